@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dfd_ros.errors import InputError
+
 
 def _lib(*values):
     """NumPy, or torch where one of the values is a tensor (torch is imported only by its users)."""
@@ -26,35 +28,45 @@ def _lib(*values):
     return np
 
 
+def _arrays(lib, *values):
+    """Each value as a floating-point array of `lib`; plain numbers take the precision of the arrays."""
+    if lib is np:
+        precise = [np.asarray(v).dtype for v in values if not isinstance(v, (int, float))]
+        dtype = np.result_type(*precise, np.float32) if precise else np.float64
+        return [np.asarray(v, dtype=dtype) for v in values]
+    tensor = next(v for v in values if lib.is_tensor(v))
+    dtype = tensor.dtype if tensor.is_floating_point() else lib.get_default_dtype()
+    return [v if lib.is_tensor(v) and v.is_floating_point()
+            else lib.as_tensor(v, dtype=dtype, device=tensor.device) for v in values]
+
+
+def _where(lib, condition, value, otherwise: float):
+    """`value` where `condition`, else a constant of the same precision (a bare constant would widen it)."""
+    return lib.where(condition, value, lib.full_like(value, otherwise))
+
+
 def _plain(result, *values):
-    """A Python float back for plain numbers in."""
+    """A Python float back for plain numbers in, a NumPy scalar for a 0-d array."""
     if all(isinstance(v, (int, float)) for v in values):
         return float(result)
-    return result
-
-
-def _tensors(lib, *values):
-    if lib is np:
-        return [np.asarray(v, dtype=np.result_type(np.asarray(v).dtype, np.float32)) for v in values]
-    reference = next(v for v in values if lib.is_tensor(v))
-    return [v if lib.is_tensor(v) else lib.as_tensor(v, dtype=reference.dtype, device=reference.device)
-            for v in values]
+    return result[()] if isinstance(result, np.ndarray) else result
 
 
 def vergence(distance):
     """1 / distance, in dioptres. Infinity gives 0; 0, a negative distance and NaN give NaN."""
     lib = _lib(distance)
-    d, = _tensors(lib, distance)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        return _plain(lib.where(d > 0, 1 / d, math.nan), distance)
+    d, = _arrays(lib, distance)
+    with np.errstate(all='ignore'):
+        return _plain(_where(lib, d > 0, 1 / d, math.nan), distance)
 
 
 def distance(vergence):
     """1 / vergence, in metres. 0 gives infinity; a negative vergence (beyond infinity) and NaN give NaN."""
     lib = _lib(vergence)
-    v, = _tensors(lib, vergence)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        return _plain(lib.where(v > 0, 1 / v, lib.where(v == 0, math.inf, math.nan)), vergence)
+    v, = _arrays(lib, vergence)
+    with np.errstate(all='ignore'):
+        at_infinity = _where(lib, v == 0, lib.full_like(v, math.inf), math.nan)
+        return _plain(lib.where(v > 0, 1 / v, at_infinity), vergence)
 
 
 def coc_signed(distance, focus_distance, focal_length, f_number):
@@ -65,11 +77,11 @@ def coc_signed(distance, focus_distance, focal_length, f_number):
     or an input is NaN.
     """
     lib = _lib(distance, focus_distance, focal_length, f_number)
-    d, focus, f, n = _tensors(lib, distance, focus_distance, focal_length, f_number)
-    with np.errstate(divide='ignore', invalid='ignore'):
+    d, focus, f, n = _arrays(lib, distance, focus_distance, focal_length, f_number)
+    with np.errstate(all='ignore'):
         valid = (d > 0) & (focus > f) & (f > 0) & (n > 0)
         c = f / n * f * (1 / d - 1 / focus) / (1 - f / focus)
-        return _plain(lib.where(valid, c, math.nan), distance, focus_distance, focal_length, f_number)
+        return _plain(_where(lib, valid, c, math.nan), distance, focus_distance, focal_length, f_number)
 
 
 def coc(distance, focus_distance, focal_length, f_number):
@@ -78,8 +90,12 @@ def coc(distance, focus_distance, focal_length, f_number):
 
 
 def coc_px(distance, focus_distance, focal_length, f_number, pixel_pitch):
-    """Circle of confusion diameter in pixels of `pixel_pitch` metres. NaN as `coc_signed`."""
-    return coc(distance, focus_distance, focal_length, f_number) / pixel_pitch
+    """Circle of confusion diameter in pixels of `pixel_pitch` metres. NaN as `coc_signed`; no pitch, NaN."""
+    args = (distance, focus_distance, focal_length, f_number, pixel_pitch)
+    lib = _lib(*args)
+    *_, pitch = _arrays(lib, *args)
+    c = coc(distance, focus_distance, focal_length, f_number)
+    return _plain(c / _where(lib, pitch > 0, pitch, math.nan), *args)
 
 
 def depth_of_field(focus_distance, focal_length, f_number, max_coc):
@@ -89,19 +105,26 @@ def depth_of_field(focus_distance, focal_length, f_number, max_coc):
     """
     lib = _lib(focus_distance, focal_length, f_number, max_coc)
     args = (focus_distance, focal_length, f_number, max_coc)
-    focus, f, n, c = _tensors(lib, *args)
-    with np.errstate(divide='ignore', invalid='ignore'):
+    focus, f, n, c = _arrays(lib, *args)
+    with np.errstate(all='ignore'):
         half_width = c * n / (f * f) * (1 - f / focus)
         valid = (focus > f) & (f > 0) & (n > 0) & (c >= 0)
-        near = lib.where(valid, 1 / (1 / focus + half_width), math.nan)
+        near = _where(lib, valid, 1 / (1 / focus + half_width), math.nan)
         far_vergence = 1 / focus - half_width
-        far = lib.where(valid, lib.where(far_vergence > 0, 1 / far_vergence, math.inf), math.nan)
+        far = _where(lib, valid, _where(lib, far_vergence > 0, 1 / far_vergence, math.inf), math.nan)
     return _plain(near, *args), _plain(far, *args)
 
 
 def hyperfocal_distance(focal_length, f_number, max_coc):
-    """Nearest focus distance (m) at which infinity is within `max_coc` (m): f^2 / (N c) + f."""
-    return focal_length * focal_length / (f_number * max_coc) + focal_length
+    """Nearest focus distance (m) at which infinity is within `max_coc` (m): f^2 / (N c) + f.
+
+    Infinity for max_coc = 0; NaN where f or N is not positive, or an input is NaN.
+    """
+    args = (focal_length, f_number, max_coc)
+    lib = _lib(*args)
+    f, n, c = _arrays(lib, *args)
+    with np.errstate(all='ignore'):
+        return _plain(_where(lib, (f > 0) & (n > 0) & (c >= 0), f * f / (n * c) + f, math.nan), *args)
 
 
 def magnification(focus_distance, focal_length):
@@ -110,10 +133,10 @@ def magnification(focus_distance, focal_length):
     Focus breathing: the image grows as the focus comes nearer. NaN where F <= f.
     """
     lib = _lib(focus_distance, focal_length)
-    focus, f = _tensors(lib, focus_distance, focal_length)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        return _plain(lib.where((focus > f) & (f > 0), 1 / (1 - f / focus), math.nan),
-                      focus_distance, focal_length)
+    focus, f = _arrays(lib, focus_distance, focal_length)
+    with np.errstate(all='ignore'):
+        scale = _where(lib, (focus > f) & (f > 0), 1 / (1 - f / focus), math.nan)
+        return _plain(scale, focus_distance, focal_length)
 
 
 @dataclass(frozen=True)
@@ -127,8 +150,8 @@ class VergenceRange:
     far: float
 
     def __post_init__(self):
-        if not (0 < self.near < self.far):
-            raise ValueError(f'vergence range: near {self.near} m must be positive and less than far '
+        if not (0 < self.near < self.far and 0 < self.width < math.inf):
+            raise InputError(f'vergence range: near {self.near} m must be positive and less than far '
                              f'{self.far} m')
 
     @property
@@ -143,9 +166,9 @@ class VergenceRange:
     def denormalise(self, u):
         """u to distance (m). At and beyond vergence 0 the answer is infinity."""
         lib = _lib(u)
-        v, = _tensors(lib, u)
-        v = v * self.width + 1 / self.far
-        return distance(lib.where(v < 0, v * 0, v))
+        scaled, = _arrays(lib, u)
+        v = scaled * self.width + 1 / self.far
+        return _plain(distance(_where(lib, ~(v < 0), v, 0.0)), u)
 
 
 @dataclass(frozen=True)
@@ -161,7 +184,9 @@ class Lens:
 
         NaN where the focal length, the aperture or the pixel pitch is unknown.
         """
-        return self.focal_length ** 2 / self.f_number / self.pixel_pitch * range_.width
+        known = self.focal_length > 0 and self.f_number > 0 and self.pixel_pitch > 0
+        return (self.focal_length ** 2 / self.f_number / self.pixel_pitch * range_.width if known
+                else math.nan)
 
     def coc_px(self, distance, focus_distance):
         """Circle of confusion diameter in pixels; NaN where the lens is unknown."""
