@@ -1,0 +1,350 @@
+"""Builds .venv in the checkout: Python packages, ROS 2, and the colcon overlay with this package's own messages.
+
+`make env` runs it. Each step is done again only when something that goes into it has changed. Needs nothing but
+the standard library, and runs on any Python 3.7, so that it can say what is missing.
+"""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SETUP = ROOT / 'setup'
+VENV = ROOT / '.venv'
+TOOLS = VENV / 'build-tools'
+OVERLAY = VENV / 'overlay'
+LOGS = VENV / 'log'
+STAMPS = VENV / 'setup.json'
+
+PYTHONS = ((3, 11), (3, 12))
+OLDEST_DISTRO = 'jazzy'
+DISK_NEEDED_GB = 4
+
+# Modules by which a requirement is known, where its name does not say so. cv_bridge is what rosbags-image is
+# for, tf_transformations what transforms3d is for.
+MODULES = {'opencv-python-headless': 'cv2', 'PyYAML': 'yaml', 'pillow': 'PIL', 'rosbags-image': 'cv_bridge',
+           'transforms3d': 'tf_transformations'}
+
+
+class Unfit(Exception):
+    """This machine cannot be set up. The message is one line: what is missing, and what to do."""
+
+
+class Python:
+    """An interpreter, and what it has of that which the environment needs."""
+
+    PROBE = (
+        'import importlib.util as u, json, os, sys, sysconfig\n'
+        'base = getattr(sys, "_base_executable", sys.executable)\n'
+        'rclpy = u.find_spec("rclpy")\n'
+        'print(json.dumps(dict(path=os.path.realpath(base), version=sys.version_info[:3],\n'
+        '    venv=bool(u.find_spec("venv") and u.find_spec("ensurepip")),\n'
+        '    headers=os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")),\n'
+        '    rclpy=rclpy.origin if rclpy else None)))\n'
+    )
+
+    def __init__(self, command: str):
+        output = subprocess.run([command, '-c', self.PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                check=True).stdout
+        found = json.loads(output.decode())
+        self.path: str = found['path']
+        self.version: tuple = tuple(found['version'])
+        self.has_venv: bool = found['venv']
+        self.has_headers: bool = found['headers']
+        self.rclpy: str | None = found['rclpy']
+
+    @property
+    def name(self) -> str:
+        return 'Python {}.{}'.format(*self.version[:2])
+
+    def lacks(self) -> dict:
+        """What is missing, and the Debian package that has it."""
+        debian = 'python{}.{}'.format(*self.version[:2])
+        missing = {}
+        if not self.has_venv:
+            missing['the venv module of ' + self.name] = debian + '-venv'
+        if not self.has_headers:
+            missing['the C headers of ' + self.name] = debian + '-dev'
+        return missing
+
+
+def pythons() -> list:
+    """Every interpreter on PATH that might do, best first. $PYTHON names the only one to take."""
+    wanted = os.environ.get('PYTHON')
+    commands = [wanted] if wanted else [sys.executable, 'python3', 'python3.12', 'python3.11']
+    found = {}
+    for command in commands:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError, ValueError):
+            python = Python(command)
+            found.setdefault(python.path, python)
+    return list(found.values())
+
+
+class Ros:
+    """Where ROS comes from: the distribution that is sourced, else wheels."""
+
+    def __init__(self, distro: str | None = None):
+        self.distro = distro
+
+    @property
+    def sourced(self) -> bool:
+        return self.distro is not None
+
+    @property
+    def name(self) -> str:
+        return 'ROS 2 {}, as sourced'.format(self.distro) if self.sourced else 'ROS 2 Kilted, from wheels'
+
+
+def choose() -> tuple:
+    """The ROS and the Python to build with.
+
+    Raises:
+        Unfit: with everything that is missing in one line.
+    """
+    candidates = pythons()
+    ros = sourced_ros(candidates)
+    if ros.sourced:
+        fitting = [python for python in candidates if python.rclpy]
+    else:
+        fitting = [python for python in candidates if python.version[:2] in PYTHONS]
+    missing = {}
+    if not fitting:
+        missing['Python 3.11 or 3.12' if not os.environ.get('PYTHON') else
+                'Python 3.11 or 3.12 at PYTHON=' + os.environ['PYTHON']] = 'python3 python3-venv python3-dev'
+    python = min(fitting, key=lambda candidate: len(candidate.lacks()), default=None)
+    missing.update(python.lacks() if python else {})
+    if not shutil.which(os.environ.get('CC', 'cc')) or not shutil.which(os.environ.get('CXX', 'c++')):
+        missing['a C and C++ compiler'] = 'build-essential'
+    if ros.sourced and not shutil.which('cmake'):
+        missing['CMake'] = 'cmake'
+    if missing:
+        raise Unfit('this machine lacks {}; on Debian or Ubuntu: sudo apt install {}'.format(
+            ', '.join(missing), ' '.join(missing.values())))
+    if not ros.sourced and (platform.system(), platform.machine()) != ('Linux', 'x86_64'):
+        raise Unfit('the ROS 2 wheels are for Linux on x86_64, this is {} on {}; source a ROS 2 installation '
+                    '({} or later) first'.format(platform.system(), platform.machine(), OLDEST_DISTRO))
+    return ros, python
+
+
+def sourced_ros(candidates: list) -> Ros:
+    """The distribution that this shell has sourced, else wheels."""
+    distro = os.environ.get('ROS_DISTRO')
+    if not distro or not os.environ.get('AMENT_PREFIX_PATH', os.environ.get('ROS_PACKAGE_PATH')):
+        return Ros()
+    if os.environ.get('ROS_VERSION', '2') != '2' or distro < OLDEST_DISTRO:
+        raise Unfit('ROS {} is sourced, which is too old; source {} or later, or start from a shell with no ROS '
+                    'sourced'.format(distro, OLDEST_DISTRO))
+    return Ros(distro) if any(python.rclpy for python in candidates) else Ros()
+
+
+class Steps:
+    """Steps of the set-up, each done again only when its key has changed. Written down as soon as it is done."""
+
+    def __init__(self):
+        self.done = json.loads(STAMPS.read_text()) if STAMPS.exists() else {}
+        self.any = False
+
+    def run(self, name: str, title: str, key: str, action) -> None:
+        if self.done.get(name) == key:
+            return
+        if not self.any and shutil.disk_usage(ROOT).free < DISK_NEEDED_GB * 1e9:
+            raise Unfit('{:.1f} GB of disk free at {}, {} GB needed'.format(
+                shutil.disk_usage(ROOT).free / 1e9, ROOT, DISK_NEEDED_GB))
+        self.any = True
+        print('dfd_ros: {} ...'.format(title), flush=True)
+        start = time.monotonic()
+        self.done.pop(name, None)
+        action()
+        self.done[name] = key
+        self.write()
+        print('dfd_ros: {} done in {:.0f} s'.format(title, time.monotonic() - start), flush=True)
+
+    def write(self) -> None:
+        handle, name = tempfile.mkstemp(dir=str(VENV))
+        with os.fdopen(handle, 'w') as file:
+            json.dump(self.done, file, indent=2)
+        os.replace(name, str(STAMPS))
+
+
+def key_of(*parts) -> str:
+    """A hash of texts and of files' contents."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.read_bytes() if isinstance(part, Path) else str(part).encode())
+        digest.update(b'\0')
+    return digest.hexdigest()
+
+
+def call(command: list, log: str, environment: dict | None = None) -> None:
+    """Runs a command, its output into a log file, and the last line of it on a terminal meanwhile.
+
+    Raises:
+        Unfit: where it fails, with the log's last words.
+    """
+    LOGS.mkdir(exist_ok=True)
+    path = LOGS / log
+    last = ''
+    with path.open('w', encoding='utf-8') as file:
+        with subprocess.Popen([str(word) for word in command], cwd=str(ROOT), env=environment,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding='utf-8', errors='replace') as process:
+            for line in process.stdout:
+                file.write(line)
+                last = line.strip() or last
+                if sys.stdout.isatty():
+                    print('\r\033[K  {}'.format(line.strip()[:shutil.get_terminal_size().columns - 3]), end='',
+                          flush=True)
+    if sys.stdout.isatty():
+        print('\r\033[K', end='', flush=True)
+    if process.returncode:
+        raise Unfit('{} failed: {} (all of it: {})'.format(Path(str(command[0])).name, last, path))
+
+
+def make_venv(python: Python, ros: Ros) -> None:
+    if VENV.exists():
+        shutil.rmtree(str(VENV))
+    VENV.mkdir()
+    # Marks the directory as this set-up's own from the first moment, so that a set-up cut short can be taken up.
+    STAMPS.write_text('{}')
+    call([python.path, '-m', 'venv', *(['--system-site-packages'] if ros.sourced else []), VENV], 'venv.log')
+
+
+def install_packages(ros: Ros) -> None:
+    pip = [VENV / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check']
+    if not ros.sourced:
+        call([*pip, '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements.txt',
+              '-r', SETUP / 'requirements-ros.txt'], 'packages.log')
+        return
+    call([*pip, *requirements_beside_ros()], 'packages.log')
+
+
+def requirements_beside_ros() -> list:
+    """Requirements where ROS is installed. What the system has already is left to it, since cv_bridge and the
+    generated messages are built against the system's NumPy; only torch is exact."""
+    requirements = [line.strip() for line in (SETUP / 'requirements.txt').read_text().splitlines()]
+    requirements = [line for line in requirements if line and not line.startswith('#')]
+    names = {line: line.split('==')[0] for line in requirements}
+    modules = {name: MODULES.get(name, name.replace('-', '_')) for name in names.values()}
+    probe = ('import importlib.util as u, json, sys\n'
+             'numpy = __import__("numpy").__version__ if u.find_spec("numpy") else None\n'
+             'print(json.dumps([numpy, [m for m in sys.argv[1:] if u.find_spec(m)]]))')
+    output = subprocess.run([str(VENV / 'bin' / 'python'), '-c', probe, *modules.values()],
+                            stdout=subprocess.PIPE, check=True).stdout
+    numpy, present = json.loads(output.decode())
+    wanted = [line if name == 'torch' else name for line, name in names.items()
+              if name == 'torch' or modules[name] not in present]
+    return wanted + (['numpy==' + numpy] if numpy else [])
+
+
+def install_tools(python: Python) -> None:
+    if TOOLS.exists():
+        shutil.rmtree(str(TOOLS))
+    call([python.path, '-m', 'venv', TOOLS], 'tools.log')
+    call([TOOLS / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check',
+          '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements-build.txt'], 'tools.log')
+
+
+def site_packages(python: Python, prefix: Path) -> Path:
+    return prefix / 'lib' / 'python{}.{}'.format(*python.version[:2]) / 'site-packages'
+
+
+def install_activation(python: Python, ros: Ros) -> None:
+    """The checkout, the overlay and ROS, for whatever is started by the environment's Python; and the command."""
+    def sourced(name: str) -> list:
+        paths = [path for path in os.environ.get(name, '').split(os.pathsep) if path]
+        return [path for path in paths if not path.startswith(str(VENV))] if ros.sourced else []
+
+    site = site_packages(python, VENV)
+    variables = {'ROS_DISTRO': ros.distro, 'ROS_VERSION': '2'} if ros.sourced else {
+        # Keeps the wheels' own start-up hook from starting Python once more.
+        '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
+    own = [] if ros.sourced else [str(VENV)]
+    libraries = [] if ros.sourced else [str(VENV / 'lib'), *sorted(map(str, site.glob('ros_*.libs')))]
+    values = {
+        'variables': variables,
+        'paths': {'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced('AMENT_PREFIX_PATH')],
+                  'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced('LD_LIBRARY_PATH')]},
+    }
+    (site / 'dfd_ros_activation.json').write_text(json.dumps(values, indent=2))
+    shutil.copyfile(str(SETUP / 'activation.py'), str(site / 'dfd_ros_activation.py'))
+    # The checkout comes before the overlay: Python files are taken from where they are edited.
+    lines = [str(ROOT), str(site_packages(python, OVERLAY)), *sourced('PYTHONPATH'), 'import dfd_ros_activation']
+    (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
+
+    command = VENV / 'bin' / 'dfd'
+    command.write_text('#!{}\nimport sys\n\nfrom dfd_ros.cli import main\n\nsys.exit(main())\n'.format(
+        VENV / 'bin' / 'python'))
+    command.chmod(0o755)
+
+
+def build_overlay(python: Python, ros: Ros) -> None:
+    build = VENV / 'build'
+    for directory in (build, OVERLAY):
+        if directory.exists():
+            shutil.rmtree(str(directory))
+    environment = dict(os.environ)
+    path = [str(TOOLS / 'bin'), os.environ.get('PATH', '')]
+    if not ros.sourced:
+        environment.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV))
+    else:
+        path.reverse()
+    environment['PATH'] = os.pathsep.join(path)
+    call([TOOLS / 'bin' / 'colcon', '--log-base', LOGS / 'colcon', 'build', '--base-paths', ROOT,
+          '--packages-select', 'dfd_ros', '--build-base', build, '--install-base', OVERLAY, '--merge-install',
+          '--symlink-install', '--event-handlers', 'console_direct+', '--cmake-args', '-DBUILD_TESTING=OFF',
+          '-DPython3_EXECUTABLE={}'.format(VENV / 'bin' / 'python')], 'overlay.log', environment)
+    call([VENV / 'bin' / 'python', '-c', 'import rclpy, torch; from dfd_ros.msg import LensState; LensState()'],
+         'check.log')
+
+
+def set_up() -> None:
+    ros, python = choose()
+    if VENV.exists() and any(VENV.iterdir()) and not STAMPS.exists():
+        raise Unfit('{} is there but was not made by this set-up; move it away'.format(VENV))
+
+    requirements = SETUP / 'requirements.txt', SETUP / 'requirements-ros.txt', SETUP / 'constraints.txt'
+    venv = key_of(str(ROOT), ros.name, python.path, python.version, python.rclpy if ros.sourced else '')
+    packages = key_of(venv, *requirements)
+    tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
+    activation = key_of(packages, SETUP / 'activation.py', Path(__file__))
+    messages = sorted(ROOT.glob('msg/*.msg'))
+    overlay = key_of(packages, tools, ROOT / 'CMakeLists.txt', ROOT / 'package.xml', SETUP / 'node.in',
+                     *[path.name for path in messages], *messages)
+
+    steps = Steps()
+    if steps.done.get('venv') != venv:
+        steps.done = {}
+    steps.run('venv', '.venv with {} and {}'.format(python.name, ros.name), venv, lambda: make_venv(python, ros))
+    steps.run('packages', 'Python packages (takes minutes the first time)', packages,
+              lambda: install_packages(ros))
+    steps.run('activation', 'start-up of .venv', activation, lambda: install_activation(python, ros))
+    steps.run('tools', 'build tools', tools, lambda: install_tools(python))
+    steps.run('overlay', 'messages of dfd_ros', overlay, lambda: build_overlay(python, ros))
+    if not steps.any:
+        print('dfd_ros: .venv is up to date ({}, {})'.format(python.name, ros.name))
+
+
+def main() -> int:
+    try:
+        # Two set-ups at once would write into each other; the second waits, and finds everything done.
+        with Path(__file__).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            set_up()
+    except Unfit as error:
+        print('dfd_ros: {}'.format(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
