@@ -1,0 +1,43 @@
+"""Where the camera node's images come from: a synthetic scene, a recorded focal stack, a V4L2 device.
+
+Plain Python, no ROS. Each source is a `CameraSource`: it is told where to focus and gives frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dfd_ros.lens_state import LensState
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One exposure: image (H, W, 3) uint8 RGB, lens state, depth (H, W) float32 m where the truth is known.
+
+    `time_s` is when it was exposed, on the clock of `CameraSource.capture`.
+    """
+
+    image: np.ndarray
+    lens_state: LensState
+    time_s: float
+    depth: np.ndarray | None = None
+
+
+class CameraLost(RuntimeError):
+    """The camera gave no image: unplugged, or taken by another process. Calling again may find it back."""
+
+
+class CameraSource(Protocol):
+    """A camera whose focus can be set. Times are those of `time.monotonic`, in seconds."""
+
+    def focus(self, distance: float, time_s: float) -> None:
+        """Starts to move the focus to `distance` (m, inf allowed). Raises InputError where it is no distance."""
+
+    def capture(self, time_s: float) -> Frame:
+        """The frame exposed at `time_s` or soon after. Raises CameraLost where the camera gives none."""
+
+    def close(self) -> None:
+        """Lets go of the device."""

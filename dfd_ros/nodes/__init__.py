@@ -1,0 +1,1 @@
+"""The ROS nodes, one a file: camera, sweep, depth. Each runs as ``python -m dfd_ros.nodes.NAME``."""

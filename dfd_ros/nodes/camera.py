@@ -1,0 +1,188 @@
+"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack or a V4L2 device."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from dfd_ros.camera_sources import CameraLost, CameraSource, Frame
+from dfd_ros.errors import InputError
+from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.optics import Lens
+from dfd_ros.ros import images, messages, qos
+from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.process import run
+
+RECONNECT_AFTER = 1.0    # s
+SLOW = 0.8               # of the rate asked for
+
+
+@dataclass(frozen=True)
+class CameraParameters(Parameters):
+    """Parameters of the camera node."""
+
+    source: str = parameter(
+        'synthetic', 'Where the images come from: a rendered scene, a focal stack folder, a V4L2 device.',
+        choices=('synthetic', 'stack', 'v4l2'))
+    rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.1, maximum=1000.0, run_time=True)
+    frame_id: str = parameter(
+        'focus_camera_optical_frame', 'Coordinate frame of the images (z forward, x right, y down).')
+    image_width: int = parameter(
+        0, 'Width of the images. 0: 640 (synthetic), as stored (stack), the driver\'s choice (v4l2).',
+        unit='px', minimum=0, maximum=8192)
+    image_height: int = parameter(
+        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack keeps its proportions.',
+        unit='px', minimum=0, maximum=8192)
+    settle_time: float = parameter(
+        0.03, 'Time from a focus command until the focus rests. Images in between are marked as not settled.',
+        unit='s', minimum=0.0, maximum=10.0)
+    seed: int = parameter(0, 'Synthetic: which scene.', minimum=0, maximum=2 ** 31 - 1)
+    publish_truth: bool = parameter(
+        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, stack with depth).')
+    stack: str = parameter('', 'Stack: folder with images and stack.yaml.')
+    video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
+    focus_table: str = parameter(
+        '', 'V4L2: YAML file with the control values of the focus motor against focus distances.')
+    focal_length: float = parameter(0.0, 'V4L2: focal length of the lens. 0: unknown.', unit='m', minimum=0.0,
+                                    maximum=10.0)
+    f_number: float = parameter(0.0, 'V4L2: focal length over aperture diameter. 0: unknown.', minimum=0.0,
+                                maximum=1000.0)
+    pixel_pitch: float = parameter(
+        0.0, 'V4L2: distance of two pixels of the published image on the sensor. 0: unknown.', unit='m',
+        minimum=0.0, maximum=0.001)
+
+
+def make_source(parameters: CameraParameters) -> CameraSource:
+    """The source that `parameters` ask for. Raises InputError for a folder or device that is not there."""
+    # Each source is imported only when used: rendering needs torch, a device needs OpenCV.
+    if parameters.source == 'synthetic':
+        from dfd_ros.camera_sources.synthetic import SyntheticSource
+        return SyntheticSource(parameters.image_width or 640, parameters.image_height or 480,
+                               seed=parameters.seed, settle_time=parameters.settle_time)
+    if parameters.source == 'stack':
+        from dfd_ros.camera_sources.stack import StackSource
+        if not parameters.stack:
+            raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
+        return StackSource(parameters.stack, settle_time=parameters.settle_time, width=parameters.image_width)
+    from dfd_ros.camera_sources.v4l2 import FocusTable, V4l2Source
+    if not parameters.focus_table:
+        raise InputError('parameter focus_table: source is v4l2, so it has to name a YAML file with the '
+                         'control values of the focus motor')
+    lens = Lens(parameters.focal_length or math.nan, parameters.f_number or math.nan,
+                parameters.pixel_pitch or math.nan)
+    return V4l2Source(parameters.video_device, FocusTable.load(parameters.focus_table), lens=lens,
+                      settle_time=parameters.settle_time, width=parameters.image_width,
+                      height=parameters.image_height)
+
+
+class CameraNode(Node):
+    """Publishes ``image_raw``, ``camera_info`` and ``lens_state``, all of one stamp; obeys ``focus_command``.
+
+    Frames are taken in a thread of their own, so that a focus command is obeyed at once and not after the
+    frame that is just being exposed.
+    """
+
+    def __init__(self, **options) -> None:
+        super().__init__('camera', **options)
+        self._parameters = BoundParameters(self, CameraParameters)
+        values = self._parameters.values
+        self._source = make_source(values)
+        self.failure: Exception | None = None
+        self._command_id = 0
+        self._reached_id = 0
+        self._last: Frame | None = None
+        self._intervals = Window()
+
+        overridable = {'qos_overriding_options': qos.overridable()}
+        self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, **overridable)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, **overridable)
+        self._lens_state = self.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER, **overridable)
+        self._truth = (self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable)
+                       if values.publish_truth else None)
+        self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
+        Diagnostics(self, self._report, hardware_id=values.source)
+
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._capture_frames, name='capture')
+        self._thread.start()
+        self.get_logger().info(f'{values.source} camera at {values.rate:g} Hz')
+
+    def destroy_node(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._source.close()
+        super().destroy_node()
+
+    def _on_command(self, command: FocusCommand) -> None:
+        try:
+            self._source.focus(command.focus_distance, time.monotonic())
+        except InputError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        # After the focus, never before: a frame must not carry the number of a command it was too early for.
+        self._command_id = command.command_id
+
+    def _capture_frames(self) -> None:
+        due = time.monotonic()
+        try:
+            while not self._stop.wait(max(0.0, due - time.monotonic())):
+                due = max(due + 1 / self._parameters.values.rate, time.monotonic())
+                command_id = self._command_id
+                try:
+                    frame = self._source.capture(time.monotonic())
+                except CameraLost as error:
+                    self.get_logger().warning(f'{error} Trying again.', throttle_duration_sec=10.0)
+                    due = time.monotonic() + RECONNECT_AFTER
+                    continue
+                if frame.lens_state.settled:
+                    self._reached_id = command_id
+                self._publish(frame)
+        except Exception as error:
+            if self.context.ok():
+                self.failure = error
+                self.get_logger().fatal(f'capture: {type(error).__name__}: {error}')
+                self.context.try_shutdown()
+
+    def _publish(self, frame: Frame) -> None:
+        age = Duration(seconds=time.monotonic() - frame.time_s)
+        header = Header(stamp=(self.get_clock().now() - age).to_msg(), frame_id=self._parameters.values.frame_id)
+        height, width = frame.image.shape[:2]
+        # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
+        self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
+        self._info.publish(messages.camera_info(frame.lens_state, width, height, header))
+        self._image.publish(images.to_message(frame.image, header))
+        if self._truth is not None and frame.depth is not None:
+            self._truth.publish(images.to_message(frame.depth, header))
+        if self._last is not None:
+            self._intervals.add(frame.time_s - self._last.time_s)
+        self._last = frame
+
+    def _report(self) -> Report:
+        count, interval, _ = self._intervals.take()
+        if not count:
+            return Report(WARN, 'no images')
+        asked, rate = self._parameters.values.rate, 1 / interval if interval > 0 else math.inf
+        state = self._last.lens_state
+        values = {'rate (Hz)': rate, 'focus distance (m)': state.focus_distance, 'settled': str(state.settled),
+                  'command_id': self._reached_id}
+        if rate < SLOW * asked:
+            return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz asked for', values)
+        return Report(values=values)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(CameraNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

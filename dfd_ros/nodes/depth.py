@@ -1,0 +1,271 @@
+"""Depth node: depth, circle of confusion and confidence for every image, with the lens state of each."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from dfd_ros.errors import InputError
+from dfd_ros.estimator import DepthEstimator, Estimate
+from dfd_ros.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.optics import VergenceRange
+from dfd_ros.ros import images, messages, qos, synchronisation
+from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.mailbox import Mailbox
+from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.process import run
+
+SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
+UNPAIRED_AFTER = 2.0     # s without a pair
+WARN_EVERY = 5.0         # s
+
+
+@dataclass(frozen=True)
+class DepthParameters(Parameters):
+    """Parameters of the depth node."""
+
+    weights: str = parameter('', 'Weights file (safetensors). Empty: the weights that come with the package.')
+    network: str = parameter('', 'Network that the weights have to be of. Empty: the one that they name.')
+    backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
+    device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
+    precision: str = parameter('auto', 'Arithmetic of the network. auto: the fastest that the device does well.',
+                               choices=('auto', 'float32', 'bfloat16', 'float16'))
+    resolution: int = parameter(0, 'Longer side of the image that the network sees, at most. 0: all of it.',
+                                unit='px', minimum=0, maximum=8192)
+    near: float = parameter(0.0, 'Nearest distance of the depth range. 0: what the lens state says.', unit='m',
+                            minimum=0.0, maximum=math.inf)
+    far: float = parameter(0.0, 'Farthest distance of the depth range; .inf for infinity. 0: what the lens state '
+                           'says.', unit='m', minimum=0.0, maximum=math.inf)
+    registration: bool = parameter(True, 'Take out focus breathing where the lens state gives a magnification.')
+    reset_gap: float = parameter(1.0, 'A gap of this length between two images starts the memory afresh.',
+                                 unit='s', minimum=0.0, maximum=3600.0)
+    sync_slop: float = parameter(
+        0.005, 'Stamps of an image and its lens state differ by less than this. 0: they are the same.', unit='s',
+        minimum=0.0, maximum=10.0)
+    confidence_threshold: float = parameter(
+        0.3, 'Depth that is less sure becomes NaN. Confidence is the probability that the error is less than '
+        '5 % of the range in vergence.', minimum=0.0, maximum=1.0, run_time=True)
+    skip_unsettled: bool = parameter(True, 'Pass over images taken while the focus moved.', run_time=True)
+    max_age: float = parameter(0.0, 'Images that are older when their turn comes are dropped. 0: none is.',
+                               unit='s', minimum=0.0, maximum=3600.0, run_time=True)
+    lazy: bool = parameter(False, 'Rest while nobody subscribes to a result; the first ones after that start '
+                           'from an empty memory.', run_time=True)
+
+    def check(self) -> None:
+        super().check()
+        if bool(self.near) != bool(self.far):
+            raise InputError('parameters near and far: give both or neither')
+        if self.near and not self.near < self.far:
+            raise InputError(f'parameter near: {self.near} m is not nearer than far ({self.far} m)')
+
+    @property
+    def range(self) -> VergenceRange | None:
+        return VergenceRange(self.near, self.far) if self.near else None
+
+
+@dataclass
+class FrameTimes:
+    """When a frame passed each station, s of time.monotonic."""
+
+    received: float                # image and lens state are both there
+    started: float = math.nan      # the worker has taken it
+    converted: float = math.nan    # the image is an array
+    estimated: float = math.nan    # the network is done
+    published: float = math.nan    # all results are handed to the middleware
+
+
+class DepthNode(Node):
+    """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc`` and ``confidence``.
+
+    Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is
+    busy newer pairs take the place of older ones, so that what it takes next is always the newest.
+    """
+
+    def __init__(self, **options) -> None:
+        super().__init__('depth', **options)
+        self._parameters = BoundParameters(self, DepthParameters)
+        values = self._parameters.values
+        self._estimator = DepthEstimator(
+            values.weights or None, network=values.network or None, backend=values.backend,
+            device=values.device, precision=values.precision, range_=values.range,
+            resolution=values.resolution or None, reset_gap=values.reset_gap, registration=values.registration)
+        self.failure: Exception | None = None
+        self._mailbox: Mailbox[tuple[Image, LensStateMessage, FrameTimes]] = Mailbox()
+        self._reset = threading.Event()
+        self._camera_info: CameraInfo | None = None
+        self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
+        self._paired_at = time.monotonic()
+        self._received = self._dropped = self._skipped = self._frames = 0
+        self._latency, self._network, self._added = Window(), Window(), Window()
+
+        overridable = {'qos_overriding_options': qos.overridable()}
+
+        def publisher(message_type: type, topic: str) -> Publisher:
+            return self.create_publisher(message_type, topic, qos.PUBLISHER, **overridable)
+        self._depth = publisher(Image, 'depth/image_rect')
+        self._depth_info = publisher(CameraInfo, 'depth/camera_info')
+        self._coc = publisher(Image, 'coc/image')
+        self._confidence = publisher(Image, 'confidence/image')
+        self.create_service(Trigger, '~/reset', self._on_reset)
+        Diagnostics(self, self._report)
+
+        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER,
+                                 **overridable)
+        self._image_topic, self._lens_topic = map(self.resolve_topic_name, ('image_raw', 'lens_state'))
+        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=profile, **overridable)
+                   for kind, topic, profile in (
+                       (Image, 'image_raw', qos.SENSOR_SUBSCRIBER),
+                       (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER))]
+        for source, topic in zip(filters, (self._image_topic, self._lens_topic)):
+            source.registerCallback(self._note_arrival, topic)
+        self._synchroniser = synchronisation.synchronise(filters, SYNC_QUEUE, values.sync_slop)
+        self._synchroniser.registerCallback(self._on_pair)
+        self.get_logger().info(f'pairs by {synchronisation.IMPLEMENTATION}, images by {images.CONVERTER}')
+
+        self._worker = threading.Thread(target=self._work, name='estimate')
+        self._worker.start()
+
+    def destroy_node(self) -> None:
+        self._mailbox.close()
+        self._worker.join()
+        super().destroy_node()
+
+    # Callbacks: short, in the executor's thread.
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_info = message
+
+    def _note_arrival(self, message: Image | LensStateMessage, topic: str) -> None:
+        self._newest[topic] = (time.monotonic(), synchronisation.nanoseconds(message.header.stamp) * 1e-9)
+
+    def _on_pair(self, image: Image, lens_state: LensStateMessage) -> None:
+        self._paired_at = time.monotonic()
+        self._received += 1
+        if self._parameters.values.skip_unsettled and not lens_state.settled:
+            self._skipped += 1
+            return
+        if self._mailbox.put((image, lens_state, FrameTimes(self._paired_at))):
+            self._dropped += 1
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset.set()
+        response.success = True
+        response.message = 'the next image starts from an empty memory'
+        return response
+
+    # The worker's thread.
+
+    def _work(self) -> None:
+        try:
+            while (item := self._mailbox.take()) is not None:
+                try:
+                    self._process(*item)
+                except InputError as error:
+                    self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
+        except Exception as error:
+            if self.context.ok():
+                self.failure = error
+                self.get_logger().fatal(f'{type(error).__name__}: {error}')
+                self.context.try_shutdown()
+
+    def _process(self, message: Image, lens_message: LensStateMessage, times: FrameTimes) -> None:
+        values = self._parameters.values
+        times.started = time.monotonic()
+        if values.max_age and self._age(message.header) > values.max_age:
+            self._dropped += 1
+            return
+        if self._reset.is_set() or (values.lazy and not self._wanted()):
+            self._reset.clear()
+            self._estimator.reset()
+            if values.lazy and not self._wanted():
+                return
+        image = images.to_rgb(message, self._image_topic)
+        lens_state = messages.from_message(lens_message, self._lens_topic)
+        times.converted = time.monotonic()
+        estimate = self._estimator.push(image, lens_state)
+        times.estimated = time.monotonic()
+        self._publish(estimate, lens_state, message.header)
+        times.published = time.monotonic()
+        self._frames = estimate.frames
+        self._on_published(message.header, times)
+
+    def _wanted(self) -> bool:
+        return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence))
+
+    def _age(self, header: Header) -> float:
+        """Time since the stamp, s."""
+        return (self.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds * 1e-9
+
+    def _publish(self, estimate: Estimate, lens_state: LensState, header: Header) -> None:
+        if self._depth.get_subscription_count():
+            unsure = estimate.confidence < self._parameters.values.confidence_threshold
+            self._depth.publish(images.to_message(np.where(unsure, np.float32(np.nan), estimate.depth), header))
+        if self._depth_info.get_subscription_count():
+            self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, lens_state, header))
+        for publisher, image in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):
+            if publisher.get_subscription_count():
+                publisher.publish(images.to_message(image, header))
+
+    def _depth_camera_info(self, shape: tuple[int, int], lens_state: LensState, header: Header) -> CameraInfo:
+        """The camera's own calibration, which the depth image shares; without one, that of the lens state."""
+        info, (height, width) = self._camera_info, shape
+        if info is None or (info.width, info.height) != (width, height):
+            return messages.camera_info(lens_state, width, height, header)
+        return CameraInfo(header=header, width=width, height=height, distortion_model=info.distortion_model,
+                          d=info.d, k=info.k, r=info.r, p=info.p, binning_x=info.binning_x,
+                          binning_y=info.binning_y, roi=info.roi)
+
+    def _on_published(self, header: Header, times: FrameTimes) -> None:
+        network = times.estimated - times.converted
+        self._latency.add(self._age(header))
+        self._network.add(network)
+        self._added.add(times.published - times.received - network)
+
+    # Once a second.
+
+    def _report(self) -> Report:
+        count, latency, longest = self._latency.take()
+        _, network, _ = self._network.take()
+        _, added, _ = self._added.take()
+        values = {
+            'rate (Hz)': count, 'latency (ms)': 1e3 * latency, 'longest latency (ms)': 1e3 * longest,
+            'network (ms)': 1e3 * network, 'beside the network (ms)': 1e3 * added, 'received': self._received,
+            'dropped': self._dropped, 'not settled': self._skipped, 'frames since reset': self._frames}
+        problem = self._problem()
+        if problem:
+            self.get_logger().warning(problem, throttle_duration_sec=WARN_EVERY)
+            return Report(WARN, problem, values)
+        return Report(values=values)
+
+    def _problem(self) -> str | None:
+        """Why there is nothing to do, in one line."""
+        now = time.monotonic()
+        if now - self._paired_at < UNPAIRED_AFTER:
+            return None
+        missing = [topic for topic in (self._image_topic, self._lens_topic)
+                   if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER]
+        if missing:
+            return f'nothing on {" and ".join(missing)} for {UNPAIRED_AFTER:g} s'
+        apart = self._newest[self._image_topic][1] - self._newest[self._lens_topic][1]
+        return (f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are {abs(apart):.3f} s '
+                f'apart, the parameter sync_slop asks for less than {self._parameters.values.sync_slop:g} s')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(DepthNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""LensState and CameraInfo messages to and from the library's own types."""
+
+from __future__ import annotations
+
+import math
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from dfd_ros.errors import InputError
+from dfd_ros.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
+
+DISTORTION_MODEL = 'plumb_bob'
+
+
+def to_message(state: LensState, header: Header, command_id: int = 0) -> LensStateMessage:
+    """The message of a lens state; `command_id` is that of the focus command it answers, 0 for none."""
+    return LensStateMessage(
+        header=header, focus_distance=state.focus_distance, focal_length=state.focal_length,
+        f_number=state.f_number, pixel_pitch=state.pixel_pitch, magnification=state.magnification,
+        near_distance=state.near, far_distance=state.far, settled=state.settled, command_id=command_id)
+
+
+def from_message(message: LensStateMessage, topic: str = 'lens_state') -> LensState:
+    """The lens state of a message. Zero and negative values count as unknown (NaN).
+
+    Raises InputError, one line that names `topic`, where the focus distance is unknown: without it the
+    image says nothing about depth.
+    """
+    if not message.focus_distance > 0:   # NaN too
+        raise InputError(f'{topic}: focus_distance is {message.focus_distance} m; it must be positive '
+                         f'(inf for a focus at infinity)')
+    near, far = _known(message.near_distance), _known(message.far_distance)
+    if not near < far:
+        near = far = math.nan
+    return LensState(
+        focus_distance=message.focus_distance, focal_length=_known(message.focal_length),
+        f_number=_known(message.f_number), pixel_pitch=_known(message.pixel_pitch),
+        magnification=_known(message.magnification), near=near, far=far, settled=message.settled,
+        stamp=nanoseconds(message.header.stamp) / NANOSECONDS)
+
+
+def _known(value: float) -> float:
+    return value if value > 0 else math.nan
+
+
+def camera_info(state: LensState, width: int, height: int, header: Header) -> CameraInfo:
+    """Intrinsics of an undistorted image with its principal point in the middle.
+
+    The focal length in pixels is that of this focus: f / pixel pitch, times the magnification where it is
+    known (focus breathing). Where the lens is unknown K is zero, which is how ROS says "not calibrated".
+    """
+    info = CameraInfo(header=header, width=width, height=height)
+    fx = state.focal_length / state.pixel_pitch
+    if not math.isnan(state.magnification):
+        fx *= state.magnification
+    if math.isnan(fx):
+        return info
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    info.distortion_model = DISTORTION_MODEL
+    info.d = [0.0] * 5
+    info.k = [fx, 0.0, cx, 0.0, fx, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [fx, 0.0, cx, 0.0, 0.0, fx, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info

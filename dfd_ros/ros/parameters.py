@@ -1,0 +1,211 @@
+"""Node parameters, declared once as a frozen dataclass.
+
+A node's parameters are the fields of a dataclass that derives from `Parameters`::
+
+    @dataclass(frozen=True)
+    class DepthParameters(Parameters):
+        near: float = parameter(0.0, 'Nearest distance of the swept range.', unit='m', minimum=0.0)
+
+Descriptors, ranges, the reading of YAML and ``-p``, the checks at start and at run time, the files in
+``config/`` and the tables in ``docs/interfaces.md`` (`dfd_ros.ros.reference`) all come from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rcl_interfaces.msg import (FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType,
+                                SetParametersResult)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.parameter import Parameter
+
+from dfd_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+ROS_TYPES = {bool: ParameterType.PARAMETER_BOOL, int: ParameterType.PARAMETER_INTEGER,
+             float: ParameterType.PARAMETER_DOUBLE, str: ParameterType.PARAMETER_STRING}
+ROS_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
+INT64 = (-2 ** 63, 2 ** 63 - 1)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One parameter as a node declares it. Its type is the type of its default."""
+
+    name: str
+    default: bool | int | float | str
+    description: str
+    unit: str = ''
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    run_time: bool = False
+
+    @property
+    def type(self) -> type:
+        return type(self.default)
+
+    @property
+    def limits(self) -> str:
+        """The values allowed, for people: ``one of: a, b``, ``0.0 to 1.0``, ``from 0.0``, or nothing."""
+        if self.choices:
+            return 'one of: ' + ', '.join(self.choices)
+        if self.minimum is None and self.maximum is None:
+            return ''
+        if self.maximum is None:
+            return f'from {self.minimum}'
+        if self.minimum is None:
+            return f'up to {self.maximum}'
+        return f'{self.minimum} to {self.maximum}'
+
+    def convert(self, value: Any) -> bool | int | float | str:
+        """`value` in the parameter's type: an integer is fine for a float. Raises InputError."""
+        if self.type is float and type(value) is int:
+            return float(value)
+        if type(value) is not self.type:
+            raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {value!r}')
+        return value
+
+    def check(self, value: Any) -> None:
+        """Raises InputError where `value` is of the wrong type, out of range or no choice."""
+        value = self.convert(value)
+        if self.choices and value not in self.choices:
+            raise InputError(f'parameter {self.name}: {value!r} is not {self.limits}')
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        if self.type in (int, float) and not low <= value <= high:   # NaN fails too
+            unit = f' {self.unit}' if self.unit else ''
+            raise InputError(f'parameter {self.name}: {value}{unit} is out of range ({self.limits})')
+
+    def descriptor(self) -> ParameterDescriptor:
+        """The ROS descriptor, with range, so that tools such as rqt_reconfigure can show a slider."""
+        unit = f' [{self.unit}]' if self.unit else ''
+        descriptor = ParameterDescriptor(
+            name=self.name, type=ROS_TYPES[self.type], description=self.description + unit,
+            additional_constraints=self.limits if self.choices else '', read_only=not self.run_time)
+        if self.minimum is None and self.maximum is None:
+            return descriptor
+        if self.type is float:
+            descriptor.floating_point_range = [FloatingPointRange(
+                from_value=-math.inf if self.minimum is None else float(self.minimum),
+                to_value=math.inf if self.maximum is None else float(self.maximum))]
+        elif self.type is int:
+            descriptor.integer_range = [IntegerRange(
+                from_value=INT64[0] if self.minimum is None else int(self.minimum),
+                to_value=INT64[1] if self.maximum is None else int(self.maximum))]
+        return descriptor
+
+
+def parameter(default: bool | int | float | str, description: str, *, unit: str = '',
+              minimum: float | None = None, maximum: float | None = None, choices: tuple[str, ...] = (),
+              run_time: bool = False) -> Any:
+    """A dataclass field that is a ROS parameter; read-only unless `run_time`."""
+    if type(default) not in ROS_TYPES:
+        raise TypeError(f'parameter default {default!r}: expected one of bool, int, float, str')
+    return field(default=default, metadata={'declaration': dict(
+        description=description, unit=unit, minimum=minimum, maximum=maximum, choices=choices,
+        run_time=run_time)})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Base of a node's parameters."""
+
+    @classmethod
+    def declarations(cls) -> list[Declaration]:
+        """The parameters in the order they are written."""
+        return [Declaration(f.name, f.default, **f.metadata['declaration']) for f in fields(cls)]
+
+    def check(self) -> None:
+        """Checks every value; a node's parameters add what depends on several. Raises InputError."""
+        for declaration in self.declarations():
+            declaration.check(getattr(self, declaration.name))
+
+    @classmethod
+    def ros_arguments(cls, **values: Any) -> list[str]:
+        """Command-line arguments of a node process, ``--ros-args -p name:=value ...``.
+
+        Values are checked and written in the parameter's own type, so that 1 for a double comes out
+        as 1.0. Raises InputError for a name that the node does not have, and for bad values.
+        """
+        by_name = {d.name: d for d in cls.declarations()}
+        arguments = ['--ros-args']
+        for name, value in values.items():
+            if name not in by_name:
+                raise InputError(f'parameter {name}: unknown; there are {", ".join(by_name)}')
+            by_name[name].check(value)
+            arguments += ['-p', f'{name}:={yaml_scalar(by_name[name].convert(value))}']
+        return arguments
+
+
+P = TypeVar('P', bound=Parameters)
+
+
+class BoundParameters(Generic[P]):
+    """A node's parameters, declared and kept up to date.
+
+    `values` is replaced as a whole by an accepted change, so that another thread that takes it once
+    per frame sees one consistent set.
+    """
+
+    def __init__(self, node: Node, cls: type[P], on_change: Callable[[P], None] | None = None) -> None:
+        """Declares the parameters of `cls` on `node`. Raises InputError for bad values at start."""
+        self._on_change = on_change
+        values = {}
+        for declaration in cls.declarations():
+            try:
+                values[declaration.name] = node.declare_parameter(
+                    declaration.name, declaration.default, declaration.descriptor()).value
+            except InvalidParameterTypeException as error:
+                hint = ' (write 1.0, not 1)' if declaration.type is float else ''
+                raise InputError(f'parameter {declaration.name}: {error}{hint}') from None
+            except InvalidParameterValueException as error:
+                declaration.check(error.value)
+                raise InputError(f'parameter {declaration.name}: {error}') from None
+        self.values: P = cls(**values)
+        self.values.check()
+        node.add_on_set_parameters_callback(self._validate)
+        node.add_post_set_parameters_callback(self._apply)
+
+    def _merged(self, changes: list[Parameter]) -> P:
+        names = {f.name for f in fields(self.values)}
+        return replace(self.values, **{p.name: p.value for p in changes if p.name in names})
+
+    def _validate(self, changes: list[Parameter]) -> SetParametersResult:
+        try:
+            self._merged(changes).check()
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply(self, changes: list[Parameter]) -> None:
+        values = self._merged(changes)
+        if values != self.values:
+            self.values = values
+            if self._on_change:
+                self._on_change(values)
+
+
+def yaml_scalar(value: bool | int | float | str) -> str:
+    """`value` as YAML that ROS reads back in the same type: 1.0 not 1, .inf, quoted text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        if math.isinf(value):
+            return '.inf' if value > 0 else '-.inf'
+        return '.nan' if math.isnan(value) else _decimal(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value)
+
+
+def _decimal(value: float) -> str:
+    """The shortest exact decimal, with a point in the mantissa: YAML 1.1 takes 1e-06 for text."""
+    text = repr(value)
+    mantissa, e, exponent = text.partition('e')
+    return f'{mantissa if "." in mantissa else mantissa + ".0"}{e}{exponent}'

@@ -1,0 +1,119 @@
+"""Pairs messages of several topics by their stamps: ``message_filters``, or the same interface without it.
+
+`Subscriber`, `TimeSynchronizer` and `ApproximateTimeSynchronizer` are those of message_filters where it is
+installed. Where it is not (it is not on PyPI), those below give the same pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+NANOSECONDS = 1_000_000_000
+
+
+class OwnFilter:
+    """Passes messages on to those that registered."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[tuple[Callable, tuple]] = []
+
+    def registerCallback(self, callback: Callable, *args: Any) -> int:   # noqa: N802 (message_filters' name)
+        """Calls ``callback(*messages, *args)`` for what comes out. Gives the connection's number."""
+        self._callbacks.append((callback, args))
+        return len(self._callbacks) - 1
+
+    def signalMessage(self, *messages: Any) -> None:   # noqa: N802
+        for callback, args in self._callbacks:
+            callback(*messages, *args)
+
+
+class OwnSubscriber(OwnFilter):
+    """A subscription whose messages go to the registered callbacks."""
+
+    def __init__(self, node: Node, message_type: type, topic: str, *, qos_profile: QoSProfile | int = 10,
+                 **options: Any) -> None:
+        super().__init__()
+        self.sub = node.create_subscription(message_type, topic, self.signalMessage, qos_profile, **options)
+        self.topic = topic
+
+
+class OwnTimeSynchronizer(OwnFilter):
+    """Passes on sets of messages with one and the same stamp, one from each input, in order of stamps.
+
+    Of each input the `queue_size` newest messages wait for their counterparts.
+    """
+
+    def __init__(self, fs: list[OwnFilter], queue_size: int) -> None:
+        super().__init__()
+        self.queue_size = queue_size
+        self._queues: list[dict[int, Any]] = [{} for _ in fs]
+        self._lock = threading.Lock()
+        for index, source in enumerate(fs):
+            source.registerCallback(self._add, index)
+
+    def _add(self, message: Any, index: int) -> None:
+        stamp = nanoseconds(message.header.stamp)
+        with self._lock:
+            queue = self._queues[index]
+            queue[stamp] = message
+            while len(queue) > self.queue_size:
+                del queue[min(queue)]
+            matches = [[queue.pop(s) for queue, s in zip(self._queues, stamps)]
+                       for stamps in self._match(stamp, index)]
+        for messages in matches:
+            self.signalMessage(*messages)
+
+    def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
+        """The sets to pass on now that a message of this stamp has come: each a stamp per input."""
+        complete = all(stamp in queue for queue in self._queues)
+        return [(stamp,) * len(self._queues)] if complete else []
+
+
+class OwnApproximateTimeSynchronizer(OwnTimeSynchronizer):
+    """Passes on sets of messages whose stamps differ by less than `slop` seconds.
+
+    A new message is matched with the nearest ones that wait on the other inputs.
+    """
+
+    def __init__(self, fs: list[OwnFilter], queue_size: int, slop: float) -> None:
+        super().__init__(fs, queue_size)
+        self._slop = round(slop * NANOSECONDS)
+
+    def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
+        if stamp not in self._queues[index]:   # older than a whole queue: thrown away at once
+            return []
+        near = [[stamp] if i == index else
+                sorted((s for s in queue if abs(s - stamp) <= self._slop), key=lambda s: abs(s - stamp))
+                for i, queue in enumerate(self._queues)]
+        for stamps in itertools.product(*near):
+            if max(stamps) - min(stamps) < self._slop:
+                return [stamps]
+        return []
+
+
+def nanoseconds(stamp: Any) -> int:
+    """A builtin_interfaces Time in nanoseconds."""
+    return stamp.sec * NANOSECONDS + stamp.nanosec
+
+
+try:
+    from message_filters import ApproximateTimeSynchronizer, Subscriber, TimeSynchronizer
+    IMPLEMENTATION = 'message_filters'
+except ImportError:
+    ApproximateTimeSynchronizer = OwnApproximateTimeSynchronizer
+    Subscriber = OwnSubscriber
+    TimeSynchronizer = OwnTimeSynchronizer
+    IMPLEMENTATION = "dfd_ros.ros.synchronisation (message_filters is not installed)"
+
+
+def synchronise(filters: list, queue_size: int, slop: float):
+    """Exact synchronisation for a slop (s) of 0, else approximate."""
+    if slop == 0:
+        return TimeSynchronizer(filters, queue_size)
+    return ApproximateTimeSynchronizer(filters, queue_size, slop)
