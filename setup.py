@@ -1,0 +1,38 @@
+"""The library and the command `dfd`, for a machine without ROS: `pip install .`
+
+With ROS, CMakeLists.txt installs the same Python package beside its messages.
+"""
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'<version>([^<]+)</version>', (ROOT / 'package.xml').read_text()).group(1)
+
+# Folders of the repository that ship inside the package, as dfd_ros/share/NAME: see dfd_ros/resources.py.
+RESOURCES = [path for top in ('config', 'weights')
+             for path in [Path(top), *sorted(Path(top).rglob('*/'))] if (ROOT / path).is_dir()]
+PACKAGES = {'dfd_ros.share.' + '.'.join(path.parts): str(path) for path in RESOURCES}
+
+setup(
+    name='dfd_ros',
+    version=VERSION,
+    description='Metric depth from one camera whose focus moves',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=[*find_packages(include=['dfd_ros', 'dfd_ros.*']), *PACKAGES],
+    package_dir=PACKAGES,
+    package_data={name: ['*'] for name in PACKAGES},
+    install_requires=[
+        'torch==2.13.0', 'numpy', 'opencv-python-headless', 'pillow', 'safetensors', 'PyYAML', 'tqdm',
+    ],
+    extras_require={
+        'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        'train': ['tensorboard'],
+        'test': ['pytest', 'pytest-timeout', 'hypothesis'],
+    },
+    entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},
+)
