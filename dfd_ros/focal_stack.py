@@ -86,7 +86,7 @@ class FocalStack:
             image, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
             if images and image.shape != images[0].shape:
                 raise InputError(f'{folder / frame["file"]}: {_size(image)} pixels, but '
-                                 f'{frames[0]["file"]} has {_size(images[0])}; all images of a stack must have one size')
+                                 f'{frames[0]["file"]} has {_size(images[0])}; give images of one size')
             images.append(image)
             lens_states.append(_lens_state(lens, frame, exif, image.shape[1], f'{where}: frames[{i}]'))
 
