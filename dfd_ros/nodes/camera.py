@@ -21,7 +21,7 @@ from dfd_ros.optics import Lens
 from dfd_ros.ros import images, messages, qos
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
-from dfd_ros.ros.process import run
+from dfd_ros.ros.process import Worker, run
 
 RECONNECT_AFTER = 1.0    # s
 SLOW = 0.8               # of the rate asked for
@@ -92,12 +92,13 @@ class CameraNode(Node):
     frame that is just being exposed.
     """
 
+    worker: Worker | None = None     # destroy_node also comes for a node whose start has failed
+
     def __init__(self, **options) -> None:
         super().__init__('camera', **options)
-        self._parameters = BoundParameters(self, CameraParameters)
-        values = self._parameters.values
+        self._settings = BoundParameters(self, CameraParameters)
+        values = self._settings.values
         self._source = make_source(values)
-        self.failure: Exception | None = None
         self._command_id = 0
         self._reached_id = 0
         self._last: Frame | None = None
@@ -113,14 +114,13 @@ class CameraNode(Node):
         Diagnostics(self, self._report, hardware_id=values.source)
 
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._capture_frames, name='capture')
-        self._thread.start()
+        self.worker = Worker(self, self._capture_frames, self._stop.set)
         self.get_logger().info(f'{values.source} camera at {values.rate:g} Hz')
 
     def destroy_node(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._source.close()
+        if self.worker is not None:
+            self.worker.close()
+            self._source.close()
         super().destroy_node()
 
     def _on_command(self, command: FocusCommand) -> None:
@@ -134,28 +134,22 @@ class CameraNode(Node):
 
     def _capture_frames(self) -> None:
         due = time.monotonic()
-        try:
-            while not self._stop.wait(max(0.0, due - time.monotonic())):
-                due = max(due + 1 / self._parameters.values.rate, time.monotonic())
-                command_id = self._command_id
-                try:
-                    frame = self._source.capture(time.monotonic())
-                except CameraLost as error:
-                    self.get_logger().warning(f'{error} Trying again.', throttle_duration_sec=10.0)
-                    due = time.monotonic() + RECONNECT_AFTER
-                    continue
-                if frame.lens_state.settled:
-                    self._reached_id = command_id
-                self._publish(frame)
-        except Exception as error:
-            if self.context.ok():
-                self.failure = error
-                self.get_logger().fatal(f'capture: {type(error).__name__}: {error}')
-                self.context.try_shutdown()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due + 1 / self._settings.values.rate, time.monotonic())
+            command_id = self._command_id
+            try:
+                frame = self._source.capture(time.monotonic())
+            except CameraLost as error:
+                self.get_logger().warning(f'{error} Trying again.', throttle_duration_sec=10.0)
+                due = time.monotonic() + RECONNECT_AFTER
+                continue
+            if frame.lens_state.settled:
+                self._reached_id = command_id
+            self._publish(frame)
 
     def _publish(self, frame: Frame) -> None:
         age = Duration(seconds=time.monotonic() - frame.time_s)
-        header = Header(stamp=(self.get_clock().now() - age).to_msg(), frame_id=self._parameters.values.frame_id)
+        header = Header(stamp=(self.get_clock().now() - age).to_msg(), frame_id=self._settings.values.frame_id)
         height, width = frame.image.shape[:2]
         # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
@@ -171,7 +165,7 @@ class CameraNode(Node):
         count, interval, _ = self._intervals.take()
         if not count:
             return Report(WARN, 'no images')
-        asked, rate = self._parameters.values.rate, 1 / interval if interval > 0 else math.inf
+        asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
         state = self._last.lens_state
         values = {'rate (Hz)': rate, 'focus distance (m)': state.focus_distance, 'settled': str(state.settled),
                   'command_id': self._reached_id}

@@ -25,7 +25,7 @@ from dfd_ros.ros import images, messages, qos, synchronisation
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.mailbox import Mailbox
 from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
-from dfd_ros.ros.process import run
+from dfd_ros.ros.process import Worker, run
 
 SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0     # s without a pair
@@ -93,15 +93,16 @@ class DepthNode(Node):
     busy newer pairs take the place of older ones, so that what it takes next is always the newest.
     """
 
+    worker: Worker | None = None     # destroy_node also comes for a node whose start has failed
+
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
-        self._parameters = BoundParameters(self, DepthParameters)
-        values = self._parameters.values
+        self._settings = BoundParameters(self, DepthParameters)
+        values = self._settings.values
         self._estimator = DepthEstimator(
             values.weights or None, network=values.network or None, backend=values.backend,
             device=values.device, precision=values.precision, range_=values.range,
             resolution=values.resolution or None, reset_gap=values.reset_gap, registration=values.registration)
-        self.failure: Exception | None = None
         self._mailbox: Mailbox[tuple[Image, LensStateMessage, FrameTimes]] = Mailbox()
         self._reset = threading.Event()
         self._camera_info: CameraInfo | None = None
@@ -134,12 +135,11 @@ class DepthNode(Node):
         self._synchroniser.registerCallback(self._on_pair)
         self.get_logger().info(f'pairs by {synchronisation.IMPLEMENTATION}, images by {images.CONVERTER}')
 
-        self._worker = threading.Thread(target=self._work, name='estimate')
-        self._worker.start()
+        self.worker = Worker(self, self._work, self._mailbox.close)
 
     def destroy_node(self) -> None:
-        self._mailbox.close()
-        self._worker.join()
+        if self.worker is not None:
+            self.worker.close()
         super().destroy_node()
 
     # Callbacks: short, in the executor's thread.
@@ -153,7 +153,7 @@ class DepthNode(Node):
     def _on_pair(self, image: Image, lens_state: LensStateMessage) -> None:
         self._paired_at = time.monotonic()
         self._received += 1
-        if self._parameters.values.skip_unsettled and not lens_state.settled:
+        if self._settings.values.skip_unsettled and not lens_state.settled:
             self._skipped += 1
             return
         if self._mailbox.put((image, lens_state, FrameTimes(self._paired_at))):
@@ -168,20 +168,14 @@ class DepthNode(Node):
     # The worker's thread.
 
     def _work(self) -> None:
-        try:
-            while (item := self._mailbox.take()) is not None:
-                try:
-                    self._process(*item)
-                except InputError as error:
-                    self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
-        except Exception as error:
-            if self.context.ok():
-                self.failure = error
-                self.get_logger().fatal(f'{type(error).__name__}: {error}')
-                self.context.try_shutdown()
+        while (item := self._mailbox.take()) is not None:
+            try:
+                self._process(*item)
+            except InputError as error:
+                self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
 
     def _process(self, message: Image, lens_message: LensStateMessage, times: FrameTimes) -> None:
-        values = self._parameters.values
+        values = self._settings.values
         times.started = time.monotonic()
         if values.max_age and self._age(message.header) > values.max_age:
             self._dropped += 1
@@ -210,7 +204,7 @@ class DepthNode(Node):
 
     def _publish(self, estimate: Estimate, lens_state: LensState, header: Header) -> None:
         if self._depth.get_subscription_count():
-            unsure = estimate.confidence < self._parameters.values.confidence_threshold
+            unsure = estimate.confidence < self._settings.values.confidence_threshold
             self._depth.publish(images.to_message(np.where(unsure, np.float32(np.nan), estimate.depth), header))
         if self._depth_info.get_subscription_count():
             self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, lens_state, header))
@@ -260,7 +254,7 @@ class DepthNode(Node):
             return f'nothing on {" and ".join(missing)} for {UNPAIRED_AFTER:g} s'
         apart = self._newest[self._image_topic][1] - self._newest[self._lens_topic][1]
         return (f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are {abs(apart):.3f} s '
-                f'apart, the parameter sync_slop asks for less than {self._parameters.values.sync_slop:g} s')
+                f'apart, the parameter sync_slop asks for less than {self._settings.values.sync_slop:g} s')
 
 
 def main(arguments: list[str] | None = None) -> int:

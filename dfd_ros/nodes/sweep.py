@@ -85,7 +85,7 @@ class SweepNode(Node):
         self._frames = 0                             # settled frames that have answered the command
         self._sent_at = self._seen_at = time.monotonic()
         self._commands = self._resent = 0
-        self._parameters = BoundParameters(self, SweepParameters, on_change=self._on_change)
+        self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change)
 
         overridable = {'qos_overriding_options': qos.overridable()}
         self._publisher = self.create_publisher(FocusCommand, 'focus_command', qos.COMMAND, **overridable)
@@ -107,13 +107,13 @@ class SweepNode(Node):
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
         self._seen_at = time.monotonic()
-        if not self._parameters.values.enabled:
+        if not self._settings.values.enabled:
             return
         try:
             state = messages.from_message(message, self._subscription.topic_name)
             if self._range is None:
                 self._range = self._choose_range(state)
-                self._distances = focus_distances(self._parameters.values, self._range)
+                self._distances = focus_distances(self._settings.values, self._range)
                 # Counting on from the camera's last command: one of an earlier sweep cannot pass for ours.
                 self._next(message.command_id)
                 return
@@ -122,11 +122,11 @@ class SweepNode(Node):
             return
         if self._answers(message, state):
             self._frames += 1
-            if self._frames >= self._parameters.values.frames_per_step:
+            if self._frames >= self._settings.values.frames_per_step:
                 self._next(self._command.command_id)
 
     def _choose_range(self, state: LensState) -> VergenceRange:
-        values = self._parameters.values
+        values = self._settings.values
         near, far = values.near or state.near, values.far or state.far
         if math.isnan(near) or math.isnan(far):
             raise InputError(f'{self._subscription.topic_name} does not say what the lens can focus: set the '
@@ -144,7 +144,7 @@ class SweepNode(Node):
             return message.command_id == self._command.command_id
         # A camera driver that does not number its answers: go by where its focus is.
         wanted, got = (self._range.normalise(d) for d in (self._command.focus_distance, state.focus_distance))
-        return abs(wanted - got) <= self._parameters.values.tolerance
+        return abs(wanted - got) <= self._settings.values.tolerance
 
     def _next(self, last_id: int) -> None:
         self._command = FocusCommand(focus_distance=next(self._distances), command_id=last_id % MAX_ID + 1)
@@ -158,7 +158,7 @@ class SweepNode(Node):
         self._sent_at = time.monotonic()
 
     def _watch(self) -> None:
-        values, now = self._parameters.values, time.monotonic()
+        values, now = self._settings.values, time.monotonic()
         if not values.enabled:
             return
         if now - self._seen_at > NOTHING_AFTER:
@@ -173,7 +173,7 @@ class SweepNode(Node):
             self._send()
 
     def _report(self) -> Report:
-        values = self._parameters.values
+        values = self._settings.values
         figures = {'pattern': values.pattern, 'commands': self._commands, 'sent again': self._resent}
         if not values.enabled:
             return Report(message='stopped', values=figures)

@@ -162,11 +162,12 @@ class BoundParameters(Generic[P]):
                 values[declaration.name] = node.declare_parameter(
                     declaration.name, declaration.default, declaration.descriptor()).value
             except InvalidParameterTypeException as error:
-                hint = ' (write 1.0, not 1)' if declaration.type is float else ''
-                raise InputError(f'parameter {declaration.name}: {error}{hint}') from None
-            except InvalidParameterValueException as error:
-                declaration.check(error.value)
-                raise InputError(f'parameter {declaration.name}: {error}') from None
+                hint = '; write 1.0, not 1' if declaration.type is float else ''
+                raise InputError(f'parameter {declaration.name}: {error.args[0].split(": ")[0]}{hint}') from None
+            except InvalidParameterValueException:
+                unit = f' {declaration.unit}' if declaration.unit else ''
+                raise InputError(f'parameter {declaration.name}: out of range, expected '
+                                 f'{declaration.limits}{unit}') from None
         self.values: P = cls(**values)
         self.values.check()
         node.add_on_set_parameters_callback(self._validate)

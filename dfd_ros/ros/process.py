@@ -3,42 +3,73 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from dfd_ros.errors import InputError
+
+
+class Worker:
+    """A thread of a node beside its callbacks. Where it dies the process ends, with status 1 and a line."""
+
+    def __init__(self, node: Node, work: Callable[[], None], stop: Callable[[], None]) -> None:
+        """Runs `work`, which returns soon after `stop` was called."""
+        self._node = node
+        self._work = work
+        self._stop = stop
+        self.failure: Future = Future()     # done when `work` has raised
+        self._thread = threading.Thread(target=self._run, name=node.get_name())
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            if self._node.context.ok():     # else: ROS has shut down under its feet
+                self._node.get_logger().fatal(f'{type(error).__name__}: {error}')
+                self.failure.set_result(error)
+
+    def close(self) -> None:
+        """Stops the work and waits for its end. May be called again."""
+        self._stop()
+        self._thread.join()
 
 
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Makes a node and spins it until SIGINT or SIGTERM. Gives the exit status.
 
-    0 after a signal; 2 with one line for bad input at start (InputError); 1 where a thread of the node
-    has died, which the node says by leaving an exception in its attribute `failure`.
+    0 after a signal; 1 where the node's attribute `worker` has failed; 2 with one line on stderr for bad
+    input at start (InputError).
     """
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.ALL)
     except Exception as error:   # malformed --ros-args, an unreadable parameter file
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
-    node = None
+    node: Node | None = None
     try:
         node = make_node()
-        rclpy.spin(node)
+        worker: Worker | None = getattr(node, 'worker', None)
+        failure = worker.failure if worker else Future()
+        rclpy.spin_until_future_complete(node, failure)
+        return 1 if failure.done() else 0
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        return 0
     except InputError as error:
-        # Not through the log: there may be no node yet to log by.
+        # Not by the log: one line, as from every other command.
         print(f'error: {error}', file=sys.stderr)
         return 2
     except Exception:
-        if rclpy.ok():   # else: a signal in the middle of the start, and ROS gone under its feet
+        if rclpy.ok():
             raise
+        return 0    # a signal in the middle of the start
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-    return 1 if getattr(node, 'failure', None) is not None else 0
