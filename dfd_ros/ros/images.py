@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -56,14 +57,16 @@ def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
     if message.encoding == 'rgb8':
         return rows.reshape(message.height, message.width, 3)
     if rows.shape[1] != message.step:
-        message = Image(header=message.header, height=message.height, width=message.width,
-                        encoding=message.encoding, is_bigendian=message.is_bigendian, step=rows.shape[1],
-                        data=_bytes(rows))
+        message = Image(
+            header=message.header, height=message.height, width=message.width, encoding=message.encoding,
+            is_bigendian=message.is_bigendian, step=rows.shape[1])
+        message.data = _bytes(rows)
     try:
         return np.ascontiguousarray(_convert(message))
-    except ValueError as error:
+    except (ValueError, cv2.error) as error:
+        reason = ' '.join(str(error).split())
         raise InputError(f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8 by {CONVERTER}: '
-                         f'{error}; publish rgb8, bgr8 or mono8') from None
+                         f'{reason}; publish rgb8, bgr8 or mono8') from None
 
 
 def _rows(message: Image, topic: str) -> np.ndarray:
@@ -89,14 +92,16 @@ def _rows(message: Image, topic: str) -> np.ndarray:
 def to_message(image: np.ndarray, header: Header) -> Image:
     """An Image of `image`: (H, W, 3) uint8 as rgb8, (H, W) uint8 mono8, uint16 16UC1, float32 32FC1."""
     channels = 1 if image.ndim == 2 else image.shape[2]
-    return Image(header=header, height=image.shape[0], width=image.shape[1], is_bigendian=0,
-                 encoding=MESSAGE_TYPES[image.dtype.name, channels],
-                 step=image.shape[1] * channels * image.itemsize, data=_bytes(image))
+    # With check_fields an array('B') that is assigned to `data` is taken as it is. Without, and by the
+    # constructor, it is copied; bytes and lists are looked at element by element (0.8 ms for 640x480 rgb8).
+    message = Image(check_fields=True, header=header, height=image.shape[0], width=image.shape[1],
+                    is_bigendian=0, encoding=MESSAGE_TYPES[image.dtype.name, channels],
+                    step=image.shape[1] * channels * image.itemsize)
+    message.data = _bytes(image)
+    return message
 
 
 def _bytes(image: np.ndarray) -> array.array:
-    # An array('B') is taken as it is. rclpy looks at every single element of anything else, which takes a
-    # millisecond for 640x480 rgb8 bytes and a hundred times that for a list.
     data = array.array('B')
     data.frombytes(memoryview(np.ascontiguousarray(image)).cast('B'))
     return data
