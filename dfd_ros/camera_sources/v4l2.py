@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from pathlib import Path
 
@@ -84,6 +85,7 @@ class V4l2Source:
         self._drive = FocusDrive(table.range.far, settle_time, table.range)
         self._goal = table.range.far
         self._capture: cv2.VideoCapture | None = None
+        self._opened_or_closed = threading.Lock()     # commands come from another thread than frames
         self._period = math.nan
         try:
             self._open()
@@ -92,8 +94,8 @@ class V4l2Source:
 
     def focus(self, distance: float, time_s: float) -> None:
         self._drive.command(distance, time_s)
-        self._goal = distance
-        if self._capture is not None:
+        with self._opened_or_closed:
+            self._goal = distance
             self._set_focus()
 
     def capture(self, time_s: float) -> Frame:
@@ -114,9 +116,10 @@ class V4l2Source:
         return Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), state, exposed)
 
     def close(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        with self._opened_or_closed:
+            if self._capture is not None:
+                self._capture.release()
+                self._capture = None
 
     def _grab(self, time_s: float) -> float:
         """Takes the first frame that is not left over from an earlier time. Gives when it was exposed."""
@@ -148,8 +151,10 @@ class V4l2Source:
         capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
         fps = capture.get(cv2.CAP_PROP_FPS)
         self._period = 1 / fps if fps > 0 else 1 / 30
-        self._capture = capture
-        self._set_focus()
+        with self._opened_or_closed:
+            self._capture = capture
+            self._set_focus()
 
     def _set_focus(self) -> None:
-        self._capture.set(cv2.CAP_PROP_FOCUS, self._table.value(self._goal))
+        if self._capture is not None:
+            self._capture.set(cv2.CAP_PROP_FOCUS, self._table.value(self._goal))
