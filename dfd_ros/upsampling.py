@@ -1,0 +1,51 @@
+"""Edge-aware upsampling of maps that a network has made at reduced resolution.
+
+After He and Sun, "Fast Guided Filter", arXiv:1505.00996: around each pixel a map is taken as a linear
+function of the guide, here the grey image. What is upsampled is that function, so that an edge of the map
+comes out where the image has its edge. Unlike there, only the slope comes from a window and not the offset:
+thin things that the network has found stay as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+_GREY = (0.299, 0.587, 0.114)
+
+
+def grey(image: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) RGB to (B, 1, H, W) luma (ITU-R BT.601)."""
+    red, green, blue = image.unbind(1)
+    return (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue)[:, None]
+
+
+def _mean3x3(x: torch.Tensor) -> torch.Tensor:
+    x = F.pad(x, (1, 1, 1, 1), mode='replicate')
+    x = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
+    return (x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]) / 9
+
+
+def upsample(maps: torch.Tensor, guide: torch.Tensor, noise: float = 0.03) -> torch.Tensor:
+    """Bring `maps` to the size of `guide`, edges where the guide has them.
+
+    Args:
+        maps: (B, C, h, w).
+        guide: (B, 1, H, W) in 0..1, H >= h and W >= w.
+        noise: contrast of the guide (standard deviation, 0..1) that is not taken for an edge.
+
+    Returns:
+        (B, C, H, W), nowhere outside the range of each map.
+    """
+    if maps.shape[-2:] == guide.shape[-2:]:
+        return maps
+    channels = maps.shape[1]
+    small = F.interpolate(guide, size=maps.shape[-2:], mode='area')
+    means = _mean3x3(torch.cat([maps, maps * small, small, small * small], 1))
+    mean, mean_product, mean_guide, mean_square = means.split([channels, channels, 1, 1], 1)
+    slope = (mean_product - mean * mean_guide) / (mean_square - mean_guide * mean_guide + noise * noise)
+    linear = torch.cat([slope, maps - slope * small], 1)
+    linear = F.interpolate(linear, size=guide.shape[-2:], mode='bilinear')
+    result = torch.addcmul(linear[:, channels:], linear[:, :channels], guide)
+    low, high = torch.aminmax(maps.flatten(2), dim=2)
+    return result.clamp(low[..., None, None], high[..., None, None])
