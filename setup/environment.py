@@ -250,20 +250,24 @@ def install_tools(python: Python) -> None:
     if TOOLS.exists():
         shutil.rmtree(str(TOOLS))
     call([python.path, '-m', 'venv', TOOLS], 'tools.log')
+    # What a sourced ROS puts on PYTHONPATH is not to pass for what this environment has.
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     call([TOOLS / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check',
-          '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements-build.txt'], 'tools.log')
+          '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements-build.txt'], 'tools.log', environment)
 
 
 def site_packages(python: Python, prefix: Path) -> Path:
     return prefix / 'lib' / 'python{}.{}'.format(*python.version[:2]) / 'site-packages'
 
 
+def sourced_paths(name: str, ros: Ros) -> list:
+    """Paths that the sourced ROS has put into a variable of this shell."""
+    paths = [path for path in os.environ.get(name, '').split(os.pathsep) if path]
+    return [path for path in paths if not path.startswith(str(VENV))] if ros.sourced else []
+
+
 def install_activation(python: Python, ros: Ros) -> None:
     """The checkout, the overlay and ROS, for whatever is started by the environment's Python; and the command."""
-    def sourced(name: str) -> list:
-        paths = [path for path in os.environ.get(name, '').split(os.pathsep) if path]
-        return [path for path in paths if not path.startswith(str(VENV))] if ros.sourced else []
-
     site = site_packages(python, VENV)
     variables = {'ROS_DISTRO': ros.distro, 'ROS_VERSION': '2'} if ros.sourced else {
         # Keeps the wheels' own start-up hook from starting Python once more.
@@ -272,13 +276,14 @@ def install_activation(python: Python, ros: Ros) -> None:
     libraries = [] if ros.sourced else [str(VENV / 'lib'), *sorted(map(str, site.glob('ros_*.libs')))]
     values = {
         'variables': variables,
-        'paths': {'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced('AMENT_PREFIX_PATH')],
-                  'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced('LD_LIBRARY_PATH')]},
+        'paths': {'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced_paths('AMENT_PREFIX_PATH', ros)],
+                  'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced_paths('LD_LIBRARY_PATH', ros)]},
     }
     (site / 'dfd_ros_activation.json').write_text(json.dumps(values, indent=2))
     shutil.copyfile(str(SETUP / 'activation.py'), str(site / 'dfd_ros_activation.py'))
     # The checkout comes before the overlay: Python files are taken from where they are edited.
-    lines = [str(ROOT), str(site_packages(python, OVERLAY)), *sourced('PYTHONPATH'), 'import dfd_ros_activation']
+    lines = [str(ROOT), str(site_packages(python, OVERLAY)), *sourced_paths('PYTHONPATH', ros),
+             'import dfd_ros_activation']
     (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
 
     command = VENV / 'bin' / 'dfd'
@@ -316,7 +321,8 @@ def set_up() -> None:
     venv = key_of(str(ROOT), ros.name, python.path, python.version, python.rclpy if ros.sourced else '')
     packages = key_of(venv, *requirements)
     tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
-    activation = key_of(packages, SETUP / 'activation.py', Path(__file__))
+    shell = [sourced_paths(name, ros) for name in ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')]
+    activation = key_of(packages, *shell, SETUP / 'activation.py', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
     overlay = key_of(packages, tools, ROOT / 'CMakeLists.txt', ROOT / 'package.xml', SETUP / 'node.in',
                      *[path.name for path in messages], *messages)
