@@ -8,7 +8,6 @@ import threading
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.time import Time
@@ -16,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from dfd_ros.backends import PRECISIONS
 from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator, Estimate
 from dfd_ros.lens_state import LensState
@@ -41,16 +41,19 @@ class DepthParameters(Parameters):
     backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
     device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     precision: str = parameter('auto', 'Arithmetic of the network. auto: the fastest that the device does well.',
-                               choices=('auto', 'float32', 'bfloat16', 'float16'))
+                               choices=PRECISIONS)
     resolution: int = parameter(0, 'Longer side of the image that the network sees, at most. 0: all of it.',
                                 unit='px', minimum=0, maximum=8192)
-    near: float = parameter(0.0, 'Nearest distance of the depth range. 0: what the lens state says.', unit='m',
-                            minimum=0.0, maximum=math.inf)
-    far: float = parameter(0.0, 'Farthest distance of the depth range; .inf for infinity. 0: what the lens state '
-                           'says.', unit='m', minimum=0.0, maximum=math.inf)
-    registration: bool = parameter(True, 'Take out focus breathing where the lens state gives a magnification.')
-    reset_gap: float = parameter(1.0, 'A gap of this length between two images starts the memory afresh.',
-                                 unit='s', minimum=0.0, maximum=3600.0)
+    near: float = parameter(
+        0.0, 'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep covers.',
+        unit='m', minimum=0.0, maximum=math.inf)
+    far: float = parameter(0.0, 'Farthest distance of the depth range; .inf for infinity. 0: as for near.', unit='m',
+                           minimum=0.0, maximum=math.inf)
+    registration: bool = parameter(
+        True, 'Find zoom, rotation and shift between images, and take them out of the memory. Without it only '
+        'focus breathing is, where the lens state gives a magnification.')
+    reset_gap: float = parameter(2.0, 'A longer gap between two images starts the memory afresh.', unit='s',
+                                 minimum=0.001, maximum=3600.0)
     sync_slop: float = parameter(
         0.005, 'Stamps of an image and its lens state differ by less than this. 0: they are the same.', unit='s',
         minimum=0.0, maximum=10.0)
@@ -204,8 +207,8 @@ class DepthNode(Node):
 
     def _publish(self, estimate: Estimate, lens_state: LensState, header: Header) -> None:
         if self._depth.get_subscription_count():
-            unsure = estimate.confidence < self._settings.values.confidence_threshold
-            self._depth.publish(images.to_message(np.where(unsure, np.float32(np.nan), estimate.depth), header))
+            depth = estimate.masked_depth(self._settings.values.confidence_threshold)
+            self._depth.publish(images.to_message(depth, header))
         if self._depth_info.get_subscription_count():
             self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, lens_state, header))
         for publisher, image in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):

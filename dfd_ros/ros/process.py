@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,9 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from dfd_ros.errors import InputError
+from dfd_ros.resources import resource
+
+OLD_FAST_DDS = ('humble', 'iron', 'jazzy')      # ROS distributions with Fast DDS 2
 
 
 class Worker:
@@ -41,12 +45,26 @@ class Worker:
         self._thread.join()
 
 
+def use_image_transport_profile() -> None:
+    """Makes Fast DDS, where it is what ROS runs on, read config/fastdds.xml, which says why.
+
+    Before rclpy.init. A choice that the environment makes is left as it is.
+    """
+    variable = 'FASTDDS_DEFAULT_PROFILES_FILE'
+    if {variable, 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS'} & os.environ.keys():
+        return
+    if os.environ.get('ROS_DISTRO') in OLD_FAST_DDS:
+        variable = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+    os.environ[variable] = str(resource('config/fastdds.xml'))
+
+
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Makes a node and spins it until SIGINT or SIGTERM. Gives the exit status.
 
     0 after a signal; 1 where the node's attribute `worker` has failed; 2 with one line on stderr for bad
     input at start (InputError).
     """
+    use_image_transport_profile()
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.ALL)
     except Exception as error:   # malformed --ros-args, an unreadable parameter file
