@@ -112,7 +112,7 @@ class DepthNode(Node):
         self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
         self._paired_at = time.monotonic()
         self._received = self._dropped = self._skipped = self._frames = 0
-        self._latency, self._network, self._added = Window(), Window(), Window()
+        self._latency, self._waiting, self._network, self._added = Window(), Window(), Window(), Window()
 
         overridable = {'qos_overriding_options': qos.overridable()}
 
@@ -196,7 +196,7 @@ class DepthNode(Node):
         self._publish(estimate, lens_state, message.header)
         times.published = time.monotonic()
         self._frames = estimate.frames
-        self._on_published(message.header, times)
+        self._note_times(message.header, times)
 
     def _wanted(self) -> bool:
         return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence))
@@ -224,22 +224,23 @@ class DepthNode(Node):
                           d=info.d, k=info.k, r=info.r, p=info.p, binning_x=info.binning_x,
                           binning_y=info.binning_y, roi=info.roi)
 
-    def _on_published(self, header: Header, times: FrameTimes) -> None:
-        network = times.estimated - times.converted
+    def _note_times(self, header: Header, times: FrameTimes) -> None:
+        waiting, network = times.started - times.received, times.estimated - times.converted
         self._latency.add(self._age(header))
+        self._waiting.add(waiting)
         self._network.add(network)
-        self._added.add(times.published - times.received - network)
+        self._added.add(times.published - times.received - waiting - network)
 
     # Once a second.
 
     def _report(self) -> Report:
         count, latency, longest = self._latency.take()
-        _, network, _ = self._network.take()
-        _, added, _ = self._added.take()
+        waiting, network, added = (window.take()[1] for window in (self._waiting, self._network, self._added))
         values = {
             'rate (Hz)': count, 'latency (ms)': 1e3 * latency, 'longest latency (ms)': 1e3 * longest,
-            'network (ms)': 1e3 * network, 'beside the network (ms)': 1e3 * added, 'received': self._received,
-            'dropped': self._dropped, 'not settled': self._skipped, 'frames since reset': self._frames}
+            'waiting for the network (ms)': 1e3 * waiting, 'network (ms)': 1e3 * network,
+            'messages (ms)': 1e3 * added, 'received': self._received, 'dropped': self._dropped,
+            'not settled': self._skipped, 'frames since reset': self._frames}
         problem = self._problem()
         if problem:
             self.get_logger().warning(problem, throttle_duration_sec=WARN_EVERY)

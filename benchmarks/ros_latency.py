@@ -1,0 +1,157 @@
+"""What ROS adds between an image and its depth, beyond the network's own time.
+
+    .venv/bin/python benchmarks/ros_latency.py
+
+The real depth node runs as a process of its own. This one publishes images with lens states over DDS, slowly
+enough that the network is never busy when one comes, and listens to the depth. Times are of CLOCK_MONOTONIC,
+which all processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from dfd_ros import networks, sweeps
+from dfd_ros.errors import InputError
+from dfd_ros.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.nodes.depth import DepthNode, FrameTimes
+from dfd_ros.optics import VergenceRange
+from dfd_ros.ros import images, messages, qos
+from dfd_ros.ros.process import run, use_image_transport_profile
+from dfd_ros.ros.synchronisation import nanoseconds
+
+WARM_UP = 5      # frames that are not counted
+START = 120.0    # s that the depth node may take to start
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--width', type=int, default=640)
+    parser.add_argument('--height', type=int, default=480)
+    parser.add_argument('--frames', type=int, default=100)
+    parser.add_argument('--rate', type=float, default=3.0, help='images a second; slower than the network')
+    parser.add_argument('--weights', type=Path, help='weights of the depth node; default: those that ship, or random')
+    parser.add_argument('--node', type=Path, metavar='FILE', help=argparse.SUPPRESS)
+    options, ros_arguments = parser.parse_known_args(arguments)
+    if options.node:
+        return run(lambda: TimedDepthNode(options.node), ros_arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        print(table(*measure(options, Path(folder))))
+    return 0
+
+
+class TimedDepthNode(DepthNode):
+    """The depth node, which also writes down the times of each frame: a line of JSON."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = open(log, 'w', buffering=1)
+        super().__init__()
+
+    def _note_times(self, header: Header, times: FrameTimes) -> None:
+        super()._note_times(header, times)
+        print(json.dumps({'stamp': nanoseconds(header.stamp), **asdict(times)}), file=self._log)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]:
+    """The times of each frame, s, and how many images were published."""
+    log = folder / 'times.jsonl'
+    command = [sys.executable, __file__, '--node', str(log), '--ros-args', '-p',
+               f'weights:={weights(options.weights, folder)}']
+    process = subprocess.Popen(command)
+    use_image_transport_profile()
+    rclpy.init()
+    node = rclpy.create_node('ros_latency')
+    try:
+        sent, received = exchange(node, options, process)
+    finally:
+        rclpy.try_shutdown()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    frames = [json.loads(line) for line in log.read_text().splitlines()]
+    # A frame that was dropped on its way has no line, or was never received.
+    return [{**frame, 'sent': sent[frame['stamp']], 'seen': received[frame['stamp']]}
+            for frame in frames[WARM_UP:] if frame['stamp'] in received], len(sent) - WARM_UP
+
+
+def weights(path: Path | None, folder: Path) -> Path:
+    """The weights to use: time does not depend on what they have learned, so random ones do."""
+    if path is not None:
+        return path
+    try:
+        return networks.default_weights()
+    except InputError:
+        networks.save(folder / 'random.safetensors', networks.create('stream'))
+        return folder / 'random.safetensors'
+
+
+def exchange(node, options: argparse.Namespace, process: subprocess.Popen) -> tuple[dict, dict]:
+    """Publishes images; gives when each was published and when its depth came, by stamp."""
+    image_publisher = node.create_publisher(Image, 'image_raw', qos.PUBLISHER)
+    lens_publisher = node.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER)
+    received: dict[int, float] = {}
+    depth = node.create_subscription(
+        Image, 'depth/image_rect', lambda m: received.setdefault(nanoseconds(m.header.stamp), time.monotonic()),
+        qos.SENSOR_SUBSCRIBER)
+    end = time.monotonic() + START
+    while not (image_publisher.get_subscription_count() and lens_publisher.get_subscription_count()
+               and node.count_publishers(depth.topic_name)):
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError('the depth node has not started')
+        time.sleep(0.1)
+    time.sleep(1.0)
+
+    range_ = VergenceRange(0.3, 3.0)
+    focus = sweeps.ramp(range_, 5)
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (options.height, options.width, 3), np.uint8)
+    sent: dict[int, float] = {}
+    for i in range(options.frames + WARM_UP):
+        due = time.monotonic() + 1 / options.rate
+        header = Header(stamp=node.get_clock().now().to_msg(), frame_id='camera')
+        state = LensState(focus[i % len(focus)], 0.004, 1.8, 2e-6, near=range_.near, far=range_.far)
+        image_message = images.to_message(image, header)
+        lens_publisher.publish(messages.to_message(state, header))
+        sent[nanoseconds(header.stamp)] = time.monotonic()
+        image_publisher.publish(image_message)
+        while (left := due - time.monotonic()) > 0:
+            rclpy.spin_once(node, timeout_sec=left)
+    return sent, received
+
+
+def table(frames: list[dict], published: int) -> str:
+    """Medians and 95th percentiles of each part, in ms."""
+    if not frames:
+        raise RuntimeError('no depth came back')
+    spans = {
+        'image published to pair received (DDS, deserialising)': lambda f: f['received'] - f['sent'],
+        'pair waits for the worker thread': lambda f: f['started'] - f['received'],
+        'message to array': lambda f: f['converted'] - f['started'],
+        'results to messages, published': lambda f: f['published'] - f['estimated'],
+        '**added by ROS, image published to depth published**':
+            lambda f: f['published'] - f['sent'] - (f['estimated'] - f['converted']),
+        'the network itself': lambda f: f['estimated'] - f['converted'],
+        'depth published to depth received by another process': lambda f: f['seen'] - f['published'],
+    }
+    lines = [f'{len(frames)} of {published} frames came back', '', '| | median ms | 95 % ms |', '| --- | --- | --- |']
+    for name, span in spans.items():
+        values = 1e3 * np.array([span(frame) for frame in frames])
+        lines.append(f'| {name} | {np.median(values):.2f} | {np.percentile(values, 95):.2f} |')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
