@@ -1,0 +1,89 @@
+"""A pool of procedural focal stacks on disk, rendered by processes of their own beside the training.
+
+Rendering costs more than a training step, so that each stack is used several times, cropped and flipped anew.
+A stack is known by its seed; which seeds a training step may draw from is a function of the step alone, so that
+a run that was killed and resumed sees the same data as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+import torch.multiprocessing as multiprocessing
+from safetensors.torch import load_file, save_file
+
+from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
+
+
+class StackPool:
+    """Stacks of seeds 0, 1, 2, ... in a folder, each rendered once by one of `workers` processes.
+
+    Args:
+        folder: holds SEED.safetensors; what is there is taken as it is.
+        settings: what the stacks are drawn from.
+        workers: processes that render ahead.
+        first_seed: added to every seed, so that pools do not share scenes.
+    """
+
+    def __init__(self, folder: Path, settings: StackSettings, workers: int = 1, first_seed: int = 0):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.first_seed = first_seed
+        context = multiprocessing.get_context('spawn')
+        # How far to render; grows as the training goes on.
+        self._wanted = context.Value('q', 0)
+        self._workers = [context.Process(target=_work, daemon=True, args=(self.folder, settings, first_seed, worker,
+                                                                          workers, self._wanted))
+                         for worker in range(workers)]
+        for worker in self._workers:
+            worker.start()
+
+    def want(self, count: int) -> None:
+        """Have the stacks 0..count - 1 rendered."""
+        self._wanted.value = max(self._wanted.value, count)
+
+    def get(self, index: int) -> StackBatch:
+        """Stack `index` (B = 1); waits until it is rendered.
+
+        Raises:
+            RuntimeError: the process that was to render it has died.
+        """
+        self.want(index + 1)
+        path = _path(self.folder, index)
+        while not path.exists():
+            if self._workers and not self._workers[index % len(self._workers)].is_alive():
+                raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
+            time.sleep(0.05)
+        return StackBatch(**load_file(path))
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+
+
+def _path(folder: Path, index: int) -> Path:
+    return folder / f'{index:07d}.safetensors'
+
+
+def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, workers: int, wanted) -> None:
+    torch.set_num_threads(1)
+    parent = os.getppid()
+    index = worker
+    while os.getppid() == parent:  # no orphan goes on rendering
+        if index >= wanted.value:
+            time.sleep(0.1)
+            continue
+        path = _path(folder, index)
+        if not path.exists():
+            batch = render_stack(first_seed + index, settings)
+            tensors = {f.name: getattr(batch, f.name).contiguous() for f in fields(StackBatch)}
+            tensors['vergence'] = tensors['vergence'].half()
+            temporary = path.with_suffix(f'.{os.getpid()}')
+            save_file(tensors, temporary)
+            os.replace(temporary, path)
+        index += workers

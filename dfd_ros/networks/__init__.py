@@ -1,0 +1,103 @@
+"""Networks for depth from focus: one interface, one registry, one weights format.
+
+    prediction, *state = network(image, focus, blur_scale, *state)
+
+reads one frame: `image` (B, 3, H, W) sRGB in 0..1; `focus` (B,) v, the focus scaled to 0..1 over the swept range;
+`blur_scale` (B,) k, px, NaN = unknown. The first call takes no state. A state is a list of maps (B, C, h, w) in
+the view of the image, so that it can be warped when the view moves.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from dfd_ros.errors import InputError
+
+_NETWORKS = {'stream': ('dfd_ros.networks.stream', 'StreamNetwork')}
+_FORMAT = 'dfd_ros-1'
+
+
+class Prediction(NamedTuple):
+    """What a network says of one frame, each (B, 1, H, W).
+
+    Attributes:
+        vergence: u, the vergence scaled to 0..1 over the swept range.
+        log_scale: log of the scale b of the Laplace distribution of u.
+        coc: signed circle of confusion (px) in this frame, positive for what is nearer than the focus.
+    """
+
+    vergence: torch.Tensor
+    log_scale: torch.Tensor
+    coc: torch.Tensor
+
+
+def names() -> list[str]:
+    """The networks that `create` knows."""
+    return sorted(_NETWORKS)
+
+
+def create(name: str, **config) -> torch.nn.Module:
+    """A network with random weights.
+
+    Raises:
+        InputError: no network of that name.
+    """
+    if name not in _NETWORKS:
+        raise InputError(f'no network "{name}": choose one of {", ".join(names())}')
+    module, cls = _NETWORKS[name]
+    return getattr(importlib.import_module(module), cls)(**config)
+
+
+def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | None = None) -> None:
+    """Write a network's weights, whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(path.name + '.part')
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': network.name,
+                                   'config': json.dumps(network.config)})
+    temporary.replace(path)
+
+
+def load(path: str | Path, device: str | torch.device = 'cpu', network: str | None = None) -> torch.nn.Module:
+    """The network that `save` wrote, in evaluation mode.
+
+    Args:
+        network: the name that the weights have to be of; None takes any.
+
+    Raises:
+        InputError: the file is absent, cut short, no safetensors file, not of this project or of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'weights {path}: no such file')
+    try:
+        with safe_open(path, 'pt') as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f'weights {path}: not a whole safetensors file ({error}); fetch or train them again'
+                         ) from None
+    if metadata.get('format') != _FORMAT:
+        raise InputError(f'weights {path}: not written by dfd_ros (no format "{_FORMAT}" in its metadata)')
+    if network is not None and metadata['network'] != network:
+        raise InputError(f'weights {path}: of the network "{metadata["network"]}", not of "{network}"')
+    module = create(metadata['network'], **json.loads(metadata['config']))
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f'weights {path}: do not fit the network "{metadata["network"]}" ({reason})') from None
+    return module.to(device).eval()
+
+
+def default_weights() -> Path:
+    """The weights that ship with the package."""
+    from dfd_ros.resources import resource
+    return resource('weights/stream.safetensors')

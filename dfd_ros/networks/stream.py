@@ -1,0 +1,335 @@
+"""The streaming network: a recurrent autoencoder that reads a focus sweep frame by frame.
+
+Grown out of the recurrent autoencoder of Chaitanya et al., "Interactive Reconstruction of Monte Carlo Image
+Sequences using a Recurrent Denoising Autoencoder" (SIGGRAPH 2017), as "Deep Learning for Video Depth Estimation
+from Defocus" modified it: convolutional encoder, recurrent blocks at several scales, skip connections, one decoder
+for depth and one for the circle of confusion. What is different here:
+
+* `BestFocus` keeps, by rule and not by learning, how sharp each place has been, at which focus, and what it looked
+  like then: focus measures are what depth from focus begins with, and an all-in-focus image is what sharp depth
+  edges need while the frame at hand is blurred.
+* `VergenceMemory` keeps evidence for each of a set of vergence hypotheses. A frame's features say how it is
+  blurred; what that means for a hypothesis depends only on its defocus k (u - v) in this frame, so the map from
+  features to evidence is made anew for every frame from its focus and blur scale. Evidence is averaged over
+  frames: the order of focus, its spacing, the number of frames and the lens are free by construction, and the
+  state stays bounded however long the stream is.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dfd_ros.networks import Prediction
+
+_BANDS = 4
+_ENERGY_FLOOR = 2e-6  # below what 8-bit images resolve
+
+
+def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+                         nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = conv_block(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return F.relu(x + self.norm(self.second(self.first(x))))
+
+
+class Fuse(nn.Module):
+    """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then a residual block.
+
+    The mixing is done before the doubling, which gives the same for a quarter of the work.
+    """
+
+    def __init__(self, coarse: int, skip: int, outputs: int, residual: bool = True):
+        super().__init__()
+        self.coarse = nn.Conv2d(coarse, outputs, 1, bias=False)
+        self.skip = nn.Conv2d(skip, outputs, 1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.block = Residual(outputs) if residual else conv_block(outputs, outputs)
+
+    def forward(self, coarse, *skips):
+        skip = self.skip(torch.cat([s.to(coarse.dtype) for s in skips], 1))
+        return self.block(F.relu(self.norm(_double(self.coarse(coarse)) + skip)))
+
+
+def focus_measures(image: torch.Tensor) -> list[torch.Tensor]:
+    """Log energy of octave bands, >= 0: at 1/2 (B, 1, H/2, W/2) the finest, at 1/4 and 1/8 all of them."""
+    level = image.mean(1, keepdim=True)
+    energies = []
+    for _ in range(_BANDS):
+        band = level - F.avg_pool2d(F.pad(level, (1, 1, 1, 1), mode='replicate'), 3, 1)
+        energies.append(band * band)
+        level = F.avg_pool2d(level, 2)
+
+    def log(energy):
+        return torch.log1p(energy / _ENERGY_FLOOR) / 4
+
+    def at(scale):  # each band brought to 1/scale, with a window no smaller than its own wavelength
+        result = []
+        for octave, energy in enumerate(energies):
+            factor = scale >> octave
+            energy = F.avg_pool2d(energy, factor) if factor > 1 else energy
+            energy = F.avg_pool2d(F.pad(energy, (1, 1, 1, 1), mode='replicate'), 3, 1)
+            if octave and scale < (1 << octave):
+                energy = F.interpolate(energy, scale_factor=float((1 << octave) // scale), mode='bilinear')
+            result.append(energy)
+        return result
+
+    fine = F.avg_pool2d(energies[0], 2)
+    fine = F.avg_pool2d(F.pad(fine, (1, 1, 1, 1), mode='replicate'), 3, 1)
+    return [log(fine), log(torch.cat(at(4), 1)), log(torch.cat(at(8), 1))]
+
+
+class BestFocus(nn.Module):
+    """Per pixel and band: the greatest focus measure so far, the focus at which it stood, and a payload then.
+
+    A new maximum has to beat the old one less a little for every frame since, so that what has moved away is
+    forgotten. State: (B, bands + bands + payload, h, w), zero at the start.
+    """
+
+    def __init__(self, bands: int, leak: float = 0.02):
+        super().__init__()
+        self.bands, self.leak = bands, leak
+
+    def forward(self, measure: torch.Tensor, focus: torch.Tensor, payload: torch.Tensor | None,
+                state: torch.Tensor) -> torch.Tensor:
+        n = self.bands
+        best, at = (state[:, :n] - self.leak).clamp_min(0), state[:, n:2 * n]
+        better = measure >= best
+        parts = [torch.where(better, measure, best), torch.where(better, focus[:, None, None, None], at)]
+        if payload is not None:
+            parts.append(torch.where(better[:, :1], payload, state[:, 2 * n:]))
+        return torch.cat(parts, 1)
+
+
+class VergenceMemory(nn.Module):
+    """Evidence for vergence hypotheses, averaged over the frames.
+
+    State: (B, hypotheses * kinds + kinds, h, w), zero at the start: the evidence, and the weight of the past,
+    which a gate lowers where the present contradicts it.
+    """
+
+    FEATURES = 32
+    LONGEST = 12.0  # frames that the past can weigh
+
+    def __init__(self, inputs: int, hypotheses: torch.Tensor, kinds: int):
+        super().__init__()
+        self.register_buffer('hypotheses', hypotheses, persistent=False)
+        self.kinds = kinds
+        self.features = nn.Sequential(nn.Conv2d(inputs, self.FEATURES, 1, bias=False),
+                                      nn.BatchNorm2d(self.FEATURES), nn.ReLU())
+        self.filter = nn.Sequential(nn.Linear(11, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(),
+                                    nn.Linear(64, kinds * (self.FEATURES + 1)))
+        self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, 3.0)
+        self.channels = len(hypotheses) * kinds + kinds
+
+    def evidence(self, x: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
+        """Features (N, 32, h, w) and evidence (N, hypotheses * kinds, h, w) of frames on their own."""
+        features = self.features(x)
+        known = torch.isfinite(blur_scale).float()[:, None].expand(-1, len(self.hypotheses))
+        k = torch.where(torch.isfinite(blur_scale), blur_scale, 1.0)[:, None]
+        u, v = self.hypotheses[None].expand_as(known), focus[:, None].expand_as(known)
+        d = u - v
+        c = known * torch.asinh(k * d / 4)
+        described = torch.stack([d, d.abs(), d * d, u, v, torch.exp(-(d / 0.12) ** 2), known,
+                                 known * torch.log(k / 16), c, c.abs(), known * torch.exp(-c * c)], -1)
+        n, _, height, width = features.shape
+        weights = self.filter(described.float()).reshape(n, len(self.hypotheses) * self.kinds, self.FEATURES + 1)
+        weights = (weights / self.FEATURES ** 0.5).to(features.dtype)
+        flat = features.permute(0, 2, 3, 1).reshape(n, height * width, self.FEATURES)
+        evidence = torch.baddbmm(weights[:, None, :, -1], flat, weights[..., :-1].transpose(1, 2))
+        return features, torch.tanh(evidence).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+
+    def forward(self, features: torch.Tensor, evidence: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        old, weight = state[:, :-self.kinds], state[:, -self.kinds:]
+        gate = torch.sigmoid(self.gate(torch.cat([features, old.to(features.dtype)], 1)).float())
+        weight = (gate * weight).clamp_max(self.LONGEST - 1) + 1
+        # Channels are hypothesis-major: the weights repeat for every hypothesis.
+        share = (1 / weight).repeat(1, len(self.hypotheses), 1, 1)
+        return torch.cat([old + (evidence.float() - old) * share, weight], 1)
+
+
+class ConvGRU(nn.Module):
+    """Cho et al. 2014, with convolutions (Ballas et al. 2016). State: (B, channels, h, w), zero at the start."""
+
+    def __init__(self, inputs: int, channels: int):
+        super().__init__()
+        self.channels = channels
+        self.from_input = nn.Conv2d(inputs, 3 * channels, 3, padding=1)
+        self.from_state = nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False)
+        self.candidate = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, projected: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """`projected` is `from_input` of the frame's features, made for all frames at once."""
+        reset, update, new = projected.float().chunk(3, 1)
+        r, z = torch.sigmoid(torch.cat([reset, update], 1) + self.from_state(state).float()).chunk(2, 1)
+        candidate = torch.tanh(new + self.candidate(r * state).float())
+        return (1 - z) * state + z * candidate
+
+
+class StreamNetwork(nn.Module):
+    """See the module's docstring; the interface is that of `dfd_ros.networks`.
+
+    Args:
+        channels: features at 1/2, 1/4, 1/8 and 1/16 of the resolution.
+        hypotheses: vergence hypotheses, evenly spaced a little beyond 0..1.
+    """
+
+    name = 'stream'
+    STRIDE = 16
+
+    def __init__(self, channels: tuple[int, ...] = (24, 48, 64, 96), hypotheses: int = 16,
+                 kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48)):
+        super().__init__()
+        self.config = {'channels': list(channels), 'hypotheses': hypotheses, 'kinds': list(kinds),
+                       'hidden': list(hidden)}
+        c2, c4, c8, c16 = channels
+        centres = torch.linspace(-0.06, 1.06, hypotheses)
+        self.register_buffer('centres', centres, persistent=False)
+
+        self.condition = nn.Sequential(nn.Linear(4, 64), nn.SiLU(), nn.Linear(64, c4 + c8 + c16))
+        self.encoder2 = nn.Sequential(conv_block(13, c2), conv_block(c2, c2))
+        self.encoder4 = conv_block(c2, c4, stride=2)
+        self.mix4 = nn.Sequential(conv_block(c4 + _BANDS, c4, 1), Residual(c4))
+        self.encoder8 = conv_block(c4, c8, stride=2)
+        self.mix8 = nn.Sequential(conv_block(c8 + _BANDS, c8, 1), Residual(c8))
+        self.encoder16 = nn.Sequential(conv_block(c8, c16, stride=2), Residual(c16))
+
+        self.best2, self.best4 = BestFocus(1), BestFocus(_BANDS)
+        self.memory4, self.memory8, self.memory16 = (
+            VergenceMemory(c, centres, k) for c, k in zip(channels[1:], kinds))
+        self.gru8, self.gru16 = (ConvGRU(c, h) for c, h in zip(channels[2:], hidden))
+        m4, m8, m16 = (m.channels for m in (self.memory4, self.memory8, self.memory16))
+
+        self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), Residual(c16))
+        self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8)
+        self.decoder4 = Fuse(c8, c4 + m4 + 3 * _BANDS, c4)
+        self.coarse = nn.Conv2d(c4, hypotheses, 1)
+        self.sharp = conv_block(14, c2)
+        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2)
+        self.fine = nn.Conv2d(c2, 8, 3, padding=1)
+
+        self.coc8 = conv_block(2 * c8 + hidden[0], c8, 1)
+        self.coc4 = Fuse(c8, 2 * c4, 32)
+        self.coc2 = Fuse(32, 2 * c2, 16, residual=False)
+        self.coc = nn.Conv2d(16, 4, 3, padding=1)
+        for head in (self.fine, self.coc, self.coarse):
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
+        with torch.no_grad():
+            self.fine.bias[4:] = -2.0
+
+    def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
+        """The state before the first frame of (height, width): zeros."""
+        height, width = (-(-n // self.STRIDE) * self.STRIDE for n in (height, width))
+        channels = {2: 14, 4: 2 * _BANDS + self.memory4.channels, 8: self.memory8.channels + self.gru8.channels,
+                    16: self.memory16.channels + self.gru16.channels}
+        return [torch.zeros(batch, c, height // s, width // s, device=device) for s, c in channels.items()]
+
+    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
+        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state)."""
+        predictions, _, state = self.sequence(image[:, None], focus[:, None], blur_scale, *state)
+        return Prediction(*(p[:, 0] for p in predictions)), *state
+
+    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
+                 decode: list[int] | None = None):
+        """T frames at once, as in training: all but the memories runs batched over time.
+
+        Args:
+            images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
+            decode: the frames, rising, to predict for; None = all T.
+
+        Returns:
+            Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses (B, T, J, H/4, W/4); the state. T is
+            the number of decoded frames.
+        """
+        batch, frames, _, height, width = images.shape
+        x = images.flatten(0, 1)
+        pad = (0, -width % self.STRIDE, 0, -height % self.STRIDE)
+        if any(pad):
+            x = F.pad(x, pad, mode='replicate')
+        x = x.contiguous(memory_format=torch.channels_last)
+        state = list(state) or self.initial_state(batch, *x.shape[-2:], x.device)
+        flat_focus = focus.flatten()
+        flat_scale = blur_scale[:, None].expand(-1, frames).flatten()
+
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            measure2, measure4, measure8 = focus_measures(x.float())
+            pixels = F.pixel_unshuffle(x, 2)
+        known = torch.isfinite(flat_scale)
+        log_scale = torch.where(known, torch.log(torch.where(known, flat_scale, 16.0) / 16), 0.0)
+        described = torch.stack([flat_focus, known.float(), log_scale, flat_focus * log_scale], -1)
+        bias4, bias8, bias16 = (b[:, :, None, None] for b in self.condition(described).split(
+            [self.memory4.features[0].in_channels, self.memory8.features[0].in_channels,
+             self.memory16.features[0].in_channels], 1))
+
+        x2 = self.encoder2(torch.cat([pixels * 2 - 1, measure2], 1))
+        x4 = self.mix4(torch.cat([self.encoder4(x2) + bias4, measure4.to(x2.dtype)], 1))
+        x8 = self.mix8(torch.cat([self.encoder8(x4) + bias8, measure8.to(x2.dtype)], 1))
+        x16 = self.encoder16(x8) + bias16
+
+        evidences = [memory.evidence(x, flat_focus, flat_scale)
+                     for memory, x in ((self.memory4, x4), (self.memory8, x8), (self.memory16, x16))]
+        projected = [self.gru8.from_input(x8), self.gru16.from_input(x16)]
+        per_frame = [a.unflatten(0, (batch, frames)).unbind(1)
+                     for a in (measure2, pixels, measure4, *evidences[0], *evidences[1], *evidences[2], *projected)]
+        states = []
+        for t in range(frames):
+            state = self._remember(focus[:, t], *(a[t] for a in per_frame), state)
+            states.append(state)
+        if decode is not None:
+            states = [states[t] for t in decode]
+            x2, x4, x8, x16, measure4 = (a.unflatten(0, (batch, frames))[:, decode].flatten(0, 1)
+                                         .contiguous(memory_format=torch.channels_last)
+                                         for a in (x2, x4, x8, x16, measure4))
+            focus = focus[:, decode]
+            frames = len(decode)
+        remembered = (torch.stack(s, 1).flatten(0, 1) for s in zip(*states)) if frames > 1 else states[-1]
+        prediction, logits = self._decode(x2, x4, x8, x16, measure4, focus.flatten(), *remembered)
+        prediction = Prediction(*(p[..., :height, :width].unflatten(0, (batch, frames)) for p in prediction))
+        return prediction, logits.unflatten(0, (batch, frames)), state
+
+    def _decode(self, x2, x4, x8, x16, measure4, focus, s2, s4, s8, s16):
+        best4, memory4 = s4.split([2 * _BANDS, self.memory4.channels], 1)
+        v = focus[:, None, None, None]
+        d16 = self.decoder16(torch.cat([x16, s16.to(x16.dtype)], 1))
+        d8 = self.decoder8(d16, x8, s8)
+        d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:])
+        logits = self.coarse(d4).float()
+        u2 = _double((logits.softmax(1) * self.centres[:, None, None]).sum(1, keepdim=True))
+        # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
+        sharp = self.sharp(torch.cat([s2[:, :2], s2[:, 2:] * 2 - 1], 1))
+        d2 = self.decoder2(d4, x2, sharp, u2)
+        fine = self.fine(d2).float()
+        u = F.pixel_shuffle(fine[:, :4], 2) + _double(u2)
+        log_b = F.pixel_shuffle(fine[:, 4:], 2).clamp(-6, 1)
+
+        c8 = self.coc8(torch.cat([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)], 1))
+        c2 = self.coc2(self.coc4(c8, x4, d4), x2, d2)
+        coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))
+        return Prediction(u, log_b, coc), logits
+
+    def _remember(self, focus, measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16, state):
+        s2, s4, s8, s16 = state
+        best4, memory4 = s4[:, :2 * _BANDS], s4[:, 2 * _BANDS:]
+        memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)
+        memory16, hidden16 = s16.split([self.memory16.channels, self.gru16.channels], 1)
+        return [self.best2(measure2, focus, pixels, s2),
+                torch.cat([self.best4(measure4, focus, None, best4), self.memory4(f4, e4, memory4)], 1),
+                torch.cat([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)], 1),
+                torch.cat([self.memory16(f16, e16, memory16), self.gru16(g16, hidden16)], 1)]
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode='bilinear', align_corners=False)

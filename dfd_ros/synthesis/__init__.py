@@ -1,0 +1,1 @@
+"""Focal stacks made by computer."""

@@ -1,0 +1,214 @@
+"""Focal stacks drawn at random, with perfect truth: seeded, on any torch device.
+
+Everything about the camera is drawn from the ranges in `StackSettings`: lens, aperture, swept range, order and
+spacing of the focus, camera motion, focus breathing, exposure and noise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+import torch
+
+from dfd_ros.optics import VergenceRange
+from dfd_ros.synthesis.random import Random
+from dfd_ros.synthesis.scene import Scene, SceneSettings
+from dfd_ros.synthesis.sensor import expose, jpeg, sharpen, srgb_encode
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """What focal stacks are drawn from. Pairs are least and most; probabilities are 0..1.
+
+    Attributes:
+        height, width: image size (px).
+        frames: frames of a stack.
+        ramp: least and most frames of one sweep across the range; sweeps follow each other until the stack is full.
+        orders: orders of the focus within a sweep to draw from: 'rising' (far to near), 'falling', 'shuffled',
+            'ping_pong' (rising and falling in turn).
+        uneven: probability of unevenly spaced focus.
+        blur_scale: k, CoC in px across the whole range.
+        unknown_aperture: probability that the blur scale is not told.
+        range_ratio: far / near; the far end is at infinity with probability `infinity`.
+        static: probability that neither the camera nor anything else moves.
+        shake: most turn of the camera between frames, px.
+        travel: most parallax between frames at u = 1, px.
+        breathing: most growth of the image from far to near focus.
+        breathing_residual: share of the breathing left in the images (a calibrated lens has the rest removed).
+        exponent: of the point spread function.
+        shot, read: noise, see `sensor.expose`.
+        exposure: most change of exposure between frames (share).
+        jpeg: probability of JPEG compression.
+        sharpening: probability of a sharpening camera.
+    """
+
+    height: int = 256
+    width: int = 256
+    frames: int = 5
+    ramp: tuple[int, int] = (5, 5)
+    orders: tuple[str, ...] = ('rising', 'falling', 'shuffled', 'ping_pong')
+    uneven: float = 0.5
+    blur_scale: tuple[float, float] = (6.0, 48.0)
+    unknown_aperture: float = 0.3
+    near: tuple[float, float] = (0.1, 1.0)
+    range_ratio: tuple[float, float] = (2.5, 20.0)
+    infinity: float = 0.3
+    static: float = 0.3
+    shake: float = 1.0
+    travel: float = 1.0
+    breathing: float = 0.06
+    breathing_residual: float = 0.1
+    exponent: tuple[float, float] = (2.0, 32.0)
+    shot: tuple[float, float] = (5e-5, 3e-3)
+    read: tuple[float, float] = (5e-4, 6e-3)
+    exposure: float = 0.15
+    jpeg: float = 0.3
+    sharpening: float = 0.2
+    scene: SceneSettings = field(default_factory=SceneSettings)
+
+    @staticmethod
+    def study(**changes) -> StackSettings:
+        """The study's conditions: static, known lens, wide blur, textured objects before a wall, rising ramps."""
+        scene = SceneSettings(untextured=0.0, wall=True, split=changes.pop('split', 'train'))
+        return StackSettings(**{**dict(
+            orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, range_ratio=(2.5, 6.0),
+            infinity=0.0, static=1.0, breathing=0.0, exposure=0.0, jpeg=0.0, sharpening=0.0, shot=(5e-5, 5e-4),
+            read=(5e-4, 2e-3), scene=scene), **changes})
+
+    @staticmethod
+    def field(**changes) -> StackSettings:
+        """What robots meet: all moves and breathes, noise, half with unknown aperture, untextured parts."""
+        scene = SceneSettings(split=changes.pop('split', 'train'))
+        return StackSettings(**{**dict(static=0.0, unknown_aperture=0.5, scene=scene), **changes})
+
+
+@dataclass
+class StackBatch:
+    """B focal stacks of T frames.
+
+    Attributes:
+        images: (B, T, 3, H, W) uint8, sRGB.
+        focus: (B, T) v, the focus scaled to 0..1 over the swept range.
+        blur_scale: (B,) px, NaN = unknown to the network.
+        vergence: (B, T, 1, H, W) u, truth.
+        blur: (B, T) truth: CoC in px for a unit of u off the focus (the blur scale, exact for each focus).
+        foreground: (B, T, 1, H, W) bool, all but the background.
+        near, far: (B,) the swept range (m), far may be infinite.
+        focal_length, f_number, pixel_pitch: (B,) the lens (SI).
+        magnification: (B, T) of the image relative to focus at infinity.
+    """
+
+    images: torch.Tensor
+    focus: torch.Tensor
+    blur_scale: torch.Tensor
+    vergence: torch.Tensor
+    blur: torch.Tensor
+    foreground: torch.Tensor
+    near: torch.Tensor
+    far: torch.Tensor
+    focal_length: torch.Tensor
+    f_number: torch.Tensor
+    pixel_pitch: torch.Tensor
+    magnification: torch.Tensor
+
+    @property
+    def coc(self) -> torch.Tensor:
+        """(B, T, 1, H, W) truth, px, positive for what is nearer than the focus."""
+        return self.blur[..., None, None, None] * (self.vergence - self.focus[..., None, None, None])
+
+    def ranges(self) -> list[VergenceRange]:
+        return [VergenceRange(near, far) for near, far in zip(self.near.tolist(), self.far.tolist())]
+
+    @staticmethod
+    def stack(batches: list[StackBatch]) -> StackBatch:
+        """One batch out of several of the same size."""
+        return StackBatch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(StackBatch)))
+
+    def to(self, device) -> StackBatch:
+        return StackBatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+def focus_positions(rng: Random, settings: StackSettings) -> torch.Tensor:
+    """v (T,) of the frames: sweeps over 0..1 one after the other, in a random order of the allowed ones."""
+    n = rng.integer(settings.ramp[0], settings.ramp[1] + 1)
+    order = rng.choice(settings.orders)
+    uneven = rng.chance(settings.uneven)
+    sweeps = []
+    for sweep in range(math.ceil(settings.frames / n)):
+        v = torch.linspace(0, 1, n)
+        if uneven and n > 2:
+            gaps = torch.tensor([rng.uniform(0.3, 1.7) for _ in range(n - 1)]).cumsum(0)
+            v = torch.cat([torch.zeros(1), gaps / gaps[-1]])
+        if order == 'falling' or (order == 'ping_pong' and sweep % 2):
+            v = v.flip(0)
+        elif order == 'shuffled':
+            v = v[rng.permutation(n)]
+        sweeps.append(v)
+    return torch.cat(sweeps)[:settings.frames]
+
+
+def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
+    """(T, 2) positions of a steady drift with some tremor, zero at the first frame."""
+    steps = rng.normal(1, 2) * 0.7 + rng.normal(frames, 2) * 0.5
+    path = (steps * step * 0.6).clamp(-step, step).cumsum(0)
+    return path - path[:1]
+
+
+def render_stack(seed: int, settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
+    """One focal stack (B = 1). The same seed and settings give the same stack on the same device."""
+    rng = Random(seed, device)
+    frames = settings.frames
+
+    near = rng.log_uniform(*settings.near)
+    far = math.inf if rng.chance(settings.infinity) else near * rng.log_uniform(*settings.range_ratio)
+    range_ = VergenceRange(near, far)
+    focal_length = near * rng.log_uniform(0.002, 0.06)
+    pixel_pitch = rng.log_uniform(1e-6, 6e-6)
+    blur_scale = rng.log_uniform(*settings.blur_scale)
+    f_number = focal_length ** 2 * range_.width / (blur_scale * pixel_pitch)
+
+    focus = focus_positions(rng, settings).to(rng.device)
+    time = torch.arange(frames, dtype=torch.float32, device=rng.device)
+    static = rng.chance(settings.static)
+    scene = Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
+    if static:
+        time = torch.zeros_like(time)
+    travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))
+                    for most in (settings.travel, settings.shake))
+    breathing = rng.uniform(0, settings.breathing)
+    magnification = 1 + breathing * focus
+    zoom = 1 + breathing * settings.breathing_residual * rng.uniform(-1, 1) * (focus - 0.5)
+    poses = scene.poses(time, travel, turn, zoom)
+
+    # CoC = A f (1/D - 1/F) / (1 - f/F), see dfd_ros.optics: k (u - v), over 1 - f/F.
+    blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
+    exponent = torch.full((frames,), rng.log_uniform(*settings.exponent), device=rng.device)
+    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent)
+
+    level = 0.85 / torch.quantile(linear[:, 1].flatten()[::37], 0.98).clamp_min(0.05)
+    gain = level * rng.log_uniform(0.5, 1.3) * (1 + settings.exposure * rng.uniform(-1, 1, frames))
+    image = expose(linear, gain, rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read),
+                   rng.normal(*linear.shape))
+    image = srgb_encode(image) ** rng.uniform(0.85, 1.15)
+    if rng.chance(settings.sharpening):
+        image = sharpen(image, rng.uniform(0.2, 1.0))
+    image = (image * 255).round() / 255
+    if rng.chance(settings.jpeg):
+        image = jpeg(image, rng.uniform(60, 95))
+
+    def one(value):
+        return torch.tensor([value], device=rng.device)
+
+    known = not rng.chance(settings.unknown_aperture)
+    return StackBatch(
+        images=(image * 255).round().to(torch.uint8)[None], focus=focus[None],
+        blur_scale=one(blur_scale if known else math.nan), vergence=vergence[None],
+        blur=blur[None], foreground=foreground[None],
+        near=one(near), far=one(far), focal_length=one(focal_length), f_number=one(f_number),
+        pixel_pitch=one(pixel_pitch), magnification=magnification[None])
+
+
+def render_batch(seeds: list[int], settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
+    """One stack for each seed."""
+    return StackBatch.stack([render_stack(seed, settings, device) for seed in seeds])

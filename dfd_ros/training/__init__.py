@@ -1,0 +1,1 @@
+"""Training: configuration, losses, metrics and the loop."""

@@ -1,0 +1,148 @@
+"""What a training run is: plain values, read from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from dfd_ros.errors import InputError
+from dfd_ros.synthesis.procedural import StackSettings
+from dfd_ros.synthesis.scene import SceneSettings
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """The pool of procedural stacks (see `dfd_ros.data.pool`).
+
+    Attributes:
+        start: stacks there before the first step.
+        size: stacks that a step draws from at most, the newest ones.
+        reuse: how often each stack is used on average.
+        workers: processes that render, each with one core.
+        first_seed: seed of the first stack.
+        folder: where the pool lies; empty = in the run's folder.
+    """
+
+    start: int = 64
+    size: int = 4000
+    reuse: float = 8.0
+    workers: int = 1
+    first_seed: int = 0
+    folder: str = ''
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: up to the share `until` of the steps.
+
+    Attributes:
+        crop: side of the square crops (px).
+        batch: sequences of a step, on each process.
+        frames: frames of a sequence.
+        decode: frames of each sequence that are decoded and enter the loss: the last, and others at random.
+    """
+
+    until: float = 1.0
+    crop: int = 128
+    batch: int = 8
+    frames: int = 8
+    decode: int = 4
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        name: of the run; its folder is runs/NAME.
+        network, network_config: as `dfd_ros.networks.create` takes them.
+        steps: optimiser steps.
+        stages: crops and batches, in turn.
+        learning_rate: after `warmup` steps; falls to zero in a straight line over the last `decay` share of the steps.
+        weight_decay, clip: of AdamW; largest norm of the gradient.
+        ema: decay of the averaged weights, which are the ones that are kept.
+        precision: bf16 or fp32.
+        half_size: probability that a sequence is halved in size before it is cropped.
+        likelihood, mse, coarse, coc: weights of the losses.
+        pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
+        data: what they are drawn from.
+        seed: of everything.
+        initial_weights: a weights file to start from; empty = random weights.
+        save_every, validate_every, validate_stacks: steps; stacks of each validation set.
+    """
+
+    name: str = 'stream'
+    network: str = 'stream'
+    network_config: dict = field(default_factory=dict)
+    steps: int = 20000
+    stages: tuple[Stage, ...] = (Stage(),)
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    decay: float = 0.4
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    ema: float = 0.998
+    precision: str = 'bf16'
+    half_size: float = 0.3
+    likelihood: float = 1.0
+    mse: float = 10.0
+    coarse: float = 0.3
+    coc: float = 0.3
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
+    seed: int = 0
+    initial_weights: str = ''
+    save_every: int = 250
+    validate_every: int = 500
+    validate_stacks: int = 16
+
+    def stage(self, step: int) -> Stage:
+        """The stage that a step is in."""
+        return next((s for s in self.stages if step < s.until * self.steps), self.stages[-1])
+
+
+_NESTED = {'pool': PoolConfig, 'data': StackSettings, 'scene': SceneSettings}
+
+
+def _build(cls, values: dict, where: str):
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    if not isinstance(values, dict):
+        raise InputError(f'{where}: has to be a mapping')
+    result = {}
+    for name, value in values.items():
+        if name not in known:
+            raise InputError(f'{where}: no setting "{name}"; there are {", ".join(known)}')
+        default = known[name].default
+        if name in _NESTED:
+            value = _build(_NESTED[name], value, f'{where}, {name}')
+        elif name == 'stages':
+            value = tuple(_build(Stage, v, f'{where}, stages') for v in value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+            try:
+                value = float(value)  # YAML reads 2e-3 as text
+            except ValueError:
+                raise InputError(f'{where}, {name}: "{value}" is not a number') from None
+        elif default is not dataclasses.MISSING and type(value) is not type(default):
+            raise InputError(f'{where}, {name}: {value!r} is not of the type {type(default).__name__}')
+        result[name] = value
+    return cls(**result)
+
+
+def load_config(path: str | Path, **changes) -> TrainingConfig:
+    """Read a run from YAML.
+
+    Raises:
+        InputError: the file is absent or not YAML, or a setting is unknown or of the wrong type.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}') from None
+    except yaml.YAMLError as error:
+        raise InputError(f'{path}: not YAML ({str(error).splitlines()[0]})') from None
+    return _build(TrainingConfig, {**values, **changes}, str(path))

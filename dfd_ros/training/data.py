@@ -1,0 +1,93 @@
+"""Training sequences: what a step trains on, as a function of the step alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from dfd_ros.data.pool import StackPool
+from dfd_ros.synthesis.procedural import StackBatch, render_batch
+from dfd_ros.training.config import Stage, TrainingConfig
+
+
+class Sequences(NamedTuple):
+    """B training sequences of T frames: images (B, T, 3, H, W) in 0..1, focus (B, T), blur scale (B,), and the
+    truth, vergence and signed CoC (px), (B, T, 1, H, W)."""
+
+    images: torch.Tensor
+    focus: torch.Tensor
+    blur_scale: torch.Tensor
+    vergence: torch.Tensor
+    coc: torch.Tensor
+
+
+class ProceduralData:
+    """Sequences cut out of procedural stacks at random.
+
+    On the CPU the stacks come from a pool that processes of their own fill; on a GPU they are rendered for every
+    step on the device itself.
+    """
+
+    def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
+        self.config, self.device, self.rank, self.ranks = config, device, rank, ranks
+        self.pool = None
+        if device.type == 'cpu':
+            pool = config.pool
+            # Each process has its own pool, so that no scene is seen by two of them.
+            self.pool = StackPool(Path(pool.folder or run / 'pool') / str(rank), config.data, pool.workers,
+                                  pool.first_seed + rank * 10_000_000)
+
+    def batch(self, step: int) -> Sequences:
+        """The sequences of a step."""
+        config, stage = self.config, self.config.stage(step)
+        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
+        if self.pool is None:
+            first = config.pool.first_seed + (step * self.ranks + self.rank) * stage.batch
+            stacks = [render_batch([first + i], config.data, self.device) for i in range(stage.batch)]
+        else:
+            newest = config.pool.start + int(step * stage.batch / config.pool.reuse)
+            oldest = max(0, newest - config.pool.size)
+            self.pool.want(newest + 200)
+            stacks = [self.pool.get(oldest + _integer(rng, newest - oldest)) for _ in range(stage.batch)]
+        cuts = [_cut(stack, stage, config.half_size, rng) for stack in stacks]
+        return Sequences(*(torch.cat(parts).to(self.device) for parts in zip(*cuts)))
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.close()
+
+
+def _integer(rng: torch.Generator, below: int) -> int:
+    return int(torch.randint(max(below, 1), (), generator=rng))
+
+
+def _cut(stack: StackBatch, stage: Stage, half_size: float, rng: torch.Generator) -> Sequences:
+    """A part of one stack: some frames in a row, in either direction, of a crop that is flipped and turned."""
+    start = _integer(rng, stack.images.shape[1] - stage.frames + 1)
+    frames = slice(start, start + stage.frames)
+    size = stage.crop
+    halve = torch.rand((), generator=rng).item() < half_size and min(stack.images.shape[-2:]) >= 2 * size
+    wide = 2 * size if halve else size
+    y, x = (_integer(rng, n - wide + 1) for n in stack.images.shape[-2:])
+    area = (..., slice(y, y + wide), slice(x, x + wide))
+    images = stack.images[:, frames][area].float() / 255
+    vergence = stack.vergence[:, frames][area].float()
+    focus, blur, blur_scale = stack.focus[:, frames], stack.blur[:, frames], stack.blur_scale
+    if halve:
+        images = F.avg_pool2d(images[0], 2)[None]
+        vergence = vergence[..., ::2, ::2]
+        blur, blur_scale = blur / 2, blur_scale / 2
+    coc = blur[..., None, None, None] * (vergence - focus[..., None, None, None])
+
+    if _integer(rng, 2):  # backwards in time
+        images, vergence, coc, focus = (a.flip(1) for a in (images, vergence, coc, focus))
+    flips = [axis for axis in (-1, -2) if _integer(rng, 2)]
+    transpose = _integer(rng, 2)
+    images, vergence, coc = (a.flip(flips) for a in (images, vergence, coc))
+    if transpose:
+        images, vergence, coc = (a.transpose(-1, -2) for a in (images, vergence, coc))
+    images = images[:, :, torch.randperm(3, generator=rng)]
+    return Sequences(images, focus, blur_scale, vergence, coc)

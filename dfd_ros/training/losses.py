@@ -1,0 +1,55 @@
+"""Losses of depth from focus, for every decoded frame of a sequence."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from dfd_ros.networks import Prediction
+
+
+def laplace_nll(vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of a Laplace distribution, per pixel (Kendall and Gal, NeurIPS 2017)."""
+    return (vergence - truth).abs() * torch.exp(-log_scale) + log_scale
+
+
+def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of vergence hypotheses, the truth shared between the two that are nearest, per pixel.
+
+    Args:
+        logits: (N, J, h, w); centres: (J,), evenly spaced; truth: (N, 1, h, w).
+    """
+    position = ((truth - centres[0]) / (centres[1] - centres[0])).clamp(0, len(centres) - 1)
+    target = (1 - (position - torch.arange(len(centres), device=truth.device)[:, None, None]).abs()).clamp_min(0)
+    return -(target * logits.log_softmax(1)).sum(1, keepdim=True)
+
+
+def sequence_loss(prediction: Prediction, logits: torch.Tensor, centres: torch.Tensor, vergence: torch.Tensor,
+                  coc: torch.Tensor, config) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The weighted sum of all losses, and each on its own.
+
+    Args:
+        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4).
+        vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count.
+        config: the weights `likelihood`, `mse`, `coarse`, `coc`.
+    """
+    valid = torch.isfinite(vergence)
+    truth = torch.where(valid, vergence, 0.0)
+    count = valid.sum().clamp_min(1)
+
+    def mean(x):
+        return (x * valid).sum() / count
+
+    stride = vergence.shape[-1] // logits.shape[-1]
+    coarse_truth = truth[..., stride // 2::stride, stride // 2::stride]
+    coarse_valid = valid[..., stride // 2::stride, stride // 2::stride]
+    entropy = hypothesis_cross_entropy(logits.flatten(0, 1), centres, coarse_truth.flatten(0, 1))
+    parts = {
+        'likelihood': mean(laplace_nll(prediction.vergence, prediction.log_scale, truth)),
+        'mse': mean((prediction.vergence - truth) ** 2),
+        'coarse': (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1),
+        # Compressed: a pixel more or less counts where the blur is small, not where it is large.
+        'coc': mean(F.smooth_l1_loss(torch.asinh(prediction.coc / 4),
+                                     torch.asinh(torch.where(valid, coc, 0.0) / 4), reduction='none', beta=0.05)),
+    }
+    return sum(getattr(config, name) * value for name, value in parts.items()), parts

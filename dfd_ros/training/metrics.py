@@ -1,0 +1,62 @@
+"""Figures of merit, over valid pixels. Names and normalisation as in the study."""
+
+from __future__ import annotations
+
+import torch
+
+
+def _valid(estimate: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None):
+    valid = torch.isfinite(estimate) & torch.isfinite(truth)
+    if mask is not None:
+        valid = valid & mask
+    return estimate[valid], truth[valid]
+
+
+def mae(estimate, truth, mask=None) -> float:
+    """Mean absolute error, in the unit of the inputs. NaN where nothing is valid."""
+    e, t = _valid(estimate, truth, mask)
+    return (e - t).abs().mean().item()
+
+
+def mse(estimate, truth, largest: float = 1.0, mask=None) -> float:
+    """Mean squared error of depth divided by the data set's `largest` depth."""
+    e, t = _valid(estimate, truth, mask)
+    return ((e - t) / largest).square().mean().item()
+
+
+def rms(estimate, truth, largest: float = 1.0, mask=None) -> float:
+    """Root of `mse`."""
+    return mse(estimate, truth, largest, mask) ** 0.5
+
+
+def accuracy(estimate, truth, threshold: float = 1.25, mask=None) -> float:
+    """Share of pixels with max(d / d*, d* / d) < threshold, in per cent."""
+    e, t = _valid(estimate, truth, mask)
+    return (torch.maximum(e / t, t / e) < threshold).double().mean().item() * 100
+
+
+def abs_rel(estimate, truth, mask=None) -> float:
+    """Mean of |d - d*| / d*."""
+    e, t = _valid(estimate, truth, mask)
+    return ((e - t).abs() / t).mean().item()
+
+
+def most_confident(error: torch.Tensor, confidence: torch.Tensor, share: float) -> float:
+    """Mean error of the `share` of pixels with the highest confidence. Both are flat tensors."""
+    keep = max(int(len(error) * share), 1)
+    return error[confidence.topk(keep).indices].mean().item()
+
+
+def ause(error: torch.Tensor, confidence: torch.Tensor, points: int = 20) -> float:
+    """Area under the sparsification error curve (Ilg et al., ECCV 2018), for the mean absolute error.
+
+    Pixels are taken away in the order of confidence, and in the order of the true error; the area is what lies
+    between the two curves, each divided by the error of all pixels. 0 is a perfect order.
+    """
+    by_confidence = error[confidence.argsort()]
+    by_error = error.sort(descending=True).values
+    total, area = error.mean(), 0.0
+    for i in range(points):
+        start = len(error) * i // points
+        area += ((by_confidence[start:].mean() - by_error[start:].mean()) / total).item()
+    return area / points
