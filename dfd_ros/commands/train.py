@@ -1,0 +1,28 @@
+"""`dfd train`: train a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = 'train a network as a configuration says'
+EXAMPLE = 'dfd train config/training/stream.yaml'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', type=Path, help='YAML of a run, see config/training')
+    parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs (default: runs)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, ... (default: auto)')
+    parser.add_argument('--steps', type=int, help='optimiser steps, in place of those of the configuration')
+    parser.add_argument('--stop-after', type=int, metavar='STEP',
+                        help='stop with a checkpoint once this step is done; the same command goes on from there')
+
+
+def run(args: argparse.Namespace) -> int:
+    from dfd_ros.training.config import load_config
+    from dfd_ros.training.loop import train
+    changes = {} if args.steps is None else {'steps': args.steps}
+    config = load_config(args.config, **changes)
+    best = train(config, args.out / config.name, args.device, args.stop_after)
+    print(f'best weights: {best}')
+    return 0
