@@ -34,7 +34,7 @@ def start_node(tmp_path):
         process.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def observer():
     """A node of the test's own that publishes and listens. See `ros_processes.Observer`."""
     pytest.importorskip('rclpy')

@@ -22,6 +22,7 @@ from dfd_ros.ros import images, messages, qos
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.process import Worker, run
+from dfd_ros.ros.warnings import ThrottledWarnings
 
 RECONNECT_AFTER = 1.0    # s
 SLOW = 0.8               # of the rate asked for
@@ -96,6 +97,7 @@ class CameraNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__('camera', **options)
+        self._warn = ThrottledWarnings(self)
         self._settings = BoundParameters(self, CameraParameters)
         values = self._settings.values
         self._source = make_source(values)
@@ -127,7 +129,7 @@ class CameraNode(Node):
         try:
             self._source.focus(command.focus_distance, time.monotonic())
         except InputError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            self._warn(str(error))
             return
         # After the focus, never before: a frame must not carry the number of a command it was too early for.
         self._command_id = command.command_id
@@ -140,7 +142,7 @@ class CameraNode(Node):
             try:
                 frame = self._source.capture(time.monotonic())
             except CameraLost as error:
-                self.get_logger().warning(f'{error} Trying again.', throttle_duration_sec=10.0)
+                self._warn(f'{error} Trying again.')
                 due = time.monotonic() + RECONNECT_AFTER
                 continue
             if frame.lens_state.settled:

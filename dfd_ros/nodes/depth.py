@@ -26,10 +26,10 @@ from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.mailbox import Mailbox
 from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.process import Worker, run
+from dfd_ros.ros.warnings import ThrottledWarnings
 
 SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0     # s without a pair
-WARN_EVERY = 5.0         # s
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class DepthNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
+        self._warn = ThrottledWarnings(self)
         self._settings = BoundParameters(self, DepthParameters)
         values = self._settings.values
         self._estimator = DepthEstimator(
@@ -175,7 +176,7 @@ class DepthNode(Node):
             try:
                 self._process(*item)
             except InputError as error:
-                self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
+                self._warn(str(error))
 
     def _process(self, message: Image, lens_message: LensStateMessage, times: FrameTimes) -> None:
         values = self._settings.values
@@ -243,7 +244,7 @@ class DepthNode(Node):
             'not settled': self._skipped, 'frames since reset': self._frames}
         problem = self._problem()
         if problem:
-            self.get_logger().warning(problem, throttle_duration_sec=WARN_EVERY)
+            self._warn(problem)
             return Report(WARN, problem, values)
         return Report(values=values)
 

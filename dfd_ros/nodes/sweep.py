@@ -23,10 +23,10 @@ from dfd_ros.ros import messages, qos
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
 from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.process import run
+from dfd_ros.ros.warnings import ThrottledWarnings
 
 WATCH_PERIOD = 0.05      # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0      # s without a lens state
-WARN_EVERY = 5.0         # s
 MAX_ID = 2 ** 32 - 1
 
 
@@ -79,6 +79,7 @@ class SweepNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__('sweep', **options)
+        self._warn = ThrottledWarnings(self)
         self._range: VergenceRange | None = None     # None: to begin anew with the next lens state
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
@@ -118,7 +119,7 @@ class SweepNode(Node):
                 self._next(message.command_id)
                 return
         except InputError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
+            self._warn(str(error))
             return
         if self._answers(message, state):
             self._frames += 1
@@ -162,13 +163,10 @@ class SweepNode(Node):
         if not values.enabled:
             return
         if now - self._seen_at > NOTHING_AFTER:
-            self.get_logger().warning(f'nothing on {self._subscription.topic_name}: is the camera running?',
-                                      throttle_duration_sec=WARN_EVERY)
+            self._warn(f'nothing on {self._subscription.topic_name}: is the camera running?')
         if self._command is not None and now - self._sent_at > values.timeout:
-            self.get_logger().warning(
-                f'{self._publisher.topic_name}: no settled frame for command {self._command.command_id} '
-                f'({self._command.focus_distance:.3g} m) within {values.timeout:g} s; sending it again',
-                throttle_duration_sec=WARN_EVERY)
+            self._warn(f'{self._publisher.topic_name}: no settled frame for command {self._command.command_id} '
+                       f'({self._command.focus_distance:.3g} m) within {values.timeout:g} s; sending it again')
             self._resent += 1
             self._send()
 
