@@ -15,7 +15,7 @@ from dfd_ros.synthesis.sensor import expose, srgb_encode
 
 
 class SyntheticCamera:
-    """A webcam-like camera before one consistent scene that moves slowly, back and forth.
+    """A machine-vision camera (11 mm, about f/2) before one consistent scene that moves slowly, back and forth.
 
     Args:
         width, height: image size (px).
@@ -25,7 +25,7 @@ class SyntheticCamera:
         split: families of textures and shapes; the default ones are not in the training.
     """
 
-    FOCAL_LENGTH = 4.3e-3
+    FOCAL_LENGTH = 11e-3
     SENSOR_WIDTH = 5.6e-3
     PERIOD = 16.0  # s, of the motion
 
