@@ -26,7 +26,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """Defaults are shown; the example keeps its lines."""
 
     def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
+        is_told = action.default is not None and not isinstance(action.default, bool)
+        return super()._get_help_string(action) if is_told else action.help
 
 
 def _version() -> str:

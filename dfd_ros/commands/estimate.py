@@ -1,0 +1,99 @@
+"""dfd estimate: depth, circle of confusion and confidence from a focal stack."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+
+HELP = 'depth, circle of confusion and confidence from a focal stack'
+EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('stack', metavar='STACK', type=Path, help='folder with images and stack.yaml')
+    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
+                        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, overview.png')
+    parser.add_argument('--confidence', type=float, default=0.0,
+                        help='depth with less confidence (0..1) becomes NaN')
+    parser.add_argument('--near', metavar='M', type=float,
+                        help='nearest depth (m) that can come out (default: the nearest focus of the stack)')
+    parser.add_argument('--far', metavar='M', type=float,
+                        help='farthest depth (m), may be inf (default: the farthest focus of the stack)')
+    parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
+    parser.add_argument('--resolution', metavar='PX', type=int,
+                        help='longer side that the network sees (default: that of the images)')
+    parser.add_argument('--weights', metavar='FILE', type=Path,
+                        help='weights, or for onnx a file of dfd export (default: those that ship)')
+    parser.add_argument('--network', metavar='NAME',
+                        help='network that the weights have to be of (default: any)')
+    parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--no-registration', dest='registration', action='store_false',
+                        help='the images lie on each other already: take no zoom and shift out of them')
+
+
+def run(args: argparse.Namespace) -> int:
+    import numpy as np
+    from tqdm import tqdm
+
+    from dfd_ros import visualise
+    from dfd_ros.errors import InputError
+    from dfd_ros.estimator import DepthEstimator
+    from dfd_ros.focal_stack import FocalStack
+    from dfd_ros.optics import VergenceRange
+
+    if not 0 <= args.confidence <= 1:
+        raise InputError(f'--confidence {args.confidence}: must be in 0..1')
+    if args.sweeps < 1:
+        raise InputError(f'--sweeps {args.sweeps}: must be at least 1')
+    stack = FocalStack.read(args.stack)
+    if args.near is None or args.far is None:
+        covered = stack.range
+        range_ = VergenceRange(covered.near if args.near is None else args.near,
+                               covered.far if args.far is None else args.far)
+    else:
+        range_ = VergenceRange(args.near, args.far)
+    estimator = DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
+                               range_=range_, resolution=args.resolution, reset_gap=math.inf,
+                               registration=args.registration)
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    depths, cocs = [], []
+    with tqdm(total=args.sweeps * len(stack), desc='estimate', unit='frame') as progress:
+        for sweep in range(args.sweeps):
+            for image, lens_state in stack:
+                estimate = estimator.push(image, lens_state)
+                if sweep == args.sweeps - 1:
+                    depths.append(estimate.masked_depth(args.confidence))
+                    cocs.append(estimate.coc)
+                progress.update()
+    depth = depths[-1]
+    _save(args.out / 'depth.npy', depth)
+    _save(args.out / 'coc.npy', np.stack(cocs))
+    _save(args.out / 'confidence.npy', estimate.confidence)
+    visualise.write_picture(args.out / 'depth.png', visualise.depth_picture(depth, range_))
+    visualise.write_picture(args.out / 'overview.png', visualise.overview(
+        stack, depths, estimate.confidence, cocs[-1], range_, args.stack.resolve().name))
+
+    known = ~np.isnan(depth)
+    print(f'frames   {len(stack)} of {depth.shape[1]}x{depth.shape[0]}'
+          + (f', read {args.sweeps} times' if args.sweeps > 1 else ''))
+    print(f'range    {range_.near:.3g} m to {range_.far:.3g} m')
+    print(f'depth    known for {known.mean():.0%} of the pixels'
+          + (f', median {np.median(depth[known]):.3g} m' if known.any() else ''))
+    print(f'files    {args.out}/: depth.npy (m), coc.npy (px), confidence.npy, depth.png, overview.png')
+    return 0
+
+
+def _save(path: Path, array) -> None:
+    """Write an array, whole or not at all."""
+    import numpy as np
+    temporary = path.with_name(f'.{path.name}.part')
+    try:
+        with open(temporary, 'wb') as file:
+            np.save(file, array)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
