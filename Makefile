@@ -16,7 +16,7 @@ env:
 demo: env
 	.venv/bin/dfd demo
 
-TESTS = test
+TESTS ?= test
 test: env
 	.venv/bin/python -m pytest $(TESTS)
 
