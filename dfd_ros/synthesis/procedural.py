@@ -35,7 +35,8 @@ class StackSettings:
         shake: most turn of the camera between frames, px.
         travel: most parallax between frames at u = 1, px.
         breathing: most growth of the image from far to near focus.
-        breathing_residual: share of the breathing left in the images (a calibrated lens has the rest removed).
+        breathing_residual: share of the breathing left in the images, of either sign: what a registration leaves.
+            None = all of it, as the camera delivers it.
         exponent: of the point spread function.
         shot, read: noise, see `sensor.expose`.
         exposure: most change of exposure between frames (share).
@@ -58,7 +59,7 @@ class StackSettings:
     shake: float = 1.0
     travel: float = 1.0
     breathing: float = 0.06
-    breathing_residual: float = 0.1
+    breathing_residual: float | None = 0.1
     exponent: tuple[float, float] = (2.0, 32.0)
     shot: tuple[float, float] = (5e-5, 3e-3)
     read: tuple[float, float] = (5e-4, 6e-3)
@@ -69,12 +70,13 @@ class StackSettings:
 
     @staticmethod
     def study(**changes) -> StackSettings:
-        """The study's conditions: static, known lens, wide blur, textured objects before a wall, rising ramps."""
+        """The study's conditions: one known lens that focuses from 1.25 m to 0.25 m, static, wide blur, textured
+        objects before a wall, rising ramps."""
         scene = SceneSettings(untextured=0.0, wall=True, split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(
-            orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, range_ratio=(2.5, 6.0),
-            infinity=0.0, static=1.0, breathing=0.0, exposure=0.0, jpeg=0.0, sharpening=0.0, shot=(5e-5, 5e-4),
-            read=(5e-4, 2e-3), scene=scene), **changes})
+            orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, near=(0.25, 0.25),
+            range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, exposure=0.0, jpeg=0.0, sharpening=0.0,
+            shot=(5e-5, 5e-4), read=(5e-4, 2e-3), scene=scene), **changes})
 
     @staticmethod
     def field(**changes) -> StackSettings:
@@ -178,7 +180,9 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
                     for most in (settings.travel, settings.shake))
     breathing = rng.uniform(0, settings.breathing)
     magnification = 1 + breathing * focus
-    zoom = 1 + breathing * settings.breathing_residual * rng.uniform(-1, 1) * (focus - 0.5)
+    zoom = magnification
+    if settings.breathing_residual is not None:
+        zoom = 1 + breathing * settings.breathing_residual * rng.uniform(-1, 1) * (focus - 0.5)
     poses = scene.poses(time, travel, turn, zoom)
 
     # CoC = A f (1/D - 1/F) / (1 - f/F), see dfd_ros.optics: k (u - v), over 1 - f/F.

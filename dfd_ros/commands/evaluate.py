@@ -1,0 +1,57 @@
+"""`dfd evaluate`: accuracy on a test set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+HELP = 'accuracy on a procedural test set or on focal stacks with ground truth'
+EXAMPLE = 'dfd evaluate --data field --stacks 100'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--data', default='field', help='study, field, or a folder of focal stacks with depth.npy')
+    parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
+    parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
+    parser.add_argument('--weights', type=Path, metavar='FILE', help='(default: those that ship with the package)')
+    parser.add_argument('--network', metavar='NAME', help='network that the weights have to be of (default: any)')
+    parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--no-registration', dest='registration', action='store_false',
+                        help='take no zoom and shift out of the images')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures here as well')
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from dfd_ros.errors import InputError
+    from dfd_ros.estimator import DepthEstimator
+    from dfd_ros.evaluation import SETS, evaluate, folder_stacks, procedural_stacks
+    if args.stacks < 1 or args.size < 64:
+        raise InputError('--stacks has to be at least 1 and --size at least 64')
+    if args.data in SETS:
+        stacks = tqdm(procedural_stacks(args.data, args.stacks, size=args.size), total=args.stacks, desc=args.data)
+    elif Path(args.data).is_dir():
+        stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)
+    else:
+        raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
+
+    def make():
+        return DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
+                              registration=args.registration)
+
+    figures = evaluate(make, stacks)
+    print(f'\n{args.data}: after each frame, depth divided by the largest of the set\n')
+    print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
+    for f in figures:
+        name = f'{f.frame:5d}' if f.frame else ' last'
+        print(f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
+              f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px')
+    if args.json:
+        temporary = args.json.with_name(args.json.name + '.part')
+        temporary.write_text(json.dumps([asdict(f) for f in figures], indent=1) + '\n')
+        temporary.replace(args.json)
+    return 0

@@ -1,0 +1,156 @@
+"""Accuracy of the estimator on test sets: what a user gets, frame by frame.
+
+Two procedural sets, of seeds and of families of textures and shapes that training never sees:
+
+* `study`: the conditions of the study: static, known lens, blur scale over 15 px, textured objects before a wall.
+  As in the study, the wall is not counted.
+* `field`: all moves, focus breathing as the camera delivers it, noise, half of it with unknown aperture (and with
+  unknown magnification), blur scale from 6 px, falling, shuffled and uneven sweeps, untextured parts.
+
+Only pixels whose truth lies in the swept range count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dfd_ros.errors import InputError
+from dfd_ros.estimator import DepthEstimator
+from dfd_ros.focal_stack import FocalStack
+from dfd_ros.lens_state import LensState
+from dfd_ros.synthesis.procedural import StackSettings, render_stack
+from dfd_ros.training import metrics
+
+_FIRST_SEED = 2_000_000_000
+SETS = {'study': StackSettings.study, 'field': StackSettings.field}
+
+
+@dataclass
+class TestStack:
+    """One stack with truth for some of its frames.
+
+    Attributes:
+        images: (H, W, 3) uint8 each; states: of the lens, each.
+        depth: true depth (H, W) in m, by the index of the frame.
+        counted: (H, W) bool, by the index of the frame: pixels that count.
+        coc: true circle of confusion (H, W) in px, by the index of the frame; empty where it is not known.
+    """
+
+    images: list[np.ndarray]
+    states: list[LensState]
+    depth: dict[int, np.ndarray]
+    counted: dict[int, np.ndarray]
+    coc: dict[int, np.ndarray]
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+
+def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256) -> Iterator[TestStack]:
+    """The first stacks of a procedural test set.
+
+    Raises:
+        InputError: no set of that name.
+    """
+    if name not in SETS:
+        raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
+    settings = SETS[name](split='test', frames=frames, height=size, width=size, breathing_residual=None)
+    for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
+        batch = render_stack(seed, settings)
+        range_ = batch.ranges()[0]
+        known = bool(torch.isfinite(batch.blur_scale[0]))
+        states = [LensState(
+            focus_distance=range_.denormalise(v), focal_length=batch.focal_length.item(),
+            f_number=batch.f_number.item() if known else math.nan, pixel_pitch=batch.pixel_pitch.item(),
+            magnification=batch.magnification[0, t].item() if known else math.nan,
+            near=range_.near, far=range_.far, stamp=t / 30) for t, v in enumerate(batch.focus[0].tolist())]
+        u = batch.vergence[0, :, 0]
+        counted = (u >= 0) & (u <= 1)
+        if name == 'study':
+            counted &= batch.foreground[0, :, 0]
+        depth = range_.denormalise(u.double()).numpy()
+        yield TestStack([i.permute(1, 2, 0).numpy() for i in batch.images[0]], states, dict(enumerate(depth)),
+                        dict(enumerate(counted.numpy())), dict(enumerate(batch.coc[0, :, 0].abs().numpy())))
+
+
+def folder_stacks(folder: Path) -> Iterator[TestStack]:
+    """All focal-stack folders with ground truth below a folder; the truth is that of the last frame.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = sorted(p.parent for p in Path(folder).glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
+    if not paths:
+        raise InputError(f'{folder}: no focal stack (stack.yaml and depth.npy) in it; name a test set '
+                         f'({", ".join(SETS)}) or a folder of focal stacks')
+    for path in paths:
+        stack = FocalStack.read(path)
+        range_ = stack.range
+        states = [replace(state, near=range_.near, far=range_.far) for state in stack.lens_states]
+        last = len(states) - 1
+        depth = stack.depth.astype(np.float64)
+        counted = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
+        yield TestStack(list(stack.images), states, {last: depth}, {last: counted}, {})
+
+
+@dataclass
+class FrameFigures:
+    """Figures after a frame of each stack; see `dfd_ros.training.metrics`. Depth is divided by the largest of the set.
+
+    `confident` is the mean error of u of the most confident 70 % of all pixels, over that of all.
+    """
+
+    frame: int
+    mae_u: float
+    mse: float
+    rms: float
+    accuracy: float
+    abs_rel: float
+    confident: float
+    ause: float
+    coc_px: float
+
+
+def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[TestStack],
+             frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)) -> list[FrameFigures]:
+    """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
+    where only it has truth.
+
+    Args:
+        make_estimator: called once; the estimator is reset before each stack.
+    """
+    estimator = make_estimator()
+    pixels: dict[int, list[np.ndarray]] = {}
+    for stack in stacks:
+        estimator.reset()
+        for index, (image, state) in enumerate(zip(stack.images, stack.states)):
+            estimate = estimator.push(image, state)
+            if index not in stack.depth or (len(stack.depth) > 1 and index + 1 not in frames):
+                continue
+            where = stack.counted[index]
+            depth, range_ = stack.depth[index][where], estimate.range
+            coc = stack.coc[index][where] if stack.coc else np.full(depth.shape, np.nan)
+            # An infinite depth is a far one: the largest that this range tells from infinity.
+            far = range_.far if math.isfinite(range_.far) else 50 * range_.near
+            pixels.setdefault(index + 1 if len(stack.depth) > 1 else 0, []).append(np.stack([
+                range_.normalise(depth), estimate.vergence[where], np.minimum(depth, far),
+                range_.denormalise(np.clip(estimate.vergence[where], range_.normalise(far), None)),
+                estimate.log_scale[where], coc, estimate.coc[where]]).astype(np.float32))
+    largest = max(float(p[2].max()) for parts in pixels.values() for p in parts if p.size)
+    return [_figures(frame, torch.from_numpy(np.concatenate(parts, 1)), largest) for frame, parts in pixels.items()]
+
+
+def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
+    u, estimated_u, depth, estimated_depth, log_scale, coc, estimated_coc = p
+    error = (estimated_u - u).abs()
+    return FrameFigures(
+        frame, error.mean().item(), metrics.mse(estimated_depth, depth, largest),
+        metrics.rms(estimated_depth, depth, largest), metrics.accuracy(estimated_depth, depth),
+        metrics.abs_rel(estimated_depth, depth),
+        metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
+        metrics.ause(error, -log_scale), metrics.mae(estimated_coc, coc))
