@@ -38,7 +38,8 @@ class StackSettings:
         breathing_residual: share of the breathing left in the images, of either sign: what a registration leaves.
             None = all of it, as the camera delivers it.
         exponent: of the point spread function.
-        shot, read: noise, see `sensor.expose`.
+        shot, read: noise, see `sensor.expose`. Mid-grey has a signal-to-noise ratio of 43 to 25 dB: from daylight
+            to a dim room.
         exposure: most change of exposure between frames (share).
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
@@ -61,8 +62,8 @@ class StackSettings:
     breathing: float = 0.06
     breathing_residual: float | None = 0.1
     exponent: tuple[float, float] = (2.0, 32.0)
-    shot: tuple[float, float] = (5e-5, 3e-3)
-    read: tuple[float, float] = (5e-4, 6e-3)
+    shot: tuple[float, float] = (1e-5, 6e-4)
+    read: tuple[float, float] = (3e-4, 3e-3)
     exposure: float = 0.15
     jpeg: float = 0.3
     sharpening: float = 0.2
@@ -76,7 +77,7 @@ class StackSettings:
         return StackSettings(**{**dict(
             orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, near=(0.25, 0.25),
             range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, exposure=0.0, jpeg=0.0, sharpening=0.0,
-            shot=(5e-5, 5e-4), read=(5e-4, 2e-3), scene=scene), **changes})
+            shot=(1e-5, 1e-4), read=(3e-4, 1e-3), scene=scene), **changes})
 
     @staticmethod
     def field(**changes) -> StackSettings:

@@ -150,6 +150,9 @@ def texture(rng: Random, size: int, split: str, untextured: float) -> torch.Tens
             pattern = rng.choice(FAMILIES[split])(rng, size)
             other = rng.log_uniform(0.02, 0.9) * (0.3 + 0.7 * rng.uniform(0, 1, 3))[:, None, None]
             image = image + (other - image) * (pattern * rng.log_uniform(0.15, 1))
+        # Hardly a real surface is quite even between the lines of its pattern.
+        grain = spectral_noise(rng, size, rng.uniform(0.3, 1.3)) * rng.log_uniform(0.02, 0.25)
+        image = image * torch.exp(grain)
     light = F.interpolate(rng.uniform(0.6, 1.3, (1, 1, 3, 3)), (size, size), mode='bicubic', align_corners=True)
     return (image * light[0]).clamp(0, 1.5)
 
