@@ -1,0 +1,156 @@
+"""Monitor node: tells once a second how fast and how good the depth is; leaves pictures and a video."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rclpy
+import torch
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import Image
+from tqdm import tqdm
+
+from dfd_ros.demo import pictures
+from dfd_ros.demo.figures import HEADER, Figures, quality
+from dfd_ros.demo.recording import Recording
+from dfd_ros.errors import InputError
+from dfd_ros.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.optics import VergenceRange
+from dfd_ros.ros import images, messages, qos, synchronisation
+from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.process import run
+
+WAITING = 50        # messages of a topic that wait for their counterparts
+WARN_EVERY = 5.0    # s
+
+
+@dataclass(frozen=True)
+class MonitorParameters(Parameters):
+    """Parameters of the monitor node."""
+
+    seconds: float = parameter(0.0, 'How long to watch, from the first depth image on. 0: until stopped.',
+                               unit='s', minimum=0.0, maximum=86400.0)
+    patience: float = parameter(0.0, 'Give up where no depth image has come by then. 0: wait without end.',
+                                unit='s', minimum=0.0, maximum=3600.0)
+    truth: bool = parameter(False, 'Compare with the true depth on truth/depth.')
+    output: str = parameter('', 'Folder for pictures and a video of the last frames. Empty: none.')
+
+
+class MonitorNode(Node):
+    """Listens to the camera and to what the depth node makes of it, and prints a line a second."""
+
+    def __init__(self, **options) -> None:
+        super().__init__('monitor', **options)
+        torch.set_num_threads(1)     # the figures are small work, and the depth node needs the cores
+        values = self._values = BoundParameters(self, MonitorParameters).values
+        self._output = Path(values.output) if values.output else None
+        if self._output:
+            self._output.mkdir(parents=True, exist_ok=True)
+        self._figures = Figures()
+        self._recording: Recording | None = None
+        self._arrived: dict[int, float] = {}         # latency of the depth image of a stamp, s
+        self._started = time.monotonic()
+        self._first: float | None = None             # when the first depth image came
+        self._told = 0.0
+        self._finished = False
+
+        topics = {'image_raw': Image, 'lens_state': LensStateMessage, 'depth/image_rect': Image,
+                  'coc/image': Image, 'confidence/image': Image}
+        if values.truth:
+            topics['truth/depth'] = Image
+        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER,
+                                              qos_overriding_options=qos.overridable())
+                   for topic, kind in topics.items()]
+        filters[2].registerCallback(self._note_arrival)
+        self._topics = [self.resolve_topic_name(topic) for topic in topics]
+        self._synchroniser = synchronisation.TimeSynchronizer(filters, WAITING)
+        self._synchroniser.registerCallback(self._on_frame)
+        self.create_timer(0.05, self._watch)
+
+    def destroy_node(self) -> None:
+        super().destroy_node()
+        if self._first is not None and not self._finished:     # rclpy may destroy a node twice
+            self._finished = True
+            self._finish()
+
+    def _note_arrival(self, depth: Image) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            print(HEADER, flush=True)
+        age = (self.get_clock().now() - Time.from_msg(depth.header.stamp)).nanoseconds * 1e-9
+        self._arrived[synchronisation.nanoseconds(depth.header.stamp)] = age
+        while len(self._arrived) > WAITING:
+            del self._arrived[min(self._arrived)]
+
+    def _on_frame(self, image: Image, lens_state: LensStateMessage, depth: Image, coc: Image, confidence: Image,
+                  truth: Image | None = None) -> None:
+        stamp = synchronisation.nanoseconds(image.header.stamp)
+        image_topic, lens_topic, *map_topics = self._topics
+        try:
+            rgb = images.to_rgb(image, image_topic)
+            state = messages.from_message(lens_state, lens_topic)
+            maps = [_map(message, topic) for message, topic in zip((depth, coc, confidence, truth), map_topics)]
+        except InputError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
+            return
+        truth_map = maps[3] if truth is not None else None
+        self._figures.add(self._arrived[stamp], quality(maps[0], truth_map, state.range))
+        if self._output is not None:
+            self._record(stamp * 1e-9, state, rgb, maps[:3], truth_map)
+
+    def _record(self, time_s: float, state: LensState, image: np.ndarray, maps: list[np.ndarray],
+                truth: np.ndarray | None) -> None:
+        if self._recording is None:
+            if state.range is None:
+                self.get_logger().warning(f'{self._topics[1]} does not say what the lens can focus: no pictures',
+                                          throttle_duration_sec=WARN_EVERY)
+                return
+            self._recording = Recording(VergenceRange(state.near, state.far))
+        self._recording.add(time_s, state.focus_distance, image, *maps, truth)
+
+    def _watch(self) -> None:
+        now, values = time.monotonic(), self._values
+        if self._first is None:
+            if values.patience and now - self._started > values.patience:
+                raise InputError(f'{self._topics[2]}: no depth image within {values.patience:g} s')
+            return
+        elapsed = now - self._first
+        if elapsed - self._told >= 1:
+            print(self._figures.line(elapsed, elapsed - self._told), flush=True)
+            self._told = elapsed
+        if values.seconds and elapsed >= values.seconds:
+            rclpy.shutdown(context=self.context)
+
+    def _finish(self) -> None:
+        """The summary, pictures and video, once nothing comes any more."""
+        summary = self._figures.summary(self._told or time.monotonic() - self._first)
+        print(f'\nin all   {summary}', flush=True)
+        if self._recording is None:
+            return
+        names = pictures.write(self._recording, self._output, summary,
+                               lambda frames: tqdm(frames, desc='video', unit='frame', leave=False,
+                                                   file=sys.stdout, disable=None))
+        print(f'files    {self._output}/: {", ".join(names)}', flush=True)
+
+
+def _map(message: Image, topic: str) -> np.ndarray:
+    """A 32FC1 image, (H, W) float32. Raises InputError."""
+    if message.encoding != '32FC1':
+        raise InputError(f'{topic}: encoding {message.encoding!r}, 32FC1 expected')
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    return np.ascontiguousarray(rows[:, :4 * message.width]).view(np.float32)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(MonitorNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

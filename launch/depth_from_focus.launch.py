@@ -1,0 +1,79 @@
+"""Camera, sweep and depth, with the description of the rig, and RViz if asked for.
+
+    ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic rviz:=true
+    ros2 launch dfd_ros depth_from_focus.launch.py source:=stack stack:=/path/to/stack
+    ros2 launch dfd_ros depth_from_focus.launch.py source:=v4l2 focus_table:=/path/to/focus.yaml
+    ros2 launch dfd_ros depth_from_focus.launch.py source:=external image_raw:=/camera/image_raw ...
+    ros2 launch dfd_ros depth_from_focus.launch.py --show-args
+"""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.conditions import IfCondition
+from launch.substitutions import Command, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from dfd_ros import bringup
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([
+        *(DeclareLaunchArgument(a.name, default_value=a.default, description=_description(a),
+                                choices=a.choices or None) for a in bringup.ARGUMENTS),
+        *(DeclareLaunchArgument(topic, default_value=topic, description='topic of this name is called')
+          for topic in bringup.TOPICS),
+        DeclareLaunchArgument('params_file', default_value=_share('config', 'depth_from_focus.yaml'),
+                              description='parameters of the nodes; the arguments above go before it'),
+        DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
+        DeclareLaunchArgument('record', default_value='',
+                              description='folder for pictures and a video of what is published; empty: none'),
+        DeclareLaunchArgument('rig', default_value='true', choices=('true', 'false'),
+                              description='publish the description of the rig and its frames'),
+        DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'),
+                              description='show it in RViz'),
+        OpaqueFunction(function=_nodes),
+        Node(package='robot_state_publisher', executable='robot_state_publisher',
+             namespace=LaunchConfiguration('namespace'), condition=IfCondition(LaunchConfiguration('rig')),
+             parameters=[{'robot_description': ParameterValue(
+                 Command(['xacro ', _share('urdf', 'focus_rig.urdf.xacro')]), value_type=str)}]),
+        Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
+             condition=IfCondition(LaunchConfiguration('rviz')),
+             arguments=['-d', _share('config', 'depth_from_focus.rviz')]),
+    ])
+
+
+def _description(argument: bringup.Argument) -> str:
+    return argument.description if argument.default else f'{argument.description}; empty: as in params_file'
+
+
+def _share(*path: str) -> PathJoinSubstitution:
+    return PathJoinSubstitution([FindPackageShare('dfd_ros'), *path])
+
+
+def _nodes(context: LaunchContext) -> list[Node]:
+    # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
+    values = context.launch_configurations
+    remappings = [(topic, values[topic]) for topic in bringup.TOPICS]
+    nodes = [_node(name, [values['params_file'], _typed(bringup.parameters(name, values))], remappings)
+             for name in bringup.nodes(values['source'])]
+    if values['record']:
+        nodes.append(_node('monitor', [_typed({'output': os.path.abspath(values['record'])})], remappings))
+    return nodes
+
+
+def _typed(parameters: dict[str, bool | int | float | str]) -> dict:
+    # launch_ros reads bare text as YAML: the device '0' would become an integer.
+    return {name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+            for name, value in parameters.items()}
+
+
+def _node(name: str, parameters: list, remappings: list[tuple[str, str]]) -> Node:
+    return Node(package='dfd_ros', executable=name, name=name, namespace=LaunchConfiguration('namespace'),
+                parameters=parameters, remappings=remappings, output='screen', emulate_tty=True,
+                on_exit=Shutdown(reason=f'{name} has ended'))
