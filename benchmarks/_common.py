@@ -1,0 +1,81 @@
+"""What the benchmarks share: the machine, the network to measure, frames to feed, tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dfd_ros import networks, sweeps
+from dfd_ros.errors import InputError
+from dfd_ros.lens_state import LensState
+from dfd_ros.optics import VergenceRange
+
+RANGE = VergenceRange(0.3, 3.0)
+
+
+def machine() -> str:
+    """Processor, cores that this process may use, how busy they are, torch."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        processor = next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        processor = platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    gpu = f', {torch.cuda.get_device_name()}' if torch.cuda.is_available() else ''
+    return f'{processor}, {cores} cores{gpu}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}'
+
+
+def network(weights: Path | None) -> torch.nn.Module:
+    """The network of these weights; by default the one that ships, or random weights where none does: neither
+    time nor memory depends on what it has learned."""
+    if weights is not None:
+        return networks.load(weights)
+    try:
+        return networks.load(networks.default_weights())
+    except InputError:
+        torch.manual_seed(0)
+        return networks.create('stream')
+
+
+def frames(height: int, width: int) -> Iterator[tuple[np.ndarray, LensState]]:
+    """An endless stream: a textured wall that drifts by, in and out of focus as the focus goes to and fro."""
+    generator = torch.Generator().manual_seed(0)
+    noise = sum(F.interpolate(torch.randn(1, 3, height // s + 2, width // s + 2, generator=generator),
+                              size=(height, width), mode='bicubic') * s ** 0.5 for s in (1, 2, 4, 16))
+    wall = (128 + 30 * noise).clamp(0, 255)
+    focus = sweeps.ping_pong(RANGE, 9)[:-1]
+    blurred = {}
+    for distance in focus:
+        size = 1 + 2 * round(6 * abs(RANGE.normalise(distance) - 0.5))
+        blurred[distance] = F.avg_pool2d(F.pad(wall, [size // 2] * 4, mode='circular'), size, 1).round().byte()
+    i = 0
+    while True:
+        distance = focus[i % len(focus)]
+        image = blurred[distance][0].roll((i // 4 % height, i // 2 % width), (1, 2))
+        yield (image.permute(1, 2, 0).contiguous().numpy(),
+               LensState(distance, 0.004, 1.8, 2e-6, near=RANGE.near, far=RANGE.far))
+        i += 1
+
+
+def milliseconds(function) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    function()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table that lines up in a terminal too."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+
+    def line(row):
+        return '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
+    return '\n'.join([line(cells[0]), line(['-' * width for width in widths]), *map(line, cells[1:])])
