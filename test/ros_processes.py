@@ -82,6 +82,12 @@ class Observer:
         self._executor.wake()
         return messages
 
+    def silence(self, topic: str) -> None:
+        """Ends the subscriptions to `topic`."""
+        for subscription in list(self.node.subscriptions):
+            if subscription.topic_name == topic:
+                self.node.destroy_subscription(subscription)
+
     def publisher(self, message_type: type, topic: str, qos: Any = 10, *, wait: bool = True):
         """A publisher, once somebody listens to it."""
         publisher = self.node.create_publisher(message_type, topic, qos)

@@ -170,3 +170,35 @@ class TestV4l2:
         # Back again, and the focus goes where it was told before.
         assert source.capture(start + 2.0).lens_state.focus_distance == pytest.approx(0.2)
         source.close()
+
+
+class TestSynthetic:
+    def test_follows_the_focus_and_knows_the_truth(self):
+        pytest.importorskip('torch')
+        from dfd_ros.camera_sources.synthetic import SyntheticSource
+        source = SyntheticSource(96, 64, seed=3)
+        limits = source.RANGE
+        frames = []
+        for distance in (limits.far, limits.near):
+            source.focus(distance, 5.0)
+            frames.append(source.capture(5.0))      # the scene stands still: the same time
+        assert [f.lens_state.focus_distance for f in frames] == pytest.approx([limits.far, limits.near])
+        assert frames[0].image.shape == (64, 96, 3) and frames[0].depth.shape == (64, 96)
+        np.testing.assert_array_equal(frames[0].depth, frames[1].depth)
+        # What lies near is sharper under the near focus, what lies far under the far one.
+        sharpness = [np.abs(cv2.Laplacian(cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY), cv2.CV_32F)) for f in frames]
+        middle = np.median(frames[0].depth)
+        near, far = frames[0].depth < middle, frames[0].depth > middle
+        assert sharpness[1][near].mean() / sharpness[0][near].mean() > 1.1 * (
+            sharpness[1][far].mean() / sharpness[0][far].mean())
+
+    def test_the_scene_moves_with_time(self):
+        pytest.importorskip('torch')
+        from dfd_ros.camera_sources.synthetic import SyntheticSource
+        source = SyntheticSource(96, 64, seed=3)
+        first, later = source.capture(100.0), source.capture(102.0)
+        assert (first.depth != later.depth).any()
+        # Time counts from the first frame: when the node starts makes no difference.
+        other = SyntheticSource(96, 64, seed=3)
+        other.capture(0.0)
+        np.testing.assert_array_equal(other.capture(2.0).depth, later.depth)

@@ -67,7 +67,11 @@ def make_source(parameters: CameraParameters) -> CameraSource:
     """The source that `parameters` ask for. Raises InputError for a folder or device that is not there."""
     # Each source is imported only when used: rendering needs torch, a device needs OpenCV.
     if parameters.source == 'synthetic':
+        import torch
+
         from dfd_ros.camera_sources.synthetic import SyntheticSource
+        # Two threads render no faster than one, and would take a core from the depth node.
+        torch.set_num_threads(1)
         return SyntheticSource(parameters.image_width or 640, parameters.image_height or 480,
                                seed=parameters.seed, settle_time=parameters.settle_time)
     if parameters.source == 'stack':

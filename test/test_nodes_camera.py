@@ -1,0 +1,119 @@
+"""The camera node on a focal stack folder, over DDS: stamps, lens state, obedience, and how it starts and ends."""
+
+import math
+import signal
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from sensor_msgs.msg import CameraInfo, Image                     # noqa: E402
+
+from dfd_ros.focal_stack import FocalStack                        # noqa: E402
+from dfd_ros.lens_state import LensState                          # noqa: E402
+from dfd_ros.msg import FocusCommand                              # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage             # noqa: E402
+from dfd_ros.ros import qos                                       # noqa: E402
+from ros_processes import wait_until                              # noqa: E402
+
+DISTANCES = [math.inf, 2.0, 1.0, 0.5]
+
+
+@pytest.fixture(scope='module')
+def stack_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('camera') / 'stack'
+    FocalStack([np.full((60, 80, 3), (50 * i, 0, 255), np.uint8) for i in range(4)],
+               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
+               np.full((60, 80), 1.5, np.float32)).write(folder)
+    return folder
+
+
+def stamp(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def test_obeys_focus_commands(start_node, observer, stack_folder):
+    kinds = {'image_raw': Image, 'camera_info': CameraInfo, 'lens_state': LensStateMessage, 'truth/depth': Image}
+    heard = {topic: observer.listen(kind, topic, qos.LENS_STATE_SUBSCRIBER) for topic, kind in kinds.items()}
+    process = start_node('camera', source='stack', stack=stack_folder, rate=20.0, settle_time=0.3,
+                         publish_truth=True, frame_id='lens')
+    command = observer.publisher(FocusCommand, 'focus_command', qos.COMMAND)
+    states = heard['lens_state']
+    wait_until(lambda: states and states[-1].settled, 'a lens state at rest')
+    assert (states[-1].focus_distance, states[-1].command_id) == (math.inf, 0)
+    assert (states[-1].near_distance, states[-1].far_distance) == (0.5, math.inf)
+
+    command.publish(FocusCommand(focus_distance=0.45, command_id=7))
+    wait_until(lambda: states[-1].command_id == 7, 'an answer')
+    assert states[-1].settled and states[-1].focus_distance == 0.5      # the nearest there is
+    moving = [s for s in states if not s.settled]
+    assert moving and {s.command_id for s in moving} == {0}
+    # Refused: no distance. The focus and the number stay.
+    command.publish(FocusCommand(focus_distance=math.nan, command_id=8))
+    wait_until(lambda: 'focus distance nan m; it must be positive' in process.output, 'a warning')
+    assert (states[-1].focus_distance, states[-1].command_id) == (0.5, 7)
+
+    # Each image has its own lens state, camera info and truth, of the same stamp.
+    wait_until(lambda: stamp(heard['truth/depth'][-1]) == stamp(states[-1]), 'one whole frame')
+    by_stamp = {topic: {stamp(m): m for m in messages} for topic, messages in heard.items()}
+    common = set.intersection(*(set(messages) for messages in by_stamp.values()))
+    assert len(common) >= 5
+    for key in common:
+        image, info, state, truth = (by_stamp[topic][key] for topic in kinds)
+        pixels = np.frombuffer(image.data, np.uint8).reshape(60, 80, 3)
+        assert tuple(pixels[0, 0]) == (50 * DISTANCES.index(state.focus_distance), 0, 255)
+        assert (image.encoding, image.header.frame_id) == ('rgb8', 'lens')
+        assert (info.width, info.height) == (80, 60) and info.k[0] == pytest.approx(2000) and info.k[2] == 39.5
+        assert (np.frombuffer(truth.data, np.float32) == 1.5).all() and truth.encoding == '32FC1'
+
+    times = sorted(a + b * 1e-9 for a, b in by_stamp['lens_state'])
+    assert np.median(np.diff(times)) == pytest.approx(1 / 20, rel=0.2)
+    assert observer.set_parameter('/camera', 'rate', 5.0).successful
+    assert not observer.set_parameter('/camera', 'source', 'v4l2').successful
+    count = len(states)
+    wait_until(lambda: len(states) > count + 5, 'images at the new rate')
+    times = sorted(stamp(s)[0] + stamp(s)[1] * 1e-9 for s in states[-4:])
+    assert np.median(np.diff(times)) == pytest.approx(1 / 5, rel=0.2)
+    assert process.stop(signal.SIGTERM) == 0
+    assert 'Traceback' not in process.output
+
+
+def test_synthetic_scene_follows_the_focus(start_node, observer):
+    images = observer.listen(Image, '/made/image_raw', qos.SENSOR_SUBSCRIBER)
+    states = observer.listen(LensStateMessage, '/made/lens_state', qos.LENS_STATE_SUBSCRIBER)
+    truths = observer.listen(Image, '/made/truth/depth', qos.SENSOR_SUBSCRIBER)
+    start_node('camera', '-r', '__ns:=/made', image_width=160, image_height=120, publish_truth=True, rate=5.0)
+    command = observer.publisher(FocusCommand, '/made/focus_command', qos.COMMAND)
+    wait_until(lambda: images and states and truths, 'an image')
+    assert (images[0].width, images[0].height, images[0].encoding) == (160, 120, 'rgb8')
+    near = states[0].near_distance
+    assert near > 0 and states[0].far_distance > near
+    depth = np.frombuffer(truths[0].data, np.float32)
+    assert np.isfinite(depth).mean() > 0.9 and (depth[np.isfinite(depth)] > 0).all()
+    command.publish(FocusCommand(focus_distance=near, command_id=3))
+    wait_until(lambda: states[-1].command_id == 3, 'an answer')
+    assert states[-1].focus_distance == pytest.approx(near)
+
+
+@pytest.mark.parametrize('parameters, line', [
+    (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
+    (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
+    (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, v4l2"),
+    (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with the '
+                          'control values of the focus motor'),
+    (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),
+])
+def test_what_cannot_work_ends_with_one_line(start_node, parameters, line):
+    process = start_node('camera', **parameters)
+    assert process.wait() == 2
+    assert process.output == line + '\n'
+
+
+def test_no_device_ends_with_one_line(start_node, tmp_path):
+    table = tmp_path / 'table.yaml'
+    table.write_text('focus_table: [{value: 0, focus_distance_m: .inf}, {value: 250, focus_distance_m: 0.1}]')
+    process = start_node('camera', source='v4l2', video_device='/dev/video77', focus_table=table)
+    assert process.wait() == 2
+    assert process.output.splitlines()[-1].startswith('error: /dev/video77: cannot open the camera')
+    assert 'Traceback' not in process.output
