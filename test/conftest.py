@@ -1,7 +1,8 @@
-"""For all tests: ROS keeps to itself, and a busy machine fails nothing."""
+"""For all tests: ROS keeps to itself, a busy machine fails nothing, and nodes run as real processes."""
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # No robot nearby hears the tests, nor the tests a robot.
@@ -11,3 +12,39 @@ os.environ['ROS_DOMAIN_ID'] = str(os.getpid() % 100 + 1)
 # Time is what benchmarks measure.
 settings.register_profile('dfd_ros', deadline=None)
 settings.load_profile('dfd_ros')
+
+
+@pytest.fixture(scope='session')
+def random_weights(tmp_path_factory):
+    """Weights file of the network 'stream', untrained: for what does not depend on what it has learned."""
+    import torch
+    from dfd_ros import networks
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp('weights') / 'stream.safetensors'
+    networks.save(path, networks.create('stream'))
+    return path
+
+
+@pytest.fixture
+def start_node(tmp_path):
+    """Starts a node as a process of its own, and ends it with the test. See `ros_processes.NodeProcess`."""
+    pytest.importorskip('rclpy')
+    from ros_processes import NodeProcess
+    processes = []
+
+    def start(name, *arguments, **parameters):
+        processes.append(NodeProcess(name, tmp_path / f'{name}-{len(processes)}.log', *arguments, **parameters))
+        return processes[-1]
+    yield start
+    for process in processes:
+        process.kill()
+
+
+@pytest.fixture(scope='module')
+def observer():
+    """A node of the test's own that publishes and listens. See `ros_processes.Observer`."""
+    pytest.importorskip('rclpy')
+    from ros_processes import Observer
+    observer = Observer()
+    yield observer
+    observer.close()

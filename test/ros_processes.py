@@ -17,7 +17,7 @@ from rclpy.node import Node
 
 from dfd_ros.ros.parameters import yaml_scalar
 
-PATIENCE = 60.0     # s; a machine that trains a network beside the tests is slow to start a process
+PATIENCE = 120.0    # s; a machine that trains a network beside the tests is slow to start a process
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:

@@ -104,13 +104,17 @@ def test_descriptor_has_range_and_unit(make_node):
     assert node.describe_parameter('mode').additional_constraints == 'one of: fast, good'
 
 
-def test_ros_arguments_are_typed():
-    assert Example.ros_arguments(rate=1, mode='good', far=math.inf) == [
-        '--ros-args', '-p', 'rate:=1.0', '-p', "mode:='good'", '-p', 'far:=.inf']
-    with pytest.raises(InputError, match='parameter speed: unknown; there are rate, steps'):
-        Example.ros_arguments(speed=1)
-    with pytest.raises(InputError, match='parameter steps: expected integer, got 1.5'):
-        Example.ros_arguments(steps=1.5)
+@pytest.mark.parametrize('values, words', [
+    (dict(steps=1.5), 'parameter steps: expected integer, got 1.5'),
+    (dict(steps=True), 'parameter steps: expected integer, got True'),
+    (dict(rate=math.nan), 'parameter rate: nan Hz is out of range (0.5 to 100.0)'),
+    (dict(rate='fast'), "parameter rate: expected double, got 'fast'"),
+])
+def test_values_from_python_are_checked_too(values, words):
+    with pytest.raises(InputError) as error:
+        Example(**values).check()
+    assert str(error.value) == words
+    Example(rate=1).check()      # where only ROS is strict about it
 
 
 @given(st.one_of(st.booleans(), st.integers(-2 ** 63, 2 ** 63 - 1), st.floats(),

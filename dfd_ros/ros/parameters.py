@@ -63,17 +63,12 @@ class Declaration:
             return f'up to {self.maximum}'
         return f'{self.minimum} to {self.maximum}'
 
-    def convert(self, value: Any) -> bool | int | float | str:
-        """`value` in the parameter's type: an integer is fine for a float. Raises InputError."""
-        if self.type is float and type(value) is int:
-            return float(value)
-        if type(value) is not self.type:
-            raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {value!r}')
-        return value
-
     def check(self, value: Any) -> None:
         """Raises InputError where `value` is of the wrong type, out of range or no choice."""
-        value = self.convert(value)
+        if self.type is float and type(value) is int:
+            value = float(value)
+        if type(value) is not self.type:
+            raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {value!r}')
         if self.choices and value not in self.choices:
             raise InputError(f'parameter {self.name}: {value!r} is not {self.limits}')
         low = -math.inf if self.minimum is None else self.minimum
@@ -125,22 +120,6 @@ class Parameters:
         """Checks every value; a node's parameters add what depends on several. Raises InputError."""
         for declaration in self.declarations():
             declaration.check(getattr(self, declaration.name))
-
-    @classmethod
-    def ros_arguments(cls, **values: Any) -> list[str]:
-        """Command-line arguments of a node process, ``--ros-args -p name:=value ...``.
-
-        Values are checked and written in the parameter's own type, so that 1 for a double comes out
-        as 1.0. Raises InputError for a name that the node does not have, and for bad values.
-        """
-        by_name = {d.name: d for d in cls.declarations()}
-        arguments = ['--ros-args']
-        for name, value in values.items():
-            if name not in by_name:
-                raise InputError(f'parameter {name}: unknown; there are {", ".join(by_name)}')
-            by_name[name].check(value)
-            arguments += ['-p', f'{name}:={yaml_scalar(by_name[name].convert(value))}']
-        return arguments
 
 
 P = TypeVar('P', bound=Parameters)
