@@ -11,19 +11,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-_GREY = (0.299, 0.587, 0.114)
-
-
-def grey(image: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) RGB to (B, 1, H, W) luma (ITU-R BT.601)."""
-    red, green, blue = image.unbind(1)
-    return (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue)[:, None]
-
 
 def _mean3x3(x: torch.Tensor) -> torch.Tensor:
     x = F.pad(x, (1, 1, 1, 1), mode='replicate')
-    x = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
-    return (x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]) / 9
+    rows = (x[..., :-2] + x[..., 1:-1]).add_(x[..., 2:])
+    return (rows[..., :-2, :] + rows[..., 1:-1, :]).add_(rows[..., 2:, :]).mul_(1 / 9)
 
 
 def upsample(maps: torch.Tensor, guide: torch.Tensor, noise: float = 0.03) -> torch.Tensor:
@@ -43,9 +35,10 @@ def upsample(maps: torch.Tensor, guide: torch.Tensor, noise: float = 0.03) -> to
     small = F.interpolate(guide, size=maps.shape[-2:], mode='area')
     means = _mean3x3(torch.cat([maps, maps * small, small, small * small], 1))
     mean, mean_product, mean_guide, mean_square = means.split([channels, channels, 1, 1], 1)
-    slope = (mean_product - mean * mean_guide) / (mean_square - mean_guide * mean_guide + noise * noise)
-    linear = torch.cat([slope, maps - slope * small], 1)
+    per_variance = 1 / (mean_square - mean_guide * mean_guide + noise * noise)
+    slope = torch.addcmul(mean_product, mean, mean_guide, value=-1) * per_variance
+    linear = torch.cat([slope, torch.addcmul(maps, slope, small, value=-1)], 1)
     linear = F.interpolate(linear, size=guide.shape[-2:], mode='bilinear')
     result = torch.addcmul(linear[:, channels:], linear[:, :channels], guide)
     low, high = torch.aminmax(maps.flatten(2), dim=2)
-    return result.clamp(low[..., None, None], high[..., None, None])
+    return result.clamp_(low[..., None, None], high[..., None, None])

@@ -1,8 +1,8 @@
 """Pictures of depth, circle of confusion, confidence and error, alone and side by side.
 
 Every function gives (H, W, 3) uint8 RGB. Depth is coloured by vergence, as the networks and the optics count:
-blue at the far end of the range, red at the near end, dark grey where there is no value. Only text and resizing
-need Pillow.
+blue at the far end of the range, red at the near end, dark grey where there is no value. Only text and
+resizing need Pillow.
 """
 
 from __future__ import annotations

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sharpest_focus import SharpestFocus
 
 from dfd_ros import cli, networks
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
+from dfd_ros.onnx_export import export_onnx
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 48, 64
@@ -50,8 +52,8 @@ def dfd(*args) -> int:
 def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):
     out = tmp_path / 'results' / 'three'
     assert dfd('estimate', stack, '--out', out, '--weights', weights) == 0
-    assert sorted(path.name for path in out.iterdir()) == ['coc.npy', 'confidence.npy', 'depth.npy', 'depth.png',
-                                                           'overview.png']
+    assert {path.name for path in out.iterdir()} == {'coc.npy', 'confidence.npy', 'depth.npy', 'depth.png',
+                                                     'overview.png'}
     depth, coc, confidence = (np.load(out / f'{name}.npy') for name in ('depth', 'coc', 'confidence'))
     assert depth.shape == confidence.shape == SIZE and coc.shape == (3, *SIZE)
     assert depth.dtype == coc.dtype == confidence.dtype == np.float32
@@ -67,33 +69,31 @@ def test_estimate_masks_what_is_not_confident(stack, weights, tmp_path):
     assert dfd('estimate', stack, '--out', tmp_path / 'all', '--weights', weights) == 0
     confidence = np.load(tmp_path / 'all' / 'confidence.npy')
     level = float(np.median(confidence))
-    assert dfd('estimate', stack, '--out', tmp_path / 'some', '--weights', weights, '--confidence', level) == 0
+    assert dfd('estimate', stack, '--out', tmp_path / 'some', '--weights', weights,
+               '--confidence', level) == 0
     depth = np.load(tmp_path / 'some' / 'depth.npy')
     np.testing.assert_array_equal(np.isnan(depth), confidence < np.float32(level))
     assert 0 < np.isnan(depth).mean() < 1
 
 
 def test_estimate_with_all_options(stack, weights, tmp_path, capsys):
-    assert dfd('estimate', stack, '--out', tmp_path, '--weights', weights, '--network', 'stream', '--near', 0.25,
-               '--far', 10, '--sweeps', 2, '--resolution', 32, '--device', 'cpu', '--backend', 'torch',
-               '--no-registration') == 0
+    assert dfd('estimate', stack, '--out', tmp_path, '--weights', weights, '--network', 'stream',
+               '--near', 0.25, '--far', 10, '--sweeps', 2, '--resolution', 32, '--device', 'cpu',
+               '--backend', 'torch', '--no-registration') == 0
     assert np.load(tmp_path / 'coc.npy').shape == (3, *SIZE)
     said = capsys.readouterr()
     assert '0.25 m to 10 m' in said.out and 'read 2 times' in said.out and '6/6' in said.err
 
 
-def test_export_and_estimate_with_it(stack, weights, tmp_path, capsys):
+def test_estimate_with_onnx(stack, tmp_path, capsys):
     pytest.importorskip('onnxruntime')
-    file = tmp_path / 'new' / 'small.onnx'
-    assert dfd('export', '--weights', weights, '--out', file, '--size', '48x64') == 0
-    assert str(file) in capsys.readouterr().out
-    for backend, given in (('onnx', file), ('torch', weights)):
-        assert dfd('estimate', stack, '--out', tmp_path / backend, '--backend', backend, '--weights', given) == 0
-    depths = [np.load(tmp_path / backend / 'depth.npy') for backend in ('onnx', 'torch')]
-    np.testing.assert_allclose(1 / depths[0], 1 / depths[1], atol=0.02)
+    file = tmp_path / 'sharpest.onnx'
+    export_onnx(SharpestFocus(), file, SIZE)
+    options = ['--backend', 'onnx', '--weights', file]
+    assert dfd('estimate', stack, '--out', tmp_path / 'out', *options) == 0
+    assert set(np.unique(np.load(tmp_path / 'out' / 'depth.npy'))) == {0.5, 2.0, math.inf}
     capsys.readouterr()
-    assert dfd('estimate', stack, '--out', tmp_path / 'x', '--backend', 'onnx', '--weights', file,
-               '--resolution', 32) == 2
+    assert dfd('estimate', stack, '--out', tmp_path / 'out', *options, '--resolution', 32) == 2
     assert 'exported for images of 64x48' in capsys.readouterr().err
 
 
@@ -101,13 +101,15 @@ def test_export_and_estimate_with_it(stack, weights, tmp_path, capsys):
     (['estimate', 'nowhere', '--out', 'o'], 'nowhere: no such folder'),
     (['estimate', '{stack}'], 'the following arguments are required: --out'),
     (['estimate', '{stack}', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
-    (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--network', 'other'], 'small.safetensors'),
+    (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--network', 'other'],
+     'small.safetensors: of the network "stream", not of "other"'),
     (['estimate', '{stack}', '--out', 'o', '--confidence', '2'], '--confidence 2.0: must be in 0..1'),
     (['estimate', '{stack}', '--out', 'o', '--sweeps', '0'], '--sweeps 0'),
     (['estimate', '{stack}', '--out', 'o', '--near', '3', '--far', '2'], 'near 3.0 m'),
     (['estimate', '{stack}', '--out', 'o', '--near', 'x'], "argument --near: invalid float value: 'x'"),
     (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--device', 'gpu'], "device 'gpu'"),
-    (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'], 'small.safetensors: File exists'),
+    (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'],
+     'small.safetensors: File exists'),
     (['export', '--out', 'o', '--size', '48'], "'48' is not HEIGHTxWIDTH"),
     (['export', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
     (['nonsense'], "invalid choice: 'nonsense'"), ([], 'required: COMMAND')])

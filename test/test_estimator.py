@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sharpest_focus import SharpestFocus
 
-from dfd_ros import networks, sweeps, upsampling
+from dfd_ros import cli, networks, sweeps, upsampling
 from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator, Estimate, SweptRange
 from dfd_ros.lens_state import LensState
@@ -23,27 +24,6 @@ from dfd_ros.optics import VergenceRange, vergence
 
 RANGE = VergenceRange(0.5, 4.0)
 HEIGHT, WIDTH = 96, 128
-
-
-class SharpestFocus(torch.nn.Module):
-    """Depth from focus by hand: the focus at which each place was sharpest so far. State (B, 2, H/4, W/4)."""
-
-    name = 'sharpest'
-
-    def initial_state(self, batch, height, width, device='cpu'):
-        return [torch.zeros(batch, 2, height // 4, width // 4, device=device)]
-
-    def forward(self, image, focus, blur_scale, *state):
-        best, at = (state or self.initial_state(len(image), *image.shape[2:], image.device))[0].split(1, 1)
-        grey = image.mean(1, keepdim=True)
-        energy = F.avg_pool2d((grey - F.avg_pool2d(grey, 3, 1, 1)) ** 2, 4)
-        energy = F.avg_pool2d(energy, 3, 1, 1)
-        v = focus[:, None, None, None]
-        better = energy > best
-        best, at = torch.where(better, energy, best), torch.where(better, v, at)
-        u = F.interpolate(at, size=image.shape[2:], mode='nearest')
-        return Prediction(u, torch.full_like(u, math.log(0.05)), blur_scale[:, None, None, None] * (u - v)), \
-            torch.cat([best, at], 1)
 
 
 class Probe(torch.nn.Module):
@@ -332,31 +312,53 @@ def small_network(tmp_path_factory):
     network = networks.create('stream', channels=(8, 8, 12, 12), hypotheses=4, hidden=(8, 8)).eval()
     for parameter in network.parameters():   # heads start near zero: make them say something
         parameter.data += 0.05 * torch.randn_like(parameter)
-    path = tmp_path_factory.mktemp('onnx') / 'small.onnx'
-    export_onnx(network, path)
-    assert [p.name for p in path.parent.iterdir()] == ['small.onnx']
-    return network, path
+    return network
 
 
-@pytest.mark.parametrize('size', [(96, 128), (90, 70)])
-def test_torch_and_onnx_agree(small_network, size):
+@pytest.fixture(scope='module')
+def small_file(small_network, tmp_path_factory):
+    """The small network as `dfd export` writes it."""
     pytest.importorskip('onnxruntime')
-    network, path = small_network
-    by_torch = DepthEstimator(network=network, range_=RANGE, device='cpu', precision='fp32')
-    by_onnx = DepthEstimator(path, backend='onnx', network='stream', range_=RANGE, device='cpu')
+    folder = tmp_path_factory.mktemp('onnx')
+    networks.save(folder / 'small.safetensors', small_network)
+    path = folder / 'made' / 'small.onnx'
+    assert cli.main(['export', '--weights', str(folder / 'small.safetensors'), '--out', str(path)]) == 0
+    assert [p.name for p in path.parent.iterdir()] == ['small.onnx']
+    return path
+
+
+def agree(one: DepthEstimator, other: DepthEstimator, size: tuple[int, int]) -> Estimate:
+    """Push five frames into both, through zooms and with the aperture known and unknown."""
     for i, focus in enumerate(FOCI[:5]):
-        state = LensState(focus, 0.05, 2.0 if i % 2 else math.nan, 1e-4, magnification=1 + 0.03 * i)
+        state = LensState(focus, 0.05, 2.0, 1e-4, magnification=1 + 0.03 * i)
+        state = state if i % 2 else replace(state, f_number=math.nan)
         image = textured(i, *size)
-        a, b = by_torch.push(image, state), by_onnx.push(image, state)
+        a, b = one.push(image, state), other.push(image, state)
         np.testing.assert_allclose(a.vergence, b.vergence, atol=1e-3)
         np.testing.assert_allclose(a.log_scale, b.log_scale, atol=1e-3)
         np.testing.assert_allclose(a.coc, b.coc, atol=1e-3)
-    assert np.ptp(a.vergence) > 0.01
+    return a
 
 
-def test_onnx_of_another_kind_is_refused(small_network, tmp_path):
+@pytest.mark.parametrize('size', [(96, 128), (90, 70)])
+def test_torch_and_onnx_agree(small_network, small_file, size):
+    by_torch = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='fp32')
+    by_onnx = DepthEstimator(small_file, backend='onnx', network='stream', range_=RANGE, device='cpu')
+    estimate = agree(by_torch, by_onnx, size)
+    assert np.ptp(estimate.vergence) > 0.01
+
+
+def test_onnx_of_a_fixed_size(tmp_path):
     pytest.importorskip('onnxruntime')
-    _, path = small_network
+    export_onnx(SharpestFocus(), tmp_path / 'fixed.onnx', (HEIGHT - 3, WIDTH))
+    by_onnx = DepthEstimator(tmp_path / 'fixed.onnx', backend='onnx', range_=RANGE)
+    agree(DepthEstimator(network=SharpestFocus(), range_=RANGE, precision='fp32'), by_onnx, (HEIGHT, WIDTH))
+    with pytest.raises(InputError, match='exported for images of 128x96, these have 64x48'):
+        by_onnx.push(textured(0, 48, 64), LensState(1.0))
+
+
+def test_onnx_of_another_kind_is_refused(small_file, tmp_path):
+    path = small_file
     with pytest.raises(InputError, match='of the network "stream", not of "other"'):
         DepthEstimator(path, backend='onnx', network='other')
     with pytest.raises(InputError, match='needs the weights as an ONNX file'):
@@ -376,9 +378,8 @@ def test_onnx_of_another_kind_is_refused(small_network, tmp_path):
 
 
 def test_bf16_is_close_to_fp32(small_network):
-    network, _ = small_network
-    exact = DepthEstimator(network=network, range_=RANGE, device='cpu', precision='fp32')
-    rough = DepthEstimator(network=network, range_=RANGE, device='cpu', precision='bf16')
+    exact = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='fp32')
+    rough = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='bf16')
     a, b = run(exact)[-1], run(rough)[-1]
     assert b.vergence.dtype == np.float32
     assert 0 < np.abs(a.vergence - b.vergence).mean() < 0.02
@@ -398,11 +399,10 @@ def test_options_that_cannot_be(options, says):
 
 
 def test_weights_that_cannot_be(tmp_path, small_network):
-    network, _ = small_network
     with pytest.raises(InputError, match='nowhere.safetensors'):
         DepthEstimator(tmp_path / 'nowhere.safetensors')
     good = tmp_path / 'good.safetensors'
-    networks.save(good, network)
+    networks.save(good, small_network)
     DepthEstimator(good, network='stream')
     with pytest.raises(InputError, match='good.safetensors'):
         DepthEstimator(good, network='other')

@@ -58,15 +58,16 @@ def test_nice_limit_without_values():
 
 
 def test_bar_of_depth_has_even_steps_of_vergence():
-    assert Bar.depth(RANGE).ticks == ((0.0, 'inf'), (0.25, '2.00'), (0.5, '1.00'), (0.75, '0.667'), (1.0, '0.500'))
+    assert Bar.depth(RANGE).ticks == ((0.0, 'inf'), (0.25, '2.00'), (0.5, '1.00'), (0.75, '0.667'),
+                                      (1.0, '0.500'))
     assert Bar.linear('magma', 20, 'px').ticks[-1] == (1.0, '20')
 
 
 def test_sheet_is_as_wide_as_asked_and_holds_its_pictures():
     red, green = np.zeros((30, 40, 3), np.uint8), np.zeros((30, 80, 3), np.uint8)
     red[..., 0] = green[..., 1] = 255
-    sheet = visualise.sheet([[Panel(red, 'a'), Panel(green, 'b')], [Panel(green, 'c', Bar.depth(RANGE))]], 'title',
-                            'subtitle', width=800)
+    sheet = visualise.sheet([[Panel(red, 'a'), Panel(green, 'b')], [Panel(green, 'c', Bar.depth(RANGE))]],
+                            'title', 'subtitle', width=800)
     assert sheet.dtype == np.uint8 and sheet.shape[1] == 800 and sheet.shape[2] == 3
     reds, greens = ((sheet == colour).all(2).sum() for colour in ((255, 0, 0), (0, 255, 0)))
     assert reds > 30_000 and greens > 2 * reds
