@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = ROOT / 'setup'
 VENV = ROOT / '.venv'
 TOOLS = VENV / 'build-tools'
+BUILD = VENV / 'build'
 OVERLAY = VENV / 'overlay'
 LOGS = VENV / 'log'
 STAMPS = VENV / 'setup.json'
@@ -157,13 +158,13 @@ class Steps:
     def run(self, name: str, title: str, key: str, action) -> None:
         if self.done.get(name) == key:
             return
-        if not self.any and shutil.disk_usage(ROOT).free < DISK_NEEDED_GB * 1e9:
-            raise Unfit('{:.1f} GB of disk free at {}, {} GB needed'.format(
-                shutil.disk_usage(ROOT).free / 1e9, ROOT, DISK_NEEDED_GB))
         self.any = True
         print('dfd_ros: {} ...'.format(title), flush=True)
         start = time.monotonic()
+        # Written down as undone first: a step cut short has left something that fits no key.
         self.done.pop(name, None)
+        if VENV.exists():
+            self.write()
         action()
         self.done[name] = key
         self.write()
@@ -174,6 +175,12 @@ class Steps:
         with os.fdopen(handle, 'w') as file:
             json.dump(self.done, file, indent=2)
         os.replace(name, str(STAMPS))
+
+
+def check_disk() -> None:
+    free = shutil.disk_usage(str(ROOT)).free / 1e9
+    if free < DISK_NEEDED_GB:
+        raise Unfit('{:.1f} GB of disk free at {}, {} GB needed'.format(free, ROOT, DISK_NEEDED_GB))
 
 
 def key_of(*parts) -> str:
@@ -292,12 +299,15 @@ def install_activation(python: Python, ros: Ros) -> None:
     command.chmod(0o755)
 
 
-def build_overlay(python: Python, ros: Ros) -> None:
-    build = VENV / 'build'
-    for directory in (build, OVERLAY):
+def clear_overlay() -> None:
+    for directory in (BUILD, OVERLAY):
         if directory.exists():
             shutil.rmtree(str(directory))
-    environment = dict(os.environ)
+
+
+def build_overlay(python: Python, ros: Ros) -> None:
+    # colcon's own choice waits for the load to fall below the number of cores: on a busy machine, for ever.
+    environment = dict(os.environ, MAKEFLAGS='-j{}'.format(os.cpu_count() or 1))
     path = [str(TOOLS / 'bin'), os.environ.get('PATH', '')]
     if not ros.sourced:
         environment.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV))
@@ -305,7 +315,7 @@ def build_overlay(python: Python, ros: Ros) -> None:
         path.reverse()
     environment['PATH'] = os.pathsep.join(path)
     call([TOOLS / 'bin' / 'colcon', '--log-base', LOGS / 'colcon', 'build', '--base-paths', ROOT,
-          '--packages-select', 'dfd_ros', '--build-base', build, '--install-base', OVERLAY, '--merge-install',
+          '--packages-select', 'dfd_ros', '--build-base', BUILD, '--install-base', OVERLAY, '--merge-install',
           '--symlink-install', '--event-handlers', 'console_direct+', '--cmake-args', '-DBUILD_TESTING=OFF',
           '-DPython3_EXECUTABLE={}'.format(VENV / 'bin' / 'python')], 'overlay.log', environment)
     call([VENV / 'bin' / 'python', '-c', 'import rclpy, torch; from dfd_ros.msg import LensState; LensState()'],
@@ -324,17 +334,23 @@ def set_up() -> None:
     shell = [sourced_paths(name, ros) for name in ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')]
     activation = key_of(packages, *shell, SETUP / 'activation.py', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
-    overlay = key_of(packages, tools, ROOT / 'CMakeLists.txt', ROOT / 'package.xml', SETUP / 'node.in',
-                     *[path.name for path in messages], *messages)
+    # The overlay links to these: a new one has to be linked, a changed one is seen through its link.
+    linked = [path for pattern in ('dfd_ros/nodes/*.py', 'launch/*', 'urdf/*', 'config/*', 'weights/*')
+              for path in sorted(ROOT.glob(pattern))]
+    fresh = key_of(packages, tools, ROOT / 'package.xml', *map(str, messages))
+    overlay = key_of(fresh, ROOT / 'CMakeLists.txt', SETUP / 'node.in', *messages, *map(str, linked))
 
     steps = Steps()
     if steps.done.get('venv') != venv:
         steps.done = {}
+    if steps.done.get('packages') != packages:
+        check_disk()
     steps.run('venv', '.venv with {} and {}'.format(python.name, ros.name), venv, lambda: make_venv(python, ros))
     steps.run('packages', 'Python packages (takes minutes the first time)', packages,
               lambda: install_packages(ros))
     steps.run('activation', 'start-up of .venv', activation, lambda: install_activation(python, ros))
     steps.run('tools', 'build tools', tools, lambda: install_tools(python))
+    steps.run('fresh', 'empty overlay', fresh, clear_overlay)
     steps.run('overlay', 'messages of dfd_ros', overlay, lambda: build_overlay(python, ros))
     if not steps.any:
         print('dfd_ros: .venv is up to date ({}, {})'.format(python.name, ros.name))
@@ -346,7 +362,7 @@ def main() -> int:
         with Path(__file__).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             set_up()
-    except Unfit as error:
+    except (Unfit, OSError) as error:
         print('dfd_ros: {}'.format(error), file=sys.stderr)
         return 1
     return 0

@@ -112,3 +112,9 @@ def test_an_environment_of_another_maker_is_left_alone(checkout):
     assert result.stderr == (f'dfd_ros: {checkout}/.venv is there but was not made by this set-up; '
                              'move it away\n')
     assert (checkout / '.venv' / 'mine').read_text() == 'precious'
+
+
+def test_a_full_disk(environment, monkeypatch):
+    monkeypatch.setattr(environment, 'DISK_NEEDED_GB', 1e9)
+    with pytest.raises(environment.Unfit, match=r'^[\d.]+ GB of disk free at /.*, 1000000000.0 GB needed$'):
+        environment.check_disk()
