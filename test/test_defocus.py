@@ -1,0 +1,110 @@
+"""The lens of the procedural scenes: what defocus does to light."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfd_ros.synthesis.defocus import LARGEST_LEVEL, LEVEL_SCALE, defocus, psf_kernel, psf_radius
+
+exponents = st.floats(2, 32)
+# The circles of confusion that have a kernel of their own: between them kernels are mixed.
+LEVELS = [LEVEL_SCALE * (2 ** (i / 2) - 1) for i in range(LARGEST_LEVEL + 1)]
+
+
+def point(size: int) -> torch.Tensor:
+    """A white, opaque point in the middle of nothing."""
+    image = torch.zeros(1, 4, size, size)
+    image[..., size // 2, size // 2] = 1
+    return image
+
+
+def spread(seen: torch.Tensor) -> float:
+    """Diameter (px) of the uniform disc that has the second moment of this light."""
+    light = seen[0, 0]
+    place = torch.arange(len(light), dtype=torch.float32)
+    total = light.sum()
+    y, x = (light.sum(1) @ place) / total, (light.sum(0) @ place) / total
+    moment = (light * ((place[:, None] - y) ** 2 + (place[None] - x) ** 2)).sum() / total
+    return math.sqrt(8 * moment)   # <r^2> = (d / 2)^2 / 2
+
+
+def seen_through(coc: float, exponent: float, size: int) -> torch.Tensor:
+    return defocus(point(size), torch.full((1, 1, size, size), coc), torch.tensor([exponent]))
+
+
+@given(st.floats(0, 60), exponents)
+@settings(max_examples=30, deadline=None)
+def test_light_is_neither_made_nor_lost(coc, exponent):
+    seen = seen_through(coc, exponent, 128)
+    torch.testing.assert_close(seen.sum((2, 3)), torch.ones(1, 4), rtol=2e-3, atol=0)
+    assert seen.min() >= -1e-6
+
+
+@pytest.mark.parametrize('exponent', [2, 4, 8, 32])
+@pytest.mark.parametrize('level', [4, 5, 6, 8, 10])
+def test_second_moment_is_that_of_a_disc_of_the_coc(level, exponent):
+    """Whatever the shape of the PSF. From 4 px on: below, the pixel itself is as large as the blur."""
+    coc = LEVELS[level]
+    assert spread(seen_through(coc, float(exponent), 160)) == pytest.approx(coc, rel=0.05)
+
+
+@given(st.floats(4, 50), exponents)
+@settings(max_examples=30, deadline=None)
+def test_between_the_levels_the_spread_stays_near_the_coc(coc, exponent):
+    assert spread(seen_through(coc, exponent, 160)) == pytest.approx(coc, rel=0.1)
+
+
+@given(exponents)
+def test_psf_radius_gives_the_second_moment(exponent):
+    """Numerical integral of exp(-(r / R)^n), against a disc of diameter 10."""
+    r = torch.linspace(0, 40, 40_001, dtype=torch.float64)
+    radius = psf_radius(torch.tensor(10.0, dtype=torch.float64), torch.tensor(exponent, dtype=torch.float64))
+    density = torch.exp(-(r / radius) ** exponent) * r
+    assert float((density * r ** 2).sum() / density.sum()) == pytest.approx(10 ** 2 / 8, rel=1e-3)
+
+
+def test_kernels_run_from_gaussian_like_to_disc():
+    coc = 6.0
+    size = 2 * math.ceil(0.72 * coc) + 1
+    kernels = psf_kernel(coc, torch.tensor([2.0, 32.0]), size)
+    torch.testing.assert_close(kernels.sum((1, 2)), torch.ones(2))
+    torch.testing.assert_close(kernels, kernels.flip(1).transpose(1, 2))
+    gaussian, disc = kernels[:, size // 2]
+    assert gaussian.max() > 1.5 * disc.max()
+    middle = slice(size // 2 - 1, size // 2 + 2)
+    assert disc[middle].max() < 1.05 * disc[middle].min() < 1.05 * gaussian[middle].min()
+
+
+@given(exponents)
+@settings(max_examples=10, deadline=None)
+def test_in_focus_nothing_changes(exponent):
+    image = torch.rand(2, 4, 24, 31, generator=torch.Generator().manual_seed(0))
+    seen = defocus(image, torch.zeros(2, 1, 24, 31), torch.full((2,), exponent))
+    torch.testing.assert_close(seen, image)
+
+
+def test_the_sign_of_the_coc_does_not_matter_and_what_is_plain_stays_plain():
+    image = torch.full((1, 4, 64, 64), 0.5)
+    coc = torch.full((1, 1, 64, 64), 7.0)
+    exponent = torch.tensor([6.0])
+    torch.testing.assert_close(defocus(image, coc, exponent), defocus(image, -coc, exponent))
+    inside = defocus(image, coc, exponent)[..., 8:-8, 8:-8]
+    torch.testing.assert_close(inside, torch.full_like(inside, 0.5), rtol=1e-3, atol=0)
+
+
+def test_each_image_of_a_batch_has_its_own_blur():
+    exponents = torch.tensor([2.0, 10.0, 32.0])
+    cocs = torch.tensor([0.0, 3.0, 20.0])[:, None, None, None].expand(3, 1, 96, 96)
+    together = defocus(point(96).expand(3, -1, -1, -1), cocs, exponents)
+    for i in range(3):
+        alone = defocus(point(96), cocs[i:i + 1], exponents[i:i + 1])
+        torch.testing.assert_close(together[i:i + 1], alone)
+
+
+def test_beyond_the_largest_level_the_blur_stays_the_largest():
+    torch.testing.assert_close(seen_through(1000.0, 8.0, 160), seen_through(LEVELS[-1], 8.0, 160))
