@@ -132,7 +132,14 @@ class VergenceMemory(nn.Module):
         self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, 3.0)
+        # How the kinds of evidence vote for a hypothesis: the same for all of them.
+        self.votes = nn.Parameter(torch.tensor([4.0] + [0.0] * (kinds - 1)))
         self.channels = len(hypotheses) * kinds + kinds
+
+    def logits(self, state: torch.Tensor) -> torch.Tensor:
+        """What the evidence alone says, (N, hypotheses, h, w)."""
+        evidence = state[:, :len(self.hypotheses) * self.kinds].unflatten(1, (len(self.hypotheses), self.kinds))
+        return (evidence * self.votes[:, None, None]).sum(2)
 
     def evidence(self, x: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
         """Features (N, 32, h, w) and evidence (N, hypotheses * kinds, h, w) of frames on their own."""
@@ -214,7 +221,7 @@ class StreamNetwork(nn.Module):
 
         self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), Residual(c16))
         self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8)
-        self.decoder4 = Fuse(c8, c4 + m4 + 3 * _BANDS, c4)
+        self.decoder4 = Fuse(c8, c4 + m4 + 3 * _BANDS + hypotheses + 1, c4)
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
         self.sharp = conv_block(14, c2)
         self.decoder2 = Fuse(c4, 2 * c2 + 1, c2)
@@ -251,8 +258,8 @@ class StreamNetwork(nn.Module):
             decode: the frames, rising, to predict for; None = all T.
 
         Returns:
-            Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses (B, T, J, H/4, W/4); the state. T is
-            the number of decoded frames.
+            Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses, of the memories alone and of the
+            decoder, (B, T, J, H/4, W/4) each; the state. T is the number of decoded frames.
         """
         batch, frames, _, height, width = images.shape
         x = images.flatten(0, 1)
@@ -298,15 +305,21 @@ class StreamNetwork(nn.Module):
         remembered = (torch.stack(s, 1).flatten(0, 1) for s in zip(*states)) if frames > 1 else states[-1]
         prediction, logits = self._decode(x2, x4, x8, x16, measure4, focus.flatten(), *remembered)
         prediction = Prediction(*(p[..., :height, :width].unflatten(0, (batch, frames)) for p in prediction))
-        return prediction, logits.unflatten(0, (batch, frames)), state
+        return prediction, [a.unflatten(0, (batch, frames)) for a in logits], state
 
     def _decode(self, x2, x4, x8, x16, measure4, focus, s2, s4, s8, s16):
         best4, memory4 = s4.split([2 * _BANDS, self.memory4.channels], 1)
         v = focus[:, None, None, None]
+        # The scales are experts whose votes add up; the decoder corrects what they say.
+        votes = (self.memory4.logits(memory4) + _double(self.memory8.logits(s8)
+                                                        + _double(self.memory16.logits(s16)))).float()
+        shares = votes.softmax(1)
+        voted = (shares * self.centres[:, None, None]).sum(1, keepdim=True)
         d16 = self.decoder16(torch.cat([x16, s16.to(x16.dtype)], 1))
         d8 = self.decoder8(d16, x8, s8)
-        d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:])
-        logits = self.coarse(d4).float()
+        d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:],
+                           shares, voted)
+        logits = votes + self.coarse(d4).float()
         u2 = _double((logits.softmax(1) * self.centres[:, None, None]).sum(1, keepdim=True))
         # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
         sharp = self.sharp(torch.cat([s2[:, :2], s2[:, 2:] * 2 - 1], 1))
@@ -318,7 +331,7 @@ class StreamNetwork(nn.Module):
         c8 = self.coc8(torch.cat([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)], 1))
         c2 = self.coc2(self.coc4(c8, x4, d4), x2, d2)
         coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))
-        return Prediction(u, log_b, coc), logits
+        return Prediction(u, log_b, coc), [votes, logits]
 
     def _remember(self, focus, measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16, state):
         s2, s4, s8, s16 = state

@@ -24,12 +24,12 @@ def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth:
     return -(target * logits.log_softmax(1)).sum(1, keepdim=True)
 
 
-def sequence_loss(prediction: Prediction, logits: torch.Tensor, centres: torch.Tensor, vergence: torch.Tensor,
+def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor, vergence: torch.Tensor,
                   coc: torch.Tensor, config) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The weighted sum of all losses, and each on its own.
 
     Args:
-        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4).
+        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each.
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count.
         config: the weights `likelihood`, `mse`, `coarse`, `coc`.
     """
@@ -40,10 +40,11 @@ def sequence_loss(prediction: Prediction, logits: torch.Tensor, centres: torch.T
     def mean(x):
         return (x * valid).sum() / count
 
-    stride = vergence.shape[-1] // logits.shape[-1]
+    stride = vergence.shape[-1] // logits[0].shape[-1]
     coarse_truth = truth[..., stride // 2::stride, stride // 2::stride]
     coarse_valid = valid[..., stride // 2::stride, stride // 2::stride]
-    entropy = hypothesis_cross_entropy(logits.flatten(0, 1), centres, coarse_truth.flatten(0, 1))
+    entropy = sum(hypothesis_cross_entropy(a.flatten(0, 1), centres, coarse_truth.flatten(0, 1))
+                  for a in logits) / len(logits)
     parts = {
         'likelihood': mean(laplace_nll(prediction.vergence, prediction.log_scale, truth)),
         'mse': mean((prediction.vergence - truth) ** 2),
