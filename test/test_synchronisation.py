@@ -108,6 +108,28 @@ def test_exact_finds_every_pair_in_any_order(arrivals):
     assert sorted(pairs(exact(), arrivals)) == [(i, i) for i in range(6)]
 
 
+@given(st.integers(2, 3), st.integers(1, 8), st.sampled_from([0.0, 0.001, 0.005, 0.02]), st.data())
+def test_the_same_as_message_filters(inputs, queue_size, slop, data):
+    """Where ROS is installed: random streams through both give the same sets in the same order."""
+    message_filters = pytest.importorskip('message_filters')
+    from builtin_interfaces.msg import Time
+    from std_msgs.msg import Header
+    arrivals = data.draw(st.lists(st.tuples(st.integers(0, inputs - 1), st.integers(0, 60)), max_size=40))
+    outputs = []
+    for simple_filter, exact_type, approximate_type in (
+            (sync.OwnFilter, sync.OwnTimeSynchronizer, sync.OwnApproximateTimeSynchronizer),
+            (message_filters.SimpleFilter, message_filters.TimeSynchronizer,
+             message_filters.ApproximateTimeSynchronizer)):
+        filters = [simple_filter() for _ in range(inputs)]
+        synchroniser = approximate_type(filters, queue_size, slop) if slop else exact_type(filters, queue_size)
+        outputs.append([])
+        synchroniser.registerCallback(lambda *messages: outputs[-1].append([m.number for m in messages]))
+        for number, (index, stamp) in enumerate(arrivals):
+            filters[index].signalMessage(SimpleNamespace(
+                number=number, header=Header(stamp=Time(sec=1, nanosec=stamp * MS))))
+    assert outputs[0] == outputs[1]
+
+
 def test_slop_0_means_exact():
     filters = [sync.OwnFilter(), sync.OwnFilter()]
     assert type(sync.synchronise(filters, 5, 0.0)) is sync.TimeSynchronizer
