@@ -80,3 +80,13 @@ def parameters(node: str, values: dict[str, str]) -> dict[str, bool | int | floa
     """The parameters of `node` that `values`, arguments by name, set. Raises InputError for a bad value."""
     return {argument.name: argument.convert(values[argument.name]) for argument in ARGUMENTS
             if node in argument.nodes and values.get(argument.name)}
+
+
+def monitored(values: dict[str, str]) -> dict[str, bool]:
+    """The parameters of the monitor that follow from `values`. Raises InputError for a bad value."""
+    return {'truth': parameters('camera', values).get('publish_truth', False)}
+
+
+def remappings(values: dict[str, str]) -> list[tuple[str, str]]:
+    """(topic, what it is called) for each of `TOPICS` that `values` give another name."""
+    return [(topic, values[topic]) for topic in TOPICS if values[topic] != topic]

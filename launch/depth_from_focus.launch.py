@@ -44,6 +44,7 @@ def generate_launch_description() -> LaunchDescription:
                  Command(['xacro ', _share('urdf', 'focus_rig.urdf.xacro')]), value_type=str)}]),
         Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
              condition=IfCondition(LaunchConfiguration('rviz')),
+             remappings=[(topic, LaunchConfiguration(topic)) for topic in bringup.TOPICS],
              arguments=['-d', _share('config', 'depth_from_focus.rviz')]),
     ])
 
@@ -59,11 +60,13 @@ def _share(*path: str) -> PathJoinSubstitution:
 def _nodes(context: LaunchContext) -> list[Node]:
     # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
     values = context.launch_configurations
-    remappings = [(topic, values[topic]) for topic in bringup.TOPICS]
-    nodes = [_node(name, [values['params_file'], _typed(bringup.parameters(name, values))], remappings)
+    remappings = bringup.remappings(values)
+    nodes = [_node(name, remappings, [values['params_file'], _typed(bringup.parameters(name, values))])
              for name in bringup.nodes(values['source'])]
     if values['record']:
-        nodes.append(_node('monitor', [_typed({'output': os.path.abspath(values['record'])})], remappings))
+        watched = {'output': os.path.abspath(values['record']), **bringup.monitored(values)}
+        # Drawing takes its time after Ctrl-C.
+        nodes.append(_node('monitor', remappings, [_typed(watched)], sigterm_timeout='120'))
     return nodes
 
 
@@ -73,7 +76,7 @@ def _typed(parameters: dict[str, bool | int | float | str]) -> dict:
             for name, value in parameters.items()}
 
 
-def _node(name: str, parameters: list, remappings: list[tuple[str, str]]) -> Node:
+def _node(name: str, remappings: list[tuple[str, str]], parameters: list, **options) -> Node:
     return Node(package='dfd_ros', executable=name, name=name, namespace=LaunchConfiguration('namespace'),
                 parameters=parameters, remappings=remappings, output='screen', emulate_tty=True,
-                on_exit=Shutdown(reason=f'{name} has ended'))
+                on_exit=Shutdown(reason=f'{name} has ended'), **options)

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.errors import InputError
     from dfd_ros.processes import NodeFailed, NodeProcesses, require_ros, share_cores, terminable
 
-    values = {argument.name: getattr(args, argument.name) or '' for argument in ARGUMENTS}
+    values = {name: getattr(args, name) or '' for name in (*(argument.name for argument in ARGUMENTS), *TOPICS)}
     names = bringup.nodes(values['source'])
     parameters = {name: bringup.parameters(name, values) for name in names}
     if args.seconds and not args.record:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f'{args.params_file}: no such file')
     require_ros()
     share_cores()
-    common = [part for topic in TOPICS for part in ('-r', f'{topic}:={getattr(args, topic)}')]
+    common = [part for topic, name in bringup.remappings(values) for part in ('-r', f'{topic}:={name}')]
     if args.namespace:
         common += ['-r', f'__ns:=/{args.namespace.strip("/")}']
     if args.params_file:
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         with terminable(), NodeProcesses() as processes:
             if args.record:
-                processes.start('monitor', {
-                    'output': str(args.record), 'seconds': args.seconds, 'patience': PATIENCE if args.seconds else 0.0,
-                    'truth': parameters.get('camera', {}).get('publish_truth', False)}, *common, grace=DRAWING)
+                patience = PATIENCE if args.seconds else 0.0
+                processes.start('monitor', {'output': str(args.record), 'seconds': args.seconds, 'patience': patience,
+                                            **bringup.monitored(values)}, *common, grace=DRAWING)
             for name in names:
                 processes.start(name, parameters[name], *common)
             processes.wait(until='monitor')

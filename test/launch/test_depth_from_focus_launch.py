@@ -1,0 +1,98 @@
+"""The launch file, with real nodes. Runs where ROS 2 is installed: launch is in no wheel."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+launch_pytest = pytest.importorskip('launch_pytest')
+pytest.importorskip('launch_ros')
+
+from launch import LaunchDescription                                                                 # noqa: E402
+from launch.actions import IncludeLaunchDescription                                                  # noqa: E402
+from launch.launch_description_sources import (PythonLaunchDescriptionSource,                        # noqa: E402
+                                               get_launch_description_from_python_launch_file)
+from launch_pytest.actions import ReadyToTest                                                        # noqa: E402
+from ros_processes import Observer, wait_until                                                       # noqa: E402
+from sensor_msgs.msg import Image                                                                    # noqa: E402
+from std_msgs.msg import Header                                                                      # noqa: E402
+
+from dfd_ros import bringup, sweeps                                                                  # noqa: E402
+from dfd_ros.lens_state import LensState                                                             # noqa: E402
+from dfd_ros.msg import FocusCommand                                                                 # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage                                                # noqa: E402
+from dfd_ros.nodes.camera import CameraParameters                                                    # noqa: E402
+from dfd_ros.optics import VergenceRange                                                             # noqa: E402
+from dfd_ros.ros import images, messages, qos                                                        # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / 'launch' / 'depth_from_focus.launch.py'
+SMALL = {'image_width': '96', 'image_height': '72', 'rate': '5', 'rig': 'false'}
+
+
+def launched(**arguments) -> LaunchDescription:
+    source = PythonLaunchDescriptionSource(str(FILE))
+    return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments.items()), ReadyToTest()])
+
+
+@launch_pytest.fixture
+def synthetic(random_weights):
+    return launched(**SMALL, source='synthetic', namespace='robot', near='1', far='inf', publish_truth='true',
+                    weights=str(random_weights))
+
+
+@pytest.mark.launch(fixture=synthetic)
+def test_synthetic_gives_depth_in_its_namespace():
+    observer = Observer()
+    try:
+        depths = observer.listen(Image, '/robot/depth/image_rect', qos.SENSOR_SUBSCRIBER)
+        commands = observer.listen(FocusCommand, '/robot/focus_command', qos.COMMAND)
+        truths = observer.listen(Image, '/robot/truth/depth', qos.SENSOR_SUBSCRIBER)
+        wait_until(lambda: len(depths) > 3 and truths, 'depth images')
+        assert (depths[0].width, depths[0].height, depths[0].encoding) == (96, 72, '32FC1')
+        assert depths[0].header.frame_id == CameraParameters().frame_id
+        assert all(command.focus_distance >= 1.0 for command in commands)     # near:=1 has reached the sweep
+    finally:
+        observer.close()
+
+
+@launch_pytest.fixture
+def external(random_weights):
+    return launched(rig='false', source='external', image_raw='/driver/image', lens_state='/driver/lens',
+                    weights=str(random_weights))
+
+
+@pytest.mark.launch(fixture=external)
+def test_external_listens_to_the_driver_under_its_own_names():
+    observer, range_ = Observer(), VergenceRange(0.3, 3.0)
+    try:
+        depths = observer.listen(Image, '/depth/image_rect', qos.SENSOR_SUBSCRIBER)
+        images_out = observer.publisher(Image, '/driver/image', qos.PUBLISHER)
+        lens_out = observer.publisher(LensStateMessage, '/driver/lens', qos.PUBLISHER)
+        focus = iter(sweeps.ramp(range_, 5) * 1000)
+
+        def publish_and_look():
+            header = Header(stamp=observer.node.get_clock().now().to_msg(), frame_id='camera')
+            state = LensState(next(focus), near=range_.near, far=range_.far)
+            lens_out.publish(messages.to_message(state, header))
+            images_out.publish(images.to_message(np.zeros((72, 96, 3), np.uint8), header))
+            return depths
+        wait_until(publish_and_look, 'a depth image')
+        assert 'camera' not in observer.node.get_node_names()
+    finally:
+        observer.close()
+
+
+def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
+    description = get_launch_description_from_python_launch_file(str(FILE))
+    arguments = {argument.name: argument for argument in description.get_launch_arguments()}
+    shared = {argument.name for argument in bringup.ARGUMENTS} | set(bringup.TOPICS)
+    assert set(arguments) == shared | {'params_file', 'namespace', 'record', 'rig', 'rviz'}
+    assert all(argument.description for argument in arguments.values())
+
+
+def test_the_rig_has_the_frame_that_the_images_are_in():
+    xacro = pytest.importorskip('xacro')
+    urdf = xacro.process_file(str(ROOT / 'urdf' / 'focus_rig.urdf.xacro')).toxml()
+    assert CameraParameters().frame_id in re.findall(r'<link name="(\w+)"', urdf)
