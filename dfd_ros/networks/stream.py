@@ -120,6 +120,7 @@ class VergenceMemory(nn.Module):
 
     FEATURES = 32
     LONGEST = 12.0  # frames that the past can weigh
+    VOTE = 10.0
 
     def __init__(self, inputs: int, hypotheses: torch.Tensor, kinds: int):
         super().__init__()
@@ -132,14 +133,15 @@ class VergenceMemory(nn.Module):
         self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, 3.0)
-        # How the kinds of evidence vote for a hypothesis: the same for all of them.
-        self.votes = nn.Parameter(torch.tensor([4.0] + [0.0] * (kinds - 1)))
+        # How the kinds of evidence vote for a hypothesis: the same for all of them, times `VOTE` so that the
+        # votes can grow as fast as other weights.
+        self.votes = nn.Parameter(torch.tensor([0.4] + [0.0] * (kinds - 1)))
         self.channels = len(hypotheses) * kinds + kinds
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
         """What the evidence alone says, (N, hypotheses, h, w)."""
         evidence = state[:, :len(self.hypotheses) * self.kinds].unflatten(1, (len(self.hypotheses), self.kinds))
-        return (evidence * self.votes[:, None, None]).sum(2)
+        return (evidence * (self.VOTE * self.votes)[:, None, None]).sum(2)
 
     def evidence(self, x: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
         """Features (N, 32, h, w) and evidence (N, hypotheses * kinds, h, w) of frames on their own."""
