@@ -86,14 +86,21 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
                          ) from None
     if metadata.get('format') != _FORMAT:
         raise InputError(f'weights {path}: not written by dfd_ros (no format "{_FORMAT}" in its metadata)')
-    if network is not None and metadata['network'] != network:
-        raise InputError(f'weights {path}: of the network "{metadata["network"]}", not of "{network}"')
-    module = create(metadata['network'], **json.loads(metadata['config']))
     try:
+        name, config = metadata['network'], json.loads(metadata['config'])
+    except (KeyError, ValueError):
+        raise InputError(f'weights {path}: its metadata does not say of which network it is; fetch or train it again'
+                         ) from None
+    if network is not None and name != network:
+        raise InputError(f'weights {path}: of the network "{name}", not of "{network}"')
+    try:
+        module = create(name, **config)
         module.load_state_dict(tensors)
-    except RuntimeError as error:
+    except InputError as error:
+        raise InputError(f'weights {path}: {error}') from None
+    except (RuntimeError, TypeError, ValueError) as error:   # of another version of this network
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f'weights {path}: do not fit the network "{metadata["network"]}" ({reason})') from None
+        raise InputError(f'weights {path}: do not fit the network "{name}" ({reason})') from None
     return module.to(device).eval()
 
 

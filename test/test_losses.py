@@ -1,0 +1,102 @@
+"""Losses against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dfd_ros.networks import Prediction
+from dfd_ros.training.losses import hypothesis_cross_entropy, laplace_nll, sequence_loss
+
+CENTRES = torch.linspace(0, 1, 5)
+WEIGHTS = SimpleNamespace(likelihood=1.0, mse=10.0, coarse=0.5, coc=0.25)
+
+
+def test_laplace_nll_by_hand():
+    loss = laplace_nll(torch.tensor(0.5), torch.tensor(math.log(0.1)), torch.tensor(0.3))
+    assert loss.item() == pytest.approx(0.2 / 0.1 + math.log(0.1))
+
+
+def test_laplace_nll_is_least_where_the_scale_is_the_error():
+    scales = torch.linspace(0.01, 1, 1000)
+    loss = laplace_nll(torch.tensor(0.7), scales.log(), torch.tensor(0.5))
+    assert scales[loss.argmin()].item() == pytest.approx(0.2, abs=2e-3)
+
+
+def entropy(logits: list[float], truth: float) -> float:
+    return hypothesis_cross_entropy(torch.tensor(logits).view(1, -1, 1, 1), CENTRES,
+                                    torch.full((1, 1, 1, 1), truth)).item()
+
+
+def test_cross_entropy_shares_the_truth_between_two_hypotheses():
+    logits = [0.3, -1.0, 2.0, 0.5, 0.0]
+    log_p = torch.tensor(logits).log_softmax(0)
+    assert entropy(logits, 0.5) == pytest.approx(-log_p[2].item())
+    assert entropy(logits, 0.3125) == pytest.approx(-(0.75 * log_p[1] + 0.25 * log_p[2]).item())
+
+
+@pytest.mark.parametrize('beyond, end', [(-0.4, 0), (1.7, 4)])
+def test_truth_beyond_the_hypotheses_counts_for_the_last_one(beyond, end):
+    logits = [0.3, -1.0, 2.0, 0.5, 0.0]
+    assert entropy(logits, beyond) == pytest.approx(-torch.tensor(logits).log_softmax(0)[end].item())
+
+
+def sequences(height=16, width=16):
+    """Predictions and truth of (2, 3) frames."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return torch.rand(2, 3, *shape, generator=generator)
+    prediction = Prediction(random(1, height, width), random(1, height, width) - 3, 10 * random(1, height, width))
+    logits = [random(5, height // 4, width // 4) for _ in range(2)]
+    return prediction, logits, random(1, height, width), 10 * random(1, height, width)
+
+
+def test_the_sum_is_the_weighted_sum_of_the_parts():
+    prediction, logits, vergence, coc = sequences()
+    total, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, WEIGHTS)
+    assert set(parts) == {'likelihood', 'mse', 'coarse', 'coc'}
+    expected = parts['likelihood'] + 10 * parts['mse'] + 0.5 * parts['coarse'] + 0.25 * parts['coc']
+    assert total.item() == pytest.approx(expected.item())
+    assert parts['mse'].item() == pytest.approx((prediction.vergence - vergence).square().mean().item())
+    truth = vergence[..., 2::4, 2::4].flatten(0, 1)
+    entropies = [hypothesis_cross_entropy(a.flatten(0, 1), CENTRES, truth).mean().item() for a in logits]
+    assert parts['coarse'].item() == pytest.approx(sum(entropies) / 2)
+    assert parts['likelihood'].item() == pytest.approx(
+        laplace_nll(prediction.vergence, prediction.log_scale, vergence).mean().item())
+
+
+def test_a_perfect_prediction_costs_nothing():
+    prediction, logits, vergence, coc = sequences()
+    _, parts = sequence_loss(Prediction(vergence, prediction.log_scale, coc), logits, CENTRES, vergence, coc, WEIGHTS)
+    assert parts['mse'] == 0 and parts['coc'] == 0
+
+
+def test_pixels_without_truth_do_not_count():
+    prediction, logits, vergence, coc = sequences()
+    holes = vergence.clone()
+    holes[:, :, :, :8] = math.nan
+    _, parts = sequence_loss(prediction, logits, CENTRES, holes, coc, WEIGHTS)
+    kept = Prediction(*(p[..., 8:, :] for p in prediction))
+    _, expected = sequence_loss(kept, [a[..., 2:, :] for a in logits], CENTRES, vergence[..., 8:, :], coc[..., 8:, :], WEIGHTS)
+    for name, value in parts.items():
+        assert value.item() == pytest.approx(expected[name].item(), rel=1e-5), name
+
+
+def test_no_truth_at_all_gives_zero_and_finite_gradients():
+    prediction, logits, vergence, coc = sequences()
+    prediction = Prediction(*(p.requires_grad_() for p in prediction))
+    total, _ = sequence_loss(prediction, logits, CENTRES, torch.full_like(vergence, math.nan), coc, WEIGHTS)
+    total.backward()
+    assert total.item() == 0
+    assert all(torch.isfinite(p.grad).all() for p in prediction)
+
+
+def test_a_wrong_sign_of_the_coc_costs():
+    prediction, logits, vergence, coc = sequences()
+    flipped = Prediction(vergence, prediction.log_scale, -coc)
+    _, parts = sequence_loss(flipped, logits, CENTRES, vergence, coc, WEIGHTS)
+    assert parts['coc'] > 0.1
