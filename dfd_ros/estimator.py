@@ -184,7 +184,7 @@ class DepthEstimator:
             for earlier in self._replay or ():
                 self._step(*earlier, range_)
         if self._replay is not None:
-            self._replay.append((image, lens_state))
+            self._replay.append((image.copy(), lens_state))   # cameras use their buffers again
             if len(self._replay) > self.LONGEST_REPLAY:
                 # In the first sweep the newest frames are kept; after it, it is too late to read all again.
                 if range_ is None:

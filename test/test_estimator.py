@@ -189,6 +189,15 @@ def test_unknown_range_is_learned_from_the_first_sweep_and_its_frames_are_not_lo
         assert learned.frames == expected.frames
 
 
+def test_a_camera_may_use_its_buffer_again():
+    buffer = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    estimator = DepthEstimator(network=SharpestFocus())
+    for focus in FOCI + FOCI[:1]:
+        buffer[:] = frame(focus)
+        estimate = estimator.push(buffer, LensState(focus))
+    assert min(halves_are_right(estimate)) > 0.95
+
+
 def test_learned_range_grows_with_jumps():
     foci = [FOCI[i] for i in (4, 3, 6, 8, 0, 2, 5, 1, 7)]
     estimates = run(DepthEstimator(network=SharpestFocus()), foci)
