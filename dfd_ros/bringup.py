@@ -1,7 +1,7 @@
 """What can be said when camera, sweep and depth are started together: by the launch file and by `dfd run`.
 
-Both take the arguments of this table, so that they cannot drift apart. It has no ROS in it, and nothing that is
-slow to import: a launch file is read before anything runs.
+Both take the arguments of this table, so that they cannot drift apart. It has no ROS in it, and nothing that
+is slow to import: a launch file is read before anything runs.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import os
 import signal
 import subprocess
 import sys
@@ -31,8 +30,9 @@ def require_ros() -> None:
         try:
             importlib.import_module(module)
         except ImportError:
-            raise InputError(f'the nodes need ROS 2, and {module} cannot be imported here: run `make env` in a '
-                             f'checkout and use its .venv/bin/dfd, or source a workspace with dfd_ros') from None
+            raise InputError(
+                f'the nodes need ROS 2, and {module} cannot be imported here: run `make env` in a checkout and '
+                f'use its .venv/bin/dfd, or source a workspace with dfd_ros') from None
 
 
 class NodeProcesses:
@@ -131,8 +131,3 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def share_cores() -> None:
-    """Lets camera and depth have half of the cores each: two that take all of them wait for one another."""
-    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 2) // 2)))

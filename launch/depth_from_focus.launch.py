@@ -32,7 +32,7 @@ def generate_launch_description() -> LaunchDescription:
                               description='parameters of the nodes; the arguments above go before it'),
         DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
         DeclareLaunchArgument('record', default_value='',
-                              description='folder for pictures and a video of what is published; empty: none'),
+                              description='folder for pictures and a video of it all; empty: none'),
         DeclareLaunchArgument('rig', default_value='true', choices=('true', 'false'),
                               description='publish the description of the rig and its frames'),
         DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'),
@@ -66,7 +66,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
     if values['record']:
         watched = {'output': os.path.abspath(values['record']), **bringup.monitored(values)}
         # Drawing takes its time after Ctrl-C.
-        nodes.append(_node('monitor', remappings, [_typed(watched)], sigterm_timeout='120'))
+        nodes.append(_node('monitor', remappings, [values['params_file'], _typed(watched)],
+                           sigterm_timeout='120'))
     return nodes
 
 

@@ -1,4 +1,4 @@
-"""The demo and `dfd run`: figures, pictures and video, and the nodes as processes that end when they should."""
+"""The demo and `dfd run`: figures, pictures and video; nodes as processes that end when they should."""
 
 import math
 import os
@@ -18,7 +18,7 @@ import yaml
 from dfd_ros import bringup, sweeps
 from dfd_ros.cli import main
 from dfd_ros.demo import pictures
-from dfd_ros.demo.figures import HEADER, Figures, quality
+from dfd_ros.demo.figures import HEADER, HEADER_OF_ERRORS, Figures, quality
 from dfd_ros.demo.recording import FRAMES, WIDTH, Recording
 from dfd_ros.errors import InputError
 from dfd_ros.optics import VergenceRange
@@ -41,7 +41,8 @@ def test_quality_is_that_of_the_known_pixels_within_the_range():
     result = quality(depth, truth, RANGE)
     assert result.valid == 3 / 4
     assert result.mae == pytest.approx(0.2 / 3, abs=1e-6)
-    assert result.abs_rel == pytest.approx(np.mean(np.abs(depth - truth)[[0, 1, 3]] / truth[[0, 1, 3]]), rel=1e-5)
+    compared = [0, 1, 3]
+    assert result.abs_rel == pytest.approx(np.mean(np.abs(depth - truth)[compared] / truth[compared]), rel=1e-5)
     assert result.accuracy == 100.0
 
 
@@ -67,9 +68,11 @@ def test_lines_tell_the_last_span_and_the_summary_all():
     figures.add(0.3, quality(depth_of([0.5]), depth_of([0.5]), RANGE))
     line = figures.line(3.0, 2.0)
     assert line.split()[:6] == ['3', 's', '0.5', 'Hz', '300', 'ms'] and '0.000' in line
-    assert len(line) == len(HEADER)
-    assert '4 depth images, 1.3 Hz, latency 150 ms' in figures.summary(3.0)
-    assert 'MAE of u 0.075' in figures.summary(3.0)
+    assert len(line) == len(HEADER + HEADER_OF_ERRORS)
+    figures.add(0.3, quality(depth_of([0.5]), None, RANGE))
+    assert len(figures.line(4.0, 1.0)) == len(HEADER)
+    assert '5 depth images, 1.2 Hz, latency 180 ms' in figures.summary(4.0)
+    assert 'MAE of u 0.075' in figures.summary(4.0)
     assert Figures().summary(1.0) == 'no depth image came'
 
 
@@ -167,7 +170,8 @@ def test_arguments_are_parameters_of_the_nodes():
 
 
 def test_values_come_in_the_parameters_own_type():
-    values = {'source': 'stack', 'near': '1', 'far': '.inf', 'steps': '7', 'publish_truth': 'True', 'weights': ''}
+    values = {'source': 'stack', 'near': '1', 'far': '.inf', 'steps': '7', 'publish_truth': 'True',
+              'weights': ''}
     assert bringup.parameters('sweep', values) == {'near': 1.0, 'far': math.inf, 'steps': 7}
     assert bringup.parameters('depth', values) == {'near': 1.0, 'far': math.inf}
     assert bringup.parameters('camera', values) == {'source': 'stack', 'publish_truth': True}
@@ -205,7 +209,8 @@ def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
 
 def test_rviz_shows_what_the_nodes_publish():
     displays = yaml.safe_load(resource('config/depth_from_focus.rviz').read_text())
-    shown = {display.get('Topic', {}).get('Value') for display in displays['Visualization Manager']['Displays']}
+    displays = displays['Visualization Manager']['Displays']
+    shown = {display.get('Topic', {}).get('Value') for display in displays}
     assert {'image_raw', 'depth/image_rect', 'coc/image', 'confidence/image'} <= shown
 
 
@@ -218,9 +223,9 @@ class Command:
     def __init__(self, *arguments):
         self.mark = f'DFD_TEST_MARK={uuid.uuid4()}'
         name, value = self.mark.split('=')
-        self.process = subprocess.Popen([sys.executable, '-m', 'dfd_ros.cli', *map(str, arguments)], text=True,
-                                        env={**os.environ, name: value}, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'dfd_ros.cli', *map(str, arguments)], text=True,
+            env={**os.environ, name: value}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def finish(self, timeout=240.0):
         out, err = self.process.communicate(timeout=timeout)
@@ -257,10 +262,11 @@ SMALL = ('--size', '128x96', '--rate', '5')
 
 
 def test_the_demo_measures_and_leaves_pictures(dfd, tmp_path, random_weights):
-    status, out, err = dfd('demo', '--seconds', 3, '--out', tmp_path, '--weights', random_weights, *SMALL).finish()
+    command = dfd('demo', '--seconds', 3, '--out', tmp_path, '--weights', random_weights, *SMALL)
+    status, out, err = command.finish()
     assert (status, err) == (0, '')
     lines = out.splitlines()
-    start = lines.index(HEADER)
+    start = lines.index(HEADER + HEADER_OF_ERRORS)
     assert len([line for line in lines[start + 1:] if re.match(r' +\d+ s +\d+\.\d Hz', line)]) >= 2
     summary, = (line for line in lines if line.startswith('in all'))
     # Untrained weights give a depth in the range for every pixel: errors are large, but they are there.
@@ -298,7 +304,8 @@ def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):
 
 
 def test_a_node_that_cannot_start_ends_the_demo_with_its_last_words(dfd, tmp_path):
-    status, out, err = dfd('demo', '--out', tmp_path, '--weights', tmp_path / 'none.safetensors', *SMALL).finish()
+    command = dfd('demo', '--out', tmp_path, '--weights', tmp_path / 'none.safetensors', *SMALL)
+    status, out, err = command.finish()
     assert status == 2
     assert err == f'dfd: error: depth node: weights {tmp_path}/none.safetensors: no such file\n'
 
@@ -309,9 +316,10 @@ def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights)
     rng = np.random.default_rng(0)
     FocalStack([rng.integers(0, 256, (60, 80, 3), np.uint8) for _ in range(4)],
                [LensState(distance) for distance in (2.0, 0.8, 0.4, 0.2)]).write(tmp_path / 'stack')
-    status, out, err = dfd('run', '--source', 'stack', '--stack', tmp_path / 'stack', '--steps', 4, '--rate', 5,
-                           '--namespace', 'robot', '--weights', random_weights, '--record', tmp_path / 'record',
-                           '--seconds', 3).finish()
+    command = dfd('run', '--source', 'stack', '--stack', tmp_path / 'stack', '--steps', 4, '--rate', 5,
+                  '--namespace', 'robot', '--weights', random_weights, '--record', tmp_path / 'record',
+                  '--seconds', 3)
+    status, out, err = command.finish()
     assert status == 0, err
     assert 'in all' in out and '[robot.depth]' in err
     assert {path.name for path in (tmp_path / 'record').iterdir()} == {'overview.png', 'demo.mp4', 'demo.gif'}

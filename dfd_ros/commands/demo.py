@@ -31,14 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='order of the focus distances')
     parser.add_argument('--resolution', metavar='PX', type=int, default=0,
                         help='longer side of the image that the network sees; 0: all of it')
-    parser.add_argument('--weights', metavar='FILE', default='', help='(default: those that ship with the package)')
+    parser.add_argument('--weights', metavar='FILE', default='',
+                        help='(default: those that ship with the package)')
 
 
 def run(args: argparse.Namespace) -> int:
     import os
 
     from dfd_ros.errors import InputError
-    from dfd_ros.processes import NodeFailed, NodeProcesses, require_ros, share_cores, terminable
+    from dfd_ros.processes import NodeFailed, NodeProcesses, require_ros, terminable
 
     if not 1 <= args.seconds <= 3600:
         raise InputError(f'--seconds {args.seconds:g}: must be 1 to 3600')
@@ -48,10 +49,9 @@ def run(args: argparse.Namespace) -> int:
     # Heard on this machine alone, and by nothing else that runs on it.
     domain = os.getpid() % 100 + 1
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST', ROS_DOMAIN_ID=str(domain))
-    share_cores()
     width, height = args.size
-    print(f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS, domain {domain}; '
-          f'{args.seconds:g} s', flush=True)
+    print(f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS, '
+          f'domain {domain}; {args.seconds:g} s', flush=True)
     try:
         with terminable(), NodeProcesses(logs) as processes:
             # First the one that listens, so that it hears all.

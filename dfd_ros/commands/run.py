@@ -1,4 +1,4 @@
-"""dfd run: camera, sweep and depth nodes, as depth_from_focus.launch.py starts them, where there is no launch."""
+"""dfd run: camera, sweep and depth nodes, as depth_from_focus.launch.py starts them, without launch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfd_ros.bringup import ARGUMENTS, TOPICS
 
-HELP = 'camera, sweep and depth nodes: what ros2 launch dfd_ros depth_from_focus.launch.py starts, without launch'
+HELP = 'camera, sweep and depth nodes, as depth_from_focus.launch.py starts them, without launch'
 EXAMPLE = 'dfd run --source stack --stack stacks/balls --record output/balls --seconds 20'
 
 PATIENCE = 120.0     # s until the first depth image, where --seconds says that there is an end
@@ -26,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                             choices=[choice for choice in argument.choices if choice] or None,
                             help=argument.description)
     for topic in TOPICS:
-        parser.add_argument(_option(topic), metavar='TOPIC', default=topic, help=f'topic that {topic} is called')
-    parser.add_argument('--params-file', metavar='YAML', type=Path, help='parameters of the nodes; the arguments '
-                        'go before it')
+        parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
+                            help=f'topic that {topic} is called')
+    parser.add_argument('--params-file', metavar='YAML', type=Path,
+                        help='parameters of the nodes; the arguments go before it')
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
-    parser.add_argument('--record', metavar='DIR', type=Path, help='watch, and leave pictures and a video there')
+    parser.add_argument('--record', metavar='DIR', type=Path,
+                        help='watch, and leave pictures and a video there')
     parser.add_argument('--seconds', metavar='S', type=float, default=0.0,
                         help='with --record: end after so many seconds of depth; 0: on Ctrl-C')
 
@@ -38,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros import bringup
     from dfd_ros.errors import InputError
-    from dfd_ros.processes import NodeFailed, NodeProcesses, require_ros, share_cores, terminable
+    from dfd_ros.processes import NodeFailed, NodeProcesses, require_ros, terminable
 
-    values = {name: getattr(args, name) or '' for name in (*(argument.name for argument in ARGUMENTS), *TOPICS)}
+    values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *TOPICS)}
     names = bringup.nodes(values['source'])
     parameters = {name: bringup.parameters(name, values) for name in names}
     if args.seconds and not args.record:
@@ -48,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     if args.params_file and not args.params_file.is_file():
         raise InputError(f'{args.params_file}: no such file')
     require_ros()
-    share_cores()
     common = [part for topic, name in bringup.remappings(values) for part in ('-r', f'{topic}:={name}')]
     if args.namespace:
         common += ['-r', f'__ns:=/{args.namespace.strip("/")}']
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
         with terminable(), NodeProcesses() as processes:
             if args.record:
                 patience = PATIENCE if args.seconds else 0.0
-                processes.start('monitor', {'output': str(args.record), 'seconds': args.seconds, 'patience': patience,
-                                            **bringup.monitored(values)}, *common, grace=DRAWING)
+                watched = {'output': str(args.record), 'seconds': args.seconds, 'patience': patience}
+                processes.start('monitor', {**watched, **bringup.monitored(values)}, *common, grace=DRAWING)
             for name in names:
                 processes.start(name, parameters[name], *common)
             processes.wait(until='monitor')

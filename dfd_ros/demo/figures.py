@@ -11,12 +11,13 @@ import torch
 from dfd_ros.optics import VergenceRange
 from dfd_ros.training import metrics
 
-HEADER = '    time      rate   latency   MAE of u   AbsRel   accuracy   valid'
+HEADER = '    time      rate   latency   valid'
+HEADER_OF_ERRORS = '   MAE of u   AbsRel   accuracy'
 
 
 @dataclass(frozen=True)
 class Quality:
-    """One depth image against the truth, within the range. NaN where there is no truth, or nothing to compare."""
+    """One depth image against the truth, within the range. NaN: no truth, or nothing to compare."""
 
     valid: float
     """Share of the pixels of the range (without truth: of all pixels) that have a depth."""
@@ -44,8 +45,8 @@ def quality(depth: np.ndarray, truth: np.ndarray | None, range_: VergenceRange |
         return Quality(0.0)
     depth, truth = depth[compared], truth[compared]
     u, true_u, depth, truth = map(torch.from_numpy, (range_.normalise(depth), true_u[compared], depth, truth))
-    return Quality(float(compared.sum() / inside.sum()), metrics.mae(u, true_u), metrics.abs_rel(depth, truth),
-                   metrics.accuracy(depth, truth))
+    return Quality(float(compared.sum() / inside.sum()), metrics.mae(u, true_u),
+                   metrics.abs_rel(depth, truth), metrics.accuracy(depth, truth))
 
 
 class Figures:
@@ -60,15 +61,19 @@ class Figures:
         self._all.append((latency_s, quality))
 
     def line(self, time_s: float, span_s: float) -> str:
-        """The line of the last `span_s` seconds, as under `HEADER`; `time_s` is since the start."""
+        """The line of the last `span_s` seconds, `time_s` after the start.
+
+        It goes under `HEADER`, and under `HEADER_OF_ERRORS` behind that where the truth is known.
+        """
         frames, self._told = self._all[self._told:], len(self._all)
-        rate = f'{len(frames) / span_s:5.1f} Hz' if span_s > 0 else ''
+        line = f'{time_s:6.0f} s  {len(frames) / span_s:5.1f} Hz'
         if not frames:
-            return f'{time_s:6.0f} s  {rate:>8}'
+            return line
         means = _means(frames)
-        return (f'{time_s:6.0f} s  {rate:>8}  {1e3 * means["latency"]:5.0f} ms  {_cell(means["mae"], "{:.3f}", 9)}'
-                f'  {_cell(means["abs_rel"], "{:.1%}", 7)}  {_cell(means["accuracy"], "{:.1f} %", 9)}'
-                f'  {means["valid"]:6.0%}')
+        line += f'  {1e3 * means["latency"]:5.0f} ms  {means["valid"]:6.0%}'
+        if math.isnan(means['mae']):
+            return line
+        return f'{line}  {means["mae"]:9.3f}  {means["abs_rel"]:7.1%}  {means["accuracy"]:7.1f} %'
 
     def summary(self, span_s: float) -> str:
         """Means over all frames of `span_s` seconds, in one line."""
@@ -77,7 +82,8 @@ class Figures:
         means = _means(self._all)
         latencies = [latency for latency, _ in self._all]
         parts = [f'{len(self._all)} depth images', f'{len(self._all) / span_s:.1f} Hz',
-                 f'latency {1e3 * means["latency"]:.0f} ms (95 %: {1e3 * np.percentile(latencies, 95):.0f} ms)']
+                 f'latency {1e3 * means["latency"]:.0f} ms '
+                 f'(95 %: {1e3 * np.percentile(latencies, 95):.0f} ms)']
         if not math.isnan(means['mae']):
             parts += [f'MAE of u {means["mae"]:.3f}', f'AbsRel {means["abs_rel"]:.1%}',
                       f'accuracy {means["accuracy"]:.1f} %']
@@ -87,10 +93,8 @@ class Figures:
 def _means(frames: list[tuple[float, Quality]]) -> dict[str, float]:
     """Means over frames; of a figure that no frame has, NaN."""
     columns = {'latency': [latency for latency, _ in frames]}
-    columns |= {name: [getattr(q, name) for _, q in frames] for name in ('valid', 'mae', 'abs_rel', 'accuracy')}
+    columns |= {name: [getattr(quality, name) for _, quality in frames]
+                for name in ('valid', 'mae', 'abs_rel', 'accuracy')}
     known = {name: [value for value in values if not math.isnan(value)] for name, values in columns.items()}
     return {name: sum(values) / len(values) if values else math.nan for name, values in known.items()}
 
-
-def _cell(value: float, form: str, width: int) -> str:
-    return f'{"-" if math.isnan(value) else form.format(value):>{width}}'

@@ -1,4 +1,4 @@
-"""Pictures and a video of a recording: what the camera saw, and depth, CoC, confidence and error beside it."""
+"""Pictures and a video of a recording: the camera image, and depth, CoC, confidence and error beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOCUS = (255, 255, 255)
 GIF_WIDTH = 720
 GIF_SECONDS = 6.0
 GIF_RATE = 6.0           # frames a second at most
-GIF_COLOURS = 96
+GIF_COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Scales:
 
     @classmethod
     def of(cls, recording: Recording) -> Scales:
-        return cls(recording.range, visualise.nice_limit(np.stack([f.coc[::4, ::4] for f in recording.frames])))
+        coc = np.stack([frame.coc[::4, ::4] for frame in recording.frames])
+        return cls(recording.range, visualise.nice_limit(coc))
 
     def depth(self, vergence: np.ndarray) -> np.ndarray:
         return visualise.colour(vergence.astype(np.float32))
@@ -76,7 +77,8 @@ def overview(recording: Recording, summary: str = '') -> np.ndarray:
     scales, sweep = Scales.of(recording), recording.last_sweep()
     last = sweep[-1]
     frames = [Panel(frame.image, f'focus {metres(frame.focus_distance)}') for frame in sweep]
-    depths = [Panel(scales.depth(frame.vergence), 'depth') for frame in sweep]
+    depths = [Panel(scales.depth(frame.vergence), '' if i else 'depth after it')
+              for i, frame in enumerate(sweep)]
     panels = [Panel(last.image, 'camera image'), *scales.panels(last)]
     middle = len(panels) // 2
     title = f'{TITLE}: the last sweep'
@@ -222,4 +224,5 @@ def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
     palette = small[len(small) // 2].quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     with _whole(path) as temporary:
-        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate), loop=0)
+        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate),
+                        loop=0)

@@ -73,12 +73,12 @@ class Recording:
         return (len(self.frames) - 1) / span if span > 0 else 0.0
 
     def last_sweep(self) -> Sequence[RecordedFrame]:
-        """The last frames that go through the focus distances once: the last whole ramp, where there is one."""
+        """The last whole ramp through all focus distances; where there is none, as many of the last frames."""
         # Of several frames at one focus the last: it knows most.
         frames = [frame for frame, after in pairwise([*self.frames, None])
                   if after is None or after.focus_distance != frame.focus_distance]
         length = min(len({frame.focus_distance for frame in frames}), LONGEST_SWEEP)
-        for end in range(len(frames), max(length, len(frames) - length), -1):
+        for end in range(len(frames), length - 1, -1):
             sweep = frames[end - length:end]
             steps = np.diff([vergence(frame.focus_distance) for frame in sweep])
             if (steps > 0).all() or (steps < 0).all():

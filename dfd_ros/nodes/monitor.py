@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from tqdm import tqdm
 
 from dfd_ros.demo import pictures
-from dfd_ros.demo.figures import HEADER, Figures, quality
+from dfd_ros.demo.figures import HEADER, HEADER_OF_ERRORS, Figures, quality
 from dfd_ros.demo.recording import Recording
 from dfd_ros.errors import InputError
 from dfd_ros.lens_state import LensState
@@ -83,20 +83,21 @@ class MonitorNode(Node):
         now = time.monotonic()
         if self._first is None:
             self._first = now
-            print(HEADER, flush=True)
+            print(HEADER + (HEADER_OF_ERRORS if self._values.truth else ''), flush=True)
         age = (self.get_clock().now() - Time.from_msg(depth.header.stamp)).nanoseconds * 1e-9
         self._arrived[synchronisation.nanoseconds(depth.header.stamp)] = age
         while len(self._arrived) > WAITING:
             del self._arrived[min(self._arrived)]
 
-    def _on_frame(self, image: Image, lens_state: LensStateMessage, depth: Image, coc: Image, confidence: Image,
-                  truth: Image | None = None) -> None:
+    def _on_frame(self, image: Image, lens_state: LensStateMessage, depth: Image, coc: Image,
+                  confidence: Image, truth: Image | None = None) -> None:
         stamp = synchronisation.nanoseconds(image.header.stamp)
         image_topic, lens_topic, *map_topics = self._topics
         try:
             rgb = images.to_rgb(image, image_topic)
             state = messages.from_message(lens_state, lens_topic)
-            maps = [_map(message, topic) for message, topic in zip((depth, coc, confidence, truth), map_topics)]
+            maps = [_map(message, topic)
+                    for message, topic in zip((depth, coc, confidence, truth), map_topics)]
         except InputError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
             return
@@ -109,8 +110,9 @@ class MonitorNode(Node):
                 truth: np.ndarray | None) -> None:
         if self._recording is None:
             if state.range is None:
-                self.get_logger().warning(f'{self._topics[1]} does not say what the lens can focus: no pictures',
-                                          throttle_duration_sec=WARN_EVERY)
+                self.get_logger().warning(
+                    f'{self._topics[1]} does not say what the lens can focus: no pictures',
+                    throttle_duration_sec=WARN_EVERY)
                 return
             self._recording = Recording(VergenceRange(state.near, state.far))
         self._recording.add(time_s, state.focus_distance, image, *maps, truth)

@@ -9,22 +9,22 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
-from launch import LaunchDescription                                                                 # noqa: E402
-from launch.actions import IncludeLaunchDescription                                                  # noqa: E402
-from launch.launch_description_sources import (PythonLaunchDescriptionSource,                        # noqa: E402
+from launch import LaunchDescription  # noqa: E402
+from launch.actions import IncludeLaunchDescription  # noqa: E402
+from launch.launch_description_sources import (PythonLaunchDescriptionSource,  # noqa: E402
                                                get_launch_description_from_python_launch_file)
-from launch_pytest.actions import ReadyToTest                                                        # noqa: E402
-from ros_processes import Observer, wait_until                                                       # noqa: E402
-from sensor_msgs.msg import Image                                                                    # noqa: E402
-from std_msgs.msg import Header                                                                      # noqa: E402
+from launch_pytest.actions import ReadyToTest  # noqa: E402
+from ros_processes import Observer, wait_until  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 
-from dfd_ros import bringup, sweeps                                                                  # noqa: E402
-from dfd_ros.lens_state import LensState                                                             # noqa: E402
-from dfd_ros.msg import FocusCommand                                                                 # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage                                                # noqa: E402
-from dfd_ros.nodes.camera import CameraParameters                                                    # noqa: E402
-from dfd_ros.optics import VergenceRange                                                             # noqa: E402
-from dfd_ros.ros import images, messages, qos                                                        # noqa: E402
+from dfd_ros import bringup, sweeps  # noqa: E402
+from dfd_ros.lens_state import LensState  # noqa: E402
+from dfd_ros.msg import FocusCommand  # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
+from dfd_ros.nodes.camera import CameraParameters  # noqa: E402
+from dfd_ros.optics import VergenceRange  # noqa: E402
+from dfd_ros.ros import images, messages, qos  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'depth_from_focus.launch.py'
@@ -33,7 +33,8 @@ SMALL = {'image_width': '96', 'image_height': '72', 'rate': '5', 'rig': 'false'}
 
 def launched(**arguments) -> LaunchDescription:
     source = PythonLaunchDescriptionSource(str(FILE))
-    return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments.items()), ReadyToTest()])
+    included = IncludeLaunchDescription(source, launch_arguments=arguments.items())
+    return LaunchDescription([included, ReadyToTest()])
 
 
 @launch_pytest.fixture
