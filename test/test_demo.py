@@ -176,6 +176,9 @@ def test_values_come_in_the_parameters_own_type():
     assert bringup.parameters('depth', values) == {'near': 1.0, 'far': math.inf}
     assert bringup.parameters('camera', values) == {'source': 'stack', 'publish_truth': True}
     assert bringup.nodes('external') == ('sweep', 'depth')
+    topics = {topic: topic for topic in bringup.TOPICS}
+    assert bringup.remappings(topics) == []
+    assert bringup.remappings({**topics, 'image_raw': '/cam/image'}) == [('image_raw', '/cam/image')]
 
 
 @pytest.mark.parametrize('name, value, line', [
@@ -205,6 +208,16 @@ def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
         status = end.code
     error = capsys.readouterr().err
     assert status == 2 and error.startswith(line) and error.count('\n') == 1
+
+
+@pytest.mark.parametrize('command', ['demo', 'run'])
+def test_without_ros_there_is_one_line(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, 'rclpy', None)          # how Python marks what cannot be imported
+    assert main([command]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('dfd: error: the nodes need ROS 2, and rclpy cannot be imported here')
+    assert error.count('\n') == 1 and not any(tmp_path.iterdir())
 
 
 def test_rviz_shows_what_the_nodes_publish():
@@ -323,3 +336,13 @@ def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights)
     assert status == 0, err
     assert 'in all' in out and '[robot.depth]' in err
     assert {path.name for path in (tmp_path / 'record').iterdir()} == {'overview.png', 'demo.mp4', 'demo.gif'}
+
+
+def test_run_goes_on_until_interrupted(dfd, random_weights):
+    command = dfd('run', '--image-width', 96, '--image-height', 72, '--weights', random_weights)
+    for line in command.process.stderr:
+        if '[camera]: synthetic camera' in line:
+            break
+    assert len(command.relatives()) == 4         # itself, camera, sweep, depth
+    command.process.send_signal(signal.SIGINT)
+    assert command.finish()[0] == 0

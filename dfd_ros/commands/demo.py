@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes')
     parser.add_argument('--size', metavar='WxH', type=_size, default=(320, 240), help='size of the images')
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
-    parser.add_argument('--seed', type=int, default=0, help='which scene')
+    parser.add_argument('--seed', type=int, default=10, help='which scene')
     parser.add_argument('--pattern', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), default='ramp',
                         help='order of the focus distances')
     parser.add_argument('--resolution', metavar='PX', type=int, default=0,
@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
             processes.start('camera', {'source': 'synthetic', 'image_width': width, 'image_height': height,
                                        'rate': args.rate, 'seed': args.seed, 'publish_truth': True})
             processes.start('sweep', {'pattern': args.pattern})
-            processes.start('depth', {'weights': args.weights, 'resolution': args.resolution})
+            # A machine that is too busy for a while is no reason to forget the scene.
+            processes.start('depth', {'weights': args.weights, 'resolution': args.resolution, 'reset_gap': 10.0})
             processes.wait(until='monitor')
     except NodeFailed as error:
         print(f'dfd: error: {error} (all of it in {logs}/)', file=sys.stderr)

@@ -77,11 +77,11 @@ def overview(recording: Recording, summary: str = '') -> np.ndarray:
     scales, sweep = Scales.of(recording), recording.last_sweep()
     last = sweep[-1]
     frames = [Panel(frame.image, f'focus {metres(frame.focus_distance)}') for frame in sweep]
-    depths = [Panel(scales.depth(frame.vergence), '' if i else 'depth after it')
+    depths = [Panel(scales.depth(frame.vergence), '' if i else 'depth after each')
               for i, frame in enumerate(sweep)]
     panels = [Panel(last.image, 'camera image'), *scales.panels(last)]
     middle = len(panels) // 2
-    title = f'{TITLE}: the last sweep'
+    title = f'{TITLE}: one sweep of the focus'
     return visualise.sheet([frames, depths, panels[:middle], panels[middle:]], title, summary)
 
 
