@@ -16,6 +16,8 @@ from dfd_ros.synthesis.random import Random
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen, srgb_encode
 
+ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
+
 
 @dataclass(frozen=True)
 class StackSettings:
@@ -49,7 +51,7 @@ class StackSettings:
     width: int = 256
     frames: int = 5
     ramp: tuple[int, int] = (5, 5)
-    orders: tuple[str, ...] = ('rising', 'falling', 'shuffled', 'ping_pong')
+    orders: tuple[str, ...] = ORDERS
     uneven: float = 0.5
     blur_scale: tuple[float, float] = (6.0, 48.0)
     unknown_aperture: float = 0.3

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from dfd_ros.errors import InputError
-from dfd_ros.synthesis.procedural import StackSettings
+from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 from dfd_ros.synthesis.scene import SceneSettings
 
 
@@ -103,7 +104,17 @@ class TrainingConfig:
         """The stage that a step is in."""
         return next((s for s in self.stages if step < s.until * self.steps), self.stages[-1])
 
+    def sequences(self, step: int) -> int:
+        """Sequences that a process has trained on before a step."""
+        count, first = 0, 0
+        for stage in self.stages:
+            end = min(step, math.ceil(stage.until * self.steps))
+            count += max(end - first, 0) * stage.batch
+            first = max(first, end)
+        return count + (step - first) * self.stages[-1].batch
 
+
+_PAIRS = ('tuple[int, int]', 'tuple[float, float]')
 _NESTED = {'pool': PoolConfig, 'data': StackSettings, 'scene': SceneSettings}
 
 
@@ -119,6 +130,8 @@ def _build(cls, values: dict, where: str):
         if name in _NESTED:
             value = _build(_NESTED[name], value, f'{where}, {name}')
         elif name == 'stages':
+            if not isinstance(value, list) or not value:
+                raise InputError(f'{where}, stages: has to be a list of one or more')
             value = tuple(_build(Stage, v, f'{where}, stages') for v in value)
         elif isinstance(value, list):
             value = tuple(value)
@@ -129,15 +142,38 @@ def _build(cls, values: dict, where: str):
                 raise InputError(f'{where}, {name}: "{value}" is not a number') from None
         elif default is not dataclasses.MISSING and type(value) is not type(default):
             raise InputError(f'{where}, {name}: {value!r} is not of the type {type(default).__name__}')
+        if str(known[name].type) in _PAIRS and (len(value) != 2 or value[0] > value[1]):
+            raise InputError(f'{where}, {name}: {value!r} is not a pair of least and most')
         result[name] = value
     return cls(**result)
+
+
+def _check(config: TrainingConfig, where: str) -> None:
+    """Values that have the right type but cannot be."""
+    if config.steps < 1:
+        raise InputError(f'{where}, steps: {config.steps} has to be at least 1')
+    if config.precision not in ('bf16', 'fp32'):
+        raise InputError(f'{where}, precision: "{config.precision}" is neither bf16 nor fp32')
+    wrong = [order for order in config.data.orders if order not in ORDERS]
+    if wrong or not config.data.orders:
+        raise InputError(f'{where}, data, orders: "{"".join(wrong[:1])}" is none of {", ".join(ORDERS)}')
+    height, width, frames = config.data.height, config.data.width, config.data.frames
+    for stage in config.stages:
+        if not 1 <= stage.frames <= frames:
+            raise InputError(f'{where}, stages: {stage.frames} frames, but stacks have only {frames}')
+        if not 1 <= stage.crop <= min(height, width):
+            raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')
+        if not 1 <= stage.decode <= stage.frames:
+            raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
+        if stage.batch < 1:
+            raise InputError(f'{where}, stages: batch {stage.batch} has to be at least 1')
 
 
 def load_config(path: str | Path, **changes) -> TrainingConfig:
     """Read a run from YAML.
 
     Raises:
-        InputError: the file is absent or not YAML, or a setting is unknown or of the wrong type.
+        InputError: the file is absent or not YAML, or a setting is unknown, of the wrong type or impossible.
     """
     try:
         values = yaml.safe_load(Path(path).read_text()) or {}
@@ -145,4 +181,8 @@ def load_config(path: str | Path, **changes) -> TrainingConfig:
         raise InputError(f'{path}: {error.strerror}') from None
     except yaml.YAMLError as error:
         raise InputError(f'{path}: not YAML ({str(error).splitlines()[0]})') from None
-    return _build(TrainingConfig, {**values, **changes}, str(path))
+    if not isinstance(values, dict):
+        raise InputError(f'{path}: has to be a mapping')
+    config = _build(TrainingConfig, {**values, **changes}, str(path))
+    _check(config, str(path))
+    return config
