@@ -48,7 +48,7 @@ class ProceduralData:
             first = config.pool.first_seed + (step * self.ranks + self.rank) * stage.batch
             stacks = [render_batch([first + i], config.data, self.device) for i in range(stage.batch)]
         else:
-            newest = config.pool.start + int(step * stage.batch / config.pool.reuse)
+            newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
             oldest = max(0, newest - config.pool.size)
             self.pool.want(newest + 200)
             stacks = [self.pool.get(oldest + _integer(rng, newest - oldest)) for _ in range(stage.batch)]
