@@ -28,7 +28,7 @@ _ENERGY_FLOOR = 2e-6  # below what 8-bit images resolve
 
 
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
                          nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
@@ -209,11 +209,12 @@ class StreamNetwork(nn.Module):
 
         self.condition = nn.Sequential(nn.Linear(4, 64), nn.SiLU(), nn.Linear(64, c4 + c8 + c16))
         self.encoder2 = nn.Sequential(conv_block(13, c2), conv_block(c2, c2))
-        self.encoder4 = conv_block(c2, c4, stride=2)
+        # Even kernels where the resolution is halved: they keep the coarse maps in register with the fine ones.
+        self.encoder4 = conv_block(c2, c4, 4, stride=2)
         self.mix4 = nn.Sequential(conv_block(c4 + _BANDS, c4, 1), Residual(c4))
-        self.encoder8 = conv_block(c4, c8, stride=2)
+        self.encoder8 = conv_block(c4, c8, 4, stride=2)
         self.mix8 = nn.Sequential(conv_block(c8 + _BANDS, c8, 1), Residual(c8))
-        self.encoder16 = nn.Sequential(conv_block(c8, c16, stride=2), Residual(c16))
+        self.encoder16 = nn.Sequential(conv_block(c8, c16, 4, stride=2), Residual(c16))
 
         self.best2, self.best4 = BestFocus(1), BestFocus(_BANDS)
         self.memory4, self.memory8, self.memory16 = (
