@@ -17,7 +17,7 @@ from dfd_ros.cli import main
 from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config
-from dfd_ros.training.data import ProceduralData, sequences_before
+from dfd_ros.training.data import ProceduralData
 from dfd_ros.training.loop import decoded_frames, learning_rate, train
 
 TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
@@ -179,7 +179,7 @@ def test_truth_turns_with_the_image(config, tmp_path):
 def test_no_sequence_is_counted_twice_when_the_batch_changes():
     stages = (Stage(until=0.35, batch=6), Stage(until=0.8, batch=3), Stage(until=1.0, batch=2))
     config = replace(CONFIG, steps=10, stages=stages)
-    before = [sequences_before(config, step) for step in range(11)]
+    before = [config.sequences(step) for step in range(11)]
     assert before[0] == 0
     assert [b - a for a, b in zip(before, before[1:])] == [6] * 4 + [3] * 4 + [2] * 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,16 +22,6 @@ class Sequences(NamedTuple):
     blur_scale: torch.Tensor
     vergence: torch.Tensor
     coc: torch.Tensor
-
-
-def sequences_before(config: TrainingConfig, step: int) -> int:
-    """How many sequences each process has trained on before a step: batches differ between stages."""
-    total = first = 0
-    for stage in config.stages:
-        end = step if stage is config.stages[-1] else min(step, math.ceil(stage.until * config.steps))
-        total += max(end - first, 0) * stage.batch
-        first = max(end, first)
-    return total
 
 
 class ProceduralData:
@@ -56,8 +45,7 @@ class ProceduralData:
         config, stage = self.config, self.config.stage(step)
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
         if self.pool is None:
-            first = (config.pool.first_seed + sequences_before(config, step) * self.ranks
-                     + self.rank * stage.batch)
+            first = config.pool.first_seed + config.sequences(step) * self.ranks + self.rank * stage.batch
             stacks = [render_batch([first + i], config.data, self.device) for i in range(stage.batch)]
         else:
             newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
