@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
+import selectors
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dfd_ros.errors import InputError
 
 GRACE = 10.0             # s that a node has to end after SIGINT
 POLL = 0.05              # s
+INPUT_ERROR = 'error: '   # what the line begins with that a node ends with for bad input
 PR_SET_PDEATHSIG = 1     # linux/prctl.h
 
 
@@ -35,14 +39,22 @@ def require_ros() -> None:
                 f'use its .venv/bin/dfd, or source a workspace with dfd_ros') from None
 
 
+@dataclass
+class _Child:
+    process: subprocess.Popen
+    grace: float
+    log: BinaryIO
+    last_line: str = ''
+
+
 class NodeProcesses:
     """Nodes as child processes. Leaving the context ends them all, however it is left."""
 
     def __init__(self, logs: Path | None = None) -> None:
         """`logs`: folder for a file of each node with what it says; None: on this process's stderr."""
         self._logs = logs
-        self._processes: dict[str, subprocess.Popen] = {}
-        self._grace: dict[str, float] = {}
+        self._children: dict[str, _Child] = {}
+        self._speaking = selectors.DefaultSelector()
 
     def __enter__(self) -> NodeProcesses:
         return self
@@ -52,66 +64,81 @@ class NodeProcesses:
 
     def start(self, name: str, parameters: dict[str, Any] | None = None, *ros_arguments: str,
               grace: float = GRACE) -> None:
-        """Starts ``python -m dfd_ros.nodes.NAME`` with these parameters and further arguments of ROS."""
+        """Starts ``python -m dfd_ros.nodes.NAME`` with these parameters and further arguments of ROS.
+
+        `grace`: s that it has to end when all are stopped.
+        """
         from dfd_ros.ros.parameters import yaml_scalar
         command = [sys.executable, '-m', f'dfd_ros.nodes.{name}', '--ros-args', *ros_arguments]
         for parameter, value in (parameters or {}).items():
             command += ['-p', f'{parameter}:={yaml_scalar(value)}']
-        log = open(self._log(name), 'w') if self._logs else None
-        try:
-            # A group of its own: Ctrl-C in the terminal comes here alone, and `stop` says when a node ends.
-            self._processes[name] = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL,
-                                                     process_group=0, preexec_fn=_end_with_parent)
-        finally:
-            if log:
-                log.close()
-        self._grace[name] = grace
+        # A group of its own: Ctrl-C in the terminal comes here alone, and `stop` says when a node ends.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
+                                   preexec_fn=_end_with_parent)
+        log = open(self._logs / f'{name}.log', 'wb') if self._logs else sys.stderr.buffer
+        self._children[name] = child = _Child(process, grace, log)
+        self._speaking.register(process.stderr, selectors.EVENT_READ, child)
 
     def wait(self, until: str | None = None) -> None:
         """Returns when the node `until` has ended well. Raises NodeFailed when any other ends, or ends badly;
         InputError where a node was given what cannot work (status 2).
         """
         while True:
-            for name, process in self._processes.items():
-                status = process.poll()
+            for name, child in self._children.items():
+                status = child.process.poll()
                 if status is None:
                     continue
                 if status == 0 and name == until:
                     return
-                said = self._last_words(name)
+                self._listen(0.0)
+                said = child.last_line.removeprefix(INPUT_ERROR) or 'it said nothing'
                 if status == 2:
                     raise InputError(f'{name} node: {said}')
                 raise NodeFailed(f'{name} node: ended with status {status}: {said}')
-            time.sleep(POLL)
+            self._listen(POLL)
 
     def stop(self) -> None:
         """Ends all nodes: SIGINT, and SIGKILL for what is still there after its grace."""
         try:
-            for process in self._processes.values():
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-            end = time.monotonic()
-            for name, process in self._processes.items():
-                try:
-                    process.wait(max(0.0, end + self._grace[name] - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    pass
+            for child in self._children.values():
+                if child.process.poll() is None:
+                    child.process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            while any(child.process.poll() is None and time.monotonic() - began < child.grace
+                      for child in self._children.values()):
+                self._listen(POLL)
         finally:
-            for process in self._processes.values():
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-            self._processes.clear()
+            for child in self._children.values():
+                if child.process.poll() is None:
+                    child.process.kill()
+                    child.process.wait()
+            self._listen(0.0)
+            for child in self._children.values():
+                child.process.stderr.close()
+                if self._logs:
+                    child.log.close()
+            self._children.clear()
+            self._speaking.close()
 
-    def _log(self, name: str) -> Path:
-        return self._logs / f'{name}.log'
-
-    def _last_words(self, name: str) -> str:
-        if self._logs is None:
-            return 'its last words are above'
-        lines = self._log(name).read_text(errors='replace').split('\n')
-        last = next((line.strip() for line in reversed(lines) if line.strip()), 'it said nothing')
-        return last.removeprefix('error: ')
+    def _listen(self, timeout: float) -> None:
+        """Passes on what the nodes say, for `timeout` s or until one has said something; 0: all there is."""
+        if not self._speaking.get_map():     # nothing to wait for: all have closed their stderr
+            time.sleep(timeout)
+        while ready := self._speaking.select(timeout):
+            for key, _ in ready:
+                said = os.read(key.fd, 65536)
+                if not said:
+                    self._speaking.unregister(key.fileobj)
+                    continue
+                child: _Child = key.data
+                lines = [line for line in said.decode(errors='replace').splitlines() if line.strip()]
+                child.last_line = lines[-1].strip() if lines else child.last_line
+                # Here the last words come with the exception: once is enough.
+                if self._logs or not child.last_line.startswith(INPUT_ERROR):
+                    child.log.write(said)
+                    child.log.flush()
+            if timeout:
+                return
 
 
 def _end_with_parent() -> None:

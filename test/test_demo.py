@@ -317,10 +317,28 @@ def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):
 
 
 def test_a_node_that_cannot_start_ends_the_demo_with_its_last_words(dfd, tmp_path):
-    command = dfd('demo', '--out', tmp_path, '--weights', tmp_path / 'none.safetensors', *SMALL)
-    status, out, err = command.finish()
+    weights = tmp_path / 'none.safetensors'
+    status, out, err = dfd('demo', '--out', tmp_path, '--weights', weights, *SMALL).finish()
+    assert (status, err) == (2, f'dfd: error: depth node: weights {weights}: no such file\n')
+
+
+def test_run_tells_once_why_a_node_cannot_start(dfd, tmp_path):
+    status, out, err = dfd('run', '--source', 'stack', '--stack', tmp_path / 'none').finish()
     assert status == 2
-    assert err == f'dfd: error: depth node: weights {tmp_path}/none.safetensors: no such file\n'
+    assert err.splitlines()[-1].startswith(f'dfd: error: camera node: {tmp_path}/none')
+    assert err.count(f'{tmp_path}/none') == 1
+
+
+def test_a_node_that_is_killed_ends_the_run(dfd, random_weights):
+    command = dfd('run', '--image-width', 96, '--image-height', 72, '--weights', random_weights)
+    for line in command.process.stderr:
+        if '[camera]: synthetic camera' in line:
+            break
+    camera, = (pid for pid in command.relatives() if b'dfd_ros.nodes.camera' in
+               Path(f'/proc/{pid}/cmdline').read_bytes())
+    os.kill(camera, signal.SIGKILL)
+    status, out, err = command.finish()
+    assert status == 1 and 'dfd: error: camera node: ended with status -9' in err
 
 
 def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights):
