@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -236,6 +237,14 @@ def test_the_configurations_that_ship_are_whole(path):
     config = load_config(path)
     assert config.stages[-1].until == 1.0
     networks.create(config.network, **config.network_config)
+
+
+def test_the_configurations_of_the_documentation_are_right(tmp_path):
+    blocks = re.findall(r'```yaml\n(.*?)```', (Path(__file__).parents[1] / 'docs' / 'training.md').read_text(), re.S)
+    assert len(blocks) >= 2
+    for i, block in enumerate(blocks):
+        (tmp_path / f'{i}.yaml').write_text(block)
+        assert load_config(tmp_path / f'{i}.yaml').steps > 0
 
 
 @pytest.mark.parametrize('text, says', [
