@@ -100,6 +100,22 @@ def test_training_goes_on_from_given_weights(config, tmp_path):
             assert torch.equal(value, b[name]), name
 
 
+def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(config, tmp_path):
+    train(config, tmp_path, 'cpu', stop_after=1)
+    checkpoint = tmp_path / 'checkpoint.pt'
+    for other in (replace(config, network_config={**TINY, 'hypotheses': 7}), config):
+        with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network') as caught:
+            train(other, tmp_path, 'cpu')
+        assert '\n' not in str(caught.value)
+        checkpoint.write_bytes(checkpoint.read_bytes()[:5000])   # then one that is cut short
+
+
+def test_a_device_that_is_not_there_is_refused(config, tmp_path):
+    with pytest.raises(InputError, match="device 'gpu'"):
+        train(config, tmp_path / 'run', 'gpu')
+    assert not (tmp_path / 'run').exists()
+
+
 TORCHRUN = '''
 import hashlib, os, pathlib, sys
 import torch

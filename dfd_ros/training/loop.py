@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dfd_ros import networks
+from dfd_ros.backends import choose_device
+from dfd_ros.errors import InputError
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.data import ProceduralData
 from dfd_ros.training.losses import sequence_loss
@@ -64,7 +67,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if device == 'auto':
         device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else 'cpu'
-    device = torch.device(device)
+    device = choose_device(device)
     if ranks > 1:
         distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,10 +87,15 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     checkpoint = folder / 'checkpoint.pt'
     first, best = 0, float('inf')
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(saved['network'])
-        average.load_state_dict(saved['average'])
-        optimiser.load_state_dict(saved['optimiser'])
+        try:
+            saved = torch.load(checkpoint, map_location=device, weights_only=True)
+            network.load_state_dict(saved['network'])
+            average.load_state_dict(saved['average'])
+            optimiser.load_state_dict(saved['optimiser'])
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise InputError(f'{checkpoint}: not a whole checkpoint of this network ({reason}); remove it, or give '
+                             'the run another name') from None
         first, best = saved['step'], saved['best']
     model = _Trainable(network)
     if ranks > 1:
