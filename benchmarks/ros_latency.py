@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/ros_latency.py
 
-The real depth node runs as a process of its own. This one publishes images with lens states over DDS, each when the
-depth of the one before has come, so that none waits for a busy network. Times are of CLOCK_MONOTONIC, which all
-processes of a machine share.
+The real depth node runs as a process of its own. This one publishes images with lens states over DDS, each
+when the depth of the one before has come, so that none waits for a busy network. Times are of
+CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ PAUSE = 0.05     # s between a depth and the next image: all threads are at rest
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--width', type=int, default=640)
     parser.add_argument('--height', type=int, default=480)
     parser.add_argument('--frames', type=int, default=100)
-    parser.add_argument('--weights', type=Path, help='weights of the depth node; default: those that ship, or random')
+    parser.add_argument('--weights', type=Path,
+                        help='weights of the depth node; default: those that ship, or random')
     parser.add_argument('--node', type=Path, metavar='FILE', help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args(arguments)
     if options.node:
@@ -104,9 +106,10 @@ def exchange(node, options: argparse.Namespace, process: subprocess.Popen) -> tu
     image_publisher = node.create_publisher(Image, 'image_raw', qos.PUBLISHER)
     lens_publisher = node.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER)
     received: dict[int, float] = {}
-    depth = node.create_subscription(
-        Image, 'depth/image_rect', lambda m: received.setdefault(nanoseconds(m.header.stamp), time.monotonic()),
-        qos.SENSOR_SUBSCRIBER)
+
+    def note(message: Image) -> None:
+        received[nanoseconds(message.header.stamp)] = time.monotonic()
+    depth = node.create_subscription(Image, 'depth/image_rect', note, qos.SENSOR_SUBSCRIBER)
     end = time.monotonic() + START
     while not (image_publisher.get_subscription_count() and lens_publisher.get_subscription_count()
                and node.count_publishers(depth.topic_name)):
@@ -148,7 +151,8 @@ def table(frames: list[dict], published: int) -> str:
         'the network itself': lambda f: f['estimated'] - f['converted'],
         'depth published to depth received by another process': lambda f: f['seen'] - f['published'],
     }
-    lines = [f'{len(frames)} of {published} frames came back', '', '| | median ms | 95 % ms |', '| --- | --- | --- |']
+    lines = [f'{len(frames)} of {published} frames came back', '',
+             '| | median ms | 95 % ms |', '| --- | --- | --- |']
     for name, span in spans.items():
         values = 1e3 * np.array([span(frame) for frame in frames])
         lines.append(f'| {name} | {np.median(values):.2f} | {np.percentile(values, 95):.2f} |')

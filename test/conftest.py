@@ -37,7 +37,7 @@ def start_node(tmp_path):
         return processes[-1]
     yield start
     for process in processes:
-        process.kill()
+        process.end()
 
 
 @pytest.fixture(scope='module')

@@ -52,10 +52,15 @@ class NodeProcess:
         self.process.send_signal(number)
         return self.wait()
 
-    def kill(self) -> None:
+    def end(self) -> None:
+        """Ends the process if it still runs. Not by SIGKILL: that leaves its shared memory behind."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise
 
 
 class Observer:

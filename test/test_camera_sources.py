@@ -80,8 +80,8 @@ class TestFocusDrive:
 
 class TestStack:
     # In vergence the frames stand at 0, 0.5, 1 and 2: 1.5 m (0.67) is nearer to 2 m, in metres it is a tie.
-    @pytest.mark.parametrize('command, frame', [(math.inf, 0), (10.0, 0), (2.0, 1), (1.5, 1), (1.2, 2), (0.7, 2),
-                                                (0.6, 3), (0.1, 3)])
+    @pytest.mark.parametrize('command, frame', [
+        (math.inf, 0), (10.0, 0), (2.0, 1), (1.5, 1), (1.2, 2), (0.7, 2), (0.6, 3), (0.1, 3)])
     def test_nearest_frame_in_vergence_answers(self, stack_folder, command, frame):
         source = StackSource(stack_folder)
         source.focus(command, 0.0)
@@ -122,8 +122,10 @@ class TestFocusTable:
 
     @pytest.mark.parametrize('text, words', [
         ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two entries or more'),
-        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]', 'positive number'),
-        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]', 'must rise, or fall'),
+        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
+         'positive number'),
+        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]',
+         'must rise, or fall'),
         ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 2}, '
          '{value: 3, focus_distance_m: 3}]', 'must rise, or fall'),
         ('focus_table: [{value: x, focus_distance_m: 1}]', 'expected focus_table, a list of'),
@@ -176,21 +178,25 @@ class TestSynthetic:
     def test_follows_the_focus_and_knows_the_truth(self):
         pytest.importorskip('torch')
         from dfd_ros.camera_sources.synthetic import SyntheticSource
-        source = SyntheticSource(96, 64, seed=3)
+        source = SyntheticSource(192, 144, seed=2)
         limits = source.RANGE
         frames = []
         for distance in (limits.far, limits.near):
             source.focus(distance, 5.0)
             frames.append(source.capture(5.0))      # the scene stands still: the same time
         assert [f.lens_state.focus_distance for f in frames] == pytest.approx([limits.far, limits.near])
-        assert frames[0].image.shape == (64, 96, 3) and frames[0].depth.shape == (64, 96)
+        assert frames[0].image.shape == (144, 192, 3) and frames[0].depth.shape == (144, 192)
         np.testing.assert_array_equal(frames[0].depth, frames[1].depth)
-        # What lies near is sharper under the near focus, what lies far under the far one.
-        sharpness = [np.abs(cv2.Laplacian(cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY), cv2.CV_32F)) for f in frames]
-        middle = np.median(frames[0].depth)
-        near, far = frames[0].depth < middle, frames[0].depth > middle
-        assert sharpness[1][near].mean() / sharpness[0][near].mean() > 1.1 * (
-            sharpness[1][far].mean() / sharpness[0][far].mean())
+
+        def detail(image):
+            """Energy of what is finer than 3 px and coarser than the noise."""
+            grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+            return (grey - cv2.GaussianBlur(grey, (0, 0), 3.0)) ** 2
+        at_far, at_near = (detail(frame.image) for frame in frames)
+        nearest, farthest = np.quantile(frames[0].depth, (0.25, 0.75))
+        near, far = frames[0].depth <= nearest, frames[0].depth >= farthest
+        assert at_near[near].mean() > 1.5 * at_far[near].mean()
+        assert at_far[far].mean() > 1.5 * at_near[far].mean()
 
     def test_the_scene_moves_with_time(self):
         pytest.importorskip('torch')

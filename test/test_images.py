@@ -78,7 +78,8 @@ def test_rgb8_is_not_copied():
     (dict(step=0), 'step 0 is shorter'),
     (dict(step=19), '72 bytes of data, expected height x step = 4 x 19 = 76'),
     (dict(data=b''), '0 bytes of data'),
-    (dict(encoding='yuyv', width=5, step=10, height=4, data=bytes(40)), "encoding 'yuyv' cannot be converted"),
+    (dict(encoding='yuyv', width=5, step=10, height=4, data=bytes(40)),
+     "encoding 'yuyv' cannot be converted"),
 ])
 def test_broken_message_is_one_line(changes, words):
     with pytest.raises(InputError) as error:

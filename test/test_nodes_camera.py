@@ -1,4 +1,4 @@
-"""The camera node on a focal stack folder, over DDS: stamps, lens state, obedience, and how it starts and ends."""
+"""The camera node on a focal stack folder, over DDS: stamps, lens state, obedience, start and end."""
 
 import math
 import signal
@@ -34,7 +34,8 @@ def stamp(message):
 
 
 def test_obeys_focus_commands(start_node, observer, stack_folder):
-    kinds = {'image_raw': Image, 'camera_info': CameraInfo, 'lens_state': LensStateMessage, 'truth/depth': Image}
+    kinds = {'image_raw': Image, 'camera_info': CameraInfo, 'lens_state': LensStateMessage,
+             'truth/depth': Image}
     heard = {topic: observer.listen(kind, topic, qos.LENS_STATE_SUBSCRIBER) for topic, kind in kinds.items()}
     process = start_node('camera', source='stack', stack=stack_folder, rate=20.0, settle_time=0.3,
                          publish_truth=True, frame_id='lens')
@@ -64,7 +65,8 @@ def test_obeys_focus_commands(start_node, observer, stack_folder):
         pixels = np.frombuffer(image.data, np.uint8).reshape(60, 80, 3)
         assert tuple(pixels[0, 0]) == (50 * DISTANCES.index(state.focus_distance), 0, 255)
         assert (image.encoding, image.header.frame_id) == ('rgb8', 'lens')
-        assert (info.width, info.height) == (80, 60) and info.k[0] == pytest.approx(2000) and info.k[2] == 39.5
+        assert (info.width, info.height) == (80, 60)
+        assert info.k[0] == pytest.approx(2000) and info.k[2] == 39.5
         assert (np.frombuffer(truth.data, np.float32) == 1.5).all() and truth.encoding == '32FC1'
 
     times = sorted(a + b * 1e-9 for a, b in by_stamp['lens_state'])
@@ -100,8 +102,8 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
     (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
     (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
     (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, v4l2"),
-    (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with the '
-                          'control values of the focus motor'),
+    (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
+                          'the control values of the focus motor'),
     (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),
 ])
 def test_what_cannot_work_ends_with_one_line(start_node, parameters, line):

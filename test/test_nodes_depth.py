@@ -50,7 +50,8 @@ class Rig:
 
     def state(self, header, **changes):
         self._count += 1
-        message = messages.to_message(LensState(FOCUS[self._count % 5], 0.004, 1.8, 2e-6, near=0.3, far=3.0), header)
+        state = LensState(FOCUS[self._count % 5], 0.004, 1.8, 2e-6, near=0.3, far=3.0)
+        message = messages.to_message(state, header)
         for name, value in changes.items():
             setattr(message, name, value)
         return message
@@ -76,7 +77,7 @@ class Rig:
         for _ in range(20):
             header = self.send(**state_changes)
             try:
-                return wait_until(lambda: next((m for m in self.depth if m.header == header), None), 'depth', 10.0)
+                return wait_until(lambda: with_header(self.depth, header), 'depth', 10.0)
             except AssertionError:
                 assert self.process.process.poll() is None, self.process.output
         pytest.fail(f'no depth: {self.process.output}')
@@ -87,7 +88,12 @@ def rig(observer, random_weights, tmp_path_factory):
     process = NodeProcess('depth', tmp_path_factory.mktemp('depth') / 'log', '-r', f'__ns:={NAMESPACE}',
                           weights=random_weights, confidence_threshold=0.0)
     yield Rig(observer, process, NAMESPACE)
-    process.kill()
+    process.end()
+
+
+def with_header(heard, header):
+    """The message of this header among those heard, or None."""
+    return next((m for m in list(heard) if m.header == header), None)
 
 
 def array(message):
@@ -106,26 +112,27 @@ def figures(rig):
 def test_depth_coc_and_confidence_with_the_header_of_the_image(rig):
     depth = rig.answer()
     header = depth.header
-    wait_until(lambda: all(any(m.header == header for m in heard) for heard in (rig.coc, rig.confidence, rig.info)),
-               'the other results')
+    others = rig.coc, rig.confidence, rig.info
+    wait_until(lambda: all(with_header(heard, header) for heard in others), 'the other results')
     assert header.frame_id == 'lens'
-    coc, confidence = (next(m for m in heard if m.header == header) for heard in (rig.coc, rig.confidence))
+    coc, confidence, _ = (with_header(heard, header) for heard in others)
     for message in (depth, coc, confidence):
-        assert (message.encoding, message.width, message.height, message.step) == ('32FC1', WIDTH, HEIGHT, 4 * WIDTH)
+        assert (message.encoding, message.width, message.height) == ('32FC1', WIDTH, HEIGHT)
+        assert message.step == 4 * WIDTH
     assert (array(depth)[~np.isnan(array(depth))] > 0).all()
     assert (array(coc) >= 0).all() and (array(confidence) >= 0).all() and (array(confidence) <= 1).all()
 
 
 def test_camera_info_is_the_cameras_own_where_it_comes(rig):
     depth = rig.answer()
-    derived = wait_until(lambda: next((m for m in rig.info if m.header == depth.header), None), 'camera info')
+    derived = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
     assert derived.k[0] == pytest.approx(0.004 / 2e-6) and (derived.width, derived.height) == (WIDTH, HEIGHT)
     for _ in range(3):
-        rig.send_info(CameraInfo(width=WIDTH, height=HEIGHT, distortion_model='plumb_bob', d=[0.1, 0, 0, 0, 0],
-                                 k=[500.0, 0, 48, 0, 501, 32, 0, 0, 1]))
+        rig.send_info(CameraInfo(width=WIDTH, height=HEIGHT, distortion_model='plumb_bob',
+                                 d=[0.1, 0, 0, 0, 0], k=[500.0, 0, 48, 0, 501, 32, 0, 0, 1]))
         time.sleep(0.1)
     depth = rig.answer()
-    info = wait_until(lambda: next((m for m in rig.info if m.header == depth.header), None), 'camera info')
+    info = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
     assert info.k[0] == 500 and info.d[0] == 0.1 and info.header == depth.header
 
 
@@ -140,8 +147,8 @@ def test_unsure_depth_is_nan(rig):
 
 @pytest.mark.parametrize('encoding', ['bgr8', 'mono8', 'bgra8'])
 def test_other_encodings(rig, encoding):
-    bytes_a_pixel = images.PIXEL_BYTES[encoding]
-    image = rig.image(encoding=encoding, step=WIDTH * bytes_a_pixel, data=bytes(HEIGHT * WIDTH * bytes_a_pixel))
+    step = WIDTH * images.PIXEL_BYTES[encoding]
+    image = rig.image(encoding=encoding, step=step, data=bytes(HEIGHT * step))
     header = rig.send(image)
     wait_until(lambda: any(m.header == header for m in rig.depth), f'depth of {encoding}')
 
@@ -235,12 +242,14 @@ def test_lens_state_a_second_off(rig):
         time.sleep(0.1)
         return 'apart, the parameter sync_slop asks for less than 0.005 s' in rig.process.output
     wait_until(warned, 'a warning')
-    assert f'the newest stamps of {NAMESPACE}/image_raw and {NAMESPACE}/lens_state are 1.0' in rig.process.output
+    topics = f'{NAMESPACE}/image_raw and {NAMESPACE}/lens_state'
+    assert f'the newest stamps of {topics} are 1.0' in rig.process.output
     rig.answer()
 
 
 def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
-    process = start_node('depth', '-r', '__ns:=/lazy', weights=random_weights, lazy=True, confidence_threshold=0.0)
+    process = start_node('depth', '-r', '__ns:=/lazy', weights=random_weights, lazy=True,
+                         confidence_threshold=0.0)
     rig = Rig(observer, process, '/lazy')
     for heard in ('depth/image_rect', 'coc/image', 'confidence/image'):
         observer.silence(f'/lazy/{heard}')
@@ -273,7 +282,8 @@ class TestWeights:
     def test_of_another_network(self, start_node, tmp_path, random_weights):
         from safetensors.torch import load_file, save_file
         path = tmp_path / 'other.safetensors'
-        save_file(load_file(random_weights), path, {'format': 'dfd_ros-1', 'network': 'other', 'config': '{}'})
+        save_file(load_file(random_weights), path,
+                  {'format': 'dfd_ros-1', 'network': 'other', 'config': '{}'})
         process = start_node('depth', weights=path)
         assert process.wait() == 2
         assert process.output.count('\n') == 1 and 'no network "other"' in process.output

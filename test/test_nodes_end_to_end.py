@@ -25,7 +25,8 @@ def stack_folder(tmp_path_factory):
     random = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp('end_to_end') / 'stack'
     FocalStack([random.integers(0, 256, (64, 96, 3), np.uint8) for _ in DISTANCES],
-               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES]).write(folder)
+               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES]
+               ).write(folder)
     return folder
 
 

@@ -87,7 +87,8 @@ def lens(start_node, observer, request):
 @pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
 def test_next_command_only_for_a_settled_answer(lens):
     command = lens.first_command(command_id=41)
-    assert (command.focus_distance, command.command_id) == (math.inf, 42)     # counts on from the camera's last
+    # The number counts on from the camera's last.
+    assert (command.focus_distance, command.command_id) == (math.inf, 42)
     count = len(lens.commands)
     lens.state(math.inf, settled=False, command_id=41)
     lens.state(math.inf, settled=True, command_id=41)

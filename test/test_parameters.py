@@ -98,7 +98,8 @@ def test_descriptor_has_range_and_unit(make_node):
     node = make_node()
     BoundParameters(node, Example)
     descriptor = node.describe_parameter('rate')
-    assert (descriptor.floating_point_range[0].from_value, descriptor.floating_point_range[0].to_value) == (0.5, 100)
+    range_, = descriptor.floating_point_range
+    assert (range_.from_value, range_.to_value) == (0.5, 100)
     assert descriptor.description == 'Images a second. [Hz]' and not descriptor.read_only
     assert node.describe_parameter('device').read_only
     assert node.describe_parameter('mode').additional_constraints == 'one of: fast, good'

@@ -23,7 +23,8 @@ def pairs(synchroniser_of, arrivals, inputs=2):
     """Stamps of the sets that come out, in ms. `arrivals`: (input, stamp in ms) in order of arrival."""
     filters = [sync.OwnFilter() for _ in range(inputs)]
     out = []
-    synchroniser_of(filters).registerCallback(lambda *messages: out.append(tuple(m.ns / MS for m in messages)))
+    synchroniser_of(filters).registerCallback(
+        lambda *messages: out.append(tuple(m.ns / MS for m in messages)))
     for index, stamp in arrivals:
         filters[index].signalMessage(message(round(stamp * MS)))
     return out
@@ -87,7 +88,7 @@ def test_callback_may_feed_the_synchroniser():
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 60)), max_size=40, unique=True),
        st.integers(1, 6), st.integers(1, 12))
 def test_no_better_partner_was_waiting(arrivals, queue_size, slop):
-    """Against a plain search: a new message goes with the nearest one that waits, and with none if all are far."""
+    """Against a plain search: a new message goes with the nearest that waits, with none if all are far."""
     waiting, expected = ([], []), []
     for index, stamp in arrivals:
         mine, others = waiting[index], waiting[1 - index]
@@ -121,7 +122,8 @@ def test_the_same_as_message_filters(inputs, queue_size, slop, data):
             (message_filters.SimpleFilter, message_filters.TimeSynchronizer,
              message_filters.ApproximateTimeSynchronizer)):
         filters = [simple_filter() for _ in range(inputs)]
-        synchroniser = approximate_type(filters, queue_size, slop) if slop else exact_type(filters, queue_size)
+        synchroniser = (approximate_type(filters, queue_size, slop) if slop
+                        else exact_type(filters, queue_size))
         outputs.append([])
         synchroniser.registerCallback(lambda *messages: outputs[-1].append([m.number for m in messages]))
         for number, (index, stamp) in enumerate(arrivals):

@@ -34,7 +34,7 @@ class CameraSource(Protocol):
     """A camera whose focus can be set. Times are those of `time.monotonic`, in seconds."""
 
     def focus(self, distance: float, time_s: float) -> None:
-        """Starts to move the focus to `distance` (m, inf allowed). Raises InputError where it is no distance."""
+        """Starts to move the focus to `distance` (m, inf allowed). Raises InputError for what is none."""
 
     def capture(self, time_s: float) -> Frame:
         """The frame exposed at `time_s` or soon after. Raises CameraLost where the camera gives none."""

@@ -16,12 +16,13 @@ class _Motion(NamedTuple):
 
 
 class FocusDrive:
-    """Moves at constant speed in vergence, as a lens barrel does, and arrives `settle_time` s after a command.
+    """Moves at constant speed in vergence, as a lens barrel does; arrives `settle_time` s after a command.
 
     One thread may give commands while another asks where the focus is.
     """
 
-    def __init__(self, focus_distance: float, settle_time: float, range_: VergenceRange | None = None) -> None:
+    def __init__(self, focus_distance: float, settle_time: float,
+                 range_: VergenceRange | None = None) -> None:
         """At rest at `focus_distance` (m). Commands outside `range_` end at its nearer limit."""
         self.settle_time = settle_time
         self._range = range_

@@ -42,14 +42,15 @@ class CameraParameters(Parameters):
         0, 'Width of the images. 0: 640 (synthetic), as stored (stack), the driver\'s choice (v4l2).',
         unit='px', minimum=0, maximum=8192)
     image_height: int = parameter(
-        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack keeps its proportions.',
-        unit='px', minimum=0, maximum=8192)
+        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack keeps its '
+        'proportions.', unit='px', minimum=0, maximum=8192)
     settle_time: float = parameter(
         0.03, 'Time from a focus command until the focus rests. Images in between are marked as not settled.',
         unit='s', minimum=0.0, maximum=10.0)
     seed: int = parameter(0, 'Synthetic: which scene.', minimum=0, maximum=2 ** 31 - 1)
     publish_truth: bool = parameter(
-        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, stack with depth).')
+        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, stack with '
+        'depth).')
     stack: str = parameter('', 'Stack: folder with images and stack.yaml.')
     video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
     focus_table: str = parameter(
@@ -155,7 +156,8 @@ class CameraNode(Node):
 
     def _publish(self, frame: Frame) -> None:
         age = Duration(seconds=time.monotonic() - frame.time_s)
-        header = Header(stamp=(self.get_clock().now() - age).to_msg(), frame_id=self._settings.values.frame_id)
+        header = Header(stamp=(self.get_clock().now() - age).to_msg(),
+                        frame_id=self._settings.values.frame_id)
         height, width = frame.image.shape[:2]
         # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
@@ -173,8 +175,8 @@ class CameraNode(Node):
             return Report(WARN, 'no images')
         asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
         state = self._last.lens_state
-        values = {'rate (Hz)': rate, 'focus distance (m)': state.focus_distance, 'settled': str(state.settled),
-                  'command_id': self._reached_id}
+        values = {'rate (Hz)': rate, 'focus distance (m)': state.focus_distance,
+                  'settled': str(state.settled), 'command_id': self._reached_id}
         if rate < SLOW * asked:
             return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz asked for', values)
         return Report(values=values)

@@ -40,23 +40,24 @@ class DepthParameters(Parameters):
     network: str = parameter('', 'Network that the weights have to be of. Empty: the one that they name.')
     backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
     device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
-    precision: str = parameter('auto', 'Arithmetic of the network. auto: the fastest that the device does well.',
-                               choices=PRECISIONS)
+    precision: str = parameter(
+        'auto', 'Arithmetic of the network. auto: the fastest that the device does well.', choices=PRECISIONS)
     resolution: int = parameter(0, 'Longer side of the image that the network sees, at most. 0: all of it.',
                                 unit='px', minimum=0, maximum=8192)
     near: float = parameter(
-        0.0, 'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep covers.',
-        unit='m', minimum=0.0, maximum=math.inf)
-    far: float = parameter(0.0, 'Farthest distance of the depth range; .inf for infinity. 0: as for near.', unit='m',
-                           minimum=0.0, maximum=math.inf)
+        0.0, 'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep '
+        'covers.', unit='m', minimum=0.0, maximum=math.inf)
+    far: float = parameter(
+        0.0, 'Farthest distance of the depth range; .inf for infinity. 0: as for near.', unit='m',
+        minimum=0.0, maximum=math.inf)
     registration: bool = parameter(
-        True, 'Find zoom, rotation and shift between images, and take them out of the memory. Without it only '
-        'focus breathing is, where the lens state gives a magnification.')
+        True, 'Find zoom, rotation and shift between images, and take them out of the memory. Without it '
+        'only focus breathing is, where the lens state gives a magnification.')
     reset_gap: float = parameter(2.0, 'A longer gap between two images starts the memory afresh.', unit='s',
                                  minimum=0.001, maximum=3600.0)
     sync_slop: float = parameter(
-        0.005, 'Stamps of an image and its lens state differ by less than this. 0: they are the same.', unit='s',
-        minimum=0.0, maximum=10.0)
+        0.005, 'Stamps of an image and its lens state differ by less than this. 0: they are the same.',
+        unit='s', minimum=0.0, maximum=10.0)
     confidence_threshold: float = parameter(
         0.3, 'Depth that is less sure becomes NaN. Confidence is the probability that the error is less than '
         '5 % of the range in vergence.', minimum=0.0, maximum=1.0, run_time=True)
@@ -106,7 +107,8 @@ class DepthNode(Node):
         self._estimator = DepthEstimator(
             values.weights or None, network=values.network or None, backend=values.backend,
             device=values.device, precision=values.precision, range_=values.range,
-            resolution=values.resolution or None, reset_gap=values.reset_gap, registration=values.registration)
+            resolution=values.resolution or None, reset_gap=values.reset_gap,
+            registration=values.registration)
         self._mailbox: Mailbox[tuple[Image, LensStateMessage, FrameTimes]] = Mailbox()
         self._reset = threading.Event()
         self._camera_info: CameraInfo | None = None
@@ -258,8 +260,9 @@ class DepthNode(Node):
         if missing:
             return f'nothing on {" and ".join(missing)} for {UNPAIRED_AFTER:g} s'
         apart = self._newest[self._image_topic][1] - self._newest[self._lens_topic][1]
-        return (f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are {abs(apart):.3f} s '
-                f'apart, the parameter sync_slop asks for less than {self._settings.values.sync_slop:g} s')
+        return (f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are '
+                f'{abs(apart):.3f} s apart, the parameter sync_slop asks for less than '
+                f'{self._settings.values.sync_slop:g} s')
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -35,22 +35,22 @@ class SweepParameters(Parameters):
     """Parameters of the sweep node."""
 
     pattern: str = parameter(
-        'ramp', 'Order of the focus distances: ramp (and jump back), ping_pong, jumps (shuffled), uneven (ramps '
-        'of random steps).', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), run_time=True)
+        'ramp', 'Order of the focus distances: ramp (and jump back), ping_pong, jumps (shuffled), uneven '
+        '(ramps of random steps).', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), run_time=True)
     near_to_far: bool = parameter(False, 'Ramps run from near to far, not from far to near.', run_time=True)
-    near: float = parameter(0.0, 'Nearest focus distance. 0: what the lens state says.', unit='m', minimum=0.0,
-                            maximum=math.inf, run_time=True)
+    near: float = parameter(0.0, 'Nearest focus distance. 0: what the lens state says.', unit='m',
+                            minimum=0.0, maximum=math.inf, run_time=True)
     far: float = parameter(0.0, 'Farthest focus distance; .inf for infinity. 0: what the lens state says.',
                            unit='m', minimum=0.0, maximum=math.inf, run_time=True)
-    steps: int = parameter(5, 'Focus distances from one end of the range to the other.', minimum=2, maximum=1000,
-                           run_time=True)
+    steps: int = parameter(5, 'Focus distances from one end of the range to the other.', minimum=2,
+                           maximum=1000, run_time=True)
     frames_per_step: int = parameter(1, 'Settled frames to wait for at each focus distance.', minimum=1,
                                      maximum=1000, run_time=True)
     timeout: float = parameter(1.0, 'A command that no settled frame has answered by then is sent again.',
                                unit='s', minimum=0.05, maximum=60.0, run_time=True)
     tolerance: float = parameter(
-        0.01, 'How near to the focus asked for a frame has to be, as a share of the range in vergence, where the '
-        'camera does not give command numbers.', minimum=0.0, maximum=1.0, run_time=True)
+        0.01, 'How near to the focus asked for a frame has to be, as a share of the range in vergence, where '
+        'the camera does not give command numbers.', minimum=0.0, maximum=1.0, run_time=True)
     seed: int = parameter(0, 'Seed of the random patterns.', minimum=0, maximum=2 ** 31 - 1, run_time=True)
     enabled: bool = parameter(True, 'Sweep from the start; the service ~/enable changes it.', run_time=True)
 
@@ -65,7 +65,8 @@ def focus_distances(parameters: SweepParameters, range_: VergenceRange) -> Itera
     steps, near_to_far = parameters.steps, parameters.near_to_far
     for cycle in itertools.count():
         if parameters.pattern == 'ping_pong':
-            yield from sweeps.ping_pong(range_, steps, near_to_far=near_to_far)[:-1]   # the last is the next first
+            # Without its last, which is the first of the next cycle.
+            yield from sweeps.ping_pong(range_, steps, near_to_far=near_to_far)[:-1]
         elif parameters.pattern == 'jumps':
             yield from sweeps.jumps(range_, steps, seed=parameters.seed + cycle)
         elif parameters.pattern == 'uneven':
@@ -103,7 +104,8 @@ class SweepNode(Node):
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         result, = self.set_parameters([Parameter('enabled', value=request.data)])
         response.success = result.successful
-        response.message = result.reason or ('sweeping' if request.data else 'stopped; the focus stays as it is')
+        response.message = result.reason or (
+            'sweeping' if request.data else 'stopped; the focus stays as it is')
         return response
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
@@ -133,8 +135,8 @@ class SweepNode(Node):
             raise InputError(f'{self._subscription.topic_name} does not say what the lens can focus: set the '
                              f'parameters near and far')
         if not near < far:
-            raise InputError(f'parameters near and far: near is {near} m and far {far} m with the limits of the '
-                             f'lens; set both')
+            raise InputError(f'parameters near and far: near is {near} m and far {far} m with the limits of '
+                             f'the lens; set both')
         return VergenceRange(near, far)
 
     def _answers(self, message: LensStateMessage, state: LensState) -> bool:
@@ -165,8 +167,9 @@ class SweepNode(Node):
         if now - self._seen_at > NOTHING_AFTER:
             self._warn(f'nothing on {self._subscription.topic_name}: is the camera running?')
         if self._command is not None and now - self._sent_at > values.timeout:
-            self._warn(f'{self._publisher.topic_name}: no settled frame for command {self._command.command_id} '
-                       f'({self._command.focus_distance:.3g} m) within {values.timeout:g} s; sending it again')
+            self._warn(f'{self._publisher.topic_name}: no settled frame for command '
+                       f'{self._command.command_id} ({self._command.focus_distance:.3g} m) within '
+                       f'{values.timeout:g} s; sending it again')
             self._resent += 1
             self._send()
 

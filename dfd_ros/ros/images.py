@@ -65,8 +65,8 @@ def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
         return np.ascontiguousarray(_convert(message))
     except (ValueError, cv2.error) as error:
         reason = ' '.join(str(error).split())
-        raise InputError(f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8 by {CONVERTER}: '
-                         f'{reason}; publish rgb8, bgr8 or mono8') from None
+        raise InputError(f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8 by '
+                         f'{CONVERTER}: {reason}; publish rgb8, bgr8 or mono8') from None
 
 
 def _rows(message: Image, topic: str) -> np.ndarray:

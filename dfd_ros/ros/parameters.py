@@ -142,7 +142,8 @@ class BoundParameters(Generic[P]):
                     declaration.name, declaration.default, declaration.descriptor()).value
             except InvalidParameterTypeException as error:
                 hint = '; write 1.0, not 1' if declaration.type is float else ''
-                raise InputError(f'parameter {declaration.name}: {error.args[0].split(": ")[0]}{hint}') from None
+                reason = error.args[0].split(': ')[0]
+                raise InputError(f'parameter {declaration.name}: {reason}{hint}') from None
             except InvalidParameterValueException:
                 unit = f' {declaration.unit}' if declaration.unit else ''
                 raise InputError(f'parameter {declaration.name}: out of range, expected '

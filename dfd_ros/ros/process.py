@@ -28,7 +28,8 @@ class Worker:
         self._work = work
         self._stop = stop
         self.failure: Future = Future()     # done when `work` has raised
-        self._thread = threading.Thread(target=self._run, name=node.get_name())
+        # A daemon: `close` ends it, but a signal in the middle of the node's start leaves nobody to call that.
+        self._thread = threading.Thread(target=self._run, name=node.get_name(), daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

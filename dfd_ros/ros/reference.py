@@ -1,4 +1,4 @@
-"""Writes what follows from the nodes' parameters: config/depth_from_focus.yaml and the tables of docs/interfaces.md.
+"""Writes what follows from the nodes' parameters: config/depth_from_focus.yaml, tables of docs/interfaces.md.
 
 ``python -m dfd_ros.ros.reference`` in a checkout; with ``--check`` it writes nothing and exits 1 where a file
 is not what it would write.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path('config/depth_from_focus.yaml')
 DOCUMENT = Path('docs/interfaces.md')
 HEAD = """\
-# Every parameter of the nodes with its default. Written by `python -m dfd_ros.ros.reference`; copy it to change it.
+# Every parameter of the nodes with its default. Written by `python -m dfd_ros.ros.reference`: change a copy.
 # The key /**/NODE means the node of that name in every namespace.
 """
 
@@ -35,7 +35,8 @@ def configuration() -> str:
     for node, cls in NODES.items():
         lines = [f'/**/{node}:', '  ros__parameters:']
         for declaration in cls.declarations():
-            lines += textwrap.wrap(_comment(declaration), 110, initial_indent='    # ', subsequent_indent='    # ')
+            lines += textwrap.wrap(_comment(declaration), 110, initial_indent='    # ',
+                                   subsequent_indent='    # ')
             lines.append(f'    {declaration.name}: {yaml_scalar(declaration.default)}')
         parts.append('\n'.join(lines) + '\n')
     return '\n'.join(parts)
@@ -50,7 +51,7 @@ def _comment(declaration: Declaration) -> str:
 
 def table(cls: type[Parameters]) -> str:
     """The parameters as a Markdown table."""
-    lines = ['| parameter | type | default | unit | allowed | at run time | |', '| --- | --- | --- | --- | --- | --- | --- |']
+    lines = ['| parameter | type | default | unit | allowed | at run time | |', '|' + ' --- |' * 7]
     for d in cls.declarations():
         cells = [f'`{d.name}`', ROS_TYPE_NAMES[d.type], f'`{yaml_scalar(d.default)}`', d.unit,
                  d.limits, 'yes' if d.run_time else '', d.description]
@@ -77,8 +78,10 @@ def stale(root: Path) -> dict[Path, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m dfd_ros.ros.reference', description=__doc__.splitlines()[0])
-    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 where a file is out of date')
+    parser = argparse.ArgumentParser(prog='python -m dfd_ros.ros.reference',
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument('--check', action='store_true',
+                        help='write nothing; exit 1 where a file is out of date')
     check = parser.parse_args(arguments).check
     files = stale(ROOT)
     for path, text in files.items():
