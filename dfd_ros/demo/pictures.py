@@ -221,7 +221,8 @@ def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
     height = round(GIF_WIDTH * frames[0].shape[0] / frames[0].shape[1])
     small = [Image.fromarray(cv2.resize(frame, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA))
              for frame in frames]
-    palette = small[len(small) // 2].quantize(GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
+    some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[::max(1, len(small) // 3)]]))
+    palette = some.quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     with _whole(path) as temporary:
         indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate),
