@@ -3,24 +3,30 @@
     .venv/bin/python benchmarks/speed.py
     .venv/bin/python benchmarks/speed.py --reference-command 'python one_depth_map.py'
 
-All ways take turns within one run, so that a busy machine is as busy for each. A reference, another program that
-computes depth from a whole focal stack, takes part in the turns: it has to write a line to its standard output
-once it is ready, and then, for each line on its standard input, compute one depth map and write a line.
+All ways take turns within one run, so that a busy machine is as busy for each. Where it is very busy, compare the
+processor times, and run with OMP_WAIT_POLICY=PASSIVE, so that waiting for another thread does not count as work.
+
+A reference, another program that computes depth from a whole focal stack, takes part in the turns: it has to write a
+line to its standard output once it is ready, and then, for each line on its standard input, compute one depth map
+and write a line.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from _common import frames, machine, milliseconds, network, table
+from _common import frames, machine, milliseconds, network, table, timed
 from tqdm import tqdm
 
 from dfd_ros import upsampling
@@ -96,10 +102,19 @@ class Reference:
         self._process.terminate()
         self._process.wait()
 
-    def compute(self) -> None:
-        """One depth map."""
+    def compute(self) -> tuple[float, float]:
+        """One depth map. Gives how long it took, and its processor time (NaN where the system does not tell), ms."""
+        start, cpu = time.perf_counter(), self._processor_time()
         print('next', file=self._process.stdin, flush=True)
         self._reply()
+        return 1e3 * (time.perf_counter() - start), self._processor_time() - cpu
+
+    def _processor_time(self) -> float:
+        try:
+            fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
+            return 1e3 * (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+        except OSError:
+            return math.nan
 
     def _reply(self) -> None:
         if not self._process.stdout.readline():
@@ -107,23 +122,23 @@ class Reference:
 
 
 def measure(ways: dict[str, DepthEstimator], options: argparse.Namespace,
-            reference: Reference | None) -> tuple[dict[str, list[float]], list[float]]:
-    """Times of each way, and of the reference, ms."""
+            reference: Reference | None) -> tuple[dict[str, list], list]:
+    """Times and processor times of each way, and of the reference, ms."""
     streams = {name: frames(options.height, options.width) for name in ways}
     for name, estimator in ways.items():
         for _ in range(WARM_UP):
             estimator.push(*next(streams[name]))
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list] = {name: [] for name in ways}
     reference_times = []
     for _ in tqdm(range(options.rounds), desc='speed', unit='round'):
         for name, estimator in ways.items():
             turn = []
             for _ in range(FRAMES_A_TURN + 1):
                 image, state = next(streams[name])
-                turn.append(milliseconds(lambda: estimator.push(image, state)))
+                turn.append(timed(lambda: estimator.push(image, state)))
             times[name] += turn[1:]   # the first brings the way's own memory back into the caches
         if reference:
-            reference_times.append(milliseconds(reference.compute))
+            reference_times.append(reference.compute())
     return times, reference_times
 
 
@@ -145,22 +160,23 @@ def measure_stages(options: argparse.Namespace) -> dict[str, list[float]]:
     return times
 
 
-def report(options: argparse.Namespace, times: dict[str, list[float]], reference_times: list[float],
+def report(options: argparse.Namespace, times: dict[str, list], reference_times: list,
            stages: dict[str, list[float]]) -> None:
     print(f'\n{machine()}, {torch.get_num_threads()} threads\n')
-    reference = float(np.median(reference_times)) if reference_times else None
-    header = [f'image {options.width}x{options.height} to depth', 'median ms', '5 % ms', '95 % ms']
-    header += ['times faster than the reference'] if reference else []
+    reference = np.median(reference_times, 0) if reference_times else None
+    header = [f'image {options.width}x{options.height} to depth', 'median ms', '95 % ms', 'processor ms']
+    header += ['times faster than the reference', 'in processor time'] if reference is not None else []
     header += [f'than {name}, {seconds} s' for name, seconds in PUBLISHED.items()]
     rows = []
     for name, values in times.items():
-        median = float(np.median(values))
-        row = [name, *(f'{value:.1f}' for value in (median, *np.percentile(values, (5, 95))))]
-        row += [f'{reference / median:.0f}'] if reference else []
-        rows.append(row + [f'{1e3 * seconds / median:.0f}' for seconds in PUBLISHED.values()])
+        clock, processor = np.median(values, 0)
+        row = [name, f'{clock:.1f}', f'{np.percentile(values, 95, axis=0)[0]:.1f}', f'{processor:.1f}']
+        row += [f'{r:.0f}' for r in reference / (clock, processor)] if reference is not None else []
+        rows.append(row + [f'{1e3 * seconds / clock:.0f}' for seconds in PUBLISHED.values()])
     print(table(header, rows))
-    if reference:
-        print(f'\nreference, one depth map: median {reference:.0f} ms of {len(reference_times)}, in the same run')
+    if reference is not None:
+        print(f'\nreference, one depth map: median {reference[0]:.0f} ms, processor {reference[1]:.0f} ms, '
+              f'of {len(reference_times)} in the same run')
     print('\n' + table(['part of it', 'median ms'], [[name, f'{np.median(v):.2f}'] for name, v in stages.items()]))
     print('\nThe published times are of one depth map from a 640x480 stack of five frames on two CPU cores, '
           'measured on 2026-11-23.')
