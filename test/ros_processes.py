@@ -14,6 +14,7 @@ from typing import Any
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from dfd_ros.ros.parameters import yaml_scalar
 
@@ -67,7 +68,7 @@ class Observer:
     """A node that spins in a thread of its own and keeps what it hears."""
 
     def __init__(self) -> None:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)     # Ctrl-C is pytest's
         self.node = Node('observer')
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)

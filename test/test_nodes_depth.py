@@ -86,7 +86,7 @@ class Rig:
 @pytest.fixture(scope='module')
 def rig(observer, random_weights, tmp_path_factory):
     process = NodeProcess('depth', tmp_path_factory.mktemp('depth') / 'log', '-r', f'__ns:={NAMESPACE}',
-                          weights=random_weights, confidence_threshold=0.0)
+                          weights=random_weights, confidence_threshold=0.0, reset_gap=600.0)
     yield Rig(observer, process, NAMESPACE)
     process.end()
 
