@@ -36,7 +36,8 @@ class Estimate:
     depth: np.ndarray
     """m; NaN where unknown; infinity for what lies at or beyond vergence 0."""
     coc: np.ndarray
-    """Circle of confusion in this frame: diameter in pixels of the input image, without sign."""
+    """Circle of confusion in this frame: diameter in pixels of the input image, without sign. Of a known lens it
+    follows from the depth; else it is what the network's second decoder says."""
     confidence: np.ndarray
     """Probability (0..1) that u is wrong by less than 0.05; 0 where depth is NaN."""
     vergence: np.ndarray
@@ -232,7 +233,12 @@ class DepthEstimator:
         depth = range_.denormalise(u)
         confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
         confidence = torch.where(torch.isnan(depth), 0, confidence)
-        maps = (depth, coc.abs() / scale, confidence, u, log_scale)
+        if math.isnan(blur_scale):
+            coc = coc.abs() / scale
+        else:
+            # With a known lens depth says more of the blur than the blur of this one frame does.
+            coc = lens_state.lens.coc_px(depth, lens_state.focus_distance)
+        maps = (depth, coc, confidence, u, log_scale)
         return Estimate(*(map_.cpu().numpy() for map_ in maps), range_, self._frames)
 
     def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float) -> None:

@@ -20,21 +20,22 @@ from dfd_ros.estimator import DepthEstimator, Estimate, SweptRange
 from dfd_ros.lens_state import LensState
 from dfd_ros.networks import Prediction
 from dfd_ros.onnx_export import export_onnx
-from dfd_ros.optics import VergenceRange, vergence
+from dfd_ros.optics import Lens, VergenceRange, vergence
 
 RANGE = VergenceRange(0.5, 4.0)
 HEIGHT, WIDTH = 96, 128
 
 
 class Probe(torch.nn.Module):
-    """Says what it was given: u = v, coc = blur scale, and in its state how many frames there have been."""
+    """Says what it was given: u = v, a CoC of 3 px, and in its state how many frames there have been."""
 
     def forward(self, image, focus, blur_scale, *state):
         self.size = tuple(image.shape[2:])
+        self.blur_scale = float(blur_scale)
         like = torch.ones_like(image[:, :1])
         count = state[0] + 1 if state else like[:, :, ::2, ::2]
         self.count = float(count.max())
-        return Prediction(like * focus, like * 0 - 3.0, like * blur_scale), count
+        return Prediction(like * focus, like * 0 - 3.0, like * -3.0), count
 
 
 def textured(seed=0, height=HEIGHT, width=WIDTH):
@@ -91,12 +92,14 @@ def test_confidence_is_the_laplace_probability():
     np.testing.assert_array_equal(estimate.masked_depth(0.6), estimate.depth)
 
 
-def test_coc_is_without_sign_and_nan_where_the_lens_is_unknown_to_this_network():
-    lens = {'focal_length': 0.05, 'f_number': 2.0, 'pixel_pitch': 1e-4}
-    known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), **lens)[-1]
-    k = 0.05 ** 2 / 2 / 1e-4 * RANGE.width
-    np.testing.assert_allclose(known.coc, k * np.abs(known.vergence - 1), rtol=1e-4)
-    assert np.isnan(run(DepthEstimator(network=SharpestFocus(), range_=RANGE))[-1].coc).all()
+def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where_it_is_not():
+    lens = Lens(0.05, 2.0, 1e-4)
+    known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), focal_length=lens.focal_length,
+                f_number=lens.f_number, pixel_pitch=lens.pixel_pitch)[-1]
+    np.testing.assert_allclose(known.coc, lens.coc_px(known.depth, FOCI[-1]), rtol=1e-3, atol=1e-3)
+    assert known.coc.max() > 1
+    unknown = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(1.0))
+    np.testing.assert_allclose(unknown.coc, 3.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize('distance, v', [(0.5, 1.0), (4.0, 0.0), (math.inf, -1 / 7), (0.4, 9 / 7),
@@ -118,11 +121,13 @@ def test_reduced_resolution_scales_the_lens_and_comes_back_in_input_pixels(resol
     probe = Probe()
     estimator = DepthEstimator(network=probe, range_=RANGE, resolution=resolution)
     state = LensState(1.0, focal_length=0.05, f_number=2.0, pixel_pitch=1e-4)
-    estimate = estimator.push(textured(), state)
+    estimator.push(textured(), state)
     seen = min(resolution or 128, 128)
     assert probe.size == (round(96 * seen / 128), seen)
+    assert probe.blur_scale == pytest.approx(state.lens.blur_scale(RANGE) * seen / 128, rel=1e-4)
+    estimate = estimator.push(textured(), LensState(1.0))
     assert estimate.coc.shape == (HEIGHT, WIDTH)
-    np.testing.assert_allclose(estimate.coc, state.lens.blur_scale(RANGE), rtol=1e-4)
+    np.testing.assert_allclose(estimate.coc, 3.0 * 128 / seen, rtol=1e-4)
 
 
 def test_depth_at_half_resolution():

@@ -62,6 +62,7 @@ def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': network.name,
                                    'config': json.dumps(network.config)})
+    temporary.chmod(0o644)  # safetensors lets the owner alone read
     temporary.replace(path)
 
 

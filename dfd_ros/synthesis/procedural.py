@@ -101,7 +101,7 @@ class StackBatch:
         foreground: (B, T, 1, H, W) bool, all but the background.
         near, far: (B,) the swept range (m), far may be infinite.
         focal_length, f_number, pixel_pitch: (B,) the lens (SI).
-        magnification: (B, T) of the image relative to focus at infinity.
+        magnification: (B, T) of the images, relative to each other: focus breathing, or what is left of it.
     """
 
     images: torch.Tensor
@@ -182,11 +182,11 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))
                     for most in (settings.travel, settings.shake))
     breathing = rng.uniform(0, settings.breathing)
-    magnification = 1 + breathing * focus
-    zoom = magnification
-    if settings.breathing_residual is not None:
-        zoom = 1 + breathing * settings.breathing_residual * rng.uniform(-1, 1) * (focus - 0.5)
-    poses = scene.poses(time, travel, turn, zoom)
+    if settings.breathing_residual is None:
+        magnification = 1 + breathing * focus
+    else:
+        magnification = 1 + breathing * settings.breathing_residual * rng.uniform(-1, 1) * (focus - 0.5)
+    poses = scene.poses(time, travel, turn, magnification)
 
     # CoC = A f (1/D - 1/F) / (1 - f/F), see dfd_ros.optics: k (u - v), over 1 - f/F.
     blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
