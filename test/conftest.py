@@ -1,6 +1,7 @@
 """For all tests: ROS keeps to itself, a busy machine fails nothing, and nodes run as real processes."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -8,6 +9,10 @@ from hypothesis import settings
 # No robot nearby hears the tests, nor the tests a robot.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_DOMAIN_ID'] = str(os.getpid() % 100 + 1)
+
+# A shell lets what it starts in the background ignore Ctrl-C, and with it all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time is what benchmarks measure.
 settings.register_profile('dfd_ros', deadline=None)
