@@ -130,7 +130,8 @@ def say(optimiser, *_):
     for group in optimiser.param_groups:
         for parameter in group['params']:
             digest.update(parameter.detach().numpy().tobytes())
-    print('rank', os.environ['RANK'], digest.hexdigest(), flush=True)
+    # One write: torchrun runs both processes unbuffered, and their lines must not run into each other.
+    sys.stdout.write(f'rank {os.environ["RANK"]} {digest.hexdigest()}\\n')
 
 if __name__ == '__main__':   # the processes that render import this file too
     register_optimizer_step_post_hook(say)
