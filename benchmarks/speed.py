@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from _common import frames, machine, milliseconds, network, table, timed
@@ -151,10 +152,10 @@ def measure_stages(options: argparse.Namespace) -> dict[str, list[float]]:
     maps = torch.rand(1, 3, *half)
     for _ in range(options.rounds * FRAMES_A_TURN):
         image, _ = next(stream)
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        grey = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[None, None].float() / 255
         calls = (lambda: registration.push(image),
-                 lambda: torch.nn.functional.interpolate(pixels, size=half, mode='area'),
-                 lambda: upsampling.upsample(maps, upsampling.grey(pixels)))
+                 lambda: cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA),
+                 lambda: upsampling.upsample(maps, grey))
         for name, call in zip(times, calls):
             times[name].append(milliseconds(call))
     return times
