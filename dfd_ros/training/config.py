@@ -66,6 +66,8 @@ class TrainingConfig:
         weight_decay, clip: of AdamW; largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones that are kept.
         precision: bf16 or fp32.
+        freeze_statistics: normalise by the running statistics of the initial weights, as in use, and not by those
+            of each batch: for a last run on finished weights.
         half_size: probability that a sequence is halved in size before it is cropped.
         likelihood, mse, coarse, coc: weights of the losses.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
@@ -87,6 +89,7 @@ class TrainingConfig:
     clip: float = 1.0
     ema: float = 0.998
     precision: str = 'bf16'
+    freeze_statistics: bool = False
     half_size: float = 0.3
     likelihood: float = 1.0
     mse: float = 10.0
