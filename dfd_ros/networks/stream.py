@@ -13,6 +13,8 @@ for depth and one for the circle of confusion. What is different here:
   features to evidence is made anew for every frame from its focus and blur scale. Evidence is averaged over
   frames: the order of focus, its spacing, the number of frames and the lens are free by construction, and the
   state stays bounded however long the stream is.
+* Nothing normalises activations: the statistics of a few crops of one scene are no good guide to those of another
+  (with batch normalisation the error in use was 1.4 times that of training), and without there is less to compute.
 """
 
 from __future__ import annotations
@@ -28,37 +30,46 @@ _ENERGY_FLOOR = 2e-6  # below what 8-bit images resolve
 
 
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
-                         nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(_he(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)), nn.ReLU(inplace=True))
+
+
+def _he(conv: nn.Conv2d) -> nn.Conv2d:
+    """He et al. 2015: keeps the size of activations from layer to layer, as nothing normalises them."""
+    nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 class Residual(nn.Module):
+    """Two convolutions beside the identity, which it is at the start (Zhang et al., "Fixup Initialization", 2019)."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.first = conv_block(channels, channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, x):
-        return F.relu(x + self.norm(self.second(self.first(x))))
+        return F.relu(x + self.second(self.first(x)))
 
 
 class Fuse(nn.Module):
-    """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then a residual block.
+    """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then what `blocks` says.
 
     The mixing is done before the doubling, which gives the same for a quarter of the work.
     """
 
-    def __init__(self, coarse: int, skip: int, outputs: int, residual: bool = True):
+    def __init__(self, coarse: int, skip: int, outputs: int, blocks: nn.Module):
         super().__init__()
-        self.coarse = nn.Conv2d(coarse, outputs, 1, bias=False)
-        self.skip = nn.Conv2d(skip, outputs, 1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-        self.block = Residual(outputs) if residual else conv_block(outputs, outputs)
+        self.coarse = _he(nn.Conv2d(coarse, outputs, 1, bias=False))
+        self.skip = _he(nn.Conv2d(skip, outputs, 1))
+        self.blocks = blocks
 
     def forward(self, coarse, *skips):
         skip = self.skip(torch.cat([s.to(coarse.dtype) for s in skips], 1))
-        return self.block(F.relu(self.norm(_double(self.coarse(coarse)) + skip)))
+        return self.blocks(F.relu(_double(self.coarse(coarse)) + skip))
 
 
 def focus_measures(image: torch.Tensor) -> list[torch.Tensor]:
@@ -126,8 +137,7 @@ class VergenceMemory(nn.Module):
         super().__init__()
         self.register_buffer('hypotheses', hypotheses, persistent=False)
         self.kinds = kinds
-        self.features = nn.Sequential(nn.Conv2d(inputs, self.FEATURES, 1, bias=False),
-                                      nn.BatchNorm2d(self.FEATURES), nn.ReLU())
+        self.features = conv_block(inputs, self.FEATURES, 1)
         self.filter = nn.Sequential(nn.Linear(11, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(),
                                     nn.Linear(64, kinds * (self.FEATURES + 1)))
         self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
@@ -223,16 +233,17 @@ class StreamNetwork(nn.Module):
         m4, m8, m16 = (m.channels for m in (self.memory4, self.memory8, self.memory16))
 
         self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), Residual(c16))
-        self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8)
-        self.decoder4 = Fuse(c8, c4 + m4 + 3 * _BANDS + hypotheses + 1, c4)
+        self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(Residual(c8), Residual(c8)))
+        self.decoder4 = Fuse(c8, c4 + m4 + 3 * _BANDS + hypotheses + 1, c4,
+                             nn.Sequential(Residual(c4), Residual(c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
         self.sharp = conv_block(14, c2)
-        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2)
+        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2, Residual(c2))
         self.fine = nn.Conv2d(c2, 8, 3, padding=1)
 
         self.coc8 = conv_block(2 * c8 + hidden[0], c8, 1)
-        self.coc4 = Fuse(c8, 2 * c4, 32)
-        self.coc2 = Fuse(32, 2 * c2, 16, residual=False)
+        self.coc4 = Fuse(c8, 2 * c4, 32, Residual(32))
+        self.coc2 = Fuse(32, 2 * c2, 16, conv_block(16, 16))
         self.coc = nn.Conv2d(16, 4, 3, padding=1)
         for head in (self.fine, self.coc, self.coarse):
             nn.init.normal_(head.weight, std=0.01)

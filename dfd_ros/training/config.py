@@ -66,10 +66,9 @@ class TrainingConfig:
         weight_decay, clip: of AdamW; largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones that are kept.
         precision: bf16 or fp32.
-        freeze_statistics: normalise by the running statistics of the initial weights, as in use, and not by those
-            of each batch: for a last run on finished weights.
         half_size: probability that a sequence is halved in size before it is cropped.
         likelihood, mse, coarse, coc: weights of the losses.
+        edges: how much more pixels near depth edges count in them.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
         data: what they are drawn from.
         seed: of everything.
@@ -89,12 +88,12 @@ class TrainingConfig:
     clip: float = 1.0
     ema: float = 0.998
     precision: str = 'bf16'
-    freeze_statistics: bool = False
     half_size: float = 0.3
     likelihood: float = 1.0
     mse: float = 10.0
     coarse: float = 0.3
     coc: float = 0.3
+    edges: float = 2.0
     pool: PoolConfig = field(default_factory=PoolConfig)
     data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
     seed: int = 0

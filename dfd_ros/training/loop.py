@@ -75,10 +75,6 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     torch.manual_seed(config.seed)
     network = (networks.load(config.initial_weights, network=config.network) if config.initial_weights
                else networks.create(config.network, **config.network_config)).to(device).train()
-    if config.freeze_statistics:
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eval()
     average = torch.optim.swa_utils.AveragedModel(
         network, use_buffers=True,
         avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))))

@@ -24,6 +24,12 @@ def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth:
     return -(target * logits.log_softmax(1)).sum(1, keepdim=True)
 
 
+def near_edges(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> torch.Tensor:
+    """Whether the vergence differs by more than `step` within `radius` px, (N, 1, H, W) bool."""
+    size = 2 * radius + 1
+    return F.max_pool2d(vergence, size, 1, radius) + F.max_pool2d(-vergence, size, 1, radius) > step
+
+
 def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor, vergence: torch.Tensor,
                   coc: torch.Tensor, config) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The weighted sum of all losses, and each on its own.
@@ -31,14 +37,16 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
     Args:
         prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each.
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count.
-        config: the weights `likelihood`, `mse`, `coarse`, `coc`.
+        config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges`, how much more the pixels near depth
+            edges count: few, they are what a depth map looks wrong by.
     """
     valid = torch.isfinite(vergence)
     truth = torch.where(valid, vergence, 0.0)
-    count = valid.sum().clamp_min(1)
+    weight = valid * (1 + config.edges * near_edges(truth.flatten(0, 1)).unflatten(0, truth.shape[:2]))
+    count = weight.sum().clamp_min(1)
 
     def mean(x):
-        return (x * valid).sum() / count
+        return (x * weight).sum() / count
 
     stride = vergence.shape[-1] // logits[0].shape[-1]
     coarse_truth = truth[..., stride // 2::stride, stride // 2::stride]
