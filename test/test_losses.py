@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dfd_ros.networks import Prediction
-from dfd_ros.training.losses import hypothesis_cross_entropy, laplace_nll, sequence_loss
+from dfd_ros.training.losses import hypothesis_cross_entropy, laplace_nll, near_edges, sequence_loss
 
 CENTRES = torch.linspace(0, 1, 5)
-WEIGHTS = SimpleNamespace(likelihood=1.0, mse=10.0, coarse=0.5, coc=0.25)
+WEIGHTS = SimpleNamespace(likelihood=1.0, mse=10.0, coarse=0.5, coc=0.25, edges=0.0)
 
 
 def test_laplace_nll_by_hand():
@@ -100,3 +100,22 @@ def test_a_wrong_sign_of_the_coc_costs():
     flipped = Prediction(vergence, prediction.log_scale, -coc)
     _, parts = sequence_loss(flipped, logits, CENTRES, vergence, coc, WEIGHTS)
     assert parts['coc'] > 0.1
+
+
+def test_pixels_near_depth_edges_count_more():
+    truth = torch.zeros(1, 1, 1, 32, 32)
+    truth[..., 16:] = 0.5
+    edges = near_edges(truth[0], radius=4)
+    assert edges[..., 12:20].all() and not edges[..., :12].any() and not edges[..., 20:].any()
+
+    def cost(columns, weight):
+        vergence = truth.clone()
+        vergence[..., columns] += 0.1
+        prediction = Prediction(vergence, torch.zeros_like(truth), torch.zeros_like(truth))
+        parts = sequence_loss(prediction, [torch.zeros(1, 1, 3, 8, 8)], torch.tensor([0.0, 0.5, 1.0]), truth,
+                              torch.zeros_like(truth), SimpleNamespace(**{**vars(WEIGHTS), 'edges': weight}))[1]
+        return parts['mse'].item()
+
+    at_the_edge, away = slice(14, 16), slice(2, 4)
+    assert cost(at_the_edge, 0.0) == pytest.approx(cost(away, 0.0))
+    assert cost(at_the_edge, 2.0) == pytest.approx(3 * cost(away, 2.0))
