@@ -8,7 +8,9 @@ vectors of the codes:
 * `fully_connected`: the code of a frame, C x H x W, is one vector; one large LSTM reads as many vectors as there are
   frames, and a fully connected layer makes a code of its last output.
 * `stacking`: each feature map, H x W, is a vector; an LSTM of two layers reads the maps of all frames, one after the
-  other. Its outputs are as long as the vectors: those for the maps of the last frame are a code as they stand.
+  other. Its outputs are as long as the vectors: those for the maps of the last frame are a code as they stand. The
+  maps of one feature in all frames follow each other: with all maps of a frame in a row, what an earlier frame says
+  would be hundreds of steps back, and forgotten.
 
 The vectors are as long as the code is large, so both take images of one size only.
 """
@@ -52,8 +54,9 @@ class Stacking(nn.Module):
         self.lstm = nn.LSTM(height * width, height * width, num_layers=2, batch_first=True)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        outputs, _ = self.lstm(codes.flatten(3).flatten(1, 2))
-        return outputs[:, -self.code[0]:].unflatten(2, self.code[1:])
+        frames = codes.shape[1]
+        outputs, _ = self.lstm(codes.flatten(3).transpose(1, 2).flatten(1, 2))
+        return outputs[:, frames - 1::frames].unflatten(2, self.code[1:])
 
 
 class LSTMDDFF(StackNetwork):
