@@ -304,12 +304,23 @@ def test_recurrent_networks_remember_every_frame(name, config):
 @torch.no_grad()
 def test_a_recurrent_block_sees_the_past_only_and_its_output_is_its_state():
     torch.manual_seed(0)
-    block = RecurrentBlock(3, 5).eval()
+    block = RecurrentBlock(3, 5, 4).eval()
     x = torch.rand(1, 4, 3, 8, 8)
     whole = block(x)
     same(block(x[:, :2]), whole[:, :2])
-    step = block.recurrent(torch.cat([block.input(x[:, 2]), whole[:, 1]], 1))
-    same(step, whole[:, 2])
+    same(block.step(block.input(x[:, 2]), whole[:, 1], 2), whole[:, 2])
+
+
+@torch.no_grad()
+def test_a_recurrent_block_in_use_does_what_it_did_in_training():
+    """Its statistics are those of each frame, so that nothing shifts when they take the place of a batch's."""
+    torch.manual_seed(0)
+    block, x = RecurrentBlock(3, 5, 4), torch.rand(4, 4, 3, 16, 16)
+    for module in block.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    trained = block(x)
+    same(block.eval()(x), trained, 1e-2)
 
 
 def test_the_recorded_error_is_a_running_mean_without_what_is_unknown():

@@ -9,6 +9,7 @@ Defocus" modified it: batch normalisation, more feature channels, transposed con
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dfd_ros.networks.stack import StackNetwork, conv_bn, expand_coc, scaled, up_bn
@@ -19,14 +20,26 @@ SLOPE = 0.1
 
 
 class RecurrentBlock(nn.Module):
-    """A convolution of the input; two more of its result beside the hidden state, which is also the output."""
+    """A convolution of the input; two more of its result beside the hidden state, which is also the output.
 
-    def __init__(self, inputs: int, channels: int):
+    The two are normalised for each frame on its own (Cooijmans et al., "Recurrent Batch Normalization", ICLR 2017):
+    the hidden state of the first is zero and that of the others is not, and the statistics of all of them together
+    would fit none. In use the error was three times that of training with them.
+    """
+
+    def __init__(self, inputs: int, channels: int, frames: int):
         super().__init__()
-        self.channels = channels
         self.input = conv_bn(inputs, channels, slope=SLOPE)
-        self.recurrent = nn.Sequential(conv_bn(2 * channels, channels, slope=SLOPE),
-                                       conv_bn(channels, channels, slope=SLOPE))
+        self.convolutions = nn.ModuleList(nn.Conv2d(i, channels, 3, padding=1, bias=False)
+                                          for i in (2 * channels, channels))
+        self.norms = nn.ModuleList(nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2)) for _ in range(frames))
+
+    def step(self, x: torch.Tensor, hidden: torch.Tensor, t: int) -> torch.Tensor:
+        """The hidden state after frame `t`, whose input has been convolved to `x`."""
+        x = torch.cat([x, hidden], 1)
+        for convolution, norm in zip(self.convolutions, self.norms[t]):
+            x = F.leaky_relu(norm(convolution(x)), SLOPE)
+        return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, N, inputs, h, w) of the frames in turn, from a hidden state of zeros, to (B, N, channels, h, w)."""
@@ -34,7 +47,7 @@ class RecurrentBlock(nn.Module):
         hidden = torch.zeros_like(frames[:, 0])
         outputs = []
         for t in range(x.shape[1]):
-            hidden = self.recurrent(torch.cat([frames[:, t], hidden], 1))
+            hidden = self.step(frames[:, t], hidden, t)
             outputs.append(hidden)
         return torch.stack(outputs, 1)
 
@@ -63,7 +76,7 @@ class RecurrentAutoencoder(StackNetwork):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
     Args:
-        frames: of a stack. The weights do not depend on it, unless there is a decoder for the CoC.
+        frames: of a stack.
         width: feature channels over the paper's.
         coc: with a second decoder, which gives the CoC in all frames at once, at the end of the stack.
     """
@@ -74,7 +87,7 @@ class RecurrentAutoencoder(StackNetwork):
     def __init__(self, frames: int = 4, width: float = 2.0, coc: bool = False):
         super().__init__(frames, coc, width=width)
         channels = scaled(CHANNELS, width)
-        self.encoder = nn.ModuleList(RecurrentBlock(i, o) for i, o in zip([3, *channels], channels))
+        self.encoder = nn.ModuleList(RecurrentBlock(i, o, frames) for i, o in zip([3, *channels], channels))
         self.pool = nn.MaxPool2d(2)
         self.decoder = Decoder(channels, 1)
         self.coc_decoder = Decoder(channels, frames) if coc else None
