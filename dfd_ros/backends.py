@@ -44,13 +44,18 @@ def _is_bf16_fast(device: torch.device) -> bool:
 
 
 class TorchBackend:
-    """A network in evaluation mode on one device, under bf16 autocast where that is asked for."""
+    """A network in evaluation mode on one device, under bf16 autocast where that is asked for.
+
+    `frames` is the length of the stacks that the network reads, None where it reads frame by frame.
+    """
 
     def __init__(self, network: torch.nn.Module, device: torch.device, precision: str = 'auto'):
         if precision not in PRECISIONS:
             raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
         self.device = device
         self.bf16 = precision == 'bf16' or (precision == 'auto' and _is_bf16_fast(device))
+        self.frames: int | None = getattr(network, 'frames', None)
+        self.network_name: str = getattr(network, 'name', type(network).__name__)
         self._network = network.to(device, memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
@@ -63,6 +68,8 @@ class TorchBackend:
 
 class OnnxBackend:
     """A file that `dfd export` wrote, under ONNX Runtime on the CPU, or on CUDA where its build has that."""
+
+    frames = None
 
     def __init__(self, path: str | Path, device: torch.device):
         try:

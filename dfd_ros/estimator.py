@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dfd_ros import networks, upsampling
 from dfd_ros.backends import OnnxBackend, TorchBackend, choose_device
 from dfd_ros.errors import InputError
 from dfd_ros.lens_state import LensState
+from dfd_ros.networks.stack import check_stack
 from dfd_ros.optics import VergenceRange, distance, vergence
 from dfd_ros.similarity import Similarity
 
@@ -145,6 +147,21 @@ class DepthEstimator:
         self._registers = registration
         self._last: tuple[tuple[int, ...], LensState] | None = None
         self.reset()
+
+    @property
+    def stack_frames(self) -> int | None:
+        """Frames of the stacks that the network reads: it says something new once it has as many. None: it reads
+        frame by frame."""
+        return self._backend.frames
+
+    def check_stack(self, focus_distances: Sequence[float], range_: VergenceRange) -> None:
+        """Whether the network can read a focal stack (m) from its first to its last frame.
+
+        Raises:
+            InputError: it reads stacks of another number of frames, or of another part of the range.
+        """
+        if self.stack_frames is not None:
+            check_stack(self._backend.network_name, self.stack_frames, [range_.normalise(d) for d in focus_distances])
 
     def reset(self) -> None:
         """Forget all frames so far."""
@@ -317,6 +334,8 @@ def _stride(map_: torch.Tensor, height: int, width: int) -> int:
 
 def _warp(map_: torch.Tensor, similarity: Similarity, height: int, width: int) -> torch.Tensor:
     """`map_` seen through `similarity`; what was out of view is zero, as at the start."""
+    if not map_.numel():
+        return map_
     stride = _stride(map_, height, width)
     extent = np.array([map_.shape[3] * stride, map_.shape[2] * stride])
     to_pixels = np.diag([*extent / 2, 1.0])

@@ -51,15 +51,19 @@ class TestStack:
     __test__ = False  # not a test case, whatever its name says to pytest
 
 
-def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256) -> Iterator[TestStack]:
+def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5
+                      ) -> Iterator[TestStack]:
     """The first stacks of a procedural test set.
+
+    Args:
+        frames: of a stack; sweep: of a sweep across the range.
 
     Raises:
         InputError: no set of that name.
     """
     if name not in SETS:
         raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
-    settings = SETS[name](split='test', frames=frames, height=size, width=size, breathing_residual=None)
+    settings = SETS[name](split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size, breathing_residual=None)
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
         batch = render_stack(seed, settings)
         range_ = batch.ranges()[0]
@@ -102,7 +106,8 @@ def folder_stacks(folder: Path) -> Iterator[TestStack]:
 class FrameFigures:
     """Figures after a frame of each stack; see `dfd_ros.training.metrics`. Depth is divided by the largest of the set.
 
-    `confident` is the mean error of u of the most confident 70 % of all pixels, over that of all.
+    `confident` is the mean error of u of the most confident 70 % of all pixels, over that of all. `known` is the
+    share of the pixels that have an estimate; the others enter none of the figures.
     """
 
     frame: int
@@ -114,20 +119,25 @@ class FrameFigures:
     confident: float
     ause: float
     coc_px: float
+    known: float = 1.0
 
 
 def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[TestStack],
              frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
-    where only it has truth.
+    where only it has truth. A frame after which no depth is known yet has no figures.
 
     Args:
         make_estimator: called once; the estimator is reset before each stack.
+
+    Raises:
+        InputError: the network cannot read one of the stacks.
     """
     estimator = make_estimator()
     pixels: dict[int, list[np.ndarray]] = {}
     for stack in stacks:
         estimator.reset()
+        estimator.check_stack([state.focus_distance for state in stack.states], stack.states[0].range)
         for index, (image, state) in enumerate(zip(stack.images, stack.states)):
             estimate = estimator.push(image, state)
             if index not in stack.depth or (len(stack.depth) > 1 and index + 1 not in frames):
@@ -142,15 +152,18 @@ def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[Test
                 range_.denormalise(np.clip(estimate.vergence[where], range_.normalise(far), None)),
                 estimate.log_scale[where], coc, estimate.coc[where]]).astype(np.float32))
     largest = max(float(p[2].max()) for parts in pixels.values() for p in parts if p.size)
-    return [_figures(frame, torch.from_numpy(np.concatenate(parts, 1)), largest) for frame, parts in pixels.items()]
+    joined = {frame: torch.from_numpy(np.concatenate(parts, 1)) for frame, parts in pixels.items()}
+    return [_figures(frame, p, largest) for frame, p in joined.items() if torch.isfinite(p[1]).any()]
 
 
 def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
-    u, estimated_u, depth, estimated_depth, log_scale, coc, estimated_coc = p
+    known = torch.isfinite(p[1])
+    u, estimated_u, depth, estimated_depth, log_scale, coc, estimated_coc = p[:, known]
     error = (estimated_u - u).abs()
     return FrameFigures(
         frame, error.mean().item(), metrics.mse(estimated_depth, depth, largest),
         metrics.rms(estimated_depth, depth, largest), metrics.accuracy(estimated_depth, depth),
         metrics.abs_rel(estimated_depth, depth),
         metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
-        metrics.ause(error, -log_scale), metrics.mae(estimated_coc, coc))
+        metrics.ause(error, -log_scale), metrics.mae(estimated_coc, coc),
+        known.float().mean().item())

@@ -37,6 +37,9 @@ def export_onnx(network: torch.nn.Module, path: str | Path, size: tuple[int, int
         import onnxscript  # noqa: F401  torch asks for it in the midst of the export
     except ImportError:
         raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
+    if getattr(network, 'frames', None) is not None:
+        raise InputError(f'dfd export: the network {network.name} reads stacks of {network.frames} frames and not '
+                         'frame by frame, and has no single step to export; run it by torch')
     network = network.cpu().eval()
     probe = 1024
     state = [(s.shape[1], probe // s.shape[2]) for s in network.initial_state(1, probe, probe)]

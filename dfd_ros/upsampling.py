@@ -8,6 +8,8 @@ thin things that the network has found stay as they are.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -27,10 +29,16 @@ def upsample(maps: torch.Tensor, guide: torch.Tensor, noise: float = 0.03) -> to
         noise: contrast of the guide (standard deviation, 0..1) that is not taken for an edge.
 
     Returns:
-        (B, C, H, W), nowhere outside the range of each map.
+        (B, C, H, W), nowhere outside the range of each map. NaN where a map is, and a cell around it.
     """
     if maps.shape[-2:] == guide.shape[-2:]:
         return maps
+    unknown = maps.isnan()
+    if unknown.any():   # a mean, so that what is not known does not spread over what is
+        mean = maps.nanmean((2, 3), keepdim=True)
+        result = upsample(torch.where(unknown, mean.nan_to_num(), maps), guide, noise)
+        unknown = F.max_pool2d(unknown.float(), 3, 1, 1)
+        return torch.where(F.interpolate(unknown, size=guide.shape[-2:]) > 0, math.nan, result)
     channels = maps.shape[1]
     small = F.interpolate(guide, size=maps.shape[-2:], mode='area')
     means = _mean3x3(torch.cat([maps, maps * small, small, small * small], 1))

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     estimator = DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
                                range_=range_, resolution=args.resolution, reset_gap=math.inf,
                                registration=args.registration)
+    estimator.check_stack([state.focus_distance for state in stack.lens_states], range_)
     args.out.mkdir(parents=True, exist_ok=True)
 
     depths, cocs = [], []

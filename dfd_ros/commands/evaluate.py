@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', default='field', help='study, field, or a folder of focal stacks with depth.npy')
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
+    parser.add_argument('--sweep', type=int, metavar='N',
+                        help='frames of each of the three sweeps of a procedural stack '
+                             '(default: 5, or as many as the network reads at a time)')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='(default: those that ship with the package)')
     parser.add_argument('--network', metavar='NAME', help='network that the weights have to be of (default: any)')
     parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
@@ -32,18 +35,20 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.evaluation import SETS, evaluate, folder_stacks, procedural_stacks
     if args.stacks < 1 or args.size < 64:
         raise InputError('--stacks has to be at least 1 and --size at least 64')
+    if args.sweep is not None and args.sweep < 2:
+        raise InputError(f'--sweep {args.sweep}: a sweep has at least 2 frames')
+    estimator = DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
+                               registration=args.registration)
+    sweep = args.sweep or estimator.stack_frames or 5
     if args.data in SETS:
-        stacks = tqdm(procedural_stacks(args.data, args.stacks, size=args.size), total=args.stacks, desc=args.data)
+        stacks = tqdm(procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks,
+                      desc=args.data)
     elif Path(args.data).is_dir():
         stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)
     else:
         raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
 
-    def make():
-        return DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
-                              registration=args.registration)
-
-    figures = evaluate(make, stacks)
+    figures = evaluate(lambda: estimator, stacks, (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
     print(f'\n{args.data}: after each frame, depth divided by the largest of the set\n')
     print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
     for f in figures:

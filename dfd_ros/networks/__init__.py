@@ -20,7 +20,13 @@ from safetensors.torch import save_file
 
 from dfd_ros.errors import InputError
 
-_NETWORKS = {'stream': ('dfd_ros.networks.stream', 'StreamNetwork')}
+_NETWORKS = {
+    'stream': ('dfd_ros.networks.stream', 'StreamNetwork'),
+    'ddffnet': ('dfd_ros.networks.ddffnet', 'DDFFNet'),
+    'lstm_ddff': ('dfd_ros.networks.lstm_ddff', 'LSTMDDFF'),
+    'recurrent_autoencoder': ('dfd_ros.networks.recurrent_autoencoder', 'RecurrentAutoencoder'),
+    'poolnet': ('dfd_ros.networks.poolnet', 'PoolNet'),
+}
 _FORMAT = 'dfd_ros-1'
 
 
