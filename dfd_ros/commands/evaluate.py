@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='(default: those that ship with the package)')
-    parser.add_argument('--network', metavar='NAME', help='network that the weights have to be of (default: any)')
+    parser.add_argument('--network', metavar='NAME',
+                        help='best_focus or variational, which take no weights; else the network that the weights '
+                             'have to be of (default: any)')
     parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--no-registration', dest='registration', action='store_false',
