@@ -266,6 +266,6 @@ def test_weights_with_a_damaged_description(weights, metadata):
 
 
 def test_unknown_network_is_refused_in_one_line():
-    with pytest.raises(InputError, match='no network "strem": choose one of stream'):
+    with pytest.raises(InputError, match='no network "strem": choose one of .*stream'):
         networks.create('strem')
-    assert networks.names() == ['stream']
+    assert 'stream' in networks.names()

@@ -8,7 +8,6 @@ half the resolution of the image, and have no weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,16 @@ from torch import nn
 
 from dfd_ros.networks import Prediction
 from dfd_ros.networks.focus_volume import BINS, STRIDE, FocusVolume, half_size_grey, pad, sharpness
+
+
+def log_error(constants, contrast: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:
+    """log b of the Laplace distribution of u: log(floor + (flat + share gap) exp(-sqrt(contrast) / scale)).
+
+    The less the peak stands out and the wider the frames lie apart, the less it is trusted. The form is that of the
+    mean error over contrast; the constants (floor, flat, share, scale) are fitted by `benchmarks/_fit_classical.py`.
+    """
+    floor, flat, share, scale = constants
+    return torch.log(floor + (flat + share * gap) * torch.exp(-contrast.sqrt() / scale))
 
 
 class ClassicalNetwork(nn.Module):
@@ -28,8 +37,7 @@ class ClassicalNetwork(nn.Module):
     config: dict = {}
     LEAK = 0.02  # of log energy, a frame: 0.1 costs accuracy where nothing moves
     own_channels = 0
-    # log b = log(floor + share gap + flat exp(-contrast / scale)): floor, share, flat, scale.
-    error: tuple[float, float, float, float]
+    error: tuple[float, float, float, float]  # floor, flat, share, scale, see `log_error`
 
     def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
         """The state before the first frame of (height, width): zeros."""
@@ -51,9 +59,8 @@ class ClassicalNetwork(nn.Module):
             sharp = sharpness(grey)
             volume = FocusVolume(volume, table).add(sharp, focus, self.LEAK)
             u, contrast, gap, own = self.update(volume, grey, sharp, own)
-            floor, share, flat, scale = self.error
-            log_b = torch.log(floor + share * gap + flat * torch.exp(-contrast / scale))
-            u, log_b = F.interpolate(torch.cat([u, log_b], 1), scale_factor=2.0, mode='bilinear',
+            maps = torch.cat([u, log_error(self.error, contrast, gap)], 1)
+            u, log_b = F.interpolate(maps, scale_factor=2.0, mode='bilinear',
                                      align_corners=False)[..., :height, :width].split(1, 1)
             coc = blur_scale[:, None, None, None] * (u - focus[:, None, None, None])
             return Prediction(u, log_b, coc), volume.volume, volume.table, *own
@@ -78,7 +85,7 @@ class BestFocus(ClassicalNetwork):
     """
 
     name = 'best_focus'
-    error = (0.02, 0.1, 0.3, 2.0)
+    error = (0.007, 0.273, 0.360, 1.291)  # fitted on 14 stacks
 
     def update(self, volume, grey, sharp, own):
         peak = volume.peak()
@@ -107,11 +114,12 @@ class Variational(ClassicalNetwork):
     name = 'variational'
     own_channels = 5
     error = (0.02, 0.1, 0.3, 2.0)
-    BENDING, SLOPE = 2e-6, 1e-5  # weights of the integrals of the squared second and first derivative by depth
-    DATA = 0.08           # weight of the contrast against the total variation
+    BENDING, SLOPE = 3e-5, 1e-3  # weights of the integrals of the squared second and first derivative by depth
+    BEYOND = 2.0          # loss of contrast a unit of depth, where no focus has been yet
+    DATA = 0.06           # weight of the contrast against the total variation
     EDGE = 40.0           # how fast smoothness gives way with the gradient of the image
-    COUPLING = (5.0, 0.5, 0.05)  # weakest first
-    ITERATIONS = 8        # for each of them
+    COUPLING = (5.0, 1.0, 0.2)  # weakest first
+    ITERATIONS = 12       # for each of them
 
     def __init__(self):
         super().__init__()
@@ -124,7 +132,6 @@ class Variational(ClassicalNetwork):
         all_in_focus, best = torch.where(better, grey, all_in_focus), torch.where(better, sharp, best)
         contrast = self.contrast(volume)
         weight = torch.exp(-self.EDGE * _gradient(all_in_focus).square().sum(1, keepdim=True).sqrt())
-        first = ~volume.table[:, :BINS].sum((1, 2, 3), keepdim=True).gt(1)
         for coupling in self.COUPLING:
             found = self._search(contrast, u, coupling)
             u, dual = _total_variation(found, coupling, weight, u, dual, self.ITERATIONS)
@@ -142,7 +149,13 @@ class Variational(ClassicalNetwork):
         normal = (sample.transpose(1, 2) @ sample + self.BENDING * (second.T @ second)
                   + self.SLOPE * (first.T @ first))
         fit = torch.linalg.solve_ex(normal, sample.transpose(1, 2)).result.float()
-        return (fit @ volume.volume.flatten(2)).view_as(volume.volume)
+        # Beyond the focuses seen so far the fit would run away: there it stays, and is a little worse.
+        first_seen = torch.where(seen, position, BINS - 1.0).amin(1, keepdim=True).floor()
+        last_seen = torch.where(seen, position, 0.0).amax(1, keepdim=True).ceil()
+        covered = order.expand_as(v).clamp(first_seen, last_seen)
+        fit = fit.gather(1, covered.long()[..., None].expand_as(fit))
+        beyond = self.BEYOND / BINS * (order - covered).abs().float()
+        return (fit @ volume.volume.flatten(2)).view_as(volume.volume) - beyond[..., None, None]
 
     def _search(self, contrast: torch.Tensor, u: torch.Tensor, coupling: float) -> torch.Tensor:
         pull = (self.depths[:, None, None] - u).square() * (0.5 / (coupling * self.DATA))
