@@ -36,7 +36,8 @@ def main() -> None:
     print('contrast    share   mean error   mean b')
     for low, high in zip((0, .25, .5, 1, 2, 4, 8), (.25, .5, 1, 2, 4, 8, 99)):
         here = (contrast >= low) & (contrast < high)
-        print(f'{low:5g} to {high:<3g}  {here.float().mean():5.2f}   {error[here].mean():10.3f}   {b[here].mean():6.3f}')
+        share, mean_error, mean_b = (x.mean() for x in (here.float(), error[here], b[here]))
+        print(f'{low:5g} to {high:<3g}  {share:5.2f}   {mean_error:10.3f}   {mean_b:6.3f}')
     print(f'all, mean error {error.mean():.4f}, mean b {b.mean():.4f}')
 
 

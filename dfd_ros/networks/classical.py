@@ -114,6 +114,7 @@ class Variational(ClassicalNetwork):
     name = 'variational'
     own_channels = 5
     error = (0.007, 0.192, 0.263, 1.568)  # fitted on 14 stacks
+    # Chosen by the error of u on eight stacks of the training family after 3, 5 and 10 frames.
     BENDING, SLOPE = 3e-5, 1e-3  # weights of the integrals of the squared second and first derivative by depth
     BEYOND = 2.0          # loss of contrast a unit of depth, where no focus has been yet
     DATA = 0.06           # weight of the contrast against the total variation
