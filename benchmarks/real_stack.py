@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--window', type=float, default=4.0, help='standard deviation of the window, px')
     parser.add_argument('--resolution', type=int, help='longer side that the network sees (default: all)')
     parser.add_argument('--weights', type=Path, help='(default: those that ship with the package)')
+    parser.add_argument('--network', help='best_focus or variational, which take no weights')
     parser.add_argument('--no-registration', dest='registration', action='store_false',
                         help='of the estimator; the sharpness is always registered')
     parser.add_argument('--picture', metavar='FILE', type=Path, help='write both maps side by side')
@@ -54,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     positions = np.array([range_.normalise(state.focus_distance) for state in stack.lens_states])
 
     sharpest, textured = best_focus(stack.images, options.window, options.contrast)
-    estimator = DepthEstimator(options.weights, range_=range_, resolution=options.resolution,
-                               reset_gap=math.inf, registration=options.registration)
+    estimator = DepthEstimator(options.weights, network=options.network, range_=range_,
+                               resolution=options.resolution, reset_gap=math.inf, registration=options.registration)
     for _ in range(options.sweeps):
         for image, lens_state in stack:
             estimate = estimator.push(image, lens_state)

@@ -61,6 +61,8 @@ ARGUMENTS = (
     Argument('near', float, ('sweep', 'depth'), 'nearest distance of sweep and depth, m'),
     Argument('far', float, ('sweep', 'depth'), 'farthest distance of sweep and depth, m; inf for infinity'),
     Argument('weights', str, ('depth',), 'weights of the network (safetensors; ONNX for backend onnx)'),
+    Argument('network', str, ('depth',), 'classical or best_focus, which take no weights; else what the weights have '
+             'to be of'),
     Argument('backend', str, ('depth',), 'what runs the network', choices=('', 'torch', 'onnx')),
     Argument('device', str, ('depth',), 'where it runs: auto, cpu, cuda, cuda:1'),
     Argument('resolution', int, ('depth',), 'longer side of the image that the network sees, px'),

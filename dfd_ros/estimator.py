@@ -125,7 +125,8 @@ class DepthEstimator:
                  registration: bool = True):
         """
         weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
-        network: a module to use as it is, or the name of the network that the weights must be of.
+        network: a module to use as it is, or a name: of a network without weights (best_focus, variational), or
+            the one that the weights must be of.
         backend: torch or onnx. device: auto, cpu, cuda, cuda:N.
         precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
         resolution: longer side (px) of what the network sees at most; larger images are reduced by area
@@ -280,6 +281,8 @@ class DepthEstimator:
 def _open_backend(weights, network, backend: str, device: str, precision: str):
     device = choose_device(device)
     if backend == 'onnx':
+        if isinstance(network, str) and not networks.needs_weights(network):
+            raise InputError(f'backend onnx: the network "{network}" runs by torch alone')
         if weights is None or isinstance(network, torch.nn.Module):
             raise InputError('backend onnx: needs the weights as an ONNX file; make it with '
                              'dfd export --format onnx --out stream.onnx')
@@ -293,6 +296,12 @@ def _open_backend(weights, network, backend: str, device: str, precision: str):
         if weights is not None:
             raise InputError('give the network as a module or the weights, not both')
         return TorchBackend(network, device, precision)
+    if network is not None and not networks.needs_weights(network):
+        if weights is not None:
+            raise InputError(f'weights {weights}: the network "{network}" has none; leave them out')
+        return TorchBackend(networks.create(network), device, precision)
+    if weights is None and network is not None:
+        networks.find(network)   # a slip in the name is no matter of the weights
     path = networks.default_weights() if weights is None else weights
     return TorchBackend(networks.load(path, device, network), device, precision)
 

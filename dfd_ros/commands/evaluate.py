@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='frames of each of the three sweeps of a procedural stack '
                              '(default: 5, or as many as the network reads at a time)')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='(default: those that ship with the package)')
-    parser.add_argument('--network', metavar='NAME', help='network that the weights have to be of (default: any)')
+    parser.add_argument('--network', metavar='NAME',
+                        help='best_focus or variational, which take no weights; else the network that the weights '
+                             'have to be of (default: any)')
     parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--no-registration', dest='registration', action='store_false',

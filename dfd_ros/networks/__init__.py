@@ -26,7 +26,10 @@ _NETWORKS = {
     'lstm_ddff': ('dfd_ros.networks.lstm_ddff', 'LSTMDDFF'),
     'recurrent_autoencoder': ('dfd_ros.networks.recurrent_autoencoder', 'RecurrentAutoencoder'),
     'poolnet': ('dfd_ros.networks.poolnet', 'PoolNet'),
+    'best_focus': ('dfd_ros.networks.classical', 'BestFocus'),
+    'variational': ('dfd_ros.networks.classical', 'Variational'),
 }
+_ALIASES = {'classical': 'variational'}
 _FORMAT = 'dfd_ros-1'
 
 
@@ -49,16 +52,31 @@ def names() -> list[str]:
     return sorted(_NETWORKS)
 
 
-def create(name: str, **config) -> torch.nn.Module:
-    """A network with random weights.
+def find(name: str) -> type[torch.nn.Module]:
+    """The class of the network of that name.
 
     Raises:
         InputError: no network of that name.
     """
+    name = _ALIASES.get(name, name)
     if name not in _NETWORKS:
         raise InputError(f'no network "{name}": choose one of {", ".join(names())}')
     module, cls = _NETWORKS[name]
-    return getattr(importlib.import_module(module), cls)(**config)
+    return getattr(importlib.import_module(module), cls)
+
+
+def needs_weights(name: str) -> bool:
+    """False for a network without learning, which is created and not loaded; True for a name that is not known."""
+    return _ALIASES.get(name, name) not in _NETWORKS or getattr(find(name), 'needs_weights', True)
+
+
+def create(name: str, **config) -> torch.nn.Module:
+    """A network with random weights, or one that has none.
+
+    Raises:
+        InputError: no network of that name.
+    """
+    return find(name)(**config)
 
 
 def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | None = None) -> None:

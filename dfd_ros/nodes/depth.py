@@ -37,7 +37,9 @@ class DepthParameters(Parameters):
     """Parameters of the depth node."""
 
     weights: str = parameter('', 'Weights file (safetensors). Empty: the weights that come with the package.')
-    network: str = parameter('', 'Network that the weights have to be of. Empty: the one that they name.')
+    network: str = parameter(
+        '', 'classical (variational) or best_focus: depth from focus without learning, which takes no weights. Else '
+        'the network that the weights have to be of. Empty: the one that they name.')
     backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
     device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     precision: str = parameter(
