@@ -116,15 +116,20 @@ def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
     monkeypatch.setattr(run, 'train', refuse)
     monkeypatch.setattr(run, 'evaluate', refuse)
     monkeypatch.setattr(run, 'save_stack', refuse)
-    assert dfd('study', '--out', study, '--config', config, '--budget', '4', '--networks', 'tiny,stream', *SMALL) == 0
-    assert [row['name'] for row in results(study)['rows']] == ['tiny', 'stream']
+    (study / 'results.json').unlink()
+    assert dfd('study', '--out', study, '--config', config, '--budget', '4', '--networks', 'tiny', *SMALL) == 0
+    assert [row['name'] for row in results(study)['rows']] == ['tiny', 'sized', 'stream', 'untrained']
     assert before == {path: path.read_bytes() for path in before}
     assert 'Tiny stack' in capsys.readouterr().out
 
 
-def test_another_budget_wants_another_folder(study, config, capsys):
+def test_other_settings_want_another_folder(study, config, tmp_path, capsys):
     assert dfd('study', '--out', study, '--config', config, '--budget', '5', *SMALL) == 2
-    assert 'holds a study with budget 4, not 5' in capsys.readouterr().err
+    assert f'{study}: was made with budget 4, not 5; give the same' in capsys.readouterr().err
+    changed = tmp_path / 'changed.yaml'
+    changed.write_text(ROWS.replace('config: {size: crop, channels: 4}', 'config: {size: crop, channels: 5}'))
+    assert dfd('study', '--out', study, '--config', changed, '--budget', '4', '--networks', 'tiny', *SMALL) == 2
+    assert "sized: was made with config {'size': 'crop', 'channels': 4}, not" in capsys.readouterr().err
 
 
 def make(study, config, folder, **changes) -> run.Study:
@@ -133,7 +138,7 @@ def make(study, config, folder, **changes) -> run.Study:
     settings = run.Settings(**{**dict(budget='4', crop=32, batch=2, scenes=3, tests=1), **changes})
     folder.mkdir()
     (folder / 'pool').symlink_to(study / 'pool')
-    return run.Study(folder, settings, shared, rows, 'cpu')
+    return run.Study(folder, settings, shared, rows, device='cpu')
 
 
 def test_the_row_in_hand_goes_on_after_a_kill(study, config, tmp_path, monkeypatch):
@@ -188,7 +193,7 @@ def test_the_rate_falls_with_the_time(config):
 
 def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
     shared, rows = read_rows(config)
-    a_study = run.Study(study, run.Settings('4', 32, 2, 3, 1), shared, rows, 'cpu')
+    a_study = run.Study(study, run.Settings('4', 32, 2, 3, 1), shared, rows, device='cpu')
     batches = []
     for row in rows[:3]:
         source = ProceduralData(a_study.config(row), study, torch.device('cpu'))
@@ -285,7 +290,8 @@ def row(name, network, small=0.1, large=0.1, moving=0.1, seen=0.1):
 
 
 def test_findings_are_confirmed_and_contradicted_by_the_figures():
-    rows = [row('ddff', 'ddffnet', large=0.2, moving=0.8), row('lstm', 'lstm_ddff', small=0.05, large=0.06, moving=0.07),
+    rows = [row('ddff', 'ddffnet', large=0.2, moving=0.8),
+            row('lstm', 'lstm_ddff', small=0.05, large=0.06, moving=0.07),
             row('ra', 'recurrent_autoencoder', moving=0.08), row('ours', 'stream', 0.01, 0.01, 0.01)]
     synthetic, moving, general = report.findings(rows)
     assert ': confirmed.' in synthetic and 'RMS 0.0600 (LSTM) against 0.1000 (RA)' in synthetic

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'the same command goes on where it was stopped')
     parser.add_argument('--budget', required=True,
                         help='of each network: optimiser steps (500), or time spent in them (10m, 2h, 3d)')
-    parser.add_argument('--networks', metavar='A,B,...', help='rows or networks (default: all of the configuration)')
+    parser.add_argument('--networks', metavar='A,B,...',
+                        help='rows, or networks with all their rows (default: all of the configuration); rows that '
+                             'are done already stay in the tables')
     parser.add_argument('--config', metavar='YAML', type=Path, help='the rows (default: config/study.yaml)')
     parser.add_argument('--data', metavar='DIR', nargs='+', default=['procedural'],
                         help='train on the focal stacks with true depth in these folders; "procedural" makes them')
@@ -38,22 +40,21 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.resources import resource
     from dfd_ros.study import data
     from dfd_ros.study.run import Settings, Study
-    from dfd_ros.study.rows import choose_rows, read_rows
+    from dfd_ros.study.rows import read_rows
     if args.workers is not None and args.workers < 0:
         raise InputError(f'--workers {args.workers}: must be at least 0')
     folders = () if args.data == ['procedural'] else tuple(args.data)
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')
     shared, rows = read_rows(args.config or resource('config/study.yaml'))
-    rows = choose_rows(rows, args.networks)
     # What is given and cannot be read is said before hours are spent.
     real = data.folder_scene(args.real) if args.real else None
     blender = list(map(data.folder_scene, data.stack_folders(args.blender))) if args.blender else []
     settings = Settings(args.budget, args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
-    study = Study(args.out, settings, shared, rows, args.device)
+    study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))
-    for row in rows:
+    for row in study.rows:
         if row.train:
             study.train(row)
     results = study.results(blender, real)

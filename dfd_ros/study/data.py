@@ -141,9 +141,8 @@ def training_stack(folder: Path, crop: int) -> StackBatch:
                          'stack.yaml')
     counted = scene.counted.expand(1, FRAMES, 1, -1, -1)
     vergence = scene.vergence.nan_to_num(0).expand(1, FRAMES, 1, -1, -1)
-    unknown = torch.full((1,), math.nan)
+    unknown = {name: torch.full((1,), math.nan) for name in ('focal_length', 'f_number', 'pixel_pitch')}
     return StackBatch(
         images=scene.images, focus=scene.focus, blur_scale=scene.blur_scale, vergence=vergence,
         blur=scene.blur_scale[:, None].expand(1, FRAMES), foreground=counted, near=torch.tensor([scene.range.near]),
-        far=torch.tensor([scene.range.far]), focal_length=unknown, f_number=unknown, pixel_pitch=unknown,
-        magnification=torch.ones(1, FRAMES))
+        far=torch.tensor([scene.range.far]), magnification=torch.ones(1, FRAMES), **unknown)

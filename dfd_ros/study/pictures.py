@@ -41,9 +41,12 @@ def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
         InputError: matplotlib is not there.
     """
     figure = _matplotlib()(figsize=(13, 5))
-    for axes, key, label in zip(figure.subplots(1, 2, sharey=True), ('step', 'hours'), ('step', 'time in steps (h)')):
+    longest = max((points[-1]['hours'] for points in curves.values()), default=0)
+    unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
+    for axes, key, label, scale in zip(figure.subplots(1, 2, sharey=True), ('step', 'hours'),
+                                       ('step', f'time in steps ({unit})'), (1, scale)):
         for i, (title, points) in enumerate(curves.items()):
-            axes.plot([p[key] for p in points], [p['mse'] for p in points], label=title, color=_colour(i),
+            axes.plot([p[key] * scale for p in points], [p['mse'] for p in points], label=title, color=_colour(i),
                       linestyle=('-', '--')[i // 10 % 2], marker='.', linewidth=1.2)
         axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
         axes.grid(alpha=0.3, which='both')
@@ -70,12 +73,15 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
         axes.set_xlabel(label)
     for axes, key, label, scale in zip(plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'),
                                        (1, 1e-6)):
-        axes.barh(places, [(row.get(key) or 0) * scale for row in rows], 0.7, color='0.45')
+        axes.barh(places, [row[key] * scale for row in rows], 0.7, color='0.45')
         axes.set_xlabel(label)
     plots[0].set_yticks(places, [row['title'] for row in rows])
     for axes in plots:
         axes.grid(alpha=0.3, axis='x')
-    plots[0].legend(loc='upper left', bbox_to_anchor=(0, -0.18), fontsize=8)
+    for axes in (plots[0], plots[4]):
+        axes.set_xscale('log')
+    figure.legend(*plots[0].get_legend_handles_labels(), loc='lower center', bbox_to_anchor=(0.5, 1), fontsize=9,
+                  ncols=len(names))
     _save(figure, path)
 
 

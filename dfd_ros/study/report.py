@@ -45,9 +45,9 @@ def _how(settings: dict, machine: str) -> str:
     unit = 'steps' if settings['budget'].isdigit() else 'spent in steps'
     return (f'Budget of each network: {settings["budget"]} {unit}, {settings["batch"]} crops of '
             f'{settings["crop"]}x{settings["crop"]} a step, out of {data}; the same scenes in the same order for all. '
-            f'Stacks of four frames with rising focus; the wall is masked out. {settings["tests"]} scenes in each test '
-            'set, with textures and shapes that training never saw. MSE and RMS are of depth divided by the largest '
-            'of the set; Accuracy is the share of pixels with max(d/d*, d*/d) < 1.25. Figures and times measured '
+            'Stacks of four frames with rising focus; the wall is masked out. Test sets of '
+            f'{settings["tests"]} scenes, with textures and shapes that training never saw. MSE and RMS are of depth '
+            'divided by the largest of the set; Accuracy is the share of pixels with max(d/d*, d*/d) < 1.25. Figures and times measured '
             f'on: {machine}; ms are of one depth map of {settings["crop"]}x{settings["crop"]}: of all four frames for '
             'a network that reads stacks, of one for a network that gives a depth map with every frame.')
 
@@ -87,7 +87,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def duration(hours: float) -> str:
     """In the unit that suits it."""
     if hours < 1 / 60:
-        return f'{3600 * hours:.0f} s'
+        return f'{3600 * hours:.1f} s'
     return f'{60 * hours:.1f} min' if hours < 1 else f'{hours:.2f} h'
 
 

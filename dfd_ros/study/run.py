@@ -21,7 +21,7 @@ from dfd_ros.study import data
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
 from dfd_ros.study.report import TITLES
-from dfd_ros.study.rows import Budget, Row
+from dfd_ros.study.rows import Budget, Row, choose_rows
 from dfd_ros.synthesis.procedural import render_stack
 from dfd_ros.training.config import TrainingConfig, make_config
 from dfd_ros.training.loop import train
@@ -62,15 +62,25 @@ class Study:
     """A study in a folder.
 
     Files: settings.json; pool/, the stacks of the training; rows/NAME/ as `dfd_ros.training.loop.train` leaves it, with
-    finished.json (steps, hours, device) and figures.json; results.json.
+    row.json (what it is), finished.json (steps, hours, device) and figures.json; results.json.
+
+    Attributes:
+        rows: of the tables: those that are wanted, and those that have been measured before.
     """
 
-    def __init__(self, folder: Path, settings: Settings, shared: dict, rows: list[Row], device: str = 'auto'):
-        """shared: settings of training that all rows have. Raises `InputError` where the folder holds a study with
-        other settings, or a row cannot be trained as it says."""
+    def __init__(self, folder: Path, settings: Settings, shared: dict, rows: list[Row], wanted: str | None = None,
+                 device: str = 'auto'):
+        """
+        shared: settings of training that all rows have.
+        wanted: of the rows, as `choose_rows` takes it; those that have been measured before stay in the tables.
+
+        Raises `InputError` where the folder holds a study with other settings, or a row cannot be trained as it says.
+        """
         if int(os.environ.get('WORLD_SIZE', 1)) > 1:
             raise InputError('dfd study: runs in one process, start it without torchrun')
-        self.folder, self.settings, self.rows = Path(folder), settings, rows
+        self.folder, self.settings = Path(folder), settings
+        chosen = choose_rows(rows, wanted)
+        self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
         self.device = choose_device(device)
         self._shared = shared
         self._folders = [path for folder in settings.data for path in data.stack_folders(folder)]
@@ -78,23 +88,22 @@ class Study:
         for row in rows:   # all that is wrong with a row is said before hours are spent on another
             if row.train:
                 self.config(row)
+            other = _difference(self._of(row) / 'row.json', self._described(row))
+            if other:
+                raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
             try:
                 networks.create(row.network, **row.network_config(settings.crop))
             except TypeError as error:
                 raise InputError(f'row {row.name}, config: {error}') from None
-        self._keep_settings()
-
-    def _keep_settings(self) -> None:
-        path = self.folder / 'settings.json'
-        mine = json.loads(json.dumps(asdict(self.settings)))
-        if path.exists():
-            theirs = json.loads(path.read_text())
-            other = next((key for key in mine if theirs.get(key) != mine[key]), None)
-            if other:
-                raise InputError(f'{self.folder}: holds a study with {other} {theirs.get(other)}, not {mine[other]}; '
-                                 'give the same settings to go on with it, or another folder')
+        other = _difference(self.folder / 'settings.json', asdict(settings))
+        if other:
+            raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, mine)
+        write_json(self.folder / 'settings.json', asdict(settings))
+
+    def _described(self, row: Row) -> dict:
+        """What a row's figures depend on."""
+        return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training}}
 
     def config(self, row: Row) -> TrainingConfig:
         """The training of a row.
@@ -150,6 +159,8 @@ class Study:
         folder = self._of(row)
         finished = folder / 'finished.json'
         if not finished.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / 'row.json', self._described(row))
             train(self.config(row), folder, str(self.device))
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
@@ -182,7 +193,7 @@ class Study:
         return {name: figures[name] for name in sets}
 
     def results(self, blender: list[TestScene], real: TestScene | None) -> dict:
-        """Everything that tables are made of, for the rows that are trained; kept as results.json.
+        """Everything that tables are made of; kept as results.json.
 
         Args:
             blender: scenes of a set `blender`, empty = there is none; real: one that becomes a set if it has a truth.
@@ -248,6 +259,15 @@ def validations(folder: Path) -> list[dict]:
             # A run that was killed has gone on from an earlier step.
             lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
     return lines
+
+
+def _difference(path: Path, mine: dict) -> str | None:
+    """In which setting a file, if it is there, differs from these."""
+    if not path.exists():
+        return None
+    theirs, mine = json.loads(path.read_text()), json.loads(json.dumps(mine))
+    key = next((key for key in mine if theirs.get(key) != mine[key]), None)
+    return key and f'was made with {key} {theirs.get(key)}, not {mine[key]}'
 
 
 def write_json(path: Path, value) -> None:
