@@ -10,7 +10,7 @@ from dfd_ros.networks import Prediction
 
 
 class TinyStackNetwork(nn.Module):
-    """u from all frames of a stack and their focus, by two convolutions. size: the only image size that it takes."""
+    """u from all frames of a stack and their focus, by two convolutions and dropout. size: the only image size that it takes."""
 
     name = 'tiny_stack'
 
@@ -19,7 +19,7 @@ class TinyStackNetwork(nn.Module):
         self.config = {'frames': frames, 'channels': channels, 'size': size}
         self.frames, self.size = frames, size
         self.layers = nn.Sequential(nn.Conv2d(4 * frames, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(),
-                                    nn.Conv2d(channels, 1, 3, padding=1))
+                                    nn.Dropout(0.2), nn.Conv2d(channels, 1, 3, padding=1))
         self.register_buffer('log_error', torch.zeros(()))
 
     def stack(self, images, focus):

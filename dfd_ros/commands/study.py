@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     # What is given and cannot be read is said before hours are spent.
     real = data.folder_scene(args.real) if args.real else None
     blender = list(map(data.folder_scene, data.stack_folders(args.blender))) if args.blender else []
-    settings = Settings(args.budget, args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
+    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))

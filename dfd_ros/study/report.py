@@ -43,13 +43,14 @@ def report(results: dict) -> str:
 def _how(settings: dict, machine: str) -> str:
     data = ', '.join(settings['data']) or f'{settings["scenes"]} procedural scenes'
     unit = 'steps' if settings['budget'].isdigit() else 'spent in steps'
-    return (f'Budget of each network: {settings["budget"]} {unit}, {settings["batch"]} crops of '
-            f'{settings["crop"]}x{settings["crop"]} a step, out of {data}; the same scenes in the same order for all. '
-            'Stacks of four frames with rising focus; the wall is masked out. Test sets of '
-            f'{settings["tests"]} scenes, with textures and shapes that training never saw. MSE and RMS are of depth '
-            'divided by the largest of the set; Accuracy is the share of pixels with max(d/d*, d*/d) < 1.25. Figures and times measured '
-            f'on: {machine}; ms are of one depth map of {settings["crop"]}x{settings["crop"]}: of all four frames for '
-            'a network that reads stacks, of one for a network that gives a depth map with every frame.')
+    size = f'{settings["crop"]}x{settings["crop"]}'
+    return (f'Budget of each network: {settings["budget"]} {unit}, {settings["batch"]} crops of {size} a step, out of '
+            f'{data}; the same scenes in the same order for all. Stacks of four frames with rising focus; the wall is '
+            f'masked out. Test sets of {settings["tests"]} scenes, with textures and shapes that training never saw. '
+            'MSE and RMS are of depth divided by the largest of the set; Accuracy is the share of pixels with '
+            f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}: of '
+            'all four frames for a network that reads stacks, of one for a network that gives a depth map with every '
+            'frame.')
 
 
 def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:

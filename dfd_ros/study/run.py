@@ -101,6 +101,10 @@ class Study:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / 'settings.json', asdict(settings))
 
+    def _begin(self, row: Row) -> None:
+        self._of(row).mkdir(parents=True, exist_ok=True)
+        write_json(self._of(row) / 'row.json', self._described(row))
+
     def _described(self, row: Row) -> dict:
         """What a row's figures depend on."""
         return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training}}
@@ -159,8 +163,7 @@ class Study:
         folder = self._of(row)
         finished = folder / 'finished.json'
         if not finished.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / 'row.json', self._described(row))
+            self._begin(row)
             train(self.config(row), folder, str(self.device))
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
@@ -176,7 +179,7 @@ class Study:
     def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
         """The figures of a row on each set; `{'refused': why}` where its network cannot take the images of one."""
         path = self._of(row) / 'figures.json'
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._begin(row)
         figures = json.loads(path.read_text()) if path.exists() else {}
         # Folders may hold something else by now.
         figures = {name: value for name, value in figures.items() if name in data.SETS}

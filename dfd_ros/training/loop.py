@@ -136,6 +136,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
         for step in bar:
             batch = data.batch(step)
             started = time.monotonic()
+            torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)   # of dropout
             frames = decoded_frames(config, step)
             for group in optimiser.param_groups:
                 group['lr'] = learning_rate(config, step, share)
