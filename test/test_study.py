@@ -24,6 +24,7 @@ from dfd_ros.study.evaluate import evaluate, milliseconds
 from dfd_ros.study.rows import Budget, choose_rows, read_rows
 from dfd_ros.training import loop
 from dfd_ros.training.data import ProceduralData
+from dfd_ros.training.losses import sequence_loss
 
 SHIPPED = Path(__file__).parents[1] / 'config' / 'study.yaml'
 ROWS = '''
@@ -212,15 +213,25 @@ def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
     assert truth.isfinite().all() and truth[masked].mean() < 0.2 < truth[~masked].mean()
 
 
-def test_a_network_without_uncertainty_tells_its_mean_error():
-    log_error, generator = torch.zeros(()), torch.Generator().manual_seed(0)
-    truth = torch.rand(2, 1, 1, 8, 8, generator=generator)
+def test_a_network_without_uncertainty_is_told_its_errors(study):
+    """Those of training, over the pixels that count."""
+    log_error = networks.load(study / 'rows' / 'tiny' / 'last.safetensors').log_error
+    assert log_error.isfinite() and log_error != 0
+
+
+def test_a_loss_without_a_weight_is_not_computed():
+    """A network without hypotheses has no coarse loss; one without a CoC of its own tells NaN where k is unknown."""
+    generator = torch.Generator().manual_seed(0)
+    truth, u = torch.rand(2, 2, 1, 1, 8, 8, generator=generator)
     truth[0, ..., :4] = torch.nan
-    for step in range(300):
-        loop._track_error(log_error, truth.nan_to_num(5) + 0.03, truth, step)
-    assert log_error.exp().item() == pytest.approx(0.03, rel=1e-3)
-    loop._track_error(log_error, truth, torch.full_like(truth, torch.nan), 300)
-    assert log_error.exp().item() == pytest.approx(0.03, rel=1e-3)
+    u.requires_grad_()
+    weights = SimpleNamespace(likelihood=0.0, mse=2.0, coarse=0.3, coc=0.0, edges=0.0)
+    total, parts = sequence_loss(Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)), [], None, truth,
+                                 10 * truth, weights)
+    assert set(parts) == {'mse'}
+    assert total.item() == pytest.approx(2 * (u - truth).square().nanmean().item())
+    total.backward()
+    assert u.grad.isfinite().all() and (u.grad[truth.isnan()] == 0).all() and (u.grad != 0).any()
 
 
 def test_validation_presets_are_not_for_stacks(study, config, tmp_path):

@@ -22,6 +22,10 @@ class TinyStackNetwork(nn.Module):
                                     nn.Dropout(0.2), nn.Conv2d(channels, 1, 3, padding=1))
         self.register_buffer('log_error', torch.zeros(()))
 
+    @torch.no_grad()
+    def record_error(self, vergence, truth):
+        self.log_error.lerp_((vergence.float() - truth).abs().nanmean().log(), 0.1)
+
     def stack(self, images, focus):
         if self.size is not None and list(images.shape[-2:]) != list(self.size):
             raise InputError(f'tiny_stack: built for images of {self.size[1]}x{self.size[0]}')

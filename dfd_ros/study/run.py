@@ -85,7 +85,7 @@ class Study:
         self._shared = shared
         self._folders = [path for folder in settings.data for path in data.stack_folders(folder)]
         self.scenes = len(self._folders) or settings.scenes
-        for row in rows:   # all that is wrong with a row is said before hours are spent on another
+        for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
             if row.train:
                 self.config(row)
             other = _difference(self._of(row) / 'row.json', self._described(row))

@@ -150,8 +150,8 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             if torch.isfinite(norm):
                 optimiser.step()
-            if hasattr(network, 'log_error'):
-                _track_error(network.log_error, prediction.vergence, batch.vergence[:, frames], step)
+            if hasattr(network, 'record_error'):   # one that has no uncertainty of its own to train
+                network.record_error(prediction.vergence, batch.vergence[:, frames])
             average.update_parameters(network)
 
             done, before = step + 1, share
@@ -198,14 +198,6 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
 
 def _running_mean(mean: torch.Tensor, new: torch.Tensor, decay: float) -> torch.Tensor:
     return mean + (new - mean) * (1 - decay) if mean.is_floating_point() else new
-
-
-@torch.no_grad()
-def _track_error(log_error: torch.Tensor, estimate: torch.Tensor, truth: torch.Tensor, step: int) -> None:
-    """What networks tell for an uncertainty that have none of their own: the log of the mean absolute error of u,
-    a running mean over the last hundred steps."""
-    error = (estimate.float() - truth).abs().nanmean().log()
-    log_error.lerp_(torch.where(torch.isfinite(error), error, log_error), 1 / min(step + 1, 100))
 
 
 def _writer(folder: Path):
