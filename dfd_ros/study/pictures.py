@@ -61,7 +61,7 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
         InputError: matplotlib is not there.
     """
     names = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
-    figure = _matplotlib()(figsize=(18, 1.5 + 0.45 * len(rows)))
+    figure = _matplotlib()(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
     plots = figure.subplots(1, 6, sharey=True)
     places = np.arange(len(rows))[::-1]
     for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'),
@@ -80,8 +80,8 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
         axes.grid(alpha=0.3, axis='x')
     for axes in (plots[0], plots[4]):
         axes.set_xscale('log')
-    figure.legend(*plots[0].get_legend_handles_labels(), loc='lower center', bbox_to_anchor=(0.5, 1), fontsize=9,
-                  ncols=len(names))
+        axes.tick_params(axis='x', which='minor', labelbottom=False)
+    figure.legend(*plots[0].get_legend_handles_labels(), loc='outside upper center', fontsize=9, ncols=len(names))
     _save(figure, path)
 
 
