@@ -31,7 +31,7 @@ setup(
     ],
     extras_require={
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
-        'train': ['tensorboard'],
+        'train': ['tensorboard', 'matplotlib'],
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
     },
     entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},

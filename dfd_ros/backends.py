@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _is_bf16_fast(device: torch.device) -> bool:
+def is_bf16_fast(device: torch.device) -> bool:
     """A rule and no measurement, so that the same machine gives the same depth every time."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -53,7 +53,7 @@ class TorchBackend:
         if precision not in PRECISIONS:
             raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
         self.device = device
-        self.bf16 = precision == 'bf16' or (precision == 'auto' and _is_bf16_fast(device))
+        self.bf16 = precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
         self.frames: int | None = getattr(network, 'frames', None)
         self.network_name: str = getattr(network, 'name', type(network).__name__)
         self._network = network.to(device, memory_format=torch.channels_last).eval()

@@ -16,6 +16,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file, save_file
 
+from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 
@@ -25,7 +26,7 @@ class StackPool:
     Args:
         folder: holds SEED.safetensors; what is there is taken as it is.
         settings: what the stacks are drawn from.
-        workers: processes that render ahead.
+        workers: processes that render ahead; with none, only what is there already can be had.
         first_seed: added to every seed, so that pools do not share scenes.
     """
 
@@ -52,11 +53,14 @@ class StackPool:
 
         Raises:
             RuntimeError: the process that was to render it has died.
+            InputError: it is not there, and no process renders it.
         """
         self.want(index + 1)
-        path = _path(self.folder, index)
+        path = stack_path(self.folder, index)
         while not path.exists():
-            if self._workers and not self._workers[index % len(self._workers)].is_alive():
+            if not self._workers:
+                raise InputError(f'{path}: no such stack, and no process renders it (pool, workers)')
+            if not self._workers[index % len(self._workers)].is_alive():
                 raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
             time.sleep(0.05)
         return StackBatch(**load_file(path))
@@ -66,8 +70,18 @@ class StackPool:
             worker.terminate()
 
 
-def _path(folder: Path, index: int) -> Path:
+def stack_path(folder: Path, index: int) -> Path:
+    """The file of a pool's stack."""
     return folder / f'{index:07d}.safetensors'
+
+
+def save_stack(path: Path, batch: StackBatch) -> None:
+    """Write a stack (B = 1) for a pool, whole or not at all."""
+    tensors = {f.name: getattr(batch, f.name).cpu().contiguous() for f in fields(StackBatch)}
+    tensors['vergence'] = tensors['vergence'].half()
+    temporary = path.with_suffix(f'.{os.getpid()}')
+    save_file(tensors, temporary)
+    os.replace(temporary, path)
 
 
 def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, workers: int, wanted) -> None:
@@ -78,12 +92,7 @@ def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, w
         if index >= wanted.value:
             time.sleep(0.1)
             continue
-        path = _path(folder, index)
+        path = stack_path(folder, index)
         if not path.exists():
-            batch = render_stack(first_seed + index, settings)
-            tensors = {f.name: getattr(batch, f.name).contiguous() for f in fields(StackBatch)}
-            tensors['vergence'] = tensors['vergence'].half()
-            temporary = path.with_suffix(f'.{os.getpid()}')
-            save_file(tensors, temporary)
-            os.replace(temporary, path)
+            save_stack(path, render_stack(first_seed + index, settings))
         index += workers

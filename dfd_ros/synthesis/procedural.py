@@ -131,7 +131,9 @@ class StackBatch:
         return StackBatch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(StackBatch)))
 
     def to(self, device) -> StackBatch:
-        return StackBatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        # Towards the CPU a copy that is not waited for may be read before it is there.
+        non_blocking = torch.device(device).type != 'cpu'
+        return StackBatch(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
 
 
 def focus_positions(rng: Random, settings: StackSettings) -> torch.Tensor:

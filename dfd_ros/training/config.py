@@ -25,6 +25,7 @@ class PoolConfig:
         workers: processes that render, each with one core.
         first_seed: seed of the first stack.
         folder: where the pool lies; empty = in the run's folder.
+        on_gpu: a GPU too draws from the pool, in place of stacks that it renders for every step.
     """
 
     start: int = 64
@@ -33,6 +34,7 @@ class PoolConfig:
     workers: int = 1
     first_seed: int = 0
     folder: str = ''
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,25 +63,33 @@ class TrainingConfig:
         name: of the run; its folder is runs/NAME.
         network, network_config: as `dfd_ros.networks.create` takes them.
         steps: optimiser steps.
+        hours: end when this time has been spent in steps, if it comes before `steps`; 0 = no limit. Waiting for data
+            and validation do not count. The learning rate then falls with the share of the time.
         stages: crops and batches, in turn.
         learning_rate: after `warmup` steps; falls to zero in a straight line over the last `decay` share of the steps.
         weight_decay, clip: of AdamW; largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones that are kept.
         precision: bf16 or fp32.
         half_size: probability that a sequence is halved in size before it is cropped.
-        likelihood, mse, coarse, coc: weights of the losses.
+        reverse: half of the sequences run backwards in time, so that what rises falls.
+        mask_wall: the background does not count.
+        likelihood, mse, coarse, coc: weights of the losses; with 0 a loss is not computed.
         edges: how much more pixels near depth edges count in them.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
         data: what they are drawn from.
         seed: of everything.
         initial_weights: a weights file to start from; empty = random weights.
         save_every, validate_every, validate_stacks: steps; stacks of each validation set.
+        validations: how often to validate, at even shares of the run, in place of `validate_every`; 0 = not so.
+        validation: 'presets' for ten frames of the study's and the field's conditions; 'data' for stacks as those
+            of the training, after their last frame: for networks that read a fixed number of frames.
     """
 
     name: str = 'stream'
     network: str = 'stream'
     network_config: dict = field(default_factory=dict)
     steps: int = 20000
+    hours: float = 0.0
     stages: tuple[Stage, ...] = (Stage(),)
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -89,6 +99,8 @@ class TrainingConfig:
     ema: float = 0.998
     precision: str = 'bf16'
     half_size: float = 0.3
+    reverse: bool = True
+    mask_wall: bool = False
     likelihood: float = 1.0
     mse: float = 10.0
     coarse: float = 0.3
@@ -101,6 +113,8 @@ class TrainingConfig:
     save_every: int = 250
     validate_every: int = 500
     validate_stacks: int = 16
+    validations: int = 0
+    validation: str = 'presets'
 
     def stage(self, step: int) -> Stage:
         """The stage that a step is in."""
@@ -154,6 +168,12 @@ def _check(config: TrainingConfig, where: str) -> None:
     """Values that have the right type but cannot be."""
     if config.steps < 1:
         raise InputError(f'{where}, steps: {config.steps} has to be at least 1')
+    if config.hours < 0:
+        raise InputError(f'{where}, hours: {config.hours} has to be positive, or 0 for no limit')
+    if config.hours and len(config.stages) > 1:
+        raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
+    if config.validation not in ('presets', 'data'):
+        raise InputError(f'{where}, validation: "{config.validation}" is neither presets nor data')
     if config.precision not in ('bf16', 'fp32'):
         raise InputError(f'{where}, precision: "{config.precision}" is neither bf16 nor fp32')
     wrong = [order for order in config.data.orders if order not in ORDERS]
@@ -185,6 +205,15 @@ def load_config(path: str | Path, **changes) -> TrainingConfig:
         raise InputError(f'{path}: not YAML ({str(error).splitlines()[0]})') from None
     if not isinstance(values, dict):
         raise InputError(f'{path}: has to be a mapping')
-    config = _build(TrainingConfig, {**values, **changes}, str(path))
-    _check(config, str(path))
+    return make_config({**values, **changes}, str(path))
+
+
+def make_config(values: dict, where: str) -> TrainingConfig:
+    """A run of plain values, as YAML holds them; `where` they are from, for messages.
+
+    Raises:
+        InputError: a setting is unknown, of the wrong type or impossible.
+    """
+    config = _build(TrainingConfig, values, where)
+    _check(config, where)
     return config

@@ -15,7 +15,7 @@ from dfd_ros.training.config import Stage, TrainingConfig
 
 class Sequences(NamedTuple):
     """B training sequences of T frames: images (B, T, 3, H, W) in 0..1, focus (B, T), blur scale (B,), and the
-    truth, vergence and signed CoC (px), (B, T, 1, H, W)."""
+    truth, vergence and signed CoC (px), (B, T, 1, H, W); NaN where a pixel is not to count."""
 
     images: torch.Tensor
     focus: torch.Tensor
@@ -28,13 +28,13 @@ class ProceduralData:
     """Sequences cut out of procedural stacks at random.
 
     On the CPU the stacks come from a pool that processes of their own fill; on a GPU they are rendered for every
-    step on the device itself.
+    step on the device itself, unless the pool is told to serve it too.
     """
 
     def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
         self.config, self.device, self.rank, self.ranks = config, device, rank, ranks
         self.pool = None
-        if device.type == 'cpu':
+        if device.type == 'cpu' or config.pool.on_gpu:
             pool = config.pool
             # Each process has its own pool, so that no scene is seen by two of them.
             self.pool = StackPool(Path(pool.folder or run / 'pool') / str(rank), config.data, pool.workers,
@@ -50,9 +50,9 @@ class ProceduralData:
         else:
             newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
             oldest = max(0, newest - config.pool.size)
-            self.pool.want(newest + 200)
+            self.pool.want(newest + min(200, config.pool.start))
             stacks = [self.pool.get(oldest + _integer(rng, newest - oldest)) for _ in range(stage.batch)]
-        cuts = [_cut(stack, stage, config.half_size, rng) for stack in stacks]
+        cuts = [_cut(stack, stage, config, rng) for stack in stacks]
         return Sequences(*(torch.cat(parts).to(self.device) for parts in zip(*cuts)))
 
     def close(self) -> None:
@@ -64,17 +64,19 @@ def _integer(rng: torch.Generator, below: int) -> int:
     return int(torch.randint(max(below, 1), (), generator=rng))
 
 
-def _cut(stack: StackBatch, stage: Stage, half_size: float, rng: torch.Generator) -> Sequences:
+def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Generator) -> Sequences:
     """A part of one stack: some frames in a row, in either direction, of a crop that is flipped and turned."""
     start = _integer(rng, stack.images.shape[1] - stage.frames + 1)
     frames = slice(start, start + stage.frames)
     size = stage.crop
-    halve = torch.rand((), generator=rng).item() < half_size and min(stack.images.shape[-2:]) >= 2 * size
+    halve = torch.rand((), generator=rng).item() < config.half_size and min(stack.images.shape[-2:]) >= 2 * size
     wide = 2 * size if halve else size
     y, x = (_integer(rng, n - wide + 1) for n in stack.images.shape[-2:])
     area = (..., slice(y, y + wide), slice(x, x + wide))
     images = stack.images[:, frames][area].float() / 255
     vergence = stack.vergence[:, frames][area].float()
+    if config.mask_wall:
+        vergence = torch.where(stack.foreground[:, frames][area], vergence, torch.nan)
     focus, blur, blur_scale = stack.focus[:, frames], stack.blur[:, frames], stack.blur_scale
     if halve:
         images = F.avg_pool2d(images[0], 2)[None]
@@ -82,7 +84,7 @@ def _cut(stack: StackBatch, stage: Stage, half_size: float, rng: torch.Generator
         blur, blur_scale = blur / 2, blur_scale / 2
     coc = blur[..., None, None, None] * (vergence - focus[..., None, None, None])
 
-    if _integer(rng, 2):  # backwards in time
+    if _integer(rng, 2) and config.reverse:  # backwards in time
         images, vergence, coc, focus = (a.flip(1) for a in (images, vergence, coc, focus))
     flips = [axis for axis in (-1, -2) if _integer(rng, 2)]
     transpose = _integer(rng, 2)

@@ -21,7 +21,9 @@ from dfd_ros.errors import InputError
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.data import ProceduralData
 from dfd_ros.training.losses import sequence_loss
-from dfd_ros.training.validation import Validation
+from dfd_ros.training.validation import DataValidation, Validation
+
+_LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
 
 
 class _Trainable(torch.nn.Module):
@@ -35,10 +37,22 @@ class _Trainable(torch.nn.Module):
         return self.network.sequence(images, focus, blur_scale, decode=decode)[:2]
 
 
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Rises over the warm-up, stays, and falls to zero over the last part."""
+def progress(config: TrainingConfig, step: int, seconds: float) -> float:
+    """The share of the budget that is used up once `step` steps are done in `seconds`: of the steps, or of the time
+    if that is more."""
+    share = step / config.steps
+    return max(share, seconds / 3600 / config.hours) if config.hours else share
+
+
+def learning_rate(config: TrainingConfig, step: int, share: float | None = None) -> float:
+    """Rises over the warm-up, stays, and falls to zero over the last part of the budget.
+
+    Args:
+        share: of the budget that is used, see `progress`; None = that of the steps.
+    """
+    share = step / config.steps if share is None else share
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
-    fall = min(1.0, (config.steps - step) / max(config.decay * config.steps, 1))
+    fall = min(1.0, (1 - share) / max(config.decay, 1 / config.steps))
     return config.learning_rate * rise * fall
 
 
@@ -51,10 +65,11 @@ def decoded_frames(config: TrainingConfig, step: int) -> list[int]:
 
 
 def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after: int | None = None) -> Path:
-    """Train until `config.steps`, going on from the run's last checkpoint where there is one.
+    """Train until `config.steps` or `config.hours`, going on from the run's last checkpoint where there is one.
 
     A run that was killed and goes on gives what it would have given without: data and random draws are functions
-    of the step, and the checkpoint holds all else. Started by torchrun, it trains on all processes.
+    of the step, and the checkpoint holds all else. (With a limit of time the time used counts on, but as
+    the learning rate follows the clock no two runs are the same.) Started by torchrun, it trains on all processes.
 
     Args:
         folder: of the run: checkpoint.pt, best.safetensors, last.safetensors, log.jsonl, TensorBoard events.
@@ -68,6 +83,8 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     if device == 'auto':
         device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else 'cpu'
     device = choose_device(device)
+    if ranks > 1 and config.hours:
+        raise InputError('hours: a limit of time is for one process; give a number of steps')
     if ranks > 1:
         distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +92,9 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     torch.manual_seed(config.seed)
     network = (networks.load(config.initial_weights, network=config.network) if config.initial_weights
                else networks.create(config.network, **config.network_config)).to(device).train()
+    if config.validation == 'presets' and hasattr(network, 'frames'):
+        raise InputError(f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
+                         'have ten; set validation: data')
     average = torch.optim.swa_utils.AveragedModel(
         network, use_buffers=True,
         avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))))
@@ -85,7 +105,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                                    {'params': biases, 'weight_decay': 0.0}], config.learning_rate, (0.9, 0.99))
 
     checkpoint = folder / 'checkpoint.pt'
-    first, best = 0, float('inf')
+    first, best, seconds = 0, float('inf'), 0.0
     if checkpoint.exists():
         try:
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -97,62 +117,77 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             raise InputError(f'{checkpoint}: not a whole checkpoint of this network ({reason}); remove it, or give '
                              'the run another name') from None
         first, best = saved['step'], saved['best']
+        seconds = saved.get('seconds', 0.0)   # older ones have none
     model = _Trainable(network)
     if ranks > 1:
         model = DistributedDataParallel(model)
 
     data = ProceduralData(config, folder, device, rank, ranks)
-    validation = Validation(config, device) if rank == 0 else None
+    validation = {'presets': Validation, 'data': DataValidation}[config.validation](
+        config, device) if rank == 0 else None
     writer = _writer(folder) if rank == 0 else None
     log = (folder / 'log.jsonl').open('a') if rank == 0 else None
-    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, desc=config.name,
-               disable=rank > 0, smoothing=0.02, mininterval=2)
+    share, saved_at = progress(config, first, seconds), seconds
+    bar = tqdm(iter(range(first, config.steps if share < 1 else first)), initial=first,
+               total=None if config.hours else config.steps, desc=config.name, disable=rank > 0, smoothing=0.02,
+               mininterval=2)
     precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == 'bf16')
-    started = time.monotonic()
-
     with contextlib.closing(data):
         for step in bar:
             batch = data.batch(step)
+            started = time.monotonic()
+            torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)   # of dropout
             frames = decoded_frames(config, step)
             for group in optimiser.param_groups:
-                group['lr'] = learning_rate(config, step)
+                group['lr'] = learning_rate(config, step, share)
 
             with precision:
                 prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
-            loss, parts = sequence_loss(prediction, logits, network.centres, batch.vergence[:, frames],
-                                        batch.coc[:, frames], config)
+            loss, parts = sequence_loss(prediction, logits, getattr(network, 'centres', None),
+                                        batch.vergence[:, frames], batch.coc[:, frames], config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             if torch.isfinite(norm):
                 optimiser.step()
+            if hasattr(network, 'record_error'):   # one that has no uncertainty of its own to train
+                network.record_error(prediction.vergence, batch.vergence[:, frames])
             average.update_parameters(network)
 
-            done = step + 1
-            last = done == config.steps or done == stop_after
+            done, before = step + 1, share
+            seconds += time.monotonic() - started
+            share = progress(config, done, seconds)
+            last = share >= 1 or done == stop_after
+            if config.validations:
+                validates = int(share * config.validations) > int(before * config.validations)
+            else:
+                validates = done % config.validate_every == 0
             if rank == 0 and done % 20 == 0:
                 with torch.no_grad():
-                    error = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().mean().item()
+                    error = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
                 figures = {'step': done, 'loss': loss.item(), 'mae_last_frame': error, 'gradient': norm.item(),
-                           'hours': (time.monotonic() - started) / 3600,
+                           'hours': seconds / 3600,
                            **{name: value.item() for name, value in parts.items()}}
                 _write(log, writer, figures, 'training')
                 bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{error:.3f}', refresh=False)
-            if rank == 0 and (done % config.validate_every == 0 or last):
+            if rank == 0 and (validates or last):
                 figures = validation.figures(average.module)
-                _write(log, writer, {'step': done, **figures}, 'validation')
+                _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
                 bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
-                validation.picture(average.module, folder / 'samples.png')
-                score = figures['field_mae']
-                for name in ['last'] + ['best'] * (score < best):
+                if config.validation == 'presets':
+                    validation.picture(average.module, folder / 'samples.png')
+                score = figures[validation.SCORE]
+                for name in ['last'] + ['best'] * (score < best or best == float('inf')):
                     networks.save(folder / f'{name}.safetensors', average.module,
                                   {'steps': str(done), 'run': json.dumps(asdict(config)),
                                    'validation': json.dumps(figures)})
                 best = min(best, score)
-            if rank == 0 and (done % config.save_every == 0 or last):
+            if rank == 0 and (done % config.save_every == 0 or last or seconds - saved_at > _LONGEST_UNSAVED):
+                saved_at = seconds
                 temporary = checkpoint.with_suffix('.part')
                 torch.save({'network': network.state_dict(), 'average': average.state_dict(),
-                            'optimiser': optimiser.state_dict(), 'step': done, 'best': best}, temporary)
+                            'optimiser': optimiser.state_dict(), 'step': done, 'best': best,
+                            'seconds': seconds}, temporary)
                 temporary.replace(checkpoint)
             if last:
                 break

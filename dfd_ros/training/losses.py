@@ -30,12 +30,13 @@ def near_edges(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> t
     return F.max_pool2d(vergence, size, 1, radius) + F.max_pool2d(-vergence, size, 1, radius) > step
 
 
-def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor, vergence: torch.Tensor,
-                  coc: torch.Tensor, config) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The weighted sum of all losses, and each on its own.
+def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor | None,
+                  vergence: torch.Tensor, coc: torch.Tensor, config) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The weighted sum of the losses that have a weight, and each on its own.
 
     Args:
-        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each.
+        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each; without any (a network that has no
+            hypotheses, nor `centres` of them) there is no loss `coarse`.
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count.
         config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges`, how much more the pixels near depth
             edges count: few, they are what a depth map looks wrong by.
@@ -48,17 +49,26 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
     def mean(x):
         return (x * weight).sum() / count
 
-    stride = vergence.shape[-1] // logits[0].shape[-1]
-    coarse_truth = truth[..., stride // 2::stride, stride // 2::stride]
-    coarse_valid = valid[..., stride // 2::stride, stride // 2::stride]
-    entropy = sum(hypothesis_cross_entropy(a.flatten(0, 1), centres, coarse_truth.flatten(0, 1))
-                  for a in logits) / len(logits)
-    parts = {
-        'likelihood': mean(laplace_nll(prediction.vergence, prediction.log_scale, truth)),
-        'mse': mean((prediction.vergence - truth) ** 2),
-        'coarse': (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1),
-        # Compressed: a pixel more or less counts where the blur is small, not where it is large.
-        'coc': mean(F.smooth_l1_loss(torch.asinh(prediction.coc / 4),
-                                     torch.asinh(torch.where(valid, coc, 0.0) / 4), reduction='none', beta=0.05)),
+    def coarse():
+        stride = vergence.shape[-1] // logits[0].shape[-1]
+        coarse_truth = truth[..., stride // 2::stride, stride // 2::stride]
+        coarse_valid = valid[..., stride // 2::stride, stride // 2::stride]
+        entropy = sum(hypothesis_cross_entropy(a.flatten(0, 1), centres, coarse_truth.flatten(0, 1))
+                      for a in logits) / len(logits)
+        return (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1)
+
+    def compressed_coc():   # a pixel more or less counts where the blur is small, not where it is large
+        return mean(F.smooth_l1_loss(torch.asinh(prediction.coc / 4), torch.asinh(torch.where(valid, coc, 0.0) / 4),
+                                     reduction='none', beta=0.05))
+
+    losses = {
+        'likelihood': lambda: mean(laplace_nll(prediction.vergence, prediction.log_scale, truth)),
+        'mse': lambda: mean((prediction.vergence - truth) ** 2),
+        'coarse': coarse,
+        'coc': compressed_coc,
     }
+    if not logits:
+        del losses['coarse']
+    # One without a weight may not be computed: a network that has no CoC of its own tells NaN where k is unknown.
+    parts = {name: loss() for name, loss in losses.items() if getattr(config, name)}
     return sum(getattr(config, name) * value for name, value in parts.items()), parts

@@ -10,13 +10,16 @@ import torch
 
 from dfd_ros.synthesis.procedural import StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.metrics import mae, most_confident
+from dfd_ros.training.metrics import mae, most_confident, mse, rms
 
 _FIRST_SEED = 1_000_000_000
 
 
 class Validation:
     """The `study` and `field` conditions, ten frames each."""
+
+    SCORE = 'field_mae'
+    """The figure by which the best weights are chosen."""
 
     def __init__(self, config: TrainingConfig, device: torch.device):
         seeds = [_FIRST_SEED + i for i in range(config.validate_stacks)]
@@ -48,8 +51,12 @@ class Validation:
         return result
 
     def picture(self, network: torch.nn.Module, path: Path, stacks: int = 6) -> None:
-        """Rows of: the fifth frame, true and estimated vergence, its uncertainty, true and estimated CoC."""
-        import cv2
+        """Rows of: the fifth frame, true and estimated vergence, its uncertainty, true and estimated CoC. Without
+        OpenCV there is none."""
+        try:
+            import cv2
+        except ImportError:   # a machine that only trains has none
+            return
         rows = []
         for batch in self.sets.values():
             batch = type(batch)(*(getattr(batch, f)[:stacks] for f in batch.__dataclass_fields__))
@@ -66,3 +73,33 @@ class Validation:
         temporary = path.with_suffix('.part.png')
         cv2.imwrite(str(temporary), np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1))
         temporary.replace(path)
+
+
+class DataValidation:
+    """Stacks as those that the run trains on, of other seeds; what counts there counts here."""
+
+    SCORE = 'mse'
+
+    def __init__(self, config: TrainingConfig, device: torch.device):
+        stage = config.stages[-1]
+        self.batches = []
+        for seed in range(_FIRST_SEED, _FIRST_SEED + config.validate_stacks):
+            stack = render_batch([seed], config.data, device)
+            top, left = ((n - stage.crop) // 2 for n in stack.images.shape[-2:])
+            area = (..., slice(top, top + stage.crop), slice(left, left + stage.crop))
+            truth = stack.vergence[:, stage.frames - 1][area]
+            if config.mask_wall:
+                truth = torch.where(stack.foreground[:, stage.frames - 1][area], truth, torch.nan)
+            self.batches.append((stack.images[:, :stage.frames][area], stack.focus[:, :stage.frames],
+                                 stack.blur_scale, truth))
+
+    @torch.no_grad()
+    def figures(self, network: torch.nn.Module) -> dict[str, float]:
+        """MSE, its root and MAE of u after the last frame."""
+        was_training = network.training
+        network.eval()
+        estimates = [network.sequence(images.float() / 255, focus, blur_scale, decode=[images.shape[1] - 1]
+                                      )[0].vergence[:, 0] for images, focus, blur_scale, _ in self.batches]
+        network.train(was_training)
+        estimate, truth = torch.cat(estimates), torch.cat([batch[-1] for batch in self.batches])
+        return {'mse': mse(estimate, truth), 'rms': rms(estimate, truth), 'mae': mae(estimate, truth)}

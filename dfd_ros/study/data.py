@@ -1,0 +1,148 @@
+"""What the study trains on and is measured on: stacks of a few frames whose focus rises.
+
+As in the study: 20 to 30 textured objects before a wall that does not count, one lens, nothing moves. Sizes of objects
+are shares of the image's side:
+
+* `small`: small objects alone;
+* `large`: small and large ones; training draws from these;
+* `moving`: as `large`, but camera and objects move between the frames. No network is trained on motion;
+* `seen`: as `large`, but with the families of textures and shapes that training has. All other sets have families of
+  their own, and all have seeds of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from dfd_ros.errors import InputError
+from dfd_ros.optics import VergenceRange
+from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
+
+SETS = ('small', 'large', 'moving', 'seen')
+FRAMES = 4
+OBJECTS = (20, 30)
+SMALL, SMALL_AND_LARGE = (0.03, 0.10), (0.03, 0.35)
+_FIRST_SEED = 3_000_000_000
+
+
+def stack_settings(name: str, size: int) -> StackSettings:
+    """Of the set `small`, `large`, `moving` or `seen`, or of `training`. size: side of the images (px)."""
+    settings = StackSettings.study(split='train' if name in ('training', 'seen') else 'test', frames=FRAMES,
+                                   ramp=(FRAMES, FRAMES), height=size, width=size)
+    scene = replace(settings.scene, objects=OBJECTS, radius=SMALL if name == 'small' else SMALL_AND_LARGE)
+    if name == 'moving':
+        settings = replace(settings, static=0.0, travel=2.0)
+        scene = replace(scene, moving=0.7, speed=3.0)
+    if name == 'training':
+        # Real lenses are not always known: a network that reads the blur scale has to manage without.
+        settings = replace(settings, unknown_aperture=0.3)
+    return replace(settings, scene=scene)
+
+
+def stack_size(crop: int) -> int:
+    """Side (px) of the images that crops are taken from: a quarter more."""
+    return crop + crop // 4
+
+
+@dataclass
+class TestScene:
+    """One stack, with the truth for the view of its last frame.
+
+    Attributes:
+        images: (1, T, 3, H, W) uint8; focus: (1, T) v, rising; blur_scale: (1,) px, NaN = unknown.
+        vergence: (H, W) u, truth; NaN where there is none.
+        counted: (H, W) bool, pixels that count.
+        range: of u.
+    """
+
+    images: torch.Tensor
+    focus: torch.Tensor
+    blur_scale: torch.Tensor
+    vergence: torch.Tensor
+    counted: torch.Tensor
+    range: VergenceRange
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    def frame(self, index: int, device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(image (1, 3, H, W) in 0..1, focus (1,), blur scale (1,)), as networks read it."""
+        return (self.images[:, index].to(device).float() / 255, self.focus[:, index].to(device),
+                self.blur_scale.to(device))
+
+
+def procedural_scenes(name: str, count: int, crop: int, device='cpu') -> Iterator[TestScene]:
+    """The first scenes of a set, each crop x crop px."""
+    size = stack_size(crop)
+    settings, first = stack_settings(name, size), (size - crop) // 2
+    area = (..., slice(first, first + crop), slice(first, first + crop))
+    for seed in range(_FIRST_SEED, _FIRST_SEED + count):
+        batch = render_stack(seed, settings, device).to('cpu')
+        u = batch.vergence[0, -1, 0][area]
+        yield TestScene(batch.images[area], batch.focus, batch.blur_scale, u,
+                        (u >= 0) & (u <= 1) & batch.foreground[0, -1, 0][area], batch.ranges()[0])
+
+
+def folder_scene(folder: Path) -> TestScene:
+    """A real or rendered focal stack. Of its frames those are taken whose focus is nearest to even steps of vergence
+    from its farthest to its nearest one: networks that read a fixed number of frames get no other choice, and all
+    networks the same frames.
+
+    Raises:
+        InputError: it cannot be read, or has too few frames.
+    """
+    from dfd_ros.focal_stack import FocalStack
+    stack = FocalStack.read(folder)
+    if len(stack) < FRAMES:
+        raise InputError(f'{folder}: has {len(stack)} frames, the study reads {FRAMES}')
+    range_ = stack.range
+    v = [range_.normalise(state.focus_distance) for state in stack.lens_states]
+    # The view that the truth is of is that of the stack's last frame.
+    chosen = [min(range(len(v)), key=lambda i, at=at: abs(v[i] - at / (FRAMES - 1))) for at in range(FRAMES)]
+    if len(set(chosen)) < FRAMES:
+        raise InputError(f'{folder}: its focus distances are too uneven to choose {FRAMES} frames from')
+    images = torch.stack([torch.tensor(stack.images[i]).permute(2, 0, 1) for i in chosen])[None]
+    height, width = images.shape[-2:]
+    u = (torch.full((height, width), math.nan) if stack.depth is None
+         else torch.from_numpy(range_.normalise(stack.depth.astype('float64'))).float())
+    return TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32),
+                     torch.tensor([stack.lens_states[0].lens.blur_scale(range_)], dtype=torch.float32), u,
+                     (u >= 0) & (u <= 1), range_)
+
+
+def stack_folders(folder: str | Path) -> list[Path]:
+    """All focal-stack folders with true depth below a folder.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = sorted(p.parent for p in Path(folder).glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
+    if not paths:
+        raise InputError(f'{folder}: no focal stack (stack.yaml and depth.npy) in it')
+    return paths
+
+
+def training_stack(folder: Path, crop: int) -> StackBatch:
+    """A focal-stack folder as a stack to train on; nothing in it moves, and pixels without depth do not count.
+
+    Raises:
+        InputError: it cannot be read, is smaller than the crops, or says too little of its lens.
+    """
+    scene = folder_scene(folder)
+    height, width = scene.images.shape[-2:]
+    if min(height, width) < crop:
+        raise InputError(f'{folder}: images of {width}x{height}, smaller than the crops of {crop}x{crop}')
+    if scene.blur_scale.isnan().any():
+        raise InputError(f'{folder}: training needs the focal length, f-number and sensor width of the lens in its '
+                         'stack.yaml')
+    counted = scene.counted.expand(1, FRAMES, 1, -1, -1)
+    vergence = scene.vergence.nan_to_num(0).expand(1, FRAMES, 1, -1, -1)
+    unknown = {name: torch.full((1,), math.nan) for name in ('focal_length', 'f_number', 'pixel_pitch')}
+    return StackBatch(
+        images=scene.images, focus=scene.focus, blur_scale=scene.blur_scale, vergence=vergence,
+        blur=scene.blur_scale[:, None].expand(1, FRAMES), foreground=counted, near=torch.tensor([scene.range.near]),
+        far=torch.tensor([scene.range.far]), magnification=torch.ones(1, FRAMES), **unknown)

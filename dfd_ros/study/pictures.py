@@ -1,0 +1,124 @@
+"""The study in pictures: validation curves, figures as bars, depth maps of all networks side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.backends import TorchBackend
+from dfd_ros.errors import InputError
+from dfd_ros.study.data import TestScene
+from dfd_ros.study.evaluate import depth_maps
+from dfd_ros.study.report import TITLES
+
+_PANEL = 220  # px
+
+
+def _matplotlib():
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError('plots need matplotlib: pip install matplotlib') from None
+    return Figure
+
+
+def _save(figure, path: Path) -> None:
+    temporary = path.with_name(f'.{path.stem}.part{path.suffix}')
+    figure.savefig(temporary, dpi=120, bbox_inches='tight')
+    temporary.replace(path)
+
+
+def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
+    """Validation loss over steps and over the time spent in them.
+
+    Args:
+        curves: by title of the network, the figures of each validation: `step`, `hours`, `mse`.
+
+    Raises:
+        InputError: matplotlib is not there.
+    """
+    figure = _matplotlib()(figsize=(13, 5))
+    longest = max((points[-1]['hours'] for points in curves.values()), default=0)
+    unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
+    for axes, key, label, scale in zip(figure.subplots(1, 2, sharey=True), ('step', 'hours'),
+                                       ('step', f'time in steps ({unit})'), (1, scale)):
+        for i, (title, points) in enumerate(curves.items()):
+            axes.plot([p[key] * scale for p in points], [p['mse'] for p in points], label=title, color=_colour(i),
+                      linestyle=('-', '--')[i // 10 % 2], marker='.', linewidth=1.2)
+        axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
+        axes.grid(alpha=0.3, which='both')
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
+    _save(figure, path)
+
+
+def write_bars(path: Path, rows: Sequence[dict]) -> None:
+    """MSE, RMS, Accuracy and AbsRel of all rows on each set, time and size. rows: as in results.json.
+
+    Raises:
+        InputError: matplotlib is not there.
+    """
+    names = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
+    figure = _matplotlib()(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
+    plots = figure.subplots(1, 6, sharey=True)
+    places = np.arange(len(rows))[::-1]
+    for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'),
+                                ('MSE', 'RMS', 'Accuracy (%)', 'AbsRel')):
+        for i, name in enumerate(names):
+            axes.barh(places + 0.4 - 0.8 * (i + 0.5) / len(names),
+                      [row['sets'].get(name, {}).get(key, math.nan) for row in rows], 0.8 / len(names),
+                      label=TITLES[name], color=_colour(i))
+        axes.set_xlabel(label)
+    for axes, key, label, scale in zip(plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'),
+                                       (1, 1e-6)):
+        axes.barh(places, [row[key] * scale for row in rows], 0.7, color='0.45')
+        axes.set_xlabel(label)
+    plots[0].set_yticks(places, [row['title'] for row in rows])
+    for axes in plots:
+        axes.grid(alpha=0.3, axis='x')
+    for axes in (plots[0], plots[4]):
+        axes.set_xscale('log')
+        axes.tick_params(axis='x', which='minor', labelbottom=False)
+    figure.legend(*plots[0].get_legend_handles_labels(), loc='outside upper center', fontsize=9, ncols=len(names))
+    _save(figure, path)
+
+
+def _colour(i: int) -> str:
+    return f'C{i % 10}'
+
+
+def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[tuple[str, TestScene]]) -> None:
+    """A row for each scene: its first and last frame, the true vergence, and what each network says after the last.
+
+    Pixels that do not count (the wall, on which no network is trained) are dark grey where the truth is known.
+
+    Args:
+        networks: by title; scenes: with their title.
+
+    Raises:
+        InputError: Pillow is not there.
+    """
+    try:
+        from dfd_ros.visualise import Panel, colour, sheet, write_picture
+    except ImportError:
+        raise InputError('pictures need Pillow: pip install pillow') from None
+    rows = []
+    for name, scene in scenes:
+        frames = [scene.images[0, t].permute(1, 2, 0).numpy() for t in (0, -1)]
+        known = bool(scene.counted.any())
+        keep = scene.counted.numpy() if known else np.ones(scene.counted.shape, bool)
+        row = [Panel(frames[0], f'{name}: far'), Panel(frames[1], 'near')]
+        truth = np.where(keep, scene.vergence.numpy(), np.nan)
+        row.append(Panel(colour(truth), 'truth' if known else 'no truth'))
+        for title, backend in networks.items():
+            try:
+                u = depth_maps(backend, scene)[-1].numpy()
+            except InputError:   # an image size that this one cannot take; the table says so
+                u = np.full(scene.counted.shape, np.nan)
+            row.append(Panel(colour(np.where(keep, u, np.nan)), title))
+        rows.append(row)
+    write_picture(path, sheet(rows, 'focal stacks of four frames',
+                              'vergence over the swept range: blue far, red near; dark grey: no value, or not counted',
+                              max(1600, _PANEL * len(rows[0]))))

@@ -1,0 +1,150 @@
+"""The study in words and figures: tables, and what becomes of its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TITLES = {'small': 'small objects', 'large': 'small and large objects', 'moving': 'moving scenes',
+          'seen': 'small and large objects, textures and shapes of the training', 'blender': 'Blender',
+          'real': 'real stack'}
+_NONE = '–'
+
+
+def report(results: dict) -> str:
+    """Markdown: how it was made, the tables, and what becomes of the study's three findings.
+
+    Args:
+        results: as `dfd study` writes them in results.json: `settings`, `machine`, and `rows` with `name`, `title`,
+            `network`, `parameters`, `ms`, `sets` (figures by set) and, where it was trained, `steps`, `hours`,
+            `device`.
+    """
+    settings, rows = results['settings'], results['rows']
+    sets = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
+    parts = ['# Networks for depth from focus, compared', _how(settings, results['machine'])]
+    static = [name for name in sets if name in ('small', 'large')]
+    parts += ['## Accuracy and cost', _accuracy(rows, static, cost=True)]
+    others = [name for name in sets if name not in static]
+    if others:
+        parts += ['## Other scenes', _accuracy(rows, others)]
+    trained = [row for row in rows if 'steps' in row]
+    if trained:
+        parts += ['## Training', table(
+            ['network', 'steps', 'time in steps', 'on'],
+            [[row['title'], f'{row["steps"]:,}', duration(row['hours']), row['device']] for row in trained])]
+    notes = [f'* {row["title"]}, {TITLES[name]}: {figures["refused"]}' for row in rows
+             for name, figures in row['sets'].items() if 'refused' in figures]
+    notes += [f'* {row["title"]}, {TITLES[name]}: figures of the {figures["known"]:.1%} of the pixels that have a depth'
+              for row in rows for name, figures in row['sets'].items() if figures.get('known', 1) < 0.9995]
+    parts += ['## Notes', '\n'.join(notes)] if notes else []
+    parts += ['## What the study found', '\n'.join(f'* {sentence}' for sentence in findings(rows))]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _how(settings: dict, machine: str) -> str:
+    data = ', '.join(settings['data']) or f'{settings["scenes"]} procedural scenes'
+    unit = 'steps' if settings['budget'].isdigit() else 'spent in steps'
+    size = f'{settings["crop"]}x{settings["crop"]}'
+    return (f'Budget of each network: {settings["budget"]} {unit}, {settings["batch"]} crops of {size} a step, out of '
+            f'{data}; the same scenes in the same order for all. Stacks of four frames with rising focus; the wall is '
+            f'masked out. Test sets of {settings["tests"]} scenes, with textures and shapes that training never saw. '
+            'MSE and RMS are of depth divided by the largest of the set; Accuracy is the share of pixels with '
+            f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}: of '
+            'all four frames for a network that reads stacks, of one for a network that gives a depth map with every '
+            'frame.')
+
+
+def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
+    header = ['network']
+    for name in sets:
+        header += [f'{TITLES[name]}: MSE', 'RMS', 'Accuracy', 'AbsRel']
+    if cost:
+        header += ['parameters', 'ms per depth map', 'frames before the first depth map', 'RMS of the first']
+    cells = []
+    for row in rows:
+        line = [row['title']]
+        for name in sets:
+            figures = row['sets'].get(name, {})
+            line += ([f'{figures["mse"]:.2e}', f'{figures["rms"]:.4f}', f'{figures["accuracy"]:.2f} %',
+                      f'{figures["abs_rel"]:.4f}'] if 'rms' in figures else [_NONE] * 4)
+        if cost:
+            figures = row['sets'].get('large', {})
+            line += [f'{row["parameters"] / 1e6:.2f} M' if row['parameters'] else '0',
+                     f'{row["ms"]:.1f}' if row.get('ms') is not None else _NONE,
+                     str(figures.get('first_map', _NONE)),
+                     f'{figures["first_rms"]:.4f}' if 'first_rms' in figures else _NONE]
+        cells.append(line)
+    return table(header, cells)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table that lines up in a terminal too."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+
+    def line(cells):
+        return '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(cells, widths)) + ' |'
+    return '\n'.join([line(header), line(['-' * width for width in widths]), *map(line, rows)])
+
+
+def duration(hours: float) -> str:
+    """In the unit that suits it."""
+    if hours < 1 / 60:
+        return f'{3600 * hours:.1f} s'
+    return f'{60 * hours:.1f} min' if hours < 1 else f'{hours:.2f} h'
+
+
+def findings(rows: list[dict]) -> list[str]:
+    """The study's findings, each confirmed or contradicted by the figures; only the study's own networks compete."""
+    rows = [row for row in rows if row['network'] in ('ddffnet', 'lstm_ddff', 'recurrent_autoencoder', 'poolnet')]
+    return [_best(rows, 'lstm_ddff', 'LSTM-DDFF is best on synthetic data', ('small', 'large')),
+            _best(rows, 'recurrent_autoencoder', 'The recurrent autoencoder is best on moving and real scenes',
+                  ('moving', 'real')),
+            _generalises(rows)]
+
+
+def _rms(row: dict, name: str) -> float | None:
+    return row['sets'].get(name, {}).get('rms')
+
+
+def _best(rows: list[dict], network: str, claim: str, sets: Sequence[str]) -> str:
+    verdicts, told = [], []
+    for name in sets:
+        known = [(_rms(row, name), row) for row in rows if _rms(row, name) is not None]
+        own = [pair for pair in known if pair[1]['network'] == network]
+        others = [pair for pair in known if pair[1]['network'] != network]
+        if own and others:
+            (a, mine), (b, other) = (min(pairs, key=lambda pair: pair[0]) for pairs in (own, others))
+            verdicts.append(a < b)
+            told.append(f'{TITLES[name]}: RMS {a:.4f} ({mine["title"]}) against {b:.4f} ({other["title"]}), '
+                        'the best of the others')
+        elif name == 'real':
+            told.append('real stack: no true depth to measure by, see grid.jpg')
+    return _sentence(claim, verdicts, told)
+
+
+def _generalises(rows: list[dict]) -> str:
+    """How much the error grows from textures and shapes of the training to others, and from static scenes to moving
+    ones: DDFFNet does not generalise if it does worst of all in that."""
+    verdicts, told = [], []
+    for name, base, what in (('large', 'seen', 'from seen to unseen textures and shapes'),
+                             ('moving', 'large', 'from static to moving scenes')):
+        growth = [(_rms(row, name) / _rms(row, base), row) for row in rows if _rms(row, name) and _rms(row, base)]
+        own = [pair for pair in growth if pair[1]['network'] == 'ddffnet']
+        others = [pair for pair in growth if pair[1]['network'] != 'ddffnet']
+        if own and others:
+            a, mine = min(own, key=lambda pair: pair[0])
+            b, other = max(others, key=lambda pair: pair[0])
+            verdicts.append(a > b)
+            told.append(f'{what} its RMS grows {a:.2f} times ({mine["title"]}), that of the others at most '
+                        f'{b:.2f} times ({other["title"]})')
+    return _sentence('DDFFNet does not generalise', verdicts, told)
+
+
+def _sentence(claim: str, verdicts: list[bool], told: list[str]) -> str:
+    if not verdicts:
+        return f'{claim}: not tested, this table lacks the networks or the scenes for it.'
+    verdict = 'confirmed' if all(verdicts) else 'contradicted' if not any(verdicts) else 'partly confirmed'
+    return f'{claim}: {verdict}. ' + _upper('; '.join(told)) + '.'
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,280 @@
+"""All rows of the study: trained, measured, told. What is finished is not done again."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dfd_ros import networks
+from dfd_ros.backends import TorchBackend, choose_device, is_bf16_fast
+from dfd_ros.data.pool import StackPool, save_stack, stack_path
+from dfd_ros.errors import InputError
+from dfd_ros.study import data
+from dfd_ros.study.data import TestScene
+from dfd_ros.study.evaluate import evaluate, milliseconds
+from dfd_ros.study.report import TITLES
+from dfd_ros.study.rows import Budget, Row, choose_rows
+from dfd_ros.synthesis.procedural import render_stack
+from dfd_ros.training.config import TrainingConfig, make_config
+from dfd_ros.training.loop import train
+
+SMALLEST_CROP = 32
+MANY = 10 ** 9   # steps: as many as the time allows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all rows of a study; a folder holds one study.
+
+    Attributes:
+        budget: of each row, as `Budget.parse` takes it.
+        crop: side of the crops that are trained on, and of the test scenes (px).
+        batch: stacks of a step.
+        scenes: procedural stacks that training draws from; `data`: folders of focal stacks in place of them.
+        tests: scenes of each test set.
+        seed: of the weights, and of the order of the scenes.
+    """
+
+    budget: str
+    crop: int = 256
+    batch: int = 4
+    scenes: int = 1000
+    tests: int = 50
+    seed: int = 0
+    data: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        Budget.parse(self.budget)
+        for name, least in (('crop', SMALLEST_CROP), ('batch', 1), ('scenes', 1), ('tests', 1), ('seed', 0)):
+            if getattr(self, name) < least:
+                raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
+
+
+class Study:
+    """A study in a folder.
+
+    Files: settings.json; pool/, the stacks of the training; rows/NAME/ as `dfd_ros.training.loop.train` leaves it, with
+    row.json (what it is), finished.json (steps, hours, device) and figures.json; results.json.
+
+    Attributes:
+        rows: of the tables: those that are wanted, and those that have been measured before.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, shared: dict, rows: list[Row], wanted: str | None = None,
+                 device: str = 'auto'):
+        """
+        shared: settings of training that all rows have.
+        wanted: of the rows, as `choose_rows` takes it; those that have been measured before stay in the tables.
+
+        Raises `InputError` where the folder holds a study with other settings, or a row cannot be trained as it says.
+        """
+        if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+            raise InputError('dfd study: runs in one process, start it without torchrun')
+        self.folder, self.settings = Path(folder), settings
+        chosen = choose_rows(rows, wanted)
+        self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
+        self.device = choose_device(device)
+        self._shared = shared
+        self._folders = [path for folder in settings.data for path in data.stack_folders(folder)]
+        self.scenes = len(self._folders) or settings.scenes
+        for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
+            if row.train:
+                self.config(row)
+            other = _difference(self._of(row) / 'row.json', self._described(row))
+            if other:
+                raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
+            try:
+                networks.create(row.network, **row.network_config(settings.crop))
+            except TypeError as error:
+                raise InputError(f'row {row.name}, config: {error}') from None
+        other = _difference(self.folder / 'settings.json', asdict(settings))
+        if other:
+            raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / 'settings.json', asdict(settings))
+
+    def _begin(self, row: Row) -> None:
+        self._of(row).mkdir(parents=True, exist_ok=True)
+        write_json(self._of(row) / 'row.json', self._described(row))
+
+    def _described(self, row: Row) -> dict:
+        """What a row's figures depend on."""
+        return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training}}
+
+    def config(self, row: Row) -> TrainingConfig:
+        """The training of a row.
+
+        Raises:
+            InputError: it has settings that cannot be.
+        """
+        settings, budget = self.settings, Budget.parse(self.settings.budget)
+        own = {**self._shared, **row.training}
+        decode = own.pop('decode', 1)
+        size = data.stack_size(settings.crop)
+        return make_config({
+            'precision': 'bf16' if is_bf16_fast(self.device) else 'fp32', 'half_size': 0.0, **own,
+            'name': row.name, 'network': row.network, 'network_config': row.network_config(settings.crop),
+            'steps': budget.steps or MANY, 'hours': budget.hours, 'seed': settings.seed,
+            'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': data.FRAMES, 'decode': decode}],
+            'pool': {'start': self.scenes, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
+                     'folder': str(self.folder / 'pool'), 'on_gpu': True},
+            'data': asdict(data.stack_settings('training', size)),
+            'reverse': False, 'mask_wall': True, 'validation': 'data'}, f'row {row.name}')
+
+    def render(self, workers: int) -> None:
+        """The stacks of the training, once for all rows.
+
+        Args:
+            workers: processes that render, each with one core; 0 = this one, on the study's device.
+        """
+        folder = self.folder / 'pool' / '0'
+        folder.mkdir(parents=True, exist_ok=True)
+        count = self.scenes
+        settings = data.stack_settings('training', data.stack_size(self.settings.crop))
+        missing = [i for i in range(count) if not stack_path(folder, i).exists()]
+        if not missing:
+            return
+        bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
+        if self.settings.data:
+            for index in bar:
+                save_stack(stack_path(folder, index), data.training_stack(self._folders[index], self.settings.crop))
+        elif workers == 0:
+            for index in bar:
+                save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
+        else:
+            pool = StackPool(folder, settings, workers)
+            try:
+                pool.want(count)
+                for index in bar:
+                    pool.get(index)
+            finally:
+                pool.close()
+
+    def train(self, row: Row) -> dict:
+        """Train a row to the end of its budget, if it is not there yet. Returns what it took: steps, hours, device."""
+        folder = self._of(row)
+        finished = folder / 'finished.json'
+        if not finished.exists():
+            self._begin(row)
+            train(self.config(row), folder, str(self.device))
+            last = validations(folder)[-1]
+            write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
+            (folder / 'checkpoint.pt').unlink()   # as large as three networks, and of no use any more
+        return json.loads(finished.read_text())
+
+    def network(self, row: Row) -> torch.nn.Module:
+        """The network of a row, with the best weights by validation."""
+        if row.train:
+            return networks.load(self._of(row) / 'best.safetensors', network=row.network)
+        return networks.create(row.network, **row.network_config(self.settings.crop))
+
+    def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
+        """The figures of a row on each set; `{'refused': why}` where its network cannot take the images of one."""
+        path = self._of(row) / 'figures.json'
+        self._begin(row)
+        figures = json.loads(path.read_text()) if path.exists() else {}
+        # Folders may hold something else by now.
+        figures = {name: value for name, value in figures.items() if name in data.SETS}
+        backend = None
+        for name, scenes in sets.items():
+            if name in figures:
+                continue
+            backend = backend or TorchBackend(self.network(row), self.device, 'fp32')
+            try:
+                figures[name] = evaluate(backend, tqdm(scenes(), desc=f'{row.name}, {name}', leave=False))
+            except InputError as error:
+                figures[name] = {'refused': str(error)}
+            write_json(path, figures)
+        return {name: figures[name] for name in sets}
+
+    def results(self, blender: list[TestScene], real: TestScene | None) -> dict:
+        """Everything that tables are made of; kept as results.json.
+
+        Args:
+            blender: scenes of a set `blender`, empty = there is none; real: one that becomes a set if it has a truth.
+        """
+        sets = {name: functools.cache(functools.partial(self._scenes, name)) for name in data.SETS}
+        if blender:
+            sets['blender'] = lambda: blender
+        if real is not None and real.counted.any():
+            sets['real'] = lambda: [real]
+        rows, timed = [], {}
+        for row in self.rows:
+            network = self.network(row)
+            timed[row.name] = TorchBackend(network, self.device), getattr(network, 'frames', 1)
+            parameters = sum(p.numel() for p in network.parameters())
+            rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
+                         **(self.train(row) if row.train else {}), 'sets': self.measure(row, sets)})
+        times = milliseconds(timed, next(data.procedural_scenes('large', 1, self.settings.crop, self.device)))
+        results = {'settings': asdict(self.settings), 'machine': machine(self.device),
+                   'rows': [{**row, 'ms': times[row['name']]} for row in rows]}
+        write_json(self.folder / 'results.json', results)
+        return results
+
+    def _scenes(self, name: str) -> list[TestScene]:
+        scenes = data.procedural_scenes(name, self.settings.tests, self.settings.crop, self.device)
+        return list(tqdm(scenes, desc=f'test scenes, {name}', total=self.settings.tests, leave=False))
+
+    def curves(self) -> dict[str, list[dict]]:
+        """The figures of all validations, by title of the row."""
+        return {row.title: validations(self._of(row)) for row in self.rows if row.train}
+
+    def backends(self) -> dict[str, TorchBackend]:
+        """The networks, by title of the row."""
+        return {row.title: TorchBackend(self.network(row), self.device, 'fp32') for row in self.rows}
+
+    def pictured(self, real: TestScene | None) -> list[tuple[str, TestScene]]:
+        """The scenes of the picture grid: of the test sets the first ones."""
+        counts = {'small': 1, 'large': 2, 'moving': 1}
+        scenes = [(TITLES[name], scene) for name, count in counts.items()
+                  for scene in data.procedural_scenes(name, count, self.settings.crop, self.device)]
+        return scenes + ([(TITLES['real'], real)] if real is not None else [])
+
+    def _of(self, row: Row) -> Path:
+        return self.folder / 'rows' / row.name
+
+
+def machine(device: torch.device) -> str:
+    """The name of the GPU, or of the processor with the cores that this process may use."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        name = next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f'{name}, {torch.get_num_threads()} threads'
+
+
+def validations(folder: Path) -> list[dict]:
+    """The figures of a training's validations, in the order of the steps."""
+    lines = []
+    for line in map(json.loads, (folder / 'log.jsonl').read_text().splitlines()):
+        if line['group'] == 'validation':
+            # A run that was killed has gone on from an earlier step.
+            lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
+    return lines
+
+
+def _difference(path: Path, mine: dict) -> str | None:
+    """In which setting a file, if it is there, differs from these."""
+    if not path.exists():
+        return None
+    theirs, mine = json.loads(path.read_text()), json.loads(json.dumps(mine))
+    key = next((key for key in mine if theirs.get(key) != mine[key]), None)
+    return key and f'was made with {key} {theirs.get(key)}, not {mine[key]}'
+
+
+def write_json(path: Path, value) -> None:
+    """Write it, whole or not at all."""
+    temporary = path.with_name(path.name + '.part')
+    temporary.write_text(json.dumps(value, indent=1) + '\n')
+    temporary.replace(path)

@@ -1,0 +1,420 @@
+"""dfd study: all rows on the same scenes and budget, goes on where it was stopped, says what it found."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dfd_ros import cli, networks
+from dfd_ros.errors import InputError
+from dfd_ros.focal_stack import FocalStack
+from dfd_ros.lens_state import LensState
+from dfd_ros.networks import Prediction
+from dfd_ros.optics import VergenceRange
+from dfd_ros.study import data, report, run
+from dfd_ros.study.data import TestScene
+from dfd_ros.study.evaluate import evaluate, milliseconds
+from dfd_ros.study.rows import Budget, choose_rows, read_rows
+from dfd_ros.training import loop
+from dfd_ros.training.data import ProceduralData
+from dfd_ros.training.losses import sequence_loss
+
+SHIPPED = Path(__file__).parents[1] / 'config' / 'study.yaml'
+ROWS = '''
+training: {learning_rate: 5e-3, warmup: 1, validations: 2, validate_stacks: 1, likelihood: 0.0, mse: 1.0, coarse: 0.0,
+           coc: 0.0, edges: 0.0, precision: fp32}
+rows:
+- {name: tiny, title: Tiny stack, network: tiny_stack}
+- {name: sized, network: tiny_stack, config: {size: crop, channels: 4}}
+- {name: stream, title: Streaming, network: stream, config: {channels: [8, 8, 8, 8], hypotheses: 6, hidden: [4, 4]},
+   training: {decode: 4, likelihood: 1.0, coarse: 0.3, coc: 0.3}}
+- {name: untrained, network: tiny_stack, train: false}
+'''
+SMALL = ['--crop', '32', '--batch', '2', '--scenes', '3', '--tests', '1', '--workers', '0', '--device', 'cpu']
+
+
+@pytest.fixture(scope='module', autouse=True)
+def small():
+    """One thread, a network of the tests' own, and scenes of few objects: rendering takes longest."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks._NETWORKS, 'tiny_stack', ('tiny_stack_network', 'TinyStackNetwork'))
+        patch.setattr(data, 'OBJECTS', (2, 4))
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp('config') / 'study.yaml'
+    path.write_text(ROWS)
+    return path
+
+
+@pytest.fixture(scope='module')
+def real(tmp_path_factory):
+    """A focal stack of five frames, without a known lens, of another size than the crops."""
+    folder = tmp_path_factory.mktemp('real') / 'stack'
+    draw = np.random.default_rng(0)
+    FocalStack([draw.integers(0, 256, (40, 56, 3), dtype=np.uint8) for _ in range(5)],
+               [LensState(1 / v) for v in (1.0, 2.0, 2.4, 3.1, 4.0)]).write(folder)
+    return folder
+
+
+def dfd(*args) -> int:
+    """Exit status, as the shell sees it."""
+    try:
+        return cli.main([str(arg) for arg in args])
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.fixture(scope='module')
+def study(config, real, tmp_path_factory):
+    """A whole study of four steps."""
+    folder = tmp_path_factory.mktemp('study') / 'out'
+    assert dfd('study', '--out', folder, '--config', config, '--budget', '4', '--real', real, *SMALL) == 0
+    return folder
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / 'results.json').read_text())
+
+
+def test_all_rows_are_trained_measured_and_told(study):
+    rows = {row['name']: row for row in results(study)['rows']}
+    assert list(rows) == ['tiny', 'sized', 'stream', 'untrained']
+    for row in rows.values():
+        assert set(row['sets']) == {'small', 'large', 'moving', 'seen'}   # the real stack has no true depth
+        for figures in row['sets'].values():
+            assert figures['known'] == 1 and 0 < figures['mse'] == pytest.approx(figures['rms'] ** 2)
+            assert 0 <= figures['accuracy'] <= 100 and figures['abs_rel'] > 0
+        assert row['ms'] > 0 and row['parameters'] > 0
+        assert row['sets']['large']['first_map'] == (1 if row['name'] == 'stream' else 4)
+    assert [row.get('steps') for row in rows.values()] == [4, 4, 4, None]
+    assert rows['tiny']['hours'] > 0 and rows['tiny']['device']
+    table = (study / 'table.md').read_text()
+    for part in ('Tiny stack', 'Streaming', 'small and large objects: MSE', '4 steps', 'not tested'):
+        assert part in table
+    from PIL import Image
+    for name in ('curves.png', 'figures.png', 'grid.jpg'):
+        assert min(Image.open(study / name).size) > 200
+
+
+def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise AssertionError('trained, measured or rendered again')
+    before = {path: path.read_bytes() for path in study.glob('rows/*/*.safetensors')}
+    assert len(before) == 6
+    monkeypatch.setattr(run, 'train', refuse)
+    monkeypatch.setattr(run, 'evaluate', refuse)
+    monkeypatch.setattr(run, 'save_stack', refuse)
+    (study / 'results.json').unlink()
+    assert dfd('study', '--out', study, '--config', config, '--budget', '4', '--networks', 'tiny', *SMALL) == 0
+    assert [row['name'] for row in results(study)['rows']] == ['tiny', 'sized', 'stream', 'untrained']
+    assert before == {path: path.read_bytes() for path in before}
+    assert 'Tiny stack' in capsys.readouterr().out
+
+
+def test_other_settings_want_another_folder(study, config, tmp_path, capsys):
+    assert dfd('study', '--out', study, '--config', config, '--budget', '5', *SMALL) == 2
+    assert f'{study}: was made with budget 4, not 5; give the same' in capsys.readouterr().err
+    changed = tmp_path / 'changed.yaml'
+    changed.write_text(ROWS.replace('config: {size: crop, channels: 4}', 'config: {size: crop, channels: 5}'))
+    assert dfd('study', '--out', study, '--config', changed, '--budget', '4', '--networks', 'tiny', *SMALL) == 2
+    assert "sized: was made with config {'size': 'crop', 'channels': 4}, not" in capsys.readouterr().err
+
+
+def make(study, config, folder, **changes) -> run.Study:
+    """A study of its own with the scenes of another."""
+    shared, rows = read_rows(config)
+    settings = run.Settings(**{**dict(budget='4', crop=32, batch=2, scenes=3, tests=1), **changes})
+    folder.mkdir()
+    (folder / 'pool').symlink_to(study / 'pool')
+    return run.Study(folder, settings, shared, rows, device='cpu')
+
+
+def test_the_row_in_hand_goes_on_after_a_kill(study, config, tmp_path, monkeypatch):
+    killed = make(study, config, tmp_path / 'killed')
+    row = killed.rows[0]
+
+    def until_killed(*args):
+        loop.train(*args, stop_after=2)
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, 'train', until_killed)
+        killed.train(row)
+    assert not (tmp_path / 'killed' / 'rows' / 'tiny' / 'finished.json').exists()
+    assert killed.train(row)['steps'] == 4
+    assert [line['step'] for line in run.validations(tmp_path / 'killed' / 'rows' / 'tiny')] == [2, 4]
+    whole, resumed = (networks.load(folder / 'rows' / 'tiny' / 'last.safetensors').state_dict()
+                      for folder in (study, tmp_path / 'killed'))
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_budget_of_time_ends_with_the_time(study, config, tmp_path, monkeypatch):
+    """Each look at the clock takes a second: a step takes one. The time before a stop counts."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(loop, 'time', SimpleNamespace(monotonic=lambda: float(next(clock))))
+    rates = []
+    monkeypatch.setattr(loop, 'learning_rate', lambda config, step, share: rates.append((step, share)) or 1e-3)
+    timed = make(study, config, tmp_path / 'timed', budget='0.1m')
+    folder = tmp_path / 'timed' / 'rows' / 'tiny'
+    loop.train(timed.config(timed.rows[0]), folder, 'cpu', stop_after=2)
+    assert timed.train(timed.rows[0])['steps'] == 6
+    assert dict(rates) == pytest.approx({step: step / 6 for step in range(6)})
+    assert [line['step'] for line in run.validations(folder)] == [2, 3, 6]
+    assert timed.train(timed.rows[0])['hours'] == pytest.approx(6 / 3600)
+
+
+def test_a_finished_time_is_not_exceeded(study, config, tmp_path, monkeypatch):
+    """Killed between the last checkpoint and the note that the row is finished."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(loop, 'time', SimpleNamespace(monotonic=lambda: float(next(clock))))
+    timed = make(study, config, tmp_path / 'timed', budget='0.05m')
+    loop.train(timed.config(timed.rows[0]), tmp_path / 'timed' / 'rows' / 'tiny', 'cpu')
+    assert timed.train(timed.rows[0])['steps'] == 3
+
+
+def test_the_rate_falls_with_the_time(config):
+    settings = SimpleNamespace(steps=10 ** 9, hours=2.0, warmup=1, decay=0.5, learning_rate=1.0)
+    shares = [loop.progress(settings, 100, hours * 3600) for hours in (0, 1, 1.5, 2)]
+    assert shares == pytest.approx([0, 0.5, 0.75, 1], abs=1e-6)
+    assert [loop.learning_rate(settings, 100, share) for share in shares] == pytest.approx([1, 1, 0.5, 0], abs=1e-6)
+
+
+def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
+    shared, rows = read_rows(config)
+    a_study = run.Study(study, run.Settings('4', 32, 2, 3, 1), shared, rows, device='cpu')
+    batches = []
+    for row in rows[:3]:
+        source = ProceduralData(a_study.config(row), study, torch.device('cpu'))
+        batches.append([source.batch(step) for step in range(3)])
+        source.close()
+    for other in batches[1:]:
+        for a, b in zip(batches[0], other):
+            assert all(torch.equal(x.nan_to_num(-9), y.nan_to_num(-9)) for x, y in zip(a, b))
+    for batch in batches[0]:
+        assert batch.images.shape == (2, 4, 3, 32, 32)
+        assert torch.allclose(batch.focus, torch.linspace(0, 1, 4))   # rising
+    masked = torch.cat([batch.vergence for batch in batches[0]]).isnan()
+    assert 0.02 < masked.double().mean() < 0.98
+    open_ = ProceduralData(replace(a_study.config(rows[0]), mask_wall=False), study, torch.device('cpu'))
+    truth = torch.cat([open_.batch(step).vergence for step in range(3)])
+    assert truth.isfinite().all() and truth[masked].mean() < 0.2 < truth[~masked].mean()
+
+
+def test_a_network_without_uncertainty_is_told_its_errors(study):
+    """Those of training, over the pixels that count."""
+    log_error = networks.load(study / 'rows' / 'tiny' / 'last.safetensors').log_error
+    assert log_error.isfinite() and log_error != 0
+
+
+def test_a_loss_without_a_weight_is_not_computed():
+    """A network without hypotheses has no coarse loss; one without a CoC of its own tells NaN where k is unknown."""
+    generator = torch.Generator().manual_seed(0)
+    truth, u = torch.rand(2, 2, 1, 1, 8, 8, generator=generator)
+    truth[0, ..., :4] = torch.nan
+    u.requires_grad_()
+    weights = SimpleNamespace(likelihood=0.0, mse=2.0, coarse=0.3, coc=0.0, edges=0.0)
+    total, parts = sequence_loss(Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)), [], None, truth,
+                                 10 * truth, weights)
+    assert set(parts) == {'mse'}
+    assert total.item() == pytest.approx(2 * (u - truth).square().nanmean().item())
+    total.backward()
+    assert u.grad.isfinite().all() and (u.grad[truth.isnan()] == 0).all() and (u.grad != 0).any()
+
+
+def test_validation_presets_are_not_for_stacks(study, config, tmp_path):
+    timed = make(study, config, tmp_path / 'presets')
+    with pytest.raises(InputError, match='reads stacks of 4 frames.*set validation: data'):
+        loop.train(replace(timed.config(timed.rows[0]), validation='presets'), tmp_path / 'run', 'cpu')
+
+
+# Figures.
+
+RANGE = VergenceRange(0.25, 1.25)
+
+
+def scene(u: torch.Tensor, counted: torch.Tensor | None = None) -> TestScene:
+    counted = torch.ones_like(u, dtype=torch.bool) if counted is None else counted
+    return TestScene(torch.zeros(1, 4, 3, *u.shape, dtype=torch.uint8), torch.linspace(0, 1, 4)[None],
+                     torch.tensor([20.0]), u, counted, RANGE)
+
+
+class Fixed:
+    """Says what it is given after each frame."""
+
+    device = torch.device('cpu')
+
+    def __init__(self, *maps):
+        self.maps, self.calls = maps, 0
+
+    def __call__(self, image, focus, blur_scale, *state):
+        u = self.maps[self.calls % len(self.maps)][None, None]
+        self.calls += 1
+        return Prediction(u, u, u), u
+
+
+def test_figures_by_hand():
+    truth = torch.tensor([[0.0, 1.0], [0.5, 0.5]])
+    counted = torch.tensor([[True, True], [True, False]])
+    unknown, first = torch.full_like(truth, math.nan), torch.ones_like(truth)
+    last = RANGE.normalise(torch.tensor([[2.0, 0.25], [0.5, 9.0]]))   # 2 m is beyond the range: its far end
+    figures = evaluate(Fixed(unknown, first, first, last), [scene(truth, counted)])
+    middle = RANGE.denormalise(0.5)
+    assert figures['mse'] == pytest.approx(((0.5 - middle) / 1.25) ** 2 / 3, rel=1e-5)
+    assert figures['rms'] == pytest.approx(figures['mse'] ** 0.5)
+    assert figures['abs_rel'] == pytest.approx(abs(0.5 - middle) / middle / 3, rel=1e-5)
+    assert figures['accuracy'] == pytest.approx(100) and figures['known'] == 1 and figures['first_map'] == 2
+    assert figures['first_rms'] == pytest.approx(
+        (((1.0 / 1.25) ** 2 + ((middle - 0.25) / 1.25) ** 2) / 3) ** 0.5, rel=1e-5)
+
+
+def test_a_hole_is_told():
+    truth, holes = torch.full((2, 2), 0.5), torch.tensor([[0.5, 0.5], [0.5, math.nan]])
+    figures = evaluate(Fixed(truth, truth, truth, holes), [scene(truth)])
+    assert figures['known'] == 0.75 and figures['mse'] == 0
+
+
+def test_a_depth_map_of_a_stack_is_timed_with_all_its_frames():
+    u = torch.zeros(4, 4)
+    stream, stack = Fixed(u), Fixed(u)
+    times = milliseconds({'stream': (stream, 1), 'stack': (stack, 4)}, scene(u), rounds=2)
+    assert set(times) == {'stream', 'stack'} and min(times.values()) > 0
+    assert stack.calls == 3 * 4 and stream.calls == 3 * 2   # of which one is the stream's past
+
+
+def row(name, network, small=0.1, large=0.1, moving=0.1, seen=0.1):
+    sets = {key: {'rms': value} for key, value in
+            dict(small=small, large=large, moving=moving, seen=seen).items() if value is not None}
+    return {'name': name, 'title': name.upper(), 'network': network, 'sets': sets}
+
+
+def test_findings_are_confirmed_and_contradicted_by_the_figures():
+    rows = [row('ddff', 'ddffnet', large=0.2, moving=0.8),
+            row('lstm', 'lstm_ddff', small=0.05, large=0.06, moving=0.07),
+            row('ra', 'recurrent_autoencoder', moving=0.08), row('ours', 'stream', 0.01, 0.01, 0.01)]
+    synthetic, moving, general = report.findings(rows)
+    assert ': confirmed.' in synthetic and 'RMS 0.0600 (LSTM) against 0.1000 (RA)' in synthetic
+    assert ': contradicted.' in moving and 'RMS 0.0800 (RA) against 0.0700 (LSTM)' in moving
+    assert ': confirmed.' in general and '4.00 times (DDFF)' in general
+    rows[1]['sets']['large']['rms'] = 0.3
+    assert ': partly confirmed.' in report.findings(rows)[0]
+    assert all('not tested' in finding for finding in report.findings(rows[-1:]))
+
+
+# Input.
+
+@pytest.mark.parametrize('text, steps, hours', [('500', 500, 0), ('10m', 0, 1 / 6), ('2h', 0, 2), ('1.5d', 0, 36)])
+def test_budgets(text, steps, hours):
+    budget = Budget.parse(text)
+    assert budget.steps == steps and budget.hours == pytest.approx(hours)
+
+
+@pytest.mark.parametrize('text', ['', '0', '0m', '1.5', '-3', '5s', 'm', '2 h', '1e3'])
+def test_what_is_no_budget(text, tmp_path, capsys):
+    assert dfd('study', '--out', tmp_path / 'out', f'--budget={text}') == 2
+    assert 'give optimiser steps (500) or the time of each network' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_rows_that_ship_can_be_trained():
+    shared, rows = read_rows(SHIPPED)
+    assert {row.network for row in rows} == {'ddffnet', 'lstm_ddff', 'recurrent_autoencoder', 'poolnet', 'best_focus',
+                                             'variational', 'stream'}
+    known = [row for row in rows if row.network in networks.names()]
+    assert {row.name for row in known} >= {'stream', 'stream_coc'}
+    chosen = choose_rows(rows, 'stream,ddffnet_coc')
+    assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc']
+    with pytest.raises(InputError, match='no row of the study "stram"'):
+        choose_rows(rows, 'stram')
+
+
+@pytest.mark.parametrize('text, says', [
+    ('rows: []', 'has to be a mapping with a list "rows"'),
+    ('rowz: []', 'has to be a mapping with a list "rows"'),
+    ('rows: [{name: a}]', 'rows[0]: needs a name'),
+    ('rows: [{name: A b, network: stream}]', 'rows[0]: needs a name'),
+    ('rows: [{name: a, network: stream}, {name: a, network: stream}]', 'two rows are called "a"'),
+    ('rows: [{name: a, network: stream, width: 3}]', 'rows[0]: no setting "width"'),
+    ('rows: [{name: a, network: stream, train: 3}]', 'train: 3 is not of the type bool'),
+    ('rows: [{name: a, network: strem}]', 'no network "strem"'),
+    ('rows: [{name: a, network: stream, config: {width: 3}}]', "row a, config: "),
+    ('rows: [{name: a, network: stream, training: {decode: 5}}]', 'row a, stages: decode 5 of 4 frames'),
+    ('rows: [{name: a, network: stream, training: {lr: 5}}]', 'row a: no setting "lr"'),
+    ('a: [', 'not YAML'),
+])
+def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
+    (tmp_path / 'rows.yaml').write_text(text)
+    assert dfd('study', '--out', tmp_path / 'out', '--budget', '2', '--config', tmp_path / 'rows.yaml', *SMALL) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('arguments, says', [
+    (['--crop', '8'], 'crop 8: must be at least 32'),
+    (['--tests', '0'], 'tests 0: must be at least 1'),
+    (['--workers', '-1'], '--workers -1: must be at least 0'),
+    (['--real', 'nowhere'], 'nowhere: no such folder'),
+    (['--blender', 'nowhere'], 'nowhere: no focal stack'),
+    (['--data', 'nowhere'], 'nowhere: no focal stack'),
+    (['--data', 'procedural', 'nowhere'], 'give procedural, or folders, not both'),
+    (['--device', 'gpu'], "device 'gpu'"),
+])
+def test_wrong_arguments_are_refused_in_one_line(tmp_path, config, capsys, arguments, says):
+    assert dfd('study', '--out', tmp_path / 'out', '--config', config, '--budget', '2', *SMALL, *arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
+# Focal stacks of other makers.
+
+def test_of_a_real_stack_the_frames_at_even_steps_are_read(real):
+    read = data.folder_scene(real)
+    assert read.focus[0].tolist() == pytest.approx([0, 1 / 3, 0.7, 1], abs=1e-6)
+    assert read.images.shape == (1, 4, 3, 40, 56) and read.blur_scale.isnan().all() and not read.counted.any()
+    stack = FocalStack.read(real)
+    assert all(np.array_equal(read.images[0, t].permute(1, 2, 0), stack.images[i]) for t, i in enumerate((0, 1, 3, 4)))
+
+
+def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6)) -> Path:
+    draw = np.random.default_rng(1)
+    FocalStack([draw.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in v], [LensState(1 / x, *lens) for x in v],
+               np.full(size, 0.4, np.float32)).write(folder)
+    return folder
+
+
+def test_folders_are_trained_on_and_measured(config, tmp_path):
+    write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
+    out = tmp_path / 'out'
+    assert dfd('study', '--out', out, '--config', config, '--budget', '1', '--networks', 'tiny,sized', *SMALL,
+               '--data', tmp_path / 'stacks', '--blender', tmp_path / 'stacks') == 0
+    assert len(list((out / 'pool' / '0').iterdir())) == 1
+    tiny, sized = results(out)['rows']
+    assert tiny['sets']['blender']['rms'] > 0
+    assert 'built for images of 32x32' in sized['sets']['blender']['refused']
+    table = (out / 'table.md').read_text()
+    assert 'Blender: tiny_stack: built for images of 32x32' in table and 'stacks' in table
+
+
+@pytest.mark.parametrize('v, changes, says', [
+    ((1.0, 2.0, 4.0), {}, 'has 3 frames, the study reads 4'),
+    ((1.0, 1.1, 1.2, 4.0), {}, 'too uneven'),
+    ((1.0, 2.0, 3.0, 4.0), {'size': (24, 48)}, 'images of 48x24, smaller than the crops of 32x32'),
+    ((1.0, 2.0, 3.0, 4.0), {'lens': ()}, 'training needs the focal length'),
+])
+def test_stacks_that_cannot_be_trained_on(tmp_path, v, changes, says):
+    with pytest.raises(InputError, match=says):
+        data.training_stack(write(tmp_path / 'stack', v, **changes), 32)
