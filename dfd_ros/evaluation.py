@@ -63,7 +63,8 @@ def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256,
     """
     if name not in SETS:
         raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
-    settings = SETS[name](split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size, breathing_residual=None)
+    settings = SETS[name](split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size,
+                          breathing_residual=None)
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
         batch = render_stack(seed, settings)
         range_ = batch.ranges()[0]
