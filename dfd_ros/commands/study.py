@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')
     shared, rows = read_rows(args.config or resource('config/study.yaml'))
-    # What is given and cannot be read is said before hours are spent.
-    real = data.folder_scene(args.real) if args.real else None
-    blender = list(map(data.folder_scene, data.stack_folders(args.blender))) if args.blender else []
     settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
+    # What is given and cannot be read is said before hours are spent.
+    real = data.folder_scene(args.real, args.crop) if args.real else None
+    blender = [data.folder_scene(path, args.crop) for path in data.stack_folders(args.blender)] if args.blender else []
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))

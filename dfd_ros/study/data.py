@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from dfd_ros.errors import InputError
 from dfd_ros.optics import VergenceRange
@@ -87,13 +88,17 @@ def procedural_scenes(name: str, count: int, crop: int, device='cpu') -> Iterato
                         (u >= 0) & (u <= 1) & batch.foreground[0, -1, 0][area], batch.ranges()[0])
 
 
-def folder_scene(folder: Path) -> TestScene:
+def folder_scene(folder: Path, size: int | None = None) -> TestScene:
     """A real or rendered focal stack. Of its frames those are taken whose focus is nearest to even steps of vergence
     from its farthest to its nearest one: networks that read a fixed number of frames get no other choice, and all
     networks the same frames.
 
+    Args:
+        size: what is read is the square in the middle, reduced to this side (px), as some networks are built for one
+            size; None = all of it, as it is.
+
     Raises:
-        InputError: it cannot be read, or has too few frames.
+        InputError: it cannot be read, has too few frames or is smaller than that.
     """
     from dfd_ros.focal_stack import FocalStack
     stack = FocalStack.read(folder)
@@ -109,8 +114,18 @@ def folder_scene(folder: Path) -> TestScene:
     height, width = images.shape[-2:]
     u = (torch.full((height, width), math.nan) if stack.depth is None
          else torch.from_numpy(range_.normalise(stack.depth.astype('float64'))).float())
-    return TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32),
-                     torch.tensor([stack.lens_states[0].lens.blur_scale(range_)], dtype=torch.float32), u,
+    blur_scale = torch.tensor([stack.lens_states[0].lens.blur_scale(range_)], dtype=torch.float32)
+    if size is not None:
+        side = min(height, width)
+        if side < size:
+            raise InputError(f'{folder}: images of {width}x{height}, smaller than the {size}x{size} of this study')
+        top, left = (height - side) // 2, (width - side) // 2
+        area = (..., slice(top, top + side), slice(left, left + side))
+        images = F.interpolate(images[area][0].float(), (size, size), mode='bilinear', antialias=True)
+        images = images.round().clamp(0, 255).to(torch.uint8)[None]
+        u = F.interpolate(u[area][None, None], (size, size), mode='nearest-exact')[0, 0]
+        blur_scale = blur_scale * (size / side)
+    return TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32), blur_scale, u,
                      (u >= 0) & (u <= 1), range_)
 
 

@@ -14,7 +14,7 @@ from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import depth_maps
 from dfd_ros.study.report import TITLES
 
-_PANEL = 220  # px
+_PANEL = 240  # px, width of a column
 
 
 def _matplotlib():
@@ -90,7 +90,7 @@ def _colour(i: int) -> str:
 
 
 def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[tuple[str, TestScene]]) -> None:
-    """A row for each scene: its first and last frame, the true vergence, and what each network says after the last.
+    """A column for each scene: its first and last frame, the true vergence, and what each network says after the last.
 
     Pixels that do not count (the wall, on which no network is trained) are dark grey where the truth is known.
 
@@ -104,21 +104,16 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
         from dfd_ros.visualise import Panel, colour, sheet, write_picture
     except ImportError:
         raise InputError('pictures need Pillow: pip install pillow') from None
-    rows = []
-    for name, scene in scenes:
-        frames = [scene.images[0, t].permute(1, 2, 0).numpy() for t in (0, -1)]
-        known = bool(scene.counted.any())
-        keep = scene.counted.numpy() if known else np.ones(scene.counted.shape, bool)
-        row = [Panel(frames[0], f'{name}: far'), Panel(frames[1], 'near')]
-        truth = np.where(keep, scene.vergence.numpy(), np.nan)
-        row.append(Panel(colour(truth), 'truth' if known else 'no truth'))
-        for title, backend in networks.items():
-            try:
-                u = depth_maps(backend, scene)[-1].numpy()
-            except InputError:   # an image size that this one cannot take; the table says so
-                u = np.full(scene.counted.shape, np.nan)
-            row.append(Panel(colour(np.where(keep, u, np.nan)), title))
-        rows.append(row)
-    write_picture(path, sheet(rows, 'focal stacks of four frames',
-                              'vergence over the swept range: blue far, red near; dark grey: no value, or not counted',
-                              max(1600, _PANEL * len(rows[0]))))
+    keeps = [scene.counted.numpy() | (not scene.counted.any()) for _, scene in scenes]   # without truth all pixels
+
+    def row(title: str, maps: Sequence[np.ndarray]) -> list[Panel]:
+        return [Panel(colour(np.where(keep, u, np.nan)), title if i == 0 else '')
+                for i, (keep, u) in enumerate(zip(keeps, maps))]
+
+    rows = [[Panel(scene.images[0, 0].permute(1, 2, 0).numpy(), name) for name, scene in scenes],
+            [Panel(scene.images[0, -1].permute(1, 2, 0).numpy()) for _, scene in scenes],
+            row('truth', [scene.vergence.numpy() for _, scene in scenes])]
+    for title, backend in networks.items():
+        rows.append(row(title, [depth_maps(backend, scene)[-1].numpy() for _, scene in scenes]))
+    write_picture(path, sheet(rows, 'depth from four frames', 'focused far, near; vergence: blue far, red near; '
+                                                             'dark grey: none, or not counted', _PANEL * len(scenes)))

@@ -177,7 +177,7 @@ class Study:
         return networks.create(row.network, **row.network_config(self.settings.crop))
 
     def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
-        """The figures of a row on each set; `{'refused': why}` where its network cannot take the images of one."""
+        """The figures of a row on each set."""
         path = self._of(row) / 'figures.json'
         self._begin(row)
         figures = json.loads(path.read_text()) if path.exists() else {}
@@ -188,10 +188,7 @@ class Study:
             if name in figures:
                 continue
             backend = backend or TorchBackend(self.network(row), self.device, 'fp32')
-            try:
-                figures[name] = evaluate(backend, tqdm(scenes(), desc=f'{row.name}, {name}', leave=False))
-            except InputError as error:
-                figures[name] = {'refused': str(error)}
+            figures[name] = evaluate(backend, tqdm(scenes(), desc=f'{row.name}, {name}', leave=False))
             write_json(path, figures)
         return {name: figures[name] for name in sets}
 
