@@ -119,3 +119,19 @@ def test_pixels_near_depth_edges_count_more():
     at_the_edge, away = slice(14, 16), slice(2, 4)
     assert cost(at_the_edge, 0.0) == pytest.approx(cost(away, 0.0))
     assert cost(at_the_edge, 2.0) == pytest.approx(3 * cost(away, 2.0))
+
+
+def test_where_the_prediction_is_nan_only_the_coc_counts():
+    prediction, logits, vergence, coc = sequences()
+    early = prediction.vergence.clone()
+    early[:, :2] = math.nan                    # a network that reads whole stacks: a map at their end alone
+    early.requires_grad_()
+    total, parts = sequence_loss(prediction._replace(vergence=early), logits, CENTRES, vergence, coc, WEIGHTS)
+    last = Prediction(*(p[:, 2:] for p in prediction))
+    _, expected = sequence_loss(last, [a[:, 2:] for a in logits], CENTRES, vergence[:, 2:], coc[:, 2:], WEIGHTS)
+    assert parts['mse'].item() == pytest.approx(expected['mse'].item())
+    assert parts['likelihood'].item() == pytest.approx(expected['likelihood'].item())
+    _, everywhere = sequence_loss(prediction, logits, CENTRES, vergence, coc, WEIGHTS)
+    assert parts['coc'].item() == pytest.approx(everywhere['coc'].item())
+    total.backward()
+    assert torch.isfinite(early.grad).all() and early.grad[:, 2:].any()

@@ -37,17 +37,19 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
     Args:
         prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each; without any (a network that has no
             hypotheses, nor `centres` of them) there is no loss `coarse`.
-        vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count.
+        vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
+            prediction is (a network that reads whole stacks, before their end) only the CoC counts.
         config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges`, how much more the pixels near depth
             edges count: few, they are what a depth map looks wrong by.
     """
     valid = torch.isfinite(vergence)
     truth = torch.where(valid, vergence, 0.0)
     weight = valid * (1 + config.edges * near_edges(truth.flatten(0, 1)).unflatten(0, truth.shape[:2]))
-    count = weight.sum().clamp_min(1)
+    known = torch.isfinite(prediction.vergence)
+    estimate = torch.where(known, prediction.vergence, truth)
 
-    def mean(x):
-        return (x * weight).sum() / count
+    def mean(x, weight):
+        return (x * weight).sum() / weight.sum().clamp_min(1)
 
     def coarse():
         stride = vergence.shape[-1] // logits[0].shape[-1]
@@ -59,11 +61,11 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
 
     def compressed_coc():   # a pixel more or less counts where the blur is small, not where it is large
         return mean(F.smooth_l1_loss(torch.asinh(prediction.coc / 4), torch.asinh(torch.where(valid, coc, 0.0) / 4),
-                                     reduction='none', beta=0.05))
+                                     reduction='none', beta=0.05), weight)
 
     losses = {
-        'likelihood': lambda: mean(laplace_nll(prediction.vergence, prediction.log_scale, truth)),
-        'mse': lambda: mean((prediction.vergence - truth) ** 2),
+        'likelihood': lambda: mean(laplace_nll(estimate, prediction.log_scale, truth), weight * known),
+        'mse': lambda: mean((estimate - truth) ** 2, weight * known),
         'coarse': coarse,
         'coc': compressed_coc,
     }
