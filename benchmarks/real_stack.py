@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--sweeps', type=int, default=1, help='read the stack N times')
     parser.add_argument('--contrast', type=float, default=CONTRAST, help='of sharpest against most blurred frame')
     parser.add_argument('--window', type=float, default=4.0, help='standard deviation of the window, px')
-    parser.add_argument('--resolution', type=int, help='longer side that the network sees (default: all)')
+    parser.add_argument('--resolution', type=int, default=640,
+                        help='longer side that the network sees; 0: all (default: 640, as for dfd estimate)')
     parser.add_argument('--weights', type=Path, help='(default: those that ship with the package)')
     parser.add_argument('--network', help='best_focus or variational, which take no weights')
     parser.add_argument('--no-registration', dest='registration', action='store_false',
@@ -56,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     sharpest, textured = best_focus(stack.images, options.window, options.contrast)
     estimator = DepthEstimator(options.weights, network=options.network, range_=range_,
-                               resolution=options.resolution, reset_gap=math.inf, registration=options.registration)
+                               resolution=options.resolution or None, reset_gap=math.inf,
+                               registration=options.registration)
     for _ in range(options.sweeps):
         for image, lens_state in stack:
             estimate = estimator.push(image, lens_state)

@@ -29,6 +29,9 @@ from dfd_ros.similarity import Similarity
 CONFIDENT_ERROR = 0.05
 """Confidence is the probability that u is wrong by less than this."""
 SMALLEST_IMAGE = 16
+RESOLUTION = 640
+"""Longer side (px) of what networks see by default. They are trained on blur of up to 48 px across the range: cameras
+with larger images have more, in pixels."""
 
 
 @dataclass
@@ -121,7 +124,7 @@ class DepthEstimator:
 
     def __init__(self, weights: str | Path | None = None, *, network: torch.nn.Module | str | None = None,
                  backend: str = 'torch', device: str = 'auto', precision: str = 'auto',
-                 range_: VergenceRange | None = None, resolution: int | None = None, reset_gap: float = 2.0,
+                 range_: VergenceRange | None = None, resolution: int | None = RESOLUTION, reset_gap: float = 2.0,
                  registration: bool = True):
         """
         weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
@@ -129,8 +132,8 @@ class DepthEstimator:
             the one that the weights must be of.
         backend: torch or onnx. device: auto, cpu, cuda, cuda:N.
         precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
-        resolution: longer side (px) of what the network sees at most; larger images are reduced by area
-            averaging, and the results upsampled along the edges of the image.
+        resolution: longer side (px) of what the network sees at most, None = all of it; larger images are reduced
+            by area averaging, and the results upsampled along the edges of the image.
         reset_gap: s.
         registration: find zoom, rotation and shift between frames from the images. Without it only the
             magnification in the lens state is corrected for.

@@ -177,6 +177,23 @@ def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
         data.close()
 
 
+def test_long_sequences_go_to_and_fro(config, tmp_path):
+    frames = 2 * config.data.frames + 1
+    data = ProceduralData(replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
+                          tmp_path, torch.device('cpu'))
+    try:
+        batch = data.batch(0)
+    finally:
+        data.close()
+    period = 2 * config.data.frames - 2
+    assert batch.images.shape[1] == frames
+    torch.testing.assert_close(batch.images[:, period:], batch.images[:, :frames - period])
+    for focus in batch.focus:   # somewhere it turns: the frames before and after are the same
+        turns = [t for t in range(1, period) if focus[t - 1] == focus[t + 1]]
+        assert turns and (batch.focus[:, 1:] != batch.focus[:, :-1]).any()
+    assert (batch.images[:, 1:] != batch.images[:, :-1]).flatten(2).any(2).all()   # and none is shown twice in a row
+
+
 def test_truth_turns_with_the_image(config, tmp_path):
     """Flips, crops, halving and time reversal keep CoC, vergence and focus together: coc = blur (u - v)."""
     data = ProceduralData(replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
@@ -279,7 +296,7 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
     ('stages: []', 'stages: has to be a list'),
     ('steps: 0', 'steps: 0 has to be at least 1'),
     ('precision: fp8', 'precision: "fp8" is neither bf16 nor fp32'),
-    ('stages: [{frames: 12}]', 'stages: 12 frames, but stacks have only 10'),
+    ('stages: [{frames: 0}]', 'stages: frames 0 has to be at least 1'),
     ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
     ('stages: [{decode: 9, frames: 4}]', 'stages: decode 9 of 4 frames'),
     ('data: {orders: [upwards]}', 'orders: "upwards" is none of'),

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=10, help='which scene')
     parser.add_argument('--pattern', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), default='ramp',
                         help='order of the focus distances')
-    parser.add_argument('--resolution', metavar='PX', type=int, default=0,
+    parser.add_argument('--resolution', metavar='PX', type=int, default=640,
                         help='longer side of the image that the network sees; 0: all of it')
     parser.add_argument('--weights', metavar='FILE', default='',
                         help='(default: those that ship with the package)')

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--far', metavar='M', type=float,
                         help='farthest depth (m), may be inf (default: the farthest focus of the stack)')
     parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
-    parser.add_argument('--resolution', metavar='PX', type=int,
-                        help='longer side that the network sees (default: that of the images)')
+    parser.add_argument('--resolution', metavar='PX', type=int, default=640,
+                        help='longer side that the network sees at most; 0: all (default: 640)')
     parser.add_argument('--weights', metavar='FILE', type=Path,
                         help='weights, or for onnx a file of dfd export (default: those that ship)')
     parser.add_argument('--network', metavar='NAME',
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         range_ = VergenceRange(args.near, args.far)
     estimator = DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
-                               range_=range_, resolution=args.resolution, reset_gap=math.inf,
+                               range_=range_, resolution=args.resolution or None, reset_gap=math.inf,
                                registration=args.registration)
     estimator.check_stack([state.focus_distance for state in stack.lens_states], range_)
     args.out.mkdir(parents=True, exist_ok=True)

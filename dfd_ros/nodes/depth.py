@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 
 from dfd_ros.backends import PRECISIONS
 from dfd_ros.errors import InputError
-from dfd_ros.estimator import DepthEstimator, Estimate
+from dfd_ros.estimator import RESOLUTION, DepthEstimator, Estimate
 from dfd_ros.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.optics import VergenceRange
@@ -44,7 +44,7 @@ class DepthParameters(Parameters):
     device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     precision: str = parameter(
         'auto', 'Arithmetic of the network. auto: the fastest that the device does well.', choices=PRECISIONS)
-    resolution: int = parameter(0, 'Longer side of the image that the network sees, at most. 0: all of it.',
+    resolution: int = parameter(RESOLUTION, 'Longer side of the image that the network sees, at most. 0: all of it.',
                                 unit='px', minimum=0, maximum=8192)
     near: float = parameter(
         0.0, 'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep '

@@ -44,7 +44,7 @@ class Stage:
     Attributes:
         crop: side of the square crops (px).
         batch: sequences of a step, on each process.
-        frames: frames of a sequence.
+        frames: frames of a sequence; where they are more than a stack has, it goes to and fro.
         decode: frames of each sequence that are decoded and enter the loss: the last, and others at random.
     """
 
@@ -181,8 +181,8 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, data, orders: "{"".join(wrong[:1])}" is none of {", ".join(ORDERS)}')
     height, width, frames = config.data.height, config.data.width, config.data.frames
     for stage in config.stages:
-        if not 1 <= stage.frames <= frames:
-            raise InputError(f'{where}, stages: {stage.frames} frames, but stacks have only {frames}')
+        if stage.frames < 1:
+            raise InputError(f'{where}, stages: frames {stage.frames} has to be at least 1')
         if not 1 <= stage.crop <= min(height, width):
             raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')
         if not 1 <= stage.decode <= stage.frames:

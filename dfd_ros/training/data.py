@@ -64,19 +64,27 @@ def _integer(rng: torch.Generator, below: int) -> int:
     return int(torch.randint(max(below, 1), (), generator=rng))
 
 
+def _frames(available: int, wanted: int, rng: torch.Generator) -> torch.Tensor:
+    """Which frames of a stack, in a row; to and fro where more are wanted than there are."""
+    if wanted <= available:
+        return _integer(rng, available - wanted + 1) + torch.arange(wanted)
+    period = max(2 * available - 2, 1)
+    position = (_integer(rng, period) + torch.arange(wanted)) % period
+    return torch.minimum(position, period - position)
+
+
 def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Generator) -> Sequences:
     """A part of one stack: some frames in a row, in either direction, of a crop that is flipped and turned."""
-    start = _integer(rng, stack.images.shape[1] - stage.frames + 1)
-    frames = slice(start, start + stage.frames)
+    frames = _frames(stack.images.shape[1], stage.frames, rng)
     size = stage.crop
     halve = torch.rand((), generator=rng).item() < config.half_size and min(stack.images.shape[-2:]) >= 2 * size
     wide = 2 * size if halve else size
     y, x = (_integer(rng, n - wide + 1) for n in stack.images.shape[-2:])
     area = (..., slice(y, y + wide), slice(x, x + wide))
-    images = stack.images[:, frames][area].float() / 255
-    vergence = stack.vergence[:, frames][area].float()
+    images = stack.images[area][:, frames].float() / 255
+    vergence = stack.vergence[area][:, frames].float()
     if config.mask_wall:
-        vergence = torch.where(stack.foreground[:, frames][area], vergence, torch.nan)
+        vergence = torch.where(stack.foreground[area][:, frames], vergence, torch.nan)
     focus, blur, blur_scale = stack.focus[:, frames], stack.blur[:, frames], stack.blur_scale
     if halve:
         images = F.avg_pool2d(images[0], 2)[None]
