@@ -23,7 +23,7 @@ from dfd_ros.registration import Registration
 from dfd_ros.similarity import Similarity
 
 LEAST_FRAMES = 4
-LEAST_BLUR = 2.0           # px, of the most blurred image
+LEAST_BLUR = 3.0           # px, of the most blurred image; the shape of less cannot be told, nor its size to 5 %
 LEAST_CONTRAST = 0.03      # standard deviation over mean of the sharpest image
 HIGHEST_FREQUENCY = 0.25   # cycles/px; beyond it interpolation of the registered image tells
 MARGIN = 0.1               # of the image on each side, where lenses are at their worst

@@ -41,7 +41,7 @@ import yaml
 
 from dfd_ros.calibration.rotation import matrix_from_rpy, rpy_from_matrix
 from dfd_ros.errors import InputError
-from dfd_ros.optics import Lens, vergence
+from dfd_ros.optics import Lens, distance, vergence
 
 FORMAT = 'dfd_ros-calibration-1'
 
@@ -145,6 +145,12 @@ class FocusMap:
     residual: float = math.nan
     """Dioptres, root mean square over the sweeps."""
     sweeps: int = 0
+
+    def focus_distance(self, value: float) -> float:
+        """m, at a control value: linear in vergence between the entries, held at their ends."""
+        order = np.argsort(self.values)
+        at = np.array([vergence(d) for d in self.focus_distances])
+        return distance(float(np.interp(value, np.array(self.values)[order], at[order])))
 
 
 @dataclass(frozen=True)
@@ -331,6 +337,6 @@ class _Section:
             raise InputError(f'{self.where}: {name}: must be a list of {{focus_distance_m: D, {column}: X}}')
         rows = [_Section(row, f'{self.where}: {name}[{i}]') for i, row in enumerate(rows)]
         pairs = sorted(((row.number('focus_distance_m'), row.number(column)) for row in rows), reverse=True)
-        if not all(distance > 0 for distance, _ in pairs):
+        if not all(far > 0 for far, _ in pairs):
             raise InputError(f'{self.where}: {name}: every focus_distance_m must be a positive number or .inf')
         return tuple(d for d, _ in pairs), tuple(x for _, x in pairs)

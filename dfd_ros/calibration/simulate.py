@@ -54,7 +54,7 @@ def look_at_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: 
                       borderValue=SURROUNDINGS)
     size = (camera.width, camera.height)
     depth = cv2.resize(scale.reshape(h, w), size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.where(depth > 0, depth, np.nan)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.where(depth > 0, depth, np.nan).astype(np.float32)
 
 
 def blur_by_depth(linear: np.ndarray, depth: np.ndarray, focus_distance: float, lens: Lens,
@@ -67,13 +67,21 @@ def blur_by_depth(linear: np.ndarray, depth: np.ndarray, focus_distance: float, 
     return (blurred[0] / blurred[3]).numpy()    # what the image's edge takes away is given back
 
 
-def blur_evenly(linear: np.ndarray, coc: float, exponent: float = 8.0) -> np.ndarray:
-    """A view (H, W) with one circle of confusion (px) everywhere, to the accuracy of one integrated kernel."""
-    if coc < 1e-3:
-        return linear
-    size = 2 * math.ceil(0.9 * coc + 1) + 1
-    kernel = psf_kernel(coc, torch.tensor([exponent]), size, supersampling=max(5, math.ceil(40 / coc) | 1))[0]
-    return cv2.filter2D(linear.astype(np.float32), cv2.CV_32F, kernel.numpy(), borderType=cv2.BORDER_REFLECT)
+def photograph_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: np.ndarray, coc: float,
+                     exponent: float = 8.0, *, margin: int = 0, supersampling: int = 3) -> np.ndarray:
+    """(H, W) linear light of a plane that faces the camera, with one circle of confusion (px) everywhere.
+
+    Blurred before it is sampled, as by a lens, so that the blur is right to a percent even where it is small.
+    """
+    fine = camera.resized(camera.width * supersampling, camera.height * supersampling)
+    linear, _ = look_at_plane(texture, texel, fine, pose, margin=margin, supersampling=1)
+    # The kernel is integrated over each subpixel, which blurs as well: its variance is taken off.
+    squared = (coc * supersampling) ** 2 - 16 / 12
+    if squared > 0:
+        size = 2 * math.ceil(0.9 * math.sqrt(squared) + 1) + 1
+        kernel = psf_kernel(math.sqrt(squared), torch.tensor([exponent]), size)[0]
+        linear = cv2.filter2D(linear, cv2.CV_32F, kernel.numpy(), borderType=cv2.BORDER_REFLECT)
+    return cv2.resize(linear, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
 
 
 def develop(linear: np.ndarray, noise: float = 0.004, seed: int = 0) -> np.ndarray:
@@ -107,6 +115,7 @@ def poses_of_board(size: tuple[float, float], camera: CameraModel, count: int, s
     return poses
 
 
+@lru_cache(maxsize=2)
 def noise_target(size: int = 1600, seed: int = 0) -> np.ndarray:
     """(size, size) uint8: dead leaves, discs of all sizes in random grey, which have fine and coarse detail alike.
 
