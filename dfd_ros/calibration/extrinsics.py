@@ -51,10 +51,11 @@ def calibrate_extrinsics(focus_views: Sequence[View], focus_camera: CameraModel,
         raise InputError(f'extrinsics: {len(names)} pairs of images of one name show the same part of the board, at '
                          f'least {LEAST_PAIRS} are needed; the images of a pair must be called the same')
     # From the RGB-D camera to the focus camera: what depth has to go through to come into the focus camera's image.
-    _, *_, rotation, translation, _, _, of_view = cv2.stereoCalibrateExtended(
+    found = cv2.stereoCalibrateExtended(
         points, rgbd_corners, focus_corners, rgbd_camera.matrix, np.array(rgbd_camera.distortion),
         focus_camera.matrix, np.array(focus_camera.distortion), (focus_camera.width, focus_camera.height),
         np.eye(3), np.zeros((3, 1)), flags=cv2.CALIB_FIX_INTRINSIC)
+    rotation, translation, of_view = found[5], found[6], found[-1]
     counts = np.array([len(p) for p in points])[:, None]
     residual = float(np.sqrt((of_view ** 2 * counts).sum() / (2 * counts.sum())))
     if not residual <= LARGEST_RESIDUAL:

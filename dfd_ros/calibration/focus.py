@@ -100,7 +100,7 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
         far = 0.0
     curve = np.polynomial.Polynomial.fit(at, values, 2 if len(np.unique(at)) >= 4 else 1)
     ends = curve.deriv()(np.array([far, near]))
-    if not ends[0] * ends[1] > 0:
+    if not (ends * np.sign(ends[0])).min() > 1e-6 * max(np.abs(values).max(), 1.0) / span:
         raise InputError('focus: the control value does not rise, or fall, all the way with the focus distance; '
                          + _listed(peaks))
     # How far the map is off in vergence: the error of the value over the slope there.

@@ -45,19 +45,20 @@ def find_boards(folder: str | Path, board: Board, least: int) -> tuple[list[View
     """
     folder, views, size = Path(folder), [], None
     files = image_files(folder)
-    for path in tqdm(files, desc=f'board in {folder.name}', unit='image'):
-        image = read_image(path)
-        width, height = image.shape[1::-1]
-        if size is not None and size != (width, height):
-            raise InputError(f'{path}: {width}x{height} pixels, but {files[0].name} has {size[0]}x{size[1]}; give '
-                             'images of one camera, of one size')
-        size = (width, height)
-        try:
-            view = board.find(image, path.stem)
-        except InputError as error:
-            raise InputError(f'{folder}: {error}') from None
-        if view is not None:
-            views.append(view)
+    with tqdm(files, desc=f'board in {folder.name}', unit='image') as progress:
+        for path in progress:
+            image = read_image(path)
+            width, height = image.shape[1::-1]
+            if size is not None and size != (width, height):
+                raise InputError(f'{path}: {width}x{height} pixels, but {files[0].name} has {size[0]}x{size[1]}; give '
+                                 'images of one camera, of one size')
+            size = (width, height)
+            try:
+                view = board.find(image, path.stem)
+            except InputError as error:
+                raise InputError(f'{folder}: {error}') from None
+            if view is not None:
+                views.append(view)
     if len(views) < least:
         raise InputError(f'{folder}: the board of {board.columns}x{board.rows} squares ({board.dictionary}) was found '
                          f'in {len(views)} of {len(files)} images, at least {least} are needed; check --squares and '

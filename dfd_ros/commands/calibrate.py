@@ -203,8 +203,8 @@ def _focus(args: argparse.Namespace) -> None:
     from dfd_ros.calibration.pictures import write_focus
     from dfd_ros.calibration.sweep import Sweep
     calibration, board = Calibration.read_or_empty(args.calibration), _board(args)
-    peaks = [peak_of(Sweep.read(folder), board, calibration.focus_camera)
-             for folder in tqdm(args.sweeps, desc='focus', unit='sweep')]
+    with tqdm(args.sweeps, desc='focus', unit='sweep') as progress:
+        peaks = [peak_of(Sweep.read(folder), board, calibration.focus_camera) for folder in progress]
     found = fit_focus_map(peaks, args.to_infinity)
     for peak in peaks:
         print(f'sweep     {peak.name}: {peak.distance:.4g} m at {peak.value:.4g}')
