@@ -76,7 +76,8 @@ def compare(rig: SimulatedRig, found: Calibration) -> list[list[str]]:
     off = np.linalg.inv(rig.extrinsics) @ found.extrinsics.matrix
     turn = math.degrees(math.acos(min(1.0, (np.trace(off[:3, :3]) - 1) / 2)))
     shift = 1e3 * np.linalg.norm(found.extrinsics.matrix[:3, 3] - rig.extrinsics[:3, 3])
-    rows += [['extrinsics: position', f'{shift:.3f} mm', '2 mm'], ['extrinsics: rotation', f'{turn:.4f} deg', '0.2 deg']]
+    rows += [['extrinsics: position', f'{shift:.3f} mm', '2 mm'],
+             ['extrinsics: rotation', f'{turn:.4f} deg', '0.2 deg']]
     grid = [distance(v) for v in np.linspace(vergence(TARGETS[-1]), vergence(TARGETS[0]), 50)]
     focus = max(abs(vergence(found.focus.focus_distance(rig.control_value(d))) - vergence(d)) for d in grid)
     breathing = max(abs(found.aperture.magnification(d) / magnification(d, rig.focal_length) - 1)

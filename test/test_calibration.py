@@ -219,7 +219,8 @@ def test_pairs_that_do_not_belong_together(boards, cameras):
     renamed = [replace(view, name=f'other {view.name}') for view in views['rgbd']]
     with pytest.raises(InputError, match='0 pairs of images of one name'):
         calibrate_extrinsics(views['focus'], known.focus_camera, renamed, *settings)
-    mixed = [replace(view, name=other.name) for view, other in zip(views['rgbd'], views['rgbd'][1:] + views['rgbd'][:1])]
+    shifted = views['rgbd'][1:] + views['rgbd'][:1]
+    mixed = [replace(view, name=other.name) for view, other in zip(views['rgbd'], shifted)]
     with pytest.raises(InputError, match='the corners miss by .* px, most in pair'):
         calibrate_extrinsics(views['focus'], known.focus_camera, mixed, *settings)
 
@@ -228,8 +229,8 @@ def test_sharpest_value_lies_between_the_steps():
     values = np.arange(0.0, 100, 10)
     for true in (31.0, 45.0, 58.0):
         assert sweep.sharpest_value(values, np.exp(-((values - true) / 15) ** 2), 's') == pytest.approx(true, abs=0.5)
-    for curve, says in ((np.exp(-values / 20), 'is sharpest at the end of the sweep'), (np.ones(10), 'never gets sharp'),
-                        (np.ones(3), '3 frames, a sweep needs at least 5')):
+    for curve, says in ((np.exp(-values / 20), 'is sharpest at the end of the sweep'),
+                        (np.ones(10), 'never gets sharp'), (np.ones(3), '3 frames, a sweep needs at least 5')):
         with pytest.raises(InputError, match=says):
             sweep.sharpest_value(values[:len(curve)], curve, 's')
 
@@ -241,7 +242,8 @@ def peaks(*pairs):
 def test_focus_map_is_monotone_or_refused():
     line = peaks((0.2, 250.0), (0.5, 100.0), (1.0, 50.0), (2.0, 25.0))
     map_ = focus.fit_focus_map(line)
-    assert map_.residual < 1e-9 and map_.focus_distances[0] == pytest.approx(2) and map_.values[-1] == pytest.approx(250)
+    assert map_.residual < 1e-9
+    assert map_.focus_distances[0] == pytest.approx(2) and map_.values[-1] == pytest.approx(250)
     assert focus.fit_focus_map(line, to_infinity=True).values[0] == pytest.approx(0, abs=1e-6)
     for given, says in ((line[:1], '1 sweeps'), (peaks((0.5, 1.0), (0.501, 2.0)), 'clearly different distances'),
                         (peaks((0.2, 250.0), (0.4, 10.0), (0.8, 220.0), (2.0, 30.0)), 'found: 0.2 m at 250'),

@@ -150,8 +150,8 @@ def _sharpest(light: Sequence[np.ndarray], at: np.ndarray, name: str) -> int:
         raise InputError(f'{name}: the target has no texture to measure blur on; use a printed one (dfd calibrate '
                          'target)')
     if at[sharp] in (at.min(), at.max()):
-        raise InputError(f'{name}: never gets sharp within the sweep, it is sharpest at its end; move the target between '
-                         'the nearest and the farthest focus distance')
+        raise InputError(f'{name}: never gets sharp within the sweep, it is sharpest at its end; move the target '
+                         'between the nearest and the farthest focus distance')
     return sharp
 
 

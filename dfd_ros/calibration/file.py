@@ -225,7 +225,8 @@ class Calibration:
         if content.get('focus_table') is not None:
             about = _Section(content.get('focus') or {}, f'{path}: focus')
             distances, values = _Section(content, str(path)).table('focus_table', 'value')
-            sections['focus'] = FocusMap(values, distances, about.optional('residual_dioptre'), about.whole('sweeps', 0))
+            sections['focus'] = FocusMap(values, distances, about.optional('residual_dioptre'),
+                                         about.whole('sweeps', 0))
         return cls(**sections)
 
     @classmethod

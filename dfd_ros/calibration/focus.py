@@ -94,8 +94,8 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
     far, near, span = at.min(), at.max(), np.ptp(at)
     if to_infinity:
         if far > STRETCH * span:
-            raise InputError(f'focus: the farthest target stands at {distance(far):.2f} m, too near to carry the map on '
-                             f'to infinity; sweep over one at {distance(STRETCH / (1 + STRETCH) * near):.2f} m or '
+            raise InputError(f'focus: the farthest target stands at {distance(far):.2f} m, too near to carry the map '
+                             f'on to infinity; sweep over one at {distance(STRETCH / (1 + STRETCH) * near):.2f} m or '
                              'farther')
         far = 0.0
     curve = np.polynomial.Polynomial.fit(at, values, 2 if len(np.unique(at)) >= 4 else 1)

@@ -66,8 +66,8 @@ def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
     # Boards that all face one way leave focal length and distance open; the deviations do not tell.
     spread = math.degrees(math.acos(np.clip((normals @ normals.T).min(), -1, 1)))
     if spread < LEAST_SPREAD:
-        raise InputError(f'intrinsics: the views of the board are all within {spread:.0f} degrees; show it tilted by 20 '
-                         'to 50 degrees, in different directions')
+        raise InputError(f'intrinsics: the views of the board are all within {spread:.0f} degrees; show it tilted by '
+                         '20 to 50 degrees, in different directions')
     uncertainty = float(deviations.reshape(-1)[0] / matrix[0, 0])
     if not uncertainty <= LARGEST_UNCERTAINTY:
         raise InputError(f'intrinsics: the focal length is uncertain by {100 * uncertainty:.1f} %, the views are too '

@@ -37,8 +37,8 @@ def write_intrinsics(path: Path, result: IntrinsicsResult) -> None:
     figure, (image, views) = _figure(2, f'{camera.width}x{camera.height}: f = {camera.fx:.1f}, {camera.fy:.1f} px, '
                                         f'residual {camera.residual_px:.3f} px')
     corners, off = np.concatenate([v.corners for v in result.views]), np.concatenate(result.residuals)
-    arrows = image.quiver(*corners.T, *off.T, np.linalg.norm(off, axis=1), angles='xy', scale_units='xy', cmap='viridis',
-                          scale=max(camera.residual_px, 1e-3) / (0.03 * camera.width))
+    arrows = image.quiver(*corners.T, *off.T, np.linalg.norm(off, axis=1), angles='xy', scale_units='xy',
+                          cmap='viridis', scale=max(camera.residual_px, 1e-3) / (0.03 * camera.width))
     image.plot(camera.cx, camera.cy, 'r+', markersize=14)
     image.set(xlim=(0, camera.width), ylim=(camera.height, 0), aspect='equal', xlabel='px',
               title='corners, and how far each is off')

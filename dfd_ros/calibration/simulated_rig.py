@@ -89,7 +89,8 @@ class SimulatedRig:
         camera = self.at_focus(focus_distance)
         across = 1.25 * target_distance * max(self.width / self.focus_camera.fx, self.height / self.focus_camera.fy)
         if target == 'board':
-            texture, texel, margin = self._printed(self.board.picture(TEXELS, TEXELS)), self.board.square / TEXELS, TEXELS
+            texture = self._printed(self.board.picture(TEXELS, TEXELS))
+            texel, margin = self.board.square / TEXELS, TEXELS
             centre = self.board.size[0] / 2, self.board.size[1] / 2
         else:
             texture = self._printed(simulate.noise_target())

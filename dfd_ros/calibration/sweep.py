@@ -95,8 +95,8 @@ def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: st
         raise InputError(f'{name}: {len(values)} frames, a sweep needs at least 5')
     peak = int(np.argmax(sharpness))
     if not sharpness[peak] > LEAST_PEAK * sharpness.min():
-        raise InputError(f'{name}: never gets sharp (the sharpest image has {sharpness[peak]:.2g} of contrast, the most '
-                         f'blurred one {sharpness.min():.2g}); sweep further, or light the target better')
+        raise InputError(f'{name}: never gets sharp (the sharpest image has {sharpness[peak]:.2g} of contrast, the '
+                         f'most blurred one {sharpness.min():.2g}); sweep further, or light the target better')
     if peak in (0, len(values) - 1):
         raise InputError(f'{name}: is sharpest at the end of the sweep (value {values[peak]:g}), so the peak may lie '
                          'beyond it; sweep further, or move the target')

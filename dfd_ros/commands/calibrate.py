@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                    'sweeps/texture --focal-length 4.3')
     aperture.add_argument('stack', metavar='DIR', type=Path,
                           help='focal stack (stack.yaml), or sweep (sweep.yaml) where the focus is calibrated')
-    aperture.add_argument('--focal-length', metavar='MM', type=float, default=math.nan, help='where the stack does not say')
+    aperture.add_argument('--focal-length', metavar='MM', type=float, default=math.nan,
+                          help='where the stack does not say')
     aperture.add_argument('--pixel-pitch', metavar='UM', type=float, default=math.nan,
                           help='of the images; not given: from focal length and intrinsics')
     aperture.add_argument('--linear', action='store_true', help='the images are linear, not sRGB')
@@ -233,8 +234,8 @@ def _aperture(args: argparse.Namespace) -> None:
     print(f'frames    {found.frames}, blurred by {result.coc.max():.1f} px at most')
     print(f'target    in focus at {result.target:.4g} m')
     print(f'aperture  f/{found.lens.f_number:.3g} of {1e3 * found.lens.focal_length:.3g} mm, that is '
-          f'{1e3 * found.lens.focal_length / found.lens.f_number:.3g} mm across; {result.blur_per_dioptre:.3g} px of blur '
-          'per dioptre')
+          f'{1e3 * found.lens.focal_length / found.lens.f_number:.3g} mm across; {result.blur_per_dioptre:.3g} px of '
+          'blur per dioptre')
     print(f'breathing {100 * (max(found.magnifications) - 1):.2f} % from infinity to {min(distances):.3g} m, '
           f'{100 * result.breathing_residual:.3f} % off a thin lens of {1e3 * result.breathing:.3g} mm')
     print(f'residual  {result.residual:.3g} of the transfer functions')
