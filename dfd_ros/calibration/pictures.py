@@ -54,16 +54,17 @@ def write_extrinsics(path: Path, result: ExtrinsicsResult) -> None:
     matrix = extrinsics.matrix
     figure, (above, pairs) = _figure(2, f'{np.linalg.norm(matrix[:3, 3]) * 1e3:.1f} mm apart, residual '
                                         f'{extrinsics.residual_px:.3f} px')
-    length = max(0.6 * np.linalg.norm(matrix[:3, 3]), 0.01)
+    length = max(0.6e3 * np.linalg.norm(matrix[:3, 3]), 10.0)
     for pose, label, colour in ((np.eye(4), extrinsics.parent, 'C0'), (matrix, extrinsics.child, 'C1')):
-        x, z = pose[0, 3] * 1e3, pose[2, 3] * 1e3
-        for axis in (0, 2):
-            above.annotate('', (x + pose[0, axis] * length * 1e3, z + pose[2, axis] * length * 1e3), (x, z),
-                           arrowprops={'arrowstyle': '->', 'color': colour})
-        above.plot(x, z, 'o', color=colour, label=label)
+        place, right, forward = (1e3 * pose[[0, 2], 3], length * pose[[0, 2], 0], length * pose[[0, 2], 2])
+        above.plot(*place, 'o', color=colour, label=label)
+        above.plot(*np.array([place, place + forward]).T, '-', color=colour, linewidth=2.5)
+        # A field of view of 60 degrees, for the eye.
+        for side in (-0.577, 0.577):
+            above.plot(*np.array([place, place + forward + side * right]).T, ':', color=colour)
     above.set(xlabel='x, right (mm)', ylabel='z, forward (mm)', aspect='equal', title='from above')
-    above.margins(0.7)
-    above.legend(fontsize=8)
+    above.margins(y=0.25)
+    above.legend(fontsize=8, loc='lower right')
     places = np.arange(len(result.names))
     for i, label in enumerate(('focus camera', 'RGB-D camera')):
         pairs.bar(places + 0.4 * i - 0.2, result.residuals[:, i], 0.4, label=label)
