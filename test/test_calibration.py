@@ -168,6 +168,12 @@ def test_target_is_a_picture_that_prints_to_scale(tmp_path):
     assert np.asarray(Image.open(tmp_path / 'texture.png')).std() > 20
 
 
+def test_every_part_has_help_and_an_example(capsys):
+    for part in ('target', 'sweep', 'intrinsics', 'extrinsics', 'focus', 'aperture'):
+        assert dfd('calibrate', part, '--help') == 0
+        assert f'example:\n  dfd calibrate {part} ' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('arguments, says', [
     (['intrinsics', '{boards}/none'], 'no such folder'),
     (['intrinsics', '{empty}'], 'empty: no images'),

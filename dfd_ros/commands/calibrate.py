@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.set_defaults(does=does)
         return kind
 
-    target = add('target', _target, 'picture of a target to print at 100 %: a ChArUco board, or random discs',
+    target = add('target', _target, 'picture of a target to print at its full size: a ChArUco board, or random discs',
                  '--out board.png')
     target.add_argument('--out', metavar='PNG', type=Path, required=True, help='the picture')
     target.add_argument('--texture', action='store_true', help='random discs of all sizes, for the aperture')
