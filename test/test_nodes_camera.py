@@ -2,6 +2,7 @@
 
 import math
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ pytest.importorskip('rclpy')
 
 from sensor_msgs.msg import CameraInfo, Image                     # noqa: E402
 
-from dfd_ros.calibration.file import Aperture, Calibration, CameraModel  # noqa: E402
+from dfd_ros.calibration.file import Aperture, Calibration, CameraModel, FocusMap  # noqa: E402
+from dfd_ros.errors import InputError                            # noqa: E402
 from dfd_ros.focal_stack import FocalStack                        # noqa: E402
 from dfd_ros.lens_state import LensState                          # noqa: E402
 from dfd_ros.msg import FocusCommand                              # noqa: E402
 from dfd_ros.msg import LensState as LensStateMessage             # noqa: E402
+from dfd_ros.nodes import camera                                  # noqa: E402
+from dfd_ros.nodes.camera import CameraParameters                 # noqa: E402
 from dfd_ros.optics import Lens                                   # noqa: E402
 from dfd_ros.ros import qos                                       # noqa: E402
 from ros_processes import wait_until                              # noqa: E402
@@ -98,6 +102,20 @@ def test_camera_info_is_calibrated_and_breathes(start_node, observer, stack_fold
     assert list(infos[0].d) == [-0.1, 0.05, 0.001, 0.002, 0.0]
     command.publish(FocusCommand(focus_distance=0.5, command_id=1))
     wait_until(lambda: infos[-1].k[0] == pytest.approx(1500 * 1.02), 'focus breathing')
+
+
+def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
+    calibration = Calibration(focus=FocusMap((0.0, 250.0), (math.inf, 0.1)),
+                              aperture=Aperture(640, Lens(0.004, 1.8, 2e-6), (math.inf,), (1.0,)))
+    given = CameraParameters(source='v4l2')
+    assert camera._lens(given, calibration) == (Lens(0.004, 1.8, 2e-6), 640)
+    assert camera._focus_table(given, calibration).value(0.2) == 125
+    # What is given by hand counts more, and a pixel pitch by hand is that of the images published.
+    by_hand = replace(given, f_number=2.8, pixel_pitch=3e-6)
+    assert camera._lens(by_hand, calibration) == (Lens(0.004, 2.8, 3e-6), 0)
+    assert camera._lens(replace(given, f_number=2.8), Calibration())[0].f_number == 2.8
+    with pytest.raises(InputError, match='or calibration one that has them'):
+        camera._focus_table(given, replace(calibration, focus=None))
 
 
 def test_synthetic_scene_follows_the_focus(start_node, observer):
