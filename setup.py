@@ -32,6 +32,7 @@ setup(
     extras_require={
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'train': ['tensorboard', 'matplotlib'],
+        'calibrate': ['matplotlib'],
         'test': ['pytest', 'pytest-timeout', 'hypothesis'],
     },
     entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},

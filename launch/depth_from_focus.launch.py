@@ -2,7 +2,7 @@
 
     ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic rviz:=true
     ros2 launch dfd_ros depth_from_focus.launch.py source:=stack stack:=/path/to/stack
-    ros2 launch dfd_ros depth_from_focus.launch.py source:=v4l2 focus_table:=/path/to/focus.yaml
+    ros2 launch dfd_ros depth_from_focus.launch.py source:=v4l2 calibration:=/path/to/calibration.yaml
     ros2 launch dfd_ros depth_from_focus.launch.py source:=external image_raw:=/camera/image_raw ...
     ros2 launch dfd_ros depth_from_focus.launch.py --show-args
 """
@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
@@ -38,10 +39,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'),
                               description='show it in RViz'),
         OpaqueFunction(function=_nodes),
-        Node(package='robot_state_publisher', executable='robot_state_publisher',
-             namespace=LaunchConfiguration('namespace'), condition=IfCondition(LaunchConfiguration('rig')),
-             parameters=[{'robot_description': ParameterValue(
-                 Command(['xacro ', _share('urdf', 'focus_rig.urdf.xacro')]), value_type=str)}]),
+        OpaqueFunction(function=_rig, condition=IfCondition(LaunchConfiguration('rig'))),
         Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
              condition=IfCondition(LaunchConfiguration('rviz')),
              remappings=[(topic, LaunchConfiguration(topic)) for topic in bringup.TOPICS],
@@ -69,6 +67,17 @@ def _nodes(context: LaunchContext) -> list[Node]:
         nodes.append(_node('monitor', remappings, [values['params_file'], _typed(watched)],
                            sigterm_timeout='120'))
     return nodes
+
+
+def _rig(context: LaunchContext) -> list[Node]:
+    calibration = context.launch_configurations['calibration']
+    description = ['xacro ', _share('urdf', 'focus_rig.urdf.xacro')]
+    if calibration:
+        # Quoted, since the command is split as a shell does; absolute, since xacro looks beside its own file.
+        description.append(' ' + shlex.quote(f'calibration:={os.path.abspath(calibration)}'))
+    return [Node(package='robot_state_publisher', executable='robot_state_publisher',
+                 namespace=LaunchConfiguration('namespace'),
+                 parameters=[{'robot_description': ParameterValue(Command(description), value_type=str)}])]
 
 
 def _typed(parameters: dict[str, bool | int | float | str]) -> dict:

@@ -26,7 +26,7 @@ def benchmark(monkeypatch):
 
 
 @pytest.mark.parametrize('arguments, says', [
-    (('warp',), 'no benchmark "warp": choose from real_stack, '),
+    (('warp',), 'no benchmark "warp": choose from '),
     (('real_stack',), 'give the folder of a real focal stack with --stack'),
     (('speed', '--weights', 'none.safetensors'), 'weights none.safetensors: no such file'),
 ])

@@ -160,6 +160,11 @@ class TestV4l2:
             writer.write(np.full((48, 64, 3), (200, 100, 50), np.uint8))      # BGR
         writer.release()
         source = V4l2Source(path, self.TABLE, settle_time=0.5, lens=Lens(0.004, 1.8, 2e-6), api=cv2.CAP_ANY)
+        calibrated = V4l2Source(path, self.TABLE, settle_time=0.0, lens=Lens(0.004, 1.8, 1e-6), lens_width=128,
+                                magnification=lambda focus_distance: 1 + 0.01 / focus_distance, api=cv2.CAP_ANY)
+        calibrated.focus(0.2, 0.0)
+        state = calibrated.capture(1.0).lens_state       # half as wide as the images of the calibration
+        assert (state.pixel_pitch, state.magnification) == (2e-6, pytest.approx(1.05))
         start = time.monotonic()
         source.focus(0.2, start)
         moving, settled = source.capture(start + 0.1), source.capture(start + 0.7)

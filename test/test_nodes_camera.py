@@ -2,6 +2,7 @@
 
 import math
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,15 @@ pytest.importorskip('rclpy')
 
 from sensor_msgs.msg import CameraInfo, Image                     # noqa: E402
 
+from dfd_ros.calibration.file import Aperture, Calibration, CameraModel, FocusMap  # noqa: E402
+from dfd_ros.errors import InputError                            # noqa: E402
 from dfd_ros.focal_stack import FocalStack                        # noqa: E402
 from dfd_ros.lens_state import LensState                          # noqa: E402
 from dfd_ros.msg import FocusCommand                              # noqa: E402
 from dfd_ros.msg import LensState as LensStateMessage             # noqa: E402
+from dfd_ros.nodes import camera                                  # noqa: E402
+from dfd_ros.nodes.camera import CameraParameters                 # noqa: E402
+from dfd_ros.optics import Lens                                   # noqa: E402
 from dfd_ros.ros import qos                                       # noqa: E402
 from ros_processes import wait_until                              # noqa: E402
 
@@ -81,6 +87,37 @@ def test_obeys_focus_commands(start_node, observer, stack_folder):
     assert 'Traceback' not in process.output
 
 
+def test_camera_info_is_calibrated_and_breathes(start_node, observer, stack_folder, tmp_path):
+    calibration = Calibration(
+        CameraModel(160, 120, 3000.0, 3010.0, 81.0, 60.0, (-0.1, 0.05, 0.001, 0.002, 0.0), focus_distance=math.inf),
+        aperture=Aperture(160, Lens(0.004, 1.8, 2e-6), (math.inf, 0.5), (1.0, 1.02)))
+    calibration.write(tmp_path / 'calibration.yaml')
+    infos = observer.listen(CameraInfo, '/calibrated/camera_info', qos.LENS_STATE_SUBSCRIBER)
+    start_node('camera', '-r', '__ns:=/calibrated', source='stack', stack=stack_folder, rate=20.0,
+               calibration=tmp_path / 'calibration.yaml')
+    command = observer.publisher(FocusCommand, '/calibrated/focus_command', qos.COMMAND)
+    wait_until(lambda: infos, 'camera info')
+    # The images are half as large as those of the calibration.
+    assert (infos[0].width, infos[0].k[0], infos[0].k[4], infos[0].k[2]) == (80, 1500.0, 1505.0, 40.25)
+    assert list(infos[0].d) == [-0.1, 0.05, 0.001, 0.002, 0.0]
+    command.publish(FocusCommand(focus_distance=0.5, command_id=1))
+    wait_until(lambda: infos[-1].k[0] == pytest.approx(1500 * 1.02), 'focus breathing')
+
+
+def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
+    calibration = Calibration(focus=FocusMap((0.0, 250.0), (math.inf, 0.1)),
+                              aperture=Aperture(640, Lens(0.004, 1.8, 2e-6), (math.inf,), (1.0,)))
+    given = CameraParameters(source='v4l2')
+    assert camera._lens(given, calibration) == (Lens(0.004, 1.8, 2e-6), 640)
+    assert camera._focus_table(given, calibration).value(0.2) == 125
+    # What is given by hand counts more, and a pixel pitch by hand is that of the images published.
+    by_hand = replace(given, f_number=2.8, pixel_pitch=3e-6)
+    assert camera._lens(by_hand, calibration) == (Lens(0.004, 2.8, 3e-6), 0)
+    assert camera._lens(replace(given, f_number=2.8), Calibration())[0].f_number == 2.8
+    with pytest.raises(InputError, match='or calibration one that has them'):
+        camera._focus_table(given, replace(calibration, focus=None))
+
+
 def test_synthetic_scene_follows_the_focus(start_node, observer):
     images = observer.listen(Image, '/made/image_raw', qos.SENSOR_SUBSCRIBER)
     states = observer.listen(LensStateMessage, '/made/lens_state', qos.LENS_STATE_SUBSCRIBER)
@@ -103,7 +140,8 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
     (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
     (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, v4l2"),
     (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
-                          'the control values of the focus motor'),
+                          'the control values of the focus motor, or calibration one that has them'),
+    (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),
     (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),
 ])
 def test_what_cannot_work_ends_with_one_line(start_node, parameters, line):

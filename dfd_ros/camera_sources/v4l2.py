@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -72,9 +73,12 @@ class V4l2Source:
     """
 
     def __init__(self, device: str, table: FocusTable, *, settle_time: float = 0.2, lens: Lens = Lens(),
+                 lens_width: int = 0, magnification: Callable[[float], float] | None = None,
                  width: int = 0, height: int = 0, api: int = cv2.CAP_V4L2) -> None:
         """`device` is a path or a number; 0 px leaves the size to the driver; `api` is OpenCV's.
 
+        `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
+        device gives; `magnification` gives the image scale at a focus distance (m), relative to infinity.
         Raises InputError where the device cannot be opened.
         """
         self._device = device
@@ -82,6 +86,8 @@ class V4l2Source:
         self._size = (width, height)
         self._table = table
         self._lens = lens
+        self._lens_width = lens_width
+        self._magnification = magnification
         self._drive = FocusDrive(table.range.far, settle_time, table.range)
         self._goal = table.range.far
         self._capture: cv2.VideoCapture | None = None
@@ -108,10 +114,11 @@ class V4l2Source:
         focus_distance, _ = self._drive.at(exposed)
         # Some drivers stamp a frame at its end: the motor has to have been at rest a whole period before.
         _, settled = self._drive.at(exposed - self._period)
-        lens = self._lens
+        lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
             focus_distance=focus_distance, focal_length=lens.focal_length, f_number=lens.f_number,
-            pixel_pitch=lens.pixel_pitch, near=self._table.range.near, far=self._table.range.far,
+            pixel_pitch=lens.pixel_pitch,
+            magnification=self._magnification(focus_distance) if self._magnification else math.nan, near=self._table.range.near, far=self._table.range.far,
             settled=settled)
         return Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), state, exposed)
 

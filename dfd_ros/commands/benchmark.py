@@ -58,5 +58,5 @@ def _cannot_run(name: str, args: argparse.Namespace) -> str | None:
 
 
 def _arguments(name: str, args: argparse.Namespace) -> list[str]:
-    weights = [] if args.weights is None or name == 'throughput' else ['--weights', str(args.weights)]
+    weights = [] if args.weights is None or name in ('throughput', 'calibration') else ['--weights', str(args.weights)]
     return weights + ([str(args.stack)] if name == 'real_stack' else [])

@@ -6,15 +6,18 @@ import math
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from dfd_ros.calibration.file import Calibration
 from dfd_ros.camera_sources import CameraLost, CameraSource, Frame
 from dfd_ros.errors import InputError
+from dfd_ros.lens_state import LensState
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.optics import Lens
@@ -23,6 +26,9 @@ from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.process import Worker, run
 from dfd_ros.ros.warnings import ThrottledWarnings
+
+if TYPE_CHECKING:
+    from dfd_ros.camera_sources.v4l2 import FocusTable
 
 RECONNECT_AFTER = 1.0    # s
 SLOW = 0.8               # of the rate asked for
@@ -53,8 +59,12 @@ class CameraParameters(Parameters):
         'depth).')
     stack: str = parameter('', 'Stack: folder with images and stack.yaml.')
     video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
+    calibration: str = parameter(
+        '', 'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for V4L2 the focus table, '
+        'the lens and its focus breathing, as far as the parameters below do not give them.')
     focus_table: str = parameter(
-        '', 'V4L2: YAML file with the control values of the focus motor against focus distances.')
+        '', 'V4L2: YAML file with the control values of the focus motor against focus distances. Empty: that of the '
+        'calibration.')
     focal_length: float = parameter(0.0, 'V4L2: focal length of the lens. 0: unknown.', unit='m', minimum=0.0,
                                     maximum=10.0)
     f_number: float = parameter(0.0, 'V4L2: focal length over aperture diameter. 0: unknown.', minimum=0.0,
@@ -64,7 +74,7 @@ class CameraParameters(Parameters):
         minimum=0.0, maximum=0.001)
 
 
-def make_source(parameters: CameraParameters) -> CameraSource:
+def make_source(parameters: CameraParameters, calibration: Calibration = Calibration()) -> CameraSource:
     """The source that `parameters` ask for. Raises InputError for a folder or device that is not there."""
     # Each source is imported only when used: rendering needs torch, a device needs OpenCV.
     if parameters.source == 'synthetic':
@@ -80,15 +90,34 @@ def make_source(parameters: CameraParameters) -> CameraSource:
         if not parameters.stack:
             raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
         return StackSource(parameters.stack, settle_time=parameters.settle_time, width=parameters.image_width)
-    from dfd_ros.camera_sources.v4l2 import FocusTable, V4l2Source
-    if not parameters.focus_table:
-        raise InputError('parameter focus_table: source is v4l2, so it has to name a YAML file with the '
-                         'control values of the focus motor')
-    lens = Lens(parameters.focal_length or math.nan, parameters.f_number or math.nan,
-                parameters.pixel_pitch or math.nan)
-    return V4l2Source(parameters.video_device, FocusTable.load(parameters.focus_table), lens=lens,
+    from dfd_ros.camera_sources.v4l2 import V4l2Source
+    lens, lens_width = _lens(parameters, calibration)
+    aperture = calibration.aperture
+    return V4l2Source(parameters.video_device, _focus_table(parameters, calibration), lens=lens, lens_width=lens_width,
+                      magnification=aperture.magnification if aperture else None,
                       settle_time=parameters.settle_time, width=parameters.image_width,
                       height=parameters.image_height)
+
+
+def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable:
+    from dfd_ros.camera_sources.v4l2 import FocusTable
+    if parameters.focus_table:
+        return FocusTable.load(parameters.focus_table)
+    if calibration.focus is None:
+        raise InputError('parameter focus_table: source is v4l2, so it has to name a YAML file with the '
+                         'control values of the focus motor, or calibration one that has them')
+    return FocusTable(list(calibration.focus.values), list(calibration.focus.focus_distances))
+
+
+def _lens(parameters: CameraParameters, calibration: Calibration) -> tuple[Lens, int]:
+    """The lens, and the image width that its pixel pitch belongs to; 0: that of the images published."""
+    given = Lens(parameters.focal_length or math.nan, parameters.f_number or math.nan,
+                 parameters.pixel_pitch or math.nan)
+    if calibration.aperture is None:
+        return given, 0
+    measured = calibration.aperture.lens
+    merged = Lens(*(ours if ours > 0 else theirs for ours, theirs in zip(astuple(given), astuple(measured))))
+    return merged, 0 if parameters.pixel_pitch else calibration.aperture.width
 
 
 class CameraNode(Node):
@@ -105,7 +134,8 @@ class CameraNode(Node):
         self._warn = ThrottledWarnings(self)
         self._settings = BoundParameters(self, CameraParameters)
         values = self._settings.values
-        self._source = make_source(values)
+        self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
+        self._source = make_source(values, self._calibration)
         self._command_id = 0
         self._reached_id = 0
         self._last: Frame | None = None
@@ -161,13 +191,23 @@ class CameraNode(Node):
         height, width = frame.image.shape[:2]
         # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
-        self._info.publish(messages.camera_info(frame.lens_state, width, height, header))
+        self._info.publish(self._camera_info(frame.lens_state, width, height, header))
         self._image.publish(images.to_message(frame.image, header))
         if self._truth is not None and frame.depth is not None:
             self._truth.publish(images.to_message(frame.depth, header))
         if self._last is not None:
             self._intervals.add(frame.time_s - self._last.time_s)
         self._last = frame
+
+    def _camera_info(self, state: LensState, width: int, height: int, header: Header) -> CameraInfo:
+        try:
+            camera = self._calibration.camera_at(state.focus_distance, width, height)
+        except InputError as error:
+            self._warn(str(error))
+            camera = None
+        if camera is None:
+            return messages.camera_info(state, width, height, header)
+        return messages.calibrated_camera_info(camera, header)
 
     def _report(self) -> Report:
         count, interval, _ = self._intervals.take()

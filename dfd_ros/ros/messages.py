@@ -7,6 +7,7 @@ import math
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from dfd_ros.calibration.file import CameraModel
 from dfd_ros.errors import InputError
 from dfd_ros.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
@@ -64,4 +65,15 @@ def camera_info(state: LensState, width: int, height: int, header: Header) -> Ca
     info.k = [fx, 0.0, cx, 0.0, fx, cy, 0.0, 0.0, 1.0]
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     info.p = [fx, 0.0, cx, 0.0, 0.0, fx, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def calibrated_camera_info(camera: CameraModel, header: Header) -> CameraInfo:
+    """Intrinsics of a calibrated camera, for its images as they are: with distortion, not rectified."""
+    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=DISTORTION_MODEL,
+                      d=[float(d) for d in camera.distortion])
+    fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
+    info.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info

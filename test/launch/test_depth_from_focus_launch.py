@@ -1,5 +1,6 @@
 """The launch file, with real nodes. Runs where ROS 2 is installed: launch is in no wheel."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
-from launch import LaunchDescription  # noqa: E402
+from launch import LaunchContext, LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import (PythonLaunchDescriptionSource,  # noqa: E402
                                                get_launch_description_from_python_launch_file)
@@ -19,6 +20,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from dfd_ros import bringup, sweeps  # noqa: E402
+from dfd_ros.calibration.file import Calibration, Extrinsics  # noqa: E402
 from dfd_ros.lens_state import LensState  # noqa: E402
 from dfd_ros.msg import FocusCommand  # noqa: E402
 from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
@@ -97,3 +99,20 @@ def test_the_rig_has_the_frame_that_the_images_are_in():
     xacro = pytest.importorskip('xacro')
     urdf = xacro.process_file(str(ROOT / 'urdf' / 'focus_rig.urdf.xacro')).toxml()
     assert CameraParameters().frame_id in re.findall(r'<link name="(\w+)"', urdf)
+
+
+@pytest.mark.parametrize('folder', ['rig', 'a rig'])
+def test_the_rig_is_described_from_the_calibration(folder, tmp_path):
+    pytest.importorskip('xacro')
+    path = tmp_path / folder / 'calibration.yaml'
+    extrinsics = Extrinsics('focus_camera_optical_frame', 'measured_frame', (1.25, 0, 0), (0, 0, 0))
+    Calibration(extrinsics=extrinsics).write(path)
+    spec = importlib.util.spec_from_file_location('depth_from_focus_launch', FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    context = LaunchContext()
+    context.launch_configurations.update(calibration=str(path), namespace='')
+    publisher, = module._rig(context)
+    (_, description), = publisher._Node__parameters[0].items()
+    described = description.evaluate(context)
+    assert 'link="measured_frame"' in described and 'xyz="1.25 0.0 0.0"' in described
