@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     blender.add_argument('--workers', metavar='N', type=int,
                          help='Blender processes (default: one for each core, with a GPU 1)')
     blender.add_argument('--blender-python', metavar='FILE',
-                         help='Python 3.11 of an environment with bpy (default: this one)')
+                         help='Python 3.11 of an environment with bpy (default: DFD_BLENDER_PYTHON of the '
+                              'environment, else this one)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,7 +96,8 @@ def _blender(args: argparse.Namespace) -> int:
     settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__})
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     workers = min(args.workers or (1 if args.device == 'gpu' else cores), args.stacks)
-    machine = Machine(workers, max(1, cores // workers), args.device, args.blender_python)
+    machine = Machine(workers, max(1, cores // workers), args.device,
+                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
 
     def progress(done: int, all_: int):
         return tqdm(initial=done, total=all_, desc='render', unit='stack', smoothing=0.1)

@@ -86,7 +86,8 @@ def _used(scenes: dict[int, dict], kind: str, most: int = 12) -> str:
 def _machines(scenes: dict[int, dict]) -> str:
     kinds = Counter((scene['gpu'], scene['workers'], scene['threads']) for scene in scenes.values())
     (gpu, workers, threads), _ = kinds.most_common(1)[0]
-    return f'{workers} at a time, {"GPU" if gpu else f"{threads} thread{'s' * (threads > 1)} each"}'
+    on = 'a GPU' if gpu else '1 thread each' if threads == 1 else f'{threads} threads each'
+    return f'{workers} at a time, {on}'
 
 
 def _shares(spent: dict[str, list[float]], scenes: int) -> str:

@@ -8,6 +8,9 @@ A f |D - F| / (D (F - f)) = A v |D - F| / (D F), with A = f / N.
 * With focus breathing, L = v: the field of view is that of the thin lens and fstop = L / A makes the blur the same.
 * Without, L = f: the field of view stays as it is at infinity, and the aperture is larger by v / f, so that the blur
   in pixels is still that of `dfd_ros.optics.coc_px`.
+
+Blender clips sensors and focal lengths to 1 mm at least, which a phone's may be below. All that counts is their ratio
+and the aperture: the sensor is always 36 mm here, and L and fstop grow with it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from dataclasses import dataclass
 
 from dfd_ros.optics import Lens, magnification
 
+SENSOR = 36.0
+"""mm, the shorter side of Blender's sensor."""
 FARTHEST_FOCUS = 1e5
 """m, in place of infinity, which Blender does not have."""
 LARGEST_DISTANCE = 1e9
@@ -25,10 +30,9 @@ LARGEST_DISTANCE = 1e9
 
 @dataclass(frozen=True)
 class BlenderLens:
-    """Values of a Blender camera: lens and sensor_side in mm, focus distance in m."""
+    """Values of a Blender camera with a sensor of `SENSOR`: lens in mm, focus distance in m."""
 
     lens: float
-    sensor_side: float
     fstop: float
     focus_distance: float
 
@@ -39,7 +43,8 @@ def blender_lens(lens: Lens, focus_distance: float, side: int, breathing: bool =
     image_distance = lens.focal_length * (growth if breathing else 1.0)
     aperture = lens.focal_length / lens.f_number * (1.0 if breathing else growth)
     focus = focus_distance if math.isfinite(focus_distance) else FARTHEST_FOCUS
-    return BlenderLens(image_distance * 1e3, lens.pixel_pitch * side * 1e3, image_distance / aperture, focus)
+    length = image_distance / (lens.pixel_pitch * side) * SENSOR
+    return BlenderLens(length, length * 1e-3 / aperture, focus)
 
 
 def apply(camera, values: BlenderLens, in_focus: bool = False) -> None:
@@ -54,8 +59,8 @@ def apply(camera, values: BlenderLens, in_focus: bool = False) -> None:
     camera.dof.aperture_ratio = 1.0
 
 
-def set_sensor(camera, side: float, height: int, width: int) -> None:
-    """The sensor of a bpy camera: `side` (mm) is its shorter side."""
+def set_sensor(camera, height: int, width: int) -> None:
+    """The sensor of a bpy camera, for images of this size (px)."""
     camera.sensor_fit = 'VERTICAL' if height < width else 'HORIZONTAL'
-    camera.sensor_width = camera.sensor_height = side
+    camera.sensor_width = camera.sensor_height = SENSOR
     camera.clip_start, camera.clip_end = 1e-3, 1e4

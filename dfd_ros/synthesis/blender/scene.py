@@ -186,5 +186,5 @@ def _camera(settings: RenderSettings, poses: np.ndarray) -> None:
         lens.apply(data, values)
         for path in ('lens', 'dof.focus_distance', 'dof.aperture_fstop'):
             data.keyframe_insert(path, frame=t)
-    lens.set_sensor(data, values.sensor_side, settings.height, settings.width)
+    lens.set_sensor(data, settings.height, settings.width)
     _keyframes(camera, poses @ TO_BLENDER, 0)
