@@ -12,6 +12,8 @@ from dfd_ros.errors import InputError
 from dfd_ros.synthesis.blender.pools import log_uniform
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.bmp')
+WAVE = 0.314
+"""Scale of Blender's wave texture that gives it a period of 1: it is a sine of 20 times its place."""
 
 
 class _Nodes:
@@ -37,7 +39,7 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
     """A bpy material with a texture of a family of the split, in two to four colours, with fine noise over it. It is
     named after the family.
 
-    detail: periods of the texture across the object, about.
+    detail: periods of the texture for a unit of the object's own coordinates, about.
     """
     families = FAMILIES[split]
     family = families[rng.integers(len(families))]
@@ -47,7 +49,7 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
     mapping = nodes.add('ShaderNodeMapping')
     mapping.inputs['Location'].default_value = rng.uniform(-50, 50, 3)
     mapping.inputs['Rotation'].default_value = rng.uniform(0, 6.28, 3)
-    mapping.inputs['Scale'].default_value = np.full(3, log_uniform(rng, 0.5, 2.5)) * detail
+    mapping.inputs['Scale'].default_value = np.full(3, log_uniform(rng, 0.5, 2.5) * detail)
     nodes.link(place, mapping.inputs['Vector'])
     texture, value = family(nodes, rng)
     nodes.link(mapping.outputs['Vector'], texture.inputs['Vector'])
@@ -65,7 +67,7 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
     nodes.link(value, ramp.inputs['Fac'])
 
     fine = nodes.add('ShaderNodeTexNoise')
-    fine.inputs['Scale'].default_value = log_uniform(rng, 4, 15)
+    fine.inputs['Scale'].default_value = log_uniform(rng, 2, 6)
     fine.inputs['Detail'].default_value = 2
     nodes.link(mapping.outputs['Vector'], fine.inputs['Vector'])
     mix = nodes.add('ShaderNodeMix', data_type='RGBA', blend_type='OVERLAY')
@@ -111,6 +113,7 @@ def _colour(rng: np.random.Generator, brightness: float) -> tuple[float, float, 
 
 def _noise(nodes, rng):
     node = nodes.add('ShaderNodeTexNoise')
+    node.inputs['Scale'].default_value = 1.0
     node.inputs['Detail'].default_value = rng.uniform(2, 6)
     node.inputs['Roughness'].default_value = rng.uniform(0.4, 0.75)
     node.inputs['Distortion'].default_value = rng.uniform(0, 1.5)
@@ -119,12 +122,14 @@ def _noise(nodes, rng):
 
 def _cells(nodes, rng):
     node = nodes.add('ShaderNodeTexVoronoi')
+    node.inputs['Scale'].default_value = 1.0
     node.distance = ('EUCLIDEAN', 'MANHATTAN')[rng.integers(2)]
     return node, node.outputs['Distance']
 
 
 def _bands(nodes, rng):
     node = nodes.add('ShaderNodeTexWave', wave_type='BANDS')
+    node.inputs['Scale'].default_value = WAVE
     node.inputs['Distortion'].default_value = rng.uniform(0, 6)
     return node, node.outputs['Fac']
 
@@ -143,6 +148,7 @@ def _magic(nodes, rng):
 
 def _mosaic(nodes, rng):
     node = nodes.add('ShaderNodeTexVoronoi', feature='F1', distance='CHEBYCHEV')
+    node.inputs['Scale'].default_value = 1.0
     split = nodes.add('ShaderNodeSeparateColor')
     nodes.link(node.outputs['Color'], split.inputs['Color'])
     return node, split.outputs['Red']
@@ -160,17 +166,20 @@ def _brick(nodes, rng):
 
 def _rings(nodes, rng):
     node = nodes.add('ShaderNodeTexWave', wave_type='RINGS', wave_profile='SAW')
+    node.inputs['Scale'].default_value = WAVE
     node.inputs['Distortion'].default_value = rng.uniform(1, 8)
     return node, node.outputs['Fac']
 
 
 def _cracks(nodes, rng):
     node = nodes.add('ShaderNodeTexVoronoi', feature='DISTANCE_TO_EDGE')
+    node.inputs['Scale'].default_value = 1.0
     return node, node.outputs['Distance']
 
 
 def _gabor(nodes, rng):
     node = nodes.add('ShaderNodeTexGabor', gabor_type='3D')
+    node.inputs['Scale'].default_value = 1.0
     node.inputs['Frequency'].default_value = rng.uniform(1, 4)
     node.inputs['Anisotropy'].default_value = rng.uniform(0.3, 1)
     return node, node.outputs['Value']

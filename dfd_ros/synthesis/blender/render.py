@@ -46,7 +46,8 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
         depth.append(found[0])
         index.append(found[1])
         clock.tick('truth')
-        sharp.append(renderer.colour(settings.samples, seed=t))
+        # Without blur there is less noise to begin with.
+        sharp.append(renderer.colour(max(1, settings.samples // 2), seed=t))
         clock.tick('all in focus')
     camera.dof.use_dof = True
     blurred = []

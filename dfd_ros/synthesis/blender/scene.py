@@ -76,7 +76,7 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
     poses = [np.tile(np.eye(4), (settings.frames, 1, 1))]
     for background, matrix in _backgrounds(rng, start, wall_distance, half):
         width = 2 * half * wall_distance
-        background.data.materials.append(_material(rng, settings, files, detail=pools.log_uniform(rng, 6, 30) / width,
+        background.data.materials.append(_material(rng, settings, files, detail=pools.log_uniform(rng, 5, 14) / width,
                                                    repeat=4))
         poses.append(np.tile(matrix, (settings.frames, 1, 1)))
         _keyframes(background, poses[-1], len(poses) - 1)
@@ -91,7 +91,8 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
         meshes.add(name)
         share = radius / (half * centre[2])
         if not created.data.materials:
-            detail = np.clip(share * min(settings.height, settings.width) / 14, 1, 14)
+            # From a few pixels to some tens for a period.
+            detail = float(np.clip(share * min(settings.height, settings.width) / 20, 0.7, 8))
             created.data.materials.append(_material(rng, settings, files, detail, 1))
         first = motion.pose(motion.random_rotation(rng), (start @ [*centre, 1])[:3])
         frames = np.tile(first, (settings.frames, 1, 1))

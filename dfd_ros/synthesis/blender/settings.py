@@ -61,7 +61,7 @@ class RenderSettings:
         height, width: of the images (px).
         breathing: the image grows with nearer focus, as with a lens that focuses by moving as a whole; else its scale
             stays.
-        samples: paths for a pixel of a frame, and of the all-in-focus image.
+        samples: paths for a pixel of a frame; half as many for the all-in-focus image.
         meshes, textures, hdris: folders of the user's own; empty = none.
     """
 
