@@ -64,7 +64,7 @@ def main() -> int:
     settings = RenderSettings(preset=args.preset, motion=args.motion, height=args.size, width=args.size)
     machine = Machine(args.workers, max(1, cores // args.workers), args.device, args.blender_python)
     print(f'{args.preset}, {args.motion}, 5 frames of {args.size}x{args.size}; {args.workers} processes on {cores} cores')
-    print('samples   stacks/h   s of a process for a stack: scene, truth, all in focus, frames   a frame   noise at grey')
+    print('samples   stacks/h   CPU s of a stack: scene, truth, all in focus, frames           a frame   noise at grey')
     with tempfile.TemporaryDirectory() as folder:
         reference = None
         if args.reference:
@@ -75,7 +75,7 @@ def main() -> int:
             began = time.perf_counter()   # the start of Blender counts
             render_dataset(out, replace(settings, samples=samples), range(args.scenes), machine)
             wall = time.perf_counter() - began
-            scenes = [json.loads(line)['seconds'] for line in (out / SCENES_FILE).read_text().splitlines()]
+            scenes = [json.loads(line)['cpu_seconds'] for line in (out / SCENES_FILE).read_text().splitlines()]
             parts = {part: sum(scene[part] for scene in scenes) / len(scenes) for part in scenes[0]}
             first = next(sample for sample in Samples(out) if sample.seed == 0)
             noise = f'{noise_at_grey(linear(first.images), reference):.4f}' if args.reference else '-'
