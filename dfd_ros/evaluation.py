@@ -86,7 +86,8 @@ def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256,
 
 def folder_stacks(folder: Path) -> Iterator[TestStack]:
     """All samples in the shards below a folder, with the truth of each frame; where there are no shards, all
-    focal-stack folders with ground truth, which is that of the last frame. What is known to be background does not count.
+    focal-stack folders with ground truth, which is that of the last frame. What is known to be background does not
+    count.
 
     Raises:
         InputError: there are none.

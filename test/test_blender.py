@@ -141,7 +141,8 @@ def test_the_users_files_are_used(tmp_path):
     faces = [[1, 2, 4, 3], [5, 7, 8, 6], [1, 5, 6, 2], [3, 4, 8, 7], [1, 3, 7, 5], [2, 6, 8, 4]]
     obj = next(name for name in names if pools.split_of(f'{name}.obj') == 'train')
     (tmp_path / 'meshes' / f'{obj}.obj').write_text(
-        ''.join(f'v {x} {y} {z}\n' for x, y, z in corners) + ''.join('f ' + ' '.join(map(str, f)) + '\n' for f in faces))
+        ''.join(f'v {x} {y} {z}\n' for x, y, z in corners)
+        + ''.join(f'f {" ".join(map(str, face))}\n' for face in faces))
     ply = next(name for name in names if pools.split_of(f'{name}.ply') == 'train')
     (tmp_path / 'meshes' / f'{ply}.ply').write_text(
         'ply\nformat ascii 1.0\nelement vertex 8\nproperty float x\nproperty float y\nproperty float z\n'

@@ -108,7 +108,8 @@ def test_unknown_apertures_and_mixing(tmp_path):
     unknown = replace(CONFIG, data=replace(CONFIG.data, unknown_aperture=1.0))
     assert TrainingData(unknown, Path('unused'), torch.device('cpu')).batch(0).blur_scale.isnan().all()
     mixed = replace(CONFIG, shards_share=0.5, stages=(Stage(crop=32, batch=8, frames=4, decode=2),),
-                    data=replace(CONFIG.data, height=40, width=40, frames=4), pool=replace(CONFIG.pool, start=2, size=2))
+                    data=replace(CONFIG.data, height=40, width=40, frames=4),
+                    pool=replace(CONFIG.pool, start=2, size=2))
     data = TrainingData(mixed, tmp_path, torch.device('cpu'))
     drawn = []
     draw = data.samples.draw
