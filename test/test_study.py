@@ -367,8 +367,8 @@ def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     (['--tests', '0'], 'tests 0: must be at least 1'),
     (['--workers', '-1'], '--workers -1: must be at least 0'),
     (['--real', 'nowhere'], 'nowhere: no such folder'),
-    (['--blender', 'nowhere'], 'nowhere: no focal stack'),
-    (['--data', 'nowhere'], 'nowhere: no focal stack'),
+    (['--blender', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
+    (['--data', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
     (['--data', 'procedural', 'nowhere'], 'give procedural, or folders, not both'),
     (['--device', 'gpu'], "device 'gpu'"),
 ])
