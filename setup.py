@@ -30,6 +30,8 @@ setup(
         'torch==2.13.0', 'numpy', 'opencv-python-headless', 'pillow', 'safetensors', 'PyYAML', 'tqdm',
     ],
     extras_require={
+        # Blender is there for this Python alone. See docs/blender.md.
+        'blender': ['bpy==4.5.15; python_version == "3.11"'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'train': ['tensorboard', 'matplotlib'],
         'calibrate': ['matplotlib'],

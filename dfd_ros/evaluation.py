@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dfd_ros.data.samples import Sample, read_samples
 from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator
 from dfd_ros.focal_stack import FocalStack
@@ -84,15 +85,20 @@ def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256,
 
 
 def folder_stacks(folder: Path) -> Iterator[TestStack]:
-    """All focal-stack folders with ground truth below a folder; the truth is that of the last frame.
+    """All samples in the shards below a folder, with the truth of each frame; where there are no shards, all
+    focal-stack folders with ground truth, which is that of the last frame. What is known to be background does not
+    count.
 
     Raises:
         InputError: there are none.
     """
+    if any(folder.glob('**/*.tar')):
+        yield from map(sample_stack, read_samples(folder))
+        return
     paths = sorted(p.parent for p in Path(folder).glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
     if not paths:
-        raise InputError(f'{folder}: no focal stack (stack.yaml and depth.npy) in it; name a test set '
-                         f'({", ".join(SETS)}) or a folder of focal stacks')
+        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (stack.yaml and depth.npy) in it; '
+                         f'name a test set ({", ".join(SETS)}) or a folder of focal stacks')
     for path in paths:
         stack = FocalStack.read(path)
         range_ = stack.range
@@ -101,6 +107,20 @@ def folder_stacks(folder: Path) -> Iterator[TestStack]:
         depth = stack.depth.astype(np.float64)
         counted = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
         yield TestStack(list(stack.images), states, {last: depth}, {last: counted}, {})
+
+
+def sample_stack(sample: Sample) -> TestStack:
+    """A sample as a stack to test on. Raises `InputError` where every frame has the same focus."""
+    range_ = sample.to_focal_stack().range
+    states = [replace(state, near=range_.near, far=range_.far) for state in sample.lens_states]
+    depth = sample.depth.astype(np.float64)
+    with np.errstate(invalid='ignore'):
+        counted = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
+    if sample.background is not None:
+        counted &= ~sample.background
+    known = [t for t in range(len(sample)) if np.isfinite(depth[t]).any()]
+    coc = {} if sample.coc is None else {t: sample.coc[t] for t in known}
+    return TestStack(list(sample.images), states, {t: depth[t] for t in known}, {t: counted[t] for t in known}, coc)
 
 
 @dataclass

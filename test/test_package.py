@@ -58,7 +58,8 @@ def test_cmake_generates_every_message():
 # The import name of what a manifest calls otherwise.
 ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-yaml', 'PIL': 'python3-pil',
           'tqdm': 'python3-tqdm'}
-BY_PIP = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'PIL': 'pillow'}
+BY_PIP = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'PIL': 'pillow',
+          'mathutils': 'bpy', 'OpenImageIO': 'bpy'}   # these two come with it
 # Where ROS brings neither cv_bridge nor tf_transformations, the set-up of wheels brings these.
 ONLY_WITH_WHEELS = {'rosbags', 'transforms3d'}
 

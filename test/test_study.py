@@ -23,7 +23,7 @@ from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
 from dfd_ros.study.rows import Budget, choose_rows, read_rows
 from dfd_ros.training import loop
-from dfd_ros.training.data import ProceduralData
+from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
 
 SHIPPED = Path(__file__).parents[1] / 'config' / 'study.yaml'
@@ -197,7 +197,7 @@ def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
     a_study = run.Study(study, run.Settings('4', 32, 2, 3, 1), shared, rows, device='cpu')
     batches = []
     for row in rows[:3]:
-        source = ProceduralData(a_study.config(row), study, torch.device('cpu'))
+        source = TrainingData(a_study.config(row), study, torch.device('cpu'))
         batches.append([source.batch(step) for step in range(3)])
         source.close()
     for other in batches[1:]:
@@ -208,7 +208,7 @@ def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
         assert torch.allclose(batch.focus, torch.linspace(0, 1, 4))   # rising
     masked = torch.cat([batch.vergence for batch in batches[0]]).isnan()
     assert 0.02 < masked.double().mean() < 0.98
-    open_ = ProceduralData(replace(a_study.config(rows[0]), mask_wall=False), study, torch.device('cpu'))
+    open_ = TrainingData(replace(a_study.config(rows[0]), mask_wall=False), study, torch.device('cpu'))
     truth = torch.cat([open_.batch(step).vergence for step in range(3)])
     assert truth.isfinite().all() and truth[masked].mean() < 0.2 < truth[~masked].mean()
 
@@ -367,8 +367,8 @@ def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     (['--tests', '0'], 'tests 0: must be at least 1'),
     (['--workers', '-1'], '--workers -1: must be at least 0'),
     (['--real', 'nowhere'], 'nowhere: no such folder'),
-    (['--blender', 'nowhere'], 'nowhere: no focal stack'),
-    (['--data', 'nowhere'], 'nowhere: no focal stack'),
+    (['--blender', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
+    (['--data', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
     (['--data', 'procedural', 'nowhere'], 'give procedural, or folders, not both'),
     (['--device', 'gpu'], "device 'gpu'"),
 ])
@@ -427,4 +427,4 @@ def test_folders_are_trained_on_and_measured(config, tmp_path):
 ])
 def test_stacks_that_cannot_be_trained_on(tmp_path, v, changes, says):
     with pytest.raises(InputError, match=says):
-        data.training_stack(write(tmp_path / 'stack', v, **changes), 32)
+        data.training_stack(data.folder_scene(write(tmp_path / 'stack', v, **changes)), 32)

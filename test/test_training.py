@@ -18,7 +18,7 @@ from dfd_ros.cli import main
 from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config
-from dfd_ros.training.data import ProceduralData
+from dfd_ros.training.data import TrainingData
 from dfd_ros.training.loop import decoded_frames, learning_rate, train
 
 TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
@@ -166,7 +166,7 @@ def same(a, b) -> bool:
 
 
 def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
-    data = ProceduralData(config, tmp_path, torch.device('cpu'))
+    data = TrainingData(config, tmp_path, torch.device('cpu'))
     try:
         first, second = data.batch(0), data.batch(1)
         assert same(first, data.batch(0)) and not same(first, second)
@@ -196,7 +196,7 @@ def test_long_sequences_go_to_and_fro(config, tmp_path):
 
 def test_truth_turns_with_the_image(config, tmp_path):
     """Flips, crops, halving and time reversal keep CoC, vergence and focus together: coc = blur (u - v)."""
-    data = ProceduralData(replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
+    data = TrainingData(replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
                           tmp_path, torch.device('cpu'))
     try:
         batch = data.batch(0)

@@ -12,7 +12,8 @@ EXAMPLE = 'dfd evaluate --data field --stacks 100'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--data', default='field', help='study, field, or a folder of focal stacks with depth.npy')
+    parser.add_argument('--data', default='field',
+                        help='study, field, or a folder of shards, or of focal stacks with depth.npy')
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument('--sweep', type=int, metavar='N',

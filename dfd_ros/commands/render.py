@@ -9,7 +9,8 @@ from pathlib import Path
 HELP = 'render focal stacks with ground truth, and a contact sheet of them'
 EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
 
-PRESETS = ('default', 'study', 'field')
+PRESETS = {'procedural': ('default', 'study', 'field'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
+SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
 SMALLEST_SIDE = 32
 SHEET_STACKS = 8
 SHEET_FRAMES = 7
@@ -17,30 +18,113 @@ SHEET_FRAMES = 7
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='new folder for the stacks (0000, 0001, ...) and contact_sheet.png')
-    parser.add_argument('--engine', choices=('procedural',), default='procedural', help='what renders')
-    parser.add_argument('--stacks', metavar='N', type=int, default=6, help='stacks to render')
+                        help='procedural: new folder for the stacks (0000, 0001, ...) and contact_sheet.png; blender: '
+                             'folder for shards of samples, a contact sheet and a data card, the same command goes on '
+                             'where it was stopped')
+    parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='what renders')
+    parser.add_argument('--stacks', '--scenes', metavar='N', type=int, default=6, help='stacks to render')
     parser.add_argument('--seed', metavar='N', type=int, default=0,
                         help='of the first stack; the same seed and size give the same stack')
-    parser.add_argument('--preset', choices=PRESETS, default='default',
-                        help='study: static before a wall, known lens; field: all moves, breathes and is noisy; '
-                             'default: what training draws from')
-    parser.add_argument('--split', choices=('train', 'test'), default='train',
+    parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
+                        help='procedural: study (static before a wall, known lens), field (all moves, breathes and is '
+                             'noisy) or default (what training draws from; the default); blender: the lens, '
+                             'defocusnet (the default), phone or machine_vision')
+    parser.add_argument('--split', choices=SPLITS['blender'], default='train',
                         help='families of textures and shapes; training never sees those of test')
     parser.add_argument('--frames', metavar='N', type=int, default=5, help='frames of a stack')
     parser.add_argument('--height', metavar='PX', type=int, default=256, help='image height')
     parser.add_argument('--width', metavar='PX', type=int, default=256, help='image width')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; blender: auto, cpu or gpu')
+    blender = parser.add_argument_group('with --engine blender')
+    blender.add_argument('--objects', choices=('small', 'small_and_large'), default='small_and_large',
+                         help='sizes of the objects')
+    blender.add_argument('--motion', choices=('static', 'camera', 'objects', 'both'), default='static',
+                         help='what moves between the frames')
+    blender.add_argument('--ramp', metavar='N', type=int, default=5,
+                         help='frames of a rising ramp of the focus, after which it jumps back')
+    blender.add_argument('--breathing', action='store_true',
+                         help='the image grows with nearer focus, as with a lens that moves as a whole')
+    blender.add_argument('--samples', metavar='N', type=int, default=16, help='paths for a pixel, before denoising')
+    blender.add_argument('--meshes', metavar='DIR', default='', help='your own .obj, .glb and .ply files')
+    blender.add_argument('--textures', metavar='DIR', default='', help='your own images for materials')
+    blender.add_argument('--hdris', metavar='DIR', default='', help='your own .hdr and .exr surroundings')
+    blender.add_argument('--workers', metavar='N', type=int,
+                         help='Blender processes (default: one for each core, with a GPU 1)')
+    blender.add_argument('--blender-python', metavar='FILE',
+                         help='Python 3.11 of an environment with bpy (default: DFD_BLENDER_PYTHON of the '
+                              'environment, else this one)')
 
 
 def run(args: argparse.Namespace) -> int:
+    from dfd_ros.errors import InputError
+    args.preset = args.preset or PRESETS[args.engine][0]
+    for name, choices in (('preset', PRESETS[args.engine]), ('split', SPLITS[args.engine])):
+        if getattr(args, name) not in choices:
+            raise InputError(f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of '
+                             f'{", ".join(choices)}')
+    _check(args)
+    return {'procedural': _procedural, 'blender': _blender}[args.engine](args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from dfd_ros.errors import InputError
+    for name, least in (('stacks', 1), ('frames', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
+                        ('seed', 0), ('workers', 1)):
+        if getattr(args, name) is not None and getattr(args, name) < least:
+            raise InputError(f'--{name} {getattr(args, name)}: must be at least {least}')
+    if args.seed + args.stacks > 2 ** 62:
+        raise InputError(f'--seed {args.seed}: must be less than 2^62')
+
+
+def _blender(args: argparse.Namespace) -> int:
+    import os
+    import shlex
+    import sys
+
+    from tqdm import tqdm
+
+    from dfd_ros.data.samples import count
+    from dfd_ros.errors import InputError
+    from dfd_ros.processes import terminable
+    from dfd_ros.synthesis.blender.card import write_card, write_contact_sheet
+    from dfd_ros.synthesis.blender.dataset import Machine, render_dataset
+    from dfd_ros.synthesis.blender.settings import RenderSettings
+    from dfd_ros.synthesis.blender.workers import BlenderCrashed
+
+    if args.device not in ('auto', 'cpu', 'gpu'):
+        raise InputError(f'--device {args.device}: with --engine blender choose auto, cpu or gpu')
+    settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__})
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    workers = min(args.workers or (1 if args.device == 'gpu' else cores), args.stacks)
+    machine = Machine(workers, max(1, cores // workers), args.device,
+                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
+
+    def progress(done: int, all_: int):
+        return tqdm(initial=done, total=all_, desc='render', unit='stack', smoothing=0.1)
+
+    try:
+        with terminable():
+            render_dataset(args.out, settings, range(args.seed, args.seed + args.stacks), machine, progress)
+    except BlenderCrashed as error:
+        print(f'dfd: error: {error}; the same command goes on from here', file=sys.stderr)
+        return 1
+    command = 'dfd ' + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ['render'] else 'dfd render'
+    print(f'stacks   {count(args.out)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
+    print(f'card     {write_card(args.out, command)}')
+    print(f'picture  {write_contact_sheet(args.out)}')
+    return 0
+
+
+def _procedural(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dfd_ros import visualise
     from dfd_ros.backends import choose_device
+    from dfd_ros.errors import InputError
     from dfd_ros.synthesis.procedural import render_stack
 
-    _check(args)
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise InputError(f'--out {args.out}: exists already, give a new folder or remove it')
     settings, device = _settings(args), choose_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -56,18 +140,6 @@ def run(args: argparse.Namespace) -> int:
     print(f'stacks   {args.stacks} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
     print(f'picture  {sheet}')
     return 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    from dfd_ros.errors import InputError
-    for name, least in (('stacks', 1), ('frames', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
-                        ('seed', 0)):
-        if getattr(args, name) < least:
-            raise InputError(f'--{name} {getattr(args, name)}: must be at least {least}')
-    if args.seed + args.stacks > 2 ** 62:
-        raise InputError(f'--seed {args.seed}: must be less than 2^62')
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise InputError(f'--out {args.out}: exists already, give a new folder or remove it')
 
 
 def _settings(args: argparse.Namespace):

@@ -20,14 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'are done already stay in the tables')
     parser.add_argument('--config', metavar='YAML', type=Path, help='the rows (default: config/study.yaml)')
     parser.add_argument('--data', metavar='DIR', nargs='+', default=['procedural'],
-                        help='train on the focal stacks with true depth in these folders; "procedural" makes them')
+                        help='train on the samples in these folders, shards or focal stacks with true depth; '
+                             '"procedural" makes them')
     parser.add_argument('--scenes', metavar='N', type=int, default=1000, help='procedural stacks to train on')
     parser.add_argument('--tests', metavar='N', type=int, default=50, help='scenes of each test set')
     parser.add_argument('--crop', metavar='PX', type=int, default=256, help='side of the crops and of the test scenes')
     parser.add_argument('--batch', metavar='N', type=int, default=4, help='stacks of a step')
     parser.add_argument('--seed', metavar='N', type=int, default=0, help='of the weights and the order of the scenes')
     parser.add_argument('--blender', metavar='DIR', type=Path,
-                        help='measure on the focal stacks with true depth in this folder too')
+                        help='measure on the samples in this folder too, shards or focal stacks with true depth')
     parser.add_argument('--real', metavar='DIR', type=Path, help='real focal stack, for the picture grid')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--workers', metavar='N', type=int,
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
     # What is given and cannot be read is said before hours are spent.
     real = data.folder_scene(args.real, args.crop) if args.real else None
-    blender = [data.folder_scene(path, args.crop) for path in data.stack_folders(args.blender)] if args.blender else []
+    blender = [read(args.crop) for read in data.stacks_in(args.blender)] if args.blender else []
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))

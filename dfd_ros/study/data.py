@@ -13,14 +13,18 @@ are shares of the image's side:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dfd_ros.data.samples import Sample, Samples
 from dfd_ros.errors import InputError
+from dfd_ros.focal_stack import FocalStack
 from dfd_ros.optics import VergenceRange
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
@@ -59,6 +63,7 @@ class TestScene:
         vergence: (H, W) u, truth; NaN where there is none.
         counted: (H, W) bool, pixels that count.
         range: of u.
+        name: for messages.
     """
 
     images: torch.Tensor
@@ -67,6 +72,7 @@ class TestScene:
     vergence: torch.Tensor
     counted: torch.Tensor
     range: VergenceRange
+    name: str = 'procedural scene'
 
     __test__ = False  # not a test case, whatever its name says to pytest
 
@@ -89,6 +95,27 @@ def procedural_scenes(name: str, count: int, crop: int, device='cpu') -> Iterato
 
 
 def folder_scene(folder: Path, size: int | None = None) -> TestScene:
+    """The focal stack in a folder, see `stack_scene`.
+
+    Raises:
+        InputError: it cannot be read, has too few frames or is smaller than that.
+    """
+    return stack_scene(FocalStack.read(folder), size)
+
+
+def sample_scene(sample: Sample, size: int | None = None) -> TestScene:
+    """A sample, see `stack_scene`; what is known to be background does not count.
+
+    Raises:
+        InputError: it has too few frames or is smaller than that.
+    """
+    stack = sample.to_focal_stack()
+    if sample.background is not None:
+        stack.depth = np.where(sample.background[-1], np.nan, stack.depth)
+    return stack_scene(stack, size)
+
+
+def stack_scene(stack: FocalStack, size: int | None = None) -> TestScene:
     """A real or rendered focal stack. Of its frames those are taken whose focus is nearest to even steps of vergence
     from its farthest to its nearest one: networks that read a fixed number of frames get no other choice, and all
     networks the same frames.
@@ -98,10 +125,9 @@ def folder_scene(folder: Path, size: int | None = None) -> TestScene:
             size; None = all of it, as it is.
 
     Raises:
-        InputError: it cannot be read, has too few frames or is smaller than that.
+        InputError: it has too few frames or is smaller than that.
     """
-    from dfd_ros.focal_stack import FocalStack
-    stack = FocalStack.read(folder)
+    folder = stack.name
     if len(stack) < FRAMES:
         raise InputError(f'{folder}: has {len(stack)} frames, the study reads {FRAMES}')
     range_ = stack.range
@@ -126,34 +152,38 @@ def folder_scene(folder: Path, size: int | None = None) -> TestScene:
         u = F.interpolate(u[area][None, None], (size, size), mode='nearest-exact')[0, 0]
         blur_scale = blur_scale * (size / side)
     return TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32), blur_scale, u,
-                     (u >= 0) & (u <= 1), range_)
+                     (u >= 0) & (u <= 1), range_, folder)
 
 
-def stack_folders(folder: str | Path) -> list[Path]:
-    """All focal-stack folders with true depth below a folder.
+def stacks_in(folder: str | Path) -> list[Callable[[int | None], TestScene]]:
+    """All samples in the shards below a folder, or, where there are no shards, all focal-stack folders with true depth.
+    Each is read when it is called with a size, see `stack_scene`.
 
     Raises:
         InputError: there are none.
     """
-    paths = sorted(p.parent for p in Path(folder).glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
+    folder = Path(folder)
+    if any(folder.glob('**/*.tar')):
+        samples = Samples(folder)
+        return [lambda size=None, i=i: sample_scene(samples[i], size) for i in range(len(samples))]
+    paths = sorted(p.parent for p in folder.glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
     if not paths:
-        raise InputError(f'{folder}: no focal stack (stack.yaml and depth.npy) in it')
-    return paths
+        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (stack.yaml and depth.npy) in it')
+    return [partial(folder_scene, path) for path in paths]
 
 
-def training_stack(folder: Path, crop: int) -> StackBatch:
-    """A focal-stack folder as a stack to train on; nothing in it moves, and pixels without depth do not count.
+def training_stack(scene: TestScene, crop: int) -> StackBatch:
+    """One of `stacks_in` as a stack to train on; nothing in it moves, and pixels without depth do not count.
 
     Raises:
-        InputError: it cannot be read, is smaller than the crops, or says too little of its lens.
+        InputError: it is smaller than the crops, or says too little of its lens.
     """
-    scene = folder_scene(folder)
     height, width = scene.images.shape[-2:]
     if min(height, width) < crop:
-        raise InputError(f'{folder}: images of {width}x{height}, smaller than the crops of {crop}x{crop}')
+        raise InputError(f'{scene.name}: images of {width}x{height}, smaller than the crops of {crop}x{crop}')
     if scene.blur_scale.isnan().any():
-        raise InputError(f'{folder}: training needs the focal length, f-number and sensor width of the lens in its '
-                         'stack.yaml')
+        raise InputError(f'{scene.name}: training needs the focal length, f-number and sensor width of the lens in '
+                         'its stack.yaml')
     counted = scene.counted.expand(1, FRAMES, 1, -1, -1)
     vergence = scene.vergence.nan_to_num(0).expand(1, FRAMES, 1, -1, -1)
     unknown = {name: torch.full((1,), math.nan) for name in ('focal_length', 'f_number', 'pixel_pitch')}

@@ -38,7 +38,7 @@ class Settings:
         budget: of each row, as `Budget.parse` takes it.
         crop: side of the crops that are trained on, and of the test scenes (px).
         batch: stacks of a step.
-        scenes: procedural stacks that training draws from; `data`: folders of focal stacks in place of them.
+        scenes: procedural stacks that training draws from; `data`: folders of samples in place of them.
         tests: scenes of each test set.
         seed: of the weights, and of the order of the scenes.
     """
@@ -83,8 +83,8 @@ class Study:
         self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
         self.device = choose_device(device)
         self._shared = shared
-        self._folders = [path for folder in settings.data for path in data.stack_folders(folder)]
-        self.scenes = len(self._folders) or settings.scenes
+        self._stacks = [read for folder in settings.data for read in data.stacks_in(folder)]
+        self.scenes = len(self._stacks) or settings.scenes
         for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
             if row.train:
                 self.config(row)
@@ -145,7 +145,7 @@ class Study:
         bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
         if self.settings.data:
             for index in bar:
-                save_stack(stack_path(folder, index), data.training_stack(self._folders[index], self.settings.crop))
+                save_stack(stack_path(folder, index), data.training_stack(self._stacks[index](), self.settings.crop))
         elif workers == 0:
             for index in bar:
                 save_stack(stack_path(folder, index), render_stack(index, settings, self.device))

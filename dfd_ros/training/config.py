@@ -77,6 +77,8 @@ class TrainingConfig:
         edges: how much more pixels near depth edges count in them.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
         data: what they are drawn from.
+        shards: folder of samples to train on (see `dfd_ros.data.samples`); empty = none.
+        shards_share: of the sequences that come from them; the others are procedural.
         seed: of everything.
         initial_weights: a weights file to start from; empty = random weights.
         save_every, validate_every, validate_stacks: steps; stacks of each validation set.
@@ -108,6 +110,8 @@ class TrainingConfig:
     edges: float = 2.0
     pool: PoolConfig = field(default_factory=PoolConfig)
     data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
+    shards: str = ''
+    shards_share: float = 1.0
     seed: int = 0
     initial_weights: str = ''
     save_every: int = 250
@@ -172,6 +176,8 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, hours: {config.hours} has to be positive, or 0 for no limit')
     if config.hours and len(config.stages) > 1:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
+    if not 0 < config.shards_share <= 1:
+        raise InputError(f'{where}, shards_share: {config.shards_share} has to be more than 0 and at most 1')
     if config.validation not in ('presets', 'data'):
         raise InputError(f'{where}, validation: "{config.validation}" is neither presets nor data')
     if config.precision not in ('bf16', 'fp32'):
@@ -179,16 +185,19 @@ def _check(config: TrainingConfig, where: str) -> None:
     wrong = [order for order in config.data.orders if order not in ORDERS]
     if wrong or not config.data.orders:
         raise InputError(f'{where}, data, orders: "{"".join(wrong[:1])}" is none of {", ".join(ORDERS)}')
+    for stage in config.stages:
+        if stage.batch < 1:
+            raise InputError(f'{where}, stages: batch {stage.batch} has to be at least 1')
+        if not 1 <= stage.decode <= stage.frames:
+            raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
+    if config.shards and config.shards_share == 1:
+        return   # frames and size are those of the samples
     height, width, frames = config.data.height, config.data.width, config.data.frames
     for stage in config.stages:
         if stage.frames < 1:
             raise InputError(f'{where}, stages: frames {stage.frames} has to be at least 1')
         if not 1 <= stage.crop <= min(height, width):
             raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')
-        if not 1 <= stage.decode <= stage.frames:
-            raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
-        if stage.batch < 1:
-            raise InputError(f'{where}, stages: batch {stage.batch} has to be at least 1')
 
 
 def load_config(path: str | Path, **changes) -> TrainingConfig:

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.data.pool import StackPool
+from dfd_ros.data.samples import Samples
+from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
+from dfd_ros.synthesis.sensor import expose, srgb_decode, srgb_encode
 from dfd_ros.training.config import Stage, TrainingConfig
 
 
@@ -24,8 +27,49 @@ class Sequences(NamedTuple):
     coc: torch.Tensor
 
 
-class ProceduralData:
-    """Sequences cut out of procedural stacks at random.
+class SampleStacks:
+    """The samples in a folder of shards, as stacks to train on.
+
+    Blender's images have no noise of their own: they get that of a sensor, anew each time.
+
+    Raises:
+        InputError: there are none, or they are too few frames or too small for the training.
+    """
+
+    def __init__(self, config: TrainingConfig):
+        self.samples, self.config = Samples(config.shards), config
+
+    def draw(self, stage: Stage, rng: torch.Generator) -> StackBatch:
+        """One of them at random (B = 1)."""
+        sample = self.samples[_integer(rng, len(self.samples))]
+        frames, height, width, _ = sample.images.shape
+        if frames < stage.frames:
+            raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames)')
+        if min(height, width) < stage.crop:
+            raise InputError(f'{sample.name}: images of {width}x{height}, smaller than the crops of {stage.crop} '
+                             '(stages, crop)')
+        stack, settings = sample.to_stack_batch(), self.config.data
+        if sample.source == 'blender':
+            stack.images = _noisy(stack.images, _between(rng, *settings.shot), _between(rng, *settings.read), rng)
+        if torch.rand((), generator=rng).item() < settings.unknown_aperture:
+            stack.blur_scale = torch.full_like(stack.blur_scale, torch.nan)
+        return stack
+
+
+def _between(rng: torch.Generator, least: float, most: float) -> float:
+    """Evenly in the logarithm."""
+    return least * (most / least) ** torch.rand((), generator=rng).item()
+
+
+def _noisy(images: torch.Tensor, shot: float, read: float, rng: torch.Generator) -> torch.Tensor:
+    """A stack's images (1, T, 3, H, W) uint8 with sensor noise."""
+    linear = srgb_decode(images[0].float() / 255)
+    exposed = expose(linear, torch.ones(len(linear)), shot, read, torch.randn(linear.shape, generator=rng))
+    return (srgb_encode(exposed) * 255).round().to(torch.uint8)[None]
+
+
+class TrainingData:
+    """Sequences cut out of procedural stacks, and of samples where the configuration names shards, at random.
 
     On the CPU the stacks come from a pool that processes of their own fill; on a GPU they are rendered for every
     step on the device itself, unless the pool is told to serve it too.
@@ -34,7 +78,9 @@ class ProceduralData:
     def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
         self.config, self.device, self.rank, self.ranks = config, device, rank, ranks
         self.pool = None
-        if device.type == 'cpu' or config.pool.on_gpu:
+        self.samples = SampleStacks(config) if config.shards else None
+        procedural = self.samples is None or config.shards_share < 1
+        if procedural and (device.type == 'cpu' or config.pool.on_gpu):
             pool = config.pool
             # Each process has its own pool, so that no scene is seen by two of them.
             self.pool = StackPool(Path(pool.folder or run / 'pool') / str(rank), config.data, pool.workers,
@@ -44,16 +90,22 @@ class ProceduralData:
         """The sequences of a step."""
         config, stage = self.config, self.config.stage(step)
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
-        if self.pool is None:
-            first = config.pool.first_seed + config.sequences(step) * self.ranks + self.rank * stage.batch
-            stacks = [render_batch([first + i], config.data, self.device) for i in range(stage.batch)]
-        else:
-            newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
-            oldest = max(0, newest - config.pool.size)
-            self.pool.want(newest + min(200, config.pool.start))
-            stacks = [self.pool.get(oldest + _integer(rng, newest - oldest)) for _ in range(stage.batch)]
+        stacks = [self._stack(step, i, rng) for i in range(stage.batch)]
         cuts = [_cut(stack, stage, config, rng) for stack in stacks]
         return Sequences(*(torch.cat(parts).to(self.device) for parts in zip(*cuts)))
+
+    def _stack(self, step: int, index: int, rng: torch.Generator) -> StackBatch:
+        """The stack of a step's sequence `index`."""
+        config, stage = self.config, self.config.stage(step)
+        if self.samples and (config.shards_share == 1 or torch.rand((), generator=rng).item() < config.shards_share):
+            return self.samples.draw(stage, rng).to(self.device)
+        if self.pool is None:
+            first = config.pool.first_seed + config.sequences(step) * self.ranks + self.rank * stage.batch
+            return render_batch([first + index], config.data, self.device)
+        newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
+        oldest = max(0, newest - config.pool.size)
+        self.pool.want(newest + min(200, config.pool.start))
+        return self.pool.get(oldest + _integer(rng, newest - oldest))
 
     def close(self) -> None:
         if self.pool is not None:

@@ -19,7 +19,7 @@ from dfd_ros import networks
 from dfd_ros.backends import choose_device
 from dfd_ros.errors import InputError
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.data import ProceduralData
+from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.validation import DataValidation, Validation
 
@@ -122,7 +122,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     if ranks > 1:
         model = DistributedDataParallel(model)
 
-    data = ProceduralData(config, folder, device, rank, ranks)
+    data = TrainingData(config, folder, device, rank, ranks)
     validation = {'presets': Validation, 'data': DataValidation}[config.validation](
         config, device) if rank == 0 else None
     writer = _writer(folder) if rank == 0 else None

@@ -1,0 +1,81 @@
+"""A data set: as many scenes as asked for, rendered by several processes, in shards; resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dfd_ros.data.samples import ShardWriter
+from dfd_ros.errors import InputError
+from dfd_ros.synthesis.blender.settings import RenderSettings
+from dfd_ros.synthesis.blender.workers import BlenderWorkers, Job
+
+SHARD_NAME = 'blender'
+SETTINGS_FILE = 'settings.json'
+SCENES_FILE = 'scenes.jsonl'
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What renders. workers: processes; threads: of each; python: of an environment with bpy, None = this one."""
+
+    workers: int = 1
+    threads: int = 1
+    device: str = 'auto'
+    python: str | None = None
+
+
+def render_dataset(folder: Path, settings: RenderSettings, seeds: range, machine: Machine,
+                   progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
+                   samples_per_shard: int = 50) -> int:
+    """Render the scenes of these seeds into a folder; those that are there stay. Gives how many were rendered now.
+
+    Args:
+        progress: of (scenes that are there already, all scenes), gives a context with `update()` for each scene.
+
+    Raises:
+        InputError: the folder holds other scenes, Blender is missing, or a file of the user's cannot be read.
+        BlenderCrashed: it has crashed twice on one scene.
+    """
+    folder = Path(folder)
+    _claim(folder, settings)
+    with ShardWriter(folder, SHARD_NAME, samples_per_shard) as writer:
+        jobs = [Job(f'{seed:08d}', seed, writer.parts / f'{seed:08d}.tar') for seed in seeds]
+        wanted = [job for job in jobs if job.key not in writer.done]
+        with (BlenderWorkers(settings, machine.workers, machine.threads, machine.device, machine.python) as workers,
+              progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
+              open(folder / SCENES_FILE, 'a') as log):
+            for job, about in workers.render(wanted):
+                writer.take(job.key)
+                log.write(json.dumps({'seed': job.seed, **about, 'gpu': workers.gpu, 'workers': machine.workers,
+                                      'threads': machine.threads}) + '\n')
+                log.flush()
+                if bar is not None:
+                    bar.update()
+    return len(wanted)
+
+
+def _claim(folder: Path, settings: RenderSettings) -> None:
+    """Say what the folder's scenes are, or see that they are such."""
+    path = folder / SETTINGS_FILE
+    mine = asdict(settings)
+    if not path.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f'--out {folder}: exists already and is no data set of this command, give a new folder')
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+        temporary.write_text(json.dumps(mine, indent=1) + '\n')
+        os.replace(temporary, path)
+        return
+    try:
+        there = json.loads(path.read_text())
+        other = [name for name in mine if there[name] != mine[name]]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f'{path}: cannot be read, give a new folder') from None
+    if other:
+        raise InputError(f'--out {folder}: holds scenes with {other[0]} {there[other[0]]!r}, not {mine[other[0]]!r}; '
+                         'give a new folder, or the same settings to go on')

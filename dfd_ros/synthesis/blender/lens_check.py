@@ -1,0 +1,87 @@
+"""How large the blur of a point light is that Blender renders: ``python -m dfd_ros.synthesis.blender.lens_check``.
+
+Reads a JSON list of cases from stdin, writes a JSON list of blur diameters (px) to the file that it is given::
+
+    [{"focal_length": 0.025, "f_number": 2, "pixel_pitch": 27e-6, "distance": 0.3, "focus_distance": 0.6,
+      "breathing": false}, ...]
+
+A disc that glows, square to the optical axis, is rendered with the lens and without. The image with the lens is that
+without, scattered over the circle of confusion: their variances differ by that of the circle, (diameter / 4)^2 along
+each axis if its light is even. So the light need not be a point, which a path tracer would hardly ever hit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from dfd_ros.optics import Lens
+from dfd_ros.synthesis.blender.lens import SENSOR, apply, blender_lens, set_sensor
+from dfd_ros.synthesis.blender.passes import Renderer
+
+RADIUS = 4.0
+"""px, of the light in the image."""
+SIDES = 72
+
+
+def measure_blur(renderer: Renderer, lens: Lens, distance: float, focus_distance: float, breathing: bool = False,
+                 samples: int = 64) -> float:
+    """Blur diameter (px) of a light on the axis at `distance` m. The renderer's image has to be square, and large
+    enough for it."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    values = blender_lens(lens, focus_distance, renderer.width, breathing)
+    data = bpy.data.cameras.new('camera')
+    scene.camera = bpy.data.objects.new('camera', data)
+    scene.collection.objects.link(scene.camera)
+    apply(data, values)
+    set_sensor(data, renderer.height, renderer.width)
+    _light(distance, RADIUS / renderer.width * SENSOR / values.lens * distance)
+    renderer.prepare()
+    spread = _variance(renderer.colour(samples, seed=1, denoise=False))
+    data.dof.use_dof = False
+    return 4 * math.sqrt(max(0.0, spread - _variance(renderer.colour(samples, seed=2, denoise=False))))
+
+
+def _light(distance: float, radius: float) -> None:
+    angle = np.arange(SIDES) * (2 * np.pi / SIDES)
+    corners = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.full(SIDES, -distance)], -1)
+    mesh = bpy.data.meshes.new('light')
+    mesh.from_pydata(corners.tolist(), [], [list(range(SIDES))])
+    material = bpy.data.materials.new('light')
+    material.use_nodes = True
+    nodes = material.node_tree.nodes
+    emission = nodes.new('ShaderNodeEmission')
+    material.node_tree.links.new(emission.outputs['Emission'], nodes['Material Output'].inputs['Surface'])
+    mesh.materials.append(material)
+    bpy.context.scene.collection.objects.link(bpy.data.objects.new('light', mesh))
+
+
+def _variance(image: np.ndarray) -> float:
+    """px^2, of the light along one axis."""
+    light = image[..., 1].astype(float)
+    y, x = np.mgrid[:image.shape[0], :image.shape[1]]
+    total = light.sum()
+    return sum(float((light * (a - (light * a).sum() / total) ** 2).sum() / total) for a in (x, y)) / 2
+
+
+def main(path: str) -> None:
+    renderer = None
+    results = []
+    for case in json.load(sys.stdin):
+        lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
+        # Room for the blur and the light; one size, rounded up, keeps the renderer.
+        side = 16 * math.ceil((1.5 * lens.coc_px(case['distance'], case['focus_distance']) + 4 * RADIUS) / 16)
+        if renderer is None or renderer.width != side:
+            renderer = Renderer(side, side, device='cpu')
+        results.append(measure_blur(renderer, lens, case['distance'], case['focus_distance'], case['breathing']))
+    Path(path).write_text(json.dumps(results))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

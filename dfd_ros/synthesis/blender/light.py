@@ -1,0 +1,144 @@
+"""Light at random: by family, split as everything is, and the user's HDRIs. Exposure evens out how bright it is."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from dfd_ros.errors import InputError
+from dfd_ros.synthesis.blender.pools import log_uniform
+
+SUFFIXES = ('.hdr', '.exr')
+
+
+def light_up(rng: np.random.Generator, split: str, hdris: list[Path], depth: float) -> str:
+    """Light for a scene of this depth (m) that a camera at the origin sees along +y; gives the family's name."""
+    if hdris and rng.random() < 0.6:
+        _environment(rng, hdris[rng.integers(len(hdris))])
+        if rng.random() < 0.5:
+            _lamp(rng, 'AREA', depth, 4.0)
+        return 'hdri'
+    families = FAMILIES[split]
+    family = families[rng.integers(len(families))]
+    family(rng, depth)
+    return family.__name__.lstrip('_')
+
+
+def _areas(rng: np.random.Generator, depth: float) -> None:
+    """One to three panels and a dim, even surrounding: a room."""
+    _surround(rng, log_uniform(rng, 0.1, 0.6))
+    for _ in range(rng.integers(1, 4)):
+        _lamp(rng, 'AREA', depth, log_uniform(rng, 2, 12))
+
+
+def _sun(rng: np.random.Generator, depth: float) -> None:
+    """Sun through haze, and an even sky: outdoors."""
+    _surround(rng, log_uniform(rng, 0.3, 1.0))
+    _sunlight(rng)
+
+
+def _ring(rng: np.random.Generator, depth: float) -> None:
+    """Several bulbs about the camera."""
+    _surround(rng, log_uniform(rng, 0.1, 0.5))
+    for _ in range(rng.integers(3, 7)):
+        _lamp(rng, 'POINT', depth, log_uniform(rng, 1, 4))
+
+
+def _spots(rng: np.random.Generator, depth: float) -> None:
+    """Two to four spots: hard cones and dark between them."""
+    _surround(rng, log_uniform(rng, 0.15, 0.5))
+    for _ in range(rng.integers(2, 5)):
+        _lamp(rng, 'SPOT', depth, log_uniform(rng, 4, 16))
+
+
+def _sky(rng: np.random.Generator, depth: float) -> None:
+    """The atmosphere's own colours, with its sun. Hosek and Wilkie, SIGGRAPH 2012."""
+    nodes = _world()
+    sky = nodes.new('ShaderNodeTexSky')
+    sky.sky_type = 'HOSEK_WILKIE'
+    sky.turbidity = rng.uniform(2, 8)
+    sky.sun_direction = Vector((rng.uniform(-1, 1), rng.uniform(-1, 0.2), rng.uniform(0.2, 1))).normalized()
+    bpy.context.scene.world.node_tree.links.new(sky.outputs['Color'], nodes['Background'].inputs['Color'])
+    nodes['Background'].inputs['Strength'].default_value = 0.5
+    _sunlight(rng)
+
+
+def _environment(rng: np.random.Generator, path: Path) -> None:
+    nodes = _world()
+    links = bpy.context.scene.world.node_tree.links
+    try:
+        picture = bpy.data.images.load(str(path), check_existing=True)
+    except RuntimeError as error:
+        raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
+    if not picture.size[0]:
+        raise InputError(f'{path}: Blender cannot read it as an image')
+    mapping = nodes.new('ShaderNodeMapping')
+    mapping.inputs['Rotation'].default_value = (0, 0, rng.uniform(0, 2 * math.pi))
+    links.new(nodes.new('ShaderNodeTexCoord').outputs['Generated'], mapping.inputs['Vector'])
+    texture = nodes.new('ShaderNodeTexEnvironment')
+    texture.image = picture
+    links.new(mapping.outputs['Vector'], texture.inputs['Vector'])
+    links.new(texture.outputs['Color'], nodes['Background'].inputs['Color'])
+
+
+def _world():
+    world = bpy.data.worlds.new('world')
+    bpy.context.scene.world = world
+    world.use_nodes = True
+    return world.node_tree.nodes
+
+
+def _surround(rng: np.random.Generator, strength: float) -> None:
+    background = _world()['Background']
+    background.inputs['Color'].default_value = (*_tint(rng), 1)
+    background.inputs['Strength'].default_value = strength
+
+
+def _sunlight(rng: np.random.Generator) -> None:
+    data = bpy.data.lights.new('sun', 'SUN')
+    data.energy, data.angle, data.color = log_uniform(rng, 1, 5), math.radians(rng.uniform(0.5, 10)), _tint(rng)
+    # From behind the camera, as the wall shades what comes from in front.
+    _place(data, Vector((rng.uniform(-1, 1), rng.uniform(-1, -0.15), rng.uniform(0.2, 1.2))), Vector())
+
+
+def _lamp(rng: np.random.Generator, kind: str, depth: float, radiance: float) -> None:
+    """A lamp on the camera's side of the scene that lights its middle about as well from any distance."""
+    place = depth * Vector((rng.uniform(-1.2, 1.2), rng.uniform(-1.0, 0.3), rng.uniform(-0.3, 1.2)))
+    target = depth * Vector((rng.uniform(-0.3, 0.3), rng.uniform(0.4, 1.0), rng.uniform(-0.3, 0.3)))
+    distance = (target - place).length
+    data = bpy.data.lights.new('lamp', kind)
+    data.energy, data.color = radiance * 4 * distance ** 2, _tint(rng)
+    size = depth * log_uniform(rng, 0.05, 0.8)
+    if kind == 'AREA':
+        data.shape, data.size = 'SQUARE', size
+    else:
+        data.shadow_soft_size = 0.1 * size
+        data.energy *= 4
+    if kind == 'SPOT':
+        data.spot_size, data.spot_blend = math.radians(rng.uniform(40, 90)), rng.uniform(0.1, 0.6)
+    _place(data, place, target)
+
+
+def _place(data, place: Vector, target: Vector) -> None:
+    lamp = bpy.data.objects.new(data.name, data)
+    lamp.location = place
+    lamp.rotation_mode = 'QUATERNION'
+    lamp.rotation_quaternion = (target - place).to_track_quat('-Z', 'Y')
+    bpy.context.scene.collection.objects.link(lamp)
+
+
+def _tint(rng: np.random.Generator) -> tuple[float, float, float]:
+    """From candle light to a blue sky, about: warm is what has more red, cold what has more blue."""
+    warmth = rng.uniform(-0.35, 0.5)
+    return 1 + min(warmth, 0), 1 - abs(warmth) * 0.45, 1 - max(warmth, 0)
+
+
+FAMILIES = {
+    'train': (_areas, _sun),
+    'validation': (_ring,),
+    'test': (_spots, _sky),
+}

@@ -1,0 +1,48 @@
+"""Pools split into train, validation and test: nothing of one split is ever in another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.errors import InputError
+from dfd_ros.synthesis.blender.settings import SPLITS
+
+SHARES = {'train': 8, 'validation': 1, 'test': 1}
+"""Of the user's files, in tenths."""
+
+
+def files(folder: str, suffixes: Sequence[str], split: str) -> list[Path]:
+    """The files of a folder, and of what is below it, that belong to a split.
+
+    Which split a file belongs to follows from its name alone, so that a folder that grows moves no file.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not folder:
+        return []
+    found = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
+    mine = [path for path in found if split_of(path.name) == split]
+    if not mine:
+        raise InputError(f'{folder}: none of its {len(found)} files ({", ".join(suffixes)}) falls into the split '
+                         f'{split}; the name decides, about {SHARES[split]} of 10 do')
+    return mine
+
+
+def split_of(name: str) -> str:
+    """The split that a file name belongs to."""
+    tenth = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') % 10
+    return 'train' if tenth < 8 else 'validation' if tenth == 8 else 'test'
+
+
+def generator(seed: int, split: str) -> np.random.Generator:
+    """Random numbers of a scene: the same seed gives other ones in another split."""
+    return np.random.default_rng([seed, SPLITS.index(split)])
+
+
+def log_uniform(rng: np.random.Generator, least: float, most: float) -> float:
+    return float(np.exp(rng.uniform(np.log(least), np.log(most))))

@@ -1,0 +1,167 @@
+"""What Blender itself renders: the lens, the truth, the user's files. Skipped where bpy is missing; small images.
+
+bpy is looked for in this Python, and in the one that DFD_BLENDER_PYTHON names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dfd_ros.cli import main
+from dfd_ros.data.samples import read_samples
+from dfd_ros.optics import Lens
+from dfd_ros.synthesis.blender import pools
+from dfd_ros.synthesis.blender.settings import RenderSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = os.environ.get('DFD_BLENDER_PYTHON') or (sys.executable if importlib.util.find_spec('bpy') else None)
+pytestmark = pytest.mark.skipif(PYTHON is None, reason='no bpy in this Python, and DFD_BLENDER_PYTHON names none')
+
+
+def render(out: Path, *more: str) -> int:
+    return main(['render', '--engine', 'blender', '--out', str(out), '--preset', 'machine_vision', '--scenes', '1',
+                 '--height', '40', '--width', '48', '--samples', '2', '--device', 'cpu', '--workers', '1',
+                 '--blender-python', PYTHON, *more])
+
+
+@pytest.fixture(scope='module')
+def moving(tmp_path_factory):
+    """A small stack in which everything moves, and the folder that it is in."""
+    out = tmp_path_factory.mktemp('blender') / 'moving'
+    assert render(out, '--motion', 'both', '--seed', '3') == 0
+    return next(read_samples(out)), out
+
+
+def test_blur_agrees_with_the_thin_lens(tmp_path):
+    """Within 5 % or half a pixel, at ten distances and focus settings: near and far, little blur and much."""
+    lens = Lens(25e-3, 2.0, 27e-6)
+    places = [(0.3, 0.6), (0.6, 0.3), (0.5, 0.6), (1.25, 0.5), (0.4, 0.3), (1.0, 0.4)]
+    cases = [{**vars(lens), 'distance': d, 'focus_distance': f, 'breathing': False} for d, f in places]
+    cases += [{**vars(lens), 'distance': d, 'focus_distance': f, 'breathing': True} for d, f in places[:2]]
+    # A phone's: sensor and focal length smaller than Blender takes them.
+    cases += [{'focal_length': 2.9e-3, 'f_number': 1.0, 'pixel_pitch': 6e-6, 'distance': d, 'focus_distance': f,
+               'breathing': False} for d, f in ((0.12, 0.5), (0.8, 0.1))]
+    assert len(cases) == 10
+    path = tmp_path / 'blur.json'
+    subprocess.run([PYTHON, '-m', 'dfd_ros.synthesis.blender.lens_check', str(path)], check=True, text=True,
+                   input=json.dumps(cases), stdout=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    found = json.loads(path.read_text())
+    for case, blur in zip(cases, found, strict=True):
+        lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
+        expected = lens.coc_px(case['distance'], case['focus_distance'])
+        assert expected > 3 and abs(blur - expected) <= max(0.5, 0.05 * expected), (case, blur, expected)
+
+
+def test_a_sample_has_all_its_truth(moving):
+    sample, _ = moving
+    settings = RenderSettings(preset='machine_vision', motion='both', height=40, width=48)
+    assert sample.images.shape == (5, 40, 48, 3) and sample.images.std() > 10
+    assert [state.focus_distance for state in sample.lens_states] == settings.focus_distances()
+    for t, state in enumerate(sample.lens_states):
+        np.testing.assert_allclose(sample.coc[t], state.lens.coc_px(sample.depth[t], state.focus_distance), rtol=1e-5)
+    assert 20 <= sample.about['objects'] <= 30
+    assert 0.02 < sample.background.mean() < 0.9
+    # The wall lies behind all objects.
+    assert sample.depth[~sample.background].max() < sample.depth[sample.background].max()
+    assert np.isfinite(sample.depth).all() and sample.depth.min() > 0.1
+    assert sample.flow.shape == (4, 40, 48, 2) and sample.all_in_focus.shape == sample.images.shape
+    batch = sample.to_stack_batch()
+    assert batch.focus[0].tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+
+
+def test_depth_is_along_the_optical_axis(moving):
+    """A wall is a plane: its depth is the inverse of a linear function of the pixels, as distance from the camera is
+    not."""
+    sample, _ = moving
+    wall = sample.background[0] & (sample.depth[0] > 1.2)
+    y, x = np.nonzero(wall)
+    inverse = 1 / sample.depth[0][wall].astype(float)
+    design = np.stack([x, y, np.ones_like(x)], -1)
+    plane, *_ = np.linalg.lstsq(design, inverse, rcond=None)
+    assert len(x) > 50 and np.abs(design @ plane - inverse).max() < 1e-4
+
+
+def test_flow_leads_to_the_same_point(moving):
+    """Where the flow leads, the next frame sees the depth that the point has there, unless it is hidden."""
+    sample, _ = moving
+    fx, fy, cx, cy = sample.intrinsics
+    agreeing = 0.0
+    y, x = np.mgrid[:40, :48]
+    for t in range(4):
+        ahead = np.stack([x, y], -1) + sample.flow[t].astype(float)
+        inside = ((ahead >= 0) & (ahead <= (47, 39))).all(-1)
+        column, row = np.rint(np.where(inside[..., None], ahead, 0)).astype(int).transpose(2, 0, 1)
+        # Of what stands still, the pose of the camera alone says what its depth is in the next frame.
+        points = np.stack([(x - cx) / fx, (y - cy) / fy, np.ones_like(x)], -1) * sample.depth[t, ..., None]
+        step = np.linalg.inv(sample.poses[t + 1]) @ sample.poses[t]
+        next_depth = points @ step[2, :3] + step[2, 3]
+        still = inside & sample.background[t] & sample.background[t + 1][row, column]
+        difference = np.abs(sample.depth[t + 1][row, column] - next_depth) / next_depth
+        agreeing += (difference[still] < 0.01).mean() / 4
+    assert agreeing > 0.97
+    assert np.nanmax(np.abs(sample.flow.astype(float))) > 0.2
+
+
+def test_the_frame_is_sharp_where_its_focus_is(moving):
+    """Frames differ from the all-in-focus image less where the circle of confusion is small."""
+    sample, _ = moving
+    difference = np.abs(sample.images.astype(float) - sample.all_in_focus).mean(-1)
+    sharp, blurred = sample.coc < 1, sample.coc > 4
+    assert sharp.sum() > 100 and blurred.sum() > 100
+    assert difference[sharp].mean() < 0.8 * difference[blurred].mean()
+
+
+def test_the_same_seed_gives_the_same_scene_and_another_split_another(tmp_path, moving):
+    sample, _ = moving
+    assert render(tmp_path / 'again', '--motion', 'both', '--seed', '3') == 0
+    again = next(read_samples(tmp_path / 'again'))
+    for name in ('images', 'depth', 'flow', 'all_in_focus', 'background'):
+        np.testing.assert_array_equal(getattr(again, name), getattr(sample, name))
+    assert render(tmp_path / 'test', '--motion', 'both', '--seed', '3', '--split', 'test') == 0
+    other = next(read_samples(tmp_path / 'test'))
+    for kind in ('meshes', 'textures'):
+        assert not set(other.about[kind]) & set(sample.about[kind])
+    assert other.about['light'] != sample.about['light']
+
+
+def test_the_users_files_are_used(tmp_path):
+    for folder in ('meshes', 'textures'):
+        (tmp_path / folder).mkdir()
+    names = iter(name for name in (f'part{i}' for i in range(99)))
+    corners = np.array([[x, y, z] for x in (0, 40) for y in (0, 40) for z in (0, 90)])
+    faces = [[1, 2, 4, 3], [5, 7, 8, 6], [1, 5, 6, 2], [3, 4, 8, 7], [1, 3, 7, 5], [2, 6, 8, 4]]
+    obj = next(name for name in names if pools.split_of(f'{name}.obj') == 'train')
+    (tmp_path / 'meshes' / f'{obj}.obj').write_text(
+        ''.join(f'v {x} {y} {z}\n' for x, y, z in corners)
+        + ''.join(f'f {" ".join(map(str, face))}\n' for face in faces))
+    ply = next(name for name in names if pools.split_of(f'{name}.ply') == 'train')
+    (tmp_path / 'meshes' / f'{ply}.ply').write_text(
+        'ply\nformat ascii 1.0\nelement vertex 8\nproperty float x\nproperty float y\nproperty float z\n'
+        'element face 6\nproperty list uchar int vertex_indices\nend_header\n'
+        + ''.join(f'{x} {y} {z}\n' for x, y, z in corners)
+        + ''.join(f'4 {" ".join(str(i - 1) for i in face)}\n' for face in faces))
+    png = next(name for name in names if pools.split_of(f'{name}.png') == 'train')
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+        tmp_path / 'textures' / f'{png}.png')
+    assert render(tmp_path / 'set', '--meshes', str(tmp_path / 'meshes'), '--textures', str(tmp_path / 'textures'),
+                  '--frames', '2') == 0
+    about = next(read_samples(tmp_path / 'set')).about
+    assert {f'{obj}.obj', f'{ply}.ply'} <= set(about['meshes']) and png in about['textures']
+
+
+def test_what_blender_cannot_read_is_named(tmp_path, capsys):
+    (tmp_path / 'meshes').mkdir()
+    names = (f'bad{i}.ply' for i in range(99))
+    name = next(name for name in names if pools.split_of(name) == 'train')
+    (tmp_path / 'meshes' / name).write_text('no mesh')
+    assert render(tmp_path / 'set', '--meshes', str(tmp_path / 'meshes')) == 2
+    assert name in capsys.readouterr().err.splitlines()[-1]

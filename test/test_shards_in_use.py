@@ -1,0 +1,141 @@
+"""Samples in shards are what is evaluated, studied and trained on: three stacks that Blender rendered.
+
+test/data/blender: dfd render --engine blender --preset machine_vision --motion both --split test --scenes 3 --height 64
+--width 64 --samples 24
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfd_ros.cli import main
+from dfd_ros.data.samples import Samples, count, read_samples
+from dfd_ros.errors import InputError
+from dfd_ros.evaluation import folder_stacks
+from dfd_ros.study import data as study
+from dfd_ros.training.config import Stage, TrainingConfig, make_config
+from dfd_ros.training.data import TrainingData
+from dfd_ros.training.loop import train
+
+BLENDER = Path(__file__).parent / 'data' / 'blender'
+CONFIG = TrainingConfig(
+    name='tiny', network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
+    steps=2, warmup=1, precision='fp32', stages=(Stage(crop=32, batch=3, frames=4, decode=2),), half_size=0.0,
+    validate_every=100, validate_stacks=1, shards=str(BLENDER))
+
+
+def test_the_tiny_sample_is_whole():
+    assert count(BLENDER) == 3
+    for seed, sample in enumerate(read_samples(BLENDER)):
+        assert sample.images.shape == (5, 64, 64, 3) and sample.source == 'blender' and sample.seed == seed
+        for t, state in enumerate(sample.lens_states):
+            np.testing.assert_allclose(sample.coc[t], state.lens.coc_px(sample.depth[t], state.focus_distance),
+                                       rtol=1e-5)
+        # Blurred where it is out of focus, sharp where not.
+        difference = np.abs(sample.images.astype(float) - sample.all_in_focus).mean(-1)
+        assert difference[sample.coc < 1].mean() < difference[sample.coc > 3].mean()
+    assert sum(path.stat().st_size for path in BLENDER.iterdir()) < 1e6
+
+
+def test_evaluation_counts_the_objects_of_every_frame():
+    sample, stack = Samples(BLENDER)[0], next(folder_stacks(BLENDER))
+    assert sorted(stack.depth) == sorted(stack.coc) == list(range(5))
+    for t in range(5):
+        np.testing.assert_array_equal(stack.depth[t], sample.depth[t])
+        assert not (stack.counted[t] & sample.background[t]).any()
+        inside = (sample.depth[t] >= 0.25) & (sample.depth[t] <= 1.25)
+        np.testing.assert_array_equal(stack.counted[t], inside & ~sample.background[t])
+
+
+def test_dfd_evaluate(random_weights, tmp_path):
+    path = tmp_path / 'figures.json'
+    assert main(['evaluate', '--data', str(BLENDER), '--weights', str(random_weights), '--device', 'cpu', '--json',
+                 str(path)]) == 0
+    figures = json.loads(path.read_text())
+    assert [f['frame'] for f in figures] == [1, 2, 3, 4, 5]
+    assert all(0 < f['mae_u'] < 1 and f['coc_px'] > 0 for f in figures)
+
+
+def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
+    samples = Samples(BLENDER)
+    scenes = [read(48) for read in study.stacks_in(BLENDER)]
+    assert len(scenes) == 3 and scenes[0].images.shape == (1, 4, 3, 48, 48)
+    samples[0].to_focal_stack().write(tmp_path / 'stacks' / 'a')
+    folder, shard = study.stacks_in(tmp_path / 'stacks')[0](None), study.stacks_in(BLENDER)[0](None)
+    np.testing.assert_array_equal(folder.images, shard.images)
+    np.testing.assert_allclose(folder.blur_scale, shard.blur_scale, rtol=1e-6)
+    background = torch.from_numpy(samples[0].background[-1])
+    assert (shard.counted == folder.counted & ~background).all() and shard.counted.any()
+    stack = study.training_stack(shard, 32)
+    assert torch.equal(stack.foreground[0, 0, 0], shard.counted)
+    with pytest.raises(InputError, match=f'{BLENDER}.*images of 64x64, smaller than the crops of 96x96'):
+        study.training_stack(shard, 96)
+
+
+def test_training_on_shards(tmp_path):
+    best = train(CONFIG, tmp_path / 'run', 'cpu')
+    assert best.exists() and not (tmp_path / 'run' / 'pool').exists()
+
+
+def test_batches_are_functions_of_the_step():
+    data, again = (TrainingData(CONFIG, Path('unused'), torch.device('cpu')) for _ in range(2))
+    for step in (0, 1):
+        for one, other in zip(data.batch(step), again.batch(step)):
+            torch.testing.assert_close(one, other, equal_nan=True)
+    batch = data.batch(0)
+    assert batch.images.shape == (3, 4, 3, 32, 32) and not torch.equal(batch.images, data.batch(1).images)
+    known = batch.blur_scale.isfinite()
+    assert batch.coc[known].isfinite().all() and batch.vergence.isfinite().all()
+
+
+def test_images_get_sensor_noise_and_the_wall_can_be_masked():
+    noisy = replace(CONFIG, data=replace(CONFIG.data, shot=(1e-3, 1e-3), read=(1e-2, 1e-2)))
+    clean = replace(CONFIG, data=replace(CONFIG.data, shot=(1e-9, 1e-9), read=(1e-9, 1e-9)))
+    one, other = (TrainingData(c, Path('unused'), torch.device('cpu')).batch(0) for c in (noisy, clean))
+    assert torch.equal(one.vergence, other.vergence)
+    assert 0.01 < (one.images - other.images).std() < 0.1
+    masked = TrainingData(replace(clean, mask_wall=True), Path('unused'), torch.device('cpu')).batch(0)
+    assert 0 < masked.vergence.isnan().float().mean() < 1
+
+
+def test_unknown_apertures_and_mixing(tmp_path):
+    unknown = replace(CONFIG, data=replace(CONFIG.data, unknown_aperture=1.0))
+    assert TrainingData(unknown, Path('unused'), torch.device('cpu')).batch(0).blur_scale.isnan().all()
+    mixed = replace(CONFIG, shards_share=0.5, stages=(Stage(crop=32, batch=8, frames=4, decode=2),),
+                    data=replace(CONFIG.data, height=40, width=40, frames=4),
+                    pool=replace(CONFIG.pool, start=2, size=2))
+    data = TrainingData(mixed, tmp_path, torch.device('cpu'))
+    drawn = []
+    draw = data.samples.draw
+    data.samples.draw = lambda *arguments: drawn.append(1) or draw(*arguments)
+    try:
+        assert data.batch(0).images.shape == (8, 4, 3, 32, 32)
+    finally:
+        data.close()
+    assert 0 < len(drawn) < 8
+
+
+@pytest.mark.parametrize('stage, says', [
+    (Stage(crop=32, batch=1, frames=9, decode=1), r'5 frames, but the training wants 9 \(stages, frames\)'),
+    (Stage(crop=96, batch=1, frames=4, decode=1), 'images of 64x64, smaller than the crops of 96'),
+])
+def test_samples_that_do_not_fit_are_refused(stage, says):
+    with pytest.raises(InputError, match=says):
+        TrainingData(replace(CONFIG, stages=(stage,)), Path('unused'), torch.device('cpu')).batch(0)
+
+
+def test_configuration():
+    config = make_config({'shards': 'data/x', 'stages': [{'frames': 12, 'crop': 300}]}, 'here')
+    assert config.shards == 'data/x' and config.shards_share == 1.0
+    with pytest.raises(InputError, match='shards_share: 0.0'):
+        make_config({'shards': 'x', 'shards_share': 0.0}, 'here')
+    with pytest.raises(InputError, match='12 frames, but stacks have only 10'):
+        make_config({'shards': 'x', 'shards_share': 0.5, 'stages': [{'frames': 12}]}, 'here')
+    with pytest.raises(InputError, match='no such folder or shard'):
+        TrainingData(replace(CONFIG, shards='absent'), Path('unused'), torch.device('cpu'))
