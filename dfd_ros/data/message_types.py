@@ -1,0 +1,38 @@
+"""ROS message types without ROS: those that rosbags knows, and this package's own."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+
+from dfd_ros.errors import InputError
+from dfd_ros.resources import resource
+
+OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
+
+
+def rosbags_module(name: str) -> ModuleType:
+    """``rosbags.NAME``. Raises InputError where rosbags is not installed."""
+    import importlib
+    try:
+        return importlib.import_module(f'rosbags.{name}')
+    except ImportError:
+        raise InputError('bags need the package rosbags, which is not installed: pip install rosbags') from None
+
+
+def typestore():
+    """A rosbags type store, of its own for each caller, with the messages of ROS 2 and of this package."""
+    typesys = rosbags_module('typesys')
+    store = typesys.get_typestore(typesys.Stores.ROS2_KILTED)
+    store.register(_own())
+    return store
+
+
+@functools.cache
+def _own() -> dict:
+    typesys = rosbags_module('typesys')
+    found = {}
+    for name in OWN:
+        text = resource(f'msg/{name.rpartition("/")[2]}.msg').read_text()
+        found.update(typesys.get_types_from_msg(text, name))
+    return found
