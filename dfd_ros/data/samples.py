@@ -1,0 +1,387 @@
+"""The one sample format: focal stacks with truth, in WebDataset shards.
+
+A sample is one focal stack of T frames. A shard is a tar file `NAME-000000.tar`, ..., whose members share a sample's
+key before the first dot:
+
+* `KEY.json`: format, source, seed, the lens state of each frame (null = unknown, "inf" = infinity), and where known
+  the intrinsics [fx, fy, cx, cy] (px), the poses (T x 4x4, camera to world) and what else there is to say (`about`);
+* `KEY.image.TTT.png` or `.jpg`: frame TTT, RGB;
+* `KEY.truth.npz`: `depth`, and where known `background`, `coc`, `flow` and `all_in_focus`, see `Sample`.
+
+Nothing here needs torch but `Sample.to_stack_batch`: the processes that render have none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dfd_ros.errors import InputError
+from dfd_ros.focal_stack import FocalStack
+from dfd_ros.lens_state import LensState
+
+FORMAT = 'dfd_ros-sample-1'
+_STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
+_TRUTH = {'depth': (np.float32, ()), 'background': (np.bool_, ()), 'coc': (np.float32, ()), 'flow': (np.float16, (2,)),
+          'all_in_focus': (np.uint8, (3,))}
+_BLOCK = 512  # of a tar file
+
+
+@dataclass
+class Sample:
+    """One focal stack of T frames with truth for each of them. None = not known.
+
+    Attributes:
+        images: (T, H, W, 3) uint8 RGB.
+        lens_states: of each frame.
+        depth: (T, H, W) float32 m along the optical axis, in the view of each frame; NaN = none, infinity allowed.
+        background: (T, H, W) bool, the wall or whatever else is not an object.
+        coc: (T, H, W) float32 px, diameter of the circle of confusion, without sign.
+        flow: (T - 1, H, W, 2) float16 px, (x, y) from where a point is in frame t to where it is in frame t + 1.
+        all_in_focus: (T, H, W, 3) uint8 RGB, as a pinhole sees it.
+        intrinsics: (fx, fy, cx, cy) in px at magnification 1, pixel centres at whole numbers.
+        poses: (T, 4, 4) camera to world, x right, y down, z forward, m.
+        source: what made it. seed: of what is drawn at random.
+        about: what else there is to say, as JSON takes it.
+    """
+
+    images: np.ndarray
+    lens_states: list[LensState]
+    depth: np.ndarray
+    background: np.ndarray | None = None
+    coc: np.ndarray | None = None
+    flow: np.ndarray | None = None
+    all_in_focus: np.ndarray | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
+    poses: np.ndarray | None = None
+    source: str = ''
+    seed: int | None = None
+    about: dict = field(default_factory=dict)
+    name: str = 'sample'
+    """For messages: the shard and the key it was read from."""
+
+    def __post_init__(self):
+        """Raises `InputError` where the parts do not fit together."""
+        if self.images.ndim != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8 or not len(self):
+            raise InputError(f'{self.name}: images of {self.images.dtype} {self.images.shape}, must be uint8 '
+                             '(frames, height, width, 3)')
+        if len(self.lens_states) != len(self):
+            raise InputError(f'{self.name}: {len(self)} images, but {len(self.lens_states)} lens states')
+        for name, (_, last) in _TRUTH.items():
+            value = getattr(self, name)
+            expected = (len(self) - (name == 'flow'), *self.images.shape[1:3], *last)
+            if value is not None and value.shape != expected:
+                raise InputError(f'{self.name}: {name} of {value.shape}, must be {expected} as the images are')
+        if self.poses is not None and self.poses.shape != (len(self), 4, 4):
+            raise InputError(f'{self.name}: poses of {self.poses.shape}, must be {(len(self), 4, 4)}')
+        if self.intrinsics is not None and len(self.intrinsics) != 4:
+            raise InputError(f'{self.name}: intrinsics must be fx, fy, cx and cy')
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def from_focal_stack(cls, stack: FocalStack, source: str = 'focal stack', **rest) -> Sample:
+        """A focal stack as it is; its true depth is that of the last frame, the others have none."""
+        images = np.stack(stack.images)
+        depth = np.full(images.shape[:3], np.nan, np.float32)
+        if stack.depth is not None:
+            depth[-1] = stack.depth
+        return cls(images, list(stack.lens_states), depth, source=source, name=stack.name, **rest)
+
+    def to_focal_stack(self) -> FocalStack:
+        """As a focal stack, with the true depth of the last frame."""
+        return FocalStack(list(self.images), list(self.lens_states), self.depth[-1], self.name)
+
+    def to_stack_batch(self):
+        """As a `StackBatch` (B = 1) to train on, over the range that the focus sweeps. Where the truth is NaN, and
+        where the blur is because the lens is not known, a pixel does not count.
+
+        Raises:
+            InputError: every frame has the same focus.
+        """
+        import torch
+
+        from dfd_ros.synthesis.procedural import StackBatch
+        range_, first = self.to_focal_stack().range, self.lens_states[0]
+
+        def row(values: Iterable[float]) -> torch.Tensor:
+            return torch.tensor([list(values)], dtype=torch.float32)
+
+        blur_scale = first.lens.blur_scale(range_)
+        vergence = torch.from_numpy(range_.normalise(self.depth.astype(np.float64))).float()
+        foreground = np.isfinite(self.depth) if self.background is None else ~self.background
+        return StackBatch(
+            images=torch.from_numpy(self.images).permute(0, 3, 1, 2).contiguous()[None],
+            focus=row(range_.normalise(state.focus_distance) for state in self.lens_states),
+            blur_scale=torch.tensor([blur_scale], dtype=torch.float32),
+            vergence=vergence[None, :, None],
+            blur=row(state.lens.blur_scale(range_) / (1 - state.focal_length / state.focus_distance)
+                     for state in self.lens_states),
+            foreground=torch.from_numpy(foreground)[None, :, None],
+            near=torch.tensor([range_.near], dtype=torch.float32), far=torch.tensor([range_.far], dtype=torch.float32),
+            focal_length=torch.tensor([first.focal_length], dtype=torch.float32),
+            f_number=torch.tensor([first.f_number], dtype=torch.float32),
+            pixel_pitch=torch.tensor([first.pixel_pitch], dtype=torch.float32),
+            magnification=row(1.0 if math.isnan(state.magnification) else state.magnification
+                              for state in self.lens_states))
+
+
+class ShardWriter:
+    """Writes samples to a folder, as shards `NAME-000000.tar`, ... A shard is written whole or not at all.
+
+    A sample is safe as soon as `add` returns: it waits in a hidden folder until it is packed into a shard, and the
+    next writer of the same folder and name finds it there. Shards are packed when enough samples wait, and at the end
+    of the context. One writer at a time; processes beside it write samples with `write_sample` into `parts`, and
+    `take` hands them over.
+
+    Args:
+        folder: made where it is absent.
+        name: of the shards.
+        samples_per_shard: at most so many in each.
+        image_format: png, or jpg for what has been a JPEG before.
+    """
+
+    def __init__(self, folder: str | Path, name: str, samples_per_shard: int = 100, image_format: str = 'png'):
+        if samples_per_shard < 1:
+            raise InputError(f'samples per shard: {samples_per_shard} has to be at least 1')
+        self.folder, self.name = Path(folder), name
+        self.samples_per_shard, self.image_format = samples_per_shard, image_format
+        self.parts = self.folder / f'.{name}.parts'
+        self.parts.mkdir(parents=True, exist_ok=True)
+        for left in (*self.folder.glob(f'.{name}-*.tar.*'), *self.parts.glob('.*.tar.*')):
+            left.unlink()
+        self._shards = sorted(self.folder.glob(f'{name}-*.tar'))
+        self._packed = {key for shard in self._shards for key, _ in _index(shard)}
+        self._waiting = {}
+        for path in sorted(self.parts.glob('*.tar')):
+            if path.stem in self._packed:  # a kill came between packing and tidying up
+                path.unlink()
+            else:
+                self._waiting[path.stem] = path
+
+    @property
+    def done(self) -> set[str]:
+        """Keys of the samples that are there, those of earlier writers too."""
+        return self._packed | self._waiting.keys()
+
+    def add(self, key: str, sample: Sample) -> None:
+        """Write a sample. Raises `InputError` where the key is there already or cannot be one."""
+        if key in self.done:
+            raise InputError(f'{self.folder}: sample {key} is there already')
+        write_sample(self.parts / f'{key}.tar', key, sample, self.image_format)
+        self.take(key)
+
+    def take(self, key: str) -> None:
+        """Take over a sample that another process has written to `parts`."""
+        self._waiting[key] = self.parts / f'{key}.tar'
+        if len(self._waiting) >= self.samples_per_shard:
+            self._pack()
+
+    def _pack(self) -> None:
+        keys = sorted(self._waiting)[:self.samples_per_shard]
+        if not keys:
+            return
+        number = 1 + max((int(path.stem.rpartition('-')[2]) for path in self._shards), default=-1)
+        shard = self.folder / f'{self.name}-{number:06d}.tar'
+        with _whole(shard) as temporary, tarfile.open(temporary, 'w') as packed:
+            for key in keys:
+                with tarfile.open(self._waiting[key]) as part:
+                    for member in part:
+                        packed.addfile(member, part.extractfile(member))
+        self._shards.append(shard)
+        self._packed.update(keys)
+        for key in keys:
+            self._waiting.pop(key).unlink()
+
+    def close(self) -> None:
+        """Pack what waits."""
+        while self._waiting:
+            self._pack()
+        with contextlib.suppress(OSError):  # another process may still be writing into it
+            self.parts.rmdir()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png') -> None:
+    """A shard of one sample, written whole or not at all. Raises `InputError` where the key cannot be one."""
+    if not key or '.' in key or '/' in key:
+        raise InputError(f'sample key "{key}": must be a name without dots and slashes')
+    if image_format not in ('png', 'jpg'):
+        raise InputError(f'image format "{image_format}": must be png or jpg')
+    with _whole(path) as temporary, tarfile.open(temporary, 'w') as tar:
+        for suffix, data in _members(sample, image_format):
+            member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: the same sample gives the same file
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
+    frames = []
+    for state in sample.lens_states:
+        frame = {name: _json_number(getattr(state, name)) for name in _STATE}
+        frames.append(frame if state.settled else {**frame, 'settled': False})
+    description = {'format': FORMAT, 'source': sample.source, 'seed': sample.seed, 'frames': frames}
+    if sample.intrinsics is not None:
+        description['intrinsics'] = [float(value) for value in sample.intrinsics]
+    if sample.poses is not None:
+        description['poses'] = sample.poses.tolist()
+    if sample.about:
+        description['about'] = sample.about
+    yield 'json', json.dumps(description, allow_nan=False).encode()
+    for t, image in enumerate(sample.images):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, {'png': 'PNG', 'jpg': 'JPEG'}[image_format], quality=95)
+        yield f'image.{t:03d}.{image_format}', buffer.getvalue()
+    arrays = {name: getattr(sample, name).astype(dtype) for name, (dtype, _) in _TRUTH.items()
+              if getattr(sample, name) is not None}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    yield 'truth.npz', buffer.getvalue()
+
+
+class Samples(Sequence):
+    """The samples of a folder, of a shard or of several, read one by one when they are asked for.
+
+    Args:
+        where: a folder with shards in it or below it, a shard, or several of either.
+
+    Raises:
+        InputError: there is none; or one is cut short or no such file. Here and when a sample is read.
+    """
+
+    def __init__(self, where: str | Path | Iterable[str | Path]):
+        places = [where] if isinstance(where, (str, Path)) else where
+        self._entries = [(shard, key, members) for place in places for shard in shards(place)
+                         for key, members in _index(shard)]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        shard, key, members = self._entries[index]
+        with open(shard, 'rb') as file:
+            def read(suffix: str) -> bytes:
+                offset, size = members[suffix]
+                file.seek(offset)
+                return file.read(size)
+            return _decode(read, members, f'{shard}: {key}')
+
+
+def read_samples(where: str | Path | Iterable[str | Path]) -> Iterator[Sample]:
+    """All samples, as `Samples` takes and raises it."""
+    return iter(Samples(where))
+
+
+def count(where: str | Path | Iterable[str | Path]) -> int:
+    """How many samples there are; only the shards' headers are read."""
+    return len(Samples(where))
+
+
+def shards(where: str | Path) -> list[Path]:
+    """The shards of a folder and what is below it, or the one that is named.
+
+    Raises:
+        InputError: there are none.
+    """
+    where = Path(where)
+    if where.is_file():
+        return [where]
+    if not where.is_dir():
+        raise InputError(f'{where}: no such folder or shard')
+    # What is hidden is not done yet.
+    found = sorted(path for path in where.glob('**/*.tar')
+                   if not any(part.startswith('.') for part in path.relative_to(where).parts))
+    if not found:
+        raise InputError(f'{where}: no shard (*.tar) of samples in it')
+    return found
+
+
+def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+    """(key, (offset, size) of each member by its suffix) of a shard's samples."""
+    samples: dict[str, dict] = {}
+    try:
+        with tarfile.open(shard, 'r:') as tar:
+            for member in tar:
+                key, _, suffix = member.name.partition('.')
+                if member.isfile():
+                    samples.setdefault(key, {})[suffix] = (member.offset_data, member.size)
+            end = tar.offset  # of the last member, before the empty blocks that end an archive
+        with open(shard, 'rb') as file:
+            file.seek(end)
+            ended = file.read(2 * _BLOCK) == bytes(2 * _BLOCK)
+    except tarfile.TarError as error:
+        raise InputError(f'{shard}: cut short or no tar file ({error}), make it again') from None
+    if not ended:
+        raise InputError(f'{shard}: cut short, make it again')
+    for key, members in samples.items():
+        for suffix in ('json', 'truth.npz'):
+            if suffix not in members:
+                raise InputError(f'{shard}: {key} has no {key}.{suffix}, it is not a sample of {FORMAT}')
+    return list(samples.items())
+
+
+def _decode(read, members: Iterable[str], name: str) -> Sample:
+    try:
+        description = json.loads(read('json'))
+        if not isinstance(description, dict) or description.get('format') != FORMAT:
+            found = description.get('format') if isinstance(description, dict) else type(description).__name__
+            raise InputError(f'{name}: its format is {found!r}, must be "{FORMAT}"')
+        states = [_lens_state(frame) for frame in description['frames']]
+        pictures = sorted(suffix for suffix in members if suffix.startswith('image.'))
+        images = np.stack([np.asarray(Image.open(io.BytesIO(read(suffix))).convert('RGB')) for suffix in pictures])
+        with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
+            truth = {key: archive[key].astype(dtype, copy=False) for key, (dtype, _) in _TRUTH.items()
+                     if key in archive}
+        poses = description.get('poses')
+        intrinsics = description.get('intrinsics')
+        return Sample(images, states, truth.pop('depth'), **truth,
+                      intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),
+                      poses=None if poses is None else np.array(poses, float),
+                      source=str(description.get('source', '')), seed=description.get('seed'),
+                      about=description.get('about') or {}, name=name)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+        what = 'no ' + str(error) if isinstance(error, KeyError) else ' '.join(str(error).split())
+        raise InputError(f'{name}: cannot be read as a sample: {what}') from None
+
+
+def _json_number(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return 'inf' if math.isinf(value) else float(value)
+
+
+def _lens_state(frame: dict) -> LensState:
+    values = {name: math.nan if frame.get(name) is None else float(frame[name]) for name in _STATE}
+    return LensState(**values, settled=bool(frame.get('settled', True)))
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, which becomes `path` at the end, or goes."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
