@@ -1,0 +1,130 @@
+"""The ChArUco board that cameras are calibrated with: its picture to print, and how it is found in an image.
+
+Boards as OpenCV makes them: chessboard squares with ArUco markers in the white ones (Garrido-Jurado et al.,
+"Automatic generation and detection of highly reliable fiducial markers under occlusion", 2014).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dfd_ros.errors import InputError
+
+LEAST_CORNERS = 8
+"""Corners of a board that make a view of it: four fix a plane, the rest shows whether they fit."""
+LARGEST_MISFIT = 0.02
+"""Of the board's width in the image: what the lens may bend. Beyond it the markers lie in another order."""
+
+
+def opencv():
+    """OpenCV with its ArUco module. Raises `InputError` where that is missing or too old."""
+    try:
+        import cv2
+    except ImportError:
+        raise InputError('calibration needs OpenCV: pip install opencv-python-headless') from None
+    if not hasattr(getattr(cv2, 'aruco', None), 'CharucoDetector'):
+        raise InputError(f'calibration needs OpenCV 4.7 or newer, this is {cv2.__version__}: '
+                         'pip install opencv-python-headless')
+    return cv2
+
+
+@dataclass(frozen=True)
+class View:
+    """A board in one image."""
+
+    name: str
+    """Of the image, without its suffix."""
+    ids: np.ndarray
+    """(N,) numbers of the corners found."""
+    corners: np.ndarray
+    """(N, 2) float32 px, pixel centres at whole numbers."""
+    points: np.ndarray
+    """(N, 3) float32 m on the board: x right, y down, z = 0."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A ChArUco board. The default fits A4."""
+
+    columns: int = 10
+    """Squares in a row."""
+    rows: int = 7
+    square: float = 0.025
+    """Side of a square (m)."""
+    marker: float = 0.018
+    """Side of a marker (m)."""
+    dictionary: str = '5X5_100'
+
+    def __post_init__(self):
+        if self.columns < 3 or self.rows < 3:
+            raise InputError(f'board of {self.columns}x{self.rows} squares: must have at least 3x3')
+        if not 0 < self.marker < self.square:
+            raise InputError(f'board: markers of {self.marker * 1e3:g} mm must be smaller than the squares '
+                             f'({self.square * 1e3:g} mm)')
+        if not hasattr(opencv().aruco, f'DICT_{self.dictionary}'):
+            raise InputError(f'board: no marker dictionary {self.dictionary!r}; it is named as in OpenCV without '
+                             'DICT_, for example 5X5_100')
+        markers, needed = len(self._dictionary.bytesList), self.columns * self.rows // 2
+        if markers < needed:
+            raise InputError(f'board of {self.columns}x{self.rows} squares: needs {needed} markers, dictionary '
+                             f'{self.dictionary} has {markers}')
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height (m)."""
+        return self.columns * self.square, self.rows * self.square
+
+    @cached_property
+    def _dictionary(self):
+        aruco = opencv().aruco
+        return aruco.getPredefinedDictionary(getattr(aruco, f'DICT_{self.dictionary}'))
+
+    @cached_property
+    def _board(self):
+        return opencv().aruco.CharucoBoard((self.columns, self.rows), self.square, self.marker, self._dictionary)
+
+    @cached_property
+    def _detector(self):
+        return opencv().aruco.CharucoDetector(self._board)
+
+    def picture(self, pixels_per_square: int = 120, margin: int = 0) -> np.ndarray:
+        """(H, W) uint8, with `margin` white pixels around. The board's origin is the corner of its first square."""
+        size = (self.columns * pixels_per_square, self.rows * pixels_per_square)
+        return np.pad(self._board.generateImage(size), margin, constant_values=255)
+
+    def find(self, image: np.ndarray, name: str = '') -> View | None:
+        """The board in an image (H, W, 3) or (H, W) uint8; None where it is not, or too little of it.
+
+        Raises `InputError` where its markers are there but do not lie as on this board.
+        """
+        cv2 = opencv()
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+        corners, ids, marker_corners, marker_ids = self._detector.detectBoard(grey)
+        if ids is None or len(ids) < LEAST_CORNERS:
+            if marker_ids is not None and len(marker_ids) >= LEAST_CORNERS:
+                self._check_order(marker_corners, marker_ids.reshape(-1), name)
+            return None
+        ids, corners = ids.reshape(-1), corners.reshape(-1, 2)
+        points = self._board.getChessboardCorners()[ids]
+        if np.linalg.matrix_rank(points[:, :2] - points[:, :2].mean(0)) < 2:   # one line of corners is no plane
+            return None
+        self._check_order(marker_corners, marker_ids.reshape(-1), name)
+        return View(name, ids, corners.astype(np.float32), points.astype(np.float32))
+
+    def _check_order(self, corners, ids: np.ndarray, name: str) -> None:
+        known = ids < len(self._board.getIds())
+        misfit = np.inf
+        if known.sum() >= 2:
+            where = np.concatenate([c.reshape(4, 2) for c, k in zip(corners, known) if k])
+            points = np.concatenate([np.asarray(self._board.getObjPoints())[i][:, :2] for i in ids[known]])
+            homography, _ = opencv().findHomography(points, where)
+            if homography is not None:
+                mapped = np.c_[points, np.ones(len(points))] @ homography.T
+                error = np.linalg.norm(mapped[:, :2] / mapped[:, 2:] - where, axis=1)
+                misfit = float(np.median(error) / np.ptp(where, axis=0).max())
+        if misfit > LARGEST_MISFIT or known.mean() < 0.9:
+            raise InputError(f'{name}: the markers of dictionary {self.dictionary} are there, but not as on a board '
+                             f'of {self.columns}x{self.rows} squares; check --squares')

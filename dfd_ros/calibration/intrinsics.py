@@ -1,0 +1,73 @@
+"""Focal length, principal point and distortion of a camera, from images of a ChArUco board.
+
+Zhang, "A flexible new technique for camera calibration", PAMI 2000, as OpenCV has it; the distortion is ROS's
+plumb_bob with k3 = 0, which images of a board seldom determine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfd_ros.calibration.board import View, opencv
+from dfd_ros.calibration.file import CameraModel
+from dfd_ros.errors import InputError
+
+LEAST_VIEWS = 5
+LARGEST_RESIDUAL = 2.0     # px
+LARGEST_UNCERTAINTY = 0.01
+"""Of the focal length, one standard deviation: beyond it the views do not determine it."""
+
+
+@dataclass(frozen=True)
+class IntrinsicsResult:
+    """What came out, and what tells how good it is."""
+
+    camera: CameraModel
+    focal_uncertainty: float
+    """Standard deviation of fx, as a share of it."""
+    residuals: list[np.ndarray]
+    """For each view (N, 2) px: found minus expected."""
+    views: Sequence[View]
+
+
+def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
+                         focus_distance: float = math.nan) -> IntrinsicsResult:
+    """The camera that saw these views of one board.
+
+    Args:
+        views: five or more, tilted in different directions.
+        size: width and height of the images (px).
+        focus_distance: m, at which the images were taken: the focal length in pixels goes with it.
+
+    Raises:
+        InputError: too few views, views too much alike, or views that do not fit together.
+    """
+    if len(views) < LEAST_VIEWS:
+        raise InputError(f'intrinsics: {len(views)} views of the board, at least {LEAST_VIEWS} are needed')
+    cv2 = opencv()
+    points, corners = [v.points for v in views], [v.corners for v in views]
+    try:
+        residual, matrix, distortion, rotations, translations, deviations, _, of_view = cv2.calibrateCameraExtended(
+            points, corners, size, None, None, flags=cv2.CALIB_FIX_K3)
+    except cv2.error as error:
+        raise InputError(f'intrinsics: the views do not determine a camera ({" ".join(str(error.err).split())}); '
+                         'show the board tilted, in different directions') from None
+    of_view = of_view.reshape(-1)
+    if not residual <= LARGEST_RESIDUAL:
+        worst = views[int(np.argmax(of_view))].name
+        raise InputError(f'intrinsics: the corners miss by {residual:.2f} px, most in image {worst} '
+                         f'({of_view.max():.2f} px); take blurred images and those of another board out')
+    uncertainty = float(deviations.reshape(-1)[0] / matrix[0, 0])
+    if not uncertainty <= LARGEST_UNCERTAINTY:
+        raise InputError(f'intrinsics: the focal length is uncertain by {100 * uncertainty:.1f} %, the views are too '
+                         'much alike; show the board tilted by 20 to 50 degrees, in different directions')
+    residuals = [c - cv2.projectPoints(p, r, t, matrix, distortion)[0].reshape(-1, 2)
+                 for p, c, r, t in zip(points, corners, rotations, translations)]
+    camera = CameraModel(*size, *(float(matrix[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))),
+                         tuple(float(d) for d in distortion.reshape(-1)[:5]), focus_distance=focus_distance,
+                         residual_px=float(residual), images=len(views))
+    return IntrinsicsResult(camera, uncertainty, residuals, views)
