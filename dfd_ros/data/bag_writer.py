@@ -70,7 +70,7 @@ class BagWriter:
         self._start, self._end = MAX_DURATION, 0
         folder.mkdir(parents=True)
         self._file = self._open_file()
-        self._flushed_at = self._opened_at
+        self.flushed_at = self._opened_at
         self._write_metadata()
 
     def _open_file(self) -> McapFile:
@@ -89,7 +89,7 @@ class BagWriter:
         self._take(topic, log_time, log_time if publish_time is None else publish_time, data)
         if topic in self._latched and data not in self._latched[topic]:
             self._latched[topic].append(data)
-        if self._file.pending >= CHUNK or time.monotonic() - self._flushed_at > self._flush_every:
+        if self._file.pending >= CHUNK or time.monotonic() - self.flushed_at > self._flush_every:
             self.flush()
 
     def _take(self, topic: int, log_time: int, publish_time: int, data: bytes) -> None:
@@ -114,7 +114,7 @@ class BagWriter:
 
     def flush(self) -> None:
         """Writes what has been taken. Raises OSError; what was flushed before is whole."""
-        self._flushed_at = time.monotonic()
+        self.flushed_at = time.monotonic()
         self._file.flush()
         self._write_metadata()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import shutil
 import struct
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,8 @@ class Bag:
         """One line for each file that ends too early, as far as it is known yet."""
         self.topics: dict[str, str] = {}
         """Type of each topic, such as ``sensor_msgs/msg/Image``."""
-        self.message_count = 0
+        self.counts: Counter[str] = Counter()
+        """Messages of each topic."""
         self._store = typestore()
         self._files = _files(self.path)
         for file in self._files:
@@ -44,11 +48,11 @@ class Bag:
                     continue
                 for connection in storage.connections:
                     self._learn(connection)
-                    self.message_count += connection.msgcount
+                    self.counts[connection.topic] += connection.msgcount
         if not self.topics:
             reason = self.cuts[0] if self.cuts else f'{self.path}: the bag has no topics'
             raise InputError(f'{reason}; record it again')
-        if not self.message_count:
+        if not self.counts.total():
             raise InputError(f'{self.path}: the bag has no messages; was anything published while it was recorded?')
 
     def _learn(self, connection) -> None:
@@ -122,7 +126,12 @@ class Bag:
                     storage = rosbags_module('rosbag2.storage_mcap').McapReader(
                         path if end is None else _EndedFile(path, end))
                 else:
-                    path = stack.enter_context(_with_journal(path))
+                    missing = _missing_bytes(path)
+                    if missing:
+                        self._cut(file, ValueError(f'{missing} bytes are missing; read as far as it goes'))
+                        path = stack.enter_context(_recovered(path, missing))
+                    else:
+                        path = stack.enter_context(_with_journal(path))
                     storage = rosbags_module('rosbag2.storage_sqlite3').Sqlite3Reader(path)
                 storage.open()
                 stack.callback(storage.close)
@@ -137,11 +146,7 @@ class Bag:
 
 
 def _zstd():
-    try:
-        from compression import zstd      # Python 3.14
-    except ImportError:
-        from backports import zstd        # comes with rosbags
-    return zstd
+    return importlib.import_module('compression.zstd' if sys.version_info >= (3, 14) else 'backports.zstd')
 
 
 def _files(path: Path) -> list[Path]:
@@ -194,6 +199,42 @@ def _with_journal(path: Path) -> Iterator[Path]:
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
             connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        yield copy
+
+
+def _missing_bytes(path: Path) -> int:
+    """How much shorter an SQLite file is than its header says. https://sqlite.org/fileformat.html, section 1.3."""
+    with open(path, 'rb') as file:
+        head = file.read(100)
+    if len(head) < 100 or not head.startswith(b'SQLite format 3\0'):
+        raise ValueError('not an SQLite file' if head else 'the file is empty')
+    page_size, = struct.unpack('>H', head[16:18])
+    changes, pages, valid_for = struct.unpack('>I', head[24:28]) + struct.unpack('>I', head[28:32]) + struct.unpack(
+        '>I', head[92:96])
+    if changes != valid_for:      # an old library has written it, which left the number of pages alone
+        return 0
+    return max(0, (65536 if page_size == 1 else page_size) * pages - path.stat().st_size)
+
+
+@contextlib.contextmanager
+def _recovered(path: Path, missing: int) -> Iterator[Path]:
+    """A copy of a cut SQLite file with the rows that can still be read."""
+    import sqlite3
+    with tempfile.TemporaryDirectory(prefix='dfd-bag-') as folder:
+        padded, copy = Path(folder) / f'padded-{path.name}', Path(folder) / path.name
+        shutil.copy(path, padded)
+        os.truncate(padded, path.stat().st_size + missing)      # else SQLite reads nothing of it
+        with (contextlib.closing(sqlite3.connect(padded)) as source,
+              contextlib.closing(sqlite3.connect(copy)) as target):
+            for name, sql in source.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall():
+                target.execute(sql)
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    rows = source.execute(f'SELECT * FROM "{name}"')
+                    places = ', '.join('?' * len(rows.description))
+                    for row in rows:
+                        target.execute(f'INSERT INTO "{name}" VALUES ({places})', row)
+            target.commit()
+        padded.unlink()
         yield copy
 
 

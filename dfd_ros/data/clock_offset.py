@@ -15,12 +15,13 @@ import numpy as np
 from dfd_ros.errors import InputError
 
 RATE = 200.0                 # Hz, of the signals that are correlated
-SMALLEST_OVERLAP = 3.0       # s
-SMALLEST_CORRELATION = 0.4
+SMALLEST_OVERLAP = 0.5       # of the shorter recording: over less, chance correlates well
+SMALLEST_CORRELATION = 0.5
 RIVAL_DISTANCE = 0.25        # s; peaks farther off than this are others
 LARGEST_RIVAL = 0.9          # of the peak: above it the offset could be either
 LONGEST_GAP = 0.5            # s; between frames farther apart nothing is known
 _NOISE = (4.0, 4.0, 0.4)     # px/s, px/s, 1/s: of the signals of a camera that stands still
+_SHARES = (1.0, 1.0, 0.2)    # of the signals in the correlation
 _SIDE = 64                   # px, of the images that motion is measured in
 
 
@@ -75,16 +76,16 @@ class ChangeSignal:
         at = start + np.arange(int((times[-1] - start) * RATE) + 1) / RATE
         after = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
         known = times[after] - times[after - 1] < LONGEST_GAP
-        out = np.stack([np.interp(at, times, _robust(row)) for row in values])
+        out = np.stack([np.interp(at, times, _robust(row, noise))
+                        for row, noise in zip(values, _NOISE)])
         out *= known
         return start, out, known
 
 
-def _robust(row: np.ndarray) -> np.ndarray:
+def _robust(row: np.ndarray, noise: float) -> np.ndarray:
     """Centred, and single jumps held down: one bad match must not outweigh a minute of motion."""
     row = row - np.median(row)
-    spread = 1.4826 * np.median(np.abs(row))
-    limit = 30 * spread if spread > 0 else np.abs(row).max() or 1.0
+    limit = max(10 * noise, 8 * 1.4826 * float(np.median(np.abs(row))))
     return np.clip(row, -limit, limit)
 
 
@@ -114,26 +115,26 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     # A signal that is still in one of the cameras says nothing; its share is what both have of it.
     least = 1e-3 * np.sqrt((energy_a * energy_b).max(1, keepdims=True)) + 1e-12
     each = products / np.maximum(np.sqrt(np.maximum(energy_a * energy_b, 0)), least)
-    weights = np.array([_activity(a[i], noise) * _activity(b[i], noise) for i, noise in enumerate(_NOISE)])
-    enough = overlap > min(SMALLEST_OVERLAP, 0.5 * min(a.shape[1], b.shape[1]) / RATE) * RATE
+    # A step of the light is known only to the frame it falls in: it tells which peak, motion where it is.
+    weights = np.array([_SHARES[i] * _activity(a[i], noise) * _activity(b[i], noise) for i, noise in enumerate(_NOISE)])
+    enough = overlap > SMALLEST_OVERLAP * min(a.shape[1], b.shape[1])
     if not weights.any() or not enough.any():
         raise InputError('clock offset: nothing moves in the images, so that it cannot be found; move the rig while '
                          'it records, or give the offset in seconds')
     correlation = np.where(enough, (weights[:, None] * each).sum(0) / weights.sum(), -1.0)
-    # Chance correlates well over a short overlap; the more there is in common, the more it counts.
-    score = correlation * np.sqrt(np.maximum(overlap, 0) / (overlap + 2 * RATE))
-    peak = int(score.argmax())
-    others = score[np.abs(lags - lags[peak]) > RIVAL_DISTANCE * RATE]
-    if correlation[peak] < SMALLEST_CORRELATION or (others.size and others.max() > LARGEST_RIVAL * score[peak]):
+    peak = int(correlation.argmax())
+    others = correlation[np.abs(lags - lags[peak]) > RIVAL_DISTANCE * RATE]
+    if (correlation[peak] < SMALLEST_CORRELATION
+            or (others.size and others.max() > LARGEST_RIVAL * correlation[peak])):
         raise InputError('clock offset: what the two cameras see moves too differently, or too regularly, to find it '
                          f'(correlation {max(correlation[peak], 0):.2f}); move the rig to and fro irregularly while it '
                          'records, or give the offset in seconds')
     shift = 0.0
-    if 0 < peak < len(score) - 1:
-        left, middle, right = score[peak - 1:peak + 2]
+    if 0 < peak < len(correlation) - 1:
+        left, middle, right = correlation[peak - 1:peak + 2]
         bend = left - 2 * middle + right
         shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
-    return ClockOffset(start_a - start_b + (lags[peak] + shift) / RATE, float(correlation[peak]))
+    return ClockOffset(float(start_a - start_b + (lags[peak] + shift) / RATE), float(correlation[peak]))
 
 
 def _activity(row: np.ndarray, noise: float) -> float:

@@ -100,6 +100,7 @@ class McapFile:
     def flush(self) -> None:
         """Writes what has been taken, and the end of the file. Raises OSError, the file as it was before."""
         if not any(self._index.values()):
+            self._write_end([])      # channels may have come
             return
         crc = 0
         for data in self._buffers:

@@ -20,19 +20,15 @@ def rosbags_module(name: str) -> ModuleType:
         raise InputError('bags need the package rosbags, which is not installed: pip install rosbags') from None
 
 
+@functools.cache
 def typestore():
-    """A rosbags type store, of its own for each caller, with the messages of ROS 2 and of this package."""
+    """The rosbags type store of this process, with the messages of ROS 2 and of this package.
+
+    One for all: the code that reads and writes a type is made once, which takes longer than to read a small bag.
+    """
     typesys = rosbags_module('typesys')
     store = typesys.get_typestore(typesys.Stores.ROS2_KILTED)
-    store.register(_own())
-    return store
-
-
-@functools.cache
-def _own() -> dict:
-    typesys = rosbags_module('typesys')
-    found = {}
     for name in OWN:
         text = resource(f'msg/{name.rpartition("/")[2]}.msg').read_text()
-        found.update(typesys.get_types_from_msg(text, name))
-    return found
+        store.register(typesys.get_types_from_msg(text, name))
+    return store

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from dfd_ros.errors import InputError
 
@@ -82,36 +80,3 @@ class Frames:
         if frame in self._static:
             return self._static[frame]
         return min(self._moving[frame], key=lambda item: abs(item[0] - stamp))[1]
-
-
-def read_extrinsics(path: Path) -> np.ndarray:
-    """(4, 4) from the RGB-D sensor's depth frame to the focus camera's, of a YAML file.
-
-    The file says ``translation: [x, y, z]`` (m) and ``rotation: [x, y, z, w]`` (quaternion) or ``matrix`` (4x4).
-    Raises InputError.
-    """
-    described = read_mapping(path)
-    try:
-        if 'matrix' in described:
-            pose = np.array(described['matrix'], float)
-        else:
-            pose = matrix(rotation(*map(float, described['rotation'])), [float(v) for v in described['translation']])
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'{path}: must say translation: [x, y, z] in m and rotation: [x, y, z, w], or matrix '
-                         f'(4x4); {type(error).__name__}: {error}') from None
-    if pose.shape != (4, 4) or not np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3):
-        raise InputError(f'{path}: matrix is no rigid transform (4x4, a rotation and metres)')
-    return pose
-
-
-def read_mapping(path: Path) -> dict:
-    """A YAML file that has to be a mapping. Raises InputError."""
-    try:
-        described = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f'{path}: cannot be read: {" ".join(str(error).split())}') from None
-    if not isinstance(described, dict):
-        raise InputError(f'{path}: must be a YAML mapping')
-    return described
