@@ -150,7 +150,7 @@ def test_clock_offset_given(converted):
                             'no TF; give the extrinsics with --calibration'),
     (Options(infos=False), (), 'no camera_info of the focus camera; give its intrinsics with --calibration'),
     (Options(), ('--image-topic', '/other'), 'no topic /other; of that type it has /image_raw'),
-    (Options(), ('--depth-topic', '/lens_state'), '/lens_state is dfd_ros/msg/LensState, must be sensor_msgs/msg/Image'),
+    (Options(), ('--depth-topic', '/tf_static'), '/tf_static is tf2_msgs/msg/TFMessage, must be sensor_msgs/msg/Image'),
     (Options(), ('--depth-topic', '/image_raw'), 'image and depth are both /image_raw'),
     (Options(unsettled=4), (), '12 with a moving lens: the lens was never at rest'),
     (Options(no_depth=100), (), 'with too little valid depth: do the two cameras see the same'),
