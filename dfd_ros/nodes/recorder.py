@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
@@ -84,6 +83,8 @@ class RecorderNode(Node):
         values = self._values = BoundParameters(self, RecorderParameters).values
         self._warn = ThrottledWarnings(self)
         if values.mode == 'convert':
+            from dfd_ros.data.conversion import find_recordings
+            self._recordings = find_recordings([Path(values.bags)])
             self.worker = Worker(self, self._convert, lambda: None)
             return
         self._counts: Counter[str] = Counter()      # since the last report
@@ -220,13 +221,13 @@ class RecorderNode(Node):
         values, logger = self._values, self.get_logger()
         job = conversion.Job(Path(values.output), clock_offset=offset(values.clock_offset),
                              calibration=Path(values.calibration) if values.calibration else None)
-        results = conversion.convert_all(conversion.find_recordings([Path(values.bags)]), job, workers=values.workers)
+        results = conversion.convert_all(self._recordings, job, workers=values.workers)
         for result in results:
             logger.error(result.error) if result.error else logger.info(f'{result.recording}: {result.summary}')
         failed = sum(bool(result.error) for result in results)
         if failed:
             raise RuntimeError(f'{failed} of {len(results)} bags were left out')
-        rclpy.try_shutdown()
+        self.worker.failure.set_result(None)      # done: the process ends
 
 
 class _Stamped:
