@@ -17,6 +17,7 @@ from dfd_ros.data.sweeps import sweeps
 from dfd_ros.data.transforms import Frames
 from dfd_ros.errors import InputError
 from dfd_ros.lens_state import LensState
+from dfd_ros.optics import Lens
 
 DARK, BRIGHT = 8, 250              # of 255: an image below in the mean, or a pixel above, is badly exposed
 LARGEST_BRIGHT = 0.3               # share of such pixels
@@ -149,8 +150,10 @@ class Converter:
             images.append(image)
             depths.append(_rounded(depth))
             known = not math.isnan(frame.state.magnification) or self.calibration.aperture is not None
-            states.append(replace(frame.state, pixel_pitch=frame.state.pixel_pitch / scale,
-                                  magnification=largest if known else math.nan))
+            lens = self._lens(frame.state, self._full_size[1]).scaled(scale)
+            states.append(replace(
+                frame.state, focal_length=lens.focal_length, f_number=lens.f_number, pixel_pitch=lens.pixel_pitch,
+                magnification=largest if known else math.nan))
             at_infinity = unzoomed.resized(scale)
             intrinsics = at_infinity.fx, at_infinity.fy, at_infinity.cx, at_infinity.cy
         if len(images) < wanted or len({state.focus_distance for state in states}) < 2:
@@ -166,6 +169,11 @@ class Converter:
         if self.calibration.aperture is not None:
             return self.calibration.aperture.magnification(state.focus_distance)
         return 1.0 if math.isnan(state.magnification) else state.magnification
+
+    def _lens(self, state: LensState, width: int) -> Lens:
+        """Of images of this width: by calibration, else by the lens state."""
+        aperture = self.calibration.aperture
+        return state.lens if aperture is None else aperture.lens.scaled(width / aperture.width)
 
     def _info_follows_focus(self, sweep: list[_Frame]) -> bool:
         """Whether the camera's own intrinsics change with its focus; else they are those of focus at infinity."""

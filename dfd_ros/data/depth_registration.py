@@ -88,23 +88,26 @@ class DepthRegistration:
         x, y, z = self._project(depth)
         # Side of a depth pixel in the view: by focal lengths and, as it comes nearer or farther, by its distances.
         with np.errstate(invalid='ignore', divide='ignore'):
-            scale = depth.reshape(-1) / z
-        side = np.float32(FOOTPRINT) * np.float32(self._view.fx / self._depth.fx) * scale
-        inside = ((z > 0) & (x > -side) & (x < width - 1 + side) & (y > -side) & (y < height - 1 + side))
-        x, y, z = x[inside], y[inside], z[inside]
-        half = np.minimum(side[inside], np.float32(LARGEST_FOOTPRINT)) * np.float32(0.5)
-        buffer = np.full(height * width, np.inf, np.float32)
+            half = np.float32(FOOTPRINT / 2 * self._view.fx / self._depth.fx) * depth.reshape(-1) / z
+            np.minimum(half, np.float32(LARGEST_FOOTPRINT / 2), out=half)
+            inside = np.flatnonzero((z > 0) & (x > -half) & (x < width - 1 + half) & (y > -half)
+                                    & (y < height - 1 + half))
+        x, y, z, half = x[inside], y[inside], z[inside], half[inside]
+        # With a margin, so that what a footprint covers beyond the image needs no test.
+        margin = LARGEST_FOOTPRINT
+        row = width + 2 * margin
+        buffer = np.full((height + 2 * margin) * row, np.inf, np.float32)
         if z.size:
             left, top = np.ceil(x - half).astype(np.int32), np.ceil(y - half).astype(np.int32)
             columns = np.floor(x + half).astype(np.int32) - left
             rows = np.floor(y + half).astype(np.int32) - top
+            start = (top + margin) * row + left + margin
             for dy in range(int(rows.max()) + 1):
                 for dx in range(int(columns.max()) + 1):
-                    u, v = left + dx, top + dy
-                    covered = ((dx <= columns) & (dy <= rows) & (u >= 0) & (u < width) & (v >= 0) & (v < height))
-                    np.minimum.at(buffer, v[covered] * width + u[covered], z[covered])
+                    covered = np.flatnonzero((dx <= columns) & (dy <= rows))
+                    np.minimum.at(buffer, start[covered] + (dy * row + dx), z[covered])
         buffer[np.isinf(buffer)] = np.nan
-        return buffer.reshape(height, width)
+        return np.ascontiguousarray(buffer.reshape(-1, row)[margin:-margin, margin:-margin])
 
     def _project(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pixel coordinates in the view, and depth there, of all depth pixels, flat."""
