@@ -28,7 +28,9 @@ NAMES = ('SENSOR_TIMESTAMP', 'LENS_FOCUS_DISTANCE', 'SENSOR_EXPOSURE_TIME', 'LEN
 def record(folder, *, video=False, sweeps=3):
     """What a phone at the focus camera's place sees, as it would leave it."""
     folder.mkdir()
-    writer = cv2.VideoWriter(str(folder / 'video.avi'), cv2.VideoWriter_fourcc(*'MJPG'), RATE, SIZE[::-1]) if video else None
+    writer = None
+    if video:
+        writer = cv2.VideoWriter(str(folder / 'video.avi'), cv2.VideoWriter_fourcc(*'MJPG'), RATE, SIZE[::-1])
     with open(folder / 'frames.csv', 'w', newline='') as file:
         table = csv.writer(file)
         table.writerow([*NAMES, *([] if video else ['file'])])

@@ -157,7 +157,8 @@ def _files(path: Path) -> list[Path]:
         if not path.name.endswith(SUFFIXES):
             raise InputError(f'{path}: not a bag; give a folder with .mcap or .db3 files, or one such file')
         return [path]
-    # Not by metadata.yaml: it is missing after a crash, or lacks the last file. Names are numbered: bag_2 before bag_10.
+    # Not by metadata.yaml: it is missing after a crash, or lacks the last file. Names are numbered: bag_2 comes
+    # before bag_10.
     found = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
     plain = {file.name for file in found}
     found = [file for file in found if file.suffix != '.zstd' or file.stem not in plain]

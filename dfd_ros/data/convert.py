@@ -216,7 +216,8 @@ class Converter:
         zoom = own.fx / view.fx
         if abs(zoom - 1) < 1e-6:
             return image
-        to_own = np.array([[zoom, 0, own.cx - zoom * view.cx], [0, own.fy / view.fy, own.cy - own.fy / view.fy * view.cy]])
+        zoom_y = own.fy / view.fy
+        to_own = np.array([[zoom, 0, own.cx - zoom * view.cx], [0, zoom_y, own.cy - zoom_y * view.cy]])
         return cv2.warpAffine(image, to_own, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                               borderMode=cv2.BORDER_REPLICATE)
 

@@ -175,8 +175,8 @@ def _find_video(folder: Path) -> Path:
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS)
     named = [path for path in found if path.stem == 'video']
     if len(named or found) != 1:
-        raise InputError(f'{folder}: {len(found)} videos and no column file in {TABLE}; give one video.mp4, or name the '
-                         'images of the frames')
+        raise InputError(f'{folder}: {len(found)} videos and no column file in {TABLE}; give one video.mp4, or name '
+                         'the images of the frames')
     return (named or found)[0]
 
 
