@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'<version>([^<]+)</version>', (ROOT / 'package.xml').read_text()).group(1)
 
 # Folders of the repository that ship inside the package, as dfd_ros/share/NAME: see dfd_ros/resources.py.
-RESOURCES = [path for top in ('config', 'weights')
+RESOURCES = [path for top in ('config', 'msg', 'weights')
              for path in [Path(top), *sorted(Path(top).rglob('*/'))] if (ROOT / path).is_dir()]
 PACKAGES = {'dfd_ros.share.' + '.'.join(path.parts): str(path) for path in RESOURCES}
 
@@ -30,6 +30,7 @@ setup(
         'torch==2.13.0', 'numpy', 'opencv-python-headless', 'pillow', 'safetensors', 'PyYAML', 'tqdm',
     ],
     extras_require={
+        'bags': ['rosbags', 'backports.zstd; python_version < "3.14"'],
         # Blender is there for this Python alone. See docs/blender.md.
         'blender': ['bpy==4.5.15; python_version == "3.11"'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],

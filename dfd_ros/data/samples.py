@@ -253,7 +253,11 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     arrays = {name: getattr(sample, name).astype(dtype) for name, (dtype, _) in _TRUTH.items()
               if getattr(sample, name) is not None}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    # What np.savez_compressed writes, but four times as fast: level 6 makes it little smaller.
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
     yield 'truth.npz', buffer.getvalue()
 
 

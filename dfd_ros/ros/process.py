@@ -27,7 +27,7 @@ class Worker:
         self._node = node
         self._work = work
         self._stop = stop
-        self.failure: Future = Future()     # done when `work` has raised
+        self.failure: Future = Future()     # what `work` has raised; None where there is nothing more to do
         # A daemon: `close` ends it, but a signal in the middle of the node's start leaves nobody to call that.
         self._thread = threading.Thread(target=self._run, name=node.get_name(), daemon=True)
         self._thread.start()
@@ -62,7 +62,7 @@ def use_image_transport_profile() -> None:
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Makes a node and spins it until SIGINT or SIGTERM. Gives the exit status.
 
-    0 after a signal; 1 where the node's attribute `worker` has failed; 2 with one line on stderr for bad
+    0 after a signal, or when the work is done; 1 where the node's attribute `worker` has failed; 2 with one line on stderr for bad
     input at start (InputError).
     """
     use_image_transport_profile()
@@ -77,7 +77,7 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
         worker: Worker | None = getattr(node, 'worker', None)
         failure = worker.failure if worker else Future()
         rclpy.spin_until_future_complete(node, failure)
-        return 1 if failure.done() else 0
+        return 1 if failure.done() and failure.result() is not None else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except InputError as error:

@@ -1,0 +1,224 @@
+"""Many recordings into shards: each whole or not at all, in processes beside each other, taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from dfd_ros.calibration.file import Calibration
+from dfd_ros.data.association import Counts
+from dfd_ros.data.bags import SUFFIXES, Bag
+from dfd_ros.data.convert import Converter, ConvertSettings
+from dfd_ros.data.recordings import Topics, clock_offset, events
+from dfd_ros.data.samples import ShardWriter
+from dfd_ros.data.transforms import Frames
+from dfd_ros.errors import InputError
+
+SAMPLES_PER_SHARD = 50
+TOLD_EVERY = 0.2      # s
+AUTO = 'auto'
+
+
+@dataclass(frozen=True)
+class Job:
+    """How recordings are converted, and where to.
+
+    Attributes:
+        out: folder for the shards, NAME-000000.tar, and a report of each recording, NAME.json.
+        topics: what the topics are called.
+        settings: of the samples.
+        clock_offset: s to add to the stamps of the RGB-D sensor; 'auto' = found by what the cameras see.
+        calibration: file of `dfd calibrate`; None = what the recordings say.
+        phone: a phone's recording, which goes with the one bag.
+        image_format: of the samples' images, jpg or png.
+    """
+
+    out: Path
+    topics: Topics = Topics()
+    settings: ConvertSettings = ConvertSettings()
+    clock_offset: float | str = 0.0
+    calibration: Path | None = None
+    phone: Path | None = None
+    image_format: str = 'jpg'
+
+    def described(self) -> dict:
+        """What decides how the samples look, for the report."""
+        return {'topics': asdict(self.topics), 'settings': asdict(self.settings), 'clock_offset': self.clock_offset,
+                'calibration': str(self.calibration) if self.calibration else None,
+                'phone': str(self.phone) if self.phone else None, 'image_format': self.image_format}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one recording."""
+
+    recording: Path
+    summary: str = ''
+    error: str = ''
+    skipped: bool = False
+    """It had been converted before."""
+
+
+def find_recordings(paths: list[Path]) -> list[Path]:
+    """The bags that are named, and those in folders that are none themselves. Raises InputError."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f'{path}: no such bag')
+        if path.is_dir() and not _is_bag(path):
+            inside = sorted(folder for folder in path.rglob('*') if folder.is_dir() and _is_bag(folder))
+            if not inside:
+                raise InputError(f'{path}: no bag in it (.mcap or .db3)')
+            found += inside
+        else:
+            found.append(path)
+    names: dict[str, Path] = {}
+    for path in found:
+        other = names.setdefault(name_of(path), path)
+        if other.resolve() != path.resolve():
+            raise InputError(f'{path} and {other} have the same name, and so would their shards; rename one')
+    return list(dict.fromkeys(found))
+
+
+def _is_bag(folder: Path) -> bool:
+    return (folder / 'metadata.yaml').exists() or any(file.name.endswith(SUFFIXES) for file in folder.iterdir())
+
+
+def name_of(recording: Path) -> str:
+    """The name of a recording's shards."""
+    name = recording.resolve().name
+    return name.partition('.')[0] if recording.is_file() else name.replace('.', '_')
+
+
+def convert_all(recordings: list[Path], job: Job, *, workers: int = 1,
+                progress: Callable[[int, int], None] = lambda images, more: None) -> list[Result]:
+    """Converts each; what fails is reported and leaves nothing behind.
+
+    progress: called with the images done since the last call, and how many more have been found.
+    """
+    job.out.mkdir(parents=True, exist_ok=True)
+    if workers <= 1 or len(recordings) <= 1:
+        return [convert_one(recording, job, progress) for recording in recordings]
+    context = get_context('spawn')
+    queue = context.Queue()
+    with ProcessPoolExecutor(min(workers, len(recordings)), context, _start, (queue,)) as pool:
+        futures = [pool.submit(_work, recording, job) for recording in recordings]
+        while not all(future.done() for future in futures):
+            while not queue.empty():
+                progress(*queue.get())
+            time.sleep(0.05)
+        while not queue.empty():
+            progress(*queue.get())
+        return [future.result() for future in futures]
+
+
+_queue = None
+
+
+def _start(queue) -> None:
+    global _queue
+    _queue = queue
+    try:
+        import cv2
+        cv2.setNumThreads(1)      # the workers share the cores
+    except ImportError:
+        pass
+
+
+def _work(recording: Path, job: Job) -> Result:
+    return convert_one(recording, job, lambda images, more: _queue.put((images, more)))
+
+
+def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None]) -> Result:
+    """Converts one recording: all its shards and its report are there at the end, or nothing."""
+    name = name_of(recording)
+    report, partial = job.out / f'{name}.json', job.out / f'.{name}.partial'
+    try:
+        if report.exists():
+            before = json.loads(report.read_text())
+            if before['job'] != job.described():
+                raise InputError(f'{report}: converted before, with other settings; give another --out, or remove it')
+            return Result(recording, before['summary'], skipped=True)
+        summary, details = _convert(recording, job, partial, progress)
+        for shard in sorted(partial.glob('*.tar')):
+            os.replace(shard, job.out / shard.name)
+        shutil.rmtree(partial)
+        temporary = report.with_suffix('.json.tmp')
+        temporary.write_text(json.dumps({'recording': str(recording), 'summary': summary, **details,
+                                         'job': job.described()}, indent=1))
+        temporary.replace(report)
+        return Result(recording, summary)
+    except InputError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        return Result(recording, error=str(error))
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        return Result(recording, error=f'{recording}: {error.filename or job.out}: {error.strerror or error}')
+
+
+def _convert(recording: Path, job: Job, partial: Path, progress: Callable[[int, int], None]) -> tuple[str, dict]:
+    stream, frames, notes, offset, total = _open(recording, job)
+    progress(0, total)
+    calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
+    converter = Converter(job.settings, calibration, frames, str(recording))
+    done, told = 0, time.monotonic()
+    described = job.described()
+    mark = partial / 'job.json'
+    if partial.exists() and (not mark.exists() or json.loads(mark.read_text()) != described):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(described))
+    name = name_of(recording)
+    with ShardWriter(partial, name, SAMPLES_PER_SHARD, job.image_format) as writer:
+        known = writer.done
+        for number, sample in converter.samples(stream, lambda number: f'{name}-{number:06d}' in known):
+            if sample is not None:
+                writer.add(f'{name}-{number:06d}', sample)
+            if time.monotonic() - told > TOLD_EVERY:
+                progress(converter.counts.images - done, 0)
+                done, told = converter.counts.images, time.monotonic()
+    mark.unlink()
+    progress(converter.counts.images - done, 0)
+    counts = converter.counts
+    if not counts.samples:
+        raise InputError(f'{recording}: {nothing(counts)}')
+    summary = '; '.join([str(counts), *notes()])
+    return summary, {'clock_offset': offset, 'images': counts.images, 'frames': counts.frames,
+                     'samples': counts.samples, 'left_out': dict(counts.left_out)}
+
+
+def _open(recording: Path, job: Job):
+    """(events, coordinate frames, notes to be asked for at the end, clock offset, number of images)."""
+    bag, frames = Bag(recording), Frames()
+    if job.phone is not None:
+        from dfd_ros.data import phone
+        return phone.open_with(bag, job.phone, job.topics, job.clock_offset, frames)
+    topics = job.topics.of(bag)
+    offset = clock_offset(bag, topics) if job.clock_offset == AUTO else float(job.clock_offset)
+    return (events(bag, topics, frames, offset=offset), frames, lambda: bag.cuts, offset,
+            bag.counts[topics.image])
+
+
+def nothing(counts: Counts) -> str:
+    """Why a recording gives no sample, and what to do: one line."""
+    if not counts.images:
+        return 'no images in it'
+    reason, count = counts.left_out.most_common(1)[0] if counts.left_out else ('', 0)
+    hint = {
+        'with no depth at that time':
+            f'their stamps are {counts.gap:.3g} s apart; give --clock-offset auto, or a larger --tolerance'
+            if counts.gap == counts.gap else 'there is none',
+        'with no lens state': 'lens states carry the stamps of their images; was the lens state recorded?',
+        'with a moving lens': 'the lens was never at rest; let it settle, or give --keep-moving',
+        'with too little valid depth': 'do the two cameras see the same, and are the extrinsics right?',
+        'with bad exposure': 'the images are black or white; correct the exposure',
+        'in sweeps that are too short': 'was the focus sweeping? for shuffled orders give --frames',
+    }.get(reason, '')
+    return f'no sample in {counts.images} images, {count} {reason}' + (f': {hint}' if hint else '')

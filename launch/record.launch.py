@@ -1,0 +1,46 @@
+"""Records a focus camera and an RGB-D sensor into a bag.
+
+    ros2 launch dfd_ros record.launch.py folder:=recordings
+    ros2 launch dfd_ros record.launch.py image_raw:=/camera/image_raw depth:=/camera/aligned_depth/image_raw
+    ros2 launch dfd_ros record.launch.py --show-args
+"""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+TOPICS = {'image_raw': 'image_raw', 'camera_info': 'camera_info', 'lens_state': 'lens_state',
+          'color': 'rgbd/color/image_raw', 'color_info': 'rgbd/color/camera_info',
+          'depth': 'rgbd/depth/image_rect', 'depth_info': 'rgbd/depth/camera_info'}
+"""Argument, and the topic that it gives another name."""
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([
+        DeclareLaunchArgument('folder', default_value='recordings', description='folder for the bags'),
+        DeclareLaunchArgument('enabled', default_value='true', choices=('true', 'false'),
+                              description='record from the start; else when the service ~/start is called'),
+        DeclareLaunchArgument('params_file', description='parameters of the node; the arguments above go before it',
+                              default_value=PathJoinSubstitution([FindPackageShare('dfd_ros'), 'config',
+                                                                  'depth_from_focus.yaml'])),
+        DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
+        *(DeclareLaunchArgument(name, default_value=topic, description=f'what the topic {topic} is called')
+          for name, topic in TOPICS.items()),
+        OpaqueFunction(function=_recorder),
+    ])
+
+
+def _recorder(context: LaunchContext) -> list[Node]:
+    values = context.launch_configurations
+    parameters = {'folder': os.path.abspath(values['folder']), 'enabled': values['enabled'] == 'true'}
+    return [Node(package='dfd_ros', executable='recorder', name='recorder', namespace=LaunchConfiguration('namespace'),
+                 parameters=[values['params_file'], parameters], output='screen', emulate_tty=True,
+                 remappings=[(topic, values[name]) for name, topic in TOPICS.items() if values[name] != topic],
+                 # The rest of the bag is written after Ctrl-C.
+                 sigterm_timeout='60', on_exit=Shutdown(reason='recorder has ended'))]
