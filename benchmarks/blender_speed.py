@@ -40,11 +40,15 @@ def noise_at_grey(found: np.ndarray, reference: np.ndarray) -> float:
     """RMS difference of linear light where it is a mid-grey; the median over tiles, so that edges which denoising
     moves do not count for noise everywhere."""
     middle = (reference > GREY / 2) & (reference < GREY * 2)
-    squares = np.where(middle, (found - reference) ** 2, np.nan)
-    frames, height, width, _ = squares.shape
-    tiles = squares[:, :height // 8 * 8, :width // 8 * 8].reshape(frames, height // 8, 8, width // 8, 8, 3)
-    with np.errstate(all='ignore'):
-        return float(np.nanmedian(np.sqrt(np.nanmean(tiles, axis=(2, 4, 5)))))
+    frames, height, width, _ = found.shape
+
+    def tiles(values: np.ndarray) -> np.ndarray:
+        """Sums over tiles of 8x8 pixels."""
+        cut = values[:, :height // 8 * 8, :width // 8 * 8].reshape(frames, height // 8, 8, width // 8, 8, 3)
+        return cut.sum(axis=(2, 4, 5))
+
+    counted, squares = tiles(middle.astype(float)), tiles(middle * (found - reference) ** 2)
+    return float(np.median(np.sqrt(squares[counted > 0] / counted[counted > 0])))
 
 
 def main() -> int:

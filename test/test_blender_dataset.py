@@ -130,6 +130,18 @@ def test_a_kill_loses_at_most_the_scene_in_hand(tmp_path, painter):
     assert [path.name for path in out.iterdir() if path.name.startswith('.')] == []
 
 
+def test_the_card_knows_scenes_that_a_kill_kept_out_of_the_log(tmp_path, painter):
+    out = tmp_path / 'set'
+    assert main(arguments(out, painter(), '--scenes', '2')) == 0
+    card = (out / 'README.md').read_text()
+    for left in ('', '{"seed": 0, "me'):
+        (out / 'scenes.jsonl').write_text(left)
+        assert main(arguments(out, painter(), '--scenes', '2')) == 0
+        again = (out / 'README.md').read_text()
+        assert '| seeds | 0 to 1 |' in again and '2.0 s a stack' in again
+        assert again.split('| time')[0] == card.split('| time')[0]
+
+
 def test_a_crash_costs_one_try(tmp_path, painter):
     out = tmp_path / 'set'
     assert main(arguments(out, painter(s1='crash once'), '--scenes', '3', '--workers', '2')) == 0

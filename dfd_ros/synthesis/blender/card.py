@@ -34,7 +34,7 @@ def write_contact_sheet(folder: Path) -> Path:
 def write_card(folder: Path, command: str) -> Path:
     """README.md of a data set: what, how many, seeds, pools, versions, time."""
     settings, samples = _settings(folder), Samples(folder)
-    scenes = {scene['seed']: scene for scene in map(json.loads, (folder / SCENES_FILE).read_text().splitlines())}
+    scenes = _scenes(folder, samples)
     seeds = sorted(scenes)
     lens, preset = settings.lens, settings.lens_preset
     focus = ', '.join(f'{distance:.3g}' for distance in settings.focus_distances())
@@ -76,6 +76,22 @@ def _settings(folder: Path) -> RenderSettings:
     return RenderSettings.from_json(json.loads((folder / SETTINGS_FILE).read_text()))
 
 
+def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
+    """What each scene holds and cost, by seed; of scenes that a kill has kept out of the log, what they say
+    themselves."""
+    scenes = {}
+    for line in (folder / SCENES_FILE).read_text().splitlines():
+        try:
+            scene = json.loads(line)
+        except json.JSONDecodeError:   # cut short by a kill
+            continue
+        scenes[scene['seed']] = scene
+    if len(scenes) < len(samples):
+        for sample in samples:
+            scenes.setdefault(sample.seed, sample.about)
+    return scenes
+
+
 def _used(scenes: dict[int, dict], kind: str, most: int = 12) -> str:
     """What is in the scenes, the most frequent first."""
     counted = Counter(name for scene in scenes.values() for name in scene[kind]).most_common()
@@ -84,7 +100,9 @@ def _used(scenes: dict[int, dict], kind: str, most: int = 12) -> str:
 
 
 def _machines(scenes: dict[int, dict]) -> str:
-    kinds = Counter((scene['gpu'], scene['workers'], scene['threads']) for scene in scenes.values())
+    kinds = Counter((scene['gpu'], scene['workers'], scene['threads']) for scene in scenes.values() if 'gpu' in scene)
+    if not kinds:
+        return 'it is not known how many at a time'
     (gpu, workers, threads), _ = kinds.most_common(1)[0]
     on = 'a GPU' if gpu else '1 thread each' if threads == 1 else f'{threads} threads each'
     return f'{workers} at a time, {on}'
