@@ -54,8 +54,8 @@ class Renderer:
         cycles.use_auto_tile = False
         cycles.denoiser = 'OPENIMAGEDENOISE'
         cycles.denoising_input_passes = 'RGB_ALBEDO_NORMAL'
-        cycles.denoising_prefilter = 'FAST'   # out of focus, albedo and normals are as noisy as the light
-        cycles.denoising_quality = 'BALANCED'
+        cycles.denoising_prefilter = 'ACCURATE'   # out of focus, albedo and normals are as noisy as the light
+        cycles.denoising_quality = 'HIGH'
         layer = scene.view_layers[0]
         layer.use_pass_z = layer.use_pass_object_index = True
 
