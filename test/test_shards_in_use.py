@@ -135,7 +135,7 @@ def test_configuration():
     assert config.shards == 'data/x' and config.shards_share == 1.0
     with pytest.raises(InputError, match='shards_share: 0.0'):
         make_config({'shards': 'x', 'shards_share': 0.0}, 'here')
-    with pytest.raises(InputError, match='12 frames, but stacks have only 10'):
-        make_config({'shards': 'x', 'shards_share': 0.5, 'stages': [{'frames': 12}]}, 'here')
+    with pytest.raises(InputError, match='crop 300, but stacks are only 256x256'):
+        make_config({'shards': 'x', 'shards_share': 0.5, 'stages': [{'crop': 300}]}, 'here')
     with pytest.raises(InputError, match='no such folder or shard'):
         TrainingData(replace(CONFIG, shards='absent'), Path('unused'), torch.device('cpu'))

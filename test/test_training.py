@@ -179,7 +179,7 @@ def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
 
 def test_long_sequences_go_to_and_fro(config, tmp_path):
     frames = 2 * config.data.frames + 1
-    data = ProceduralData(replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
+    data = TrainingData(replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
                           tmp_path, torch.device('cpu'))
     try:
         batch = data.batch(0)

@@ -188,14 +188,14 @@ def _check(config: TrainingConfig, where: str) -> None:
     for stage in config.stages:
         if stage.batch < 1:
             raise InputError(f'{where}, stages: batch {stage.batch} has to be at least 1')
+        if stage.frames < 1:
+            raise InputError(f'{where}, stages: frames {stage.frames} has to be at least 1')
         if not 1 <= stage.decode <= stage.frames:
             raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
     if config.shards and config.shards_share == 1:
         return   # frames and size are those of the samples
     height, width, frames = config.data.height, config.data.width, config.data.frames
     for stage in config.stages:
-        if stage.frames < 1:
-            raise InputError(f'{where}, stages: frames {stage.frames} has to be at least 1')
         if not 1 <= stage.crop <= min(height, width):
             raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')
 
