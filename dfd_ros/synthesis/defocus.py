@@ -7,20 +7,16 @@ that of the uniform disc with the circle of confusion as its diameter, so that "
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-# Kernels exist for the circles of confusion LEVEL_SCALE (2^(i/2) - 1) px, i = 0, 1, ...: fine steps where the
-# blur is small, coarse ones where it is large. Between two of them the result is interpolated.
-LEVEL_SCALE = 1.5
-LARGEST_LEVEL = 12  # 94 px
+# Kernels exist for these circles of confusion (px): fine steps where the blur is small, coarse ones where it is
+# large. Between two of them, and between no blur and the first, the result is mixed.
+KERNEL_COCS = tuple(1.5 * (2 ** (i / 2) - 1) for i in range(2, 13))  # 1.5 to 94 px
 # Up to this many pixels a kernel works at full resolution, beyond it at 1/2, 1/4, 1/8.
 _LARGEST_KERNEL = 8.0
-
-
-def _level_coc(level: int) -> float:
-    return LEVEL_SCALE * (2 ** (level / 2) - 1)
 
 
 def psf_radius(coc: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
@@ -40,59 +36,98 @@ def psf_kernel(coc: float, exponent: torch.Tensor, size: int, supersampling: int
     return kernel / kernel.sum((1, 2), keepdim=True)
 
 
-def _blur(x: torch.Tensor, coc: float, exponent: torch.Tensor) -> torch.Tensor:
-    """Blur (N, C, H, W) by one CoC (px) with an exponent (N,) each."""
-    n, channels, height, width = x.shape
-    factor = 1
-    while coc / factor > _LARGEST_KERNEL:
-        factor *= 2
-    if factor > 1:
-        pad = (-width % factor, -height % factor)
-        x = F.avg_pool2d(F.pad(x, (0, pad[0], 0, pad[1])), factor)
-        # Averaging and linear upsampling blur as well: their variance is taken off the kernel's.
-        coc_low = math.sqrt((coc / factor) ** 2 - 4)
-    else:
-        coc_low = coc
-    size = 2 * math.ceil(0.72 * coc_low) + 1
-    kernel = psf_kernel(coc_low, exponent, size)
-    kernel = kernel[:, None].expand(n, channels, size, size).reshape(n * channels, 1, size, size)
-    x = F.conv2d(x.reshape(1, n * channels, *x.shape[2:]), kernel, padding=size // 2, groups=n * channels)
-    x = x.reshape(n, channels, *x.shape[2:])
-    if factor > 1:
-        x = F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)[..., :height, :width]
-    return x
+def second_moment(kernel: torch.Tensor) -> torch.Tensor:
+    """CoC^2 (px^2) of kernels (N, size, size): of the uniform disc with the same <r^2> = CoC^2 / 8."""
+    size = kernel.shape[-1]
+    x = torch.arange(size, device=kernel.device) - (size - 1) / 2
+    return 8 * (kernel * (x[:, None] ** 2 + x ** 2)).sum((1, 2))
+
+
+@dataclass
+class _Blur:
+    """What blurs N images by about one circle of confusion.
+
+    Attributes:
+        kernel: (N, size, size).
+        factor: by how much the resolution is reduced for it.
+        squared: (N,) CoC^2 (px^2) by the second moment of all that is done.
+    """
+
+    kernel: torch.Tensor
+    factor: int
+    squared: torch.Tensor
+
+    @staticmethod
+    def of(coc: float, exponent: torch.Tensor) -> _Blur:
+        """That of a PSF with this CoC (px) and exponents (N,)."""
+        factor = 1
+        while coc / factor > _LARGEST_KERNEL:
+            factor *= 2
+        # Averaging over pixels and linear upsampling blur as well, together by a CoC of two of the larger pixels.
+        resampling = 4 if factor > 1 else 0
+        low = math.sqrt((coc / factor) ** 2 - resampling)
+        kernel = psf_kernel(low, exponent, 2 * math.ceil(0.72 * low) + 1)
+        return _Blur(kernel, factor, factor ** 2 * (second_moment(kernel) + resampling))
+
+    def __getitem__(self, rows) -> _Blur:
+        return _Blur(self.kernel[rows], self.factor, self.squared[rows])
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W), blurred."""
+        n, channels, height, width = x.shape
+        factor, size = self.factor, self.kernel.shape[-1]
+        if factor > 1:
+            x = F.avg_pool2d(F.pad(x, (0, -width % factor, 0, -height % factor)), factor)
+        kernel = self.kernel[:, None].expand(n, channels, size, size).reshape(n * channels, 1, size, size)
+        x = F.conv2d(x.reshape(1, n * channels, *x.shape[2:]), kernel, padding=size // 2, groups=n * channels)
+        x = x.reshape(n, channels, *x.shape[2:])
+        if factor > 1:
+            x = F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)[..., :height, :width]
+        return x
 
 
 def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
     """Scatter every point of one surface over its circle of confusion.
 
+    What is mixed of two kernels is chosen by their measured second moments, so that the result's second moment is
+    that of the CoC, also where the CoC is less than a pixel.
+
     Args:
         premultiplied: (N, 4, H, W) linear RGB times alpha, and alpha.
-        coc: (N, 1, H, W) circle of confusion diameter (px), sign ignored; beyond 94 px it is taken as 94.
+        coc: (N, 1, H, W) circle of confusion diameter (px), sign ignored; beyond the largest kernel (about 94 px)
+            it is taken as that.
         exponent: (N,) exponent of the PSF, 2 (Gaussian) to 32 (disc).
 
     Returns:
         (N, 4, H, W), the same quantities as the lens spreads them. Energy is kept.
     """
-    # Fractional index of each pixel's CoC among the levels.
-    index = (2 * torch.log2(1 + coc.abs() / LEVEL_SCALE)).clamp_max(LARGEST_LEVEL)
+    distinct, which = exponent.unique(return_inverse=True)
+    blurs = [_Blur.of(kernel_coc, distinct)[which] for kernel_coc in KERNEL_COCS]
+    steps = torch.stack([torch.zeros_like(exponent)] + [blur.squared for blur in blurs])  # (levels, N), rising
+    squared = torch.minimum(coc ** 2, steps[-1, :, None, None, None])
     visible = premultiplied[:, 3:] > 0
-    first = torch.where(visible, index, math.inf).amin((1, 2, 3)).floor().tolist()
-    last = torch.where(visible, index, -1.0).amax((1, 2, 3)).ceil().tolist()
+    least = torch.where(visible, squared, math.inf).amin((1, 2, 3))
+    most = torch.where(visible, squared, -math.inf).amax((1, 2, 3))
 
     result = torch.zeros_like(premultiplied)
-    for level in range(LARGEST_LEVEL + 1):
-        chosen = [i for i in range(len(first)) if first[i] <= level <= last[i]]
-        if not chosen:
+    for level, here in enumerate(steps):
+        below, above = steps[max(level - 1, 0)], steps[min(level + 1, len(steps) - 1)]
+        rows = ((most > below) & (least < above) | (least == here)).nonzero()[:, 0]
+        if not len(rows):
             continue
-        everything = len(chosen) == len(first)
-        rows = slice(None) if everything else torch.tensor(chosen, device=coc.device)
-        share = (1 - (index[rows] - level).abs()).clamp_min(0)
+        share = _share(squared[rows], *(x[rows, None, None, None] for x in (below, here, above)))
         part = premultiplied[rows] * share
         if level > 0:
-            part = _blur(part, _level_coc(level), exponent[rows])
-        if everything:
+            part = blurs[level - 1][rows](part)
+        if len(rows) == len(result):
             result += part
         else:
             result.index_add_(0, rows, part)
     return result
+
+
+def _share(x: torch.Tensor, below: torch.Tensor, here: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
+    """1 where x is `here`, falling linearly to 0 at `below` and at `above`; at either end these are `here` itself."""
+    rising = torch.where(here > below, (x - below) / (here - below), 1)
+    falling = torch.where(above > here, (above - x) / (above - here), 1)
+    return torch.minimum(rising, falling).clamp_min(0)

@@ -40,6 +40,8 @@ class StackSettings:
         breathing_residual: share of the breathing left in the images, of either sign: what a registration leaves.
             None = all of it, as the camera delivers it.
         exponent: of the point spread function.
+        softness: blur of what is in focus (px, as a CoC), by diffraction, aberrations and demosaicing. It adds to the
+            CoC as variances do, and is no part of it in the truth.
         shot, read: noise, see `sensor.expose`. Mid-grey has a signal-to-noise ratio of 43 to 25 dB: from daylight
             to a dim room.
         exposure: most change of exposure between frames (share).
@@ -64,6 +66,7 @@ class StackSettings:
     breathing: float = 0.06
     breathing_residual: float | None = 0.1
     exponent: tuple[float, float] = (2.0, 32.0)
+    softness: tuple[float, float] = (0.0, 2.0)
     shot: tuple[float, float] = (1e-5, 6e-4)
     read: tuple[float, float] = (3e-4, 3e-3)
     exposure: float = 0.15
@@ -78,8 +81,8 @@ class StackSettings:
         scene = SceneSettings(untextured=0.0, wall=True, split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(
             orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, near=(0.25, 0.25),
-            range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, exposure=0.0, jpeg=0.0, sharpening=0.0,
-            shot=(1e-5, 1e-4), read=(3e-4, 1e-3), scene=scene), **changes})
+            range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, softness=(0.0, 0.0), exposure=0.0, jpeg=0.0,
+            sharpening=0.0, shot=(1e-5, 1e-4), read=(3e-4, 1e-3), scene=scene), **changes})
 
     @staticmethod
     def field(**changes) -> StackSettings:
@@ -193,7 +196,8 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     # CoC = A f (1/D - 1/F) / (1 - f/F), see dfd_ros.optics: k (u - v), over 1 - f/F.
     blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
     exponent = torch.full((frames,), rng.log_uniform(*settings.exponent), device=rng.device)
-    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent)
+    softness = rng.uniform(*settings.softness)
+    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness)
 
     level = 0.85 / torch.quantile(linear[:, 1].flatten()[::37], 0.98).clamp_min(0.05)
     gain = level * rng.log_uniform(0.5, 1.3) * (1 + settings.exposure * rng.uniform(-1, 1, frames))

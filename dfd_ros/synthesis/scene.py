@@ -137,7 +137,8 @@ class Scene:
         return result
 
     def photograph(self, poses: list[Pose], blur: torch.Tensor, focus: torch.Tensor,
-                   exponent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+                   exponent: torch.Tensor,
+                   softness: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Linear-light photographs through a lens.
 
         Args:
@@ -145,6 +146,7 @@ class Scene:
             blur: (T,) CoC in px for a unit of u off the focus.
             focus: (T,) u of the focus.
             exponent: (T,) of the point spread function.
+            softness: CoC (px) of what is in focus.
 
         Returns:
             images (T, 3, H, W); u of what is seen at each pixel (T, 1, H, W); whether that is not the
@@ -156,6 +158,7 @@ class Scene:
         vergence = torch.zeros(frames, 1, self.height, self.width, device=device)
         foreground = torch.zeros(frames, 1, self.height, self.width, dtype=torch.bool, device=device)
         blur, focus = (x[:, None, None, None] for x in (blur, focus))
+        soft = torch.tensor(softness, device=device)
 
         for index, (layer, pose, box) in enumerate(zip(self.layers, poses, self._boxes)):
             window = box and self._window(layer, pose, box, index == 0, blur, focus)
@@ -163,7 +166,7 @@ class Scene:
                 continue
             top, bottom, left, right = window
             rgba, u = self._sample(layer, pose, window)
-            seen = defocus(rgba, blur * (u - focus), exponent)
+            seen = defocus(rgba, torch.hypot(blur * (u - focus), soft), exponent)
             # Cut the window, which reaches beyond the image by the blur, to the image.
             rows = slice(max(-top, 0), bottom - top - max(bottom - self.height, 0))
             columns = slice(max(-left, 0), right - left - max(right - self.width, 0))
