@@ -11,13 +11,13 @@ import contextlib
 import io
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 
 import torch
 
 from dfd_ros.errors import InputError
+from dfd_ros.files import whole
 
 METADATA_KEY = 'dfd_ros'
 
@@ -67,12 +67,8 @@ def export_onnx(network: torch.nn.Module, path: str | Path, size: tuple[int, int
         'network': getattr(network, 'name', type(network).__name__), 'state': state,
         'size': None if size is None else [height, width]})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.part')
-    try:
+    with whole(path) as temporary:
         program.save(temporary, external_data=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

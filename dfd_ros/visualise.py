@@ -8,13 +8,13 @@ resizing need Pillow.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dfd_ros.files import whole
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.optics import VergenceRange
 
@@ -218,10 +218,5 @@ def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write a picture, whole or not at all; its kind goes by the suffix."""
     from PIL import Image
-    path = Path(path)
-    temporary = path.with_name(f'.{path.stem}.part{path.suffix}')
-    try:
+    with whole(path) as temporary:
         Image.fromarray(picture).save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -230,7 +230,7 @@ def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
     command = [sys.executable, '-m', 'dfd_ros.cli', 'convert', str(tmp_path / 'bag'), '--out']
     process = subprocess.Popen([*command, str(tmp_path / 'out')], env=environment, stderr=subprocess.DEVNULL)
     parts = tmp_path / 'out' / '.bag.partial' / '.bag.parts'
-    while process.poll() is None and len(list(parts.glob('*.tar')) if parts.exists() else []) < 5:
+    while process.poll() is None and len(list(parts.glob('[!.]*.tar')) if parts.exists() else []) < 5:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -89,7 +89,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path):
     writer = ShardWriter(tmp_path, 'data', samples_per_shard=2)
     for i in range(3):
         writer.add(f'{i}', make_sample(i))
-    (tmp_path / '.data-000001.tar.77').write_bytes(b'half a shard')   # and then the process was killed
+    (tmp_path / '.data-000001.77.part.tar').write_bytes(b'half a shard')   # and then the process was killed
     assert count(tmp_path) == 2
 
     with ShardWriter(tmp_path, 'data', samples_per_shard=2) as writer:

@@ -32,7 +32,6 @@ Every section is optional, each is written by one `dfd calibrate` command, and n
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -41,6 +40,7 @@ import yaml
 
 from dfd_ros.calibration.rotation import matrix_from_rpy, rpy_from_matrix
 from dfd_ros.errors import InputError
+from dfd_ros.files import write_text
 from dfd_ros.optics import Lens, distance, vergence
 
 FORMAT = 'dfd_ros-calibration-1'
@@ -249,12 +249,7 @@ class Calibration:
                 content[field.name] = section._section()
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-        try:
-            temporary.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110))
 
 
 def _rounded(value: float) -> float | None:

@@ -11,7 +11,6 @@ A folder holds the images beside a `sweep.yaml`::
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 
 from dfd_ros.calibration.images import read_image
 from dfd_ros.errors import InputError
+from dfd_ros.files import write_text
 
 FILE = 'sweep.yaml'
 LEAST_PEAK = 1.5    # of the sharpest image over the most blurred one
@@ -75,9 +75,7 @@ class Sweep:
             Image.fromarray(image).save(folder / file)
         content = {'distance_m': None if math.isnan(self.distance) else float(self.distance),
                    'frames': [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)]}
-        temporary = folder / f'.{FILE}.{os.getpid()}'
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
-        os.replace(temporary, folder / FILE)
+        write_text(folder / FILE, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
 
 
 def is_sweep(folder: str | Path) -> bool:

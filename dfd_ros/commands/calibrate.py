@@ -103,9 +103,9 @@ def _board(args: argparse.Namespace):
 
 
 def _target(args: argparse.Namespace) -> None:
-    import os
-
     from PIL import Image
+
+    from dfd_ros.files import whole
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
     if args.texture:
@@ -115,9 +115,8 @@ def _target(args: argparse.Namespace) -> None:
         picture = board.picture(pixels)
     # The resolution that makes a square as long as it should be, whatever the whole pixels come to.
     dpi = pixels * 0.0254 / board.square
-    temporary = args.out.with_name(f'.{args.out.stem}.part.png')
-    Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
-    os.replace(temporary, args.out)
+    with whole(args.out) as temporary:
+        Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
     height, width = (1e3 * side / pixels * board.square for side in picture.shape)
     print(f'picture   {args.out}: print at 100 %, {width:.1f} x {height:.1f} mm, and measure it')
 

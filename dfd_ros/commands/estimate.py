@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from pathlib import Path
 
 HELP = 'depth, circle of confusion and confidence from a focal stack'
@@ -92,10 +91,7 @@ def run(args: argparse.Namespace) -> int:
 def _save(path: Path, array) -> None:
     """Write an array, whole or not at all."""
     import numpy as np
-    temporary = path.with_name(f'.{path.name}.part')
-    try:
-        with open(temporary, 'wb') as file:
-            np.save(file, array)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    from dfd_ros.files import whole
+    with whole(path) as temporary:
+        np.save(temporary, array)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.errors import InputError
     from dfd_ros.estimator import DepthEstimator
     from dfd_ros.evaluation import SETS, evaluate, folder_stacks, procedural_stacks
+    from dfd_ros.files import write_json
     if args.stacks < 1 or args.size < 64:
         raise InputError('--stacks has to be at least 1 and --size at least 64')
     if args.sweep is not None and args.sweep < 2:
@@ -59,7 +59,5 @@ def run(args: argparse.Namespace) -> int:
         print(f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
               f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px')
     if args.json:
-        temporary = args.json.with_name(args.json.name + '.part')
-        temporary.write_text(json.dumps([asdict(f) for f in figures], indent=1) + '\n')
-        temporary.replace(args.json)
+        write_json(args.json, [asdict(f) for f in figures])
     return 0

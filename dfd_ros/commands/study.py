@@ -74,11 +74,10 @@ def _workers(wanted: int | None, device) -> int:
 
 
 def _tell(folder: Path, results: dict) -> None:
+    from dfd_ros.files import write_text
     from dfd_ros.study.report import report
     text = report(results)
-    temporary = folder / 'table.md.part'
-    temporary.write_text(text)
-    temporary.replace(folder / 'table.md')
+    write_text(folder / 'table.md', text)
     print(f'\n{text}')
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from dfd_ros.data.mcap_file import McapFile
 from dfd_ros.data.message_types import typestore
+from dfd_ros.files import write_text
 
 CHUNK = 8 << 20      # bytes after which a chunk is written, whatever the time
 MAX_DURATION = 2 ** 63 - 1
@@ -145,7 +146,4 @@ class BagWriter:
             'topics_with_message_count': described, 'compression_format': '', 'compression_mode': '',
             'relative_file_paths': [file['path'] for file in files], 'files': files, 'custom_data': None,
             'ros_distro': os.environ.get('ROS_DISTRO', '')}}
-        path = self.folder / 'metadata.yaml'
-        temporary = path.with_suffix('.yaml.tmp')
-        temporary.write_text(yaml.safe_dump(metadata, sort_keys=False))
-        temporary.replace(path)
+        write_text(self.folder / 'metadata.yaml', yaml.safe_dump(metadata, sort_keys=False))

@@ -20,6 +20,7 @@ from dfd_ros.data.recordings import Topics, clock_offset, events
 from dfd_ros.data.samples import ShardWriter
 from dfd_ros.data.transforms import Frames
 from dfd_ros.errors import InputError
+from dfd_ros.files import write_json
 
 SAMPLES_PER_SHARD = 50
 TOLD_EVERY = 0.2      # s
@@ -150,10 +151,7 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
         for shard in sorted(partial.glob('*.tar')):
             os.replace(shard, job.out / shard.name)
         shutil.rmtree(partial)
-        temporary = report.with_suffix('.json.tmp')
-        temporary.write_text(json.dumps({'recording': str(recording), 'summary': summary, **details,
-                                         'job': job.described()}, indent=1))
-        temporary.replace(report)
+        write_json(report, {'recording': str(recording), 'summary': summary, **details, 'job': job.described()})
         return Result(recording, summary)
     except InputError as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -17,6 +17,7 @@ import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file, save_file
 
 from dfd_ros.errors import InputError
+from dfd_ros.files import whole
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 
@@ -79,9 +80,8 @@ def save_stack(path: Path, batch: StackBatch) -> None:
     """Write a stack (B = 1) for a pool, whole or not at all."""
     tensors = {f.name: getattr(batch, f.name).cpu().contiguous() for f in fields(StackBatch)}
     tensors['vergence'] = tensors['vergence'].half()
-    temporary = path.with_suffix(f'.{os.getpid()}')
-    save_file(tensors, temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, workers: int, wanted) -> None:

@@ -17,7 +17,6 @@ import contextlib
 import io
 import json
 import math
-import os
 import tarfile
 import zipfile
 import zlib
@@ -29,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from dfd_ros.errors import InputError
+from dfd_ros.files import whole
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
 
@@ -161,12 +161,12 @@ class ShardWriter:
         self.samples_per_shard, self.image_format = samples_per_shard, image_format
         self.parts = self.folder / f'.{name}.parts'
         self.parts.mkdir(parents=True, exist_ok=True)
-        for left in (*self.folder.glob(f'.{name}-*.tar.*'), *self.parts.glob('.*.tar.*')):
+        for left in (*self.folder.glob(f'.{name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
         self._shards = sorted(self.folder.glob(f'{name}-*.tar'))
         self._packed = {key for shard in self._shards for key, _ in _index(shard)}
         self._waiting = {}
-        for path in sorted(self.parts.glob('*.tar')):
+        for path in sorted(self.parts.glob('[!.]*.tar')):
             if path.stem in self._packed:  # a kill came between packing and tidying up
                 path.unlink()
             else:
@@ -196,7 +196,7 @@ class ShardWriter:
             return
         number = 1 + max((int(path.stem.rpartition('-')[2]) for path in self._shards), default=-1)
         shard = self.folder / f'{self.name}-{number:06d}.tar'
-        with _whole(shard) as temporary, tarfile.open(temporary, 'w') as packed:
+        with whole(shard) as temporary, tarfile.open(temporary, 'w') as packed:
             for key in keys:
                 with tarfile.open(self._waiting[key]) as part:
                     for member in part:
@@ -226,7 +226,7 @@ def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png'
         raise InputError(f'sample key "{key}": must be a name without dots and slashes')
     if image_format not in ('png', 'jpg'):
         raise InputError(f'image format "{image_format}": must be png or jpg')
-    with _whole(path) as temporary, tarfile.open(temporary, 'w') as tar:
+    with whole(path) as temporary, tarfile.open(temporary, 'w') as tar:
         for suffix, data in _members(sample, image_format):
             member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: the same sample gives the same file
             member.size = len(data)
@@ -377,15 +377,3 @@ def _json_number(value: float) -> float | str | None:
 def _lens_state(frame: dict) -> LensState:
     values = {name: math.nan if frame.get(name) is None else float(frame[name]) for name in _STATE}
     return LensState(**values, settled=bool(frame.get('settled', True)))
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes `path` at the end, or goes."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dfd_ros import visualise
 from dfd_ros.demo.recording import RecordedFrame, Recording
+from dfd_ros.files import whole
 from dfd_ros.optics import VergenceRange
 from dfd_ros.visualise import Bar, Panel
 
@@ -190,20 +189,9 @@ def write(recording: Recording, folder: Path, summary: str = '', progress=lambda
     return ['overview.png', 'demo.mp4', 'demo.gif']
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write; it takes the place of `path` once all went well."""
-    temporary = path.with_name(f'.{path.stem}.part{path.suffix}')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], rate: float) -> None:
     """MPEG-4 of (H, W, 3) uint8 RGB frames of `size` (width, height). Raises OSError where it cannot."""
-    with _whole(path) as temporary:
+    with whole(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
         if not writer.isOpened():
             raise OSError(f'{path}: OpenCV cannot write MPEG-4 video there')
@@ -224,6 +212,6 @@ def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
     some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[::max(1, len(small) // 3)]]))
     palette = some.quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
-    with _whole(path) as temporary:
+    with whole(path) as temporary:
         indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate),
                         loop=0)

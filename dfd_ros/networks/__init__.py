@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dfd_ros.errors import InputError
+from dfd_ros.files import whole
 
 _NETWORKS = {
     'stream': ('dfd_ros.networks.stream', 'StreamNetwork'),
@@ -81,13 +82,11 @@ def create(name: str, **config) -> torch.nn.Module:
 
 def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | None = None) -> None:
     """Write a network's weights, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(path.name + '.part')
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': network.name,
-                                   'config': json.dumps(network.config)})
-    temporary.chmod(0o644)  # safetensors lets the owner alone read
-    temporary.replace(path)
+    with whole(path) as temporary:
+        save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': network.name,
+                                       'config': json.dumps(network.config)})
+        temporary.chmod(0o644)  # safetensors lets the owner alone read
 
 
 def load(path: str | Path, device: str | torch.device = 'cpu', network: str | None = None) -> torch.nn.Module:

@@ -7,11 +7,11 @@ is not what it would write.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 from pathlib import Path
 
+from dfd_ros.files import write_text
 from dfd_ros.nodes.camera import CameraParameters
 from dfd_ros.nodes.depth import DepthParameters
 from dfd_ros.nodes.monitor import MonitorParameters
@@ -89,9 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path, text in files.items():
         print(f'{path.relative_to(ROOT)}: {"out of date" if check else "written"}')
         if not check:
-            temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-            temporary.write_text(text)
-            temporary.replace(path)
+            write_text(path, text)
     return 1 if check and files else 0
 
 

@@ -17,6 +17,7 @@ from dfd_ros import networks
 from dfd_ros.backends import TorchBackend, choose_device, is_bf16_fast
 from dfd_ros.data.pool import StackPool, save_stack, stack_path
 from dfd_ros.errors import InputError
+from dfd_ros.files import write_json
 from dfd_ros.study import data
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
@@ -268,10 +269,3 @@ def _difference(path: Path, mine: dict) -> str | None:
     theirs, mine = json.loads(path.read_text()), json.loads(json.dumps(mine))
     key = next((key for key in mine if theirs.get(key) != mine[key]), None)
     return key and f'was made with {key} {theirs.get(key)}, not {mine[key]}'
-
-
-def write_json(path: Path, value) -> None:
-    """Write it, whole or not at all."""
-    temporary = path.with_name(path.name + '.part')
-    temporary.write_text(json.dumps(value, indent=1) + '\n')
-    temporary.replace(path)

@@ -194,7 +194,7 @@ def _check(config: TrainingConfig, where: str) -> None:
             raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
     if config.shards and config.shards_share == 1:
         return   # frames and size are those of the samples
-    height, width, frames = config.data.height, config.data.width, config.data.frames
+    height, width = config.data.height, config.data.width
     for stage in config.stages:
         if not 1 <= stage.crop <= min(height, width):
             raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')

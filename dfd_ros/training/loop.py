@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dfd_ros import networks
 from dfd_ros.backends import choose_device
 from dfd_ros.errors import InputError
+from dfd_ros.files import whole
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
@@ -184,11 +185,10 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 best = min(best, score)
             if rank == 0 and (done % config.save_every == 0 or last or seconds - saved_at > _LONGEST_UNSAVED):
                 saved_at = seconds
-                temporary = checkpoint.with_suffix('.part')
-                torch.save({'network': network.state_dict(), 'average': average.state_dict(),
-                            'optimiser': optimiser.state_dict(), 'step': done, 'best': best,
-                            'seconds': seconds}, temporary)
-                temporary.replace(checkpoint)
+                with whole(checkpoint) as temporary:
+                    torch.save({'network': network.state_dict(), 'average': average.state_dict(),
+                                'optimiser': optimiser.state_dict(), 'step': done, 'best': best,
+                                'seconds': seconds}, temporary)
             if last:
                 break
     if ranks > 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dfd_ros.files import whole
 from dfd_ros.synthesis.procedural import StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
@@ -70,9 +71,9 @@ class Validation:
                         for m in maps]
                 rows.append(np.concatenate([image, *maps], 1))
         half = len(rows) // 2
-        temporary = path.with_suffix('.part.png')
-        cv2.imwrite(str(temporary), np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1))
-        temporary.replace(path)
+        picture = np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1)
+        with whole(path) as temporary:
+            cv2.imwrite(str(temporary), picture)
 
 
 class DataValidation:

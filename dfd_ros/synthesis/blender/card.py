@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from dfd_ros import visualise
 from dfd_ros.data.samples import Sample, Samples
+from dfd_ros.files import write_text
 from dfd_ros.synthesis.blender.dataset import SCENES_FILE, SETTINGS_FILE
 from dfd_ros.synthesis.blender.settings import RenderSettings
 
@@ -66,9 +66,7 @@ def write_card(folder: Path, command: str) -> Path:
         '(m), the circle of confusion (px), the background\'s mask and the all-in-focus image of every frame, the '
         'optical flow, lens states, intrinsics and poses: see `dfd_ros/data/samples.py`.', '']
     path = folder / 'README.md'
-    temporary = folder / f'.README.md.{os.getpid()}'
-    temporary.write_text('\n'.join(lines))
-    os.replace(temporary, path)
+    write_text(path, '\n'.join(lines))
     return path
 
 

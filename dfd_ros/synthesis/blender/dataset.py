@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dfd_ros.data.samples import ShardWriter
 from dfd_ros.errors import InputError
+from dfd_ros.files import write_json
 from dfd_ros.synthesis.blender.settings import RenderSettings
 from dfd_ros.synthesis.blender.workers import BlenderWorkers, Job
 
@@ -67,9 +67,7 @@ def _claim(folder: Path, settings: RenderSettings) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f'--out {folder}: exists already and is no data set of this command, give a new folder')
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-        temporary.write_text(json.dumps(mine, indent=1) + '\n')
-        os.replace(temporary, path)
+        write_json(path, mine)
         return
     try:
         there = json.loads(path.read_text())
