@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from dfd_ros import networks, sweeps
 from dfd_ros.errors import InputError
 from dfd_ros.lens_state import LensState
+from dfd_ros.machine import cores, processor
 from dfd_ros.optics import VergenceRange
 
 RANGE = VergenceRange(0.3, 3.0)
@@ -22,14 +23,8 @@ RANGE = VergenceRange(0.3, 3.0)
 
 def machine() -> str:
     """Processor, cores that this process may use, how busy they are, torch."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        processor = next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        processor = platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     gpu = f', {torch.cuda.get_device_name()}' if torch.cuda.is_available() else ''
-    return f'{processor}, {cores} cores{gpu}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}'
+    return f'{processor()}, {cores()} cores{gpu}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}'
 
 
 def network(weights: Path | None) -> torch.nn.Module:
@@ -76,11 +71,10 @@ def timed(function) -> tuple[float, float]:
     return 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - cpu)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table that lines up in a terminal too."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-
-    def line(row):
-        return '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
-    return '\n'.join([line(cells[0]), line(['-' * width for width in widths]), *map(line, cells[1:])])
+def exit_with(main: Callable[[], int | None]) -> None:
+    """Run a benchmark; wrong input is told in one line."""
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(f'{Path(sys.argv[0]).stem}: error: {error}', file=sys.stderr)
+        sys.exit(2)

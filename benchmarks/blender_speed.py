@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from dfd_ros.data.samples import Samples                                                # noqa: E402
+from dfd_ros.machine import cores                                                        # noqa: E402
 from dfd_ros.synthesis.blender.dataset import SCENES_FILE, Machine, render_dataset       # noqa: E402
 from dfd_ros.synthesis.blender.settings import MOTIONS, PRESETS, RenderSettings          # noqa: E402
 
@@ -52,7 +53,6 @@ def noise_at_grey(found: np.ndarray, reference: np.ndarray) -> float:
 
 
 def main() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--blender-python', default=os.environ.get('DFD_BLENDER_PYTHON', sys.executable))
     parser.add_argument('--preset', choices=tuple(PRESETS), default='machine_vision')
@@ -61,13 +61,13 @@ def main() -> int:
     parser.add_argument('--size', type=int, default=256)
     parser.add_argument('--samples', type=int, nargs='+', default=[8, 16, 32])
     parser.add_argument('--reference', type=int, default=512, help='samples of the reference; 0 = no noise')
-    parser.add_argument('--workers', type=int, default=cores)
+    parser.add_argument('--workers', type=int, default=cores())
     parser.add_argument('--device', choices=('auto', 'cpu', 'gpu'), default='cpu')
     args = parser.parse_args()
 
     settings = RenderSettings(preset=args.preset, motion=args.motion, height=args.size, width=args.size)
-    machine = Machine(args.workers, max(1, cores // args.workers), args.device, args.blender_python)
-    print(f'{args.preset}, {args.motion}, 5 frames of {args.size}x{args.size}; processes: {args.workers}, cores: {cores}')
+    machine = Machine(args.workers, max(1, cores() // args.workers), args.device, args.blender_python)
+    print(f'{args.preset}, {args.motion}, 5 frames of {args.size}x{args.size}; processes: {args.workers}, cores: {cores()}')
     print('samples   stacks/h   CPU s of a stack: scene, truth, all in focus, frames           a frame   noise at grey')
     with tempfile.TemporaryDirectory() as folder:
         reference = None

@@ -13,7 +13,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
-from _common import machine, table
+from _common import machine
+
+from dfd_ros.markdown import table
 
 from dfd_ros import cli
 from dfd_ros.calibration.file import Calibration

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 import cv2
@@ -113,7 +112,7 @@ def best_focus(images: list[np.ndarray], window: float, contrast: float) -> tupl
 
 def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees: np.ndarray,
            rank: np.ndarray) -> None:
-    from _common import table
+    from dfd_ros.markdown import table
     rows, shares, counted = [], [], []
     for i in np.argsort(rank):
         pixels = textured & (sharpest == i)
@@ -147,8 +146,5 @@ def write_picture(path: Path, stack: FocalStack, estimate, best: np.ndarray, tex
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f'real_stack: error: {error}', file=sys.stderr)
-        sys.exit(2)
+    from _common import exit_with
+    exit_with(main)

@@ -27,12 +27,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from _common import frames, machine, milliseconds, network, table, timed
+from _common import exit_with, frames, machine, milliseconds, network, timed
 from tqdm import tqdm
 
 from dfd_ros import upsampling
 from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator
+from dfd_ros.markdown import table
 from dfd_ros.registration import Registration
 
 WARM_UP = 3
@@ -184,8 +185,4 @@ def report(options: argparse.Namespace, times: dict[str, list], reference_times:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f'speed: error: {error}', file=sys.stderr)
-        sys.exit(2)
+    exit_with(main)

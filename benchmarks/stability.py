@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _common import frames, machine, milliseconds, network, table
+from _common import frames, machine, milliseconds, network
 from tqdm import tqdm
 
 from dfd_ros.estimator import DepthEstimator
+from dfd_ros.markdown import table
 
 CHECKPOINTS = 10
 

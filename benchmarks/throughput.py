@@ -14,7 +14,9 @@ import time
 
 import torch
 import torch.multiprocessing as multiprocessing
-from _common import machine, table
+from _common import machine
+
+from dfd_ros.markdown import table
 
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files: written whole or not at all, and read with a clear word on what is wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from dfd_ros.errors import InputError
 
 
 @contextlib.contextmanager
@@ -31,3 +33,23 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value) -> None:
     """Write plain values."""
     write_text(path, json.dumps(value, indent=1) + '\n')
+
+
+def read_yaml(path: str | Path, hint: str = ''):
+    """What a YAML file says.
+
+    Args:
+        hint: what to say more where there is no such file.
+
+    Raises:
+        InputError: it is not there, cannot be read, or is not YAML.
+    """
+    import yaml   # here, as Blender's Python, which writes files too, may be without
+    try:
+        return yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f'{path}: no such file{hint}') from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: cannot be read: {error}') from None
+    except yaml.YAMLError as error:
+        raise InputError(f'{path}: not YAML: {" ".join(str(error).split())}') from None

@@ -28,6 +28,7 @@ import yaml
 from PIL import Image, ImageOps
 
 from dfd_ros.errors import InputError
+from dfd_ros.files import read_yaml
 from dfd_ros.exif import lens_data
 from dfd_ros.lens_state import LensState
 from dfd_ros.optics import VergenceRange
@@ -69,7 +70,7 @@ class FocalStack:
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f'{folder}: no such folder')
-        description = _read_yaml(folder / 'stack.yaml')
+        description = _description(folder / 'stack.yaml')
         where = f'{folder / "stack.yaml"}'
         lens = description.get('lens') or {}
         _check_keys(lens, _LENS_KEYS, f'{where}: lens')
@@ -161,15 +162,8 @@ def _size(image: np.ndarray) -> str:
     return f'{image.shape[1]}x{image.shape[0]}'
 
 
-def _read_yaml(path: Path) -> dict:
-    try:
-        description = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f'{path}: no such file, a focal stack folder needs one') from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: cannot be read: {error}') from None
-    except yaml.YAMLError as error:
-        raise InputError(f'{path}: not YAML: {" ".join(str(error).split())}') from None
+def _description(path: Path) -> dict:
+    description = read_yaml(path, ', a focal stack folder needs one')
     if not isinstance(description, dict):
         raise InputError(f'{path}: must be a mapping with lens and frames')
     _check_keys(description, {'lens', 'frames', 'depth'}, str(path))

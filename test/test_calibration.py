@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from command_line import dfd
 from PIL import Image
 
-from dfd_ros import cli
 from dfd_ros.calibration import focus, sweep
 from dfd_ros.calibration.aperture import measure_aperture
 from dfd_ros.calibration.board import Board
@@ -22,13 +22,6 @@ from dfd_ros.optics import distance, magnification, vergence
 
 FOCUS, BOARDS = 0.5, 14
 RIG = SimulatedRig(400, 300)
-
-
-def dfd(*arguments) -> int:
-    try:
-        return cli.main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        return error.code
 
 
 @pytest.fixture(scope='module')

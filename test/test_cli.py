@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from command_line import dfd
 from sharpest_focus import SharpestFocus
 
 from dfd_ros import cli, networks
@@ -39,14 +40,6 @@ def stack(tmp_path_factory):
     FocalStack([draw.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for _ in range(3)],
                [LensState(focus, 0.05, 2.0, 5e-6) for focus in (math.inf, 2.0, 0.5)]).write(folder)
     return folder
-
-
-def dfd(*args) -> int:
-    """Exit status, as the shell sees it."""
-    try:
-        return cli.main([str(arg) for arg in args])
-    except SystemExit as stop:
-        return stop.code
 
 
 def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):

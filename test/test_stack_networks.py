@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from command_line import dfd
 from safetensors import safe_open
 
-from dfd_ros import cli, evaluation, networks
+from dfd_ros import evaluation, networks
 from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator
 from dfd_ros.focal_stack import FocalStack
@@ -465,13 +466,6 @@ def weights(tmp_path):
     path = tmp_path / 'poolnet.safetensors'
     networks.save(path, make('poolnet', {'coc': True}))
     return path
-
-
-def dfd(*arguments):
-    try:
-        return cli.main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return stop.code
 
 
 def write_stack(folder, foci):

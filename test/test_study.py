@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from command_line import dfd
 
-from dfd_ros import cli, networks
+from dfd_ros import networks
 from dfd_ros.errors import InputError
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
@@ -67,14 +68,6 @@ def real(tmp_path_factory):
     FocalStack([draw.integers(0, 256, (40, 56, 3), dtype=np.uint8) for _ in range(5)],
                [LensState(1 / v) for v in (1.0, 2.0, 2.4, 3.1, 4.0)]).write(folder)
     return folder
-
-
-def dfd(*args) -> int:
-    """Exit status, as the shell sees it."""
-    try:
-        return cli.main([str(arg) for arg in args])
-    except SystemExit as stop:
-        return stop.code
 
 
 @pytest.fixture(scope='module')

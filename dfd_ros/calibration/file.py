@@ -40,7 +40,7 @@ import yaml
 
 from dfd_ros.calibration.rotation import matrix_from_rpy, rpy_from_matrix
 from dfd_ros.errors import InputError
-from dfd_ros.files import write_text
+from dfd_ros.files import read_yaml, write_text
 from dfd_ros.optics import Lens, distance, vergence
 
 FORMAT = 'dfd_ros-calibration-1'
@@ -216,7 +216,7 @@ class Calibration:
     def read(cls, path: str | Path) -> Calibration:
         """Raises `InputError` that names the file and the field."""
         path = Path(path)
-        content = _read_yaml(path)
+        content = _content(path)
         sections = {}
         for name, kind in (('focus_camera', CameraModel), ('rgbd_camera', CameraModel), ('extrinsics', Extrinsics),
                            ('aperture', Aperture)):
@@ -256,15 +256,8 @@ def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else float(f'{value:.9g}')
 
 
-def _read_yaml(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f'{path}: no such file; dfd calibrate writes it') from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: cannot be read: {error}') from None
-    except yaml.YAMLError as error:
-        raise InputError(f'{path}: not YAML: {" ".join(str(error).split())}') from None
+def _content(path: Path) -> dict:
+    content = read_yaml(path, '; dfd calibrate writes it')
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise InputError(f'{path}: not a calibration file, its first line must be "format: {FORMAT}"')
     known = {'format', 'focus_table', *(field.name for field in fields(Calibration))}

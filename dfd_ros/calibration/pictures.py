@@ -11,24 +11,14 @@ from dfd_ros.calibration.extrinsics import ExtrinsicsResult
 from dfd_ros.calibration.file import FocusMap
 from dfd_ros.calibration.focus import SweepPeak
 from dfd_ros.calibration.intrinsics import IntrinsicsResult
-from dfd_ros.errors import InputError
 from dfd_ros.optics import vergence
+from dfd_ros.plots import new_figure, save_figure
 
 
 def _figure(columns: int, title: str):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError('the picture needs matplotlib: pip install matplotlib') from None
-    figure = Figure(figsize=(6.2 * columns, 4.6), layout='constrained')
+    figure = new_figure(figsize=(6.2 * columns, 4.6), layout='constrained')
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(1, columns)
-
-
-def _save(figure, path: Path) -> None:
-    temporary = path.with_name(f'.{path.stem}.part{path.suffix}')
-    figure.savefig(temporary, dpi=110)
-    temporary.replace(path)
 
 
 def write_intrinsics(path: Path, result: IntrinsicsResult) -> None:
@@ -45,7 +35,7 @@ def write_intrinsics(path: Path, result: IntrinsicsResult) -> None:
     figure.colorbar(arrows, ax=image, label='px', shrink=0.7)
     views.bar(range(len(result.views)), [np.sqrt((r ** 2).sum(1).mean()) for r in result.residuals])
     views.set(xlabel='view', ylabel='residual (px)', title='by view')
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def write_extrinsics(path: Path, result: ExtrinsicsResult) -> None:
@@ -71,7 +61,7 @@ def write_extrinsics(path: Path, result: ExtrinsicsResult) -> None:
     pairs.set_xticks(places, result.names, rotation=60, fontsize=7)
     pairs.set(ylabel='residual (px)', title='by pair')
     pairs.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def write_focus(path: Path, peaks: list[SweepPeak], map_: FocusMap) -> None:
@@ -86,7 +76,7 @@ def write_focus(path: Path, peaks: list[SweepPeak], map_: FocusMap) -> None:
     line.plot([vergence(peak.distance) for peak in peaks], [peak.value for peak in peaks], 'o', label='sweeps')
     line.set(xlabel='vergence (1/m)', ylabel='control value', title='focus map')
     line.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def write_aperture(path: Path, result: ApertureResult, f_number: float) -> None:
@@ -106,5 +96,5 @@ def write_aperture(path: Path, result: ApertureResult, f_number: float) -> None:
     for axes in (blur, scale):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(path, figure)
 

@@ -85,6 +85,7 @@ def _blender(args: argparse.Namespace) -> int:
 
     from dfd_ros.data.samples import count
     from dfd_ros.errors import InputError
+    from dfd_ros.machine import cores
     from dfd_ros.processes import terminable
     from dfd_ros.synthesis.blender.card import write_card, write_contact_sheet
     from dfd_ros.synthesis.blender.dataset import Machine, render_dataset
@@ -94,9 +95,8 @@ def _blender(args: argparse.Namespace) -> int:
     if args.device not in ('auto', 'cpu', 'gpu'):
         raise InputError(f'--device {args.device}: with --engine blender choose auto, cpu or gpu')
     settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__})
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    workers = min(args.workers or (1 if args.device == 'gpu' else cores), args.stacks)
-    machine = Machine(workers, max(1, cores // workers), args.device,
+    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
+    machine = Machine(workers, max(1, cores() // workers), args.device,
                       args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
 
     def progress(done: int, all_: int):

@@ -65,12 +65,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _workers(wanted: int | None, device) -> int:
-    import os
+    from dfd_ros.machine import cores
     if wanted is not None:
         return wanted
     if device.type == 'cuda':
         return 0
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return cores()
 
 
 def _tell(folder: Path, results: dict) -> None:

@@ -10,25 +10,12 @@ import numpy as np
 
 from dfd_ros.backends import TorchBackend
 from dfd_ros.errors import InputError
+from dfd_ros.plots import new_figure, save_figure
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import depth_maps
 from dfd_ros.study.report import TITLES
 
 _PANEL = 240  # px, width of a column
-
-
-def _matplotlib():
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError('plots need matplotlib: pip install matplotlib') from None
-    return Figure
-
-
-def _save(figure, path: Path) -> None:
-    temporary = path.with_name(f'.{path.stem}.part{path.suffix}')
-    figure.savefig(temporary, dpi=120, bbox_inches='tight')
-    temporary.replace(path)
 
 
 def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
@@ -40,7 +27,7 @@ def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
     Raises:
         InputError: matplotlib is not there.
     """
-    figure = _matplotlib()(figsize=(13, 5))
+    figure = new_figure(figsize=(13, 5))
     longest = max((points[-1]['hours'] for points in curves.values()), default=0)
     unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
     for axes, key, label, scale in zip(figure.subplots(1, 2, sharey=True), ('step', 'hours'),
@@ -51,7 +38,7 @@ def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
         axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
         axes.grid(alpha=0.3, which='both')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def write_bars(path: Path, rows: Sequence[dict]) -> None:
@@ -61,7 +48,7 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
         InputError: matplotlib is not there.
     """
     names = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
-    figure = _matplotlib()(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
+    figure = new_figure(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
     plots = figure.subplots(1, 6, sharey=True)
     places = np.arange(len(rows))[::-1]
     for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'),
@@ -82,7 +69,7 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
         axes.set_xscale('log')
         axes.tick_params(axis='x', which='minor', labelbottom=False)
     figure.legend(*plots[0].get_legend_handles_labels(), loc='outside upper center', fontsize=9, ncols=len(names))
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def _colour(i: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dfd_ros.markdown import table
+
 TITLES = {'small': 'small objects', 'large': 'small and large objects', 'moving': 'moving scenes',
           'seen': 'small and large objects, textures and shapes of the training', 'blender': 'Blender',
           'real': 'real stack'}
@@ -72,15 +74,6 @@ def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
                      f'{figures["first_rms"]:.4f}' if 'first_rms' in figures else _NONE]
         cells.append(line)
     return table(header, cells)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that lines up in a terminal too."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-
-    def line(cells):
-        return '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(cells, widths)) + ' |'
-    return '\n'.join([line(header), line(['-' * width for width in widths]), *map(line, rows)])
 
 
 def duration(hours: float) -> str:

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from dfd_ros.errors import InputError
+from dfd_ros.files import read_yaml
 
 _UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
 
@@ -64,12 +63,7 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
     Raises:
         InputError: the file is absent, not YAML, or a row is not whole.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f'{path}: {error.strerror}') from None
-    except yaml.YAMLError as error:
-        raise InputError(f'{path}: not YAML ({str(error).splitlines()[0]})') from None
+    values = read_yaml(path)
     if not isinstance(values, dict) or not isinstance(values.get('rows'), list) or not values['rows']:
         raise InputError(f'{path}: has to be a mapping with a list "rows"')
     training = values.get('training') or {}

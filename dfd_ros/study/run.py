@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from dfd_ros.backends import TorchBackend, choose_device, is_bf16_fast
 from dfd_ros.data.pool import StackPool, save_stack, stack_path
 from dfd_ros.errors import InputError
 from dfd_ros.files import write_json
+from dfd_ros.machine import processor
 from dfd_ros.study import data
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
@@ -244,12 +244,7 @@ def machine(device: torch.device) -> str:
     """The name of the GPU, or of the processor with the cores that this process may use."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        name = next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f'{name}, {torch.get_num_threads()} threads'
+    return f'{processor()}, {torch.get_num_threads()} threads'
 
 
 def validations(folder: Path) -> list[dict]:

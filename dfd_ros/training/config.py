@@ -7,9 +7,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from dfd_ros.errors import InputError
+from dfd_ros.files import read_yaml
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 from dfd_ros.synthesis.scene import SceneSettings
 
@@ -206,12 +205,7 @@ def load_config(path: str | Path, **changes) -> TrainingConfig:
     Raises:
         InputError: the file is absent or not YAML, or a setting is unknown, of the wrong type or impossible.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
-    except OSError as error:
-        raise InputError(f'{path}: {error.strerror}') from None
-    except yaml.YAMLError as error:
-        raise InputError(f'{path}: not YAML ({str(error).splitlines()[0]})') from None
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise InputError(f'{path}: has to be a mapping')
     return make_config({**values, **changes}, str(path))

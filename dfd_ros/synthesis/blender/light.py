@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from dfd_ros.errors import InputError
+from dfd_ros.synthesis.blender.materials import load_picture
 from dfd_ros.synthesis.blender.pools import log_uniform
 
 SUFFIXES = ('.hdr', '.exr')
@@ -70,12 +70,7 @@ def _sky(rng: np.random.Generator, depth: float) -> None:
 def _environment(rng: np.random.Generator, path: Path) -> None:
     nodes = _world()
     links = bpy.context.scene.world.node_tree.links
-    try:
-        picture = bpy.data.images.load(str(path), check_existing=True)
-    except RuntimeError as error:
-        raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
-    if not picture.size[0]:
-        raise InputError(f'{path}: Blender cannot read it as an image')
+    picture = load_picture(path)
     mapping = nodes.new('ShaderNodeMapping')
     mapping.inputs['Rotation'].default_value = (0, 0, rng.uniform(0, 2 * math.pi))
     links.new(nodes.new('ShaderNodeTexCoord').outputs['Generated'], mapping.inputs['Vector'])

@@ -79,15 +79,21 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
     return nodes.material
 
 
-def image(rng: np.random.Generator, path: Path, repeat: float = 1.0):
-    """A bpy material with a picture, named after it. Raises `InputError` where Blender cannot read it."""
-    nodes = _Nodes(path.stem)
+def load_picture(path: Path):
+    """A bpy image. Raises `InputError` where Blender cannot read it."""
     try:
         picture = bpy.data.images.load(str(path), check_existing=True)
     except RuntimeError as error:
         raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
     if not picture.size[0]:
         raise InputError(f'{path}: Blender cannot read it as an image')
+    return picture
+
+
+def image(rng: np.random.Generator, path: Path, repeat: float = 1.0):
+    """A bpy material with a picture, named after it. Raises `InputError` where Blender cannot read it."""
+    nodes = _Nodes(path.stem)
+    picture = load_picture(path)
     mapping = nodes.add('ShaderNodeMapping')
     mapping.inputs['Location'].default_value = (*rng.uniform(0, 1, 2), 0)
     mapping.inputs['Rotation'].default_value = (0, 0, rng.uniform(0, 6.28))
