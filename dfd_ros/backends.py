@@ -46,7 +46,8 @@ def is_bf16_fast(device: torch.device) -> bool:
 class TorchBackend:
     """A network in evaluation mode on one device, under bf16 autocast where that is asked for.
 
-    `frames` is the length of the stacks that the network reads, None where it reads frame by frame.
+    `frames` is the length of the stacks that the network reads, None where it reads frame by frame. Where the blur
+    scale is known the CoC follows from the vergence, and a decoder for it that can be left out is.
     """
 
     def __init__(self, network: torch.nn.Module, device: torch.device, precision: str = 'auto'):
@@ -56,13 +57,15 @@ class TorchBackend:
         self.bf16 = precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
         self.frames: int | None = getattr(network, 'frames', None)
         self.network_name: str = getattr(network, 'name', type(network).__name__)
+        self._coc_is_optional: bool = getattr(network, 'coc_is_optional', False)
         self._network = network.to(device, memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
     def __call__(self, image, focus, blur_scale, *state):
         image = image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            prediction, *state = self._network(image, focus, blur_scale, *state)
+            options = {'decode_coc': not blur_scale.isfinite().all()} if self._coc_is_optional else {}
+            prediction, *state = self._network(image, focus, blur_scale, *state, **options)
         return Prediction(*(map_.float() for map_ in prediction)), *state
 
 

@@ -148,6 +148,20 @@ def test_an_unknown_blur_scale_is_told_apart_and_stays_with_its_image(network):
 
 
 @torch.no_grad()
+def test_without_its_decoder_the_coc_is_that_of_the_vergence(network):
+    images, focus, _ = clip(1)
+    blur_scale = torch.tensor([12.0, 30.0])
+    decoded, *state = network(images[:, 0], focus[:, 0], blur_scale)
+    spared, *same_state = network(images[:, 0], focus[:, 0], blur_scale, decode_coc=False)
+    torch.testing.assert_close(spared.vergence, decoded.vergence)
+    torch.testing.assert_close(spared.log_scale, decoded.log_scale)
+    torch.testing.assert_close(same_state, state)
+    defocus = spared.vergence - focus[:, 0, None, None, None]
+    torch.testing.assert_close(spared.coc, blur_scale[:, None, None, None] * defocus)
+    assert not torch.allclose(spared.coc, decoded.coc)
+
+
+@torch.no_grad()
 def test_the_state_stays_bounded_over_500_frames_of_anything(network):
     generator = torch.Generator().manual_seed(0)
     state, largest = [], []

@@ -207,6 +207,7 @@ class StreamNetwork(nn.Module):
 
     name = 'stream'
     STRIDE = 16
+    coc_is_optional = True   # `forward` takes decode_coc
 
     def __init__(self, channels: tuple[int, ...] = (24, 48, 64, 96), hypotheses: int = 16,
                  kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48)):
@@ -238,7 +239,7 @@ class StreamNetwork(nn.Module):
                              nn.Sequential(Residual(c4), Residual(c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
         self.sharp = conv_block(14, c2)
-        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2, Residual(c2))
+        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2, nn.Sequential(Residual(c2), Residual(c2)))
         self.fine = nn.Conv2d(c2, 8, 3, padding=1)
 
         self.coc8 = conv_block(2 * c8 + hidden[0], c8, 1)
@@ -258,18 +259,25 @@ class StreamNetwork(nn.Module):
                     16: self.memory16.channels + self.gru16.channels}
         return [torch.zeros(batch, c, height // s, width // s, device=device) for s, c in channels.items()]
 
-    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
-        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state)."""
-        predictions, _, state = self.sequence(image[:, None], focus[:, None], blur_scale, *state)
+    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
+                decode_coc: bool = True):
+        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state).
+
+        Args:
+            decode_coc: False = the CoC is that of the vergence, k (u - v), which spares its decoder.
+        """
+        predictions, _, state = self.sequence(image[:, None], focus[:, None], blur_scale, *state,
+                                              decode_coc=decode_coc)
         return Prediction(*(p[:, 0] for p in predictions)), *state
 
     def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
-                 decode: list[int] | None = None):
+                 decode: list[int] | None = None, decode_coc: bool = True):
         """T frames at once, as in training: all but the memories runs batched over time.
 
         Args:
             images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
             decode: the frames, rising, to predict for; None = all T.
+            decode_coc: as in `forward`.
 
         Returns:
             Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses, of the memories alone and of the
@@ -315,13 +323,15 @@ class StreamNetwork(nn.Module):
                                          .contiguous(memory_format=torch.channels_last)
                                          for a in (x2, x4, x8, x16, measure4))
             focus = focus[:, decode]
+            flat_scale = blur_scale[:, None].expand(-1, len(decode)).flatten()
             frames = len(decode)
         remembered = (torch.stack(s, 1).flatten(0, 1) for s in zip(*states)) if frames > 1 else states[-1]
-        prediction, logits = self._decode(x2, x4, x8, x16, measure4, focus.flatten(), *remembered)
+        prediction, logits = self._decode(x2, x4, x8, x16, measure4, focus.flatten(), *remembered,
+                                          blur_scale=None if decode_coc else flat_scale)
         prediction = Prediction(*(p[..., :height, :width].unflatten(0, (batch, frames)) for p in prediction))
         return prediction, [a.unflatten(0, (batch, frames)) for a in logits], state
 
-    def _decode(self, x2, x4, x8, x16, measure4, focus, s2, s4, s8, s16):
+    def _decode(self, x2, x4, x8, x16, measure4, focus, s2, s4, s8, s16, blur_scale):
         best4, memory4 = s4.split([2 * _BANDS, self.memory4.channels], 1)
         v = focus[:, None, None, None]
         # The scales are experts whose votes add up; the decoder corrects what they say.
@@ -342,6 +352,8 @@ class StreamNetwork(nn.Module):
         u = F.pixel_shuffle(fine[:, :4], 2) + _double(u2)
         log_b = F.pixel_shuffle(fine[:, 4:], 2).clamp(-6, 1)
 
+        if blur_scale is not None:
+            return Prediction(u, log_b, blur_scale[:, None, None, None] * (u - v)), [votes, logits]
         c8 = self.coc8(torch.cat([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)], 1))
         c2 = self.coc2(self.coc4(c8, x4, d4), x2, d2)
         coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))
