@@ -350,7 +350,7 @@ def agree(one: DepthEstimator, other: DepthEstimator, size: tuple[int, int]) -> 
         a, b = one.push(image, state), other.push(image, state)
         np.testing.assert_allclose(a.vergence, b.vergence, atol=1e-3)
         np.testing.assert_allclose(a.log_scale, b.log_scale, atol=1e-3)
-        np.testing.assert_allclose(a.coc, b.coc, atol=1e-3)
+        np.testing.assert_allclose(a.coc, b.coc, rtol=1e-4, atol=1e-3)
     return a
 
 
