@@ -224,6 +224,20 @@ def test_old_images_are_dropped_where_asked_for(rig):
     rig.answer()
 
 
+def test_other_weights_at_run_time(rig, random_weights, tmp_path):
+    import torch
+    from dfd_ros import networks
+    rig.answer()
+    refused = rig.observer.set_parameter(rig.name, 'weights', '/nowhere.safetensors')
+    assert not refused.successful and '/nowhere.safetensors: no such file' in refused.reason
+    rig.answer()                                      # and the node goes on with those that it has
+    torch.manual_seed(1)
+    networks.save(tmp_path / 'other.safetensors', networks.create('stream', hypotheses=8))
+    assert rig.observer.set_parameter(rig.name, 'weights', str(tmp_path / 'other.safetensors')).successful
+    rig.answer()
+    assert f'weights: {tmp_path}/other.safetensors' in rig.process.output
+
+
 def test_lens_state_that_never_comes(rig):
     def warned():
         rig.send_image(rig.image())

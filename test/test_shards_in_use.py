@@ -22,6 +22,8 @@ from dfd_ros.study import data as study
 from dfd_ros.training.config import Stage, TrainingConfig, make_config
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.loop import train
+from dfd_ros.training.observer import Observer
+from dfd_ros.training.validation import SampleValidation
 
 BLENDER = Path(__file__).parent / 'data' / 'blender'
 CONFIG = TrainingConfig(
@@ -139,3 +141,48 @@ def test_configuration():
         make_config({'shards': 'x', 'shards_share': 0.5, 'stages': [{'crop': 300}]}, 'here')
     with pytest.raises(InputError, match='no such folder or shard'):
         TrainingData(replace(CONFIG, shards='absent'), Path('unused'), torch.device('cpu'))
+
+
+def test_what_is_held_out_is_validated_on_and_not_trained_on(tmp_path):
+    config = replace(CONFIG, held_out=0.3, validation='samples', validate_every=2)
+    data = TrainingData(config, tmp_path, torch.device('cpu'))
+    assert list(data.samples.held_out) == [2]
+    drawn = {data.samples.draw(config.stages[0], torch.Generator().manual_seed(i)).vergence.nansum().item()
+             for i in range(20)}      # the images get noise, the truth stays
+    assert drawn == {Samples(BLENDER)[i].to_stack_batch().vergence.nansum().item() for i in (0, 1)}
+    assert [sample.seed for sample in SampleValidation(config, torch.device('cpu')).samples] == [2]
+    train(config, tmp_path, 'cpu')
+    assert (tmp_path / 'samples.png').stat().st_size > 1000
+    card = (tmp_path / 'README.md').read_text()
+    assert f'samples in `{BLENDER}`; the last 30% held out' in card and '2 of 2 (' in card and 'validation: mae' in card
+
+
+def test_an_observer_sees_every_step_and_can_stop(tmp_path):
+    class Stops(Observer):
+        steps, validated = [], []
+
+        def on_step(self, progress):
+            self.steps.append(progress.step)
+            return progress.step < 3
+
+        def on_validation(self, step, figures, weights, picture):
+            self.validated.append((step, weights, picture))
+    config = replace(CONFIG, steps=10, held_out=0.3, validation='samples', validate_every=2)
+    observer = Stops()
+    train(config, tmp_path, 'cpu', observer=observer)
+    assert observer.steps == [1, 2, 3]
+    assert observer.validated == [(2, tmp_path / 'best.safetensors', tmp_path / 'samples.png')]
+    assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'] == 3
+
+
+@pytest.mark.parametrize('changes, line', [
+    (dict(validation='samples'), 'validation: samples, so shards and held_out have to be given'),
+    (dict(held_out=1.0), 'held_out: 1.0 has to be at least 0 and less than 1')])
+def test_what_cannot_be_held_out(changes, line):
+    with pytest.raises(InputError, match=line):
+        make_config({'shards': str(BLENDER), **changes}, 'config')
+
+
+def test_too_few_samples_to_hold_any_out(tmp_path):
+    with pytest.raises(InputError, match='3 samples are too few to hold 90% of them out'):
+        TrainingData(replace(CONFIG, held_out=0.9), tmp_path, torch.device('cpu'))

@@ -61,7 +61,7 @@ def test_it_learns(config, tmp_path):
     validation, = log(tmp_path, 'validation')
     assert validation['step'] == 60 and 0 < validation['field_mae'] < 1
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith('events')) == [
-        'best.safetensors', 'checkpoint.pt', 'last.safetensors', 'log.jsonl', 'samples.png']
+        'README.md', 'best.safetensors', 'checkpoint.pt', 'last.safetensors', 'log.jsonl', 'samples.png']
     assert networks.load(best, network='stream').config['channels'] == TINY['channels']
 
 

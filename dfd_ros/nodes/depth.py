@@ -6,9 +6,11 @@ import math
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
@@ -36,7 +38,8 @@ UNPAIRED_AFTER = 2.0     # s without a pair
 class DepthParameters(Parameters):
     """Parameters of the depth node."""
 
-    weights: str = parameter('', 'Weights file (safetensors). Empty: the weights that come with the package.')
+    weights: str = parameter('', 'Weights file (safetensors). Empty: the weights that come with the package. New ones '
+                             'start from an empty memory.', run_time=True)
     network: str = parameter(
         '', 'classical (variational) or best_focus: depth from focus without learning, which takes no weights. Else '
         'the network that the weights have to be of. Empty: the one that they name.')
@@ -80,6 +83,13 @@ class DepthParameters(Parameters):
     def range(self) -> VergenceRange | None:
         return VergenceRange(self.near, self.far) if self.near else None
 
+    def estimator(self) -> DepthEstimator:
+        """Raises `InputError` where weights, network, backend or device cannot be."""
+        return DepthEstimator(
+            self.weights or None, network=self.network or None, backend=self.backend, device=self.device,
+            precision=self.precision, range_=self.range, resolution=self.resolution or None,
+            reset_gap=self.reset_gap, registration=self.registration)
+
 
 @dataclass
 class FrameTimes:
@@ -104,13 +114,12 @@ class DepthNode(Node):
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
         self._warn = ThrottledWarnings(self)
-        self._settings = BoundParameters(self, DepthParameters)
+        self._settings = BoundParameters(self, DepthParameters, self._on_parameters)
         values = self._settings.values
-        self._estimator = DepthEstimator(
-            values.weights or None, network=values.network or None, backend=values.backend,
-            device=values.device, precision=values.precision, range_=values.range,
-            resolution=values.resolution or None, reset_gap=values.reset_gap,
-            registration=values.registration)
+        self._estimator = values.estimator()
+        self._candidate: tuple[str, DepthEstimator] | None = None     # by the weights file
+        self._successor: DepthEstimator | None = None      # takes over with the next image
+        self.add_on_set_parameters_callback(self._try_weights)
         self._mailbox: Mailbox[tuple[Image, LensStateMessage, FrameTimes]] = Mailbox()
         self._reset = threading.Event()
         self._camera_info: CameraInfo | None = None
@@ -167,6 +176,22 @@ class DepthNode(Node):
         if self._mailbox.put((image, lens_state, FrameTimes(self._paired_at))):
             self._dropped += 1
 
+    def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
+        """Weights that cannot be used are refused, and the node goes on with those that it has."""
+        weights = next((change.value for change in changes if change.name == 'weights'), None)
+        if isinstance(weights, str) and weights != self._settings.values.weights:
+            wanted = replace(self._settings.values, weights=weights)
+            try:
+                self._candidate = weights, wanted.estimator()
+            except InputError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_parameters(self, values: DepthParameters) -> None:
+        if self._candidate is not None and values.weights == self._candidate[0]:
+            self._successor, self._candidate = self._candidate[1], None
+            self.get_logger().info(f'weights: {values.weights or "those of the package"}')
+
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset.set()
         response.success = True
@@ -185,6 +210,9 @@ class DepthNode(Node):
     def _process(self, message: Image, lens_message: LensStateMessage, times: FrameTimes) -> None:
         values = self._settings.values
         times.started = time.monotonic()
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            self._estimator = successor
         if values.max_age and self._age(message.header) > values.max_age:
             self._dropped += 1
             return

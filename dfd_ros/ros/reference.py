@@ -17,11 +17,12 @@ from dfd_ros.nodes.depth import DepthParameters
 from dfd_ros.nodes.monitor import MonitorParameters
 from dfd_ros.nodes.recorder import RecorderParameters
 from dfd_ros.nodes.sweep import SweepParameters
+from dfd_ros.nodes.trainer import TrainerParameters
 from dfd_ros.ros.parameters import ROS_TYPE_NAMES, Declaration, Parameters, yaml_scalar
 
 NODES: dict[str, type[Parameters]] = {'camera': CameraParameters, 'sweep': SweepParameters,
                                       'depth': DepthParameters, 'monitor': MonitorParameters,
-                                      'recorder': RecorderParameters}
+                                      'recorder': RecorderParameters, 'trainer': TrainerParameters}
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path('config/depth_from_focus.yaml')
 DOCUMENT = Path('docs/interfaces.md')

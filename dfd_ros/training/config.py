@@ -78,12 +78,15 @@ class TrainingConfig:
         data: what they are drawn from.
         shards: folder of samples to train on (see `dfd_ros.data.samples`); empty = none.
         shards_share: of the sequences that come from them; the others are procedural.
+        held_out: share of the samples, the last by their names, that is not trained on: what validation `samples` is
+            of. Neighbours in a recording look alike, so that it is a part in one piece.
         seed: of everything.
-        initial_weights: a weights file to start from; empty = random weights.
+        initial_weights: a weights file to start from; 'default' = the one that ships; empty = random weights.
         save_every, validate_every, validate_stacks: steps; stacks of each validation set.
         validations: how often to validate, at even shares of the run, in place of `validate_every`; 0 = not so.
         validation: 'presets' for ten frames of the study's and the field's conditions; 'data' for stacks as those
-            of the training, after their last frame: for networks that read a fixed number of frames.
+            of the training, after their last frame: for networks that read a fixed number of frames; 'samples' for
+            the samples that are held out, after their last frame.
     """
 
     name: str = 'stream'
@@ -111,6 +114,7 @@ class TrainingConfig:
     data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
     shards: str = ''
     shards_share: float = 1.0
+    held_out: float = 0.0
     seed: int = 0
     initial_weights: str = ''
     save_every: int = 250
@@ -177,8 +181,12 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
     if not 0 < config.shards_share <= 1:
         raise InputError(f'{where}, shards_share: {config.shards_share} has to be more than 0 and at most 1')
-    if config.validation not in ('presets', 'data'):
-        raise InputError(f'{where}, validation: "{config.validation}" is neither presets nor data')
+    if config.validation not in ('presets', 'data', 'samples'):
+        raise InputError(f'{where}, validation: "{config.validation}" is none of presets, data, samples')
+    if not 0 <= config.held_out < 1:
+        raise InputError(f'{where}, held_out: {config.held_out} has to be at least 0 and less than 1')
+    if config.validation == 'samples' and not (config.shards and config.held_out):
+        raise InputError(f'{where}, validation: samples, so shards and held_out have to be given')
     if config.precision not in ('bf16', 'fp32'):
         raise InputError(f'{where}, precision: "{config.precision}" is neither bf16 nor fp32')
     wrong = [order for order in config.data.orders if order not in ORDERS]

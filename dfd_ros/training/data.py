@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,10 +39,11 @@ class SampleStacks:
 
     def __init__(self, config: TrainingConfig):
         self.samples, self.config = Samples(config.shards), config
+        self.held_out = held_out(self.samples, config)
 
     def draw(self, stage: Stage, rng: torch.Generator) -> StackBatch:
         """One of them at random (B = 1)."""
-        sample = self.samples[_integer(rng, len(self.samples))]
+        sample = self.samples[_integer(rng, self.held_out.start)]
         frames, height, width, _ = sample.images.shape
         if frames < stage.frames:
             raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames)')
@@ -54,6 +56,19 @@ class SampleStacks:
         if torch.rand((), generator=rng).item() < settings.unknown_aperture:
             stack.blur_scale = torch.full_like(stack.blur_scale, torch.nan)
         return stack
+
+
+def held_out(samples: Samples, config: TrainingConfig) -> range:
+    """The samples that are not trained on: the last ones.
+
+    Raises:
+        InputError: none is left to train on.
+    """
+    count = math.ceil(config.held_out * len(samples))
+    if count == len(samples):
+        raise InputError(f'{config.shards}: {len(samples)} samples are too few to hold {config.held_out:.0%} of them '
+                         'out (held_out)')
+    return range(len(samples) - count, len(samples))
 
 
 def _between(rng: torch.Generator, least: float, most: float) -> float:

@@ -19,10 +19,12 @@ from dfd_ros import networks
 from dfd_ros.backends import choose_device
 from dfd_ros.errors import InputError
 from dfd_ros.files import whole
+from dfd_ros.training.card import write_card
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
-from dfd_ros.training.validation import DataValidation, Validation
+from dfd_ros.training.observer import Observer, Progress
+from dfd_ros.training.validation import make_validation
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
 
@@ -65,7 +67,8 @@ def decoded_frames(config: TrainingConfig, step: int) -> list[int]:
     return sorted([*others, stage.frames - 1])
 
 
-def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after: int | None = None) -> Path:
+def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after: int | None = None,
+          observer: Observer | None = None) -> Path:
     """Train until `config.steps` or `config.hours`, going on from the run's last checkpoint where there is one.
 
     A run that was killed and goes on gives what it would have given without: data and random draws are functions
@@ -73,12 +76,15 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     the learning rate follows the clock no two runs are the same.) Started by torchrun, it trains on all processes.
 
     Args:
-        folder: of the run: checkpoint.pt, best.safetensors, last.safetensors, log.jsonl, TensorBoard events.
+        folder: of the run: checkpoint.pt, best.safetensors, last.safetensors, their card README.md, log.jsonl,
+            TensorBoard events.
         device: 'auto', 'cpu', 'cuda', ...
         stop_after: stop, with a checkpoint, once this step is done.
+        observer: is told how it goes, and may stop it, with a checkpoint but without another validation. It takes
+            the place of the progress bar. For one process.
 
     Returns:
-        The best weights by validation.
+        The best weights by validation; not there yet where an observer stopped before the first.
     """
     rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if device == 'auto':
@@ -86,13 +92,19 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     device = choose_device(device)
     if ranks > 1 and config.hours:
         raise InputError('hours: a limit of time is for one process; give a number of steps')
+    if ranks > 1 and observer:
+        raise ValueError('an observer is for one process')
     if ranks > 1:
         distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
     folder.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(config.seed)
-    network = (networks.load(config.initial_weights, network=config.network) if config.initial_weights
-               else networks.create(config.network, **config.network_config)).to(device).train()
+    if config.initial_weights:
+        weights = networks.default_weights() if config.initial_weights == 'default' else config.initial_weights
+        network = networks.load(weights, network=config.network)
+    else:
+        network = networks.create(config.network, **config.network_config)
+    network = network.to(device).train()
     if config.validation == 'presets' and hasattr(network, 'frames'):
         raise InputError(f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
                          'have ten; set validation: data')
@@ -124,14 +136,14 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
         model = DistributedDataParallel(model)
 
     data = TrainingData(config, folder, device, rank, ranks)
-    validation = {'presets': Validation, 'data': DataValidation}[config.validation](
-        config, device) if rank == 0 else None
+    validation = make_validation(config, device) if rank == 0 else None
     writer = _writer(folder) if rank == 0 else None
     log = (folder / 'log.jsonl').open('a') if rank == 0 else None
     share, saved_at = progress(config, first, seconds), seconds
+    at_start = share, seconds
     bar = tqdm(iter(range(first, config.steps if share < 1 else first)), initial=first,
-               total=None if config.hours else config.steps, desc=config.name, disable=rank > 0, smoothing=0.02,
-               mininterval=2)
+               total=None if config.hours else config.steps, desc=config.name, disable=rank > 0 or observer is not None,
+               smoothing=0.02, mininterval=2)
     precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == 'bf16')
     with contextlib.closing(data):
         for step in bar:
@@ -175,14 +187,25 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 figures = validation.figures(average.module)
                 _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
                 bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
-                if config.validation == 'presets':
-                    validation.picture(average.module, folder / 'samples.png')
+                picture = None
+                if hasattr(validation, 'picture'):
+                    with contextlib.suppress(ImportError):   # a machine that only trains may have no Pillow
+                        validation.picture(average.module, folder / 'samples.png')
+                        picture = folder / 'samples.png'
                 score = figures[validation.SCORE]
-                for name in ['last'] + ['best'] * (score < best or best == float('inf')):
+                is_best = score < best or best == float('inf')
+                for name in ['last'] + ['best'] * is_best:
                     networks.save(folder / f'{name}.safetensors', average.module,
                                   {'steps': str(done), 'run': json.dumps(asdict(config)),
                                    'validation': json.dumps(figures)})
                 best = min(best, score)
+                if is_best:
+                    write_card(folder / 'README.md', average.module, config, device, done, seconds / 3600, figures)
+                if observer:
+                    observer.on_validation(done, figures, folder / 'best.safetensors' if is_best else None, picture)
+            if observer and not last:
+                pace = (seconds - at_start[1]) / max(share - at_start[0], 1e-9)
+                last = not observer.on_step(Progress(done, config.steps, share, loss.item(), pace * (1 - share)))
             if rank == 0 and (done % config.save_every == 0 or last or seconds - saved_at > _LONGEST_UNSAVED):
                 saved_at = seconds
                 with whole(checkpoint) as temporary:

@@ -3,15 +3,19 @@ and shapes. The test sets of `dfd evaluate` have seeds and families of their own
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dfd_ros.files import whole
-from dfd_ros.synthesis.procedural import StackSettings, render_batch
+from dfd_ros.data.samples import Samples
+from dfd_ros.networks import Prediction
+from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
+from dfd_ros.training.data import held_out
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
+from dfd_ros.visualise import colour, write_picture
 
 _FIRST_SEED = 1_000_000_000
 
@@ -52,28 +56,23 @@ class Validation:
         return result
 
     def picture(self, network: torch.nn.Module, path: Path, stacks: int = 6) -> None:
-        """Rows of: the fifth frame, true and estimated vergence, its uncertainty, true and estimated CoC. Without
-        OpenCV there is none."""
-        try:
-            import cv2
-        except ImportError:   # a machine that only trains has none
-            return
-        rows = []
+        """The first stacks of each set after their fifth frame."""
+        columns = []
         for batch in self.sets.values():
             batch = type(batch)(*(getattr(batch, f)[:stacks] for f in batch.__dataclass_fields__))
             vergence, log_scale, coc = self._run(network, batch)
-            scale = batch.coc[:, 4].abs().amax((1, 2, 3), keepdim=True)
-            for i in range(len(batch.images)):
-                image = batch.images[i, 4].permute(1, 2, 0).cpu().numpy()[..., ::-1]
-                maps = [batch.vergence[i, 4], vergence[i, 4], (log_scale[i, 4] + 5) / 5,
-                        batch.coc[i, 4].abs() / scale[i], coc[i, 4].abs() / scale[i]]
-                maps = [cv2.applyColorMap((m[0].clamp(0, 1) * 255).byte().cpu().numpy(), cv2.COLORMAP_TURBO)
-                        for m in maps]
-                rows.append(np.concatenate([image, *maps], 1))
-        half = len(rows) // 2
-        picture = np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1)
-        with whole(path) as temporary:
-            cv2.imwrite(str(temporary), picture)
+            columns.append([_row(batch.images[i, 4], batch.vergence[i, 4], batch.coc[i, 4], vergence[i, 4],
+                                 log_scale[i, 4], coc[i, 4]) for i in range(len(batch.images))])
+        write_picture(path, np.concatenate([np.concatenate(rows) for rows in columns], 1))
+
+
+def _row(image, vergence, coc, *estimate) -> np.ndarray:
+    """Side by side: image (3, H, W) uint8, true and estimated vergence, its uncertainty, true and estimated CoC, all
+    (1, H, W). What is not known is black."""
+    u, log_scale, estimated_coc = (e.float() for e in estimate)
+    largest = coc.abs().nan_to_num().amax().clamp_min(1e-6)
+    maps = [vergence, u, (log_scale + 5) / 5, coc.abs() / largest, estimated_coc.abs() / largest]
+    return np.concatenate([image.permute(1, 2, 0).cpu().numpy(), *(colour(m[0].cpu().numpy()) for m in maps)], 1)
 
 
 class DataValidation:
@@ -104,3 +103,53 @@ class DataValidation:
         network.train(was_training)
         estimate, truth = torch.cat(estimates), torch.cat([batch[-1] for batch in self.batches])
         return {'mse': mse(estimate, truth), 'rms': rms(estimate, truth), 'mae': mae(estimate, truth)}
+
+
+class SampleValidation:
+    """Samples that are held out from the training, whole images, after their last frame."""
+
+    SCORE = 'mae'
+
+    def __init__(self, config: TrainingConfig, device: torch.device):
+        samples = Samples(config.shards)
+        indices = held_out(samples, config)
+        count = min(config.validate_stacks, len(indices))
+        self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
+        self.device = device
+
+    @torch.no_grad()
+    def _run(self, network: torch.nn.Module) -> Iterator[tuple[StackBatch, Prediction]]:
+        was_training = network.training
+        network.eval()
+        for sample in self.samples:
+            stack = sample.to_stack_batch().to(self.device)
+            last = stack.images.shape[1] - 1
+            prediction = network.sequence(stack.images.float() / 255, stack.focus, stack.blur_scale, decode=[last])[0]
+            yield stack, Prediction(*(p[0, 0] for p in prediction))
+        network.train(was_training)
+
+    def figures(self, network: torch.nn.Module) -> dict[str, float]:
+        """MSE, its root, MAE of u, and that of the most confident 70 %."""
+        errors, confidences = [], []
+        for stack, (vergence, log_scale, _) in self._run(network):
+            error = (vergence - stack.vergence[0, -1]).abs()
+            known = torch.isfinite(error)
+            errors.append(error[known])
+            confidences.append(-log_scale[known])
+        error, confidence = torch.cat(errors), torch.cat(confidences)
+        return {'mae': error.mean().item(), 'mse': error.square().mean().item(),
+                'rms': error.square().mean().sqrt().item(), 'confident_70': most_confident(error, confidence, 0.7)}
+
+    def picture(self, network: torch.nn.Module, path: Path, stacks: int = 6) -> None:
+        """The first samples after their last frame."""
+        rows = [_row(stack.images[0, -1], stack.vergence[0, -1], stack.coc[0, -1], *prediction)
+                for _, (stack, prediction) in zip(range(stacks), self._run(network))]
+        width = max(row.shape[1] for row in rows)
+        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]   # of several sizes
+        write_picture(path, np.concatenate(rows))
+
+
+def make_validation(config: TrainingConfig, device: torch.device) -> Validation | DataValidation | SampleValidation:
+    """The one that the configuration asks for."""
+    kinds = {'presets': Validation, 'data': DataValidation, 'samples': SampleValidation}
+    return kinds[config.validation](config, device)
