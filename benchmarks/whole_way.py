@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/whole_way.py --rgbd FOLDER --out output/whole_way
 
-FOLDER has color_N.jpg and depth_N.png (16 bit, mm), which the camera node plays as a focus camera and an RGB-D sensor. The
-last image is held out: it is recorded by itself, and training never sees it. Prints the error on held-out converted data
-before and after fine-tuning.
+FOLDER has color_N.jpg and depth_N.png (16 bit, mm), which the camera node plays as a focus camera and an RGB-D sensor.
+The last image is held out: it is recorded by itself, and training never sees it. Prints the error on held-out converted
+data before and after fine-tuning.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ KEPT = 32                              # photographs; a sweep comes back to the 
 class RgbdSource:
     """Plays ``color_N.jpg`` (or .png) with ``depth_N.png`` (16 bit, mm, 0 = none), to and fro.
 
-    Depth is that of the colour image, pixel by pixel. Intrinsics are those of ``intrinsics.yaml`` in the folder (fx, fy,
-    cx, cy in px), else those of a PrimeSense sensor: 525 px at 640x480, centred. The focus camera sees the same through
+    Depth is that of the colour image, pixel by pixel. Intrinsics are those of ``intrinsics.yaml`` in the folder (fx,
+    fy, cx, cy in px), else those of a PrimeSense sensor: 525 px at 640x480, centred. The focus camera sees the same through
     a lens without focus breathing; its images are rendered from colour and depth (`RgbdScene`), with noise.
     """
 
