@@ -33,8 +33,8 @@ class RgbdSource:
     """Plays ``color_N.jpg`` (or .png) with ``depth_N.png`` (16 bit, mm, 0 = none), to and fro.
 
     Depth is that of the colour image, pixel by pixel. Intrinsics are those of ``intrinsics.yaml`` in the folder (fx,
-    fy, cx, cy in px), else those of a PrimeSense sensor: 525 px at 640x480, centred. The focus camera sees the same through
-    a lens without focus breathing; its images are rendered from colour and depth (`RgbdScene`), with noise.
+    fy, cx, cy in px), else those of a PrimeSense sensor: 525 px at 640x480, centred. The focus camera sees the same
+    through a lens without focus breathing; its images are rendered from colour and depth (`RgbdScene`), with noise.
     """
 
     def __init__(self, folder: str | Path, settle_time: float = 0.0, width: int = 0, seed: int = 0,

@@ -71,10 +71,10 @@ class CameraParameters(Parameters):
     focus_table: str = parameter(
         '', 'V4L2: YAML file with the control values of the focus motor against focus distances. Empty: that of the '
         'calibration.')
-    focal_length: float = parameter(0.0, 'V4L2, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).', unit='m', minimum=0.0,
-                                    maximum=10.0)
-    f_number: float = parameter(0.0, 'V4L2, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).', minimum=0.0,
-                                maximum=1000.0)
+    focal_length: float = parameter(0.0, 'V4L2, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).',
+                                    unit='m', minimum=0.0, maximum=10.0)
+    f_number: float = parameter(0.0, 'V4L2, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).',
+                                minimum=0.0, maximum=1000.0)
     pixel_pitch: float = parameter(
         0.0, 'V4L2: distance of two pixels of the published image on the sensor. 0: unknown.', unit='m',
         minimum=0.0, maximum=0.001)

@@ -1,8 +1,8 @@
 """Photographs through a lens of what an RGB-D image shows: real texture and real depth, rendered defocus.
 
 The image is sliced by depth into layers, which are blurred one by one and laid over each other from far to near, so
-that a near surface spreads over what is behind it and a far one does not spread over what is before it. What a nearer layer
-hides is not known; it is filled from the nearest pixels of the layer behind.
+that a near surface spreads over what is behind it and a far one does not spread over what is before it. What a
+nearer layer hides is not known; it is filled from the nearest pixels of the layer behind.
 """
 
 from __future__ import annotations
