@@ -45,13 +45,14 @@ class Argument:
 
 ARGUMENTS = (
     Argument('source', str, ('camera',), 'where the images come from; external: a camera driver of your own',
-             'synthetic', ('synthetic', 'stack', 'v4l2', EXTERNAL)),
+             'synthetic', ('synthetic', 'stack', 'rgbd', 'v4l2', EXTERNAL)),
     Argument('stack', str, ('camera',), 'focal stack folder (source stack)'),
+    Argument('rgbd_folder', str, ('camera',), 'folder with color_N.jpg and depth_N.png, in mm (source rgbd)'),
     Argument('video_device', str, ('camera',), 'device, as a path or a number (source v4l2)'),
     Argument('focus_table', str, ('camera',), 'YAML file: control values of the focus motor against focus '
              'distances (source v4l2); empty: as calibrated'),
-    Argument('calibration', str, ('camera',), 'calibration file, written by dfd calibrate; the rig is described from '
-             'it too'),
+    Argument('calibration', str, ('camera', 'accuracy'), 'calibration file, written by dfd calibrate; the rig is described '
+             'from it too'),
     Argument('image_width', int, ('camera',), 'width of the images, px'),
     Argument('image_height', int, ('camera',), 'height of the images, px'),
     Argument('rate', float, ('camera',), 'images a second'),
@@ -60,8 +61,8 @@ ARGUMENTS = (
     Argument('pattern', str, ('sweep',), 'order of the focus distances',
              choices=('', 'ramp', 'ping_pong', 'jumps', 'uneven')),
     Argument('steps', int, ('sweep',), 'focus distances from one end of the range to the other'),
-    Argument('near', float, ('sweep', 'depth'), 'nearest distance of sweep and depth, m'),
-    Argument('far', float, ('sweep', 'depth'), 'farthest distance of sweep and depth, m; inf for infinity'),
+    Argument('near', float, ('sweep', 'depth', 'accuracy'), 'nearest distance of sweep and depth, m'),
+    Argument('far', float, ('sweep', 'depth', 'accuracy'), 'farthest distance of sweep and depth, m; inf for infinity'),
     Argument('weights', str, ('depth',), 'weights of the network (safetensors; ONNX for backend onnx)'),
     Argument('network', str, ('depth',), 'classical or best_focus, which take no weights; else what the weights have '
              'to be of'),
@@ -75,9 +76,10 @@ TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 """What lies between camera, sweep and depth: topics that a driver of its own may call otherwise."""
 
 
-def nodes(source: str) -> tuple[str, ...]:
-    """The nodes to start for a source of images."""
-    return ('sweep', 'depth') if source == EXTERNAL else ('camera', 'sweep', 'depth')
+def nodes(source: str, rgbd: bool = False) -> tuple[str, ...]:
+    """The nodes to start for a source of images; `rgbd`: with the one that compares with an RGB-D sensor."""
+    camera = () if source == EXTERNAL else ('camera',)
+    return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()))
 
 
 def parameters(node: str, values: dict[str, str]) -> dict[str, bool | int | float | str]:

@@ -1,4 +1,4 @@
-"""Camera, sweep and depth, with the description of the rig, and RViz if asked for.
+"""Camera, sweep and depth, with the description of the rig, and RViz and figures against an RGB-D sensor if asked for.
 
     ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic rviz:=true
     ros2 launch dfd_ros depth_from_focus.launch.py source:=stack stack:=/path/to/stack
@@ -34,6 +34,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
         DeclareLaunchArgument('record', default_value='',
                               description='folder for pictures and a video of it all; empty: none'),
+        DeclareLaunchArgument('rgbd', default_value='false', choices=('true', 'false'),
+                              description='compare depth with the RGB-D sensor\'s (accuracy node)'),
         DeclareLaunchArgument('rig', default_value='true', choices=('true', 'false'),
                               description='publish the description of the rig and its frames'),
         DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'),
@@ -60,7 +62,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
     remappings = bringup.remappings(values)
     nodes = [_node(name, remappings, [values['params_file'], _typed(bringup.parameters(name, values))])
-             for name in bringup.nodes(values['source'])]
+             for name in bringup.nodes(values['source'], values['rgbd'] == 'true')]
     if values['record']:
         watched = {'output': os.path.abspath(values['record']), **bringup.monitored(values)}
         # Drawing takes its time after Ctrl-C.

@@ -176,6 +176,7 @@ def test_values_come_in_the_parameters_own_type():
     assert bringup.parameters('depth', values) == {'near': 1.0, 'far': math.inf}
     assert bringup.parameters('camera', values) == {'source': 'stack', 'publish_truth': True}
     assert bringup.nodes('external') == ('sweep', 'depth')
+    assert bringup.nodes('rgbd', rgbd=True) == ('camera', 'sweep', 'depth', 'accuracy')
     topics = {topic: topic for topic in bringup.TOPICS}
     assert bringup.remappings(topics) == []
     assert bringup.remappings({**topics, 'image_raw': '/cam/image'}) == [('image_raw', '/cam/image')]
@@ -185,7 +186,7 @@ def test_values_come_in_the_parameters_own_type():
     ('rate', 'fast', "rate: 'fast' is not a number"),
     ('steps', '2.5', "steps: '2.5' is not a whole number"),
     ('publish_truth', 'perhaps', "publish_truth: 'perhaps' is not true or false"),
-    ('source', 'bag', "source: 'bag' is not one of synthetic, stack, v4l2, external"),
+    ('source', 'bag', "source: 'bag' is not one of synthetic, stack, rgbd, v4l2, external"),
 ])
 def test_a_bad_value_is_one_line(name, value, line):
     argument, = (a for a in bringup.ARGUMENTS if a.name == name)

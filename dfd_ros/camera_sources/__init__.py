@@ -1,4 +1,5 @@
-"""Where the camera node's images come from: a synthetic scene, a recorded focal stack, a V4L2 device.
+"""Where the camera node's images come from: a synthetic scene, a recorded focal stack, RGB-D
+images, a V4L2 device.
 
 Plain Python, no ROS. Each source is a `CameraSource`: it is told where to focus and gives frames.
 """
@@ -10,7 +11,17 @@ from typing import Protocol
 
 import numpy as np
 
+from dfd_ros.calibration.file import CameraModel
 from dfd_ros.lens_state import LensState
+
+
+@dataclass(frozen=True)
+class RgbdImages:
+    """What an RGB-D sensor sees: color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm, 0 = none, both of one camera."""
+
+    color: np.ndarray
+    depth: np.ndarray
+    camera: CameraModel
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,8 @@ class Frame:
     lens_state: LensState
     time_s: float
     depth: np.ndarray | None = None
+    rgbd: RgbdImages | None = None
+    """Of an RGB-D sensor in the place of the camera, whose intrinsics they share."""
 
 
 class CameraLost(RuntimeError):

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
     parser.add_argument('--record', metavar='DIR', type=Path,
                         help='watch, and leave pictures and a video there')
+    parser.add_argument('--rgbd', action='store_true', help='compare depth with the RGB-D sensor\'s (accuracy node)')
     parser.add_argument('--seconds', metavar='S', type=float, default=0.0,
                         help='with --record: end after so many seconds of depth; 0: on Ctrl-C')
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.processes import NodeFailed, NodeProcesses, require_ros, terminable
 
     values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *TOPICS)}
-    names = bringup.nodes(values['source'])
+    names = bringup.nodes(values['source'], args.rgbd)
     parameters = {name: bringup.parameters(name, values) for name in names}
     if args.seconds and not args.record:
         raise InputError('--seconds: only together with --record')

@@ -1,4 +1,6 @@
-"""The ROS nodes, one a file: camera, sweep, depth, recorder, monitor. Each runs as ``python -m dfd_ros.nodes.NAME``."""
+"""The ROS nodes, one a file: camera, sweep, depth, accuracy, recorder, trainer, monitor.
+
+Each runs as ``python -m dfd_ros.nodes.NAME``."""
 
 import os
 

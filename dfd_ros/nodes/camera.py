@@ -1,4 +1,5 @@
-"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack or a V4L2 device."""
+"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack, RGB-D images or a V4L2
+device."""
 
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 RECONNECT_AFTER = 1.0    # s
 SLOW = 0.8               # of the rate asked for
+RGBD_TOPICS = {'color/image_raw': Image, 'color/camera_info': CameraInfo, 'depth/image_rect': Image,
+               'depth/camera_info': CameraInfo}
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,28 @@ class CameraParameters(Parameters):
     """Parameters of the camera node."""
 
     source: str = parameter(
-        'synthetic', 'Where the images come from: a rendered scene, a focal stack folder, a V4L2 device.',
-        choices=('synthetic', 'stack', 'v4l2'))
+        'synthetic', 'Where the images come from: a rendered scene, a focal stack folder, a folder of RGB-D images, a '
+        'V4L2 device.', choices=('synthetic', 'stack', 'rgbd', 'v4l2'))
     rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.1, maximum=1000.0, run_time=True)
     frame_id: str = parameter(
         'focus_camera_optical_frame', 'Coordinate frame of the images (z forward, x right, y down).')
     image_width: int = parameter(
-        0, 'Width of the images. 0: 640 (synthetic), as stored (stack), the driver\'s choice (v4l2).',
+        0, 'Width of the images. 0: 640 (synthetic), as stored (stack, rgbd), the driver\'s choice (v4l2).',
         unit='px', minimum=0, maximum=8192)
     image_height: int = parameter(
-        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack keeps its '
-        'proportions.', unit='px', minimum=0, maximum=8192)
+        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack and rgbd keep '
+        'their proportions.', unit='px', minimum=0, maximum=8192)
     settle_time: float = parameter(
         0.03, 'Time from a focus command until the focus rests. Images in between are marked as not settled.',
         unit='s', minimum=0.0, maximum=10.0)
-    seed: int = parameter(0, 'Synthetic: which scene.', minimum=0, maximum=2 ** 31 - 1)
+    seed: int = parameter(0, 'Synthetic: which scene. RGB-D: of the noise.', minimum=0, maximum=2 ** 31 - 1)
     publish_truth: bool = parameter(
-        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, stack with '
-        'depth).')
+        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, rgbd, '
+        'stack with depth).')
     stack: str = parameter('', 'Stack: folder with images and stack.yaml.')
+    rgbd_folder: str = parameter(
+        '', 'RGB-D: folder with color_N.jpg and depth_N.png (16 bit, mm), which a focus camera\'s images are rendered '
+        'from; they are published as rgbd/color and rgbd/depth.')
     video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
     calibration: str = parameter(
         '', 'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for V4L2 the focus table, '
@@ -65,10 +71,10 @@ class CameraParameters(Parameters):
     focus_table: str = parameter(
         '', 'V4L2: YAML file with the control values of the focus motor against focus distances. Empty: that of the '
         'calibration.')
-    focal_length: float = parameter(0.0, 'V4L2: focal length of the lens. 0: unknown.', unit='m', minimum=0.0,
-                                    maximum=10.0)
-    f_number: float = parameter(0.0, 'V4L2: focal length over aperture diameter. 0: unknown.', minimum=0.0,
-                                maximum=1000.0)
+    focal_length: float = parameter(0.0, 'V4L2, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).',
+                                    unit='m', minimum=0.0, maximum=10.0)
+    f_number: float = parameter(0.0, 'V4L2, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).',
+                                minimum=0.0, maximum=1000.0)
     pixel_pitch: float = parameter(
         0.0, 'V4L2: distance of two pixels of the published image on the sensor. 0: unknown.', unit='m',
         minimum=0.0, maximum=0.001)
@@ -90,6 +96,15 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         if not parameters.stack:
             raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
         return StackSource(parameters.stack, settle_time=parameters.settle_time, width=parameters.image_width)
+    if parameters.source == 'rgbd':
+        import torch
+
+        from dfd_ros.camera_sources.rgbd import RgbdSource
+        if not parameters.rgbd_folder:
+            raise InputError('parameter rgbd_folder: source is rgbd, so it has to name a folder of RGB-D images')
+        torch.set_num_threads(1)
+        return RgbdSource(parameters.rgbd_folder, settle_time=parameters.settle_time, width=parameters.image_width,
+                          seed=parameters.seed, focal_length=parameters.focal_length, f_number=parameters.f_number)
     from dfd_ros.camera_sources.v4l2 import V4l2Source
     lens, lens_width = _lens(parameters, calibration)
     aperture = calibration.aperture
@@ -147,6 +162,8 @@ class CameraNode(Node):
         self._lens_state = self.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER, **overridable)
         self._truth = (self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable)
                        if values.publish_truth else None)
+        self._rgbd = {topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, **overridable)
+                      for topic, kind in RGBD_TOPICS.items()} if values.source == 'rgbd' else {}
         self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
         Diagnostics(self, self._report, hardware_id=values.source)
 
@@ -191,20 +208,29 @@ class CameraNode(Node):
         height, width = frame.image.shape[:2]
         # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
-        self._info.publish(self._camera_info(frame.lens_state, width, height, header))
+        self._info.publish(self._camera_info(frame, width, height, header))
         self._image.publish(images.to_message(frame.image, header))
+        if frame.rgbd is not None:
+            info = messages.calibrated_camera_info(frame.rgbd.camera, header)
+            for name, image in (('color', frame.rgbd.color), ('depth', frame.rgbd.depth)):
+                self._rgbd[f'{name}/camera_info'].publish(info)
+                topic = 'color/image_raw' if name == 'color' else 'depth/image_rect'
+                self._rgbd[topic].publish(images.to_message(image, header))
         if self._truth is not None and frame.depth is not None:
             self._truth.publish(images.to_message(frame.depth, header))
         if self._last is not None:
             self._intervals.add(frame.time_s - self._last.time_s)
         self._last = frame
 
-    def _camera_info(self, state: LensState, width: int, height: int, header: Header) -> CameraInfo:
+    def _camera_info(self, frame: Frame, width: int, height: int, header: Header) -> CameraInfo:
+        state = frame.lens_state
         try:
             camera = self._calibration.camera_at(state.focus_distance, width, height)
         except InputError as error:
             self._warn(str(error))
             camera = None
+        if camera is None and frame.rgbd is not None:
+            camera = frame.rgbd.camera
         if camera is None:
             return messages.camera_info(state, width, height, header)
         return messages.calibrated_camera_info(camera, header)

@@ -96,7 +96,7 @@ class MonitorNode(Node):
         try:
             rgb = images.to_rgb(image, image_topic)
             state = messages.from_message(lens_state, lens_topic)
-            maps = [_map(message, topic)
+            maps = [images.to_map(message, topic)
                     for message, topic in zip((depth, coc, confidence, truth), map_topics)]
         except InputError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
@@ -140,14 +140,6 @@ class MonitorNode(Node):
                                lambda frames: tqdm(frames, desc='video', unit='frame', leave=False,
                                                    file=sys.stdout, disable=None))
         print(f'files    {self._output}/: {", ".join(names)}', flush=True)
-
-
-def _map(message: Image, topic: str) -> np.ndarray:
-    """A 32FC1 image, (H, W) float32. Raises InputError."""
-    if message.encoding != '32FC1':
-        raise InputError(f'{topic}: encoding {message.encoding!r}, 32FC1 expected')
-    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    return np.ascontiguousarray(rows[:, :4 * message.width]).view(np.float32)
 
 
 def main(arguments: list[str] | None = None) -> int:

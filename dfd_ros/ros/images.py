@@ -89,6 +89,21 @@ def _rows(message: Image, topic: str) -> np.ndarray:
     return data if message.step == row else np.ascontiguousarray(data[:, :row])
 
 
+def to_map(message: Image, topic: str) -> np.ndarray:
+    """A 32FC1 image, as the depth node publishes, (H, W) float32.
+
+    Raises InputError, one line that names `topic`, for another encoding and for less data than it says.
+    """
+    if message.encoding != '32FC1':
+        raise InputError(f'{topic}: encoding {message.encoding!r}, 32FC1 expected')
+    row, data = 4 * message.width, np.frombuffer(message.data, np.uint8)
+    if message.step < row or data.size < message.height * message.step or message.is_bigendian:
+        raise InputError(f'{topic}: {data.size} bytes with step {message.step} are no 32FC1 image of '
+                         f'{message.width}x{message.height}, lowest byte first')
+    rows = data[:message.height * message.step].reshape(message.height, message.step)
+    return np.ascontiguousarray(rows[:, :row]).view(np.float32)
+
+
 def to_message(image: np.ndarray, header: Header) -> Image:
     """An Image of `image`: (H, W, 3) uint8 as rgb8, (H, W) uint8 mono8, uint16 16UC1, float32 32FC1."""
     channels = 1 if image.ndim == 2 else image.shape[2]

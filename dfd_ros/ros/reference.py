@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 from dfd_ros.files import write_text
+from dfd_ros.nodes.accuracy import AccuracyParameters
 from dfd_ros.nodes.camera import CameraParameters
 from dfd_ros.nodes.depth import DepthParameters
 from dfd_ros.nodes.monitor import MonitorParameters
@@ -21,8 +22,9 @@ from dfd_ros.nodes.trainer import TrainerParameters
 from dfd_ros.ros.parameters import ROS_TYPE_NAMES, Declaration, Parameters, yaml_scalar
 
 NODES: dict[str, type[Parameters]] = {'camera': CameraParameters, 'sweep': SweepParameters,
-                                      'depth': DepthParameters, 'monitor': MonitorParameters,
-                                      'recorder': RecorderParameters, 'trainer': TrainerParameters}
+                                      'depth': DepthParameters, 'accuracy': AccuracyParameters,
+                                      'monitor': MonitorParameters, 'recorder': RecorderParameters,
+                                      'trainer': TrainerParameters}
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path('config/depth_from_focus.yaml')
 DOCUMENT = Path('docs/interfaces.md')

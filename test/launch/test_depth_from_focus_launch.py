@@ -91,7 +91,7 @@ def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
     description = get_launch_description_from_python_launch_file(str(FILE))
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     shared = {argument.name for argument in bringup.ARGUMENTS} | set(bringup.TOPICS)
-    assert set(arguments) == shared | {'params_file', 'namespace', 'record', 'rig', 'rviz'}
+    assert set(arguments) == shared | {'params_file', 'namespace', 'record', 'rgbd', 'rig', 'rviz'}
     assert all(argument.description for argument in arguments.values())
 
 
