@@ -18,7 +18,6 @@ from std_msgs.msg import Header
 from dfd_ros.calibration.file import Calibration
 from dfd_ros.camera_sources import CameraLost, CameraSource, Frame
 from dfd_ros.errors import InputError
-from dfd_ros.lens_state import LensState
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.optics import Lens
