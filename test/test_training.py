@@ -315,7 +315,7 @@ def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, sa
 
 def test_absent_configuration_and_weights(tmp_path, capsys):
     assert main(['train', str(tmp_path / 'none.yaml')]) == 2
-    assert 'none.yaml: No such file' in capsys.readouterr().err
+    assert 'none.yaml: no such file' in capsys.readouterr().err
     (tmp_path / 'run.yaml').write_text(YAML + 'initial_weights: nowhere.safetensors\n')
     assert main(['train', str(tmp_path / 'run.yaml'), '--out', str(tmp_path / 'runs'), '--device', 'cpu']) == 2
     assert 'nowhere.safetensors: no such file' in capsys.readouterr().err
