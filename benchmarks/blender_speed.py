@@ -67,7 +67,8 @@ def main() -> int:
 
     settings = RenderSettings(preset=args.preset, motion=args.motion, height=args.size, width=args.size)
     machine = Machine(args.workers, max(1, cores() // args.workers), args.device, args.blender_python)
-    print(f'{args.preset}, {args.motion}, 5 frames of {args.size}x{args.size}; processes: {args.workers}, cores: {cores()}')
+    print(f'{args.preset}, {args.motion}, 5 frames of {args.size}x{args.size}; processes: {args.workers}, '
+          f'cores: {cores()}')
     print('samples   stacks/h   CPU s of a stack: scene, truth, all in focus, frames           a frame   noise at grey')
     with tempfile.TemporaryDirectory() as folder:
         reference = None

@@ -51,8 +51,8 @@ ARGUMENTS = (
     Argument('video_device', str, ('camera',), 'device, as a path or a number (source v4l2)'),
     Argument('focus_table', str, ('camera',), 'YAML file: control values of the focus motor against focus '
              'distances (source v4l2); empty: as calibrated'),
-    Argument('calibration', str, ('camera', 'accuracy'), 'calibration file, written by dfd calibrate; the rig is described '
-             'from it too'),
+    Argument('calibration', str, ('camera', 'accuracy'), 'calibration file, written by dfd calibrate; the rig is '
+             'described from it too'),
     Argument('image_width', int, ('camera',), 'width of the images, px'),
     Argument('image_height', int, ('camera',), 'height of the images, px'),
     Argument('rate', float, ('camera',), 'images a second'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from dfd_ros.optics import Lens, VergenceRange
 
@@ -28,6 +29,18 @@ class LensState:
     """False while the focus was still moving."""
     stamp: float = math.nan
     """Time of the exposure (s)."""
+
+    @classmethod
+    def of_message(cls, message: Any, stamp: float) -> LensState:
+        """Of a dfd_ros/msg/LensState, however it was decoded: what is zero or negative counts as unknown."""
+        def known(value: float) -> float:
+            return value if value > 0 else math.nan
+
+        near, far = known(message.near_distance), known(message.far_distance)
+        if not near < far:
+            near = far = math.nan
+        return cls(message.focus_distance, known(message.focal_length), known(message.f_number),
+                   known(message.pixel_pitch), known(message.magnification), near, far, bool(message.settled), stamp)
 
     @property
     def lens(self) -> Lens:

@@ -16,6 +16,14 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def device_name(device) -> str:
+    """The name of the GPU, or of the processor, behind a torch device."""
+    if device.type != 'cuda':
+        return processor()
+    import torch
+    return torch.cuda.get_device_name(device)
+
+
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

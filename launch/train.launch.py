@@ -25,8 +25,10 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value='runs' if name == 'output' else '', description=description)
           for name, description in PATHS.items()),
-        DeclareLaunchArgument('name', default_value='', description='name of the run; empty: what the configuration says'),
-        DeclareLaunchArgument('steps', default_value='0', description='optimiser steps; 0: what the configuration says'),
+        DeclareLaunchArgument('name', default_value='',
+                              description='name of the run; empty: what the configuration says'),
+        DeclareLaunchArgument('steps', default_value='0',
+                              description='optimiser steps; 0: what the configuration says'),
         DeclareLaunchArgument('device', default_value='auto', description='where it trains: auto, cpu, cuda, cuda:1'),
         DeclareLaunchArgument('depth_node', default_value='',
                               description='depth node that gets each better weights file, such as /depth'),

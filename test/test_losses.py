@@ -81,7 +81,8 @@ def test_pixels_without_truth_do_not_count():
     holes[:, :, :, :8] = math.nan
     _, parts = sequence_loss(prediction, logits, CENTRES, holes, coc, WEIGHTS)
     kept = Prediction(*(p[..., 8:, :] for p in prediction))
-    _, expected = sequence_loss(kept, [a[..., 2:, :] for a in logits], CENTRES, vergence[..., 8:, :], coc[..., 8:, :], WEIGHTS)
+    _, expected = sequence_loss(kept, [a[..., 2:, :] for a in logits], CENTRES, vergence[..., 8:, :],
+                                coc[..., 8:, :], WEIGHTS)
     for name, value in parts.items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-5), name
 

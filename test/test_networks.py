@@ -1,4 +1,4 @@
-"""Networks: one interface whatever the image, the lens and the length of the stream; weights that load or say why not."""
+"""Networks: one interface whatever the image, the lens and the length of the stream; weights load or say why not."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The depth node over DDS: what it publishes, what it passes over, and what broken input makes it say."""
 
+import itertools
 import math
 import re
 import time
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray                   # noqa: E402
+from rclpy.duration import Duration                               # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image                     # noqa: E402
 from std_msgs.msg import Header                                   # noqa: E402
 from std_srvs.srv import Trigger                                  # noqa: E402
@@ -248,13 +250,15 @@ def test_lens_state_that_never_comes(rig):
 
 
 def test_lens_state_a_second_off(rig):
+    first = rig.observer.node.get_clock().now()
+    # Stamps of even steps of which a second is no multiple: else a state would fit the image of a second before.
+    steps = (Duration(seconds=0.15 * k) for k in itertools.count())
+
     def warned():
-        image = rig.image()
-        state = rig.state(rig.header())
-        state.header.stamp.sec -= 1
-        rig.send_image(image)
-        rig.send_state(state)
-        time.sleep(0.1)
+        stamp = first + next(steps)
+        rig.send_image(rig.image(Header(stamp=stamp.to_msg(), frame_id='lens')))
+        rig.send_state(rig.state(Header(stamp=(stamp - Duration(seconds=1.0)).to_msg(), frame_id='lens')))
+        time.sleep(0.15)
         return 'apart, the parameter sync_slop asks for less than 0.005 s' in rig.process.output
     wait_until(warned, 'a warning')
     topics = f'{NAMESPACE}/image_raw and {NAMESPACE}/lens_state'

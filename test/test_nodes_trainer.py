@@ -18,21 +18,9 @@ from dfd_ros.msg import TrainingProgress                          # noqa: E402
 from dfd_ros.nodes.trainer import LATCHED                         # noqa: E402
 from dfd_ros.ros import images                                    # noqa: E402
 from ros_processes import wait_until                              # noqa: E402
+from tiny_training import ENDLESS                                 # noqa: E402
 
 DATA = Path(__file__).parent / 'data' / 'blender'
-CONFIG = """\
-name: tiny
-network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
-steps: 1000000
-precision: fp32
-stages: [{crop: 32, batch: 1, frames: 4, decode: 2}]
-half_size: 0.0
-held_out: 0.3
-validation: samples
-validate_every: 10
-save_every: 5
-"""
-
 
 class Trainer:
     """The node in a namespace of its own, and what it says."""
@@ -40,7 +28,7 @@ class Trainer:
     def __init__(self, start_node, observer, namespace, folder):
         self._start_node, self._observer, self._namespace = start_node, observer, namespace
         self.name, self.folder = f'{namespace}/trainer', folder
-        (folder / 'config.yaml').write_text(CONFIG)
+        (folder / 'config.yaml').write_text(ENDLESS)
         self.start()
 
     def start(self, **parameters):

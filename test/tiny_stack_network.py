@@ -10,7 +10,10 @@ from dfd_ros.networks import Prediction
 
 
 class TinyStackNetwork(nn.Module):
-    """u from all frames of a stack and their focus, by two convolutions and dropout. size: the only image size that it takes."""
+    """u from all frames of a stack and their focus, by two convolutions and dropout.
+
+    size: the only image size that it takes.
+    """
 
     name = 'tiny_stack'
 

@@ -51,3 +51,15 @@ class FocusDrive:
             return motion.goal, True
         share = max(elapsed, 0.0) / self.settle_time if self.settle_time else 0.0
         return motion.start + share * (motion.goal - motion.start), False
+
+
+class DrivenSource:
+    """What camera sources without a device share: a focus drive, `_drive`, and nothing to close."""
+
+    _drive: FocusDrive
+
+    def focus(self, distance: float, time_s: float) -> None:
+        self._drive.command(distance, time_s)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -12,7 +12,7 @@ import torch
 
 from dfd_ros.calibration.file import CameraModel
 from dfd_ros.camera_sources import Frame, RgbdImages
-from dfd_ros.camera_sources.focus_drive import FocusDrive
+from dfd_ros.camera_sources.focus_drive import DrivenSource, FocusDrive
 from dfd_ros.errors import InputError
 from dfd_ros.files import read_yaml
 from dfd_ros.lens_state import LensState
@@ -29,7 +29,7 @@ SHOT, READ = 3e-4, 1e-3                # noise, see `sensor.expose`
 KEPT = 32                              # photographs; a sweep comes back to the same ones
 
 
-class RgbdSource:
+class RgbdSource(DrivenSource):
     """Plays ``color_N.jpg`` (or .png) with ``depth_N.png`` (16 bit, mm, 0 = none), to and fro.
 
     Depth is that of the colour image, pixel by pixel. Intrinsics are those of ``intrinsics.yaml`` in the folder (fx,
@@ -57,9 +57,6 @@ class RgbdSource:
         self._scene = functools.lru_cache(2)(self._scene_of)
         self._began: float | None = None
 
-    def focus(self, distance: float, time_s: float) -> None:
-        self._drive.command(distance, time_s)
-
     def capture(self, time_s: float) -> Frame:
         if self._began is None:
             self._began = time_s
@@ -76,9 +73,6 @@ class RgbdSource:
         metres = np.where(depth > 0, depth * np.float32(1e-3), np.float32(np.nan))
         return Frame(image.permute(1, 2, 0).contiguous().numpy(), state, time_s, metres,
                      RgbdImages(color, depth, self.camera))
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     def _photograph_of(self, number: int, focus_distance: float) -> torch.Tensor:
         return self._scene(number)[0].photograph(self._lens, focus_distance)

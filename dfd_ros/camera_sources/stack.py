@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from dfd_ros.camera_sources import Frame
-from dfd_ros.camera_sources.focus_drive import FocusDrive
+from dfd_ros.camera_sources.focus_drive import DrivenSource, FocusDrive
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
 from dfd_ros.optics import vergence
 
 
-class StackSource:
+class StackSource(DrivenSource):
     """The frames of a focal stack folder, all read at start.
 
     The lens state is that of the frame shown, but for its near and far: these are the nearest and farthest
@@ -39,17 +39,11 @@ class StackSource:
         self._vergence = np.array([vergence(state.focus_distance) for state in states])
         self._drive = FocusDrive(stack.range.far, settle_time, stack.range)
 
-    def focus(self, distance: float, time_s: float) -> None:
-        self._drive.command(distance, time_s)
-
     def capture(self, time_s: float) -> Frame:
         focus_distance, settled = self._drive.at(time_s)
         nearest = int(np.argmin(np.abs(self._vergence - vergence(focus_distance))))
         state = replace(self._states[nearest], settled=settled, stamp=time_s)
         return Frame(self._images[nearest], state, time_s, self._depth)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def _resized(image: np.ndarray, state: LensState, width: int) -> tuple[np.ndarray, LensState]:

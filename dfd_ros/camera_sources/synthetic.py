@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dfd_ros.camera_sources import Frame
-from dfd_ros.camera_sources.focus_drive import FocusDrive
+from dfd_ros.camera_sources.focus_drive import DrivenSource, FocusDrive
 from dfd_ros.optics import VergenceRange
 from dfd_ros.synthesis.camera import SyntheticCamera
 
 
-class SyntheticSource:
+class SyntheticSource(DrivenSource):
     """`SyntheticCamera` with a focus drive. The scene starts to move with the first frame."""
 
     RANGE = VergenceRange(0.15, 1.5)
@@ -20,15 +20,9 @@ class SyntheticSource:
         self._drive = FocusDrive(self.RANGE.far, settle_time, self.RANGE)
         self._began: float | None = None
 
-    def focus(self, distance: float, time_s: float) -> None:
-        self._drive.command(distance, time_s)
-
     def capture(self, time_s: float) -> Frame:
         if self._began is None:
             self._began = time_s
         focus_distance, settled = self._drive.at(time_s)
         image, depth, state = self._camera.capture(time_s - self._began, focus_distance)
         return Frame(image, replace(state, settled=settled, stamp=time_s), time_s, depth)
-
-    def close(self) -> None:
-        """Nothing to let go of."""

@@ -118,7 +118,8 @@ class V4l2Source:
         state = LensState(
             focus_distance=focus_distance, focal_length=lens.focal_length, f_number=lens.f_number,
             pixel_pitch=lens.pixel_pitch,
-            magnification=self._magnification(focus_distance) if self._magnification else math.nan, near=self._table.range.near, far=self._table.range.far,
+            magnification=self._magnification(focus_distance) if self._magnification else math.nan,
+            near=self._table.range.near, far=self._table.range.far,
             settled=settled)
         return Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), state, exposed)
 

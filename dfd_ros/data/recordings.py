@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
@@ -83,16 +82,7 @@ def lens_state(message: Any) -> LensState:
     """Of a dfd_ros/msg/LensState as it is in a bag. Raises InputError where the focus distance cannot be."""
     if not message.focus_distance > 0:
         raise InputError(f'focus_distance is {message.focus_distance} m')
-
-    def known(value: float) -> float:
-        return value if value > 0 else math.nan
-
-    near, far = known(message.near_distance), known(message.far_distance)
-    if not near < far:
-        near = far = math.nan
-    return LensState(
-        message.focus_distance, known(message.focal_length), known(message.f_number), known(message.pixel_pitch),
-        known(message.magnification), near, far, bool(message.settled), stamp_of(message))
+    return LensState.of_message(message, stamp_of(message))
 
 
 def events(bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0,

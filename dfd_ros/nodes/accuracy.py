@@ -23,7 +23,7 @@ from dfd_ros.errors import InputError
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import images, qos, synchronisation
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
 from dfd_ros.ros.process import run
 from dfd_ros.ros.transforms import ExtrinsicsSource
 from dfd_ros.ros.warnings import ThrottledWarnings
@@ -55,10 +55,7 @@ class AccuracyParameters(Parameters):
 
     def check(self) -> None:
         super().check()
-        if bool(self.near) != bool(self.far):
-            raise InputError('parameters near and far: give both or neither')
-        if self.near and not self.near < self.far:
-            raise InputError(f'parameter near: {self.near} m is not nearer than far ({self.far} m)')
+        check_range(self.near, self.far)
 
 
 @dataclass(frozen=True)

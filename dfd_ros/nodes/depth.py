@@ -26,7 +26,7 @@ from dfd_ros.optics import VergenceRange
 from dfd_ros.ros import images, messages, qos, synchronisation
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.mailbox import Mailbox
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
 from dfd_ros.ros.process import Worker, run
 from dfd_ros.ros.warnings import ThrottledWarnings
 
@@ -74,10 +74,7 @@ class DepthParameters(Parameters):
 
     def check(self) -> None:
         super().check()
-        if bool(self.near) != bool(self.far):
-            raise InputError('parameters near and far: give both or neither')
-        if self.near and not self.near < self.far:
-            raise InputError(f'parameter near: {self.near} m is not nearer than far ({self.far} m)')
+        check_range(self.near, self.far)
 
     @property
     def range(self) -> VergenceRange | None:

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from dfd_ros.data.samples import Samples
+from dfd_ros.data.samples import shards
 from dfd_ros.errors import InputError
 from dfd_ros.files import whole
 from dfd_ros.msg import TrainingProgress
@@ -40,9 +40,10 @@ LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 class TrainerParameters(Parameters):
     """Parameters of the trainer node."""
 
-    data: str = parameter('', 'Folder of samples to train on, as dfd convert and dfd render write them. Empty: what the '
-                          'configuration says.')
-    config: str = parameter('', 'Configuration of the run (YAML). Empty: config/training/fine_tune.yaml of the package.')
+    data: str = parameter('', 'Folder of samples to train on, as dfd convert and dfd render write them. Empty: what '
+                          'the configuration says.')
+    config: str = parameter(
+        '', 'Configuration of the run (YAML). Empty: config/training/fine_tune.yaml of the package.')
     weights: str = parameter('', 'Weights to start from. Empty: what the configuration says.')
     output: str = parameter('runs', 'Folder of the runs; a run that is there goes on.')
     name: str = parameter('', 'Name of the run, its folder in output. Empty: what the configuration says.')
@@ -69,7 +70,7 @@ class TrainerNode(Node, Observer):
         values = self._settings.values
         self._config = values.training()
         if self._config.shards:
-            Samples(self._config.shards)     # says now what is wrong with them
+            shards(self._config.shards)     # says now where there are none; they are read when it trains
         self._folder = Path(values.output).expanduser().absolute() / self._config.name
         self._going, self._stopping = threading.Event(), threading.Event()
         self._going.set()

@@ -33,18 +33,7 @@ def from_message(message: LensStateMessage, topic: str = 'lens_state') -> LensSt
     if not message.focus_distance > 0:   # NaN too
         raise InputError(f'{topic}: focus_distance is {message.focus_distance} m; it must be positive '
                          f'(inf for a focus at infinity)')
-    near, far = _known(message.near_distance), _known(message.far_distance)
-    if not near < far:
-        near = far = math.nan
-    return LensState(
-        focus_distance=message.focus_distance, focal_length=_known(message.focal_length),
-        f_number=_known(message.f_number), pixel_pitch=_known(message.pixel_pitch),
-        magnification=_known(message.magnification), near=near, far=far, settled=message.settled,
-        stamp=nanoseconds(message.header.stamp) / NANOSECONDS)
-
-
-def _known(value: float) -> float:
-    return value if value > 0 else math.nan
+    return LensState.of_message(message, nanoseconds(message.header.stamp) / NANOSECONDS)
 
 
 def camera_info(state: LensState, width: int, height: int, header: Header) -> CameraInfo:

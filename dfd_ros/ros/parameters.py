@@ -122,6 +122,14 @@ class Parameters:
             declaration.check(getattr(self, declaration.name))
 
 
+def check_range(near: float, far: float) -> None:
+    """Of the parameters near and far (m), 0 = not given. Raises InputError."""
+    if bool(near) != bool(far):
+        raise InputError('parameters near and far: give both or neither')
+    if near and not near < far:
+        raise InputError(f'parameter near: {near} m is not nearer than far ({far} m)')
+
+
 P = TypeVar('P', bound=Parameters)
 
 

@@ -62,8 +62,8 @@ def use_image_transport_profile() -> None:
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Makes a node and spins it until SIGINT or SIGTERM. Gives the exit status.
 
-    0 after a signal, or when the work is done; 1 where the node's attribute `worker` has failed; 2 with one line on stderr for bad
-    input at start (InputError).
+    0 after a signal, or when the work is done; 1 where the node's attribute `worker` has failed; 2 with one line on
+    stderr for bad input at start (InputError).
     """
     use_image_transport_profile()
     try:

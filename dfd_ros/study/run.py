@@ -17,7 +17,7 @@ from dfd_ros.backends import TorchBackend, choose_device, is_bf16_fast
 from dfd_ros.data.pool import StackPool, save_stack, stack_path
 from dfd_ros.errors import InputError
 from dfd_ros.files import write_json
-from dfd_ros.machine import processor
+from dfd_ros.machine import device_name
 from dfd_ros.study import data
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
@@ -242,9 +242,8 @@ class Study:
 
 def machine(device: torch.device) -> str:
     """The name of the GPU, or of the processor with the cores that this process may use."""
-    if device.type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{processor()}, {torch.get_num_threads()} threads'
+    threads = '' if device.type == 'cuda' else f', {torch.get_num_threads()} threads'
+    return device_name(device) + threads
 
 
 def validations(folder: Path) -> list[dict]:

@@ -81,7 +81,8 @@ class StackSettings:
         scene = SceneSettings(untextured=0.0, wall=True, split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(
             orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, near=(0.25, 0.25),
-            range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, softness=(0.0, 0.0), exposure=0.0, jpeg=0.0,
+            range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, softness=(0.0, 0.0),
+            exposure=0.0, jpeg=0.0,
             sharpening=0.0, shot=(1e-5, 1e-4), read=(3e-4, 1e-3), scene=scene), **changes})
 
     @staticmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from dfd_ros.files import write_text
-from dfd_ros.machine import processor
+from dfd_ros.machine import device_name
 from dfd_ros.markdown import table
 from dfd_ros.training.config import TrainingConfig
 
@@ -33,10 +33,6 @@ def write_card(path: Path, network: torch.nn.Module, config: TrainingConfig, dev
     rows = [('network', f'{config.network}, {parameters:,} parameters'), ('data', ' and '.join(data)),
             ('started from', f'`{config.initial_weights}`' if config.initial_weights else 'random weights'),
             ('steps', f'{step:,} of {config.steps:,} ({stages})'),
-            ('time in steps', f'{hours:.2f} h on {_name(device)}, {config.precision}'),
+            ('time in steps', f'{hours:.2f} h on {device_name(device)}, {config.precision}'),
             *((f'validation: {name}', f'{value:.4f}') for name, value in figures.items())]
     write_text(path, f'# {config.name}\n\n' + table(('', ''), rows) + '\n')
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else processor()

@@ -12,28 +12,19 @@ from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_pytest.actions import ReadyToTest  # noqa: E402
 from ros_processes import Observer, wait_until  # noqa: E402
+from tiny_training import ENDLESS  # noqa: E402
 
 from dfd_ros.msg import TrainingProgress  # noqa: E402
 from dfd_ros.nodes.trainer import LATCHED  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'train.launch.py'
-CONFIG = """\
-name: tiny
-network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
-steps: 100000
-precision: fp32
-stages: [{crop: 32, batch: 1, frames: 4, decode: 2}]
-half_size: 0.0
-held_out: 0.3
-validation: samples
-"""
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('training')
-    (folder / 'config.yaml').write_text(CONFIG)
+    (folder / 'config.yaml').write_text(ENDLESS)
     return folder
 
 
@@ -49,8 +40,8 @@ def trainer(folder):
 def test_it_trains_as_its_arguments_say(folder):
     observer = Observer()
     try:
-        heard = observer.collect(TrainingProgress, '/robot/trainer/progress', LATCHED)
+        heard = observer.listen(TrainingProgress, '/robot/trainer/progress', LATCHED)
         wait_until(lambda: heard and heard[-1].step > 3, 'steps')
-        assert heard[-1].run == str(folder / 'runs' / 'launched') and heard[-1].steps == 100000
+        assert heard[-1].run == str(folder / 'runs' / 'launched') and heard[-1].steps == 1000000
     finally:
         observer.close()
