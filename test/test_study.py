@@ -98,8 +98,24 @@ def test_all_rows_are_trained_measured_and_told(study):
     for part in ('Tiny stack', 'Streaming', 'small and large objects: MSE', '4 steps', 'not tested'):
         assert part in table
     from PIL import Image
-    for name in ('curves.png', 'figures.png', 'grid.jpg'):
+    for name in ('curves.png', 'figures.png', 'grid.jpg', 'real/tiny_stack.jpg', 'real/stream.jpg'):
         assert min(Image.open(study / name).size) > 200
+
+
+def test_rows_begin_from_weights(study, tmp_path):
+    weights, rows = study / 'rows' / 'stream' / 'best.safetensors', tmp_path / 'rows.yaml'
+    rows.write_text(f'''
+training: {{warmup: 1, validations: 1, validate_stacks: 1, precision: fp32}}
+rows:
+- {{name: as_it_is, network: stream, weights: {weights}, train: false}}
+- {{name: tuned, network: stream, weights: {weights}, training: {{decode: 4, learning_rate: 1e-6}}}}
+''')
+    assert dfd('study', '--out', tmp_path / 'out', '--config', rows, '--budget', '1', *SMALL) == 0
+    theirs = next(row for row in results(study)['rows'] if row['name'] == 'stream')
+    as_it_is, tuned = results(tmp_path / 'out')['rows']
+    assert as_it_is['sets'] == theirs['sets'] and as_it_is['trained_before'] and 'steps' not in as_it_is
+    assert tuned['sets']['large']['rms'] == pytest.approx(theirs['sets']['large']['rms'], rel=0.02)
+    assert tuned['steps'] == 1 and 'tuned: its weights were trained before' in (tmp_path / 'out/table.md').read_text()
 
 
 def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
@@ -328,7 +344,7 @@ def test_the_rows_that_ship_can_be_trained():
     known = [row for row in rows if row.network in networks.names()]
     assert {row.name for row in known} >= {'stream', 'stream_coc'}
     chosen = choose_rows(rows, 'stream,ddffnet_coc')
-    assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc']
+    assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc', 'stream_tuned', 'stream_ships']
     with pytest.raises(InputError, match='no row of the study "stram"'):
         choose_rows(rows, 'stram')
 
@@ -345,6 +361,8 @@ def test_the_rows_that_ship_can_be_trained():
     ('rows: [{name: a, network: stream, config: {width: 3}}]', "row a, config: "),
     ('rows: [{name: a, network: stream, training: {decode: 5}}]', 'row a, stages: decode 5 of 4 frames'),
     ('rows: [{name: a, network: stream, training: {lr: 5}}]', 'row a: no setting "lr"'),
+    ('rows: [{name: a, network: stream, weights: /nowhere.safetensors}]', 'weights /nowhere.safetensors: no such file'),
+    ('rows: [{name: a, network: ddffnet, weights: default}]', 'ddffnet'),
     ('a: [', 'not YAML'),
 ])
 def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):

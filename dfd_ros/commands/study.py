@@ -89,8 +89,13 @@ def _draw(study, results: dict, real) -> None:
     draws = {'curves.png': lambda path: pictures.write_curves(path, study.curves()),
              'figures.png': lambda path: pictures.write_bars(path, results['rows']),
              'grid.jpg': lambda path: pictures.write_grid(path, study.backends(), study.pictured(real))}
+    if real is not None:
+        for network in dict.fromkeys(row.network for row in study.rows):
+            draws[f'real/{network}.jpg'] = lambda path, network=network: pictures.write_stack(
+                path, study.backends(network), real)
     for name, draw in draws.items():
         try:
+            (folder / name).parent.mkdir(exist_ok=True)
             draw(folder / name)
             written.append(name)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""The study in pictures: validation curves, figures as bars, depth maps of all networks side by side."""
+"""The study in pictures: validation curves, figures as bars, depth maps of all networks, of each on the real stack."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from dfd_ros.backends import TorchBackend
-from dfd_ros.errors import InputError
 from dfd_ros.plots import new_figure, save_figure
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import depth_maps
 from dfd_ros.study.report import TITLES
+from dfd_ros.visualise import BACKGROUND, Panel, colour, sheet, write_picture
 
 _PANEL = 240  # px, width of a column
 
@@ -83,14 +83,7 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
 
     Args:
         networks: by title; scenes: with their title.
-
-    Raises:
-        InputError: Pillow is not there.
     """
-    try:
-        from dfd_ros.visualise import Panel, colour, sheet, write_picture
-    except ImportError:
-        raise InputError('pictures need Pillow: pip install pillow') from None
     keeps = [scene.counted.numpy() | (not scene.counted.any()) for _, scene in scenes]   # without truth all pixels
 
     def row(title: str, maps: Sequence[np.ndarray]) -> list[Panel]:
@@ -102,5 +95,16 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
             row('truth', [scene.vergence.numpy() for _, scene in scenes])]
     for title, backend in networks.items():
         rows.append(row(title, [depth_maps(backend, scene)[-1].numpy() for _, scene in scenes]))
-    write_picture(path, sheet(rows, 'depth from four frames', 'focused far, near; vergence: blue far, red near; '
-                                                             'dark grey: none, or not counted', _PANEL * len(scenes)))
+    write_picture(path, sheet(
+        rows, 'depth from four frames',
+        'focused far, near; vergence: blue far, red near; dark grey: none, or not counted', _PANEL * len(scenes)))
+
+
+def write_stack(path: Path, networks: dict[str, TorchBackend], scene: TestScene) -> None:
+    """The frames of one stack, and below them what each network says after the last."""
+    frames = [Panel(image.permute(1, 2, 0).numpy(), f'{scene.range.denormalise(v.item()):.3g} m')
+              for image, v in zip(scene.images[0], scene.focus[0])]
+    maps = [Panel(colour(depth_maps(backend, scene)[-1].numpy()), title)
+            for title, backend in networks.items()]
+    maps += [Panel(np.full_like(frames[0].picture, BACKGROUND))] * (-len(maps) % len(frames))
+    write_picture(path, sheet([frames] + [maps[i:i + len(frames)] for i in range(0, len(maps), len(frames))]))

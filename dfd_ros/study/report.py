@@ -35,6 +35,8 @@ def report(results: dict) -> str:
             [[row['title'], f'{row["steps"]:,}', duration(row['hours']), row['device']] for row in trained])]
     notes = [f'* {row["title"]}, {TITLES[name]}: figures of the {figures["known"]:.1%} of the pixels that have a depth'
              for row in rows for name, figures in row['sets'].items() if figures.get('known', 1) < 0.9995]
+    notes += [f'* {row["title"]}: its weights were trained before, on other scenes; the budget is not all that they '
+              'had, and no other row is to be measured by it' for row in rows if row.get('trained_before')]
     parts += ['## Notes', '\n'.join(notes)] if notes else []
     parts += ['## What the study found', '\n'.join(f'* {sentence}' for sentence in findings(rows))]
     return '\n\n'.join(parts) + '\n'

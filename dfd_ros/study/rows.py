@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfd_ros import networks
 from dfd_ros.errors import InputError
 from dfd_ros.files import read_yaml
 
@@ -41,6 +42,8 @@ class Row:
         network, config: as `dfd_ros.networks.create` takes them; in `config` the text 'crop' stands for the side of
             the crops, for networks that are built for one size.
         train: False for what has nothing to learn.
+        weights: a file to start from, or, without training, to measure as it is; 'default' = the one that ships, empty
+            = random weights.
         training: settings of `TrainingConfig` that are this row's own: losses, learning rate, decoded frames
             (`decode`).
     """
@@ -50,7 +53,12 @@ class Row:
     title: str = ''
     config: dict = field(default_factory=dict)
     train: bool = True
+    weights: str = ''
     training: dict = field(default_factory=dict)
+
+    def weights_path(self) -> Path | None:
+        """The file of `weights`."""
+        return networks.default_weights() if self.weights == 'default' else Path(self.weights) if self.weights else None
 
     def network_config(self, crop: int) -> dict:
         """`config`, for crops of this side (px)."""
@@ -80,7 +88,8 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
 
 
 def _row(value, where: str) -> Row:
-    types = {'name': str, 'network': str, 'title': str, 'config': dict, 'train': bool, 'training': dict}
+    types = {'name': str, 'network': str, 'title': str, 'config': dict, 'train': bool, 'weights': str,
+             'training': dict}
     if not isinstance(value, dict):
         raise InputError(f'{where}: has to be a mapping')
     for key, entry in value.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -89,13 +90,13 @@ class Study:
         for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
             if row.train:
                 self.config(row)
+            try:
+                self._initial(row)
+            except TypeError as error:
+                raise InputError(f'row {row.name}, config: {error}') from None
             other = _difference(self._of(row) / 'row.json', self._described(row))
             if other:
                 raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
-            try:
-                networks.create(row.network, **row.network_config(settings.crop))
-            except TypeError as error:
-                raise InputError(f'row {row.name}, config: {error}') from None
         other = _difference(self.folder / 'settings.json', asdict(settings))
         if other:
             raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
@@ -108,7 +109,9 @@ class Study:
 
     def _described(self, row: Row) -> dict:
         """What a row's figures depend on."""
-        return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training}}
+        weights = row.weights_path()
+        return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training},
+                'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest()}
 
     def config(self, row: Row) -> TrainingConfig:
         """The training of a row.
@@ -128,7 +131,7 @@ class Study:
             'pool': {'start': self.scenes, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
                      'folder': str(self.folder / 'pool'), 'on_gpu': True},
             'data': asdict(data.stack_settings('training', size)),
-            'reverse': False, 'mask_wall': True, 'validation': 'data'}, f'row {row.name}')
+            'initial_weights': row.weights, 'reverse': False, 'mask_wall': True, 'validation': 'data'}, f'row {row.name}')
 
     def render(self, workers: int) -> None:
         """The stacks of the training, once for all rows.
@@ -175,6 +178,11 @@ class Study:
         """The network of a row, with the best weights by validation."""
         if row.train:
             return networks.load(self._of(row) / 'best.safetensors', network=row.network)
+        return self._initial(row)
+
+    def _initial(self, row: Row) -> torch.nn.Module:
+        if row.weights:
+            return networks.load(row.weights_path(), network=row.network)
         return networks.create(row.network, **row.network_config(self.settings.crop))
 
     def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
@@ -210,6 +218,7 @@ class Study:
             timed[row.name] = TorchBackend(network, self.device), getattr(network, 'frames', 1)
             parameters = sum(p.numel() for p in network.parameters())
             rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
+                         'trained_before': bool(row.weights),
                          **(self.train(row) if row.train else {}), 'sets': self.measure(row, sets)})
         times = milliseconds(timed, next(data.procedural_scenes('large', 1, self.settings.crop, self.device)))
         results = {'settings': asdict(self.settings), 'machine': machine(self.device),
@@ -225,9 +234,10 @@ class Study:
         """The figures of all validations, by title of the row."""
         return {row.title: validations(self._of(row)) for row in self.rows if row.train}
 
-    def backends(self) -> dict[str, TorchBackend]:
-        """The networks, by title of the row."""
-        return {row.title: TorchBackend(self.network(row), self.device, 'fp32') for row in self.rows}
+    def backends(self, network: str | None = None) -> dict[str, TorchBackend]:
+        """The networks of all rows, or of those with this one, by title of the row."""
+        return {row.title: TorchBackend(self.network(row), self.device, 'fp32') for row in self.rows
+                if network in (None, row.network)}
 
     def pictured(self, real: TestScene | None) -> list[tuple[str, TestScene]]:
         """The scenes of the picture grid: of the test sets the first ones."""
