@@ -27,7 +27,9 @@ from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training import metrics
+from dfd_ros.training.losses import near_edges
 
+EDGE = 3   # px
 _FIRST_SEED = 2_000_000_000
 SETS = {'study': StackSettings.study, 'field': StackSettings.field}
 
@@ -128,7 +130,9 @@ class FrameFigures:
     """Figures after a frame of each stack; see `dfd_ros.training.metrics`. Depth is divided by the largest of the set.
 
     `confident` is the mean error of u of the most confident 70 % of all pixels, over that of all. `known` is the
-    share of the pixels that have an estimate; the others enter none of the figures.
+    share of the pixels that have an estimate; the others enter none of the figures. `inner` is the share of these that
+    lie more than `EDGE` px from every depth edge, with figures of their own: blurred images say little of which side
+    of an edge a pixel belongs to.
     """
 
     frame: int
@@ -140,7 +144,10 @@ class FrameFigures:
     confident: float
     ause: float
     coc_px: float
-    known: float = 1.0
+    known: float
+    inner: float
+    inner_rms: float
+    inner_accuracy: float
 
 
 def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[TestStack],
@@ -167,11 +174,13 @@ def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[Test
             depth, range_ = stack.depth[index][where], estimate.range
             coc = stack.coc[index][where] if stack.coc else np.full(depth.shape, np.nan)
             # An infinite depth is a far one: the largest that this range tells from infinity.
+            true_u = torch.from_numpy(range_.normalise(stack.depth[index])).float().nan_to_num(0)
+            edge = near_edges(true_u[None, None], EDGE)[0, 0].numpy()
             far = range_.far if math.isfinite(range_.far) else 50 * range_.near
             pixels.setdefault(index + 1 if len(stack.depth) > 1 else 0, []).append(np.stack([
                 range_.normalise(depth), estimate.vergence[where], np.minimum(depth, far),
                 range_.denormalise(np.clip(estimate.vergence[where], range_.normalise(far), None)),
-                estimate.log_scale[where], coc, estimate.coc[where]]).astype(np.float32))
+                estimate.log_scale[where], coc, estimate.coc[where], edge[where]]).astype(np.float32))
     largest = max(float(p[2].max()) for parts in pixels.values() for p in parts if p.size)
     joined = {frame: torch.from_numpy(np.concatenate(parts, 1)) for frame, parts in pixels.items()}
     return [_figures(frame, p, largest) for frame, p in joined.items() if torch.isfinite(p[1]).any()]
@@ -179,7 +188,8 @@ def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[Test
 
 def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
     known = torch.isfinite(p[1])
-    u, estimated_u, depth, estimated_depth, log_scale, coc, estimated_coc = p[:, known]
+    u, estimated_u, depth, estimated_depth, log_scale, coc, estimated_coc, edge = p[:, known]
+    inner = edge == 0
     error = (estimated_u - u).abs()
     return FrameFigures(
         frame, error.mean().item(), metrics.mse(estimated_depth, depth, largest),
@@ -187,4 +197,5 @@ def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
         metrics.abs_rel(estimated_depth, depth),
         metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
         metrics.ause(error, -log_scale), metrics.mae(estimated_coc, coc),
-        known.float().mean().item())
+        known.float().mean().item(), inner.float().mean().item(),
+        metrics.rms(estimated_depth, depth, largest, inner), metrics.accuracy(estimated_depth, depth, mask=inner))

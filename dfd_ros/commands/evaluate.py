@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     from dfd_ros.errors import InputError
     from dfd_ros.estimator import DepthEstimator
-    from dfd_ros.evaluation import SETS, evaluate, folder_stacks, procedural_stacks
+    from dfd_ros.evaluation import EDGE, SETS, evaluate, folder_stacks, procedural_stacks
     from dfd_ros.files import write_json
     if args.stacks < 1 or args.size < 64:
         raise InputError('--stacks has to be at least 1 and --size at least 64')
@@ -58,6 +58,11 @@ def run(args: argparse.Namespace) -> int:
         name = f'{f.frame:5d}' if f.frame else ' last'
         print(f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
               f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px')
+    if figures:
+        print(f'\nmore than {EDGE} px from every depth edge, {figures[-1].inner:.0%} of the pixels\n')
+        print('frame   RMS     Accuracy')
+        for f in figures:
+            print(f'{f.frame or "last":>5}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
     if args.json:
         write_json(args.json, [asdict(f) for f in figures])
     return 0

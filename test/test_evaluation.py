@@ -1,0 +1,65 @@
+"""Figures of the estimator on test stacks, against errors that are known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dfd_ros.evaluation import EDGE, TestStack, evaluate
+from dfd_ros.lens_state import LensState
+from dfd_ros.optics import VergenceRange
+
+RANGE = VergenceRange(0.5, 2.0)
+SIDE, STEP = 24, 12   # px; the depth steps from 2 m to 0.5 m at this column
+
+
+class Known:
+    """An estimator that gives the vergence that it was made with."""
+
+    def __init__(self, vergence):
+        self.vergence = vergence
+
+    def reset(self):
+        pass
+
+    def check_stack(self, *_):
+        pass
+
+    def push(self, image, state):
+        zero = np.zeros_like(self.vergence)
+        return SimpleNamespace(vergence=self.vergence, log_scale=zero, coc=zero, range=RANGE)
+
+
+def figures(vergence):
+    depth = np.full((SIDE, SIDE), 2.0)
+    depth[:, STEP:] = 0.5
+    everywhere = np.ones(depth.shape, bool)
+    stack = TestStack([np.zeros((SIDE, SIDE, 3), np.uint8)], [LensState(1.0, near=0.5, far=2.0)], {0: depth},
+                      {0: everywhere}, {0: np.zeros(depth.shape)})
+    (result,) = evaluate(lambda: Known(vergence), iter([stack]), (1,))
+    return result
+
+
+def truth():
+    u = np.zeros((SIDE, SIDE), np.float32)
+    u[:, STEP:] = 1
+    return u
+
+
+def test_errors_along_an_edge_are_not_those_of_the_rest():
+    u = truth()
+    u[:, STEP:STEP + EDGE] = 0   # drawn 3 px too far to the right: 2 m in place of 0.5 m, of at most 2 m
+    found = figures(u)
+    assert found.inner == pytest.approx(1 - 2 * EDGE / SIDE)
+    assert (found.inner_rms, found.inner_accuracy) == (pytest.approx(0, abs=1e-6), 100)
+    assert found.accuracy == pytest.approx(100 * (1 - EDGE / SIDE))
+    assert found.rms == pytest.approx(0.75 * (EDGE / SIDE) ** 0.5)
+
+
+def test_errors_away_from_the_edges_are_in_both():
+    u = truth()
+    u[:, :6] = 1
+    found = figures(u)
+    assert found.accuracy == pytest.approx(75)
+    assert found.inner_accuracy == pytest.approx(100 * (1 - 6 / (SIDE - 2 * EDGE)))
+    assert found.mae_u == pytest.approx(0.25)
