@@ -26,7 +26,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """Defaults are shown; the example keeps its lines."""
 
     def _get_help_string(self, action):
-        is_told = action.default is not None and not isinstance(action.default, bool)
+        is_told = action.default not in (None, '') and not isinstance(action.default, bool)
         return super()._get_help_string(action) if is_told else action.help
 
 

@@ -6,6 +6,8 @@ import argparse
 import math
 from pathlib import Path
 
+from dfd_ros.estimator_arguments import add_estimator_arguments, estimator_options
+
 HELP = 'depth, circle of confusion and confidence from a focal stack'
 EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
 
@@ -22,16 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='farthest depth (m), may be inf (default: the farthest focus of the stack)')
     parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
     parser.add_argument('--resolution', metavar='PX', type=int, default=640,
-                        help='longer side that the network sees at most; 0: all (default: 640)')
-    parser.add_argument('--weights', metavar='FILE', type=Path,
-                        help='weights, or for onnx a file of dfd export (default: those that ship)')
-    parser.add_argument('--network', metavar='NAME',
-                        help='best_focus or variational, which take no weights; else the network that the weights '
-                             'have to be of (default: any)')
-    parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--no-registration', dest='registration', action='store_false',
-                        help='the images lie on each other already: take no zoom and shift out of them')
+                        help='longer side that the network sees at most; 0: all')
+    add_estimator_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,9 +49,8 @@ def run(args: argparse.Namespace) -> int:
                                covered.far if args.far is None else args.far)
     else:
         range_ = VergenceRange(args.near, args.far)
-    estimator = DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
-                               range_=range_, resolution=args.resolution or None, reset_gap=math.inf,
-                               registration=args.registration)
+    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None,
+                               reset_gap=math.inf)
     estimator.check_stack([state.focus_distance for state in stack.lens_states], range_)
     args.out.mkdir(parents=True, exist_ok=True)
 

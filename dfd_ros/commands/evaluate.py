@@ -6,6 +6,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from dfd_ros.estimator_arguments import add_estimator_arguments, estimator_options
+
 HELP = 'accuracy on a procedural test set or on focal stacks with ground truth'
 EXAMPLE = 'dfd evaluate --data field --stacks 100'
 
@@ -18,14 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--sweep', type=int, metavar='N',
                         help='frames of each of the three sweeps of a procedural stack '
                              '(default: 5, or as many as the network reads at a time)')
-    parser.add_argument('--weights', type=Path, metavar='FILE', help='(default: those that ship with the package)')
-    parser.add_argument('--network', metavar='NAME',
-                        help='best_focus or variational, which take no weights; else the network that the weights '
-                             'have to be of (default: any)')
-    parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--no-registration', dest='registration', action='store_false',
-                        help='take no zoom and shift out of the images')
+    add_estimator_arguments(parser)
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures here as well')
 
 
@@ -40,8 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('--stacks has to be at least 1 and --size at least 64')
     if args.sweep is not None and args.sweep < 2:
         raise InputError(f'--sweep {args.sweep}: a sweep has at least 2 frames')
-    estimator = DepthEstimator(args.weights, network=args.network, backend=args.backend, device=args.device,
-                               registration=args.registration)
+    estimator = DepthEstimator(**estimator_options(args))
     sweep = args.sweep or estimator.stack_frames or 5
     if args.data in SETS:
         stacks = tqdm(procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks,

@@ -11,8 +11,8 @@ EXAMPLE = 'dfd train config/training/stream.yaml'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', type=Path, help='YAML of a run, see config/training')
-    parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs (default: runs)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, ... (default: auto)')
+    parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--data', type=Path, metavar='FOLDER',
                         help='samples to train on (shards), in place of those of the configuration')
     parser.add_argument('--weights', type=Path, metavar='FILE',
