@@ -322,6 +322,18 @@ def test_findings_are_confirmed_and_contradicted_by_the_figures():
     assert all('not tested' in finding for finding in report.findings(rows[-1:]))
 
 
+def test_ours_is_told_beside_what_had_the_same_budget():
+    rows = [row('ra', 'recurrent_autoencoder', small=0.2, large=0.1, moving=0.2), row('ours', 'stream', 0.1, 0.08, 0.1),
+            {**row('ships', 'stream', 0.05, 0.04, 0.05), 'trained_before': True}]
+    assert ': confirmed.' in report._ours(rows) and 'RMS 0.0800 (OURS) against 0.1000 (RA)' in report._ours(rows)
+    assert ': contradicted.' in report._ours([rows[0], row('ours', 'stream', 0.3, 0.3, 0.3), rows[2]])
+    for figures in rows[2]['sets'].values():
+        figures.update(mse=figures['rms'] ** 2, accuracy=95.0)
+    assert 'not reached: SHIPS has 1.6e-03, 0.040, 95.00 % on small and large objects' in report._reached(rows)
+    rows[2]['sets']['small'].update(rms=0.033, mse=0.033 ** 2)
+    assert 'are reached: SHIPS has 1.1e-03, 0.033, 95.00 % on small objects' in report._reached(rows)
+
+
 # Input.
 
 @pytest.mark.parametrize('text, steps, hours', [('500', 500, 0), ('10m', 0, 1 / 6), ('2h', 0, 2), ('1.5d', 0, 36)])

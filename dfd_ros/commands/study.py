@@ -86,9 +86,10 @@ def _draw(study, results: dict, real) -> None:
     from dfd_ros.errors import InputError
     from dfd_ros.study import pictures
     folder, written = study.folder, ['table.md', 'results.json']
-    draws = {'curves.png': lambda path: pictures.write_curves(path, study.curves()),
-             'figures.png': lambda path: pictures.write_bars(path, results['rows']),
+    draws = {'figures.png': lambda path: pictures.write_bars(path, results['rows']),
              'grid.jpg': lambda path: pictures.write_grid(path, study.backends(), study.pictured(real))}
+    if curves := study.curves():
+        draws['curves.png'] = lambda path: pictures.write_curves(path, curves)
     if real is not None:
         for network in dict.fromkeys(row.network for row in study.rows):
             draws[f'real/{network}.jpg'] = lambda path, network=network: pictures.write_stack(

@@ -252,8 +252,10 @@ class Study:
 
 def machine(device: torch.device) -> str:
     """The name of the GPU, or of the processor with the cores that this process may use."""
-    threads = '' if device.type == 'cuda' else f', {torch.get_num_threads()} threads'
-    return device_name(device) + threads
+    if device.type == 'cuda':
+        return device_name(device)
+    threads = torch.get_num_threads()
+    return f'{device_name(device)}, {threads} thread{"s" if threads > 1 else ""}'
 
 
 def validations(folder: Path) -> list[dict]:

@@ -24,9 +24,11 @@ from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
+from dfd_ros.training.statistics import has_statistics, take_statistics
 from dfd_ros.training.validation import make_validation
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
+_STATISTICS = 4            # steps whose batches give the averaged weights' statistics
 
 
 class _Trainable(torch.nn.Module):
@@ -184,6 +186,9 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 _write(log, writer, figures, 'training')
                 bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{error:.3f}', refresh=False)
             if rank == 0 and (validates or last):
+                if has_statistics(network):
+                    with precision:
+                        take_statistics(average.module, map(data.batch, range(max(0, done - _STATISTICS), done)))
                 figures = validation.figures(average.module)
                 _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
                 bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
