@@ -75,6 +75,16 @@ class Rig:
     def send_info(self, info):
         self._infos.publish(info)
 
+    def send_until(self, condition, what, image=None, **state_changes):
+        """Sends one and the same image until `condition` holds: best effort may lose one."""
+        image = image or self.image()
+
+        def holds():
+            self.send(image, **state_changes)
+            time.sleep(0.1)
+            return condition()
+        wait_until(holds, what)
+
     def answer(self, **state_changes):
         """Sends a good pair until a depth image answers it; gives that. Best effort may lose one."""
         for _ in range(20):
@@ -152,8 +162,7 @@ def test_unsure_depth_is_nan(rig):
 def test_other_encodings(rig, encoding):
     step = WIDTH * images.PIXEL_BYTES[encoding]
     image = rig.image(encoding=encoding, step=step, data=bytes(HEIGHT * step))
-    header = rig.send(image)
-    wait_until(lambda: any(m.header == header for m in rig.depth), f'depth of {encoding}')
+    rig.send_until(lambda: with_header(rig.depth, image.header), f'depth of {encoding}', image)
 
 
 @pytest.mark.parametrize('changes, words', [
@@ -164,16 +173,16 @@ def test_other_encodings(rig, encoding):
 ])
 def test_broken_image_is_a_warning_that_names_the_topic(rig, changes, words):
     rig.answer()
-    rig.send(rig.image(**changes))
-    wait_until(lambda: f'{NAMESPACE}/image_raw: {words}' in rig.process.output, f'a warning: {words}')
+    rig.send_until(lambda: f'{NAMESPACE}/image_raw: {words}' in rig.process.output, f'a warning: {words}',
+                   rig.image(**changes))
     rig.answer()
 
 
 @pytest.mark.parametrize('focus_distance', [math.nan, 0.0, -1.0])
 def test_lens_state_without_a_focus_distance(rig, focus_distance):
     rig.answer()
-    rig.send(focus_distance=focus_distance)
-    wait_until(lambda: f'{NAMESPACE}/lens_state: focus_distance is' in rig.process.output, 'a warning')
+    rig.send_until(lambda: f'{NAMESPACE}/lens_state: focus_distance is' in rig.process.output, 'a warning',
+                   focus_distance=focus_distance)
     rig.answer()
 
 
@@ -220,8 +229,7 @@ def test_old_images_are_dropped_where_asked_for(rig):
     image = rig.image()
     image.header.stamp.sec -= 10
     dropped = int(figures(rig)['dropped'])
-    rig.send(image)
-    wait_until(lambda: int(figures(rig)['dropped']) > dropped, 'an image dropped for its age')
+    rig.send_until(lambda: int(figures(rig)['dropped']) > dropped, 'an image dropped for its age', image)
     assert rig.observer.set_parameter(rig.name, 'max_age', 0.0).successful
     rig.answer()
 
