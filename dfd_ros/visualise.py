@@ -8,6 +8,7 @@ resizing need Pillow.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,8 @@ def _metres(distance: float) -> str:
     return f'{distance:.0f}' if distance >= 99.5 else f'{distance:#.3g}'.rstrip('.')
 
 
-def _with_unit(distance: float) -> str:
+def with_unit(distance: float) -> str:
+    """A distance (m) as text, `0.25 m` or `infinity`."""
     return 'infinity' if math.isinf(distance) else f'{_metres(distance)} m'
 
 
@@ -192,7 +194,7 @@ def overview(stack: FocalStack, depths: Sequence[np.ndarray], confidence: np.nda
     shown = sorted({round(i) for i in np.linspace(0, len(stack) - 1, min(len(stack), 10))})
     frames, after = [], []
     for i in shown:
-        frames.append(Panel(stack.images[i], _with_unit(stack.lens_states[i].focus_distance)))
+        frames.append(Panel(stack.images[i], with_unit(stack.lens_states[i].focus_distance)))
         after.append(Panel(depth_picture(depths[i], range_), f'after {i + 1}'))
     truth = (Panel(stack.images[-1], 'last frame') if stack.depth is None
              else Panel(depth_picture(stack.depth, range_), 'true depth', Bar.depth(range_)))
@@ -201,7 +203,7 @@ def overview(stack: FocalStack, depths: Sequence[np.ndarray], confidence: np.nda
     maps = [Panel(confidence_picture(confidence), 'confidence', Bar.linear('viridis', 1.0)),
             Panel(coc_picture(coc, largest), 'circle of confusion, last frame',
                   Bar.linear('magma', largest, 'px'))]
-    subtitle = f'{len(stack)} frames, {_with_unit(range_.near)} to {_with_unit(range_.far)}'
+    subtitle = f'{len(stack)} frames, {with_unit(range_.near)} to {with_unit(range_.far)}'
     return sheet([frames, after, result, maps], name or 'depth from focus', subtitle, width)
 
 
@@ -209,7 +211,7 @@ def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
     """1, 2 or 5 times a power of ten that `share` of the finite values do not exceed."""
     values = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(values, share)) if values.size else 0.0
-    if top <= 0:
+    if top < sys.float_info.min:   # as good as nothing, and there is no power of ten below it
         return 1.0
     power = 10.0 ** math.floor(math.log10(top))
     return next(step * power for step in (1, 2, 5, 10) if top <= step * power * (1 + 1e-9))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -46,6 +46,7 @@ def test_maps_of_one_kind_get_brighter():
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20))
+@example([5e-324])
 def test_nice_limit_holds_its_share(values):
     limit = visualise.nice_limit(np.array(values), share=1.0)
     assert limit >= max(values) * (1 - 1e-9)

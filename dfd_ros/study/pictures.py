@@ -13,7 +13,7 @@ from dfd_ros.plots import new_figure, save_figure
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import depth_maps
 from dfd_ros.study.report import TITLES
-from dfd_ros.visualise import BACKGROUND, Panel, colour, sheet, write_picture
+from dfd_ros.visualise import BACKGROUND, Panel, colour, sheet, with_unit, write_picture
 
 _PANEL = 240  # px, width of a column
 
@@ -102,7 +102,7 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
 
 def write_stack(path: Path, networks: dict[str, TorchBackend], scene: TestScene) -> None:
     """The frames of one stack, and below them what each network says after the last."""
-    frames = [Panel(image.permute(1, 2, 0).numpy(), f'{scene.range.denormalise(v.item()):.3g} m')
+    frames = [Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.range.denormalise(v.item())))
               for image, v in zip(scene.images[0], scene.focus[0])]
     maps = [Panel(colour(depth_maps(backend, scene)[-1].numpy()), title)
             for title, backend in networks.items()]
