@@ -12,7 +12,7 @@ from dfd_ros.networks import Prediction
 from dfd_ros.training.losses import hypothesis_cross_entropy, laplace_nll, near_edges, sequence_loss
 
 CENTRES = torch.linspace(0, 1, 5)
-WEIGHTS = SimpleNamespace(likelihood=1.0, mse=10.0, coarse=0.5, coc=0.25, edges=0.0)
+WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, coarse=0.5, coc=0.25, edges=0.0)
 
 
 def test_laplace_nll_by_hand():
@@ -24,6 +24,16 @@ def test_laplace_nll_is_least_where_the_scale_is_the_error():
     scales = torch.linspace(0.01, 1, 1000)
     loss = laplace_nll(torch.tensor(0.7), scales.log(), torch.tensor(0.5))
     assert scales[loss.argmin()].item() == pytest.approx(0.2, abs=2e-3)
+
+
+@pytest.mark.parametrize('beta', [0.0, 0.5, 1.0])
+def test_the_scale_to_the_power_beta_weighs_a_pixel(beta):
+    vergence = torch.tensor([0.7, 0.7], requires_grad=True)
+    log_scale = torch.tensor([0.2, 0.02]).log().requires_grad_()
+    laplace_nll(vergence, log_scale, torch.tensor([0.5, 0.5]), beta).sum().backward()
+    assert vergence.grad.tolist() == pytest.approx([0.2 ** (beta - 1), 0.02 ** (beta - 1)])
+    # Whatever its weight, a scale that is the error stays.
+    assert log_scale.grad[0].item() == pytest.approx(0, abs=1e-6) and log_scale.grad[1] < 0
 
 
 def entropy(logits: list[float], truth: float) -> float:

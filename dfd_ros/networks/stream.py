@@ -55,6 +55,10 @@ class Residual(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
+def residuals(count: int, channels: int) -> list[Residual]:
+    return [Residual(channels) for _ in range(count)]
+
+
 class Fuse(nn.Module):
     """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then what `blocks` says.
 
@@ -203,6 +207,7 @@ class StreamNetwork(nn.Module):
     Args:
         channels: features at 1/2, 1/4, 1/8 and 1/16 of the resolution.
         hypotheses: vergence hypotheses, evenly spaced a little beyond 0..1.
+        blocks: residual blocks of the decoder at 1/2, 1/4, 1/8 and 1/16.
     """
 
     name = 'stream'
@@ -210,10 +215,11 @@ class StreamNetwork(nn.Module):
     coc_is_optional = True   # `forward` takes decode_coc
 
     def __init__(self, channels: tuple[int, ...] = (24, 48, 64, 96), hypotheses: int = 16,
-                 kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48)):
+                 kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48),
+                 blocks: tuple[int, ...] = (3, 2, 3, 3)):
         super().__init__()
         self.config = {'channels': list(channels), 'hypotheses': hypotheses, 'kinds': list(kinds),
-                       'hidden': list(hidden)}
+                       'hidden': list(hidden), 'blocks': list(blocks)}
         c2, c4, c8, c16 = channels
         centres = torch.linspace(-0.06, 1.06, hypotheses)
         self.register_buffer('centres', centres, persistent=False)
@@ -233,13 +239,15 @@ class StreamNetwork(nn.Module):
         self.gru8, self.gru16 = (ConvGRU(c, h) for c, h in zip(channels[2:], hidden))
         m4, m8, m16 = (m.channels for m in (self.memory4, self.memory8, self.memory16))
 
-        self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), Residual(c16))
-        self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(Residual(c8), Residual(c8)))
-        self.decoder4 = Fuse(c8, c4 + m4 + 3 * _BANDS + hypotheses + 1, c4,
-                             nn.Sequential(Residual(c4), Residual(c4)))
+        b2, b4, b8, b16 = blocks
+        self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), *residuals(b16, c16))
+        self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(*residuals(b8, c8)))
+        self.decoder4 = Fuse(c8, 2 * c4 + m4 + 3 * _BANDS + hypotheses + 1, c4, nn.Sequential(*residuals(b4, c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
-        self.sharp = conv_block(14, c2)
-        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2, nn.Sequential(Residual(c2), Residual(c2)))
+        # The all-in-focus image, encoded: where outlines are while the frame at hand is blurred.
+        self.sharp2 = nn.Sequential(conv_block(14, c2), Residual(c2))
+        self.sharp4 = conv_block(c2, c4, 4, stride=2)
+        self.decoder2 = Fuse(c4, 2 * c2 + 1, c2, nn.Sequential(*residuals(b2, c2)))
         self.fine = nn.Conv2d(c2, 8, 3, padding=1)
 
         self.coc8 = conv_block(2 * c8 + hidden[0], c8, 1)
@@ -339,15 +347,15 @@ class StreamNetwork(nn.Module):
                                                         + _double(self.memory16.logits(s16)))).float()
         shares = votes.softmax(1)
         voted = (shares * self.centres[:, None, None]).sum(1, keepdim=True)
+        # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
+        sharp2 = self.sharp2(torch.cat([s2[:, :2], s2[:, 2:] * 2 - 1], 1))
         d16 = self.decoder16(torch.cat([x16, s16.to(x16.dtype)], 1))
         d8 = self.decoder8(d16, x8, s8)
         d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:],
-                           shares, voted)
+                           shares, voted, self.sharp4(sharp2))
         logits = votes + self.coarse(d4).float()
         u2 = _double((logits.softmax(1) * self.centres[:, None, None]).sum(1, keepdim=True))
-        # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
-        sharp = self.sharp(torch.cat([s2[:, :2], s2[:, 2:] * 2 - 1], 1))
-        d2 = self.decoder2(d4, x2, sharp, u2)
+        d2 = self.decoder2(d4, x2, sharp2, u2)
         fine = self.fine(d2).float()
         u = F.pixel_shuffle(fine[:, :4], 2) + _double(u2)
         log_b = F.pixel_shuffle(fine[:, 4:], 2).clamp(-6, 1)

@@ -73,6 +73,7 @@ class TrainingConfig:
         reverse: half of the sequences run backwards in time, so that what rises falls.
         mask_wall: the background does not count.
         likelihood, mse, coarse, coc: weights of the losses; with 0 a loss is not computed.
+        beta: of the likelihood, see `dfd_ros.training.losses.laplace_nll`.
         edges: how much more pixels near depth edges count in them.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
         data: what they are drawn from.
@@ -105,11 +106,12 @@ class TrainingConfig:
     half_size: float = 0.3
     reverse: bool = True
     mask_wall: bool = False
-    likelihood: float = 1.0
-    mse: float = 10.0
+    likelihood: float = 25.0
+    beta: float = 1.0
+    mse: float = 30.0
     coarse: float = 0.3
     coc: float = 0.3
-    edges: float = 2.0
+    edges: float = 3.0
     pool: PoolConfig = field(default_factory=PoolConfig)
     data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
     shards: str = ''

@@ -8,9 +8,16 @@ import torch.nn.functional as F
 from dfd_ros.networks import Prediction
 
 
-def laplace_nll(vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood of a Laplace distribution, per pixel (Kendall and Gal, NeurIPS 2017)."""
-    return (vergence - truth).abs() * torch.exp(-log_scale) + log_scale
+def laplace_nll(vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Tensor, beta: float = 0.0
+                ) -> torch.Tensor:
+    """Negative log-likelihood of a Laplace distribution, per pixel (Kendall and Gal, NeurIPS 2017).
+
+    The vergence learns little where the scale is large: at depth edges, just where it is wrong. Weighed by the scale
+    to the power `beta` (Seitzer et al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR 2022) it
+    learns more there; with 1 as much as anywhere, as from the absolute error.
+    """
+    loss = (vergence - truth).abs() * torch.exp(-log_scale) + log_scale
+    return loss * torch.exp(beta * log_scale.detach()) if beta else loss
 
 
 def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -64,7 +71,7 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
                                      reduction='none', beta=0.05), weight)
 
     losses = {
-        'likelihood': lambda: mean(laplace_nll(estimate, prediction.log_scale, truth), weight * known),
+        'likelihood': lambda: mean(laplace_nll(estimate, prediction.log_scale, truth, config.beta), weight * known),
         'mse': lambda: mean((estimate - truth) ** 2, weight * known),
         'coarse': coarse,
         'coc': compressed_coc,
