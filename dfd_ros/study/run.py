@@ -131,7 +131,8 @@ class Study:
             'pool': {'start': self.scenes, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
                      'folder': str(self.folder / 'pool'), 'on_gpu': True},
             'data': asdict(data.stack_settings('training', size)),
-            'initial_weights': row.weights, 'reverse': False, 'mask_wall': True, 'validation': 'data'}, f'row {row.name}')
+            'initial_weights': row.weights, 'reverse': False, 'mask_wall': True, 'validation': 'data'},
+            f'row {row.name}')
 
     def render(self, workers: int) -> None:
         """The stacks of the training, once for all rows.
