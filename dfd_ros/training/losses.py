@@ -17,7 +17,7 @@ def laplace_nll(vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Te
     learns more there; with 1 as much as anywhere, as from the absolute error.
     """
     loss = (vergence - truth).abs() * torch.exp(-log_scale) + log_scale
-    return loss * torch.exp(beta * log_scale.detach()) if beta else loss
+    return loss * torch.exp(beta * log_scale.detach())
 
 
 def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
