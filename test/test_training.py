@@ -17,7 +17,7 @@ from dfd_ros import networks
 from dfd_ros.cli import main
 from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings
-from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config
+from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config, make_config
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.loop import decoded_frames, learning_rate, train
 
@@ -319,3 +319,10 @@ def test_absent_configuration_and_weights(tmp_path, capsys):
     (tmp_path / 'run.yaml').write_text(YAML + 'initial_weights: nowhere.safetensors\n')
     assert main(['train', str(tmp_path / 'run.yaml'), '--out', str(tmp_path / 'runs'), '--device', 'cpu']) == 2
     assert 'nowhere.safetensors: no such file' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('settings', [{'block': 3}, {'blocks': [1, 2]}])
+def test_a_network_that_cannot_be_is_refused(tmp_path, settings):
+    config = make_config({'network_config': settings}, 'run')
+    with pytest.raises(InputError, match='^network_config: '):
+        train(config, tmp_path / 'run', 'cpu')
