@@ -324,5 +324,5 @@ def test_absent_configuration_and_weights(tmp_path, capsys):
 @pytest.mark.parametrize('settings', [{'block': 3}, {'blocks': [1, 2]}])
 def test_a_network_that_cannot_be_is_refused(tmp_path, settings):
     config = make_config({'network_config': settings}, 'run')
-    with pytest.raises(InputError, match='^network_config: '):
+    with pytest.raises(InputError, match='^network "stream" with '):
         train(config, tmp_path / 'run', 'cpu')

@@ -74,10 +74,20 @@ def needs_weights(name: str) -> bool:
 def create(name: str, **config) -> torch.nn.Module:
     """A network with random weights, or one that has none.
 
+    Args:
+        config: of its constructor.
+
     Raises:
-        InputError: no network of that name.
+        InputError: no network of that name, or none with that configuration.
     """
-    return find(name)(**config)
+    network = find(name)
+    try:
+        return network(**config)
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:   # as layers complain, or we do
+        reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
+        raise InputError(f'network "{name}" with {json.dumps(config, default=str)}: {reason}') from None
 
 
 def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | None = None) -> None:
@@ -119,10 +129,11 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
         raise InputError(f'weights {path}: of the network "{name}", not of "{network}"')
     try:
         module = create(name, **config)
-        module.load_state_dict(tensors)
-    except InputError as error:
+    except (InputError, TypeError) as error:   # not even a mapping
         raise InputError(f'weights {path}: {error}') from None
-    except (RuntimeError, TypeError, ValueError) as error:   # of another version of this network
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:   # of another version of this network
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f'weights {path}: do not fit the network "{name}" ({reason})') from None
     return module.to(device).eval()

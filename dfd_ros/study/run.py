@@ -92,8 +92,8 @@ class Study:
                 self.config(row)
             try:
                 self._initial(row)
-            except TypeError as error:
-                raise InputError(f'row {row.name}, config: {error}') from None
+            except InputError as error:
+                raise InputError(f'row {row.name}: {error}') from None
             other = _difference(self._of(row) / 'row.json', self._described(row))
             if other:
                 raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')

@@ -105,12 +105,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
         weights = networks.default_weights() if config.initial_weights == 'default' else config.initial_weights
         network = networks.load(weights, network=config.network)
     else:
-        try:
-            network = networks.create(config.network, **config.network_config)
-        except InputError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise InputError(f'network_config: {error}') from None
+        network = networks.create(config.network, **config.network_config)
     network = network.to(device).train()
     if config.validation == 'presets' and hasattr(network, 'frames'):
         raise InputError(f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
