@@ -26,6 +26,7 @@ from dfd_ros.study.rows import Budget, choose_rows, read_rows
 from dfd_ros.training import loop
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
+from dfd_ros.training.validation import DataValidation
 
 SHIPPED = Path(__file__).parents[1] / 'config' / 'study.yaml'
 ROWS = '''
@@ -418,8 +419,8 @@ def test_of_a_real_stack_the_frames_at_even_steps_are_read(real):
     assert all(np.array_equal(read.images[0, t].permute(1, 2, 0), stack.images[i]) for t, i in enumerate((0, 1, 3, 4)))
 
 
-def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6)) -> Path:
-    draw = np.random.default_rng(1)
+def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6), seed=1) -> Path:
+    draw = np.random.default_rng(seed)
     FocalStack([draw.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in v], [LensState(1 / x, *lens) for x in v],
                np.full(size, 0.4, np.float32)).write(folder)
     return folder
@@ -441,6 +442,27 @@ def test_folders_are_trained_on_and_measured(config, tmp_path):
     tiny, sized = results(out)['rows']
     assert tiny['sets']['blender']['rms'] > 0 and sized['sets']['blender']['rms'] > 0
     assert 'Blender: MSE' in (out / 'table.md').read_text()
+
+
+def test_the_last_of_ten_stacks_is_validated_on_and_not_trained_on(config, tmp_path):
+    for i in range(10):
+        write(tmp_path / 'stacks' / f'{i}', (1.0, 2.0, 3.0, 4.0), seed=i)
+    shared, rows = read_rows(config)
+    one = run.Study(tmp_path / 'out', run.Settings('4', crop=32, data=(str(tmp_path / 'stacks'),)), shared, rows,
+                    device='cpu')
+    one.render(0)
+    settings = one.config(one.rows[0])
+    assert (settings.pool.start, settings.pool.held_out) == (9, 1)
+    [(images, _, _, truth)] = DataValidation(settings, torch.device('cpu')).batches
+    last = data.folder_scene(tmp_path / 'stacks' / '9')
+    assert torch.equal(images, last.images[..., 4:36, 8:40]) and truth.isfinite().all()
+
+
+def test_large_stacks_are_reduced_for_training(tmp_path):
+    scene = data.folder_scene(write(tmp_path / 'stack', (1.0, 2.0, 3.0, 4.0), size=(80, 96)))
+    stack = data.training_stack(scene, 32)
+    assert stack.images.shape[-2:] == stack.vergence.shape[-2:] == stack.foreground.shape[-2:] == (40, 40)
+    assert stack.blur_scale == pytest.approx(scene.blur_scale / 2)
 
 
 @pytest.mark.parametrize('v, changes, says', [

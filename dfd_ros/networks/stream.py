@@ -72,7 +72,7 @@ class Fuse(nn.Module):
         self.blocks = blocks
 
     def forward(self, coarse, *skips):
-        skip = self.skip(torch.cat([s.to(coarse.dtype) for s in skips], 1))
+        skip = self.skip(_join([s.to(coarse.dtype) for s in skips]))
         return self.blocks(F.relu(_double(self.coarse(coarse)) + skip))
 
 
@@ -123,7 +123,7 @@ class BestFocus(nn.Module):
         parts = [torch.where(better, measure, best), torch.where(better, focus[:, None, None, None], at)]
         if payload is not None:
             parts.append(torch.where(better[:, :1], payload, state[:, 2 * n:]))
-        return torch.cat(parts, 1)
+        return _join(parts)
 
 
 class VergenceMemory(nn.Module):
@@ -176,11 +176,11 @@ class VergenceMemory(nn.Module):
 
     def forward(self, features: torch.Tensor, evidence: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         old, weight = state[:, :-self.kinds], state[:, -self.kinds:]
-        gate = torch.sigmoid(self.gate(torch.cat([features, old.to(features.dtype)], 1)).float())
+        gate = torch.sigmoid(self.gate(_join([features, old.to(features.dtype)])).float())
         weight = (gate * weight).clamp_max(self.LONGEST - 1) + 1
         # Channels are hypothesis-major: the weights repeat for every hypothesis.
         share = (1 / weight).repeat(1, len(self.hypotheses), 1, 1)
-        return torch.cat([old + (evidence.float() - old) * share, weight], 1)
+        return _join([old + (evidence.float() - old) * share, weight])
 
 
 class ConvGRU(nn.Module):
@@ -311,9 +311,9 @@ class StreamNetwork(nn.Module):
             [self.memory4.features[0].in_channels, self.memory8.features[0].in_channels,
              self.memory16.features[0].in_channels], 1))
 
-        x2 = self.encoder2(torch.cat([pixels * 2 - 1, measure2], 1))
-        x4 = self.mix4(torch.cat([self.encoder4(x2) + bias4, measure4.to(x2.dtype)], 1))
-        x8 = self.mix8(torch.cat([self.encoder8(x4) + bias8, measure8.to(x2.dtype)], 1))
+        x2 = self.encoder2(_join([pixels * 2 - 1, measure2]))
+        x4 = self.mix4(_join([self.encoder4(x2) + bias4, measure4.to(x2.dtype)]))
+        x8 = self.mix8(_join([self.encoder8(x4) + bias8, measure8.to(x2.dtype)]))
         x16 = self.encoder16(x8) + bias16
 
         evidences = [memory.evidence(x, flat_focus, flat_scale)
@@ -348,8 +348,8 @@ class StreamNetwork(nn.Module):
         shares = votes.softmax(1)
         voted = (shares * self.centres[:, None, None]).sum(1, keepdim=True)
         # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
-        sharp2 = self.sharp2(torch.cat([s2[:, :2], s2[:, 2:] * 2 - 1], 1))
-        d16 = self.decoder16(torch.cat([x16, s16.to(x16.dtype)], 1))
+        sharp2 = self.sharp2(_join([s2[:, :2], s2[:, 2:] * 2 - 1]))
+        d16 = self.decoder16(_join([x16, s16.to(x16.dtype)]))
         d8 = self.decoder8(d16, x8, s8)
         d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:],
                            shares, voted, self.sharp4(sharp2))
@@ -362,7 +362,7 @@ class StreamNetwork(nn.Module):
 
         if blur_scale is not None:
             return Prediction(u, log_b, blur_scale[:, None, None, None] * (u - v)), [votes, logits]
-        c8 = self.coc8(torch.cat([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)], 1))
+        c8 = self.coc8(_join([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)]))
         c2 = self.coc2(self.coc4(c8, x4, d4), x2, d2)
         coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))
         return Prediction(u, log_b, coc), [votes, logits]
@@ -373,9 +373,15 @@ class StreamNetwork(nn.Module):
         memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)
         memory16, hidden16 = s16.split([self.memory16.channels, self.gru16.channels], 1)
         return [self.best2(measure2, focus, pixels, s2),
-                torch.cat([self.best4(measure4, focus, None, best4), self.memory4(f4, e4, memory4)], 1),
-                torch.cat([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)], 1),
-                torch.cat([self.memory16(f16, e16, memory16), self.gru16(g16, hidden16)], 1)]
+                _join([self.best4(measure4, focus, None, best4), self.memory4(f4, e4, memory4)]),
+                _join([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)]),
+                _join([self.memory16(f16, e16, memory16), self.gru16(g16, hidden16)])]
+
+
+def _join(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Channels beside each other, in the channels-last memory that convolutions want: `torch.cat` gives that up where
+    one of the parts has another, and each convolution would then copy what it reads."""
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], 3).permute(0, 3, 1, 2)
 
 
 def _double(x: torch.Tensor) -> torch.Tensor:

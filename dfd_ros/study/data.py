@@ -141,18 +141,28 @@ def stack_scene(stack: FocalStack, size: int | None = None) -> TestScene:
     u = (torch.full((height, width), math.nan) if stack.depth is None
          else torch.from_numpy(range_.normalise(stack.depth.astype('float64'))).float())
     blur_scale = torch.tensor([stack.lens_states[0].lens.blur_scale(range_)], dtype=torch.float32)
-    if size is not None:
-        side = min(height, width)
-        if side < size:
-            raise InputError(f'{folder}: images of {width}x{height}, smaller than the {size}x{size} of this study')
-        top, left = (height - side) // 2, (width - side) // 2
-        area = (..., slice(top, top + side), slice(left, left + side))
-        images = F.interpolate(images[area][0].float(), (size, size), mode='bilinear', antialias=True)
-        images = images.round().clamp(0, 255).to(torch.uint8)[None]
-        u = F.interpolate(u[area][None, None], (size, size), mode='nearest-exact')[0, 0]
-        blur_scale = blur_scale * (size / side)
-    return TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32), blur_scale, u,
-                     (u >= 0) & (u <= 1), range_, folder)
+    scene = TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32), blur_scale, u,
+                      (u >= 0) & (u <= 1), range_, folder)
+    return scene if size is None else _reduced(scene, size)
+
+
+def _reduced(scene: TestScene, size: int) -> TestScene:
+    """The square in the middle, with sides of `size` px.
+
+    Raises:
+        InputError: it is smaller than that.
+    """
+    height, width = scene.images.shape[-2:]
+    side = min(height, width)
+    if side < size:
+        raise InputError(f'{scene.name}: images of {width}x{height}, smaller than the {size}x{size} of this study')
+    top, left = (height - side) // 2, (width - side) // 2
+    area = (..., slice(top, top + side), slice(left, left + side))
+    images = F.interpolate(scene.images[area][0].float(), (size, size), mode='bilinear', antialias=True)
+    images = images.round().clamp(0, 255).to(torch.uint8)[None]
+    u = F.interpolate(scene.vergence[area][None, None], (size, size), mode='nearest-exact')[0, 0]
+    return replace(scene, images=images, blur_scale=scene.blur_scale * (size / side), vergence=u,
+                   counted=(u >= 0) & (u <= 1))
 
 
 def stacks_in(folder: str | Path) -> list[Callable[[int | None], TestScene]]:
@@ -173,7 +183,9 @@ def stacks_in(folder: str | Path) -> list[Callable[[int | None], TestScene]]:
 
 
 def training_stack(scene: TestScene, crop: int) -> StackBatch:
-    """One of `stacks_in` as a stack to train on; nothing in it moves, and pixels without depth do not count.
+    """One of `stacks_in` as a stack to train on; nothing in it moves, and pixels without depth do not count. What is
+    larger than procedural images of the same crops is reduced to their size: scenes of a test are reduced too, and
+    blur is to measure about as many pixels in both.
 
     Raises:
         InputError: it is smaller than the crops, or says too little of its lens.
@@ -184,6 +196,8 @@ def training_stack(scene: TestScene, crop: int) -> StackBatch:
     if scene.blur_scale.isnan().any():
         raise InputError(f'{scene.name}: training needs the focal length, f-number and sensor width of the lens in '
                          'its stack.yaml')
+    if min(height, width) > stack_size(crop):
+        scene = _reduced(scene, stack_size(crop))
     counted = scene.counted.expand(1, FRAMES, 1, -1, -1)
     vergence = scene.vergence.nan_to_num(0).expand(1, FRAMES, 1, -1, -1)
     unknown = {name: torch.full((1,), math.nan) for name in ('focal_length', 'f_number', 'pixel_pitch')}

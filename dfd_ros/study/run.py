@@ -29,6 +29,8 @@ from dfd_ros.training.config import TrainingConfig, make_config
 from dfd_ros.training.loop import train
 
 SMALLEST_CROP = 32
+HELD_OUT = 10
+"""Of so many stacks in `--data` one is for validation."""
 MANY = 10 ** 9   # steps: as many as the time allows
 
 
@@ -87,6 +89,7 @@ class Study:
         self._shared = shared
         self._stacks = [read for folder in settings.data for read in data.stacks_in(folder)]
         self.scenes = len(self._stacks) or settings.scenes
+        self._held_out = len(self._stacks) // HELD_OUT
         for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
             if row.train:
                 self.config(row)
@@ -128,8 +131,8 @@ class Study:
             'name': row.name, 'network': row.network, 'network_config': row.network_config(settings.crop),
             'steps': budget.steps or MANY, 'hours': budget.hours, 'seed': settings.seed,
             'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': data.FRAMES, 'decode': decode}],
-            'pool': {'start': self.scenes, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
-                     'folder': str(self.folder / 'pool'), 'on_gpu': True},
+            'pool': {'start': self.scenes - self._held_out, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
+                     'folder': str(self.folder / 'pool'), 'on_gpu': True, 'held_out': self._held_out},
             'data': asdict(data.stack_settings('training', size)),
             'initial_weights': row.weights, 'reverse': False, 'mask_wall': True, 'validation': 'data'},
             f'row {row.name}')

@@ -25,6 +25,7 @@ class PoolConfig:
         first_seed: seed of the first stack.
         folder: where the pool lies; empty = in the run's folder.
         on_gpu: a GPU too draws from the pool, in place of stacks that it renders for every step.
+        held_out: stacks of `folder` after the first `start` that validation 'data' is of; 0 = it renders its own.
     """
 
     start: int = 64
@@ -34,6 +35,7 @@ class PoolConfig:
     first_seed: int = 0
     folder: str = ''
     on_gpu: bool = False
+    held_out: int = 0
 
 
 @dataclass(frozen=True)

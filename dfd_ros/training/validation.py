@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dfd_ros.data.pool import StackPool
 from dfd_ros.data.samples import Samples
 from dfd_ros.networks import Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
@@ -76,15 +77,14 @@ def _row(image, vergence, coc, *estimate) -> np.ndarray:
 
 
 class DataValidation:
-    """Stacks as those that the run trains on, of other seeds; what counts there counts here."""
+    """Stacks as those that the run trains on, of other seeds or held out of its pool; what counts there counts here."""
 
     SCORE = 'mse'
 
     def __init__(self, config: TrainingConfig, device: torch.device):
         stage = config.stages[-1]
         self.batches = []
-        for seed in range(_FIRST_SEED, _FIRST_SEED + config.validate_stacks):
-            stack = render_batch([seed], config.data, device)
+        for stack in self._stacks(config, device):
             top, left = ((n - stage.crop) // 2 for n in stack.images.shape[-2:])
             area = (..., slice(top, top + stage.crop), slice(left, left + stage.crop))
             truth = stack.vergence[:, stage.frames - 1][area]
@@ -92,6 +92,16 @@ class DataValidation:
                 truth = torch.where(stack.foreground[:, stage.frames - 1][area], truth, torch.nan)
             self.batches.append((stack.images[:, :stage.frames][area], stack.focus[:, :stage.frames],
                                  stack.blur_scale, truth))
+
+    @staticmethod
+    def _stacks(config: TrainingConfig, device: torch.device) -> Iterator[StackBatch]:
+        if config.pool.held_out:
+            pool = StackPool(Path(config.pool.folder) / '0', config.data, workers=0)
+            for index in range(config.pool.start, config.pool.start + config.pool.held_out):
+                yield pool.get(index).to(device)
+        else:
+            for seed in range(_FIRST_SEED, _FIRST_SEED + config.validate_stacks):
+                yield render_batch([seed], config.data, device)
 
     @torch.no_grad()
     def figures(self, network: torch.nn.Module) -> dict[str, float]:
