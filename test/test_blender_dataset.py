@@ -19,6 +19,7 @@ from PIL import Image
 from dfd_ros.cli import main
 from dfd_ros.data.samples import count, read_samples
 from dfd_ros.focal_stack import FocalStack
+from dfd_ros.machine import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 # The protocol is that of dfd_ros/synthesis/blender/worker.py. What it does at a seed stands in a file beside it:
@@ -53,7 +54,7 @@ for line in sys.stdin:
         time.sleep(60)
     shape = (settings.frames, settings.height, settings.width)
     depth = np.full(shape, 1.0, np.float32)
-    about = {{'objects': 20, 'meshes': ['box'], 'textures': ['noise'], 'light': 'sun', 'blender': '0.0',
+    about = {{'cores': sorted(os.sched_getaffinity(0)), 'objects': 20, 'meshes': ['box'], 'textures': ['noise'], 'light': 'sun', 'blender': '0.0',
              'seconds': dict.fromkeys(('scene', 'truth', 'all in focus', 'frames'), 0.5)}}
     images = np.random.default_rng(seed).integers(0, 255, (*shape, 3), dtype=np.uint8)
     states = [LensState(f, *vars(settings.lens).values(), near=0.1, far=1.5) for f in settings.focus_distances()]
@@ -146,6 +147,15 @@ def test_a_crash_costs_one_try(tmp_path, painter):
     out = tmp_path / 'set'
     assert main(arguments(out, painter(s1='crash once'), '--scenes', '3', '--workers', '2')) == 0
     assert count(out) == 3
+
+
+@pytest.mark.skipif(cores() < 2, reason='one core cannot be shared out')
+def test_each_process_has_cores_of_its_own(tmp_path, painter):
+    out = tmp_path / 'set'
+    assert main(arguments(out, painter(s0='crash once'), '--scenes', '6', '--workers', '2')) == 0
+    used = {tuple(sample.about['cores']) for sample in read_samples(out)}
+    assert {len(share) for share in used} == {cores() // 2}
+    assert len(used) == 1 or not set.intersection(*map(set, used))
 
 
 def test_a_scene_that_always_crashes_is_named(tmp_path, painter, capsys):
