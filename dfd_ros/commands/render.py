@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help='frames of a rising ramp of the focus, after which it jumps back')
     blender.add_argument('--breathing', action='store_true',
                          help='the image grows with nearer focus, as with a lens that moves as a whole')
-    blender.add_argument('--samples', metavar='N', type=int, default=24, help='paths for a pixel, before denoising')
+    blender.add_argument('--samples', metavar='N', type=int, default=16, help='paths for a pixel, before denoising')
     blender.add_argument('--meshes', metavar='DIR', default='', help='your own .obj, .glb and .ply files')
     blender.add_argument('--textures', metavar='DIR', default='', help='your own images for materials')
     blender.add_argument('--hdris', metavar='DIR', default='', help='your own .hdr and .exr surroundings')

@@ -74,7 +74,7 @@ class RenderSettings:
     height: int = 256
     width: int = 256
     breathing: bool = False
-    samples: int = 24
+    samples: int = 16
     meshes: str = ''
     textures: str = ''
     hdris: str = ''
