@@ -74,7 +74,7 @@ def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
     np.testing.assert_allclose(folder.blur_scale, shard.blur_scale, rtol=1e-6)
     background = torch.from_numpy(samples[0].background[-1])
     assert (shard.counted == folder.counted & ~background).all() and shard.counted.any()
-    stack = study.training_stack(shard, 32)
+    stack = study.training_stack(shard, 56)   # images of 64 px: none too large for such crops
     assert torch.equal(stack.foreground[0, 0, 0], shard.counted)
     with pytest.raises(InputError, match=f'{BLENDER}.*images of 64x64, smaller than the crops of 96x96'):
         study.training_stack(shard, 96)
