@@ -54,7 +54,8 @@ for line in sys.stdin:
         time.sleep(60)
     shape = (settings.frames, settings.height, settings.width)
     depth = np.full(shape, 1.0, np.float32)
-    about = {{'cores': sorted(os.sched_getaffinity(0)), 'objects': 20, 'meshes': ['box'], 'textures': ['noise'], 'light': 'sun', 'blender': '0.0',
+    about = {{'cores': sorted(os.sched_getaffinity(0)),
+             'objects': 20, 'meshes': ['box'], 'textures': ['noise'], 'light': 'sun', 'blender': '0.0',
              'seconds': dict.fromkeys(('scene', 'truth', 'all in focus', 'frames'), 0.5)}}
     images = np.random.default_rng(seed).integers(0, 255, (*shape, 3), dtype=np.uint8)
     states = [LensState(f, *vars(settings.lens).values(), near=0.1, far=1.5) for f in settings.focus_distances()]
