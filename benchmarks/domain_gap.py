@@ -17,7 +17,7 @@ from _common import exit_with
 
 from dfd_ros.errors import InputError
 from dfd_ros.markdown import table
-from dfd_ros.study.report import duration
+from dfd_ros.study.report import cells_of, duration
 
 SETS = {'large': 'procedural', 'blender': 'Blender'}
 
@@ -39,7 +39,8 @@ def _rows(folder: Path) -> list[list[str]]:
         results = json.loads((folder / 'results.json').read_text())
     except (OSError, ValueError):
         raise InputError(f'{folder}: no results.json of a study in it') from None
-    found = [[row['title'], _training(row, results['settings']), *_figures(row['sets'])] for row in results['rows']
+    found = [[row['title'], _training(row, results['settings']),
+              *(cell for name in SETS for cell in cells_of(row['sets'][name])[:3])] for row in results['rows']
              if 'rms' in row['sets'].get('blender', {})]
     if not found:
         raise InputError(f'{folder}: was not measured on Blender scenes, run its dfd study again with --blender')
@@ -51,14 +52,6 @@ def _training(row: dict, settings: dict) -> str:
     if 'hours' in row:
         before.append(f'{", ".join(settings["data"]) or "procedural"}, {duration(row["hours"])}')
     return ', then '.join(before) or 'nothing'
-
-
-def _figures(sets: dict) -> list[str]:
-    cells = []
-    for name in SETS:
-        figures = sets[name]
-        cells += [f'{figures["mse"]:.2e}', f'{figures["rms"]:.4f}', f'{figures["accuracy"]:.2f} %']
-    return cells
 
 
 if __name__ == '__main__':

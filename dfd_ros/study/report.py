@@ -69,8 +69,7 @@ def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
         line = [row['title']]
         for name in sets:
             figures = row['sets'].get(name, {})
-            line += ([f'{figures["mse"]:.2e}', f'{figures["rms"]:.4f}', f'{figures["accuracy"]:.2f} %',
-                      f'{figures["abs_rel"]:.4f}'] if 'rms' in figures else [_NONE] * 4)
+            line += cells_of(figures) if 'rms' in figures else [_NONE] * 4
         if cost:
             figures = row['sets'].get('large', {})
             line += [f'{row["parameters"] / 1e6:.2f} M' if row['parameters'] else '0',
@@ -79,6 +78,12 @@ def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
                      f'{figures["first_rms"]:.4f}' if 'first_rms' in figures else _NONE]
         cells.append(line)
     return table(header, cells)
+
+
+def cells_of(figures: dict) -> list[str]:
+    """MSE, RMS, Accuracy and AbsRel of a set, as tables show them."""
+    return [f'{figures["mse"]:.2e}', f'{figures["rms"]:.4f}', f'{figures["accuracy"]:.2f} %',
+            f'{figures["abs_rel"]:.4f}']
 
 
 def duration(hours: float) -> str:
