@@ -123,13 +123,22 @@ def test_unknown_apertures_and_mixing(tmp_path):
     assert 0 < len(drawn) < 8
 
 
-@pytest.mark.parametrize('stage, says', [
-    (Stage(crop=32, batch=1, frames=9, decode=1), r'5 frames, but the training wants 9 \(stages, frames\)'),
-    (Stage(crop=96, batch=1, frames=4, decode=1), 'images of 64x64, smaller than the crops of 96'),
+@pytest.mark.parametrize('network, stage, says', [
+    ('ddffnet', Stage(crop=32, batch=1, frames=9, decode=1),
+     r'5 frames, but the training wants 9 \(stages, frames\), and ddffnet reads as many different ones'),
+    ('stream', Stage(crop=96, batch=1, frames=4, decode=1), 'images of 64x64, smaller than the crops of 96'),
 ])
-def test_samples_that_do_not_fit_are_refused(stage, says):
+def test_samples_that_do_not_fit_are_refused(network, stage, says):
     with pytest.raises(InputError, match=says):
-        TrainingData(replace(CONFIG, stages=(stage,)), Path('unused'), torch.device('cpu')).batch(0)
+        TrainingData(replace(CONFIG, network=network, stages=(stage,)), Path('unused'), torch.device('cpu')).batch(0)
+
+
+def test_longer_sequences_go_to_and_fro_in_a_sample():
+    config = replace(CONFIG, stages=(Stage(crop=32, batch=1, frames=9, decode=1),))
+    batch = TrainingData(config, Path('unused'), torch.device('cpu')).batch(0)
+    assert batch.images.shape[1] == 9
+    focus = batch.focus[0]
+    assert len(focus.unique()) == 5 and torch.equal(focus[:-8], focus[8:])   # a period is eight frames: there and back
 
 
 def test_configuration():

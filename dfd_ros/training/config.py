@@ -175,12 +175,24 @@ def _build(cls, values: dict, where: str):
     return cls(**result)
 
 
+_LEAST = {'steps': 1, 'hours': 0, 'warmup': 0, 'weight_decay': 0, 'likelihood': 0, 'mse': 0, 'coarse': 0, 'coc': 0,
+          'edges': 0, 'save_every': 1, 'validate_every': 1, 'validate_stacks': 1, 'validations': 0}
+_LEAST_OF_POOL = {'start': 0, 'size': 1, 'workers': 0, 'first_seed': 0, 'held_out': 0}
+
+
 def _check(config: TrainingConfig, where: str) -> None:
     """Values that have the right type but cannot be."""
-    if config.steps < 1:
-        raise InputError(f'{where}, steps: {config.steps} has to be at least 1')
-    if config.hours < 0:
-        raise InputError(f'{where}, hours: {config.hours} has to be positive, or 0 for no limit')
+    for settings, least, place in ((config, _LEAST, where), (config.pool, _LEAST_OF_POOL, f'{where}, pool')):
+        for name, value in least.items():
+            if not getattr(settings, name) >= value:   # NaN is not either
+                raise InputError(f'{place}, {name}: {getattr(settings, name)} has to be at least {value}')
+    for name, value in (('learning_rate', config.learning_rate), ('clip', config.clip),
+                        ('pool, reuse', config.pool.reuse)):
+        if not value > 0:
+            raise InputError(f'{where}, {name}: {value} has to be above 0')
+    for name in ('decay', 'ema', 'half_size'):
+        if not 0 <= getattr(config, name) <= 1:
+            raise InputError(f'{where}, {name}: {getattr(config, name)} has to be at least 0 and at most 1')
     if config.hours and len(config.stages) > 1:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
     if not 0 < config.shards_share <= 1:

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from dfd_ros import networks
 from dfd_ros.data.pool import StackPool
 from dfd_ros.data.samples import Samples
 from dfd_ros.errors import InputError
+from dfd_ros.networks.stack import StackNetwork
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
 from dfd_ros.synthesis.sensor import expose, srgb_decode, srgb_encode
 from dfd_ros.training.config import Stage, TrainingConfig
@@ -34,19 +36,22 @@ class SampleStacks:
     Blender's images have no noise of their own: they get that of a sensor, anew each time.
 
     Raises:
-        InputError: there are none, or they are too few frames or too small for the training.
+        InputError: there are none, or they are too small for the training, or too few frames for a network that reads
+            a fixed number of different ones; the others go to and fro in them, as in procedural stacks.
     """
 
     def __init__(self, config: TrainingConfig):
         self.samples, self.config = Samples(config.shards), config
+        self.reads_whole_stacks = issubclass(networks.find(config.network), StackNetwork)
         self.held_out = held_out(self.samples, config)
 
     def draw(self, stage: Stage, rng: torch.Generator) -> StackBatch:
         """One of them at random (B = 1)."""
         sample = self.samples[_integer(rng, self.held_out.start)]
         frames, height, width, _ = sample.images.shape
-        if frames < stage.frames:
-            raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames)')
+        if frames < stage.frames and self.reads_whole_stacks:
+            raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames), '
+                             f'and {self.config.network} reads as many different ones')
         if min(height, width) < stage.crop:
             raise InputError(f'{sample.name}: images of {width}x{height}, smaller than the crops of {stage.crop} '
                              '(stages, crop)')
