@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,14 @@ def render(out: Path, *more: str) -> int:
                  '--blender-python', PYTHON, *more])
 
 
+def ask(module: str, job: object, folder: Path) -> list:
+    """What a module that runs in Blender answers."""
+    path = folder / 'answer.json'
+    subprocess.run([PYTHON, '-m', f'dfd_ros.synthesis.blender.{module}', str(path)], check=True, text=True,
+                   input=json.dumps(job), stdout=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    return json.loads(path.read_text())
+
+
 @pytest.fixture(scope='module')
 def moving(tmp_path_factory):
     """A small stack in which everything moves, and the folder that it is in."""
@@ -51,14 +60,20 @@ def test_blur_agrees_with_the_thin_lens(tmp_path):
     cases += [{'focal_length': 2.9e-3, 'f_number': 1.0, 'pixel_pitch': 6e-6, 'distance': d, 'focus_distance': f,
                'breathing': False} for d, f in ((0.12, 0.5), (0.8, 0.1))]
     assert len(cases) == 10
-    path = tmp_path / 'blur.json'
-    subprocess.run([PYTHON, '-m', 'dfd_ros.synthesis.blender.lens_check', str(path)], check=True, text=True,
-                   input=json.dumps(cases), stdout=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT)})
-    found = json.loads(path.read_text())
-    for case, blur in zip(cases, found, strict=True):
+    for case, blur in zip(cases, ask('lens_check', cases, tmp_path), strict=True):
         lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
         expected = lens.coc_px(case['distance'], case['focus_distance'])
         assert expected > 3 and abs(blur - expected) <= max(0.5, 0.05 * expected), (case, blur, expected)
+
+
+def test_more_samples_leave_less_noise(tmp_path):
+    job = {'settings': asdict(RenderSettings(height=40, width=40)), 'seeds': [0], 'frames': [0, 4], 'samples': [2, 32],
+           'reference': 64}
+    found = ask('noise_check', job, tmp_path)
+    few, many = ([f for f in found if f['samples'] == count] for count in (2, 32))
+    assert [f['frame'] for f in few] == [f['frame'] for f in many] == [0, 4]
+    for what in ('noise', 'error'):
+        assert all(0 < b[what] < 0.7 * a[what] for a, b in zip(few, many))
 
 
 def test_a_sample_has_all_its_truth(moving):

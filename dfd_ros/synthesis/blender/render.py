@@ -56,7 +56,7 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
         blurred.append(renderer.colour(settings.samples, seed=1000 + t))
         clock.tick('frames')
 
-    exposure = WHITE / max(float(np.quantile(sharp[0][..., 1], 0.98)), 1e-6)
+    gain = exposure(sharp[0])
     range_, lens = settings.range, settings.lens
     states = [LensState(focus[t], lens.focal_length, lens.f_number, lens.pixel_pitch, growth[t], range_.near,
                         range_.far, stamp=t / FRAME_RATE) for t in frames]
@@ -64,15 +64,20 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
     flows = [truth.flow(depth[t], index[t], built.object_poses[t], built.object_poses[t + 1], built.camera_poses[t],
                         built.camera_poses[t + 1], intrinsics, growth[t], growth[t + 1]) for t in frames[:-1]]
     return Sample(
-        images=_encode(np.stack(blurred) * exposure), lens_states=states, depth=np.stack(depth),
+        images=_encode(np.stack(blurred) * gain), lens_states=states, depth=np.stack(depth),
         background=np.isin(index, (0, scenes.WALL, scenes.GROUND)),
         coc=np.stack([lens.coc_px(d, f).astype(np.float32) for d, f in zip(depth, focus)]),
-        flow=np.stack(flows), all_in_focus=_encode(np.stack(sharp) * exposure), intrinsics=intrinsics,
+        flow=np.stack(flows), all_in_focus=_encode(np.stack(sharp) * gain), intrinsics=intrinsics,
         poses=built.camera_poses, source='blender', seed=seed,
         about={'preset': settings.preset, 'split': settings.split, 'motion': settings.motion,
                'object_set': settings.objects, 'objects': built.objects, 'meshes': built.meshes,
                'textures': built.textures, 'light': built.light, 'samples': settings.samples,
                'blender': bpy.app.version_string, 'seconds': clock.seconds, 'cpu_seconds': clock.cpu_seconds})
+
+
+def exposure(sharp: np.ndarray) -> float:
+    """The gain that brings the brightest part of a scene to `WHITE`, from its first all-in-focus image."""
+    return WHITE / max(float(np.quantile(sharp[..., 1], 0.98)), 1e-6)
 
 
 def _encode(linear: np.ndarray) -> np.ndarray:

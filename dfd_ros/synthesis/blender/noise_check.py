@@ -1,0 +1,71 @@
+"""How noisy rendered frames are after denoising: ``python -m dfd_ros.synthesis.blender.noise_check``.
+
+Reads what to measure from stdin, writes the answers to the file that it is given::
+
+    {"settings": {...}, "seeds": [0, 1], "frames": [0, 4], "samples": [16, 32], "reference": 256}
+    -> [{"samples": 16, "seed": 0, "frame": 0, "noise": 0.004, "error": 0.006}, ...]
+
+Each frame is rendered twice with other random numbers: the noise is what differs between the two, over the square root
+of two. The error is what differs from a rendering with `reference` samples: noise, and the detail that denoising takes.
+Both are RMS, of linear light exposed as samples are, where the reference is a mid-grey.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from dfd_ros.synthesis.blender import scene as scenes
+from dfd_ros.synthesis.blender.passes import Renderer
+from dfd_ros.synthesis.blender.render import exposure
+from dfd_ros.synthesis.blender.settings import RenderSettings
+
+GREY = 0.18
+
+
+def measure(renderer: Renderer, frame: int, gain: float, samples: list[int], reference: int) -> list[dict]:
+    """Noise and error of a frame of the scene that Blender holds, for each number of samples."""
+    bpy.context.scene.frame_set(frame)
+
+    def render(count: int, seed: int) -> np.ndarray:
+        return gain * renderer.colour(count, seed)
+
+    best = render(reference, 1)
+    grey = (best > GREY / 2) & (best < GREY * 2)
+    found = []
+    for count in samples:
+        one, other = render(count, 2), render(count, 3)
+        found.append({'samples': count, 'frame': frame, 'noise': _rms((one - other)[grey]) / math.sqrt(2),
+                      'error': _rms((one - best)[grey])})
+    return found
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=float))))
+
+
+def main(path: str) -> None:
+    job = json.load(sys.stdin)
+    settings = RenderSettings.from_json(job['settings'])
+    renderer = Renderer(settings.height, settings.width, device='cpu')
+    results = []
+    for seed in job['seeds']:
+        scenes.build(seed, settings, scenes.Pools(settings))
+        renderer.prepare()
+        camera = bpy.context.scene.camera.data
+        camera.dof.use_dof = False
+        gain = exposure(renderer.colour(settings.samples, seed=0))
+        camera.dof.use_dof = True
+        for frame in job['frames']:
+            results += [{'seed': seed, **found}
+                        for found in measure(renderer, frame, gain, job['samples'], job['reference'])]
+    Path(path).write_text(json.dumps(results))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])
