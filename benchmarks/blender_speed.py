@@ -34,9 +34,9 @@ GREY = 0.18
 
 
 def noise(settings: RenderSettings, samples: list[int], reference: int, scenes: int, python: str
-          ) -> dict[int, tuple[float, float]]:
-    """RMS of noise and error at a mid-grey by the number of samples, over the first and the last frame of some scenes
-    (see `dfd_ros.synthesis.blender.noise_check`), by a Python that has bpy."""
+          ) -> dict[int, tuple[float, ...]]:
+    """Typical noise, noise and error at a mid-grey by the number of samples, RMS over the first and the last frame of
+    some scenes (see `dfd_ros.synthesis.blender.noise_check`), by a Python that has bpy."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / 'noise.json'
         job = {'settings': asdict(settings), 'seeds': list(range(scenes)), 'frames': [0, settings.frames - 1],
@@ -46,7 +46,7 @@ def noise(settings: RenderSettings, samples: list[int], reference: int, scenes: 
                        env={**os.environ, 'PYTHONPATH': str(ROOT)})
         found = json.loads(result.read_text())
     return {count: tuple(math.sqrt(np.mean([f[what] ** 2 for f in found if f['samples'] == count]))
-                         for what in ('noise', 'error')) for count in samples}
+                         for what in ('typical', 'noise', 'error')) for count in samples}
 
 
 def main() -> int:
@@ -69,7 +69,8 @@ def main() -> int:
           f'cores: {cores()}')
     noises = noise(settings, args.samples, args.reference, args.noise_scenes, args.blender_python
                    ) if args.noise_scenes else {}
-    print('samples   stacks/h   CPU s of a stack: scene, truth, all in focus, frames    a frame   noise    error')
+    print('samples   stacks/h   CPU s of a stack: scene, truth, all in focus, frames  a frame   '
+          'typical  noise    error')
     with tempfile.TemporaryDirectory() as folder:
         for samples in args.samples:
             out = Path(folder) / str(samples)
@@ -80,7 +81,7 @@ def main() -> int:
             parts = {part: sum(scene[part] for scene in scenes) / len(scenes) for part in scenes[0]}
             measured = '   '.join(f'{value:.4f}' for value in noises[samples]) if noises else '-'
             print(f'{samples:7d}   {3600 * args.scenes / wall:8.0f}   {sum(parts.values()):9.2f}: '
-                  f'{", ".join(f"{seconds:.2f}" for seconds in parts.values()):45} {parts["frames"] / 5:10.2f}   '
+                  f'{", ".join(f"{seconds:.2f}" for seconds in parts.values()):43} {parts["frames"] / 5:8.2f}   '
                   f'{measured}', flush=True)
     # Both are drawn evenly in the logarithm.
     shots, reads = (np.geomspace(*pair, 201) for pair in (StackSettings().shot, StackSettings().read))

@@ -72,7 +72,7 @@ def test_more_samples_leave_less_noise(tmp_path):
     found = ask('noise_check', job, tmp_path)
     few, many = ([f for f in found if f['samples'] == count] for count in (2, 32))
     assert [f['frame'] for f in few] == [f['frame'] for f in many] == [0, 4]
-    for what in ('noise', 'error'):
+    for what in ('typical', 'noise', 'error'):
         assert all(0 < b[what] < 0.7 * a[what] for a, b in zip(few, many))
 
 

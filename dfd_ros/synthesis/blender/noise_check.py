@@ -3,11 +3,12 @@
 Reads what to measure from stdin, writes the answers to the file that it is given::
 
     {"settings": {...}, "seeds": [0, 1], "frames": [0, 4], "samples": [16, 32], "reference": 256}
-    -> [{"samples": 16, "seed": 0, "frame": 0, "noise": 0.004, "error": 0.006}, ...]
+    -> [{"samples": 16, "seed": 0, "frame": 0, "typical": 0.003, "noise": 0.004, "error": 0.006}, ...]
 
 Each frame is rendered twice with other random numbers: the noise is what differs between the two, over the square root
 of two. The error is what differs from a rendering with `reference` samples: noise, and the detail that denoising takes.
-Both are RMS, of linear light exposed as samples are, where the reference is a mid-grey.
+Both are RMS, of linear light exposed as samples are, where the reference is a mid-grey; the typical noise is the median
+of that of tiles of 8x8 pixels, as edges and highlights have much more than the rest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dfd_ros.synthesis.blender.render import exposure
 from dfd_ros.synthesis.blender.settings import RenderSettings
 
 GREY = 0.18
+TILE = 8
 
 
 def measure(renderer: Renderer, frame: int, gain: float, samples: list[int], reference: int) -> list[dict]:
@@ -40,9 +42,22 @@ def measure(renderer: Renderer, frame: int, gain: float, samples: list[int], ref
     found = []
     for count in samples:
         one, other = render(count, 2), render(count, 3)
-        found.append({'samples': count, 'frame': frame, 'noise': _rms((one - other)[grey]) / math.sqrt(2),
+        noise = (one - other) / math.sqrt(2)
+        found.append({'samples': count, 'frame': frame, 'typical': _of_tiles(noise, grey), 'noise': _rms(noise[grey]),
                       'error': _rms((one - best)[grey])})
     return found
+
+
+def _of_tiles(values: np.ndarray, counted: np.ndarray) -> float:
+    """The median over tiles of the RMS of what counts, (H, W, 3) both."""
+    rows, columns = (n // TILE for n in values.shape[:2])
+
+    def total(of: np.ndarray) -> np.ndarray:
+        tiles = of[:rows * TILE, :columns * TILE].reshape(rows, TILE, columns, TILE, 3)
+        return tiles.sum(axis=(1, 3, 4), dtype=float)
+
+    count, squares = total(counted), total(counted * values ** 2)
+    return float(np.median(np.sqrt(squares[count > 0] / count[count > 0])))
 
 
 def _rms(values: np.ndarray) -> float:
