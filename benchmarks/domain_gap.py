@@ -48,7 +48,7 @@ def _rows(folder: Path) -> list[list[str]]:
 
 
 def _training(row: dict, settings: dict) -> str:
-    before = ['procedural, as it ships'] if row['trained_before'] else []
+    before = ['as it ships'] if row['trained_before'] else []
     if 'hours' in row:
         before.append(f'{", ".join(settings["data"]) or "procedural"}, {duration(row["hours"])}')
     return ', then '.join(before) or 'nothing'
