@@ -8,18 +8,18 @@ Agreement: within 5 % or half a pixel.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from _common import exit_with                                           # noqa: E402
+
 from dfd_ros.optics import Lens                                         # noqa: E402
+from dfd_ros.synthesis.blender.process import ask                       # noqa: E402
 from dfd_ros.synthesis.blender.settings import PRESETS, RenderSettings   # noqa: E402
 
 
@@ -35,17 +35,6 @@ def cases(preset: str, breathing: bool) -> list[dict]:
     return found
 
 
-def measure(cases_: list[dict], python: str) -> list[float]:
-    """Blur diameters (px), by a Python that has bpy."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / 'blur.json'
-        # JSON has an infinity in Python.
-        subprocess.run([python, '-m', 'dfd_ros.synthesis.blender.lens_check', str(result)], check=True, text=True,
-                       input=json.dumps(cases_), stdout=subprocess.DEVNULL,
-                       env={**os.environ, 'PYTHONPATH': str(ROOT)})
-        return json.loads(result.read_text())
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--blender-python', default=os.environ.get('DFD_BLENDER_PYTHON', sys.executable))
@@ -56,7 +45,7 @@ def main() -> int:
     for preset in args.presets:
         for breathing in (False, True):
             table = cases(preset, breathing)
-            for case, found in zip(table, measure(table, args.blender_python)):
+            for case, found in zip(table, ask('lens_check', table, args.blender_python)):
                 lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
                 expected = lens.coc_px(case['distance'], case['focus_distance'])
                 agrees = abs(found - expected) <= max(0.5, 0.05 * expected)
@@ -69,4 +58,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    exit_with(main)

@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,8 +24,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from _common import exit_with                                                            # noqa: E402
+
 from dfd_ros.machine import cores                                                        # noqa: E402
 from dfd_ros.synthesis.blender.dataset import SCENES_FILE, Machine, render_dataset       # noqa: E402
+from dfd_ros.synthesis.blender.process import ask                                       # noqa: E402
 from dfd_ros.synthesis.blender.settings import MOTIONS, PRESETS, RenderSettings          # noqa: E402
 from dfd_ros.synthesis.procedural import StackSettings                                   # noqa: E402
 
@@ -37,14 +39,8 @@ def noise(settings: RenderSettings, samples: list[int], reference: int, scenes: 
           ) -> dict[int, tuple[float, ...]]:
     """Typical noise, noise and error at a mid-grey by the number of samples, RMS over the first and the last frame of
     some scenes (see `dfd_ros.synthesis.blender.noise_check`), by a Python that has bpy."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / 'noise.json'
-        job = {'settings': asdict(settings), 'seeds': list(range(scenes)), 'frames': [0, settings.frames - 1],
-               'samples': samples, 'reference': reference}
-        subprocess.run([python, '-m', 'dfd_ros.synthesis.blender.noise_check', str(result)], check=True, text=True,
-                       input=json.dumps(job), stdout=subprocess.DEVNULL,
-                       env={**os.environ, 'PYTHONPATH': str(ROOT)})
-        found = json.loads(result.read_text())
+    found = ask('noise_check', {'settings': asdict(settings), 'seeds': list(range(scenes)),
+                                'frames': [0, settings.frames - 1], 'samples': samples, 'reference': reference}, python)
     return {count: tuple(math.sqrt(np.mean([f[what] ** 2 for f in found if f['samples'] == count]))
                          for what in ('typical', 'noise', 'error')) for count in samples}
 
@@ -92,4 +88,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    exit_with(main)

@@ -6,9 +6,7 @@ bpy is looked for in this Python, and in the one that DFD_BLENDER_PYTHON names.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +19,9 @@ from dfd_ros.cli import main
 from dfd_ros.data.samples import read_samples
 from dfd_ros.optics import Lens
 from dfd_ros.synthesis.blender import pools
+from dfd_ros.synthesis.blender.process import ask
 from dfd_ros.synthesis.blender.settings import RenderSettings
 
-ROOT = Path(__file__).resolve().parents[1]
 PYTHON = os.environ.get('DFD_BLENDER_PYTHON') or (sys.executable if importlib.util.find_spec('bpy') else None)
 pytestmark = pytest.mark.skipif(PYTHON is None, reason='no bpy in this Python, and DFD_BLENDER_PYTHON names none')
 
@@ -34,14 +32,6 @@ def render(out: Path, *more: str) -> int:
                  '--blender-python', PYTHON, *more])
 
 
-def ask(module: str, job: object, folder: Path) -> list:
-    """What a module that runs in Blender answers."""
-    path = folder / 'answer.json'
-    subprocess.run([PYTHON, '-m', f'dfd_ros.synthesis.blender.{module}', str(path)], check=True, text=True,
-                   input=json.dumps(job), stdout=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT)})
-    return json.loads(path.read_text())
-
-
 @pytest.fixture(scope='module')
 def moving(tmp_path_factory):
     """A small stack in which everything moves, and the folder that it is in."""
@@ -50,7 +40,7 @@ def moving(tmp_path_factory):
     return next(read_samples(out)), out
 
 
-def test_blur_agrees_with_the_thin_lens(tmp_path):
+def test_blur_agrees_with_the_thin_lens():
     """Within 5 % or half a pixel, at ten distances and focus settings: near and far, little blur and much."""
     lens = Lens(25e-3, 2.0, 27e-6)
     places = [(0.3, 0.6), (0.6, 0.3), (0.5, 0.6), (1.25, 0.5), (0.4, 0.3), (1.0, 0.4)]
@@ -60,16 +50,16 @@ def test_blur_agrees_with_the_thin_lens(tmp_path):
     cases += [{'focal_length': 2.9e-3, 'f_number': 1.0, 'pixel_pitch': 6e-6, 'distance': d, 'focus_distance': f,
                'breathing': False} for d, f in ((0.12, 0.5), (0.8, 0.1))]
     assert len(cases) == 10
-    for case, blur in zip(cases, ask('lens_check', cases, tmp_path), strict=True):
+    for case, blur in zip(cases, ask('lens_check', cases, PYTHON), strict=True):
         lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
         expected = lens.coc_px(case['distance'], case['focus_distance'])
         assert expected > 3 and abs(blur - expected) <= max(0.5, 0.05 * expected), (case, blur, expected)
 
 
-def test_more_samples_leave_less_noise(tmp_path):
+def test_more_samples_leave_less_noise():
     job = {'settings': asdict(RenderSettings(height=40, width=40)), 'seeds': [0], 'frames': [0, 4], 'samples': [2, 32],
            'reference': 64}
-    found = ask('noise_check', job, tmp_path)
+    found = ask('noise_check', job, PYTHON)
     few, many = ([f for f in found if f['samples'] == count] for count in (2, 32))
     assert [f['frame'] for f in few] == [f['frame'] for f in many] == [0, 4]
     for what in ('typical', 'noise', 'error'):

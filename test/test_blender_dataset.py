@@ -18,8 +18,10 @@ from PIL import Image
 
 from dfd_ros.cli import main
 from dfd_ros.data.samples import count, read_samples
+from dfd_ros.errors import InputError
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.machine import cores
+from dfd_ros.synthesis.blender.process import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 # The protocol is that of dfd_ros/synthesis/blender/worker.py. What it does at a seed stands in a file beside it:
@@ -204,3 +206,13 @@ def test_foreign_folders_are_left_alone(tmp_path, painter, capsys):
     assert main(arguments(tmp_path, painter(), '--scenes', '1')) == 2
     assert 'is no data set of this command' in capsys.readouterr().err
     assert (tmp_path / 'mine.txt').read_text() == 'keep'
+
+
+def test_a_python_that_cannot_answer_is_named(tmp_path):
+    with pytest.raises(InputError, match=r'^--blender-python /nowhere/python: No such file or directory$'):
+        ask('noise_check', {}, '/nowhere/python')
+    without = tmp_path / 'python'
+    without.write_text('#!/bin/sh\ncat > /dev/null\necho "No module named bpy" >&2\nexit 1\n')
+    without.chmod(0o755)
+    with pytest.raises(InputError, match='/python, noise_check: No module named bpy; give a Python that has bpy$'):
+        ask('noise_check', {}, str(without))

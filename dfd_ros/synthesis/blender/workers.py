@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import dfd_ros
 from dfd_ros.errors import InputError
+from dfd_ros.synthesis.blender.process import environment
 from dfd_ros.synthesis.blender.settings import RenderSettings
 
 TRIES = 2
@@ -133,15 +133,13 @@ class _Process:
     """One Blender, and the scene that it is at."""
 
     def __init__(self, python: str, settings: dict, threads: int, device: str, cores: set[int] | None):
-        root = str(Path(dfd_ros.__file__).parents[1])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get('PYTHONPATH')])])
-        # Libraries of its own threads would take cores from its neighbours.
-        environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': str(threads)}
         self.log: BinaryIO = tempfile.TemporaryFile()
         try:
+            # Libraries of its own threads would take cores from its neighbours.
             self.popen = subprocess.Popen(
                 [python, '-m', _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
-                bufsize=1, env=environment, process_group=0, preexec_fn=partial(_prepare, cores))
+                bufsize=1, env=environment(OMP_NUM_THREADS=str(threads)), process_group=0,
+                preexec_fn=partial(_prepare, cores))
         except OSError as error:
             raise InputError(f'--blender-python {python}: {error.strerror}') from None
         self.cores, self.ready, self.job, self.tries = cores, False, None, 0
