@@ -302,6 +302,8 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
     ('pool: {held_out: -1}', 'pool, held_out: -1 has to be at least 0'),
     ('pool: {size: 0}', 'pool, size: 0 has to be at least 1'),
     ('pool: {reuse: 0}', 'pool, reuse: 0.0 has to be above 0'),
+    ('{validation: data, data: {frames: 4}, stages: [{frames: 9}]}',
+     'stages: frames 9, but the stacks that validation: data is of have 4 (data, frames)'),
     ('validate_every: 0', 'validate_every: 0 has to be at least 1'),
     ('precision: fp8', 'precision: "fp8" is neither bf16 nor fp32'),
     ('stages: [{frames: 0}]', 'stages: frames 0 has to be at least 1'),

@@ -215,6 +215,9 @@ def _check(config: TrainingConfig, where: str) -> None:
             raise InputError(f'{where}, stages: frames {stage.frames} has to be at least 1')
         if not 1 <= stage.decode <= stage.frames:
             raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
+    if config.validation == 'data' and config.stages[-1].frames > config.data.frames:
+        raise InputError(f'{where}, stages: frames {config.stages[-1].frames}, but the stacks that validation: data is '
+                         f'of have {config.data.frames} (data, frames)')
     if config.shards and config.shards_share == 1:
         return   # frames and size are those of the samples
     height, width = config.data.height, config.data.width
