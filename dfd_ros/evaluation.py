@@ -27,7 +27,7 @@ from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training import metrics
-from dfd_ros.training.losses import near_edges
+from dfd_ros.training.losses import edge_sides
 
 EDGE = 3   # px
 _FIRST_SEED = 2_000_000_000
@@ -175,7 +175,7 @@ def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[Test
             coc = stack.coc[index][where] if stack.coc else np.full(depth.shape, np.nan)
             # An infinite depth is a far one: the largest that this range tells from infinity.
             true_u = torch.from_numpy(range_.normalise(stack.depth[index])).float().nan_to_num(0)
-            edge = near_edges(true_u[None, None], EDGE)[0, 0].numpy()
+            edge = torch.logical_or(*edge_sides(true_u[None, None], EDGE))[0, 0].numpy()
             far = range_.far if math.isfinite(range_.far) else 50 * range_.near
             pixels.setdefault(index + 1 if len(stack.depth) > 1 else 0, []).append(np.stack([
                 range_.normalise(depth), estimate.vergence[where], np.minimum(depth, far),

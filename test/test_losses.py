@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dfd_ros.networks import Prediction
-from dfd_ros.training.losses import hypothesis_cross_entropy, laplace_nll, near_edges, sequence_loss
+from dfd_ros.training.losses import edge_sides, hypothesis_cross_entropy, laplace_nll, sequence_loss
 
 CENTRES = torch.linspace(0, 1, 5)
-WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, coarse=0.5, coc=0.25, edges=0.0)
+WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, coarse=0.5, coc=0.25, edges=0.0, edges_behind=0.5)
 
 
 def test_laplace_nll_by_hand():
@@ -113,11 +113,12 @@ def test_a_wrong_sign_of_the_coc_costs():
     assert parts['coc'] > 0.1
 
 
-def test_pixels_near_depth_edges_count_more():
+def test_pixels_near_depth_edges_count_more_and_most_in_front():
     truth = torch.zeros(1, 1, 1, 32, 32)
     truth[..., 16:] = 0.5
-    edges = near_edges(truth[0], radius=4)
-    assert edges[..., 12:20].all() and not edges[..., :12].any() and not edges[..., 20:].any()
+    in_front, behind = edge_sides(truth[0], radius=4)
+    assert behind[..., 12:16].all() and not behind[..., :12].any() and not behind[..., 16:].any()
+    assert in_front[..., 16:20].all() and not in_front[..., :16].any() and not in_front[..., 20:].any()
 
     def cost(columns, weight):
         vergence = truth.clone()
@@ -127,9 +128,10 @@ def test_pixels_near_depth_edges_count_more():
                               torch.zeros_like(truth), SimpleNamespace(**{**vars(WEIGHTS), 'edges': weight}))[1]
         return parts['mse'].item()
 
-    at_the_edge, away = slice(14, 16), slice(2, 4)
-    assert cost(at_the_edge, 0.0) == pytest.approx(cost(away, 0.0))
-    assert cost(at_the_edge, 2.0) == pytest.approx(3 * cost(away, 2.0))
+    near_side, far_side, away = slice(16, 18), slice(14, 16), slice(2, 4)
+    assert cost(near_side, 0.0) == pytest.approx(cost(far_side, 0.0)) == pytest.approx(cost(away, 0.0))
+    assert cost(near_side, 2.0) == pytest.approx(3 * cost(away, 2.0))
+    assert cost(far_side, 2.0) == pytest.approx(2 * cost(away, 2.0))
 
 
 def test_where_the_prediction_is_nan_only_the_coc_counts():

@@ -76,7 +76,8 @@ class TrainingConfig:
         mask_wall: the background does not count.
         likelihood, mse, coarse, coc: weights of the losses; with 0 a loss is not computed.
         beta: of the likelihood, see `dfd_ros.training.losses.laplace_nll`.
-        edges: how much more pixels near depth edges count in them.
+        edges, edges_behind: how much more pixels in front of depth edges count in them, and the share of that for
+            those behind, see `dfd_ros.training.losses.edge_weight`.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
         data: what they are drawn from.
         shards: folder of samples to train on (see `dfd_ros.data.samples`); empty = none.
@@ -114,6 +115,7 @@ class TrainingConfig:
     coarse: float = 0.3
     coc: float = 0.3
     edges: float = 3.0
+    edges_behind: float = 0.33
     pool: PoolConfig = field(default_factory=PoolConfig)
     data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
     shards: str = ''
@@ -176,7 +178,7 @@ def _build(cls, values: dict, where: str):
 
 
 _LEAST = {'steps': 1, 'hours': 0, 'warmup': 0, 'weight_decay': 0, 'likelihood': 0, 'mse': 0, 'coarse': 0, 'coc': 0,
-          'edges': 0, 'save_every': 1, 'validate_every': 1, 'validate_stacks': 1, 'validations': 0}
+          'edges': 0, 'edges_behind': 0, 'save_every': 1, 'validate_every': 1, 'validate_stacks': 1, 'validations': 0}
 _LEAST_OF_POOL = {'start': 0, 'size': 1, 'workers': 0, 'first_seed': 0, 'held_out': 0}
 
 

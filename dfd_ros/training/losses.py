@@ -31,10 +31,23 @@ def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth:
     return -(target * logits.log_softmax(1)).sum(1, keepdim=True)
 
 
-def near_edges(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> torch.Tensor:
-    """Whether the vergence differs by more than `step` within `radius` px, (N, 1, H, W) bool."""
+def edge_sides(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which pixels are in front of a depth edge and which behind, (N, 1, H, W) bool each: within `radius` px there is
+    one that is farther, or nearer, by more than `step` of vergence."""
     size = 2 * radius + 1
-    return F.max_pool2d(vergence, size, 1, radius) + F.max_pool2d(-vergence, size, 1, radius) > step
+    return (vergence + F.max_pool2d(-vergence, size, 1, radius) > step,
+            F.max_pool2d(vergence, size, 1, radius) - vergence > step)
+
+
+def edge_weight(vergence: torch.Tensor, edges: float, behind: float) -> torch.Tensor:
+    """How much pixels count, (N, 1, H, W): 1 + `edges` in front of depth edges, 1 + `edges` * `behind` behind them,
+    elsewhere 1.
+
+    Where `behind` is less than 1, pixels whose side of the edge the blur leaves open go to what is near: a robot would
+    rather have an obstacle a pixel too large than a pole that is gone.
+    """
+    in_front, is_behind = edge_sides(vergence)
+    return 1 + edges * torch.maximum(in_front.float(), behind * is_behind)
 
 
 def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor | None,
@@ -46,12 +59,12 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
             hypotheses, nor `centres` of them) there is no loss `coarse`.
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
             prediction is (a network that reads whole stacks, before their end) only the CoC counts.
-        config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges`, how much more the pixels near depth
-            edges count: few, they are what a depth map looks wrong by.
+        config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges` and `edges_behind`, see
+            `edge_weight`: pixels near depth edges are few, but what a depth map looks wrong by.
     """
     valid = torch.isfinite(vergence)
     truth = torch.where(valid, vergence, 0.0)
-    weight = valid * (1 + config.edges * near_edges(truth.flatten(0, 1)).unflatten(0, truth.shape[:2]))
+    weight = valid * edge_weight(truth.flatten(0, 1), config.edges, config.edges_behind).unflatten(0, truth.shape[:2])
     known = torch.isfinite(prediction.vergence)
     estimate = torch.where(known, prediction.vergence, truth)
 
