@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,7 +203,51 @@ def test_several_bags_by_workers_a_broken_one_is_left_out_and_the_rest_is_not_do
     assert 'done before' in capsys.readouterr().out
     assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert convert(tmp_path / 'bags' / 'a', '--out', out, '--width', 64) == 2
-    assert 'converted before, with other settings' in capsys.readouterr().err
+    assert 'converted before, with other settings (settings); give another --out' in capsys.readouterr().err
+
+
+def test_a_recording_of_the_same_name_is_not_taken_for_the_one_that_was_converted(tmp_path, capsys):
+    """Nor one that has changed since; a copy of the same recording is the same, wherever it lies."""
+    for day, sweeps in enumerate((3, 4)):
+        write_bag(tmp_path / f'day{day}' / 'run', Options(sweeps=sweeps))
+    out = tmp_path / 'out'
+    assert convert(tmp_path / 'day0' / 'run', '--out', out) == 0
+    assert convert(tmp_path / 'day1' / 'run', '--out', out) == 2
+    line, = [line for line in capsys.readouterr().err.splitlines() if line.startswith('dfd: error: ')]
+    assert line.startswith(f'dfd: error: {tmp_path}/day1/run: {out}/run.json is of another recording of that name')
+    assert f'({tmp_path}/day0/run); rename this one, or give another --out' in line
+    assert count(out) == 3
+    shutil.copytree(tmp_path / 'day0' / 'run', tmp_path / 'copy' / 'run')
+    assert convert(tmp_path / 'copy' / 'run', '--out', out) == 0
+    assert 'done before' in capsys.readouterr().out
+
+
+def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
+    """Also for what a kill has left: samples of two calibrations must not come together."""
+    bag, path, out = write_bag(tmp_path / 'bag'), rig(tmp_path / 'rig.yaml'), tmp_path / 'out'
+    arguments = bag, '--out', out, '--calibration', path
+    assert convert(*arguments) == 0
+    partial = out / '.bag.partial'
+    partial.mkdir()
+    shutil.move(out / 'bag-000000.tar', partial)
+    report = json.loads((out / 'bag.json').read_text())
+    (partial / 'job.json').write_text(json.dumps(report['job']))
+    path = rig(path, extrinsics=Extrinsics.from_matrix(np.eye(4), IMAGE_FRAME, DEPTH_FRAME))
+    assert convert(*arguments) == 2
+    assert 'converted before, with other settings (calibration)' in capsys.readouterr().err
+    (out / 'bag.json').unlink()
+    assert convert(*arguments) == 0
+    truth, _ = room(VIEW.zoomed(magnification(0.5), *SIZE), POSE)
+    difference = np.concatenate([sample.depth for sample in read_samples(out)]) / truth - 1
+    assert np.nanmax(np.abs(difference)) > 0.01      # through the new extrinsics, which are wrong
+
+
+@pytest.mark.parametrize('offset', ['nan', 'inf', '-inf', 'soon'])
+def test_a_clock_offset_that_is_no_number(tmp_path, capsys, offset):
+    bag = write_bag(tmp_path / 'bag')
+    assert convert(bag, '--out', tmp_path / 'out', f'--clock-offset={offset}') == 2
+    assert capsys.readouterr().err == f'dfd: error: clock offset {offset}: must be seconds or auto\n'
+    assert not (tmp_path / 'out').exists()
 
 
 def test_shards_of_the_work_share_the_bags(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -85,9 +86,12 @@ def offset(text: str) -> float | str:
     if text == AUTO:
         return AUTO
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise InputError(f'clock offset {text}: must be seconds or auto') from None
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise InputError(f'clock offset {text}: must be seconds or auto')
+    return seconds
 
 
 def _share(recordings: list[Path], shard: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import io
 import os
@@ -20,6 +21,7 @@ from dfd_ros.data.message_types import rosbags_module, typestore
 from dfd_ros.errors import InputError
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+_FINGERPRINT = 1 << 16      # bytes of each end of a file that tell it from others
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _LARGEST_OPCODE = 0x0F
 _END = struct.pack('<BQI', DATA_END, 4, 0) + struct.pack('<BQQQI', FOOTER, 20, 0, 0, 0) + MAGIC
@@ -165,6 +167,19 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise InputError(f'{path}: no bag, there is no .mcap or .db3 file in it')
     return sorted(found, key=_numbered)
+
+
+def fingerprint(path: Path) -> str:
+    """Tells a bag from others, wherever it lies: of the sizes and ends of its files. Raises InputError, OSError."""
+    digest = hashlib.sha256()
+    for file in _files(path):
+        size = file.stat().st_size
+        digest.update(struct.pack('<Q', size))
+        with open(file, 'rb') as opened:
+            digest.update(opened.read(_FINGERPRINT))
+            opened.seek(max(0, size - _FINGERPRINT))
+            digest.update(opened.read(_FINGERPRINT))
+    return digest.hexdigest()
 
 
 def _numbered(file: Path) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from dfd_ros.calibration.file import Calibration
 from dfd_ros.data.association import Counts
-from dfd_ros.data.bags import SUFFIXES, Bag
+from dfd_ros.data.bags import SUFFIXES, Bag, fingerprint
 from dfd_ros.data.convert import Converter, ConvertSettings
 from dfd_ros.data.recordings import Topics, clock_offset, events
 from dfd_ros.data.samples import ShardWriter
@@ -49,10 +50,12 @@ class Job:
     phone: Path | None = None
     image_format: str = 'jpg'
 
-    def described(self) -> dict:
-        """What decides how the samples look, for the report."""
-        return {'topics': asdict(self.topics), 'settings': asdict(self.settings), 'clock_offset': self.clock_offset,
-                'calibration': str(self.calibration) if self.calibration else None,
+    def described(self, recording: Path) -> dict:
+        """What decides how the samples of a recording look, for the report: contents, not paths. Raises OSError."""
+        # A calibration is measured again into the same file; recordings of two days may have the same name.
+        calibration = hashlib.sha256(self.calibration.read_bytes()).hexdigest() if self.calibration else None
+        return {'recording': fingerprint(recording), 'topics': asdict(self.topics), 'settings': asdict(self.settings),
+                'clock_offset': self.clock_offset, 'calibration': calibration,
                 'phone': str(self.phone) if self.phone else None, 'image_format': self.image_format}
 
 
@@ -142,16 +145,22 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
     name = name_of(recording)
     report, partial = job.out / f'{name}.json', job.out / f'.{name}.partial'
     try:
+        described = job.described(recording)
         if report.exists():
             before = json.loads(report.read_text())
-            if before['job'] != job.described():
-                raise InputError(f'{report}: converted before, with other settings; give another --out, or remove it')
+            other = [key for key, value in described.items() if before['job'].get(key) != value]
+            if 'recording' in other:
+                raise InputError(f'{recording}: {report} is of another recording of that name, or of this one before '
+                                 f'it changed ({before["recording"]}); rename this one, or give another --out')
+            if other:
+                raise InputError(f'{report}: converted before, with other settings ({", ".join(other)}); give another '
+                                 '--out, or remove it')
             return Result(recording, before['summary'], skipped=True)
-        summary, details = _convert(recording, job, partial, progress)
+        summary, details = _convert(recording, job, described, partial, progress)
         for shard in sorted(partial.glob('*.tar')):
             os.replace(shard, job.out / shard.name)
         shutil.rmtree(partial)
-        write_json(report, {'recording': str(recording), 'summary': summary, **details, 'job': job.described()})
+        write_json(report, {'recording': str(recording.resolve()), 'summary': summary, **details, 'job': described})
         return Result(recording, summary)
     except InputError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -161,13 +170,13 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
         return Result(recording, error=f'{recording}: {error.filename or job.out}: {error.strerror or error}')
 
 
-def _convert(recording: Path, job: Job, partial: Path, progress: Callable[[int, int], None]) -> tuple[str, dict]:
+def _convert(recording: Path, job: Job, described: dict, partial: Path,
+             progress: Callable[[int, int], None]) -> tuple[str, dict]:
     stream, frames, notes, offset, total = _open(recording, job)
     progress(0, total)
     calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
     converter = Converter(job.settings, calibration, frames, str(recording))
     done, told = 0, time.monotonic()
-    described = job.described()
     mark = partial / 'job.json'
     if partial.exists() and (not mark.exists() or json.loads(mark.read_text()) != described):
         shutil.rmtree(partial)
