@@ -121,6 +121,11 @@ def test_resized_with_its_intrinsics(folder):
     (lambda f: (f / 'depth_1.png').unlink(), 'depth_1.png: no such file'),
     (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.zeros(SIZE, np.uint8)), 'must be a PNG of 16 bits'),
     (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.zeros(SIZE, np.uint16)), 'depth_1.png: no pixel has a depth'),
+    (lambda f: (f / 'color_1.png').write_bytes(b'no image'), 'color_1.png: cannot be read as an image'),
+    (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.ones((9, 9), np.uint16)), 'depth_1.png: .* register the depth'),
+    (lambda f: [cv2.imwrite(str(f / name), np.ones((9, 9), np.uint16).astype(kind))
+                for name, kind in (('color_1.png', np.uint8), ('depth_1.png', np.uint16))],
+     'color_1.png: of 9x9 pixels, but the first image has 96x64'),
     (lambda f: cv2.imwrite(str(f / 'depth_0.png'), np.ones((9, 9), np.uint16)), 'register the depth to the colour'),
     (lambda f: (f / 'intrinsics.yaml').write_text('fx: 1'), 'must give fx, fy, cx and cy'),
     (lambda f: [p.unlink() for p in f.iterdir()], 'no color_N.jpg')])

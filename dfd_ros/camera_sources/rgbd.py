@@ -41,13 +41,14 @@ class RgbdSource(DrivenSource):
                  focal_length: float = 0.0, f_number: float = 0.0) -> None:
         """`width` (px) resizes all images; 0 leaves them. `focal_length` (m) and `f_number`: 0 = 50 mm, f/1.4.
 
-        Raises InputError for a folder without images, or with images that do not belong together.
+        Raises InputError for a folder without images, or with images that are broken or do not belong together.
         """
         self._pairs = _pairs(Path(folder))
         self._width = width
         color, _ = self._read(0)
-        self.camera = _intrinsics(Path(folder), self._pairs[0][0]).resized(color.shape[1], color.shape[0])
-        limits = [_limits(depth) for _, depth in self._pairs]
+        stored = _intrinsics(Path(folder), self._pairs[0][0])
+        self.camera = stored.resized(color.shape[1], color.shape[0])
+        limits = [_limits(*pair, stored) for pair in self._pairs]
         self._range = VergenceRange(min(near for near, _ in limits) / MARGIN, max(far for _, far in limits) * MARGIN)
         focal_length = focal_length or FOCAL_LENGTH
         self._lens = Lens(focal_length, f_number or F_NUMBER, focal_length / self.camera.fx)
@@ -83,14 +84,7 @@ class RgbdSource(DrivenSource):
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) in the size that is wanted."""
-        color_path, depth_path = self._pairs[number]
-        color, depth = cv2.imread(str(color_path), cv2.IMREAD_COLOR), _depth(depth_path)
-        if color is None:
-            raise InputError(f'{color_path}: cannot be read as an image')
-        if color.shape[:2] != depth.shape:
-            raise InputError(f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '
-                             f'{color.shape[1]}x{color.shape[0]}; register the depth to the colour')
-        color = cv2.cvtColor(color, cv2.COLOR_BGR2RGB)
+        color, depth = _stored(*self._pairs[number])
         if self._width and self._width != color.shape[1]:
             scale = self._width / color.shape[1]
             size = self._width, max(1, round(color.shape[0] * scale))
@@ -116,19 +110,28 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     return [found[number] for number in sorted(found)]
 
 
-def _depth(path: Path) -> np.ndarray:
-    depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+def _stored(color_path: Path, depth_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) as they are stored."""
+    color, depth = cv2.imread(str(color_path), cv2.IMREAD_COLOR), cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+    if color is None:
+        raise InputError(f'{color_path}: cannot be read as an image')
     if depth is None or depth.dtype != np.uint16 or depth.ndim != 2:
-        raise InputError(f'{path}: must be a PNG of 16 bits, in millimetres')
-    return depth
+        raise InputError(f'{depth_path}: must be a PNG of 16 bits, in millimetres')
+    if color.shape[:2] != depth.shape:
+        raise InputError(f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '
+                         f'{color.shape[1]}x{color.shape[0]}; register the depth to the colour')
+    return cv2.cvtColor(color, cv2.COLOR_BGR2RGB), depth
 
 
-def _limits(path: Path) -> tuple[float, float]:
-    """(nearest, farthest) depth (m) of an image."""
-    known = _depth(path)
-    known = known[known > 0]
+def _limits(color_path: Path, depth_path: Path, camera: CameraModel) -> tuple[float, float]:
+    """(nearest, farthest) depth (m) of an image. What is broken is told of here, and not when its turn comes."""
+    _, depth = _stored(color_path, depth_path)
+    if depth.shape != (camera.height, camera.width):
+        raise InputError(f'{color_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but the first image has '
+                         f'{camera.width}x{camera.height}; all must come from one camera')
+    known = depth[depth > 0]
     if not known.size:
-        raise InputError(f'{path}: no pixel has a depth')
+        raise InputError(f'{depth_path}: no pixel has a depth')
     return float(known.min()) * 1e-3, float(known.max()) * 1e-3
 
 
