@@ -35,6 +35,9 @@ def test_sections_are_optional(tmp_path):
         calibration.write(tmp_path / 'calibration.yaml')
         assert Calibration.read(tmp_path / 'calibration.yaml') == calibration
     assert Calibration.read_or_empty(tmp_path / 'none.yaml') == Calibration()
+    (tmp_path / 'null.yaml').write_text('format: dfd_ros-calibration-1\n' + ''.join(
+        f'{name}: null\n' for name in ('focus_camera', 'rgbd_camera', 'extrinsics', 'focus_table', 'focus', 'aperture')))
+    assert Calibration.read(tmp_path / 'null.yaml') == Calibration()
 
 
 def test_the_v4l2_source_reads_its_focus_table_from_it(tmp_path):
@@ -77,6 +80,13 @@ def test_roll_pitch_yaw_give_the_matrix_back(roll, pitch, yaw):
     ({'focus_camera': {**CAMERA._section(), 'distortion': [1]}}, 'distortion: must be a list of 5 numbers'),
     ({'extrinsics': {**WHOLE.extrinsics._section(), 'child': 3}}, 'extrinsics: child: 3 is not a name'),
     ({'extrinsics': {**WHOLE.extrinsics._section(), 'translation_m': [0, math.inf, 0]}}, 'finite numbers'),
+    ({'focus_camera': {**CAMERA._section(), 'width': 0}}, 'width: 0 is not a whole number of at least 1'),
+    ({'focus_camera': {**CAMERA._section(), 'focus_distance_m': -0.5}}, 'focus_distance_m: -0.5 must be a positive'),
+    ({'focus_camera': {**CAMERA._section(), 'focus_distance_m': 0}}, 'focus_distance_m: 0.0 must be a positive'),
+    ({'aperture': {**WHOLE.aperture._section(), 'width': 0}}, 'aperture: width: 0 is not a whole number of at least 1'),
+    ({'aperture': {**WHOLE.aperture._section(), 'breathing': [{'focus_distance_m': 1, 'magnification': 0}]}},
+     'aperture: breathing: every magnification must be positive'),
+    ({'aperture': {**WHOLE.aperture._section(), 'f_number': None}}, 'aperture: f_number is missing'),
     ({'focus_table': [{'value': 1}]}, 'focus_table[0]: focus_distance_m is missing'),
     ({'focus_table': [{'value': 1, 'focus_distance_m': -1}]}, 'must be a positive number or .inf'),
     ({'aperture': []}, 'aperture: must be a mapping'),

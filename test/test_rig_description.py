@@ -61,5 +61,7 @@ def test_the_rig_as_it_is_calibrated(tmp_path):
 def test_no_second_camera_where_it_is_not_known_or_not_wanted(tmp_path):
     path = tmp_path / 'calibration.yaml'
     Calibration().write(path)
-    for rig in (described(calibration=path), described(rgbd='false')):
+    null = tmp_path / 'null.yaml'
+    null.write_text('format: dfd_ros-calibration-1\nextrinsics: null\n')
+    for rig in (described(calibration=path), described(calibration=null), described(rgbd='false')):
         assert {link.get('name') for link in rig.findall('link')} == {'base_link', 'focus_camera_link', OPTICAL}

@@ -1,6 +1,7 @@
 """The calibration file of a rig, `calibration.yaml`: what nodes, converter and rig description take.
 
-Every section is optional, each is written by one `dfd calibrate` command, and null means unknown::
+Every section is optional (null: not measured), and each is written by one `dfd calibrate` command. Within a section,
+residuals and the focus distance of intrinsics may be null, which means unknown::
 
     format: dfd_ros-calibration-1
     focus_camera: {width: 640, height: 480, fx: 812.1, fy: 812.4, cx: 320.3, cy: 239.8,
@@ -89,12 +90,13 @@ class CameraModel:
 
     @classmethod
     def _parse(cls, section: _Section) -> CameraModel:
-        width, height = (section.whole(name) for name in ('width', 'height'))
-        if width < 1 or height < 1:
-            raise InputError(f'{section.where}: width and height must be positive')
-        return cls(width, height, section.positive('fx'), section.positive('fy'), section.number('cx'),
-                   section.number('cy'), section.numbers('distortion', 5), section.optional('focus_distance_m'),
-                   section.optional('residual_px'), section.whole('images', 0))
+        focus_distance = section.optional('focus_distance_m')
+        if focus_distance <= 0:
+            raise InputError(f'{section.where}: focus_distance_m: {focus_distance} must be a positive number or .inf')
+        return cls(section.whole('width', least=1), section.whole('height', least=1), section.positive('fx'),
+                   section.positive('fy'), section.number('cx'), section.number('cy'),
+                   section.numbers('distortion', 5), focus_distance, section.optional('residual_px'),
+                   section.whole('images', 0))
 
 
 @dataclass(frozen=True)
@@ -182,9 +184,11 @@ class Aperture:
     @classmethod
     def _parse(cls, section: _Section) -> Aperture:
         distances, magnifications = section.table('breathing', 'magnification')
+        if not all(0 < magnification < math.inf for magnification in magnifications):
+            raise InputError(f'{section.where}: breathing: every magnification must be positive and finite')
         lens = Lens(section.positive('focal_length_mm') * 1e-3, section.positive('f_number'),
                     section.positive('pixel_pitch_um') * 1e-6)
-        return cls(section.whole('width'), lens, distances, magnifications, section.optional('residual'),
+        return cls(section.whole('width', least=1), lens, distances, magnifications, section.optional('residual'),
                    section.whole('frames', 0))
 
 
@@ -298,10 +302,10 @@ class _Section:
             raise InputError(f'{self.where}: {name}: {value} must be positive and finite')
         return value
 
-    def whole(self, name: str, default: int | None = None) -> int:
+    def whole(self, name: str, default: int | None = None, least: int = 0) -> int:
         value = self._mapping.get(name, default)
-        if type(value) is not int or value < 0:
-            raise InputError(f'{self.where}: {name}: {value!r} is not a whole number')
+        if type(value) is not int or value < least:
+            raise InputError(f'{self.where}: {name}: {value!r} is not a whole number of at least {least}')
         return value
 
     def text(self, name: str) -> str:
