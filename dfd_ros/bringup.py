@@ -6,6 +6,7 @@ is slow to import: a launch file is read before anything runs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from dfd_ros.errors import InputError
@@ -36,7 +37,7 @@ class Argument:
             if self.type is bool:
                 return {'true': True, 'false': False}[text.lower()]
             if self.type is float:
-                return float(text.lower().removeprefix('.').replace('-.', '-'))   # YAML's .inf
+                return float(re.sub(r'\.(?=inf|nan)', '', text.lower()))   # as YAML writes them
             return self.type(text)
         except (KeyError, ValueError):
             kind = {bool: 'true or false', int: 'a whole number', float: 'a number'}[self.type]

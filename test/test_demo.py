@@ -182,6 +182,12 @@ def test_values_come_in_the_parameters_own_type():
     assert bringup.remappings({**topics, 'image_raw': '/cam/image'}) == [('image_raw', '/cam/image')]
 
 
+@pytest.mark.parametrize('text, value', [('.5', 0.5), ('-.5', -0.5), ('+.5', 0.5), ('0.5', 0.5), ('1e-3', 1e-3),
+                                         ('.inf', math.inf), ('-.Inf', -math.inf), ('inf', math.inf)])
+def test_a_number_may_be_written_as_people_and_yaml_do(text, value):
+    assert bringup.parameters('depth', {'near': text}) == {'near': value}
+
+
 @pytest.mark.parametrize('name, value, line', [
     ('rate', 'fast', "rate: 'fast' is not a number"),
     ('steps', '2.5', "steps: '2.5' is not a whole number"),
