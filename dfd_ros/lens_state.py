@@ -32,12 +32,13 @@ class LensState:
 
     @classmethod
     def of_message(cls, message: Any, stamp: float) -> LensState:
-        """Of a dfd_ros/msg/LensState, however it was decoded: what is zero or negative counts as unknown."""
+        """Of a dfd_ros/msg/LensState, however it was decoded: what is not positive, or infinite, counts as unknown; only
+        the focus distance and far may be infinite."""
         def known(value: float) -> float:
-            return value if value > 0 else math.nan
+            return value if 0 < value < math.inf else math.nan
 
-        near, far = known(message.near_distance), known(message.far_distance)
-        if not near < far:
+        near, far = message.near_distance, message.far_distance
+        if not 0 < near < far:
             near = far = math.nan
         return cls(message.focus_distance, known(message.focal_length), known(message.f_number),
                    known(message.pixel_pitch), known(message.magnification), near, far, bool(message.settled), stamp)

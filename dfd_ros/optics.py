@@ -185,7 +185,8 @@ class Lens:
         NaN where the focal length, the aperture or the pixel pitch is unknown.
         """
         known = self.focal_length > 0 and self.f_number > 0 and self.pixel_pitch > 0
-        return (self.focal_length ** 2 / self.f_number / self.pixel_pitch * range_.width if known
+        # f * f, since f ** 2 raises where it overflows.
+        return (self.focal_length * self.focal_length / self.f_number / self.pixel_pitch * range_.width if known
                 else math.nan)
 
     def coc_px(self, distance, focus_distance):

@@ -186,6 +186,13 @@ def test_lens_state_without_a_focus_distance(rig, focus_distance):
     rig.answer()
 
 
+@pytest.mark.parametrize('state', [dict(magnification=math.inf), dict(focal_length=1e160), dict(f_number=math.inf),
+                                   dict(pixel_pitch=1e-320), dict(near_distance=math.inf, far_distance=math.inf)])
+def test_lens_state_of_absurd_values_ends_nothing(rig, state):
+    for _ in range(3):
+        rig.answer(**state)
+
+
 def test_unsettled_images_are_passed_over_unless_asked_for(rig):
     rig.answer()
     header = rig.send(settled=False)

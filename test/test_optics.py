@@ -183,6 +183,10 @@ def test_unknown_lens_has_no_blur_scale(lens):
     assert math.isnan(lens.coc_px(1.0, 2.0))
 
 
+def test_blur_scale_never_raises():
+    assert Lens(1e160, 2.0, 1e-6).blur_scale(VergenceRange(0.5, 2)) == math.inf
+
+
 @given(st.floats(0.1, 4))
 def test_scaled_lens_sees_scaled_blur(scale):
     lens = Lens(0.05, 2.0, 4e-6)
