@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ pytest.importorskip('rosbags')
 
 from rosbags.rosbag2 import Reader                                            # noqa: E402
 
+from dfd_ros.data.background_writer import BackgroundWriter                   # noqa: E402
 from dfd_ros.data.bag_writer import BagWriter, Topic                          # noqa: E402
 from dfd_ros.data.message_types import typestore                              # noqa: E402
 
@@ -30,8 +32,14 @@ def lens_state(focus_distance):
     return bytes(STORE.serialize_cdr(message, message.__msgtype__))
 
 
-def transforms():
-    message = STORE.types['tf2_msgs/msg/TFMessage']([])
+def transforms(*frames, sec=1):
+    """A message on /tf_static that names these child frames."""
+    types = STORE.types
+    transform = types['geometry_msgs/msg/Transform'](types['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0),
+                                                     types['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0))
+    header = types['std_msgs/msg/Header'](types['builtin_interfaces/msg/Time'](sec, 0), 'base_link')
+    message = types['tf2_msgs/msg/TFMessage']([types['geometry_msgs/msg/TransformStamped'](header, frame, transform)
+                                               for frame in frames or ('camera',)])
     return bytes(STORE.serialize_cdr(message, message.__msgtype__))
 
 
@@ -88,6 +96,59 @@ def test_split_bags_are_read_as_one(tmp_path, split):
     metadata = yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
     assert sorted(metadata['relative_file_paths']) == files
     assert sum(f['message_count'] for f in metadata['files']) == metadata['message_count'] == len(messages)
+
+
+def test_of_what_is_latched_only_the_last_of_each_frame_is_written_again(tmp_path):
+    """A driver that sends its transforms again and again, with new stamps, must not make the bag grow."""
+    writer = BackgroundWriter(tmp_path, TOPICS, split_size=20000)
+    for sec in range(50):
+        writer.put(1, sec, transforms('camera', 'lens', sec=sec))
+        writer.put(1, sec, transforms('arm', sec=sec))
+    writer.put(1, 50, transforms('camera', sec=50))      # the message before still has to say where the lens is
+    thread = threading.Thread(target=writer.run)
+    thread.start()
+    bag = writer.start('bag')
+    for i in range(500):
+        writer.put(0, i + 1, lens_state(1.0))
+    writer.close()
+    thread.join()
+    expected = [(49, ['camera', 'lens']), (49, ['arm']), (50, ['camera'])]
+    files = sorted(bag.glob('*.mcap'))
+    assert len(files) > 2
+    for file in files:
+        assert [(m.transforms[0].header.stamp.sec, [t.child_frame_id for t in m.transforms])
+                for topic, _, m in read(file) if topic == '/tf_static'] == expected
+
+
+def test_a_split_that_fails_leaves_each_file_once(tmp_path):
+    writer = BagWriter(tmp_path / 'bag', TOPICS, split_size=1)
+    writer.write(0, 1, lens_state(1.0))
+    writer.flush()
+    (tmp_path / 'bag' / 'bag_1.mcap').write_bytes(b'in the way')
+    with pytest.raises(FileExistsError):
+        writer.write(0, 2, lens_state(2.0))
+    writer.close()
+    (tmp_path / 'bag' / 'bag_1.mcap').unlink()
+    metadata = yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
+    assert metadata['relative_file_paths'] == ['bag_0.mcap']
+    assert [m[1] for m in read(tmp_path / 'bag')] == [1]
+
+
+def test_what_is_flushed_goes_to_the_disk_at_once(tmp_path, monkeypatch):
+    """So that the end of a large file, which waits for the disk, has little to wait for."""
+    real, asked = os.posix_fadvise, []
+
+    def advise(file, offset, length, advice):
+        asked.append((offset, length, advice))
+        real(file, offset, length, advice)
+    monkeypatch.setattr(os, 'posix_fadvise', advise)
+    writer = BagWriter(tmp_path / 'bag', TOPICS, flush_every=60.0)
+    for i in range(3):
+        writer.write(0, i + 1, lens_state(1.0))
+        writer.flush()
+    ends = [offset + length for offset, length, _ in asked]
+    assert [offset for offset, _, _ in asked][1:] == ends[:-1] and ends[-1] <= writer._file.size
+    assert {advice for _, _, advice in asked} == {os.POSIX_FADV_DONTNEED}
 
 
 WRITE_WITHOUT_END = """

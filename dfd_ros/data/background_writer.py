@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from dfd_ros.data.bag_writer import BagWriter, Topic
+from dfd_ros.data.bag_writer import BagWriter, Latched, Topic
 from dfd_ros.errors import InputError
 
 MOST_WAITING = 256 << 20     # bytes in memory, after which messages are dropped and counted
@@ -45,7 +45,7 @@ class BackgroundWriter:
         self._waiting = 0
         self._is_open = False
         self._ended = False
-        self._latched: dict[int, list[tuple[int, bytes]]] = {i: [] for i, topic in enumerate(topics) if topic.latched}
+        self._latched = {i: Latched(topic) for i, topic in enumerate(topics) if topic.latched}
         self._bag: BagWriter | None = None
         self._checked_at = 0.0
 
@@ -54,15 +54,11 @@ class BackgroundWriter:
         """The bag that is being written; its figures may be read."""
         return self._bag
 
-    @property
-    def is_recording(self) -> bool:
-        return self._is_open
-
     def put(self, topic: int, time_ns: int, data: bytes) -> None:
         """Takes a message, serialised; while no bag is open it is let go, but what is latched is kept for the next."""
         with self._condition:
-            if topic in self._latched and all(data != known for _, known in self._latched[topic]):
-                self._latched[topic].append((time_ns, data))
+            if topic in self._latched:
+                self._latched[topic].add(data)
             if not self._is_open:
                 return
             if self._waiting + len(data) > MOST_WAITING:
@@ -135,9 +131,9 @@ class BackgroundWriter:
         self._check_disk()
         self._bag = BagWriter(self.folder / name, self.topics, flush_every=FLUSH_EVERY, **self._split)
         with self._condition:
-            known = {topic: list(messages) for topic, messages in self._latched.items()}
+            known = {topic: latched.messages() for topic, latched in self._latched.items()}
         for topic, messages in known.items():
-            for _, data in messages:
+            for data in messages:
                 self._write(topic, time.time_ns(), data)
         return self._bag.folder
 

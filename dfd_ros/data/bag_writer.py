@@ -38,6 +38,30 @@ class Topic:
     """The last message is for those who come later too (transient local), as on /tf_static."""
 
 
+class Latched:
+    """What those who come later have to hear of a latched topic: of /tf_static the last message that names each frame,
+    of any other topic the last one.
+    """
+
+    def __init__(self, topic: Topic) -> None:
+        self._store, self._type = typestore(), topic.type
+        self._last: dict[str, bytes] = {}
+
+    def add(self, data: bytes) -> None:
+        """Takes a serialised message (CDR)."""
+        names = ['']
+        if self._type == 'tf2_msgs/msg/TFMessage':
+            message = self._store.deserialize_cdr(data, self._type)
+            names = [transform.child_frame_id for transform in message.transforms]
+        for name in names:
+            self._last.pop(name, None)      # its new place is the last: what is heard later goes before
+            self._last[name] = data
+
+    def messages(self) -> list[bytes]:
+        """Each once, in the order they came in."""
+        return list(dict.fromkeys(self._last.values()))
+
+
 class BagWriter:
     """Writes a bag: NAME/NAME_0.mcap, NAME_1.mcap, ... and metadata.yaml, which are whole after each flush.
 
@@ -67,16 +91,16 @@ class BagWriter:
         self._hashes = {topic.type: self._store.hash_rihs01(topic.type) for topic in topics}
         self._finished: list[dict] = []
         self._counts = [0] * len(topics)
-        self._latched: dict[int, list[bytes]] = {i: [] for i, topic in enumerate(topics) if topic.latched}
+        self._latched = {i: Latched(topic) for i, topic in enumerate(topics) if topic.latched}
         self._start, self._end = MAX_DURATION, 0
         folder.mkdir(parents=True)
-        self._file = self._open_file()
+        self._file = self._open_file(0)
         self.flushed_at = self._opened_at
         self._write_metadata()
 
-    def _open_file(self) -> McapFile:
+    def _open_file(self, number: int) -> McapFile:
         self._opened_at = time.monotonic()
-        file = McapFile(self.folder / f'{self.folder.name}_{len(self._finished)}.mcap')
+        file = McapFile(self.folder / f'{self.folder.name}_{number}.mcap')
         for topic in self.topics:
             file.add_channel(topic.name, topic.type, self._definitions[topic.type], {
                 'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
@@ -88,8 +112,8 @@ class BagWriter:
         if self._is_full():
             self._split(log_time)
         self._take(topic, log_time, log_time if publish_time is None else publish_time, data)
-        if topic in self._latched and data not in self._latched[topic]:
-            self._latched[topic].append(data)
+        if topic in self._latched:
+            self._latched[topic].add(data)
         if self._file.pending >= CHUNK or time.monotonic() - self.flushed_at > self._flush_every:
             self.flush()
 
@@ -107,10 +131,12 @@ class BagWriter:
 
     def _split(self, log_time: int) -> None:
         self._file.close()
+        # The next first: where it cannot be opened, the finished file is still the last one.
+        file = self._open_file(len(self._finished) + 1)
         self._finished.append(self._information(self._file))
-        self._file = self._open_file()
-        for topic, messages in self._latched.items():
-            for data in messages:
+        self._file = file
+        for topic, latched in self._latched.items():
+            for data in latched.messages():
                 self._take(topic, log_time, log_time, data)
 
     def flush(self) -> None:

@@ -128,6 +128,8 @@ class McapFile:
             self._chunk_indexes.pop()
             self._write_end([])
             raise
+        # Begins to write it to the disk, and does not wait: else `close` would wait for all of the file at once.
+        os.posix_fadvise(self._file, before[0], self._data_end - before[0], os.POSIX_FADV_DONTNEED)
         self._buffers, self.pending = [], 0
         self._index.clear()
 
