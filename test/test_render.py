@@ -7,11 +7,16 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dfd_ros.cli import main
+from dfd_ros.data.samples import read_samples
 from dfd_ros.focal_stack import FocalStack
+from dfd_ros.study.data import stacks_in
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
+from dfd_ros.training.config import Stage, TrainingConfig
+from dfd_ros.training.data import TrainingData
 
 SIZE = ('--height', '48', '--width', '64', '--frames', '3')
 
@@ -72,7 +77,42 @@ def test_the_contact_sheet_has_a_row_for_each_stack(tmp_path):
     assert heights[1] > 2 * heights[0]
 
 
+def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, random_weights, capsys):
+    out = tmp_path / 'set'
+    assert render(out, '--format', 'shards', '--stacks', '2', '--seed', '4', '--preset', 'study', '--frames', '5') == 0
+    assert sorted(path.name for path in out.iterdir()) == ['contact_sheet.png', 'procedural-000000.tar']
+    truth = render_stack(5, StackSettings.study(height=48, width=64, frames=5, breathing_residual=None))
+    first, sample = read_samples(out)
+    assert (first.seed, sample.seed, sample.source) == (4, 5, 'procedural')
+    assert sample.about == {'preset': 'study', 'split': 'train'}
+    np.testing.assert_array_equal(sample.images, truth.images[0].permute(0, 2, 3, 1))
+    np.testing.assert_array_equal(sample.background, ~truth.foreground[0, :, 0])
+    batch = sample.to_stack_batch()
+    for name in ('vergence', 'coc', 'focus', 'blur_scale'):
+        np.testing.assert_allclose(getattr(batch, name), getattr(truth, name), rtol=1e-3, atol=1e-3, err_msg=name)
+    np.testing.assert_allclose(sample.coc, truth.coc[0, :, 0].abs(), rtol=1e-5)
+
+    assert main(['evaluate', '--data', str(out), '--weights', str(random_weights), '--device', 'cpu']) == 0
+    assert [read(40).images.shape for read in stacks_in(out)] == [(1, 4, 3, 40, 40)] * 2
+    config = TrainingConfig(shards=str(out), stages=(Stage(crop=32, batch=2, frames=4, decode=2),), half_size=0.0)
+    assert TrainingData(config, tmp_path, torch.device('cpu')).batch(0).images.shape == (2, 4, 3, 32, 32)
+    assert render(out, '--format', 'shards') == 2
+    assert 'exists already' in capsys.readouterr().err
+
+
+def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
+    assert render(tmp_path / 'set', '--format', 'shards', '--stacks', '3', '--preset', 'field') == 0
+    for sample in read_samples(tmp_path / 'set'):   # where the aperture is not known too
+        assert all(state.magnification >= 1 for state in sample.lens_states)
+        assert len(set(sample.to_stack_batch().magnification[0].tolist())) == 1
+
+
 @pytest.mark.parametrize('arguments, says', [
+    (('--motion', 'both'), '--motion: only with --engine blender'),
+    (('--objects', 'small', '--samples', '64'), '--objects: only with --engine blender'),
+    (('--meshes', '/nowhere'), '--meshes: only with --engine blender'),
+    (('--breathing',), '--breathing: only with --engine blender'),
+    (('--blender-python', 'x'), '--blender-python: only with --engine blender'),
     (('--stacks', '0'), '--stacks 0: must be at least 1'),
     (('--frames', '1'), '--frames 1: must be at least 2'),
     (('--width', '8'), '--width 8: must be at least 32'),

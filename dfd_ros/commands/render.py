@@ -10,18 +10,25 @@ HELP = 'render focal stacks with ground truth, and a contact sheet of them'
 EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
 
 PRESETS = {'procedural': ('default', 'study', 'field'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
+FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
 SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
 SMALLEST_SIDE = 32
 SHEET_STACKS = 8
 SHEET_FRAMES = 7
+FRAME_RATE = 30.0
+BLENDER_ONLY = ('objects', 'motion', 'ramp', 'breathing', 'samples', 'meshes', 'textures', 'hdris', 'workers',
+                'blender_python')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='procedural: new folder for the stacks (0000, 0001, ...) and contact_sheet.png; blender: '
-                             'folder for shards of samples, a contact sheet and a data card, the same command goes on '
-                             'where it was stopped')
+                        help='procedural: new folder for the stacks (0000, 0001, ..., or shards) and '
+                             'contact_sheet.png; blender: folder for shards of samples, a contact sheet and a data '
+                             'card, the same command goes on where it was stopped')
     parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='what renders')
+    parser.add_argument('--format', choices=FORMATS['procedural'],
+                        help='folders (the default of procedural: depth of the last frame) or shards of samples, with '
+                             'truth for every frame, to train, study and evaluate on (what blender always writes)')
     parser.add_argument('--stacks', '--scenes', metavar='N', type=int, default=6, help='stacks to render')
     parser.add_argument('--seed', metavar='N', type=int, default=0,
                         help='of the first stack; the same seed and size give the same stack')
@@ -36,20 +43,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--width', metavar='PX', type=int, default=256, help='image width')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; blender: auto, cpu or gpu')
     blender = parser.add_argument_group('with --engine blender')
-    blender.add_argument('--objects', choices=('small', 'small_and_large'), default='small_and_large',
-                         help='sizes of the objects')
-    blender.add_argument('--motion', choices=('static', 'camera', 'objects', 'both'), default='static',
-                         help='what moves between the frames')
-    blender.add_argument('--ramp', metavar='N', type=int, default=5,
-                         help='frames of a rising ramp of the focus, after which it jumps back')
-    blender.add_argument('--breathing', action='store_true',
+    # No defaults here, so that what is given to the other engine can be told: they are those of RenderSettings.
+    blender.add_argument('--objects', choices=('small', 'small_and_large'),
+                         help='sizes of the objects (default: small_and_large)')
+    blender.add_argument('--motion', choices=('static', 'camera', 'objects', 'both'),
+                         help='what moves between the frames (default: static)')
+    blender.add_argument('--ramp', metavar='N', type=int,
+                         help='frames of a rising ramp of the focus, after which it jumps back (default: 5)')
+    blender.add_argument('--breathing', action='store_true', default=None,
                          help='the image grows with nearer focus, as with a lens that moves as a whole')
-    blender.add_argument('--samples', metavar='N', type=int, default=16, help='paths for a pixel, before denoising')
-    blender.add_argument('--meshes', metavar='DIR', default='', help='your own .obj, .glb and .ply files')
-    blender.add_argument('--textures', metavar='DIR', default='', help='your own images for materials')
-    blender.add_argument('--hdris', metavar='DIR', default='', help='your own .hdr and .exr surroundings')
+    blender.add_argument('--samples', metavar='N', type=int, help='paths for a pixel, before denoising (default: 16)')
+    blender.add_argument('--meshes', metavar='DIR', help='your own .obj, .glb and .ply files')
+    blender.add_argument('--textures', metavar='DIR', help='your own images for materials')
+    blender.add_argument('--hdris', metavar='DIR', help='your own .hdr and .exr surroundings')
     blender.add_argument('--workers', metavar='N', type=int,
-                         help='Blender processes (default: one for each core, with a GPU 1)')
+                         help='Blender processes (default: one for each core, with --device gpu 1)')
     blender.add_argument('--blender-python', metavar='FILE',
                          help='Python 3.11 of an environment with bpy (default: DFD_BLENDER_PYTHON of the '
                               'environment, else this one)')
@@ -58,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.errors import InputError
     args.preset = args.preset or PRESETS[args.engine][0]
-    for name, choices in (('preset', PRESETS[args.engine]), ('split', SPLITS[args.engine])):
+    args.format = args.format or FORMATS[args.engine][0]
+    given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
+    if args.engine != 'blender' and given:
+        raise InputError(f'--{given[0].replace("_", "-")}: only with --engine blender, give that too or leave it out')
+    for name, choices in (('preset', PRESETS[args.engine]), ('split', SPLITS[args.engine]),
+                          ('format', FORMATS[args.engine])):
         if getattr(args, name) not in choices:
             raise InputError(f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of '
                              f'{", ".join(choices)}')
@@ -71,7 +84,8 @@ def _check(args: argparse.Namespace) -> None:
     for name, least in (('stacks', 1), ('frames', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
                         ('seed', 0), ('workers', 1)):
         if getattr(args, name) is not None and getattr(args, name) < least:
-            raise InputError(f'--{name} {getattr(args, name)}: must be at least {least}')
+            said = 'scenes' if name == 'stacks' and args.engine == 'blender' else name
+            raise InputError(f'--{said} {getattr(args, name)}: must be at least {least}')
     if args.seed + args.stacks > 2 ** 62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
 
@@ -94,7 +108,8 @@ def _blender(args: argparse.Namespace) -> int:
 
     if args.device not in ('auto', 'cpu', 'gpu'):
         raise InputError(f'--device {args.device}: with --engine blender choose auto, cpu or gpu')
-    settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__})
+    settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__
+                                 if getattr(args, name) is not None})
     workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
     machine = Machine(workers, max(1, cores() // workers), args.device,
                       args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
@@ -116,10 +131,13 @@ def _blender(args: argparse.Namespace) -> int:
 
 
 def _procedural(args: argparse.Namespace) -> int:
+    import contextlib
+
     from tqdm import tqdm
 
     from dfd_ros import visualise
     from dfd_ros.backends import choose_device
+    from dfd_ros.data.samples import ShardWriter
     from dfd_ros.errors import InputError
     from dfd_ros.synthesis.procedural import render_stack
 
@@ -128,11 +146,16 @@ def _procedural(args: argparse.Namespace) -> int:
     settings, device = _settings(args), choose_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for i in tqdm(range(args.stacks), desc='render', unit='stack'):
-        batch = render_stack(args.seed + i, settings, device).to('cpu')
-        focal_stack(batch, f'seed {args.seed + i}').write(args.out / f'{i:04d}')
-        if i < SHEET_STACKS:
-            rows.append(_row(batch))
+    with ShardWriter(args.out, 'procedural') if args.format == 'shards' else contextlib.nullcontext() as shards:
+        for i in tqdm(range(args.stacks), desc='render', unit='stack'):
+            seed = args.seed + i
+            batch = render_stack(seed, settings, device).to('cpu')
+            if shards is None:
+                focal_stack(batch, f'seed {seed}').write(args.out / f'{i:04d}')
+            else:
+                shards.add(f'{seed:08d}', sample(batch, seed, {'preset': args.preset, 'split': args.split}))
+            if i < SHEET_STACKS:
+                rows.append(_row(batch))
     sheet = args.out / 'contact_sheet.png'
     subtitle = (f'{args.preset}, {args.split} split, seed {args.seed}; frames in the order of their focus, '
                 'depth and circle of confusion of the frame taken last')
@@ -170,6 +193,24 @@ def focal_stack(batch, name: str):
     images = [image.permute(1, 2, 0).contiguous().numpy() for image in batch.images[0]]
     depth = range_.denormalise(batch.vergence[0, -1, 0].double()).float().numpy()
     return FocalStack(images, states, depth, name)
+
+
+def sample(batch, seed: int, about: dict):
+    """The first stack of a `StackBatch`, rendered as `focal_stack` takes it, as a `Sample` with truth for each frame.
+
+    The magnification is told where the aperture is unknown too: who trains on it has to bring the frames to one scale.
+    """
+    from dataclasses import replace
+
+    from dfd_ros.data.samples import Sample
+    stack, range_ = focal_stack(batch, f'seed {seed}'), batch.ranges()[0]
+    states = [replace(state, magnification=magnification, stamp=t / FRAME_RATE) for t, (state, magnification)
+              in enumerate(zip(stack.lens_states, batch.magnification[0].tolist()))]
+    return Sample(
+        batch.images[0].permute(0, 2, 3, 1).contiguous().numpy(), states,
+        range_.denormalise(batch.vergence[0, :, 0].double()).float().numpy(),
+        background=~batch.foreground[0, :, 0].numpy(), coc=batch.coc[0, :, 0].abs().numpy(), source='procedural',
+        seed=seed, about=about, name=stack.name)
 
 
 def _row(batch) -> list:
