@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,11 @@ IMAGE_FRAME, DEPTH_FRAME = 'focus_camera_optical_frame', 'rgbd_camera_depth_opti
 
 def magnification(focus_distance):
     return 1 + 0.03 / focus_distance
+
+
+def view_at(focus_distance):
+    """The focus camera at a focus distance (m): its image has grown about its centre."""
+    return replace(VIEW, fx=VIEW.fx * magnification(focus_distance), fy=VIEW.fy * magnification(focus_distance))
 
 
 def room(camera, pose=None):
@@ -119,7 +124,7 @@ def messages(options: Options):
     for sweep in range(options.sweeps):
         for step, focus in enumerate(options.focus):
             stamp = START + count / RATE
-            grown = VIEW.zoomed(magnification(focus), *SIZE)
+            grown = view_at(focus)
             image = picture(room(grown, POSE)[1])
             if count < options.black:
                 image = np.zeros_like(image)

@@ -35,8 +35,8 @@ def test_sections_are_optional(tmp_path):
         calibration.write(tmp_path / 'calibration.yaml')
         assert Calibration.read(tmp_path / 'calibration.yaml') == calibration
     assert Calibration.read_or_empty(tmp_path / 'none.yaml') == Calibration()
-    (tmp_path / 'null.yaml').write_text('format: dfd_ros-calibration-1\n' + ''.join(
-        f'{name}: null\n' for name in ('focus_camera', 'rgbd_camera', 'extrinsics', 'focus_table', 'focus', 'aperture')))
+    names = 'focus_camera', 'rgbd_camera', 'extrinsics', 'focus_table', 'focus', 'aperture'
+    (tmp_path / 'null.yaml').write_text(yaml.safe_dump({'format': 'dfd_ros-calibration-1', **dict.fromkeys(names)}))
     assert Calibration.read(tmp_path / 'null.yaml') == Calibration()
 
 

@@ -18,7 +18,7 @@ pytest.importorskip('rosbags')
 pytest.importorskip('cv2')
 
 from recorded_rig import (DEPTH_FRAME, FOCUS, IMAGE_FRAME, POSE, SIZE, START, VIEW, Options,   # noqa: E402
-                          magnification, picture, room, write_bag)
+                          magnification, picture, room, view_at, write_bag)
 
 from dfd_ros import cli                                                       # noqa: E402
 from dfd_ros.calibration.file import Aperture, Calibration, CameraModel, Extrinsics   # noqa: E402
@@ -49,8 +49,7 @@ def converted(tmp_path, capsys):
 
 def check(samples, view=None, tolerance=0.01):
     """Registered depth within a pixel and 1 %, and all frames in one scale."""
-    largest = magnification(min(FOCUS))
-    view = view or VIEW.zoomed(largest, *SIZE)
+    view = view or view_at(min(FOCUS))
     truth, points = room(view, POSE)
     for sample in samples:
         assert [state.focus_distance for state in sample.lens_states] == list(FOCUS)
@@ -84,7 +83,7 @@ def test_samples_can_be_trained_on(converted):
 
 def test_width(converted):
     samples, _ = converted(None, '--width', 64)
-    half = VIEW.zoomed(magnification(0.5), *SIZE).resized(0.5)
+    half = view_at(0.5).resized(0.5)
     assert samples[0].images.shape == (4, 48, 64, 3)
     assert samples[0].lens_states[0].pixel_pitch == pytest.approx(6e-5)
     rays = half.rays(48, 64).astype(float)
@@ -134,7 +133,7 @@ def test_distortion_is_taken_out(converted, tmp_path):
     camera = CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, (-0.2, 0.0, 0.0, 0.0, 0.0), math.inf)
     samples, _ = converted(None, '--calibration', rig(tmp_path / 'rig.yaml', focus_camera=camera))
     undistorted, _ = samples[0], None
-    _, points = room(VIEW.zoomed(magnification(0.5), *SIZE), POSE)
+    _, points = room(view_at(0.5), POSE)
     # At the centre nothing changes, at the rim the images differ.
     difference = np.abs(undistorted.images[0].astype(float) - picture(points)).mean(-1)
     assert difference[40:56, 56:72].mean() < 6 < difference[:, :12].mean()
@@ -237,7 +236,7 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     assert 'converted before, with other settings (calibration)' in capsys.readouterr().err
     (out / 'bag.json').unlink()
     assert convert(*arguments) == 0
-    truth, _ = room(VIEW.zoomed(magnification(0.5), *SIZE), POSE)
+    truth, _ = room(view_at(0.5), POSE)
     difference = np.concatenate([sample.depth for sample in read_samples(out)]) / truth - 1
     assert np.nanmax(np.abs(difference)) > 0.01      # through the new extrinsics, which are wrong
 

@@ -107,11 +107,6 @@ def test_intrinsics_of_camera_info():
         Intrinsics.from_message(info(d=[0.1], distortion_model='equidistant'), '/c/info')
 
 
-def test_zoomed_and_resized_keep_the_rays():
-    zoomed = VIEW.zoomed(1.05, *SIZE)
-    centre = np.array([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
-    ray = VIEW.rays(*SIZE)[20, 30]
-    pixel = centre + (np.array([30, 20]) - centre) * 1.05
-    np.testing.assert_allclose(ray, [(pixel[0] - zoomed.cx) / zoomed.fx, (pixel[1] - zoomed.cy) / zoomed.fy], rtol=1e-5)
+def test_resized_keeps_the_rays():
     half = VIEW.resized(0.5)
     np.testing.assert_allclose(half.rays(120, 160)[0, 0], VIEW.rays(*SIZE)[:2, :2].mean((0, 1)), rtol=1e-5)

@@ -11,7 +11,7 @@ cv2 = pytest.importorskip('cv2')
 
 from PIL import Image                                                         # noqa: E402
 from recorded_rig import (DEPTH_FRAME, FOCUS, IMAGE_FRAME, POSE, RATE, SIZE, START, VIEW, Options,   # noqa: E402
-                          magnification, picture, room, write_bag)
+                          magnification, picture, room, view_at, write_bag)
 
 from dfd_ros import cli                                                       # noqa: E402
 from dfd_ros.calibration.file import Aperture, Calibration, CameraModel, Extrinsics   # noqa: E402
@@ -35,7 +35,7 @@ def record(folder, *, video=False, sweeps=3):
         table = csv.writer(file)
         table.writerow([*NAMES, *([] if video else ['file'])])
         for i, focus in enumerate(FOCUS * sweeps):
-            image = picture(room(VIEW.zoomed(magnification(focus), *SIZE), POSE)[1])
+            image = picture(room(view_at(focus), POSE)[1])
             stamp = round((START + i / RATE - CLOCK) * 1e9) - 2_000_000
             row = [stamp, 1 / focus, 4_000_000, 1.8, 4.3, 0]
             if video:
@@ -64,7 +64,7 @@ def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
                        str(-CLOCK), '--calibration', str(rig(tmp_path / 'rig.yaml'))])
     assert status == 0, capsys.readouterr().err
     samples = list(read_samples(tmp_path / 'out'))
-    truth, points = room(VIEW.zoomed(magnification(0.5), *SIZE), POSE)
+    truth, points = room(view_at(0.5), POSE)
     assert len(samples) == 3
     for sample in samples:
         assert [state.focus_distance for state in sample.lens_states] == list(FOCUS)

@@ -9,6 +9,7 @@ pytest.importorskip('rclpy')
 
 import rclpy                                                          # noqa: E402
 from geometry_msgs.msg import Quaternion, Transform, Vector3          # noqa: E402
+from transforms3d.quaternions import mat2quat                         # noqa: E402
 
 from dfd_ros.calibration.file import Extrinsics                       # noqa: E402
 from dfd_ros.calibration.rotation import matrix_from_rpy              # noqa: E402
@@ -28,6 +29,13 @@ def node():
     rclpy.shutdown(context=context)
 
 
+def message_from_matrix(matrix):
+    """The message of a (4, 4) transform."""
+    w, x, y, z = mat2quat(matrix[:3, :3])
+    return Transform(translation=Vector3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]),
+                     rotation=Quaternion(x=x, y=y, z=z, w=w))
+
+
 def test_a_quaternion_turns_as_it_should():
     half = math.sqrt(0.5)
     message = Transform(translation=Vector3(x=1.0, y=2.0, z=3.0), rotation=Quaternion(x=0.0, y=0.0, z=half, w=half))
@@ -39,7 +47,7 @@ def test_a_quaternion_turns_as_it_should():
 def test_there_and_back(rpy):
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = matrix_from_rpy(*rpy), (0.1, -2, 30)
-    message = transforms.message_from_matrix(matrix)
+    message = message_from_matrix(matrix)
     np.testing.assert_allclose(transforms.matrix_from_message(message), matrix, atol=1e-9)
     with pytest.raises(InputError, match='has length 0, it must be 1'):
         transforms.matrix_from_message(Transform(rotation=Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)))
@@ -68,7 +76,7 @@ def test_extrinsics_come_from_tf_where_it_has_them(node):
     from rclpy.executors import SingleThreadedExecutor
     other = Extrinsics('focus', 'rgbd', (1.0, 2.0, 3.0), (0.0, 0.5, 0.0))
     source = transforms.ExtrinsicsSource(node, 'focus', 'rgbd', CALIBRATED)
-    stamped = TransformStamped(child_frame_id='rgbd', transform=transforms.message_from_matrix(other.matrix))
+    stamped = TransformStamped(child_frame_id='rgbd', transform=message_from_matrix(other.matrix))
     stamped.header.frame_id = 'focus'
     broadcaster = tf2_ros.StaticTransformBroadcaster(node)
     broadcaster.sendTransform(stamped)

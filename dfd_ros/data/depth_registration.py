@@ -54,12 +54,6 @@ class Intrinsics:
         return Intrinsics(self.fx * scale, self.fy * scale, (self.cx + 0.5) * scale - 0.5,
                           (self.cy + 0.5) * scale - 0.5, self.distortion)
 
-    def zoomed(self, magnification: float, height: int, width: int) -> Intrinsics:
-        """Of the image grown by `magnification` about its centre: what focus breathing does."""
-        cx, cy = (width - 1) / 2, (height - 1) / 2
-        return Intrinsics(self.fx * magnification, self.fy * magnification, cx + (self.cx - cx) * magnification,
-                          cy + (self.cy - cy) * magnification, self.distortion)
-
     def rays(self, height: int, width: int) -> np.ndarray:
         """(H, W, 2) float32 x/z and y/z of each pixel."""
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))

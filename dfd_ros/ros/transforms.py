@@ -7,7 +7,7 @@ transforms3d, which tf_transformations is made of too. `IMPLEMENTATION` says whi
 from __future__ import annotations
 
 import numpy as np
-from geometry_msgs.msg import Quaternion, Transform, Vector3
+from geometry_msgs.msg import Transform
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
@@ -16,7 +16,7 @@ from dfd_ros.calibration.file import Extrinsics
 from dfd_ros.errors import InputError
 
 try:
-    from tf_transformations import quaternion_from_matrix, quaternion_matrix
+    from tf_transformations import quaternion_matrix
     IMPLEMENTATION = 'tf_transformations'
 except ImportError:
     from transforms3d import affines, quaternions
@@ -26,11 +26,6 @@ except ImportError:
         """(4, 4) of a quaternion x, y, z, w."""
         x, y, z, w = quaternion
         return affines.compose(np.zeros(3), quaternions.quat2mat((w, x, y, z)), np.ones(3))
-
-    def quaternion_from_matrix(matrix) -> np.ndarray:
-        """Quaternion x, y, z, w of a (4, 4) or (3, 3) matrix."""
-        w, x, y, z = quaternions.mat2quat(np.asarray(matrix)[:3, :3])
-        return np.array([x, y, z, w])
 
 
 def matrix_from_message(transform: Transform) -> np.ndarray:
@@ -43,13 +38,6 @@ def matrix_from_message(transform: Transform) -> np.ndarray:
     matrix = np.array(quaternion_matrix(quaternion / length), float)
     matrix[:3, 3] = t.x, t.y, t.z
     return matrix
-
-
-def message_from_matrix(matrix: np.ndarray) -> Transform:
-    """The message of a (4, 4) transform."""
-    x, y, z, w = (float(v) for v in quaternion_from_matrix(matrix))
-    return Transform(translation=Vector3(x=float(matrix[0, 3]), y=float(matrix[1, 3]), z=float(matrix[2, 3])),
-                     rotation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 class ExtrinsicsSource:
