@@ -132,6 +132,16 @@ def test_the_same_as_message_filters(inputs, queue_size, slop, data):
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.parametrize('slop', [0.0, 0.005])
+def test_stamps_that_fall_back_begin_anew(slop):
+    """A bag whose images end a second before its lens states, played twice."""
+    arrivals = [(i, stamp) for stamp in range(0, 4000, 100) for i in (1, 0) if i or stamp < 3000]
+    assert len(pairs(lambda filters: sync.synchronise(filters, 10, slop), 2 * arrivals)) == 2 * 30
+    # A message that is late by less is no jump.
+    assert pairs(lambda filters: sync.synchronise(filters, 10, slop),
+                 [(0, 1000), (1, 2000), (1, 1000), (0, 2000)]) == [(1000, 1000), (2000, 2000)]
+
+
 def test_slop_0_means_exact():
     filters = [sync.OwnFilter(), sync.OwnFilter()]
     assert type(sync.synchronise(filters, 5, 0.0)) is sync.TimeSynchronizer

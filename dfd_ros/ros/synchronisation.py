@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 NANOSECONDS = 1_000_000_000
+JUMP = 1.0     # s; stamps that fall back by more begin anew: a bag that is played again, a clock that was set
 
 
 class OwnFilter:
@@ -52,7 +53,7 @@ class OwnTimeSynchronizer(OwnFilter):
     def __init__(self, fs: list[OwnFilter], queue_size: int) -> None:
         super().__init__()
         self.queue_size = queue_size
-        self._queues: list[dict[int, Any]] = [{} for _ in fs]
+        self.queues: list[dict[int, Any]] = [{} for _ in fs]     # as message_filters calls them
         self._lock = threading.Lock()
         for index, source in enumerate(fs):
             source.registerCallback(self._add, index)
@@ -60,19 +61,19 @@ class OwnTimeSynchronizer(OwnFilter):
     def _add(self, message: Any, index: int) -> None:
         stamp = nanoseconds(message.header.stamp)
         with self._lock:
-            queue = self._queues[index]
+            queue = self.queues[index]
             queue[stamp] = message
             while len(queue) > self.queue_size:
                 del queue[min(queue)]
-            matches = [[queue.pop(s) for queue, s in zip(self._queues, stamps)]
+            matches = [[queue.pop(s) for queue, s in zip(self.queues, stamps)]
                        for stamps in self._match(stamp, index)]
         for messages in matches:
             self.signalMessage(*messages)
 
     def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
         """The sets to pass on now that a message of this stamp has come: each a stamp per input."""
-        complete = all(stamp in queue for queue in self._queues)
-        return [(stamp,) * len(self._queues)] if complete else []
+        complete = all(stamp in queue for queue in self.queues)
+        return [(stamp,) * len(self.queues)] if complete else []
 
 
 class OwnApproximateTimeSynchronizer(OwnTimeSynchronizer):
@@ -86,11 +87,11 @@ class OwnApproximateTimeSynchronizer(OwnTimeSynchronizer):
         self._slop = round(slop * NANOSECONDS)
 
     def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
-        if stamp not in self._queues[index]:   # older than a whole queue: thrown away at once
+        if stamp not in self.queues[index]:   # older than a whole queue: thrown away at once
             return []
         near = [[stamp] if i == index else
                 sorted((s for s in queue if abs(s - stamp) <= self._slop), key=lambda s: abs(s - stamp))
-                for i, queue in enumerate(self._queues)]
+                for i, queue in enumerate(self.queues)]
         for stamps in itertools.product(*near):
             if max(stamps) - min(stamps) < self._slop:
                 return [stamps]
@@ -113,7 +114,24 @@ except ImportError:
 
 
 def synchronise(filters: list, queue_size: int, slop: float):
-    """Exact synchronisation for a slop (s) of 0, else approximate."""
-    if slop == 0:
-        return TimeSynchronizer(filters, queue_size)
-    return ApproximateTimeSynchronizer(filters, queue_size, slop)
+    """Exact synchronisation for a slop (s) of 0, else approximate.
+
+    Where the stamps of an input fall back by more than `JUMP`, what waits from before is let go: a queue full of it
+    would throw away all that comes after, as the older.
+    """
+    newest: dict[int, int] = {}
+
+    def watch(message: Any, index: int) -> None:
+        stamp = nanoseconds(message.header.stamp)
+        latest = stamp + round(JUMP * NANOSECONDS)
+        if newest.get(index, stamp) > latest:
+            newest[index] = stamp
+            for queue in synchroniser.queues:
+                for left_over in [s for s in queue if s > latest]:
+                    del queue[left_over]
+        newest[index] = max(stamp, newest.get(index, stamp))
+    for index, source in enumerate(filters):
+        source.registerCallback(watch, index)     # before the synchroniser, so that it is called before
+    synchroniser = (ApproximateTimeSynchronizer(filters, queue_size, slop) if slop
+                    else TimeSynchronizer(filters, queue_size))
+    return synchroniser
