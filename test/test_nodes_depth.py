@@ -149,6 +149,32 @@ def test_camera_info_is_the_cameras_own_where_it_comes(rig):
     assert info.k[0] == 500 and info.d[0] == 0.1 and info.header == depth.header
 
 
+def test_camera_info_is_that_of_the_image_though_a_newer_one_has_come(rig):
+    def info(header, fx):
+        return CameraInfo(header=header, width=WIDTH, height=HEIGHT, k=[fx, 0, 48, 0, fx, 32, 0, 0, 1])
+    rig.answer()
+    image = rig.image()
+    for _ in range(3):
+        rig.send_info(info(image.header, 510.0))
+        rig.send_info(info(rig.header(), 530.0))
+        time.sleep(0.1)
+    rig.send_until(lambda: with_header(rig.info, image.header), 'camera info', image)
+    assert with_header(rig.info, image.header).k[0] == 510
+    header = rig.answer().header
+    assert wait_until(lambda: with_header(rig.info, header), 'camera info').k[0] == 530
+
+
+def test_a_stamp_before_1970_ends_nothing(rig):
+    assert rig.observer.set_parameter(rig.name, 'max_age', 3600.0).successful
+    image = rig.image()
+    image.header.stamp.sec = -2
+    dropped = int(figures(rig)['dropped'])
+    rig.send_until(lambda: int(figures(rig)['dropped']) > dropped, 'an image dropped for its age', image)
+    assert rig.observer.set_parameter(rig.name, 'max_age', 0.0).successful
+    rig.send_until(lambda: with_header(rig.depth, image.header), 'depth', image)
+    rig.answer()
+
+
 def test_unsure_depth_is_nan(rig):
     assert np.isfinite(array(rig.answer())).mean() > 0.5
     assert not rig.observer.set_parameter(rig.name, 'confidence_threshold', 1.5).successful

@@ -6,13 +6,13 @@ import math
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -32,6 +32,7 @@ from dfd_ros.ros.warnings import ThrottledWarnings
 
 SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0     # s without a pair
+CAMERA_INFOS = 50        # kept until their images are done
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,12 @@ class DepthNode(Node):
         values = self._settings.values
         self._estimator = values.estimator()
         self._candidate: tuple[str, DepthEstimator] | None = None     # by the weights file
-        self._successor: DepthEstimator | None = None      # takes over with the next image
+        self._successor: deque[DepthEstimator] = deque(maxlen=1)      # takes over with the next image
         self.add_on_set_parameters_callback(self._try_weights)
-        self._mailbox: Mailbox[tuple[Image, LensStateMessage, FrameTimes]] = Mailbox()
+        self._mailbox: Mailbox[tuple[Image, LensStateMessage, CameraInfo | None, FrameTimes]] = Mailbox()
         self._reset = threading.Event()
-        self._camera_info: CameraInfo | None = None
+        self._camera_info: CameraInfo | None = None            # the newest
+        self._camera_infos: dict[int, CameraInfo] = {}         # by stamp, ns
         self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
         self._paired_at = time.monotonic()
         self._received = self._dropped = self._skipped = self._frames = 0
@@ -160,6 +162,9 @@ class DepthNode(Node):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
+        self._camera_infos[synchronisation.nanoseconds(message.header.stamp)] = message
+        if len(self._camera_infos) > CAMERA_INFOS:
+            del self._camera_infos[next(iter(self._camera_infos))]
 
     def _note_arrival(self, message: Image | LensStateMessage, topic: str) -> None:
         self._newest[topic] = (time.monotonic(), synchronisation.nanoseconds(message.header.stamp) * 1e-9)
@@ -170,7 +175,7 @@ class DepthNode(Node):
         if self._settings.values.skip_unsettled and not lens_state.settled:
             self._skipped += 1
             return
-        if self._mailbox.put((image, lens_state, FrameTimes(self._paired_at))):
+        if self._mailbox.put((image, lens_state, self._camera_info, FrameTimes(self._paired_at))):
             self._dropped += 1
 
     def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
@@ -186,7 +191,8 @@ class DepthNode(Node):
 
     def _on_parameters(self, values: DepthParameters) -> None:
         if self._candidate is not None and values.weights == self._candidate[0]:
-            self._successor, self._candidate = self._candidate[1], None
+            self._successor.append(self._candidate[1])
+            self._candidate = None
             self.get_logger().info(f'weights: {values.weights or "those of the package"}')
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -204,12 +210,12 @@ class DepthNode(Node):
             except InputError as error:
                 self._warn(str(error))
 
-    def _process(self, message: Image, lens_message: LensStateMessage, times: FrameTimes) -> None:
+    def _process(self, message: Image, lens_message: LensStateMessage, newest_info: CameraInfo | None,
+                 times: FrameTimes) -> None:
         values = self._settings.values
         times.started = time.monotonic()
-        successor, self._successor = self._successor, None
-        if successor is not None:
-            self._estimator = successor
+        if self._successor:
+            self._estimator = self._successor.pop()
         if values.max_age and self._age(message.header) > values.max_age:
             self._dropped += 1
             return
@@ -223,7 +229,9 @@ class DepthNode(Node):
         times.converted = time.monotonic()
         estimate = self._estimator.push(image, lens_state)
         times.estimated = time.monotonic()
-        self._publish(estimate, lens_state, message.header)
+        # A focus that moves changes the intrinsics: each image has its own, though the newest may be of a later one.
+        info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
+        self._publish(estimate, lens_state, info, message.header)
         times.published = time.monotonic()
         self._frames = estimate.frames
         self._note_times(message.header, times)
@@ -233,21 +241,24 @@ class DepthNode(Node):
 
     def _age(self, header: Header) -> float:
         """Time since the stamp, s."""
-        return (self.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds * 1e-9
+        # Not by rclpy's Time, which refuses stamps before 1970.
+        return (self.get_clock().now().nanoseconds - synchronisation.nanoseconds(header.stamp)) * 1e-9
 
-    def _publish(self, estimate: Estimate, lens_state: LensState, header: Header) -> None:
+    def _publish(self, estimate: Estimate, lens_state: LensState, info: CameraInfo | None, header: Header) -> None:
         if self._depth.get_subscription_count():
             depth = estimate.masked_depth(self._settings.values.confidence_threshold)
             self._depth.publish(images.to_message(depth, header))
         if self._depth_info.get_subscription_count():
-            self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, lens_state, header))
+            self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, info, lens_state, header))
         for publisher, image in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):
             if publisher.get_subscription_count():
                 publisher.publish(images.to_message(image, header))
 
-    def _depth_camera_info(self, shape: tuple[int, int], lens_state: LensState, header: Header) -> CameraInfo:
+    @staticmethod
+    def _depth_camera_info(shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState,
+                           header: Header) -> CameraInfo:
         """The camera's own calibration, which the depth image shares; without one, that of the lens state."""
-        info, (height, width) = self._camera_info, shape
+        height, width = shape
         if info is None or (info.width, info.height) != (width, height):
             return messages.camera_info(lens_state, width, height, header)
         return CameraInfo(header=header, width=width, height=height, distortion_model=info.distortion_model,
