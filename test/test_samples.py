@@ -8,6 +8,7 @@ import math
 import os
 import tarfile
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,7 +90,8 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path):
     writer = ShardWriter(tmp_path, 'data', samples_per_shard=2)
     for i in range(3):
         writer.add(f'{i}', make_sample(i))
-    (tmp_path / '.data-000001.77.part.tar').write_bytes(b'half a shard')   # and then the process was killed
+    (tmp_path / '.data-000001.77.part.tar').write_bytes(b'half a shard')
+    os.close(writer._lock)   # and then the process was killed
     assert count(tmp_path) == 2
 
     with ShardWriter(tmp_path, 'data', samples_per_shard=2) as writer:
@@ -109,6 +111,32 @@ def test_a_kill_between_packing_and_tidying_up_doubles_nothing(tmp_path):
     with ShardWriter(tmp_path, 'data') as writer:
         assert writer.done == {'a'}
     assert count(tmp_path) == 1
+
+
+def test_an_interrupt_while_tidying_up_doubles_nothing(tmp_path, monkeypatch):
+    def interrupted(path, **_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), ShardWriter(tmp_path, 'data', samples_per_shard=3) as writer:
+        for i in range(2):
+            writer.add(f'{i}', make_sample(i))
+        monkeypatch.setattr(type(tmp_path), 'unlink', interrupted)
+        writer._pack()
+    assert sorted(sample.seed for sample in read_samples(tmp_path)) == [0, 1]
+    ShardWriter(tmp_path, 'data').close()
+    assert os.listdir(tmp_path) == ['data-000000.tar']
+
+
+def test_two_writers_of_one_folder_are_refused(tmp_path):
+    with ShardWriter(tmp_path, 'data') as writer:
+        writer.add('a', make_sample())
+        (writer.parts / '.b.77.part.tar').write_bytes(b'half a sample')
+        with pytest.raises(InputError, match=f'{tmp_path}: another process writes here'):
+            ShardWriter(tmp_path, 'data')
+        assert (writer.parts / '.b.77.part.tar').exists()
+        (writer.parts / '.b.77.part.tar').unlink()
+    with ShardWriter(tmp_path, 'data') as writer:
+        assert writer.done == {'a'}
 
 
 def test_samples_of_other_processes_are_taken_over(tmp_path):
@@ -178,6 +206,28 @@ def test_an_unknown_lens_leaves_the_blur_unknown():
     assert batch.magnification.tolist() == [[1.0] * T]
 
 
+def test_frames_of_several_magnifications_are_trained_on_in_the_largest():
+    growth = (1.0, 1.1, 1.25)
+    y, x = np.mgrid[:41, :51]
+
+    def zoomed(pattern, m):     # what a camera sees of it that grows the image about its centre
+        return pattern(25 + (x - 25) / m, 20 + (y - 20) / m)
+    images = np.stack([np.repeat(zoomed(lambda x, y: 128 + 60 * np.sin(x / 4) * np.cos(y / 5), m)[..., None], 3, 2)
+                       for m in growth]).round().astype(np.uint8)
+    depth = np.stack([zoomed(lambda x, y: np.where(x > 30, 0.4, 1.5), m) for m in growth]).astype(np.float32)
+    states = [LensState(focus, 4e-3, 1.8, 2e-5, magnification=m) for focus, m in zip((2.0, 0.5, 0.25), growth)]
+    sample = Sample(images, states, depth, background=depth > 1)
+    batch = sample.to_stack_batch()
+    assert (batch.images[0].float() - batch.images[0, -1].float()).abs().max() <= 3
+    assert np.abs(images[0].astype(float) - images[-1]).max() > 30
+    assert (batch.vergence[0, :, 0] == batch.vergence[0, -1, 0])[..., :30].all()
+    assert (batch.foreground[0, :, 0] == batch.foreground[0, -1, 0]).float().mean() > 0.97
+    assert batch.magnification[0].tolist() == pytest.approx([1.25] * 3)
+    as_one = Sample(images, [replace(state, magnification=1.1) for state in states], depth).to_stack_batch()
+    np.testing.assert_array_equal(as_one.images[0].permute(0, 2, 3, 1), images)
+    np.testing.assert_allclose(batch.blur / as_one.blur, [[1.25, 1.25 / 1.1, 1]], rtol=1e-6)   # blur grows as well
+
+
 def test_samples_whose_parts_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r'depth of \(3, 12, 15\), must be \(3, 12, 16\)'):
         make_sample(depth=np.zeros((T, H, W - 1), np.float32))
@@ -223,12 +273,23 @@ def members_of(path) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
+def changed(members: dict[str, bytes], **values) -> dict[str, bytes]:
+    """Its description with other values of the second frame."""
+    description = json.loads(members['a.json'])
+    description['frames'][1].update(values)
+    return {'a.json': json.dumps(description).encode()}
+
+
 @pytest.mark.parametrize('change, says', [
     (lambda m: m.pop('a.json'), 'a has no a.json'),
     (lambda m: m.pop('a.truth.npz'), 'a has no a.truth.npz'),
     (lambda m: m.update({'a.json': b'{"format": "other"}'}), f'its format is \'other\', must be "{FORMAT}"'),
     (lambda m: m.update({'a.json': b'nonsense'}), 'cannot be read as a sample'),
     (lambda m: m.update({'a.json': json.dumps({'format': FORMAT}).encode()}), "no 'frames'"),
+    (lambda m: m.update({'a.json': json.dumps({'format': FORMAT, 'frames': [1, 2, 3]}).encode()}), 'a frame is 1'),
+    (lambda m: m.update(changed(m, focus_distance=None)), 'a frame has no focus_distance'),
+    (lambda m: m.update(changed(m, focus_distance=0)), 'focus_distance 0 of a frame, must be positive'),
+    (lambda m: m.update(changed(m, f_number=-1.8)), 'f_number -1.8 of a frame, must be positive'),
     (lambda m: m.pop('a.image.001.png'), '2 images, but 3 lens states'),
     (lambda m: m.update({'a.image.001.png': m['a.image.001.png'][:60]}), 'cannot be read as a sample'),
     (lambda m: m.update({'a.truth.npz': m['a.truth.npz'][:200]}), 'cannot be read as a sample'),

@@ -14,9 +14,11 @@ Nothing here needs torch but `Sample.to_stack_batch`: the processes that render 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import math
+import os
 import tarfile
 import zipfile
 import zlib
@@ -109,10 +111,14 @@ class Sample:
         """As a `StackBatch` (B = 1) to train on, over the range that the focus sweeps. Where the truth is NaN, and
         where the blur is because the lens is not known, a pixel does not count.
 
+        Frames of several magnifications are brought to the scale of the largest, truth and all, as the estimator
+        brings its state: so that none has a border with nothing in it.
+
         Raises:
             InputError: every frame has the same focus.
         """
         import torch
+        import torch.nn.functional as F
 
         from dfd_ros.synthesis.procedural import StackBatch
         range_, first = self.to_focal_stack().range, self.lens_states[0]
@@ -122,21 +128,31 @@ class Sample:
 
         blur_scale = first.lens.blur_scale(range_)
         vergence = torch.from_numpy(range_.normalise(self.depth.astype(np.float64))).float()
-        foreground = np.isfinite(self.depth) if self.background is None else ~self.background
+        foreground = torch.from_numpy(np.isfinite(self.depth) if self.background is None else ~self.background)
+        images = torch.from_numpy(self.images).permute(0, 3, 1, 2).contiguous()
+        growth = torch.tensor([1.0 if math.isnan(state.magnification) else state.magnification
+                               for state in self.lens_states])
+        zoom = growth.max() / growth
+        if (zoom != 1).any():
+            grid = F.affine_grid(torch.eye(2, 3) / zoom[:, None, None], images.shape, align_corners=False)
+
+            def zoomed(maps: torch.Tensor, mode: str = 'nearest') -> torch.Tensor:
+                return F.grid_sample(maps.float(), grid, mode, padding_mode='border', align_corners=False)
+            images = zoomed(images, 'bilinear').round().to(torch.uint8)
+            vergence, foreground = zoomed(vergence[:, None])[:, 0], zoomed(foreground[:, None])[:, 0] > 0.5
         return StackBatch(
-            images=torch.from_numpy(self.images).permute(0, 3, 1, 2).contiguous()[None],
+            images=images[None],
             focus=row(range_.normalise(state.focus_distance) for state in self.lens_states),
             blur_scale=torch.tensor([blur_scale], dtype=torch.float32),
             vergence=vergence[None, :, None],
-            blur=row(state.lens.blur_scale(range_) / (1 - state.focal_length / state.focus_distance)
-                     for state in self.lens_states),
-            foreground=torch.from_numpy(foreground)[None, :, None],
+            blur=zoom * row(state.lens.blur_scale(range_) / (1 - state.focal_length / state.focus_distance)
+                            for state in self.lens_states),
+            foreground=foreground[None, :, None],
             near=torch.tensor([range_.near], dtype=torch.float32), far=torch.tensor([range_.far], dtype=torch.float32),
             focal_length=torch.tensor([first.focal_length], dtype=torch.float32),
             f_number=torch.tensor([first.f_number], dtype=torch.float32),
             pixel_pitch=torch.tensor([first.pixel_pitch], dtype=torch.float32),
-            magnification=row(1.0 if math.isnan(state.magnification) else state.magnification
-                              for state in self.lens_states))
+            magnification=(growth * zoom)[None])
 
 
 class ShardWriter:
@@ -144,14 +160,17 @@ class ShardWriter:
 
     A sample is safe as soon as `add` returns: it waits in a hidden folder until it is packed into a shard, and the
     next writer of the same folder and name finds it there. Shards are packed when enough samples wait, and at the end
-    of the context. One writer at a time; processes beside it write samples with `write_sample` into `parts`, and
-    `take` hands them over.
+    of the context. One writer at a time, a second one is refused; processes beside it write samples with
+    `write_sample` into `parts`, and `take` hands them over.
 
     Args:
         folder: made where it is absent.
         name: of the shards.
         samples_per_shard: at most so many in each.
         image_format: png, or jpg for what has been a JPEG before.
+
+    Raises:
+        InputError: another process writes into the folder.
     """
 
     def __init__(self, folder: str | Path, name: str, samples_per_shard: int = 100, image_format: str = 'png'):
@@ -160,7 +179,9 @@ class ShardWriter:
         self.folder, self.name = Path(folder), name
         self.samples_per_shard, self.image_format = samples_per_shard, image_format
         self.parts = self.folder / f'.{name}.parts'
-        self.parts.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.folder)
+        self.parts.mkdir(exist_ok=True)
         for left in (*self.folder.glob(f'.{name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
         self._shards = sorted(self.folder.glob(f'{name}-*.tar'))
@@ -202,22 +223,40 @@ class ShardWriter:
                     for member in part:
                         packed.addfile(member, part.extractfile(member))
         self._shards.append(shard)
+        # None of them waits any more, whatever may come between here and the end: it would be packed twice.
+        parts = [self._waiting.pop(key) for key in keys]
         self._packed.update(keys)
-        for key in keys:
-            self._waiting.pop(key).unlink()
+        for part in parts:
+            part.unlink()
 
     def close(self) -> None:
         """Pack what waits."""
-        while self._waiting:
-            self._pack()
-        with contextlib.suppress(OSError):  # another process may still be writing into it
-            self.parts.rmdir()
+        try:
+            while self._waiting:
+                self._pack()
+            with contextlib.suppress(OSError):  # another process may still be writing into it
+                self.parts.rmdir()
+        finally:
+            os.close(self._lock)
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _locked(folder: Path) -> int:
+    """A handle that keeps other writers out of the folder until it is closed, or this process ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f'{folder}: another process writes here, wait for its end or give another folder') from None
+    except OSError:   # a file system without locks
+        pass
+    return handle
 
 
 def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png') -> None:
@@ -375,5 +414,12 @@ def _json_number(value: float) -> float | str | None:
 
 
 def _lens_state(frame: dict) -> LensState:
+    if not isinstance(frame, dict):
+        raise ValueError(f'a frame is {frame!r}, must be a mapping')
     values = {name: math.nan if frame.get(name) is None else float(frame[name]) for name in _STATE}
+    if math.isnan(values['focus_distance']):
+        raise ValueError('a frame has no focus_distance')
+    for name, value in values.items():
+        if name != 'stamp' and value <= 0:
+            raise ValueError(f'{name} {value:g} of a frame, must be positive, or null where it is unknown')
     return LensState(**values, settled=bool(frame.get('settled', True)))
