@@ -6,7 +6,9 @@ bpy is looked for in this Python, and in the one that DFD_BLENDER_PYTHON names.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +21,7 @@ from dfd_ros.cli import main
 from dfd_ros.data.samples import read_samples
 from dfd_ros.optics import Lens
 from dfd_ros.synthesis.blender import pools
-from dfd_ros.synthesis.blender.process import ask
+from dfd_ros.synthesis.blender.process import ask, environment
 from dfd_ros.synthesis.blender.settings import RenderSettings
 
 PYTHON = os.environ.get('DFD_BLENDER_PYTHON') or (sys.executable if importlib.util.find_spec('bpy') else None)
@@ -95,11 +97,17 @@ def test_depth_is_along_the_optical_axis(moving):
     assert len(x) > 50 and np.abs(design @ plane - inverse).max() < 1e-4
 
 
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """Pixels whose neighbours are in the mask as well."""
+    padded = np.pad(mask, 1)
+    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
 def test_flow_leads_to_the_same_point(moving):
     """Where the flow leads, the next frame sees the depth that the point has there, unless it is hidden."""
     sample, _ = moving
     fx, fy, cx, cy = sample.intrinsics
-    agreeing = 0.0
+    agreeing, on_objects, if_still = 0.0, [], []
     y, x = np.mgrid[:40, :48]
     for t in range(4):
         ahead = np.stack([x, y], -1) + sample.flow[t].astype(float)
@@ -112,7 +120,14 @@ def test_flow_leads_to_the_same_point(moving):
         still = inside & sample.background[t] & sample.background[t + 1][row, column]
         difference = np.abs(sample.depth[t + 1][row, column] - next_depth) / next_depth
         agreeing += (difference[still] < 0.01).mean() / 4
+        # Objects move too, and turn: there the colour of the surface tells, away from edges.
+        for rows, columns, agree in ((row, column, on_objects), (y, x, if_still)):
+            objects = inside & _inner(~sample.background[t]) & _inner(~sample.background[t + 1])[rows, columns]
+            colours = np.abs(sample.all_in_focus[t].astype(float) - sample.all_in_focus[t + 1][rows, columns]).mean(-1)
+            agree.append(colours[objects])
     assert agreeing > 0.97
+    on_objects, if_still = (np.concatenate(parts) for parts in (on_objects, if_still))
+    assert len(on_objects) > 200 and on_objects.mean() < 0.85 * if_still.mean(), (on_objects.mean(), if_still.mean())
     assert np.nanmax(np.abs(sample.flow.astype(float))) > 0.2
 
 
@@ -161,6 +176,99 @@ def test_the_users_files_are_used(tmp_path):
                   '--frames', '2') == 0
     about = next(read_samples(tmp_path / 'set')).about
     assert {f'{obj}.obj', f'{ply}.ply'} <= set(about['meshes']) and png in about['textures']
+
+
+def in_blender(script: str, *arguments: object) -> list:
+    """What a script that has bpy prints last, as JSON."""
+    run = subprocess.run([PYTHON, '-c', script, *map(str, arguments)], env=environment(), text=True, check=True,
+                         capture_output=True)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_what_moves_by_itself_in_a_file_does_not_move(tmp_path):
+    """The pose of an object is the scene's alone, in every frame: the truth knows no other."""
+    found = in_blender("""
+import json, sys, bpy
+from pathlib import Path
+from dfd_ros.synthesis.blender import objects
+path = Path(sys.argv[1])
+bpy.ops.mesh.primitive_cube_add()
+cube = bpy.context.object
+cube.shape_key_add(name='Basis')
+key = cube.shape_key_add(name='wide')
+for point in key.data:
+    point.co.x *= 3
+for frame in (0, 10):
+    cube.location.x = key.value = frame / 10
+    cube.keyframe_insert('location', frame=frame)
+    key.keyframe_insert('value', frame=frame)
+bpy.ops.export_scene.gltf(filepath=str(path), export_animations=True)
+bpy.ops.wm.read_factory_settings(use_empty=True)
+bpy.ops.import_scene.gltf(filepath=str(path))
+moving = any(o.animation_data and o.data.shape_keys.animation_data for o in bpy.data.objects)
+bpy.ops.wm.read_factory_settings(use_empty=True)
+added = objects.add_file(path)
+added.location = (1, 2, 3)
+seen = []
+for frame in (0, 5, 10):
+    bpy.context.scene.frame_set(frame)
+    evaluated = added.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    corners = [evaluated.matrix_world @ vertex.co for vertex in evaluated.data.vertices]
+    seen.append([round(max(c[axis] for c in corners), 4) for axis in range(3)])
+print()
+print(json.dumps([moving, seen]))
+""", tmp_path / 'cube.glb')
+    half = pytest.approx(3 ** -0.5, abs=0.02)   # of a unit sphere
+    assert found[0] and found[1][0] == found[1][1] == found[1][2]
+    assert [seen - place for seen, place in zip(found[1][0], (1, 2, 3))] == [half] * 3
+
+
+def test_pictures_are_seen_on_meshes_without_uv(tmp_path):
+    """They lie on all sides of it; with the coordinates of a mesh that has none, all of it had one colour."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / 'x.png')
+    deviations = in_blender("""
+import json, sys, bpy
+import numpy as np
+from pathlib import Path
+from dfd_ros.synthesis.blender import lens, light, materials
+deviations = []
+for has_uv in (False, True):
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    data = bpy.data.meshes.new('plane')
+    data.from_pydata([(-1, 4, -1), (1, 4, -1), (1, 4, 1), (-1, 4, 1)], [], [(0, 1, 2, 3)])
+    plane = bpy.data.objects.new('plane', data)
+    data.materials.append(materials.image(np.random.default_rng(0), Path(sys.argv[1]), 1, has_uv))
+    camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
+    camera.rotation_euler = (np.pi / 2, 0, 0)
+    scene = bpy.context.scene
+    scene.camera = camera
+    for added in (plane, camera):
+        scene.collection.objects.link(added)
+    light._surround(np.random.default_rng(0), 1.0)
+    scene.render.engine, scene.cycles.samples = 'CYCLES', 4
+    scene.render.resolution_x = scene.render.resolution_y = 32
+    camera.data.angle = 0.4
+    scene.render.filepath = sys.argv[2]
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(sys.argv[2])
+    deviations.append(float(np.array(image.pixels[:]).reshape(-1, 4)[:, :3].std(0).mean()))
+print()
+print(json.dumps(deviations))
+""", tmp_path / 'x.png', tmp_path / 'out.png')
+    boxed, as_if_it_had_uv = deviations
+    assert boxed > 0.04 and boxed > 3 * as_if_it_had_uv
+
+
+def test_no_family_of_materials_or_light_is_in_two_splits():
+    for families in in_blender("""
+import json
+from dfd_ros.synthesis.blender import light, materials
+print()
+print(json.dumps([[[family.__name__ for family in families] for families in module.FAMILIES.values()]
+                  for module in (light, materials)]))
+"""):
+        assert len(families) == 3 and all(families)
+        assert len(set().union(*families)) == sum(map(len, families))
 
 
 def test_what_blender_cannot_read_is_named(tmp_path, capsys):

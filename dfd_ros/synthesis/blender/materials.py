@@ -90,16 +90,20 @@ def load_picture(path: Path):
     return picture
 
 
-def image(rng: np.random.Generator, path: Path, repeat: float = 1.0):
-    """A bpy material with a picture, named after it. Raises `InputError` where Blender cannot read it."""
+def image(rng: np.random.Generator, path: Path, repeat: float = 1.0, has_uv: bool = True):
+    """A bpy material with a picture, named after it. Raises `InputError` where Blender cannot read it.
+
+    has_uv: of the mesh; one without gets the picture from all six sides.
+    """
     nodes = _Nodes(path.stem)
     picture = load_picture(path)
     mapping = nodes.add('ShaderNodeMapping')
     mapping.inputs['Location'].default_value = (*rng.uniform(0, 1, 2), 0)
     mapping.inputs['Rotation'].default_value = (0, 0, rng.uniform(0, 6.28))
     mapping.inputs['Scale'].default_value = np.full(3, repeat * log_uniform(rng, 0.7, 3))
-    nodes.link(nodes.add('ShaderNodeTexCoord').outputs['UV'], mapping.inputs['Vector'])
-    texture = nodes.add('ShaderNodeTexImage', image=picture, extension='MIRROR')
+    nodes.link(nodes.add('ShaderNodeTexCoord').outputs['UV' if has_uv else 'Generated'], mapping.inputs['Vector'])
+    texture = nodes.add('ShaderNodeTexImage', image=picture, extension='MIRROR',
+                        projection='FLAT' if has_uv else 'BOX')
     nodes.link(mapping.outputs['Vector'], texture.inputs['Vector'])
     nodes.link(texture.outputs['Color'], nodes.shader.inputs['Base Color'])
     _finish(nodes, rng)

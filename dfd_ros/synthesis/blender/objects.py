@@ -49,12 +49,15 @@ def add_file(path: Path):
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
     added = [created for created in bpy.data.objects if created not in before]
-    bpy.context.view_layer.update()
     meshes = [created for created in added if created.type == 'MESH' and len(created.data.polygons)]
     if not meshes:
         raise InputError(f'{path}: no mesh with faces in it')
+    for created in added:   # a motion of the file's own would take the place of the scene's, unknown to the truth
+        created.animation_data_clear()
+    bpy.context.view_layer.update()
     for created in meshes:
         created.data = created.data.copy()
+        created.shape_key_clear()
         created.data.transform(created.matrix_world)
         created.parent, created.matrix_world = None, Matrix()
     with bpy.context.temp_override(active_object=meshes[0], object=meshes[0], selected_objects=meshes,

@@ -93,7 +93,7 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
         if not created.data.materials:
             # From a few pixels to some tens for a period.
             detail = float(np.clip(share * min(settings.height, settings.width) / 20, 0.7, 8))
-            created.data.materials.append(_material(rng, settings, files, detail, 1))
+            created.data.materials.append(_material(rng, settings, files, detail, 1, bool(created.data.uv_layers)))
         first = motion.pose(motion.random_rotation(rng), (start @ [*centre, 1])[:3])
         frames = np.tile(first, (settings.frames, 1, 1))
         if settings.motion in ('objects', 'both') and rng.random() < motion.MOVING:
@@ -156,9 +156,9 @@ def _object(rng, settings: RenderSettings, files: Pools):
     return family, objects.add_mesh(family, mesh)
 
 
-def _material(rng, settings: RenderSettings, files: Pools, detail: float, repeat: float):
+def _material(rng, settings: RenderSettings, files: Pools, detail: float, repeat: float, has_uv: bool = True):
     if files.textures and rng.random() < USERS:
-        return materials.image(rng, Path(files.textures[rng.integers(len(files.textures))]), repeat)
+        return materials.image(rng, Path(files.textures[rng.integers(len(files.textures))]), repeat, has_uv)
     return materials.procedural(rng, settings.split, detail)
 
 
