@@ -89,6 +89,14 @@ def test_a_file_belongs_to_one_split_whatever_else_is_there(tmp_path):
         pools.files(str(tmp_path), ('.glb',), 'test')
 
 
+def test_the_suffix_and_the_case_of_a_file_move_it_to_no_other_split():
+    for i in range(40):
+        assert len({pools.split_of(name) for name in (f'o{i}.obj', f'o{i}.glb', f'O{i}.PLY')}) == 1
+    names = [pools.split_of(f'{i}.png') for i in range(2000)]
+    for split, share in pools.SHARES.items():
+        assert names.count(split) == pytest.approx(200 * share, rel=0.2)
+
+
 def test_no_family_of_meshes_is_in_two_splits():
     families = [set(shapes.FAMILIES[split]) for split in SPLITS]
     assert all(families) and len(set.union(*families)) == sum(map(len, families))

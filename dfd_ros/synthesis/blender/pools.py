@@ -1,4 +1,8 @@
-"""Pools split into train, validation and test: nothing of one split is ever in another."""
+"""Pools split into train, validation and test: no family, and no file of the user's, is in two splits.
+
+Materials of all splits have the same fine noise over them, which is also a family of train; the sky of test has the
+lamp of train's sun, and the user's HDRIs that of its panels.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ SHARES = {'train': 8, 'validation': 1, 'test': 1}
 def files(folder: str, suffixes: Sequence[str], split: str) -> list[Path]:
     """The files of a folder, and of what is below it, that belong to a split.
 
-    Which split a file belongs to follows from its name alone, so that a folder that grows moves no file.
+    Which split a file belongs to follows from its name alone, so that a folder that grows moves no file. The suffix has
+    no say: o.obj and o.glb are one object. Variants of one thing (sizes, say) need one name, in folders of their own.
 
     Raises:
         InputError: there are none.
@@ -35,8 +40,9 @@ def files(folder: str, suffixes: Sequence[str], split: str) -> list[Path]:
 
 def split_of(name: str) -> str:
     """The split that a file name belongs to."""
-    tenth = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') % 10
-    return 'train' if tenth < 8 else 'validation' if tenth == 8 else 'test'
+    tenth = int.from_bytes(hashlib.sha256(Path(name).stem.lower().encode()).digest()[:8], 'big') % 10
+    bounds = np.cumsum(list(SHARES.values()))
+    return list(SHARES)[np.searchsorted(bounds, tenth, 'right')]
 
 
 def generator(seed: int, split: str) -> np.random.Generator:
