@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 from dfd_ros.cli import main
-from dfd_ros.data.samples import count, read_samples
+from dfd_ros.data.samples import ShardWriter, count, read_samples
 from dfd_ros.errors import InputError
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.machine import cores
+from dfd_ros.synthesis.blender.card import _runs
 from dfd_ros.synthesis.blender.process import ask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,6 +98,7 @@ def test_shards_contact_sheet_and_card(tmp_path, painter, capsys):
         'README.md', 'blender-000000.tar', 'contact_sheet.png', 'scenes.jsonl', 'settings.json']
     assert [sample.seed for sample in read_samples(out)] == [5, 6, 7]
     card = (out / 'README.md').read_text()
+    assert _runs([0, 1, 7, 1000, 1001]) == '0 to 1, 7, 1000 to 1001'
     assert '| stacks | 3 of 5 frames, 48x32 px' in card and '| seeds | 5 to 7 |' in card
     assert '2.9 mm, f/1' in card and '| meshes | box |' in card and '2.0 s a stack' in card
     with Image.open(out / 'contact_sheet.png') as picture:
@@ -116,6 +118,22 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, painter, capsys):
     assert '| stacks | 3' in (out / 'README.md').read_text()
     assert main(arguments(out, painter(), '--scenes', '3', '--motion', 'both')) == 2
     assert "holds scenes with motion 'static', not 'both'" in capsys.readouterr().err
+
+
+def test_a_run_that_rendered_nothing_claims_nothing(tmp_path, painter, capsys):
+    out = tmp_path / 'set'
+    assert main(arguments(out, '/nowhere/python', '--scenes', '1', '--preset', 'phone')) == 2
+    assert main(arguments(out, painter(), '--scenes', '1', '--preset', 'machine_vision')) == 0
+    assert '25 mm, f/2' in (out / 'README.md').read_text()
+
+
+def test_two_at_once_into_one_folder_are_refused(tmp_path, painter, capsys):
+    out = tmp_path / 'set'
+    assert main(arguments(out, painter(), '--scenes', '1')) == 0
+    with ShardWriter(out, 'blender'):
+        assert main(arguments(out, painter(), '--scenes', '2')) == 2
+    assert f'{out}: another process writes here' in capsys.readouterr().err
+    assert count(out) == 1
 
 
 def test_a_kill_loses_at_most_the_scene_in_hand(tmp_path, painter):
@@ -192,6 +210,8 @@ def test_where_blender_is_missing_one_line_says_so(tmp_path, capsys):
     (('--ramp', '4'), 'ramp 4: preset defocusnet has 5 focus distances'),
     (('--device', 'cuda'), '--device cuda: with --engine blender choose auto, cpu or gpu'),
     (('--workers', '0'), '--workers 0: must be at least 1'),
+    (('--scenes', '0'), '--scenes 0: must be at least 1'),
+    (('--format', 'folders'), '--format folders: with --engine blender choose one of shards'),
     (('--textures', '/absent'), 'textures /absent: no such folder'),
 ])
 def test_bad_arguments_are_refused_in_one_line(tmp_path, capsys, more, says):

@@ -35,7 +35,6 @@ def write_card(folder: Path, command: str) -> Path:
     """README.md of a data set: what, how many, seeds, pools, versions, time."""
     settings, samples = _settings(folder), Samples(folder)
     scenes = _scenes(folder, samples)
-    seeds = sorted(scenes)
     lens, preset = settings.lens, settings.lens_preset
     focus = ', '.join(f'{distance:.3g}' for distance in settings.focus_distances())
     side = f'{settings.width}x{settings.height}'
@@ -47,7 +46,7 @@ def write_card(folder: Path, command: str) -> Path:
         f'Made by `{command}`.', '',
         '| | |', '| --- | --- |',
         f'| stacks | {len(samples)} of {settings.frames} frames, {side} px, {size / 1e6:.1f} MB |',
-        f'| seeds | {seeds[0]} to {seeds[-1]} |',
+        f'| seeds | {_runs(sorted(scenes))} |',
         f'| lens | {lens.focal_length * 1e3:g} mm, f/{lens.f_number:g}, pixels of {lens.pixel_pitch * 1e6:.2f} um, '
         f'focus breathing: {"as of a thin lens" if settings.breathing else "none"} |',
         f'| focus | {focus} m, ramps of {settings.ramp} |',
@@ -62,9 +61,10 @@ def write_card(folder: Path, command: str) -> Path:
         f'| time | {total / 3600:.2f} h of one process ({_machines(scenes)}), '
         f'{total / len(scenes):.1f} s a stack: {_shares(spent, len(scenes))} |', '',
         'Families of meshes, textures and light, and files of the user\'s, belong to one split each: none of another '
-        'split is in these scenes. Images are without sensor noise. Each sample has the depth along the optical axis '
-        '(m), the circle of confusion (px), the background\'s mask and the all-in-focus image of every frame, the '
-        'optical flow, lens states, intrinsics and poses: see `dfd_ros/data/samples.py`.', '']
+        'split is in these scenes, but for the fine noise over all materials (a family of train too), the sun\'s lamp '
+        'under the sky of test, and the panel beside HDRIs. Images are without sensor noise. Each sample has the depth '
+        'along the optical axis (m), the circle of confusion (px), the background\'s mask and the all-in-focus image '
+        'of every frame, the optical flow, lens states, intrinsics and poses: see `dfd_ros/data/samples.py`.', '']
     path = folder / 'README.md'
     write_text(path, '\n'.join(lines))
     return path
@@ -88,6 +88,13 @@ def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
         for sample in samples:
             scenes.setdefault(sample.seed, sample.about)
     return scenes
+
+
+def _runs(seeds: list[int]) -> str:
+    """Of sorted numbers: 0 to 99, 200, 300 to 399."""
+    starts = [seed for i, seed in enumerate(seeds) if not i or seeds[i - 1] != seed - 1]
+    ends = [seed for i, seed in enumerate(seeds) if i + 1 == len(seeds) or seeds[i + 1] != seed + 1]
+    return ', '.join(f'{a} to {b}' if a < b else f'{a}' for a, b in zip(starts, ends))
 
 
 def _used(scenes: dict[int, dict], kind: str, most: int = 12) -> str:

@@ -38,12 +38,16 @@ def render_dataset(folder: Path, settings: RenderSettings, seeds: range, machine
         progress: of (scenes that are there already, all scenes), gives a context with `update()` for each scene.
 
     Raises:
-        InputError: the folder holds other scenes, Blender is missing, or a file of the user's cannot be read.
+        InputError: the folder holds other scenes, another process writes there, Blender is missing, or a file of the
+            user's cannot be read.
         BlenderCrashed: it has crashed twice on one scene.
     """
     folder = Path(folder)
-    _claim(folder, settings)
+    if folder.exists() and not (folder / SETTINGS_FILE).exists():
+        if not folder.is_dir() or any(path.name != f'.{SHARD_NAME}.parts' for path in folder.iterdir()):
+            raise InputError(f'--out {folder}: exists already and is no data set of this command, give a new folder')
     with ShardWriter(folder, SHARD_NAME, samples_per_shard) as writer:
+        _claim(folder, settings, bool(writer.done))
         jobs = [Job(f'{seed:08d}', seed, writer.parts / f'{seed:08d}.tar') for seed in seeds]
         wanted = [job for job in jobs if job.key not in writer.done]
         with (BlenderWorkers(settings, machine.workers, machine.threads, machine.device, machine.python) as workers,
@@ -59,20 +63,18 @@ def render_dataset(folder: Path, settings: RenderSettings, seeds: range, machine
     return len(wanted)
 
 
-def _claim(folder: Path, settings: RenderSettings) -> None:
-    """Say what the folder's scenes are, or see that they are such."""
+def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
+    """Say what the folder's scenes are, or, where there are some, see that they are such."""
     path = folder / SETTINGS_FILE
     mine = asdict(settings)
-    if not path.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f'--out {folder}: exists already and is no data set of this command, give a new folder')
-        folder.mkdir(parents=True, exist_ok=True)
+    if not has_scenes:
+        (folder / SCENES_FILE).unlink(missing_ok=True)
         write_json(path, mine)
         return
     try:
         there = json.loads(path.read_text())
         other = [name for name in mine if there[name] != mine[name]]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f'{path}: cannot be read, give a new folder') from None
     if other:
         raise InputError(f'--out {folder}: holds scenes with {other[0]} {there[other[0]]!r}, not {mine[other[0]]!r}; '

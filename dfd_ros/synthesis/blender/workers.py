@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dfd_ros.errors import InputError
+from dfd_ros.processes import PR_SET_PDEATHSIG
 from dfd_ros.synthesis.blender.process import environment
 from dfd_ros.synthesis.blender.settings import RenderSettings
 
 TRIES = 2
 """How often a scene is tried that Blender crashes on."""
 _MODULE = 'dfd_ros.synthesis.blender.worker'
-_PR_SET_PDEATHSIG = 1   # linux/prctl.h
 
 
 class BlenderCrashed(RuntimeError):
@@ -54,7 +54,7 @@ class BlenderWorkers:
                  python: str | None = None):
         self.settings, self.threads, self.device = settings, threads, device
         self.count, self.python = workers, python or sys.executable
-        self.version, self.gpu = '', False
+        self.gpu = False
         self._selector = selectors.DefaultSelector()
         self._running: list[_Process] = []
         self._free = _shares(workers, threads)
@@ -101,7 +101,7 @@ class BlenderWorkers:
                 if 'input_error' in answer:
                     raise InputError(answer['input_error'])
                 if not process.ready:
-                    process.ready, self.version, self.gpu = True, answer['blender'], answer['gpu']
+                    process.ready, self.gpu = True, answer['gpu']
                     continue
                 job, process.job = process.job, None
                 yield job, answer['about']
@@ -177,4 +177,4 @@ def _prepare(cores: set[int] | None) -> None:
     if cores:
         os.sched_setaffinity(0, cores)
     if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
