@@ -57,6 +57,7 @@ ARGUMENTS = (
     Argument('image_width', int, ('camera',), 'width of the images, px'),
     Argument('image_height', int, ('camera',), 'height of the images, px'),
     Argument('rate', float, ('camera',), 'images a second'),
+    Argument('settle_time', float, ('camera',), 'time from a focus command until the focus rests, s'),
     Argument('seed', int, ('camera',), 'which scene (source synthetic)'),
     Argument('publish_truth', bool, ('camera',), 'publish the true depth on truth/depth, where it is known'),
     Argument('pattern', str, ('sweep',), 'order of the focus distances',

@@ -118,6 +118,23 @@ def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
         camera._focus_table(given, replace(calibration, focus=None))
 
 
+@pytest.mark.parametrize('source, given, used', [('synthetic', 0.0, 0.03), ('stack', 0.0, 0.03), ('v4l2', 0.0, 0.2),
+                                                 ('v4l2', 0.5, 0.5), ('rgbd', 0.1, 0.1)])
+def test_a_motor_is_given_longer_to_settle(source, given, used):
+    assert camera._settle_time(CameraParameters(source=source, settle_time=given)) == used
+
+
+def test_simulated_time_that_has_not_begun_and_a_truth_that_nobody_knows(start_node, observer, tmp_path):
+    FocalStack([np.zeros((60, 80, 3), np.uint8)] * 2, [LensState(d) for d in (1.0, 0.5)]).write(tmp_path / 'stack')
+    heard = observer.listen(LensStateMessage, '/simulated/lens_state', qos.LENS_STATE_SUBSCRIBER)
+    process = start_node('camera', '-r', '__ns:=/simulated', source='stack', stack=tmp_path / 'stack', rate=20.0,
+                         use_sim_time=True, publish_truth=True)
+    wait_until(lambda: heard or process.process.poll() is not None, 'a frame')
+    assert heard and stamp(heard[0]) == (0, 0), process.output
+    wait_until(lambda: 'nothing comes on /simulated/truth/depth' in process.output, 'a warning')
+    assert process.output.count('publish_truth') == 1
+
+
 def test_synthetic_scene_follows_the_focus(start_node, observer):
     images = observer.listen(Image, '/made/image_raw', qos.SENSOR_SUBSCRIBER)
     states = observer.listen(LensStateMessage, '/made/lens_state', qos.LENS_STATE_SUBSCRIBER)

@@ -10,8 +10,8 @@ import time
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 RECONNECT_AFTER = 1.0    # s
 SLOW = 0.8               # of the rate asked for
+SETTLE_TIME = 0.03       # s
+MOTOR_SETTLE_TIME = 0.2  # s
 RGBD_TOPICS = {'color/image_raw': Image, 'color/camera_info': CameraInfo, 'depth/image_rect': Image,
                'depth/camera_info': CameraInfo}
 
@@ -53,7 +55,8 @@ class CameraParameters(Parameters):
         0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack and rgbd keep '
         'their proportions.', unit='px', minimum=0, maximum=8192)
     settle_time: float = parameter(
-        0.03, 'Time from a focus command until the focus rests. Images in between are marked as not settled.',
+        0.0, 'Time from a focus command until the focus rests. Images in between are marked as not settled. 0: 0.03 s, '
+        '0.2 s of a motor (v4l2).',
         unit='s', minimum=0.0, maximum=10.0)
     seed: int = parameter(0, 'Synthetic: which scene. RGB-D: of the noise.', minimum=0, maximum=2 ** 31 - 1)
     publish_truth: bool = parameter(
@@ -89,12 +92,12 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         # Two threads render no faster than one, and would take a core from the depth node.
         torch.set_num_threads(1)
         return SyntheticSource(parameters.image_width or 640, parameters.image_height or 480,
-                               seed=parameters.seed, settle_time=parameters.settle_time)
+                               seed=parameters.seed, settle_time=_settle_time(parameters))
     if parameters.source == 'stack':
         from dfd_ros.camera_sources.stack import StackSource
         if not parameters.stack:
             raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
-        return StackSource(parameters.stack, settle_time=parameters.settle_time, width=parameters.image_width)
+        return StackSource(parameters.stack, settle_time=_settle_time(parameters), width=parameters.image_width)
     if parameters.source == 'rgbd':
         import torch
 
@@ -102,15 +105,19 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         if not parameters.rgbd_folder:
             raise InputError('parameter rgbd_folder: source is rgbd, so it has to name a folder of RGB-D images')
         torch.set_num_threads(1)
-        return RgbdSource(parameters.rgbd_folder, settle_time=parameters.settle_time, width=parameters.image_width,
+        return RgbdSource(parameters.rgbd_folder, settle_time=_settle_time(parameters), width=parameters.image_width,
                           seed=parameters.seed, focal_length=parameters.focal_length, f_number=parameters.f_number)
     from dfd_ros.camera_sources.v4l2 import V4l2Source
     lens, lens_width = _lens(parameters, calibration)
     aperture = calibration.aperture
     return V4l2Source(parameters.video_device, _focus_table(parameters, calibration), lens=lens, lens_width=lens_width,
                       magnification=aperture.magnification if aperture else None,
-                      settle_time=parameters.settle_time, width=parameters.image_width,
+                      settle_time=_settle_time(parameters), width=parameters.image_width,
                       height=parameters.image_height)
+
+
+def _settle_time(parameters: CameraParameters) -> float:
+    return parameters.settle_time or (MOTOR_SETTLE_TIME if parameters.source == 'v4l2' else SETTLE_TIME)
 
 
 def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable:
@@ -201,9 +208,10 @@ class CameraNode(Node):
             self._publish(frame)
 
     def _publish(self, frame: Frame) -> None:
-        age = Duration(seconds=time.monotonic() - frame.time_s)
-        header = Header(stamp=(self.get_clock().now() - age).to_msg(),
-                        frame_id=self._settings.values.frame_id)
+        age = round((time.monotonic() - frame.time_s) * 1e9)
+        # Simulated time stands at 0 until a clock comes, and no stamp can be before that.
+        stamp = Time(nanoseconds=max(0, self.get_clock().now().nanoseconds - age))
+        header = Header(stamp=stamp.to_msg(), frame_id=self._settings.values.frame_id)
         height, width = frame.image.shape[:2]
         # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
@@ -215,8 +223,12 @@ class CameraNode(Node):
                 self._rgbd[f'{name}/camera_info'].publish(info)
                 topic = 'color/image_raw' if name == 'color' else 'depth/image_rect'
                 self._rgbd[topic].publish(images.to_message(image, header))
-        if self._truth is not None and frame.depth is not None:
-            self._truth.publish(images.to_message(frame.depth, header))
+        if self._truth is not None:
+            if frame.depth is None:
+                self.get_logger().warning('parameter publish_truth: this source does not know the true depth; nothing '
+                                          f'comes on {self._truth.topic_name}', once=True)
+            else:
+                self._truth.publish(images.to_message(frame.depth, header))
         if self._last is not None:
             self._intervals.add(frame.time_s - self._last.time_s)
         self._last = frame
