@@ -145,6 +145,9 @@ def test_the_ros_installation_has_nodes_and_resources():
     assert {'camera', 'sweep', 'depth'} <= set(NODES)
     for node in NODES:
         assert os.access(prefix / 'lib' / 'dfd_ros' / node, os.X_OK)
+    command = prefix / 'bin' / 'dfd'
+    assert 'convert' in subprocess.run([command, '--help'], capture_output=True, text=True, check=True).stdout
+    assert '$AMENT_CURRENT_PREFIX/bin' in (prefix / 'share' / 'dfd_ros' / 'environment' / 'path.sh').read_text()
     spec = importlib.util.find_spec('dfd_ros.msg')
     package, config = dfd(Path(spec.origin).parents[2], '-c', FIND_CONFIG).stdout.splitlines()
     assert Path(package).is_relative_to(prefix)
