@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -74,6 +75,18 @@ def test_lines_tell_the_last_span_and_the_summary_all():
     assert '5 depth images, 1.2 Hz, latency 180 ms' in figures.summary(4.0)
     assert 'MAE of u 0.075' in figures.summary(4.0)
     assert Figures().summary(1.0) == 'no depth image came'
+
+
+def test_figures_do_not_grow_with_the_run(monkeypatch):
+    monkeypatch.setattr('dfd_ros.demo.figures.LATENCIES', 100)
+    figures, frame, sizes = Figures(), quality(depth_of([0.5]), depth_of([0.5]), RANGE), []
+    for _ in range(10):
+        for _ in range(100):
+            figures.add(0.1, frame)
+        sizes.append(len(pickle.dumps(figures)))
+    assert sizes[-1] < sizes[0] + 20 and '1000 depth images' in figures.summary(1.0)
+    figures.add(math.nan, frame)
+    assert 'latency 100 ms (95 %: 100 ms)' in figures.summary(1.0)
 
 
 # Recording and pictures
@@ -361,6 +374,53 @@ def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights)
     assert status == 0, err
     assert 'in all' in out and '[robot.depth]' in err
     assert {path.name for path in (tmp_path / 'record').iterdir()} == {'overview.png', 'demo.mp4', 'demo.gif'}
+
+
+def test_the_monitor_pairs_within_the_slop_takes_a_bag_that_begins_again_and_says_what_is_missing(start_node, observer):
+    from builtin_interfaces.msg import Time
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from dfd_ros.lens_state import LensState
+    from dfd_ros.msg import LensState as LensStateMessage
+    from dfd_ros.ros import images, messages, qos
+    from ros_processes import wait_until
+    monitors = {name: start_node('monitor', '-r', f'__ns:=/{name}', truth=name == 'blind') for name in ('off', 'blind')}
+    maps = 'coc/image', 'confidence/image', 'depth/image_rect'
+    publishers = [{topic: observer.publisher(LensStateMessage if topic == 'lens_state' else Image,
+                                             f'/{name}/{topic}', qos.PUBLISHER)
+                   for topic in ('lens_state', 'image_raw', *maps)} for name in monitors]
+
+    def play(first):
+        for frame in range(60):     # more than wait for their counterparts
+            header, lens_header = (Header(stamp=Time(sec=first + frame, nanosec=ns)) for ns in (0, 1000000))
+            for topics in publishers:
+                topics['lens_state'].publish(messages.to_message(LensState(1.0, near=0.2, far=2.0), lens_header))
+                topics['image_raw'].publish(images.to_message(np.zeros((24, 32, 3), np.uint8), header))
+                for topic in maps:
+                    topics[topic].publish(images.to_message(np.ones((24, 32), np.float32), header))
+            time.sleep(0.02)
+
+    def rates(name):
+        return re.findall(r'^ .* ([1-9][\d.]*) Hz', monitors[name].output, re.MULTILINE)
+    play(1000)
+    wait_until(lambda: rates('off'), 'a line', 30.0)
+    count = len(rates('off'))
+    time.sleep(1.5)
+    for first in (100, 300):
+        play(first)
+    wait_until(lambda: len(rates('off')) > count, 'a line of the bag played again', 30.0)
+    wait_until(lambda: 'depth comes, but nothing on /blind/truth/depth' in monitors['blind'].output, 'a warning', 30.0)
+    assert all(monitor.stop() == 0 and 'Traceback' not in monitor.output for monitor in monitors.values())
+    assert re.search(r'in all   \d+ depth images, .* depth for 100% of the pixels', monitors['off'].output)
+    assert re.search(r'in all   \d+ depth images, but nothing on /blind/truth/depth\n', monitors['blind'].output)
+
+
+def test_an_output_of_the_monitor_that_cannot_be_is_one_line(start_node, tmp_path):
+    (tmp_path / 'file').write_text('')
+    process = start_node('monitor', output=tmp_path / 'file' / 'pictures')
+    assert process.wait() == 2
+    assert process.output == f'error: parameter output: {tmp_path}/file/pictures: Not a directory\n'
 
 
 def test_run_goes_on_until_interrupted(dfd, random_weights):

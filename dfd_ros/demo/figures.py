@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from dfd_ros.training import metrics
 
 HEADER = '    time      rate   latency   valid'
 HEADER_OF_ERRORS = '   MAE of u   AbsRel   accuracy'
+LATENCIES = 100_000     # the last ones, for their percentile: hours of a camera
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,25 @@ class Figures:
     """Gathers what comes in, and tells it as lines: one for each span of time, one for all."""
 
     def __init__(self) -> None:
-        self._all: list[tuple[float, Quality]] = []
-        self._told = 0
+        self._all, self._span = _Means(), _Means()
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
 
     def add(self, latency_s: float, quality: Quality) -> None:
-        """A depth image has come, `latency_s` after the exposure of its camera image."""
-        self._all.append((latency_s, quality))
+        """A depth image has come, `latency_s` after the exposure of its camera image; NaN: nobody knows."""
+        for means in (self._all, self._span):
+            means.add({'latency': latency_s, **asdict(quality)})
+        if not math.isnan(latency_s):
+            self._latencies.append(latency_s)
 
     def line(self, time_s: float, span_s: float) -> str:
         """The line of the last `span_s` seconds, `time_s` after the start.
 
         It goes under `HEADER`, and under `HEADER_OF_ERRORS` behind that where the truth is known.
         """
-        frames, self._told = self._all[self._told:], len(self._all)
-        line = f'{time_s:6.0f} s  {len(frames) / span_s:5.1f} Hz'
-        if not frames:
+        means, self._span = self._span, _Means()
+        line = f'{time_s:6.0f} s  {means.frames / span_s:5.1f} Hz'
+        if not means.frames:
             return line
-        means = _means(frames)
         line += f'  {1e3 * means["latency"]:5.0f} ms  {means["valid"]:6.0%}'
         if math.isnan(means['mae']):
             return line
@@ -77,24 +81,31 @@ class Figures:
 
     def summary(self, span_s: float) -> str:
         """Means over all frames of `span_s` seconds, in one line."""
-        if not self._all:
+        means = self._all
+        if not means.frames:
             return 'no depth image came'
-        means = _means(self._all)
-        latencies = [latency for latency, _ in self._all]
-        parts = [f'{len(self._all)} depth images', f'{len(self._all) / span_s:.1f} Hz',
-                 f'latency {1e3 * means["latency"]:.0f} ms '
-                 f'(95 %: {1e3 * np.percentile(latencies, 95):.0f} ms)']
+        slowest = np.percentile(self._latencies or [math.nan], 95)
+        parts = [f'{means.frames} depth images', f'{means.frames / span_s:.1f} Hz',
+                 f'latency {1e3 * means["latency"]:.0f} ms (95 %: {1e3 * slowest:.0f} ms)']
         if not math.isnan(means['mae']):
             parts += [f'MAE of u {means["mae"]:.3f}', f'AbsRel {means["abs_rel"]:.1%}',
                       f'accuracy {means["accuracy"]:.1f} %']
         return ', '.join([*parts, f'depth for {means["valid"]:.0%} of the pixels'])
 
 
-def _means(frames: list[tuple[float, Quality]]) -> dict[str, float]:
-    """Means over frames; of a figure that no frame has, NaN."""
-    columns = {'latency': [latency for latency, _ in frames]}
-    columns |= {name: [getattr(quality, name) for _, quality in frames]
-                for name in ('valid', 'mae', 'abs_rel', 'accuracy')}
-    known = {name: [value for value in values if not math.isnan(value)] for name, values in columns.items()}
-    return {name: sum(values) / len(values) if values else math.nan for name, values in known.items()}
+class _Means:
+    """Means over frames, as they come; of a figure that no frame has, NaN."""
 
+    def __init__(self) -> None:
+        self.frames = 0
+        self._sums: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, figures: dict[str, float]) -> None:
+        self.frames += 1
+        known = {name: value for name, value in figures.items() if not math.isnan(value)}
+        self._sums.update(known)
+        self._counts.update(known.keys())
+
+    def __getitem__(self, name: str) -> float:
+        return self._sums[name] / self._counts[name] if self._counts[name] else math.nan

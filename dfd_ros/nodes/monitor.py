@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import numpy as np
 import rclpy
 import torch
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
@@ -28,6 +29,7 @@ from dfd_ros.ros.process import run
 
 WAITING = 50        # messages of a topic that wait for their counterparts
 WARN_EVERY = 5.0    # s
+MEASURED_AFTER = 2.0     # s from the first depth image on
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,16 @@ class MonitorParameters(Parameters):
     patience: float = parameter(0.0, 'Give up where no depth image has come by then. 0: wait without end.',
                                 unit='s', minimum=0.0, maximum=3600.0)
     truth: bool = parameter(False, 'Compare with the true depth on truth/depth.')
+    sync_slop: float = parameter(
+        0.005, 'Stamps of what belongs to an image differ by less than this. 0: they are the same.', unit='s',
+        minimum=0.0, maximum=10.0)
     output: str = parameter('', 'Folder for pictures and a video of the last frames. Empty: none.')
 
 
 class MonitorNode(Node):
     """Listens to the camera and to what the depth node makes of it, and prints a line a second."""
+
+    _first: float | None = None     # when the first depth image came; destroy_node also comes where the start failed
 
     def __init__(self, **options) -> None:
         super().__init__('monitor', **options)
@@ -51,13 +58,18 @@ class MonitorNode(Node):
         values = self._values = BoundParameters(self, MonitorParameters).values
         self._output = Path(values.output) if values.output else None
         if self._output:
-            self._output.mkdir(parents=True, exist_ok=True)
+            try:
+                self._output.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f'parameter output: {self._output}: {error.strerror}') from None
         self._figures = Figures()
         self._recording: Recording | None = None
         self._arrived: dict[int, float] = {}         # latency of the depth image of a stamp, s
         self._started = time.monotonic()
-        self._first: float | None = None             # when the first depth image came
         self._told = 0.0
+        self._heard: Counter[str] = Counter()        # messages by topic
+        self._measured = False                       # a depth image, with all that belongs to it
+        self._problem = ''                           # of the last one
         self._finished = False
 
         topics = {'image_raw': Image, 'lens_state': LensStateMessage, 'depth/image_rect': Image,
@@ -69,7 +81,9 @@ class MonitorNode(Node):
                    for topic, kind in topics.items()]
         filters[2].registerCallback(self._note_arrival)
         self._topics = [self.resolve_topic_name(topic) for topic in topics]
-        self._synchroniser = synchronisation.TimeSynchronizer(filters, WAITING)
+        for source, topic in zip(filters, self._topics):
+            source.registerCallback(self._note, topic)
+        self._synchroniser = synchronisation.synchronise(filters, WAITING, values.sync_slop)
         self._synchroniser.registerCallback(self._on_frame)
         self.create_timer(0.05, self._watch)
 
@@ -79,19 +93,22 @@ class MonitorNode(Node):
             self._finished = True
             self._finish()
 
+    def _note(self, _: Image | LensStateMessage, topic: str) -> None:
+        self._heard[topic] += 1
+
     def _note_arrival(self, depth: Image) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = now
             print(HEADER + (HEADER_OF_ERRORS if self._values.truth else ''), flush=True)
-        age = (self.get_clock().now() - Time.from_msg(depth.header.stamp)).nanoseconds * 1e-9
-        self._arrived[synchronisation.nanoseconds(depth.header.stamp)] = age
+        stamp = synchronisation.nanoseconds(depth.header.stamp)
+        self._arrived[stamp] = (self.get_clock().now().nanoseconds - stamp) * 1e-9
         while len(self._arrived) > WAITING:
-            del self._arrived[min(self._arrived)]
+            del self._arrived[next(iter(self._arrived))]     # not the oldest stamp: a bag may begin again
 
     def _on_frame(self, image: Image, lens_state: LensStateMessage, depth: Image, coc: Image,
                   confidence: Image, truth: Image | None = None) -> None:
-        stamp = synchronisation.nanoseconds(image.header.stamp)
+        stamp = synchronisation.nanoseconds(depth.header.stamp)
         image_topic, lens_topic, *map_topics = self._topics
         try:
             rgb = images.to_rgb(image, image_topic)
@@ -99,10 +116,12 @@ class MonitorNode(Node):
             maps = [images.to_map(message, topic)
                     for message, topic in zip((depth, coc, confidence, truth), map_topics)]
         except InputError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=WARN_EVERY)
+            self._problem = str(error)
+            self.get_logger().warning(self._problem, throttle_duration_sec=WARN_EVERY)
             return
+        self._measured = True
         truth_map = maps[3] if truth is not None else None
-        self._figures.add(self._arrived[stamp], quality(maps[0], truth_map, state.range))
+        self._figures.add(self._arrived.pop(stamp, math.nan), quality(maps[0], truth_map, state.range))
         if self._output is not None:
             self._record(stamp * 1e-9, state, rgb, maps[:3], truth_map)
 
@@ -127,11 +146,24 @@ class MonitorNode(Node):
         if elapsed - self._told >= 1:
             print(self._figures.line(elapsed, elapsed - self._told), flush=True)
             self._told = elapsed
+            if elapsed > MEASURED_AFTER and not self._measured:
+                self.get_logger().warning(f'depth comes, but {self._missing()}', throttle_duration_sec=WARN_EVERY)
         if values.seconds and elapsed >= values.seconds:
             rclpy.shutdown(context=self.context)
 
+    def _missing(self) -> str:
+        """Why depth images come, but cannot be measured, in one line."""
+        silent = [topic for topic in self._topics if not self._heard[topic]]
+        if self._problem or silent:
+            return self._problem or f'nothing on {", ".join(silent)}'
+        return (f'no stamps of {", ".join(self._topics)} that differ by less than {self._values.sync_slop:g} s, the '
+                'parameter sync_slop')
+
     def _finish(self) -> None:
         """The summary, pictures and video, once nothing comes any more."""
+        if not self._measured:
+            print(f'\nin all   {self._heard[self._topics[2]]} depth images, but {self._missing()}', flush=True)
+            return
         summary = self._figures.summary(self._told or time.monotonic() - self._first)
         print(f'\nin all   {summary}', flush=True)
         if self._recording is None:
