@@ -98,27 +98,56 @@ def folder_scene(folder: Path, size: int | None = None) -> TestScene:
     """The focal stack in a folder, see `stack_scene`.
 
     Raises:
-        InputError: it cannot be read, has too few frames or is smaller than that.
+        InputError: it cannot be read, has too few frames or is smaller than that; its true depth, that of its last
+            frame, is not of the frame that is read last.
     """
-    return stack_scene(FocalStack.read(folder), size)
-
-
-def sample_scene(sample: Sample, size: int | None = None) -> TestScene:
-    """A sample, see `stack_scene`; what is known to be background does not count.
-
-    Raises:
-        InputError: it has too few frames or is smaller than that.
-    """
-    stack = sample.to_focal_stack()
-    if sample.background is not None:
-        stack.depth = np.where(sample.background[-1], np.nan, stack.depth)
+    stack = FocalStack.read(folder)
+    if stack.depth is not None and frames_read(stack)[-1] != len(stack) - 1:
+        raise InputError(f'{folder}: its true depth is that of its last frame, but of all frames the study reads that '
+                         'of the nearest focus last; give stacks whose focus rises, or shards, which have the truth of '
+                         'every frame')
     return stack_scene(stack, size)
 
 
+def sample_scene(sample: Sample, size: int | None = None) -> TestScene:
+    """A sample, see `stack_scene`, with the truth of the frame that is read last; what is known to be background does
+    not count.
+
+    Raises:
+        InputError: it has too few frames or is smaller than that; it has no truth of that frame.
+    """
+    stack = sample.to_focal_stack()
+    last = frames_read(stack)[-1]
+    if not np.isfinite(sample.depth[last]).any() and np.isfinite(sample.depth).any():
+        raise InputError(f'{sample.name}: no true depth of frame {last}, which the study reads last as it has the '
+                         'nearest focus')
+    stack.depth = sample.depth[last]
+    if sample.background is not None:
+        stack.depth = np.where(sample.background[last], np.nan, stack.depth)
+    return stack_scene(stack, size)
+
+
+def frames_read(stack: FocalStack) -> list[int]:
+    """The frames whose focus is nearest to even steps of vergence from the stack's farthest to its nearest one; of
+    several ramps those of the last.
+
+    Raises:
+        InputError: it has too few.
+    """
+    if len(stack) < FRAMES:
+        raise InputError(f'{stack.name}: has {len(stack)} frames, the study reads {FRAMES}')
+    range_ = stack.range
+    v = [range_.normalise(state.focus_distance) for state in stack.lens_states]
+    chosen = [min(reversed(range(len(v))), key=lambda i, at=at: abs(v[i] - at / (FRAMES - 1))) for at in range(FRAMES)]
+    if len(set(chosen)) < FRAMES:
+        raise InputError(f'{stack.name}: its focus distances are too uneven to choose {FRAMES} frames from')
+    return chosen
+
+
 def stack_scene(stack: FocalStack, size: int | None = None) -> TestScene:
-    """A real or rendered focal stack. Of its frames those are taken whose focus is nearest to even steps of vergence
-    from its farthest to its nearest one: networks that read a fixed number of frames get no other choice, and all
-    networks the same frames.
+    """A real or rendered focal stack, whose true depth is that of the frame that is read last. Of its frames those
+    of `frames_read` are taken: networks that read a fixed number of frames get no other choice, and all networks the
+    same frames.
 
     Args:
         size: what is read is the square in the middle, reduced to this side (px), as some networks are built for one
@@ -127,22 +156,15 @@ def stack_scene(stack: FocalStack, size: int | None = None) -> TestScene:
     Raises:
         InputError: it has too few frames or is smaller than that.
     """
-    folder = stack.name
-    if len(stack) < FRAMES:
-        raise InputError(f'{folder}: has {len(stack)} frames, the study reads {FRAMES}')
-    range_ = stack.range
+    chosen, range_ = frames_read(stack), stack.range
     v = [range_.normalise(state.focus_distance) for state in stack.lens_states]
-    # The view that the truth is of is that of the stack's last frame.
-    chosen = [min(range(len(v)), key=lambda i, at=at: abs(v[i] - at / (FRAMES - 1))) for at in range(FRAMES)]
-    if len(set(chosen)) < FRAMES:
-        raise InputError(f'{folder}: its focus distances are too uneven to choose {FRAMES} frames from')
     images = torch.stack([torch.tensor(stack.images[i]).permute(2, 0, 1) for i in chosen])[None]
     height, width = images.shape[-2:]
     u = (torch.full((height, width), math.nan) if stack.depth is None
          else torch.from_numpy(range_.normalise(stack.depth.astype('float64'))).float())
     blur_scale = torch.tensor([stack.lens_states[0].lens.blur_scale(range_)], dtype=torch.float32)
     scene = TestScene(images, torch.tensor([[v[i] for i in chosen]], dtype=torch.float32), blur_scale, u,
-                      (u >= 0) & (u <= 1), range_, folder)
+                      (u >= 0) & (u <= 1), range_, stack.name)
     return scene if size is None else _reduced(scene, size)
 
 
