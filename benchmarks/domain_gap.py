@@ -48,7 +48,8 @@ def _rows(folder: Path) -> list[list[str]]:
 
 
 def _training(row: dict, settings: dict) -> str:
-    before = ['as it ships'] if row['trained_before'] else []
+    weights = row.get('weights', 'trained before')   # results of earlier versions do not say by what
+    before = ['as it ships' if weights == 'default' else weights] if row['trained_before'] else []
     if 'hours' in row:
         before.append(f'{", ".join(settings["data"]) or "procedural"}, {duration(row["hours"])}')
     return ', then '.join(before) or 'nothing'

@@ -104,5 +104,11 @@ def test_the_domain_gap_is_read_out_of_studies(benchmark, tmp_path, capsys):
     assert len(lines) == 4
     assert lines[2] == '| Streaming | procedural, 6.0 min | 1.00e-02 | 0.1000 | 90.00 % | 1.00e-02 | 0.1500 | 90.00 % |'
     assert '| data/train, 6.0 min |' in lines[3] and '| 0.0500 |' in lines[3]
+    row['trained_before'] = True
+    rows = [{**row, 'weights': weights, 'sets': sets} for weights in ('default', 'runs/mine/best.safetensors')]
+    (tmp_path / 'study' / 'results.json').write_text(json.dumps({'settings': {'data': []}, 'rows': rows}))
+    assert gap.main([str(tmp_path / 'study')]) == 0
+    told = capsys.readouterr().out
+    assert told.count('as it ships') == told.count('runs/mine/best.safetensors, then procedural') == 1
     with pytest.raises(InputError, match='no results.json'):
         gap.main([str(tmp_path)])

@@ -14,6 +14,7 @@ import torch
 from command_line import dfd
 
 from dfd_ros import networks
+from dfd_ros.data.samples import Sample
 from dfd_ros.errors import InputError
 from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
@@ -96,7 +97,8 @@ def test_all_rows_are_trained_measured_and_told(study):
     assert [row.get('steps') for row in rows.values()] == [4, 4, 4, None]
     assert rows['tiny']['hours'] > 0 and rows['tiny']['device']
     table = (study / 'table.md').read_text()
-    for part in ('Tiny stack', 'Streaming', 'small and large objects: MSE', '4 steps', 'not tested'):
+    for part in ('Tiny stack', 'Streaming', 'small and large objects: MSE', '4 steps', 'not tested',
+                 'ms are of one depth map of 32x32, in '):
         assert part in table
     from PIL import Image
     for name in ('curves.png', 'figures.png', 'grid.jpg', 'real/tiny_stack.jpg', 'real/stream.jpg'):
@@ -320,6 +322,8 @@ def test_findings_are_confirmed_and_contradicted_by_the_figures():
     assert ': confirmed.' in general and '4.00 times (DDFF)' in general
     rows[1]['sets']['large']['rms'] = 0.3
     assert ': partly confirmed.' in report.findings(rows)[0]
+    rows[1]['sets']['blender'], rows[2]['sets']['blender'] = {'rms': 0.3}, {'rms': 0.2}
+    assert 'Blender: RMS 0.3000 (LSTM) against 0.2000 (RA)' in report.findings(rows)[0]
     assert all('not tested' in finding for finding in report.findings(rows[-1:]))
 
 
@@ -333,6 +337,8 @@ def test_ours_is_told_beside_what_had_the_same_budget():
     assert 'not reached: SHIPS has 1.6e-03, 0.040, 95.00 % on small and large objects' in report._reached(rows)
     rows[2]['sets']['small'].update(rms=0.033, mse=0.033 ** 2)
     assert 'are reached: SHIPS has 1.1e-03, 0.033, 95.00 % on small objects' in report._reached(rows)
+    rows[0]['sets']['blender'] = {'mse': 7.4e-3, 'rms': 0.086, 'accuracy': 92.31}   # the study's own figures' kind
+    assert f'not reached: {rows[0]["title"]} has 7.4e-03, 0.086, 92.31 % on Blender' in report._reached(rows)
 
 
 # Input.
@@ -417,6 +423,29 @@ def test_of_a_real_stack_the_frames_at_even_steps_are_read(real):
         data.folder_scene(real, 64)
     stack = FocalStack.read(real)
     assert all(np.array_equal(read.images[0, t].permute(1, 2, 0), stack.images[i]) for t, i in enumerate((0, 1, 3, 4)))
+
+
+def test_the_truth_of_a_sample_is_that_of_the_frame_read_last():
+    def sample(v):
+        depth = 1 / np.arange(1, len(v) + 1, dtype=np.float32)[:, None, None] * np.ones((1, 32, 32), np.float32)
+        background = np.zeros(depth.shape, bool)
+        background[:, :, :3] = (np.arange(len(v)) % 2)[:, None, None] > 0
+        return Sample(np.zeros((len(v), 32, 32, 3), np.uint8), [LensState(1 / x) for x in v], depth, background)
+    rising = np.linspace(0.5, 11, 5)
+    for v, last in ((rising, 4), (np.tile(rising, 2), 9), (rising[::-1], 0)):
+        scene = data.sample_scene(sample(v))
+        assert scene.range.denormalise(scene.vergence[5, 5].item()) == pytest.approx(1 / (last + 1), rel=1e-4)
+        assert scene.vergence[:, :3].isnan().all() == (last % 2 == 1)
+    falling = sample(rising[::-1])
+    falling.depth[:-1] = np.nan
+    with pytest.raises(InputError, match='no true depth of frame 0, which the study reads last'):
+        data.sample_scene(falling)
+
+
+def test_a_folder_whose_last_frame_is_not_read_last_is_refused(tmp_path):
+    with pytest.raises(InputError, match='falling: its true depth is that of its last frame'):
+        data.folder_scene(write(tmp_path / 'falling', (4.0, 3.0, 2.0, 1.0)))
+    assert data.folder_scene(write(tmp_path / 'ramps', (1.0, 2.0, 3.0, 4.0) * 2)).counted.any()
 
 
 def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6), seed=1) -> Path:

@@ -222,10 +222,11 @@ class Study:
             timed[row.name] = TorchBackend(network, self.device), getattr(network, 'frames', 1)
             parameters = sum(p.numel() for p in network.parameters())
             rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
-                         'trained_before': bool(row.weights),
+                         'trained_before': bool(row.weights), 'weights': row.weights,
                          **(self.train(row) if row.train else {}), 'sets': self.measure(row, sets)})
         times = milliseconds(timed, next(data.procedural_scenes('large', 1, self.settings.crop, self.device)))
         results = {'settings': asdict(self.settings), 'machine': machine(self.device),
+                   'timed_in_bf16': is_bf16_fast(self.device),
                    'rows': [{**row, 'ms': times[row['name']]} for row in rows]}
         write_json(self.folder / 'results.json', results)
         return results
