@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -69,6 +70,13 @@ def timed(function) -> tuple[float, float]:
     start, cpu = time.perf_counter(), time.process_time()
     function()
     return 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - cpu)
+
+
+def check(options: argparse.Namespace, **least: int) -> None:
+    """Raises `InputError` where one of these options is less than it may be."""
+    for name, value in least.items():
+        if getattr(options, name) < value:
+            raise InputError(f'--{name.replace("_", "-")} {getattr(options, name)}: must be at least {value}')
 
 
 def exit_with(main: Callable[[], int | None]) -> None:

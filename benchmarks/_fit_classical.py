@@ -12,9 +12,11 @@ import argparse
 
 import torch
 import torch.nn.functional as F
+from _common import check, exit_with
 from tqdm import tqdm
 
 from dfd_ros import networks
+from dfd_ros.errors import InputError
 from dfd_ros.networks.classical import log_error
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
@@ -22,14 +24,18 @@ FIRST_SEED = 500_000_000   # neither training's nor validation's nor the test se
 PIXELS = 400               # of each frame
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--network', default='variational')
     parser.add_argument('--stacks', type=int, default=24)
     parser.add_argument('--size', type=int, default=192)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    check(options, stacks=1, size=32)
     torch.manual_seed(0)
-    contrast, gap, error = samples(networks.create(options.network), options.stacks, options.size)
+    network = networks.create(options.network)
+    if not hasattr(network, 'update'):
+        raise InputError(f'--network {options.network}: give one of those of dfd_ros/networks/classical.py')
+    contrast, gap, error = samples(network, options.stacks, options.size)
     constants = fit(contrast, gap, error)
     b = log_error(constants, contrast, gap).exp()
     print('error = (' + ', '.join(f'{c:.3f}' for c in constants.tolist()) + ')')
@@ -80,4 +86,4 @@ def fit(contrast: torch.Tensor, gap: torch.Tensor, error: torch.Tensor) -> torch
 
 
 if __name__ == '__main__':
-    main()
+    exit_with(main)

@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from _common import exit_with                                                            # noqa: E402
+from _common import check, exit_with                                                     # noqa: E402
 
 from dfd_ros.machine import cores                                                        # noqa: E402
 from dfd_ros.synthesis.blender.dataset import SCENES_FILE, Machine, render_dataset       # noqa: E402
@@ -45,7 +45,7 @@ def noise(settings: RenderSettings, samples: list[int], reference: int, scenes: 
                          for what in ('typical', 'noise', 'error')) for count in samples}
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--blender-python', default=os.environ.get('DFD_BLENDER_PYTHON', sys.executable))
     parser.add_argument('--preset', choices=tuple(PRESETS), default='machine_vision')
@@ -57,7 +57,8 @@ def main() -> int:
     parser.add_argument('--reference', type=int, default=256, help='samples of what the error is measured against')
     parser.add_argument('--workers', type=int, default=cores())
     parser.add_argument('--device', choices=('auto', 'cpu', 'gpu'), default='cpu')
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    check(args, scenes=1, noise_scenes=0, reference=1, workers=1)
 
     settings = RenderSettings(preset=args.preset, motion=args.motion, height=args.size, width=args.size)
     machine = Machine(args.workers, max(1, cores() // args.workers), args.device, args.blender_python)

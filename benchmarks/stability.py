@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import sys
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
-from _common import frames, machine, milliseconds, network
+from _common import check, exit_with, frames, machine, milliseconds, network
 from tqdm import tqdm
 
+from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator
 from dfd_ros.markdown import table
 
@@ -31,7 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--large-frames', type=int, default=1_000, help='of the stream of 640x480')
     parser.add_argument('--weights', type=Path, help='default: those that ship, or random ones')
     options = parser.parse_args(arguments)
-    width, height = (int(side) for side in options.small.split('x'))
+    size = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', options.small)
+    if not size:
+        raise InputError(f'--small {options.small}: give width and height, as 96x64')
+    check(options, frames=0, large_frames=0)
+    width, height = map(int, size.groups())
     print(machine())
     for count, height, width in ((options.frames, height, width), (options.large_frames, 480, 640)):
         if count:
@@ -97,4 +102,4 @@ def report(memory: list[float], times: list[float], state: list[float], count: i
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    exit_with(main)

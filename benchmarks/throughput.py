@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 
 import torch
 import torch.multiprocessing as multiprocessing
-from _common import machine
+from _common import check, exit_with, machine
 
 from dfd_ros.markdown import table
 
@@ -31,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--frames', type=int, default=5)
     parser.add_argument('--size', type=int, default=256, help='image side, px')
     options = parser.parse_args(arguments)
+    check(options, processes=1, stacks=1, frames=1, size=32)
     rows = [row(preset, options) for preset in PRESETS]
     if torch.cuda.is_available():
         rows.append(row('default', options, 'cuda'))
@@ -73,4 +73,4 @@ def _work(number: int, preset: str, options: argparse.Namespace, device: str, ba
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    exit_with(main)

@@ -38,6 +38,19 @@ def test_what_cannot_be_run_is_said_in_one_line(capsys, arguments, says):
     assert says in error and error.count('\n') == 1
 
 
+@pytest.mark.parametrize('name, arguments, says', [
+    ('blender_speed', ['--workers', '0'], '--workers 0: must be at least 1'),
+    ('blender_speed', ['--scenes', '0', '--noise-scenes', '0'], '--scenes 0: must be at least 1'),
+    ('throughput', ['--processes', '0'], '--processes 0: must be at least 1'),
+    ('stability', ['--small', 'abc'], '--small abc: give width and height, as 96x64'),
+    ('stability', ['--small', '0x64'], '--small 0x64: give width'),
+    ('_fit_classical', ['--network', 'stream'], '--network stream: give one of those of'),
+])
+def test_bad_options_of_a_benchmark_are_refused(benchmark, name, arguments, says):
+    with pytest.raises(InputError, match=says):
+        benchmark(name).main(arguments)
+
+
 def stack(breathing: float) -> tuple[list[np.ndarray], np.ndarray]:
     """Three frames of a wall in three depths, each sharp in one of them, which zoom; and which, by column."""
     noise = np.random.default_rng(0).normal(size=(200, 300, 3))

@@ -56,9 +56,9 @@ def _how(settings: dict, machine: str, bf16: bool | None) -> str:
             f'{data}; the same scenes in the same order for all. Stacks of four frames with rising focus; the wall is '
             f'masked out. Test sets of {settings["tests"]} scenes, with textures and shapes that training never saw. '
             'MSE and RMS are of depth divided by the largest of the set; Accuracy is the share of pixels with '
-            f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}{precision}: '
-            'of all four frames for a network that reads stacks, of one for a network that gives a depth map with every '
-            'frame.')
+            f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}'
+            f'{precision}: of all four frames for a network that reads stacks, of one for a network that gives a depth '
+            'map with every frame.')
 
 
 def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
