@@ -19,6 +19,7 @@ from rosbags.rosbag2 import Reader                                            # 
 from dfd_ros.data.background_writer import BackgroundWriter                   # noqa: E402
 from dfd_ros.data.bag_writer import BagWriter, Topic                          # noqa: E402
 from dfd_ros.data.message_types import typestore                              # noqa: E402
+from dfd_ros.errors import InputError                                         # noqa: E402
 
 STORE = typestore()
 TOPICS = [Topic('/lens_state', 'dfd_ros/msg/LensState'), Topic('/tf_static', 'tf2_msgs/msg/TFMessage', latched=True)]
@@ -118,6 +119,17 @@ def test_of_what_is_latched_only_the_last_of_each_frame_is_written_again(tmp_pat
     for file in files:
         assert [(m.transforms[0].header.stamp.sec, [t.child_frame_id for t in m.transforms])
                 for topic, _, m in read(file) if topic == '/tf_static'] == expected
+
+
+def test_a_disk_that_does_not_answer_is_one_line(tmp_path):
+    writer = BackgroundWriter(tmp_path, TOPICS)          # nothing runs that would write
+    for work, words in ((lambda: writer.start('bag', timeout=0.01), 'start takes more than 0.01 s'),
+                        (lambda: writer.stop(timeout=0.01), 'stop takes more than 0.01 s')):
+        with pytest.raises(InputError, match=f'^{tmp_path}: {words}; the disk is slow'):
+            work()
+    writer.close()
+    writer.run()                                         # and what was asked for is done
+    assert [path.name for path in tmp_path.iterdir()] == ['bag'] and (tmp_path / 'bag' / 'metadata.yaml').exists()
 
 
 def test_a_split_that_fails_leaves_each_file_once(tmp_path):

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoAnswer     # TimeoutError itself only from Python 3.11 on
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,15 @@ class BackgroundWriter:
             self._condition.notify()
 
     def start(self, name: str, timeout: float = 10.0) -> Path:
-        """Begins the bag of this name. Raises InputError where one is open, or where it cannot be written."""
+        """Begins the bag of this name. Raises InputError where one is open, where it cannot be written, and after
+        `timeout` s."""
         if self._is_open:
             raise InputError(f'{self._bag.folder if self._bag else self.folder}: is being recorded already')
         return self._ask(('start', name), timeout)
 
     def stop(self, timeout: float = 30.0) -> str:
-        """Ends the bag, with all that has been taken. A line about it. Raises InputError where none is open."""
+        """Ends the bag, with all that has been taken. A line about it. Raises InputError where none is open, and
+        after `timeout` s."""
         if not self._is_open:
             raise InputError('nothing is being recorded')
         return self._ask(('stop',), timeout)
@@ -88,7 +91,11 @@ class BackgroundWriter:
                 self._is_open, self.dropped = True, 0
             self._queue.append((*request, answer))
             self._condition.notify()
-        return answer.result(timeout)
+        try:
+            return answer.result(timeout)
+        except NoAnswer:
+            raise InputError(f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, and it goes '
+                             'on') from None
 
     def close(self) -> None:
         """Ends the bag, if one is open, and `run` with it."""
