@@ -1,5 +1,6 @@
 """The recorder node over DDS: what it writes, its services, its diagnostics, a kill, a disk that is full."""
 
+import shutil
 import signal
 import time
 
@@ -174,6 +175,27 @@ def test_mode_convert_turns_bags_into_samples_and_ends(start_node, tmp_path):
     process = start_node('recorder', mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out')
     assert process.wait() == 0 and '12 images, 12 in 3 samples' in process.output
     assert count(tmp_path / 'out') == 3
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_signal_ends_mode_convert(start_node, tmp_path, workers):
+    pytest.importorskip('cv2')
+    from recorded_rig import write_bag
+    write_bag(tmp_path / 'bags' / '000')
+    for number in range(1, 300):
+        shutil.copytree(tmp_path / 'bags' / '000', tmp_path / 'bags' / f'{number:03d}')
+    process = start_node('recorder', mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out', workers=workers)
+    wait_until(lambda: list((tmp_path / 'out').glob('*.json')) or process.process.poll() is not None, 'the first bag')
+    assert process.stop(signal.SIGTERM) == 0, process.output
+    assert len(list((tmp_path / 'out').glob('*.json'))) < 300 and 'Traceback' not in process.output
+
+
+def test_a_clock_offset_that_is_none_is_one_line(start_node, tmp_path):
+    (tmp_path / 'a.mcap').write_bytes(b'')
+    process = start_node('recorder', mode='convert', bags=tmp_path / 'a.mcap', output=tmp_path / 'out',
+                         clock_offset='abc')
+    assert process.wait() == 2
+    assert process.output == 'error: clock offset abc: must be seconds or auto\n'
 
 
 def test_mode_convert_of_a_broken_bag(start_node, tmp_path):

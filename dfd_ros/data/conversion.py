@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from dfd_ros.calibration.file import Calibration
@@ -18,7 +18,7 @@ from dfd_ros.data.association import Counts
 from dfd_ros.data.bags import SUFFIXES, Bag, fingerprint
 from dfd_ros.data.convert import Converter, ConvertSettings
 from dfd_ros.data.recordings import Topics, clock_offset, events
-from dfd_ros.data.samples import ShardWriter
+from dfd_ros.data.samples import ShardWriter, locked
 from dfd_ros.data.transforms import Frames
 from dfd_ros.errors import InputError
 from dfd_ros.files import write_json
@@ -105,7 +105,8 @@ def convert_all(recordings: list[Path], job: Job, *, workers: int = 1,
                 progress: Callable[[int, int], None] = lambda images, more: None) -> list[Result]:
     """Converts each; what fails is reported and leaves nothing behind.
 
-    progress: called with the images done since the last call, and how many more have been found.
+    progress: called with the images done since the last call, and how many more have been found. What it raises ends
+        the work; started again, that goes on from there.
     """
     job.out.mkdir(parents=True, exist_ok=True)
     if workers <= 1 or len(recordings) <= 1:
@@ -114,10 +115,16 @@ def convert_all(recordings: list[Path], job: Job, *, workers: int = 1,
     queue = context.Queue()
     with ProcessPoolExecutor(min(workers, len(recordings)), context, _start, (queue,)) as pool:
         futures = [pool.submit(_work, recording, job) for recording in recordings]
-        while not all(future.done() for future in futures):
-            while not queue.empty():
-                progress(*queue.get())
-            time.sleep(0.05)
+        try:
+            while not all(future.done() for future in futures):
+                progress(0, 0)
+                while not queue.empty():
+                    progress(*queue.get())
+                time.sleep(0.05)
+        except BaseException:
+            for worker in active_children():
+                worker.terminate()
+            raise
         while not queue.empty():
             progress(*queue.get())
         return [future.result() for future in futures]
@@ -157,16 +164,11 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
                                  '--out, or remove it')
             return Result(recording, before['summary'], skipped=True)
         summary, details = _convert(recording, job, described, partial, progress)
-        for shard in sorted(partial.glob('*.tar')):
-            os.replace(shard, job.out / shard.name)
-        shutil.rmtree(partial)
         write_json(report, {'recording': str(recording.resolve()), 'summary': summary, **details, 'job': described})
         return Result(recording, summary)
     except InputError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         return Result(recording, error=str(error))
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         return Result(recording, error=f'{recording}: {error.filename or job.out}: {error.strerror or error}')
 
 
@@ -176,6 +178,22 @@ def _convert(recording: Path, job: Job, described: dict, partial: Path,
     progress(0, total)
     calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
     converter = Converter(job.settings, calibration, frames, str(recording))
+    if partial.exists():
+        os.close(locked(partial))      # what another process has half done is not to be removed
+    try:
+        _write(recording, converter, stream, job, described, partial, progress)
+    except (InputError, OSError):
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    counts = converter.counts
+    summary = '; '.join([str(counts), *notes()])
+    return summary, {'clock_offset': offset, 'images': counts.images, 'frames': counts.frames,
+                     'samples': counts.samples, 'left_out': dict(counts.left_out)}
+
+
+def _write(recording: Path, converter: Converter, stream, job: Job, described: dict, partial: Path,
+           progress: Callable[[int, int], None]) -> None:
+    """The shards of a recording, first into `partial`, which may hold some samples already."""
     done, told = 0, time.monotonic()
     mark = partial / 'job.json'
     if partial.exists() and (not mark.exists() or json.loads(mark.read_text()) != described):
@@ -193,12 +211,11 @@ def _convert(recording: Path, job: Job, described: dict, partial: Path,
                 done, told = converter.counts.images, time.monotonic()
     mark.unlink()
     progress(converter.counts.images - done, 0)
-    counts = converter.counts
-    if not counts.samples:
-        raise InputError(f'{recording}: {nothing(counts)}')
-    summary = '; '.join([str(counts), *notes()])
-    return summary, {'clock_offset': offset, 'images': counts.images, 'frames': counts.frames,
-                     'samples': counts.samples, 'left_out': dict(counts.left_out)}
+    if not converter.counts.samples:
+        raise InputError(f'{recording}: {nothing(converter.counts)}')
+    for shard in sorted(partial.glob('*.tar')):
+        os.replace(shard, job.out / shard.name)
+    shutil.rmtree(partial)
 
 
 def _open(recording: Path, job: Job):

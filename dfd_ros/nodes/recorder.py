@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -83,9 +84,13 @@ class RecorderNode(Node):
         values = self._values = BoundParameters(self, RecorderParameters).values
         self._warn = ThrottledWarnings(self)
         if values.mode == 'convert':
-            from dfd_ros.data.conversion import find_recordings
-            self._recordings = find_recordings([Path(values.bags)])
-            self.worker = Worker(self, self._convert, lambda: None)
+            from dfd_ros.commands.convert import offset
+            from dfd_ros.data import conversion
+            self._recordings = conversion.find_recordings([Path(values.bags)])
+            self._job = conversion.Job(Path(values.output), clock_offset=offset(values.clock_offset),
+                                       calibration=Path(values.calibration) if values.calibration else None)
+            self._stopping = threading.Event()
+            self.worker = Worker(self, self._convert, self._stopping.set)
             return
         self._counts: Counter[str] = Counter()      # since the last report
         self._lost: Counter[str] = Counter()        # since the start of the bag
@@ -217,11 +222,12 @@ class RecorderNode(Node):
 
     def _convert(self) -> None:
         from dfd_ros.data import conversion
-        from dfd_ros.commands.convert import offset
-        values, logger = self._values, self.get_logger()
-        job = conversion.Job(Path(values.output), clock_offset=offset(values.clock_offset),
-                             calibration=Path(values.calibration) if values.calibration else None)
-        results = conversion.convert_all(self._recordings, job, workers=values.workers)
+        logger = self.get_logger()
+
+        def progress(*_: int) -> None:
+            if self._stopping.is_set():
+                raise RuntimeError('stopped')     # by a signal: nobody hears of it, and what is half done stays
+        results = conversion.convert_all(self._recordings, self._job, workers=self._values.workers, progress=progress)
         for result in results:
             logger.error(result.error) if result.error else logger.info(f'{result.recording}: {result.summary}')
         failed = sum(bool(result.error) for result in results)
