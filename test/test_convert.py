@@ -22,7 +22,7 @@ from recorded_rig import (DEPTH_FRAME, FOCUS, IMAGE_FRAME, POSE, SIZE, START, VI
 
 from dfd_ros import cli                                                       # noqa: E402
 from dfd_ros.calibration.file import Aperture, Calibration, CameraModel, Extrinsics   # noqa: E402
-from dfd_ros.data.samples import count, read_samples                          # noqa: E402
+from dfd_ros.data.samples import ShardWriter, count, read_samples             # noqa: E402
 from dfd_ros.data.transforms import matrix, rotation                          # noqa: E402
 from dfd_ros.optics import Lens                                               # noqa: E402
 
@@ -239,6 +239,16 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     truth, _ = room(view_at(0.5), POSE)
     difference = np.concatenate([sample.depth for sample in read_samples(out)]) / truth - 1
     assert np.nanmax(np.abs(difference)) > 0.01      # through the new extrinsics, which are wrong
+
+
+def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
+    bag, out = write_bag(tmp_path / 'bag'), tmp_path / 'out'
+    with ShardWriter(out / '.bag.partial', 'bag'):
+        (out / '.bag.partial' / 'mine').touch()
+        assert convert(bag, '--out', out) == 2
+        assert f'{out}/.bag.partial: another process writes here' in capsys.readouterr().err
+        assert (out / '.bag.partial' / 'mine').exists()
+    assert convert(bag, '--out', out) == 0 and count(out) == 3
 
 
 @pytest.mark.parametrize('offset', ['nan', 'inf', '-inf', 'soon'])

@@ -180,7 +180,7 @@ class ShardWriter:
         self.samples_per_shard, self.image_format = samples_per_shard, image_format
         self.parts = self.folder / f'.{name}.parts'
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.folder)
+        self._lock = locked(self.folder)
         self.parts.mkdir(exist_ok=True)
         for left in (*self.folder.glob(f'.{name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
@@ -246,8 +246,9 @@ class ShardWriter:
         self.close()
 
 
-def _locked(folder: Path) -> int:
-    """A handle that keeps other writers out of the folder until it is closed, or this process ends."""
+def locked(folder: Path) -> int:
+    """A handle that keeps other writers out of the folder until it is closed, or this process ends. Raises
+    InputError where another process has it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
