@@ -108,7 +108,9 @@ def test_better_weights_go_to_a_running_depth_node(start_node, observer, random_
 @pytest.mark.parametrize('parameters, line', [
     ({'data': '/nowhere'}, 'error: /nowhere: no such folder or shard'),
     ({'data': DATA, 'config': '/nowhere.yaml'}, 'error: /nowhere.yaml: no such file'),
-    ({'data': DATA, 'steps': -1}, 'error: parameter steps: out of range')])
+    ({'data': DATA, 'steps': -1}, 'error: parameter steps: out of range'),
+    ({'data': DATA, 'depth_node': '/depth/'}, "error: parameter depth_node: '/depth/' is no name of a node, such as"),
+    ({'data': DATA, 'depth_node': 'my depth'}, "error: parameter depth_node: 'my depth' is no name of a node")])
 def test_what_cannot_work_is_told_in_one_line(start_node, parameters, line):
     process = start_node('trainer', **parameters)
     assert process.wait() == 2

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.exceptions import NameValidationException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -51,6 +56,15 @@ class TrainerParameters(Parameters):
     device: str = parameter('auto', 'Where it trains: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     depth_node: str = parameter('', 'Depth node that gets each better weights file, by its parameter weights; '
                                 'for example /depth. Empty: none.', run_time=True)
+
+    def check(self) -> None:
+        super().check()
+        try:
+            service = expand_topic_name(f'{self.depth_node}/set_parameters', 'trainer', '/')
+            validate_full_topic_name(service, is_service=True)
+        except (NameValidationException, ValueError):
+            raise InputError(f'parameter depth_node: {self.depth_node!r} is no name of a node, such as '
+                             '/depth') from None
 
     def training(self) -> TrainingConfig:
         """The run. Raises `InputError`."""
@@ -140,23 +154,34 @@ class TrainerNode(Node, Observer):
         self._publish(TrainingProgress.TRAINING)
         if not self.context.ok():
             return
-        if picture is not None:
-            self._preview.publish(images.to_message(_read(picture), self._header()))
-        if weights is not None and self._settings.values.depth_node:
-            self._hand_over(weights, step)
+        with self._while_ros_runs():
+            if picture is not None:
+                self._preview.publish(images.to_message(_read(picture), self._header()))
+            if weights is not None and self._settings.values.depth_node:
+                self._hand_over(weights, step)
+
+    @contextlib.contextmanager
+    def _while_ros_runs(self) -> Iterator[None]:
+        """What fails since a signal has shut ROS down meanwhile is let go: the training still writes its checkpoint."""
+        try:
+            yield
+        except Exception:
+            if self.context.ok():
+                raise
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg())
 
     def _publish(self, state: str) -> None:
-        if not self.context.ok():     # a signal has shut ROS down; the training still writes its checkpoint
+        if not self.context.ok():
             return
         self._published_at = time.monotonic()
         progress, (validated, figures) = self._progress, self._validation
-        self._publisher.publish(TrainingProgress(
-            header=self._header(), run=str(self._folder), state=state, step=progress.step, steps=progress.steps,
-            loss=progress.loss, seconds_left=progress.seconds_left, validated_step=validated,
-            figures=list(figures), values=list(figures.values())))
+        with self._while_ros_runs():
+            self._publisher.publish(TrainingProgress(
+                header=self._header(), run=str(self._folder), state=state, step=progress.step, steps=progress.steps,
+                loss=progress.loss, seconds_left=progress.seconds_left, validated_step=validated,
+                figures=list(figures), values=list(figures.values())))
 
     def _hand_over(self, weights: Path, step: int) -> None:
         """Gives the depth node a file of these weights alone: a name that it has had before would tell it nothing."""
