@@ -6,6 +6,7 @@ is slow to import: a launch file is read before anything runs.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class Argument:
                 return {'true': True, 'false': False}[text.lower()]
             if self.type is float:
                 return float(re.sub(r'\.(?=inf|nan)', '', text.lower()))   # as YAML writes them
-            return self.type(text)
+            return os.path.expanduser(text) if self.type is str else self.type(text)
         except (KeyError, ValueError):
             kind = {bool: 'true or false', int: 'a whole number', float: 'a number'}[self.type]
             raise InputError(f'{self.name}: {text!r} is not {kind}') from None
@@ -93,6 +94,11 @@ def parameters(node: str, values: dict[str, str]) -> dict[str, bool | int | floa
 def monitored(values: dict[str, str]) -> dict[str, bool]:
     """The parameters of the monitor that follow from `values`. Raises InputError for a bad value."""
     return {'truth': parameters('camera', values).get('publish_truth', False)}
+
+
+def path(text: str) -> str:
+    """An absolute path; ``~`` is the home folder, which bash leaves as it is in ``folder:=~/recordings``."""
+    return os.path.abspath(os.path.expanduser(text))
 
 
 def remappings(values: dict[str, str]) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 
 from launch import LaunchContext, LaunchDescription
@@ -64,7 +63,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     nodes = [_node(name, remappings, [values['params_file'], _typed(bringup.parameters(name, values))])
              for name in bringup.nodes(values['source'], values['rgbd'] == 'true')]
     if values['record']:
-        watched = {'output': os.path.abspath(values['record']), **bringup.monitored(values)}
+        watched = {'output': bringup.path(values['record']), **bringup.monitored(values)}
         # Drawing takes its time after Ctrl-C.
         nodes.append(_node('monitor', remappings, [values['params_file'], _typed(watched)],
                            sigterm_timeout='120'))
@@ -76,7 +75,7 @@ def _rig(context: LaunchContext) -> list[Node]:
     description = ['xacro ', _share('urdf', 'focus_rig.urdf.xacro')]
     if calibration:
         # Quoted, since the command is split as a shell does; absolute, since xacro looks beside its own file.
-        description.append(' ' + shlex.quote(f'calibration:={os.path.abspath(calibration)}'))
+        description.append(' ' + shlex.quote(f'calibration:={bringup.path(calibration)}'))
     return [Node(package='robot_state_publisher', executable='robot_state_publisher',
                  namespace=LaunchConfiguration('namespace'),
                  parameters=[{'robot_description': ParameterValue(Command(description), value_type=str)}])]

@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import os
-
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from dfd_ros import bringup
 
 TOPICS = {'image_raw': 'image_raw', 'camera_info': 'camera_info', 'lens_state': 'lens_state',
           'color': 'rgbd/color/image_raw', 'color_info': 'rgbd/color/camera_info',
@@ -38,9 +38,11 @@ def generate_launch_description() -> LaunchDescription:
 
 def _recorder(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
-    parameters = {'folder': os.path.abspath(values['folder']), 'enabled': values['enabled'] == 'true'}
+    parameters = {'folder': bringup.path(values['folder']), 'enabled': values['enabled'] == 'true'}
+    remappings = [(topic + suffix, values[name] + suffix) for name, topic in TOPICS.items() if values[name] != topic
+                  for suffix in ('', '/compressed', '/compressedDepth')]
     return [Node(package='dfd_ros', executable='recorder', name='recorder', namespace=LaunchConfiguration('namespace'),
                  parameters=[values['params_file'], parameters], output='screen', emulate_tty=True,
-                 remappings=[(topic, values[name]) for name, topic in TOPICS.items() if values[name] != topic],
+                 remappings=remappings,
                  # The rest of the bag is written after Ctrl-C.
                  sigterm_timeout='60', on_exit=Shutdown(reason='recorder has ended'))]

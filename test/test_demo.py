@@ -201,6 +201,13 @@ def test_a_number_may_be_written_as_people_and_yaml_do(text, value):
     assert bringup.parameters('depth', {'near': text}) == {'near': value}
 
 
+def test_a_path_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/robot')
+    assert bringup.parameters('camera', {'stack': '~/stack', 'video_device': '0'}) == {
+        'stack': '/home/robot/stack', 'video_device': '0'}
+    assert bringup.path('~/bags') == '/home/robot/bags' and bringup.path('bags') == f'{os.getcwd()}/bags'
+
+
 @pytest.mark.parametrize('name, value, line', [
     ('rate', 'fast', "rate: 'fast' is not a number"),
     ('steps', '2.5', "steps: '2.5' is not a whole number"),

@@ -13,7 +13,7 @@ from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_pytest.actions import ReadyToTest  # noqa: E402
 from ros_processes import Observer, wait_until  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from dfd_ros.data.bags import Bag  # noqa: E402
@@ -32,6 +32,26 @@ def recorder(folder):
     source = PythonLaunchDescriptionSource(str(FILE))
     arguments = {'folder': str(folder), 'namespace': 'robot', 'image_raw': '/driver/image'}
     return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments.items()), ReadyToTest()])
+
+
+@launch_pytest.fixture
+def compressing(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('compressed')
+    (folder / 'params.yaml').write_text('/**/recorder:\n  ros__parameters: {compressed: true}\n')
+    arguments = {'folder': str(folder / 'bags'), 'params_file': str(folder / 'params.yaml'), 'image_raw': '/driver/image',
+                 'depth': '/driver/depth'}
+    source = PythonLaunchDescriptionSource(str(FILE))
+    return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments.items()), ReadyToTest()])
+
+
+@pytest.mark.launch(fixture=compressing)
+def test_compressed_images_go_by_the_names_they_are_given():
+    observer = Observer()
+    try:
+        for topic in ('/driver/image/compressed', '/driver/depth/compressedDepth'):
+            observer.publisher(CompressedImage, topic, qos.PUBLISHER)     # waits for a subscription
+    finally:
+        observer.close()
 
 
 @pytest.mark.launch(fixture=recorder)
