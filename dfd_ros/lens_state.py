@@ -32,8 +32,8 @@ class LensState:
 
     @classmethod
     def of_message(cls, message: Any, stamp: float) -> LensState:
-        """Of a dfd_ros/msg/LensState, however it was decoded: what is not positive, or infinite, counts as unknown; only
-        the focus distance and far may be infinite."""
+        """Of a dfd_ros/msg/LensState, however it was decoded: what is not positive, or infinite, counts as unknown;
+        only the focus distance and far may be infinite."""
         def known(value: float) -> float:
             return value if 0 < value < math.inf else math.nan
 

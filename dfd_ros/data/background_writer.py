@@ -94,8 +94,8 @@ class BackgroundWriter:
         try:
             return answer.result(timeout)
         except NoAnswer:
-            raise InputError(f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, and it goes '
-                             'on') from None
+            raise InputError(f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, and it '
+                             'goes on') from None
 
     def close(self) -> None:
         """Ends the bag, if one is open, and `run` with it."""

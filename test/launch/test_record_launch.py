@@ -38,8 +38,8 @@ def recorder(folder):
 def compressing(tmp_path_factory):
     folder = tmp_path_factory.mktemp('compressed')
     (folder / 'params.yaml').write_text('/**/recorder:\n  ros__parameters: {compressed: true}\n')
-    arguments = {'folder': str(folder / 'bags'), 'params_file': str(folder / 'params.yaml'), 'image_raw': '/driver/image',
-                 'depth': '/driver/depth'}
+    arguments = {'folder': str(folder / 'bags'), 'params_file': str(folder / 'params.yaml'),
+                 'image_raw': '/driver/image', 'depth': '/driver/depth'}
     source = PythonLaunchDescriptionSource(str(FILE))
     return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments.items()), ReadyToTest()])
 
