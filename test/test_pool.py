@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from dfd_ros.data.pool import StackPool
+from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
 SETTINGS = StackSettings(height=32, width=32, frames=2)
@@ -51,6 +53,26 @@ def test_what_is_there_is_not_rendered_again(make):
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
+def test_a_torn_stack_is_named(make):
+    pool = make()
+    pool.get(0)
+    path = pool.folder / '0000000.safetensors'
+    for left in (b'', path.read_bytes()[:1000], path.read_bytes()[:-1]):
+        path.write_bytes(left)
+        with pytest.raises(InputError, match=r'0000000\.safetensors: cannot be read as a stack .*; remove it'):
+            pool.get(0)
+
+
+def test_a_pool_of_other_settings_is_refused(make, tmp_path):
+    pool = make()
+    pool.get(0)
+    pool.close()
+    with pytest.raises(InputError, match=r'pool: holds stacks of other settings \(frames: 2, not 3\)'):
+        StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0)
+    (tmp_path / 'pool' / 'settings.json').unlink()   # as pools of before
+    assert StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0).get(0).images.shape[1] == 2
+
+
 def test_it_renders_ahead_as_far_as_it_is_told(make):
     pool = make()
     pool.want(3)
@@ -59,7 +81,7 @@ def test_it_renders_ahead_as_far_as_it_is_told(make):
         assert time.monotonic() < end
         time.sleep(0.05)
     time.sleep(0.5)
-    assert sorted(path.name for path in pool.folder.iterdir()) == [f'{i:07d}.safetensors' for i in range(3)]
+    assert sorted(path.name for path in pool.folder.glob('*.safetensors')) == [f'{i:07d}.safetensors' for i in range(3)]
     pool.want(1)   # less than before: nothing is taken back
     load_file(pool.folder / '0000002.safetensors')
 

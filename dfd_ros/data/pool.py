@@ -7,17 +7,19 @@ a run that was killed and resumed sees the same data as one that was not.
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 import torch.multiprocessing as multiprocessing
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dfd_ros.errors import InputError
-from dfd_ros.files import whole
+from dfd_ros.files import whole, write_json
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 
@@ -25,16 +27,20 @@ class StackPool:
     """Stacks of seeds 0, 1, 2, ... in a folder, each rendered once by one of `workers` processes.
 
     Args:
-        folder: holds SEED.safetensors; what is there is taken as it is.
+        folder: holds SEED.safetensors, which are taken as they are, and settings.json, which says of what they are.
         settings: what the stacks are drawn from.
         workers: processes that render ahead; with none, only what is there already can be had.
         first_seed: added to every seed, so that pools do not share scenes.
+
+    Raises:
+        InputError: the folder holds stacks of other settings.
     """
 
     def __init__(self, folder: Path, settings: StackSettings, workers: int = 1, first_seed: int = 0):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
+        _claim(self.folder, settings)
         self.first_seed = first_seed
         context = multiprocessing.get_context('spawn')
         # How far to render; grows as the training goes on.
@@ -54,7 +60,7 @@ class StackPool:
 
         Raises:
             RuntimeError: the process that was to render it has died.
-            InputError: it is not there, and no process renders it.
+            InputError: it is not there, and no process renders it; its file cannot be read.
         """
         self.want(index + 1)
         path = stack_path(self.folder, index)
@@ -64,11 +70,27 @@ class StackPool:
             if not self._workers[index % len(self._workers)].is_alive():
                 raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
             time.sleep(0.05)
-        return StackBatch(**load_file(path))
+        try:
+            return StackBatch(**load_file(path))
+        except (SafetensorError, TypeError) as error:   # torn, or of another program
+            raise InputError(f'{path}: cannot be read as a stack ({error}); remove it, to have it rendered anew'
+                             ) from None
 
     def close(self) -> None:
         for worker in self._workers:
             worker.terminate()
+
+
+def _claim(folder: Path, settings: StackSettings) -> None:
+    path, mine = folder / 'settings.json', json.loads(json.dumps(asdict(settings)))
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        other = next((name for name in mine if name in theirs and theirs[name] != mine[name]), None)
+        if other:
+            raise InputError(f'{folder}: holds stacks of other settings ({other}: {theirs[other]}, not {mine[other]}); '
+                             'remove it, or give the same data settings')
+    elif not any(folder.glob('*.safetensors')):   # of a pool of before this was written nothing is known
+        write_json(path, mine)
 
 
 def stack_path(folder: Path, index: int) -> Path:
