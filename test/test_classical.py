@@ -230,6 +230,10 @@ def test_black_and_white_frames_break_nothing():
             prediction, *state = networks.create(name)(torch.full((1, 3, 32, 32), level), torch.tensor([v]),
                                                        torch.tensor([5.0]), *state)
             assert all(torch.isfinite(map_).all() for map_ in (*prediction, *state))
+        bright = torch.full((1, 3, 96, 128), 30 / 255)
+        bright[..., 8:24, 8:24] = 1.0   # a window in a dark room: the sharpest edge that there is
+        prediction, *state = networks.create(name)(bright, torch.tensor([0.0]), torch.tensor([5.0]))
+        assert all(torch.isfinite(map_).all() for map_ in (*prediction, *state))
 
 
 # By name, without weights.

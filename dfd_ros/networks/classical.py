@@ -133,6 +133,7 @@ class Variational(ClassicalNetwork):
         all_in_focus, best = torch.where(better, grey, all_in_focus), torch.where(better, sharp, best)
         contrast = self.contrast(volume)
         weight = torch.exp(-self.EDGE * _gradient(all_in_focus).square().sum(1, keepdim=True).sqrt())
+        weight = weight.clamp_min(1e-12)   # at a bright edge in a dark image it underflows: 0 / 0
         for coupling in self.COUPLING:
             found = self._search(contrast, u, coupling)
             u, dual = _total_variation(found, coupling, weight, u, dual, self.ITERATIONS)
