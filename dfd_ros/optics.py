@@ -182,12 +182,12 @@ class Lens:
     def blur_scale(self, range_: VergenceRange) -> float:
         """k: circle of confusion in pixels across the whole range, CoC = k |u - v| to first order.
 
-        NaN where the focal length, the aperture or the pixel pitch is unknown.
+        NaN where the focal length, the aperture or the pixel pitch is unknown, or k is no number above 0.
         """
         known = self.focal_length > 0 and self.f_number > 0 and self.pixel_pitch > 0
         # f * f, since f ** 2 raises where it overflows.
-        return (self.focal_length * self.focal_length / self.f_number / self.pixel_pitch * range_.width if known
-                else math.nan)
+        k = self.focal_length * self.focal_length / self.f_number / self.pixel_pitch * range_.width if known else 0.0
+        return k if 0 < k < math.inf else math.nan
 
     def coc_px(self, distance, focus_distance):
         """Circle of confusion diameter in pixels; NaN where the lens is unknown."""
