@@ -188,7 +188,8 @@ class DepthEstimator:
     def push(self, image: np.ndarray, lens_state: LensState) -> Estimate:
         """Read one frame. image: (H, W, 3) uint8 RGB.
 
-        Raises `InputError` for an image or a lens state that cannot be; the frame is then as if never seen.
+        Raises `InputError` for an image or a lens state that cannot be; the frame is then as if never seen. An
+        image of a size that the network does not take is refused too, but counts as a frame.
         """
         _check(image, lens_state)
         range_ = self._fixed_range or lens_state.range
@@ -238,7 +239,7 @@ class DepthEstimator:
         device = self._backend.device
         scale = size[1] / width
         seen = _to_tensor(image if scale == 1 else _reduced(image, size), device)
-        self._follow_view(image, lens_state, scale)
+        self._follow_view(image, lens_state, scale, size)
         # A focus far outside the range is as blurred as one somewhat outside; networks have seen the latter.
         focus = min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
         blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
@@ -262,10 +263,11 @@ class DepthEstimator:
         maps = (depth, coc, confidence, u, log_scale)
         return Estimate(*(map_.cpu().numpy() for map_ in maps), range_, self._frames)
 
-    def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float) -> None:
-        """Bring the state into the view of this image, once it is off by enough."""
-        zoom = self._magnification / lens_state.magnification if lens_state.magnification > 0 else math.nan
-        self._magnification = lens_state.magnification
+    def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> None:
+        """Bring the state into the view of this image, once it is off by enough. size: of what the network sees."""
+        magnification = lens_state.magnification if 0 < lens_state.magnification < math.inf else math.nan
+        zoom = self._magnification / magnification
+        self._magnification = magnification
         if self._registers:
             motion = self._registration.push(image, zoom)
         else:
@@ -273,7 +275,7 @@ class DepthEstimator:
         if not self._state:
             return
         self._to_state_view = self._to_state_view @ motion
-        height, width = round(image.shape[0] * scale), round(image.shape[1] * scale)
+        height, width = size
         off = self._to_state_view.resized(scale)
         finest = min(_stride(map_, height, width) for map_ in self._state)
         if off.displacement(height, width) > self.LARGEST_OFFSET * finest:

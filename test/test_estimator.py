@@ -308,14 +308,16 @@ def test_the_real_network_is_warped_where_it_pads():
     """States of an image that is padded to a multiple of 16 reach beyond it: the view must not slip."""
     torch.manual_seed(0)
     network = networks.create('stream', channels=(8, 8, 8, 8), hypotheses=4)
-    for size in ((96, 128), (90, 121)):
+    for size in ((96, 128), (90, 121), (1080, 607)):   # the last is seen as 640x360, though 1080 * 360 / 607 is 641
         estimator = DepthEstimator(network=network, range_=RANGE, registration=False, precision='fp32')
-        image = cv2.GaussianBlur(textured(1, *size), (0, 0), 3)
+        image = cv2.GaussianBlur(textured(1, *size), (0, 0), 3 * max(1, size[0] / 640))
         estimator.push(image, LensState(1.0, magnification=1.0))
         estimator.push(zoomed(image, 1.2), LensState(1.0, magnification=1.2))
         # The finest state remembers the sharpest image: it has to look like the image of now.
-        remembered = F.pixel_shuffle(estimator._state[0][:, 2:], 2)[0, :, :size[0], :size[1]]
-        now = torch.from_numpy(zoomed(image, 1.2)).permute(2, 0, 1) / 255
+        seen = size if size[0] < 640 else (640, 360)
+        remembered = F.pixel_shuffle(estimator._state[0][:, 2:], 2)[0, :, :seen[0], :seen[1]]
+        now = cv2.resize(zoomed(image, 1.2), seen[::-1], interpolation=cv2.INTER_AREA)
+        now = torch.from_numpy(now).permute(2, 0, 1) / 255
         inner = (slice(None), slice(12, -12), slice(12, -12))
         assert (remembered[inner] - now[inner]).abs().mean() < 0.02
 
@@ -448,6 +450,15 @@ def test_lens_state_that_cannot_be(state, says):
     with pytest.raises(InputError) as caught:
         estimator.push(textured(), state)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize('lens', [{'f_number': math.inf}, {'pixel_pitch': math.inf}, {'magnification': math.inf}])
+def test_what_is_infinite_in_a_lens_state_is_unknown(small_network, lens):
+    estimator = DepthEstimator(network=small_network, range_=RANGE, precision='fp32')
+    known = {'focal_length': 0.05, 'f_number': 2.0, 'pixel_pitch': 5e-6, 'magnification': 1.0}
+    for focus in FOCI[:3]:
+        estimate = estimator.push(textured(), LensState(focus, **{**known, **lens}))
+        assert np.isfinite(estimate.vergence).all() and np.isfinite(estimate.coc).all()
 
 
 def test_upsampling_finds_the_edge_of_the_image():
