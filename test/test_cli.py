@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_estimate_with_all_options(stack, weights, tmp_path, capsys):
     assert np.load(tmp_path / 'coc.npy').shape == (3, *SIZE)
     said = capsys.readouterr()
     assert '0.25 m to 10 m' in said.out and 'read 2 times' in said.out and '6/6' in said.err
+
+
+def test_a_second_sweep_goes_on_from_the_first_where_frames_have_times(stack, weights, tmp_path):
+    timed = FocalStack.read(stack)
+    timed.lens_states = [replace(state, stamp=5.0 * i) for i, state in enumerate(timed.lens_states)]
+    timed.write(tmp_path / 'timed')
+    depth = []
+    for folder, sweeps in ((tmp_path / 'timed', 1), (tmp_path / 'timed', 2), (stack, 2)):
+        assert dfd('estimate', folder, '--out', tmp_path / 'out', '--weights', weights, '--sweeps', sweeps) == 0
+        depth.append(np.load(tmp_path / 'out' / 'depth.npy'))
+    assert not np.array_equal(depth[0], depth[1]) and np.array_equal(depth[1], depth[2])
 
 
 def test_estimate_with_onnx(stack, tmp_path, capsys):

@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from dfd_ros.estimator import DepthEstimator
 from dfd_ros.evaluation import EDGE, TestStack, evaluate
 from dfd_ros.lens_state import LensState
+from dfd_ros.networks import Prediction
 from dfd_ros.optics import VergenceRange
 
 RANGE = VergenceRange(0.5, 2.0)
@@ -54,6 +57,20 @@ def test_errors_along_an_edge_are_not_those_of_the_rest():
     assert (found.inner_rms, found.inner_accuracy) == (pytest.approx(0, abs=1e-6), 100)
     assert found.accuracy == pytest.approx(100 * (1 - EDGE / SIDE))
     assert found.rms == pytest.approx(0.75 * (EDGE / SIDE) ** 0.5)
+
+
+def test_a_stack_is_one_stream_whatever_its_times_are():
+    class Counts(torch.nn.Module):
+        def forward(self, image, focus, blur_scale, *state):
+            count = state[0] + 1 if state else torch.zeros_like(image[:, :1])
+            return Prediction(count / 4, count, count), count
+
+    depth = np.ones((SIDE, SIDE))
+    stack = TestStack([np.zeros((SIDE, SIDE, 3), np.uint8)] * 4,
+                      [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)], {3: depth},
+                      {3: np.ones(depth.shape, bool)}, {})
+    (result,) = evaluate(lambda: DepthEstimator(network=Counts()), iter([stack]), (1,))
+    assert result.mae_u == pytest.approx(3 / 4 - RANGE.normalise(1.0))
 
 
 def test_errors_away_from_the_edges_are_in_both():

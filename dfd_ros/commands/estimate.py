@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     import numpy as np
     from tqdm import tqdm
 
@@ -49,8 +51,7 @@ def run(args: argparse.Namespace) -> int:
                                covered.far if args.far is None else args.far)
     else:
         range_ = VergenceRange(args.near, args.far)
-    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None,
-                               reset_gap=math.inf)
+    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
     estimator.check_stack([state.focus_distance for state in stack.lens_states], range_)
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(total=args.sweeps * len(stack), desc='estimate', unit='frame') as progress:
         for sweep in range(args.sweeps):
             for image, lens_state in stack:
-                estimate = estimator.push(image, lens_state)
+                # Without its time: the next sweep goes back to the first, and begins nothing new.
+                estimate = estimator.push(image, replace(lens_state, stamp=math.nan))
                 if sweep == args.sweeps - 1:
                     depths.append(estimate.masked_depth(args.confidence))
                     cocs.append(estimate.coc)
