@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip('rclpy')
 
+from builtin_interfaces.msg import Time      # noqa: E402
+
 from dfd_ros.ros import synchronisation as sync      # noqa: E402
 
 MS = 1_000_000
 
 
 def message(stamp_ns):
-    stamp = SimpleNamespace(sec=stamp_ns // sync.NANOSECONDS, nanosec=stamp_ns % sync.NANOSECONDS)
+    stamp = Time(sec=stamp_ns // sync.NANOSECONDS, nanosec=stamp_ns % sync.NANOSECONDS)
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp), ns=stamp_ns)
 
 
