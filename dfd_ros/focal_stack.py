@@ -19,6 +19,8 @@ import math
 import os
 import shutil
 import tempfile
+import tokenize
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +86,12 @@ class FocalStack:
         images, lens_states = [], []
         for i, frame in enumerate(frames):
             _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
-            image, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
+            image, stored_width, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
             if images and image.shape != images[0].shape:
                 raise InputError(f'{folder / frame["file"]}: {_size(image)} pixels, but '
                                  f'{frames[0]["file"]} has {_size(images[0])}; give images of one size')
             images.append(image)
-            lens_states.append(_lens_state(lens, frame, exif, image.shape[1], f'{where}: frames[{i}]'))
+            lens_states.append(_lens_state(lens, frame, exif, stored_width, f'{where}: frames[{i}]'))
 
         depth = description.get('depth')
         if depth is not None:
@@ -153,6 +155,16 @@ class FocalStack:
         return description
 
 
+def stacks_with_depth(folder: str | Path) -> list[Path]:
+    """The focal stacks below a folder whose stack.yaml names true depth, in the order of their names.
+
+    Raises:
+        InputError: a stack.yaml cannot be read.
+    """
+    return sorted(path.parent for path in Path(folder).glob('**/stack.yaml')
+                  if _description(path).get('depth') is not None)
+
+
 def _known(value: float) -> float | None:
     """None for unknown; else without the digits that a change of unit has made up."""
     return None if math.isnan(value) else float(f'{value:.12g}')
@@ -193,16 +205,20 @@ def _number(value, where: str, *, infinite: bool = True) -> float:
     return number
 
 
-def _read_image(folder: Path, name, where: str) -> tuple[np.ndarray, dict[str, float]]:
+def _read_image(folder: Path, name, where: str) -> tuple[np.ndarray, int, dict[str, float]]:
+    """An image, upright; its width as it is stored, along which the sensor's is told; and its EXIF."""
     if not isinstance(name, str) or not name:
         raise InputError(f'{where}: {name!r} is not a file name')
     path = folder / name
     try:
         with Image.open(path) as opened:
             exif = lens_data(opened)
-            if opened.mode.startswith('I;16'):   # Pillow would clip to 255 and not scale
-                opened = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
-            return np.asarray(ImageOps.exif_transpose(opened).convert('RGB')), exif
+            if opened.mode == 'F':
+                raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
+            # Pillow would clip to 255 and not scale. Before version 10.3 it opens a 16-bit PNG as I.
+            if opened.mode.startswith('I;16') or opened.mode == 'I' and opened.getextrema()[1] > 255:
+                opened = Image.fromarray((np.asarray(opened) >> 8).clip(0, 255).astype(np.uint8))
+            return np.asarray(ImageOps.exif_transpose(opened).convert('RGB')), opened.width, exif
     except FileNotFoundError:
         raise InputError(f'{path}: no such image, named by {where}') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -242,7 +258,7 @@ def _read_depth(folder: Path, name, shape: tuple[int, int], where: str) -> np.nd
         depth = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f'{path}: no such file, named by {where}') from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, tokenize.TokenError, zipfile.BadZipFile) as error:
         raise InputError(f'{path}: cannot be read as a NumPy array: {error}') from None
     if not isinstance(depth, np.ndarray) or depth.shape != shape or depth.dtype.kind not in 'fiu':
         found = f'{depth.dtype} {depth.shape}' if isinstance(depth, np.ndarray) else 'an archive'

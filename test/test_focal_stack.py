@@ -181,6 +181,13 @@ def test_rotated_image_is_turned_upright_and_keeps_its_pitch(tmp_path):
     assert stack.lens_states[0].pixel_pitch == pytest.approx(1e-5)
 
 
+def test_the_sensor_width_is_that_of_the_image_as_it_is_stored(tmp_path):
+    exif_folder(tmp_path, (32, 24), focus=1.0, Orientation=6)
+    rewrite(tmp_path, {'lens': {'sensor_width_mm': 6.4}, 'frames': [{'file': 'a.jpg', 'focus_distance_m': 1}]})
+    stack = FocalStack.read(tmp_path)
+    assert stack.images[0].shape == (32, 24, 3) and stack.lens_states[0].pixel_pitch == pytest.approx(6.4e-3 / 32)
+
+
 def test_exif_subject_distance_infinity_and_unknown(tmp_path):
     stack = exif_folder(tmp_path, SubjectDistance=IFDRational(0xFFFFFFFF))
     assert stack.lens_states[0].focus_distance == math.inf
@@ -198,6 +205,18 @@ def test_sixteen_bit_images_are_scaled_and_not_clipped(tmp_path):
     Image.fromarray(np.full((24, 32), 0x8012, np.uint16)).save(tmp_path / 'a.png')
     rewrite(tmp_path, {'frames': [{'file': 'a.png', 'focus_distance_m': 1}]})
     assert (FocalStack.read(tmp_path).images[0] == 0x80).all()
+
+
+def test_images_of_mode_i_are_sixteen_bit_where_they_say_more_than_eight(tmp_path):
+    """As Pillow before 10.3 opens 16-bit PNGs, and every Pillow this TIFF."""
+    for value, is_read in ((0x8012, 0x80), (200, 200)):
+        Image.fromarray(np.full((24, 32), value, np.int32)).save(tmp_path / 'a.tif')
+        rewrite(tmp_path, {'frames': [{'file': 'a.tif', 'focus_distance_m': 1}]})
+        with Image.open(tmp_path / 'a.tif') as opened:
+            assert opened.mode == 'I'
+        assert (FocalStack.read(tmp_path).images[0] == is_read).all()
+    Image.fromarray(np.full((24, 32), 0.5, np.float32)).save(tmp_path / 'a.tif')
+    assert 'a.tif: cannot be read as an image: its pixels are floating-point' in message(tmp_path)
 
 
 def test_numbers_that_yaml_takes_for_text(tmp_path):
@@ -309,6 +328,9 @@ def test_depth_missing_or_cut_short(tmp_path):
     whole = (tmp_path / 'truth.npy').read_bytes()
     for cut in (0, 40, len(whole) - 100):
         (tmp_path / 'truth.npy').write_bytes(whole[:cut])
+        assert 'truth.npy: cannot be read' in message(tmp_path)
+    for damaged in (whole.replace(b"'descr'", b"('descr'"), b'PK\x03\x04' + whole):
+        (tmp_path / 'truth.npy').write_bytes(damaged)
         assert 'truth.npy: cannot be read' in message(tmp_path)
 
 
