@@ -23,7 +23,7 @@ import torch
 from dfd_ros.data.samples import Sample, read_samples
 from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator
-from dfd_ros.focal_stack import FocalStack
+from dfd_ros.focal_stack import FocalStack, stacks_with_depth
 from dfd_ros.lens_state import LensState
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training import metrics
@@ -97,9 +97,9 @@ def folder_stacks(folder: Path) -> Iterator[TestStack]:
     if any(folder.glob('**/*.tar')):
         yield from map(sample_stack, read_samples(folder))
         return
-    paths = sorted(p.parent for p in Path(folder).glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
+    paths = stacks_with_depth(folder)
     if not paths:
-        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (stack.yaml and depth.npy) in it; '
+        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (a stack.yaml that names depth) in it; '
                          f'name a test set ({", ".join(SETS)}) or a folder of focal stacks')
     for path in paths:
         stack = FocalStack.read(path)
@@ -153,7 +153,8 @@ class FrameFigures:
 def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[TestStack],
              frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
-    where only it has truth. A frame after which no depth is known yet has no figures.
+    where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
+    counts.
 
     Args:
         make_estimator: called once; the estimator is reset before each stack.
@@ -182,7 +183,7 @@ def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[Test
                 range_.normalise(depth), estimate.vergence[where], np.minimum(depth, far),
                 range_.denormalise(np.clip(estimate.vergence[where], range_.normalise(far), None)),
                 estimate.log_scale[where], coc, estimate.coc[where], edge[where]]).astype(np.float32))
-    largest = max(float(p[2].max()) for parts in pixels.values() for p in parts if p.size)
+    largest = max((float(p[2].max()) for parts in pixels.values() for p in parts if p.size), default=math.nan)
     joined = {frame: torch.from_numpy(np.concatenate(parts, 1)) for frame, parts in pixels.items()}
     return [_figures(frame, p, largest) for frame, p in joined.items() if torch.isfinite(p[1]).any()]
 

@@ -5,12 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
+from command_line import dfd
 
+from dfd_ros.errors import InputError
 from dfd_ros.estimator import DepthEstimator
 from dfd_ros.evaluation import EDGE, TestStack, evaluate
+from dfd_ros.focal_stack import FocalStack
 from dfd_ros.lens_state import LensState
 from dfd_ros.networks import Prediction
 from dfd_ros.optics import VergenceRange
+from dfd_ros.study import data
 
 RANGE = VergenceRange(0.5, 2.0)
 SIDE, STEP = 24, 12   # px; the depth steps from 2 m to 0.5 m at this column
@@ -57,6 +62,31 @@ def test_errors_along_an_edge_are_not_those_of_the_rest():
     assert (found.inner_rms, found.inner_accuracy) == (pytest.approx(0, abs=1e-6), 100)
     assert found.accuracy == pytest.approx(100 * (1 - EDGE / SIDE))
     assert found.rms == pytest.approx(0.75 * (EDGE / SIDE) ** 0.5)
+
+
+def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
+    def write(name, depth, named):
+        folder = tmp_path / 'stacks' / name
+        images = [np.full((SIDE, SIDE, 3), value, np.uint8) for value in (0, 90, 180)]
+        depth = np.full((SIDE, SIDE), depth, np.float32)
+        FocalStack(images, [LensState(d) for d in (2.0, 1.0, 0.5)], depth).write(folder)
+        description = yaml.safe_load((folder / 'stack.yaml').read_text())
+        (folder / 'stack.yaml').write_text(yaml.safe_dump({**description, 'depth': named}))
+        return folder
+    write('a', 1.0, None)     # a depth.npy that is no truth, such as an estimate
+    command = ('evaluate', '--data', tmp_path / 'stacks', '--network', 'best_focus', '--device', 'cpu')
+    assert dfd(*command) == 2
+    assert 'stacks: no shard (*.tar) and no focal stack (a stack.yaml that names depth)' in capsys.readouterr().err
+    with pytest.raises(InputError, match='a stack.yaml that names depth'):
+        data.stacks_in(tmp_path / 'stacks')
+    folder = write('b', 9.0, 'truth.npy')
+    (folder / 'depth.npy').rename(folder / 'truth.npy')
+    assert len(data.stacks_in(tmp_path / 'stacks')) == 1
+    assert dfd(*command) == 2       # all of it is out of the range
+    error = capsys.readouterr().err
+    assert 'stacks: nothing to measure' in error and 'Traceback' not in error
+    np.save(folder / 'truth.npy', np.ones((SIDE, SIDE), np.float32))
+    assert dfd(*command) == 0
 
 
 def test_a_stack_is_one_stream_whatever_its_times_are():

@@ -14,7 +14,7 @@ EXAMPLE = 'dfd evaluate --data field --stacks 100'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', default='field',
-                        help='study, field, or a folder of shards, or of focal stacks with depth.npy')
+                        help='study, field, or a folder of shards, or of focal stacks with true depth')
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument('--sweep', type=int, metavar='N',
@@ -46,17 +46,19 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
 
     figures = evaluate(lambda: estimator, stacks, (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
+    if not figures:
+        raise InputError(f'--data {args.data}: nothing to measure, no pixel has a true depth in the swept range and an '
+                         'estimate')
     print(f'\n{args.data}: after each frame, depth divided by the largest of the set\n')
     print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
     for f in figures:
         name = f'{f.frame:5d}' if f.frame else ' last'
         print(f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
               f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px')
-    if figures:
-        print(f'\nmore than {EDGE} px from every depth edge, {figures[-1].inner:.0%} of the pixels\n')
-        print('frame   RMS     Accuracy')
-        for f in figures:
-            print(f'{f.frame or "last":>5}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
+    print(f'\nmore than {EDGE} px from every depth edge, {figures[-1].inner:.0%} of the pixels\n')
+    print('frame   RMS     Accuracy')
+    for f in figures:
+        print(f'{f.frame or "last":>5}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
     if args.json:
         write_json(args.json, [asdict(f) for f in figures])
     return 0

@@ -319,6 +319,11 @@ class Samples(Sequence):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def names(self) -> list[str]:
+        """SHARD/KEY of each, without the shard's folder."""
+        return [f'{shard.name}/{key}' for shard, key, _ in self._entries]
+
     def __getitem__(self, index: int) -> Sample:
         shard, key, members = self._entries[index]
         with open(shard, 'rb') as file:

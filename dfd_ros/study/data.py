@@ -12,8 +12,9 @@ are shares of the image's side:
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 
 from dfd_ros.data.samples import Sample, Samples
 from dfd_ros.errors import InputError
-from dfd_ros.focal_stack import FocalStack
+from dfd_ros.focal_stack import FocalStack, stacks_with_depth
 from dfd_ros.optics import VergenceRange
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
@@ -198,10 +199,20 @@ def stacks_in(folder: str | Path) -> list[Callable[[int | None], TestScene]]:
     if any(folder.glob('**/*.tar')):
         samples = Samples(folder)
         return [lambda size=None, i=i: sample_scene(samples[i], size) for i in range(len(samples))]
-    paths = sorted(p.parent for p in folder.glob('**/stack.yaml') if (p.parent / 'depth.npy').exists())
+    paths = stacks_with_depth(folder)
     if not paths:
-        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (stack.yaml and depth.npy) in it')
+        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (a stack.yaml that names depth) in it')
     return [partial(folder_scene, path) for path in paths]
+
+
+def fingerprint(folders: Iterable[str | Path]) -> str:
+    """Which samples `stacks_in` finds in these folders: how many, and a hash of their names."""
+    names = []
+    for folder in map(Path, folders):
+        names += (Samples(folder).names if any(folder.glob('**/*.tar'))
+                  else [str(path.relative_to(folder)) for path in stacks_with_depth(folder)])
+    digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
+    return f'{len(names)} ({digest[:12]})'
 
 
 def training_stack(scene: TestScene, crop: int) -> StackBatch:
