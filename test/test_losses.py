@@ -97,6 +97,17 @@ def test_pixels_without_truth_do_not_count():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-5), name
 
 
+@pytest.mark.parametrize('crop', [16, 24, 36, 40])
+def test_the_hypotheses_lie_in_register_with_the_truth_also_where_the_network_pads(crop):
+    cells = -(-crop // 16) * 4
+    vergence = CENTRES[torch.randint(len(CENTRES), (1, 1, 1, crop, crop), generator=torch.Generator().manual_seed(1))]
+    here = vergence[..., 2::4, 2::4]
+    logits = torch.full((1, 1, 5, cells, cells), math.nan)   # of what is padded
+    logits[..., :here.shape[-2], :here.shape[-1]] = -200 * (here - CENTRES[:, None, None]).abs()
+    _, parts = sequence_loss(Prediction(vergence, vergence, vergence), [logits], CENTRES, vergence, vergence, WEIGHTS)
+    assert parts['coarse'].item() == pytest.approx(0, abs=1e-3)
+
+
 def test_no_truth_at_all_gives_zero_and_finite_gradients():
     prediction, logits, vergence, coc = sequences()
     prediction = Prediction(*(p.requires_grad_() for p in prediction))

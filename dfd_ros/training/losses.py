@@ -55,8 +55,9 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
     """The weighted sum of the losses that have a weight, and each on its own.
 
     Args:
-        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each; without any (a network that has no
-            hypotheses, nor `centres` of them) there is no loss `coarse`.
+        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each, or more where the network pads images at
+            the right and at the bottom; without any (a network that has no hypotheses, nor `centres` of them) there
+            is no loss `coarse`.
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
             prediction is (a network that reads whole stacks, before their end) only the CoC counts.
         config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges` and `edges_behind`, see
@@ -72,11 +73,10 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
         return (x * weight).sum() / weight.sum().clamp_min(1)
 
     def coarse():
-        stride = vergence.shape[-1] // logits[0].shape[-1]
-        coarse_truth = truth[..., stride // 2::stride, stride // 2::stride]
-        coarse_valid = valid[..., stride // 2::stride, stride // 2::stride]
-        entropy = sum(hypothesis_cross_entropy(a.flatten(0, 1), centres, coarse_truth.flatten(0, 1))
-                      for a in logits) / len(logits)
+        coarse_truth, coarse_valid = truth[..., 2::4, 2::4], valid[..., 2::4, 2::4]
+        height, width = coarse_truth.shape[-2:]   # without what a network has padded
+        entropy = sum(hypothesis_cross_entropy(a[..., :height, :width].flatten(0, 1), centres,
+                                               coarse_truth.flatten(0, 1)) for a in logits) / len(logits)
         return (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1)
 
     def compressed_coc():   # a pixel more or less counts where the blur is small, not where it is large
