@@ -29,17 +29,22 @@ from dfd_ros.training.validation import make_validation
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
 _STATISTICS = 4            # steps whose batches give the averaged weights' statistics
+_MOST_SKIPPED = 50         # steps in a row
 
 
 class _Trainable(torch.nn.Module):
     """`sequence` as `forward`, which is what DistributedDataParallel synchronises."""
 
-    def __init__(self, network):
+    def __init__(self, network, config: TrainingConfig):
         super().__init__()
-        self.network = network
+        self.network, self.config = network, config
 
     def forward(self, images, focus, blur_scale, decode):
-        return self.network.sequence(images, focus, blur_scale, decode=decode)[:2]
+        prediction, logits, _ = self.network.sequence(images, focus, blur_scale, decode=decode)
+        # DistributedDataParallel takes for used what leads to an output, also where no loss is made of it.
+        if not self.config.coc:
+            prediction = prediction._replace(coc=prediction.coc.detach())
+        return prediction, logits if self.config.coarse else []
 
 
 def progress(config: TrainingConfig, step: int, seconds: float) -> float:
@@ -110,6 +115,9 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     if config.validation == 'presets' and hasattr(network, 'frames'):
         raise InputError(f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
                          'have ten; set validation: data')
+    if config.coc and hasattr(network, 'frames') and getattr(network, 'coc_decoder', None) is None:
+        raise InputError(f'coc: {config.coc}, but the network {config.network} has no decoder for the circle of '
+                         'confusion as it is configured: set coc: 0, or network_config: {coc: true}')
     average = torch.optim.swa_utils.AveragedModel(
         network, use_buffers=True,
         avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))))
@@ -128,21 +136,22 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             average.load_state_dict(saved['average'])
             optimiser.load_state_dict(saved['optimiser'])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[-1].strip()
+            reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
             raise InputError(f'{checkpoint}: not a whole checkpoint of this network ({reason}); remove it, or give '
                              'the run another name') from None
         first, best = saved['step'], saved['best']
         seconds = saved.get('seconds', 0.0)   # older ones have none
-    model = _Trainable(network)
+    model = _Trainable(network, config)
     if ranks > 1:
-        model = DistributedDataParallel(model)
+        weights_of_losses = (config.likelihood, config.mse, config.coarse, config.coc)
+        model = DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
 
     data = TrainingData(config, folder, device, rank, ranks)
     validation = make_validation(config, device) if rank == 0 else None
     writer = _writer(folder) if rank == 0 else None
     log = (folder / 'log.jsonl').open('a') if rank == 0 else None
     share, saved_at = progress(config, first, seconds), seconds
-    at_start = share, seconds
+    at_start, skipped = (share, seconds), 0
     bar = tqdm(iter(range(first, config.steps if share < 1 else first)), initial=first,
                total=None if config.hours else config.steps, desc=config.name, disable=rank > 0 or observer is not None,
                smoothing=0.02, mininterval=2)
@@ -165,6 +174,10 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             if torch.isfinite(norm):
                 optimiser.step()
+                skipped = 0
+            elif (skipped := skipped + 1) == _MOST_SKIPPED:
+                raise InputError(f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
+                                 f'up to step {step + 1}; give a lower learning_rate, or weigh other losses')
             if hasattr(network, 'record_error'):   # one that has no uncertainty of its own to train
                 network.record_error(prediction.vergence, batch.vergence[:, frames])
             average.update_parameters(network)
