@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from dfd_ros import networks
 from dfd_ros.cli import main
 from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings
+from dfd_ros.training import loop
 from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config, make_config
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.loop import decoded_frames, learning_rate, train
@@ -108,6 +110,22 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(config, tmp_path)
             train(other, tmp_path, 'cpu')
         assert '\n' not in str(caught.value)
         checkpoint.write_bytes(checkpoint.read_bytes()[:5000])   # then one that is cut short
+    checkpoint.write_bytes(b'')
+    with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network'):
+        train(config, tmp_path, 'cpu')
+
+
+def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(config, tmp_path):
+    stacks = replace(config, network='poolnet', network_config={'width': 0.1}, validation='data')
+    with pytest.raises(InputError, match='^coc: 0.3, but the network poolnet has no decoder .*: set coc: 0'):
+        train(stacks, tmp_path, 'cpu')
+
+
+def test_a_training_that_trains_nothing_ends(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, '_MOST_SKIPPED', 2)
+    monkeypatch.setattr(loop, 'sequence_loss', lambda prediction, *_: (prediction.vergence.mean() * math.nan, {}))
+    with pytest.raises(InputError, match='tiny: the loss or its gradient was not finite in 2 steps in a row, up to step 2;'):
+        train(config, tmp_path, 'cpu')
 
 
 def test_a_device_that_is_not_there_is_refused(config, tmp_path):
@@ -140,9 +158,10 @@ if __name__ == '__main__':   # the processes that render import this file too
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason='this torch has no torch.distributed')
-def test_two_processes_train_one_network(tmp_path):
+@pytest.mark.parametrize('crop, weights', [(32, ''), (40, 'coc: 0\n')], ids=['all losses', 'no loss of the CoC'])
+def test_two_processes_train_one_network(tmp_path, crop, weights):
     (tmp_path / 'script.py').write_text(TORCHRUN)
-    (tmp_path / 'run.yaml').write_text(YAML)
+    (tmp_path / 'run.yaml').write_text(YAML.replace('crop: 32', f'crop: {crop}') + weights)
     result = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
          str(tmp_path / 'script.py'), str(tmp_path / 'run.yaml'), str(tmp_path / 'run')],
@@ -311,6 +330,24 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
     ('stages: [{decode: 9, frames: 4}]', 'stages: decode 9 of 4 frames'),
     ('data: {orders: [upwards]}', 'orders: "upwards" is none of'),
     ('data: {blur_scale: [1, 2, 3]}', 'blur_scale: (1, 2, 3) is not a pair'),
+    ('data: {ramp: [3, x]}', "data, ramp: 'x' is not of the type int"),
+    ('data: {orders: [1]}', 'data, orders: 1 is not of the type str'),
+    ('data: {near: [0.3, .nan]}', 'data, near: (0.3, nan) is not a pair'),
+    ('data: {frames: 0}', 'data, frames: 0 has to be at least 1'),
+    ('data: {ramp: [0, 3]}', 'data, ramp: 0 has to be at least 1'),
+    ('data: {static: 7}', 'data, static: 7.0 has to be at least 0 and at most 1'),
+    ('data: {blur_scale: [-3, 4]}', 'data, blur_scale: -3.0 has to be above 0'),
+    ('data: {scene: {split: foo}}', 'data, scene, split: "foo" is neither train nor test'),
+    ('data: {scene: {radius: [0, 1]}}', 'data, scene, radius: 0.0 has to be above 0'),
+    ('beta: .nan', 'beta: nan has to be at least 0'),
+    ('network_config:', 'network_config: None is not of the type dict'),
+    ('network_config: [1]', 'network_config: [1] is not of the type dict'),
+    ('network: classical', 'network: "classical" has no weights to train'),
+    ('network: strem', 'network: no network "strem"'),
+    ('{likelihood: 0, mse: 0, coarse: 0, coc: 0}', 'likelihood, mse, coarse and coc are all 0'),
+    ('{validation: data, data: {frames: 8}, pool: {held_out: 3}}', 'pool, held_out: 3 stacks of pool, folder, which'),
+    ('{validation: data, data: {frames: 8}, shards: somewhere, stages: [{crop: 320}]}',
+     'stages: crop 320, but stacks are only 256x256'),
 ])
 def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, says):
     path = tmp_path / 'run.yaml'
@@ -321,6 +358,13 @@ def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, sa
     assert main(['train', str(path), '--out', str(tmp_path / 'runs')]) == 2
     assert capsys.readouterr().err.count('\n') == 1
     assert not (tmp_path / 'runs').exists()
+
+
+def test_values_that_yaml_takes_for_text_and_those_that_may_be_none(tmp_path):
+    (tmp_path / 'run.yaml').write_text('data: {shot: [1e-5, 6e-4], near: [1, 2], breathing_residual: null}')
+    settings = load_config(tmp_path / 'run.yaml').data
+    assert settings.shot == (1e-5, 6e-4) and settings.breathing_residual is None
+    assert [type(v) for v in settings.near] == [float, float]
 
 
 def test_absent_configuration_and_weights(tmp_path, capsys):

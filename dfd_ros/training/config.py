@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfd_ros import networks
 from dfd_ros.errors import InputError
 from dfd_ros.files import read_yaml
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
@@ -143,7 +144,7 @@ class TrainingConfig:
         return count + (step - first) * self.stages[-1].batch
 
 
-_PAIRS = ('tuple[int, int]', 'tuple[float, float]')
+_TYPES = {cls.__name__: cls for cls in (int, float, str, bool, dict)}
 _NESTED = {'pool': PoolConfig, 'data': StackSettings, 'scene': SceneSettings}
 
 
@@ -155,46 +156,94 @@ def _build(cls, values: dict, where: str):
     for name, value in values.items():
         if name not in known:
             raise InputError(f'{where}: no setting "{name}"; there are {", ".join(known)}')
-        default = known[name].default
+        kind, here = str(known[name].type), f'{where}, {name}'
         if name in _NESTED:
-            value = _build(_NESTED[name], value, f'{where}, {name}')
+            value = _build(_NESTED[name], value, here)
         elif name == 'stages':
             if not isinstance(value, list) or not value:
-                raise InputError(f'{where}, stages: has to be a list of one or more')
-            value = tuple(_build(Stage, v, f'{where}, stages') for v in value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
-            try:
-                value = float(value)  # YAML reads 2e-3 as text
-            except ValueError:
-                raise InputError(f'{where}, {name}: "{value}" is not a number') from None
-        elif default is not dataclasses.MISSING and type(value) is not type(default):
-            raise InputError(f'{where}, {name}: {value!r} is not of the type {type(default).__name__}')
-        if str(known[name].type) in _PAIRS and (len(value) != 2 or value[0] > value[1]):
-            raise InputError(f'{where}, {name}: {value!r} is not a pair of least and most')
+                raise InputError(f'{here}: has to be a list of one or more')
+            value = tuple(_build(Stage, v, here) for v in value)
+        elif kind.startswith('tuple['):
+            value = _tuple(value, kind[len('tuple['):-1].split(', '), here)
+        elif value is not None or not kind.endswith(' | None'):
+            value = _plain(value, _TYPES[kind.removesuffix(' | None')], here)
         result[name] = value
     return cls(**result)
 
 
-_LEAST = {'steps': 1, 'hours': 0, 'warmup': 0, 'weight_decay': 0, 'likelihood': 0, 'mse': 0, 'coarse': 0, 'coc': 0,
-          'edges': 0, 'edges_behind': 0, 'save_every': 1, 'validate_every': 1, 'validate_stacks': 1, 'validations': 0}
+def _plain(value, cls: type, where: str):
+    """A value of the type `cls`."""
+    if cls is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 2e-3 as text
+        except (ValueError, OverflowError):
+            raise InputError(f'{where}: "{value}" is not a number') from None
+    if type(value) is not cls:
+        raise InputError(f'{where}: {value!r} is not of the type {cls.__name__}')
+    return value
+
+
+def _tuple(value, kinds: list[str], where: str) -> tuple:
+    """A pair of least and most, or, where the second kind is '...', any number of values."""
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f'{where}: {value!r} is not of the type tuple')
+    is_pair, cls = kinds[1] != '...', _TYPES[kinds[0]]
+    if not is_pair or len(value) == 2:
+        result = tuple(_plain(v, cls, where) for v in value)
+        if not is_pair or result[0] <= result[1]:
+            return result
+    raise InputError(f'{where}: {tuple(value)!r} is not a pair of least and most')
+
+
+_LEAST = {'steps': 1, 'hours': 0, 'warmup': 0, 'weight_decay': 0, 'likelihood': 0, 'beta': 0, 'mse': 0, 'coarse': 0,
+          'coc': 0, 'edges': 0, 'edges_behind': 0, 'save_every': 1, 'validate_every': 1, 'validate_stacks': 1,
+          'validations': 0}
 _LEAST_OF_POOL = {'start': 0, 'size': 1, 'workers': 0, 'first_seed': 0, 'held_out': 0}
+_LEAST_OF_DATA = {'height': 1, 'width': 1, 'frames': 1, 'ramp': 1, 'range_ratio': 1, 'shake': 0, 'travel': 0,
+                  'breathing': 0, 'softness': 0}
+_LEAST_OF_SCENE = {'objects': 0, 'speed': 0}
+_ABOVE_0 = ('learning_rate', 'clip')
+_ABOVE_0_OF_POOL = ('reuse',)
+_ABOVE_0_OF_DATA = ('blur_scale', 'near', 'exponent', 'shot', 'read')
+_ABOVE_0_OF_SCENE = ('radius',)
+_SHARES = ('decay', 'ema', 'half_size')
+_SHARES_OF_DATA = ('uneven', 'unknown_aperture', 'infinity', 'static', 'exposure', 'jpeg', 'sharpening')
+_SHARES_OF_SCENE = ('untextured', 'highlights', 'moving')
+
+
+def _lowest(settings, name: str) -> float:
+    """A setting; of a pair the least."""
+    value = getattr(settings, name)
+    return value[0] if isinstance(value, tuple) else value
 
 
 def _check(config: TrainingConfig, where: str) -> None:
     """Values that have the right type but cannot be."""
-    for settings, least, place in ((config, _LEAST, where), (config.pool, _LEAST_OF_POOL, f'{where}, pool')):
+    scene = config.data.scene
+    for place, settings, least, above_0, shares in (
+            (where, config, _LEAST, _ABOVE_0, _SHARES),
+            (f'{where}, pool', config.pool, _LEAST_OF_POOL, _ABOVE_0_OF_POOL, ()),
+            (f'{where}, data', config.data, _LEAST_OF_DATA, _ABOVE_0_OF_DATA, _SHARES_OF_DATA),
+            (f'{where}, data, scene', scene, _LEAST_OF_SCENE, _ABOVE_0_OF_SCENE, _SHARES_OF_SCENE)):
         for name, value in least.items():
-            if not getattr(settings, name) >= value:   # NaN is not either
-                raise InputError(f'{place}, {name}: {getattr(settings, name)} has to be at least {value}')
-    for name, value in (('learning_rate', config.learning_rate), ('clip', config.clip),
-                        ('pool, reuse', config.pool.reuse)):
-        if not value > 0:
-            raise InputError(f'{where}, {name}: {value} has to be above 0')
-    for name in ('decay', 'ema', 'half_size'):
-        if not 0 <= getattr(config, name) <= 1:
-            raise InputError(f'{where}, {name}: {getattr(config, name)} has to be at least 0 and at most 1')
+            if not _lowest(settings, name) >= value:   # NaN is not either
+                raise InputError(f'{place}, {name}: {_lowest(settings, name)} has to be at least {value}')
+        for name in above_0:
+            if not _lowest(settings, name) > 0:
+                raise InputError(f'{place}, {name}: {_lowest(settings, name)} has to be above 0')
+        for name in shares:
+            if not 0 <= getattr(settings, name) <= 1:
+                raise InputError(f'{place}, {name}: {getattr(settings, name)} has to be at least 0 and at most 1')
+    if scene.split not in ('train', 'test'):
+        raise InputError(f'{where}, data, scene, split: "{scene.split}" is neither train nor test')
+    if not (config.likelihood or config.mse or config.coarse or config.coc):
+        raise InputError(f'{where}: likelihood, mse, coarse and coc are all 0, one has to have a weight')
+    try:
+        networks.find(config.network)
+    except InputError as error:
+        raise InputError(f'{where}, network: {error}') from None
+    if not networks.needs_weights(config.network):
+        raise InputError(f'{where}, network: "{config.network}" has no weights to train')
     if config.hours and len(config.stages) > 1:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
     if not 0 < config.shards_share <= 1:
@@ -220,10 +269,11 @@ def _check(config: TrainingConfig, where: str) -> None:
     if config.validation == 'data' and config.stages[-1].frames > config.data.frames:
         raise InputError(f'{where}, stages: frames {config.stages[-1].frames}, but the stacks that validation: data is '
                          f'of have {config.data.frames} (data, frames)')
-    if config.shards and config.shards_share == 1:
-        return   # frames and size are those of the samples
+    if config.validation == 'data' and config.pool.held_out and not config.pool.folder:
+        raise InputError(f'{where}, pool, held_out: {config.pool.held_out} stacks of pool, folder, which is not given')
     height, width = config.data.height, config.data.width
-    for stage in config.stages:
+    samples_alone = config.shards and config.shards_share == 1   # frames and size are those of the samples
+    for stage in config.stages if not samples_alone else config.stages[-1:] if config.validation == 'data' else ():
         if not 1 <= stage.crop <= min(height, width):
             raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')
 
