@@ -374,6 +374,8 @@ def test_the_rows_that_ship_can_be_trained():
     ('rows: [{name: a}]', 'rows[0]: needs a name'),
     ('rows: [{name: A b, network: stream}]', 'rows[0]: needs a name'),
     ('rows: [{name: a, network: stream}, {name: a, network: stream}]', 'two rows are called "a"'),
+    ('rows: [{name: a, network: stream}, {name: b, title: a, network: stream}]', 'two rows are called "a"'),
+    ('rows: [{name: a, network: best_focus}]', 'row a, network: "best_focus" has no weights to train'),
     ('rows: [{name: a, network: stream, width: 3}]', 'rows[0]: no setting "width"'),
     ('rows: [{name: a, network: stream, train: 3}]', 'train: 3 is not of the type bool'),
     ('rows: [{name: a, network: strem}]', 'no network "strem"'),
@@ -471,6 +473,25 @@ def test_folders_are_trained_on_and_measured(config, tmp_path):
     tiny, sized = results(out)['rows']
     assert tiny['sets']['blender']['rms'] > 0 and sized['sets']['blender']['rms'] > 0
     assert 'Blender: MSE' in (out / 'table.md').read_text()
+
+
+def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_path):
+    write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
+    shared, rows = read_rows(config)
+
+    def go_on():
+        run.Study(tmp_path / 'out', run.Settings('4', crop=32, data=(str(tmp_path / 'stacks'),)), shared, rows,
+                  device='cpu')
+    go_on()
+    go_on()
+    write(tmp_path / 'stacks' / 'b', (1.0, 2.0, 3.0, 4.0))
+    with pytest.raises(InputError, match=r'out: was made with samples 1 \(\w+\), not 2 \(\w+\); give the same'):
+        go_on()
+    path = tmp_path / 'out' / 'settings.json'
+    settings = json.loads(path.read_text())
+    del settings['samples']   # of an earlier version
+    path.write_text(json.dumps(settings))
+    go_on()
 
 
 def test_the_last_of_ten_stacks_is_validated_on_and_not_trained_on(config, tmp_path):

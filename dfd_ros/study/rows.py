@@ -80,10 +80,10 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
         raise InputError(f'{path}: ' + (f'no setting "{unknown[0]}"; there are training, rows' if unknown
                                         else 'training: has to be a mapping'))
     rows = [_row(value, f'{path}, rows[{i}]') for i, value in enumerate(values['rows'])]
-    names = [row.name for row in rows]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(f'{path}: two rows are called "{twice}"')
+    for names in ([row.name for row in rows], [row.title for row in rows]):   # tables and pictures go by the title
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise InputError(f'{path}: two rows are called "{twice}"')
     return training, rows
 
 

@@ -100,11 +100,14 @@ class Study:
             other = _difference(self._of(row) / 'row.json', self._described(row))
             if other:
                 raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
-        other = _difference(self.folder / 'settings.json', asdict(settings))
+        described = asdict(settings)
+        if settings.data:
+            described['samples'] = data.fingerprint(settings.data)
+        other = _difference(self.folder / 'settings.json', described)
         if other:
             raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / 'settings.json', asdict(settings))
+        write_json(self.folder / 'settings.json', described)
 
     def _begin(self, row: Row) -> None:
         self._of(row).mkdir(parents=True, exist_ok=True)
@@ -274,9 +277,9 @@ def validations(folder: Path) -> list[dict]:
 
 
 def _difference(path: Path, mine: dict) -> str | None:
-    """In which setting a file, if it is there, differs from these."""
+    """In which setting a file, if it is there, differs from these; older ones do not tell all of them."""
     if not path.exists():
         return None
     theirs, mine = json.loads(path.read_text()), json.loads(json.dumps(mine))
-    key = next((key for key in mine if theirs.get(key) != mine[key]), None)
+    key = next((key for key in mine if theirs.get(key, mine[key]) != mine[key]), None)
     return key and f'was made with {key} {theirs.get(key)}, not {mine[key]}'
