@@ -23,10 +23,12 @@ def steps(distances):
 
 @given(ranges, frame_counts, st.integers(0, 9))
 @pytest.mark.parametrize('sweep', [
-    sweeps.ramp, sweeps.repeated_ramps, sweeps.ping_pong, sweeps.jumps, sweeps.uneven,
-    lambda r, n: sweeps.ramp(r, n, near_to_far=True), lambda r, n: sweeps.uneven(r, n, near_to_far=True)])
+    lambda r, n, _: sweeps.ramp(r, n), lambda r, n, _: sweeps.repeated_ramps(r, n),
+    lambda r, n, _: sweeps.ping_pong(r, n), lambda r, n, _: sweeps.ramp(r, n, near_to_far=True),
+    lambda r, n, seed: sweeps.jumps(r, n, seed=seed), lambda r, n, seed: sweeps.uneven(r, n, seed=seed),
+    lambda r, n, seed: sweeps.uneven(r, n, near_to_far=True, seed=seed)])
 def test_every_sweep_covers_its_range_and_does_not_leave_it(sweep, range_, frames, seed):
-    distances = sweep(range_, frames)
+    distances = sweep(range_, frames, seed)
     assert min(distances) == range_.near and max(distances) == range_.far
     assert len(set(distances)) == frames
 
