@@ -166,6 +166,14 @@ def test_what_is_held_out_is_validated_on_and_not_trained_on(tmp_path):
     assert f'samples in `{BLENDER}`; the last 30% held out' in card and '2 of 2 (' in card and 'validation: mae' in card
 
 
+def test_samples_without_a_truth_are_no_validation(monkeypatch):
+    read = Samples.__getitem__
+    monkeypatch.setattr(Samples, '__getitem__', lambda self, index: replace(
+        read(self, index), depth=np.full((5, 64, 64), np.nan, np.float32)))
+    with pytest.raises(InputError, match='blender: none of the 1 samples for validation .* has a true depth'):
+        SampleValidation(replace(CONFIG, held_out=0.3, validation='samples'), torch.device('cpu'))
+
+
 def test_an_observer_sees_every_step_and_can_stop(tmp_path):
     class Stops(Observer):
         steps, validated = [], []

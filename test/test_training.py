@@ -124,7 +124,7 @@ def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(conf
 def test_a_training_that_trains_nothing_ends(config, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, '_MOST_SKIPPED', 2)
     monkeypatch.setattr(loop, 'sequence_loss', lambda prediction, *_: (prediction.vergence.mean() * math.nan, {}))
-    with pytest.raises(InputError, match='tiny: the loss or its gradient was not finite in 2 steps in a row, up to step 2;'):
+    with pytest.raises(InputError, match='^tiny: the loss .* was not finite in 2 steps in a row, up to step 2; give'):
         train(config, tmp_path, 'cpu')
 
 

@@ -11,6 +11,7 @@ import torch
 
 from dfd_ros.data.pool import StackPool
 from dfd_ros.data.samples import Samples
+from dfd_ros.errors import InputError
 from dfd_ros.networks import Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
@@ -116,7 +117,11 @@ class DataValidation:
 
 
 class SampleValidation:
-    """Samples that are held out from the training, whole images, after their last frame."""
+    """Samples that are held out from the training, whole images, after their last frame.
+
+    Raises:
+        InputError: none of them has a truth then.
+    """
 
     SCORE = 'mae'
 
@@ -125,6 +130,9 @@ class SampleValidation:
         indices = held_out(samples, config)
         count = min(config.validate_stacks, len(indices))
         self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
+        if not any(torch.isfinite(sample.to_stack_batch().vergence[:, -1]).any() for sample in self.samples):
+            raise InputError(f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
+                             'in its last frame')
         self.device = device
 
     @torch.no_grad()
