@@ -376,7 +376,7 @@ def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights)
                [LensState(distance) for distance in (2.0, 0.8, 0.4, 0.2)]).write(tmp_path / 'stack')
     command = dfd('run', '--source', 'stack', '--stack', tmp_path / 'stack', '--steps', 4, '--rate', 5,
                   '--namespace', 'robot', '--weights', random_weights, '--record', tmp_path / 'record',
-                  '--seconds', 3)
+                  '--seconds', 6)   # a video takes two images, also of a busy machine
     status, out, err = command.finish()
     assert status == 0, err
     assert 'in all' in out and '[robot.depth]' in err
