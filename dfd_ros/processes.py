@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from dfd_ros.errors import InputError
 
-GRACE = 10.0             # s that a node has to end after SIGINT
+GRACE = 10.0             # s that a node has to end after SIGTERM
 POLL = 0.05              # s
 INPUT_ERROR = 'error: '   # what the line begins with that a node ends with for bad input
 PR_SET_PDEATHSIG = 1     # linux/prctl.h
@@ -98,11 +98,11 @@ class NodeProcesses:
             self._listen(POLL)
 
     def stop(self) -> None:
-        """Ends all nodes: SIGINT, and SIGKILL for what is still there after its grace."""
+        """Ends all nodes: SIGTERM, and SIGKILL for what is still there after its grace."""
         try:
             for child in self._children.values():
                 if child.process.poll() is None:
-                    child.process.send_signal(signal.SIGINT)
+                    child.process.terminate()    # SIGINT would be a traceback where one is still being imported
             began = time.monotonic()
             while any(child.process.poll() is None and time.monotonic() - began < child.grace
                       for child in self._children.values()):
@@ -144,7 +144,7 @@ class NodeProcesses:
 def _end_with_parent() -> None:
     """In the child: end when the parent is killed, and cannot stop its nodes any more. Linux only."""
     if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
