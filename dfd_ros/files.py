@@ -35,6 +35,15 @@ def write_json(path: str | Path, value) -> None:
     write_text(path, json.dumps(value, indent=1) + '\n')
 
 
+def changed(path: str | Path, values: dict) -> tuple[str, object, object] | None:
+    """The first of these values that a JSON file, if it is there, tells otherwise: its name, what the file says, what
+    it is now. Values that the file does not tell have not changed: an older version wrote it."""
+    if not Path(path).exists():
+        return None
+    there, now = json.loads(Path(path).read_text()), json.loads(json.dumps(values))
+    return next(((name, there[name], now[name]) for name in now if there.get(name, now[name]) != now[name]), None)
+
+
 def read_yaml(path: str | Path, hint: str = ''):
     """What a YAML file says.
 

@@ -7,7 +7,6 @@ a run that was killed and resumed sees the same data as one that was not.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict, fields
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dfd_ros.errors import InputError
-from dfd_ros.files import whole, write_json
+from dfd_ros.files import changed, whole, write_json
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 
@@ -82,15 +81,14 @@ class StackPool:
 
 
 def _claim(folder: Path, settings: StackSettings) -> None:
-    path, mine = folder / 'settings.json', json.loads(json.dumps(asdict(settings)))
-    if path.exists():
-        theirs = json.loads(path.read_text())
-        other = next((name for name in mine if name in theirs and theirs[name] != mine[name]), None)
-        if other:
-            raise InputError(f'{folder}: holds stacks of other settings ({other}: {theirs[other]}, not {mine[other]}); '
-                             'remove it, or give the same data settings')
-    elif not any(folder.glob('*.safetensors')):   # of a pool of before this was written nothing is known
-        write_json(path, mine)
+    path = folder / 'settings.json'
+    if other := changed(path, asdict(settings)):
+        name, theirs, mine = other
+        raise InputError(f'{folder}: holds stacks of other settings ({name}: {theirs}, not {mine}); remove it, or give '
+                         'the same data settings')
+    # Of a pool of before this was written nothing is known.
+    if not path.exists() and not any(folder.glob('*.safetensors')):
+        write_json(path, asdict(settings))
 
 
 def stack_path(folder: Path, index: int) -> Path:

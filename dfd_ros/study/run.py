@@ -17,7 +17,7 @@ from dfd_ros import networks
 from dfd_ros.backends import TorchBackend, choose_device, is_bf16_fast
 from dfd_ros.data.pool import StackPool, save_stack, stack_path
 from dfd_ros.errors import InputError
-from dfd_ros.files import write_json
+from dfd_ros.files import changed, write_json
 from dfd_ros.machine import device_name
 from dfd_ros.study import data
 from dfd_ros.study.data import TestScene
@@ -277,9 +277,8 @@ def validations(folder: Path) -> list[dict]:
 
 
 def _difference(path: Path, mine: dict) -> str | None:
-    """In which setting a file, if it is there, differs from these; older ones do not tell all of them."""
-    if not path.exists():
-        return None
-    theirs, mine = json.loads(path.read_text()), json.loads(json.dumps(mine))
-    key = next((key for key in mine if theirs.get(key, mine[key]) != mine[key]), None)
-    return key and f'was made with {key} {theirs.get(key)}, not {mine[key]}'
+    """In which setting a file, if it is there, differs from these."""
+    if other := changed(path, mine):
+        name, theirs, now = other
+        return f'was made with {name} {theirs}, not {now}'
+    return None

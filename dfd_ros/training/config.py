@@ -272,8 +272,10 @@ def _check(config: TrainingConfig, where: str) -> None:
     if config.validation == 'data' and config.pool.held_out and not config.pool.folder:
         raise InputError(f'{where}, pool, held_out: {config.pool.held_out} stacks of pool, folder, which is not given')
     height, width = config.data.height, config.data.width
-    samples_alone = config.shards and config.shards_share == 1   # frames and size are those of the samples
-    for stage in config.stages if not samples_alone else config.stages[-1:] if config.validation == 'data' else ():
+    stages = config.stages
+    if config.shards and config.shards_share == 1:   # those trained on have the size of the samples
+        stages = stages[-1:] if config.validation == 'data' else ()
+    for stage in stages:
         if not 1 <= stage.crop <= min(height, width):
             raise InputError(f'{where}, stages: crop {stage.crop}, but stacks are only {width}x{height}')
 
