@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from dfd_ros.networks import Prediction
-from dfd_ros.training.losses import edge_sides, hypothesis_cross_entropy, laplace_nll, sequence_loss
+from dfd_ros.optics import VergenceRange
+from dfd_ros.training.losses import edge_sides, hypothesis_cross_entropy, laplace_nll, sequence_loss, share_of_far
 
 CENTRES = torch.linspace(0, 1, 5)
-WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, coarse=0.5, coc=0.25, edges=0.0, edges_behind=0.5)
+WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, depth=3.0, coarse=0.5, coc=0.25, edges=0.0,
+                          edges_behind=0.5)
+RATIO = torch.tensor([5.0])
 
 
 def test_laplace_nll_by_hand():
@@ -67,9 +70,9 @@ def sequences(height=16, width=16):
 
 def test_the_sum_is_the_weighted_sum_of_the_parts():
     prediction, logits, vergence, coc = sequences()
-    total, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, WEIGHTS)
-    assert set(parts) == {'likelihood', 'mse', 'coarse', 'coc'}
-    expected = parts['likelihood'] + 10 * parts['mse'] + 0.5 * parts['coarse'] + 0.25 * parts['coc']
+    total, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
+    assert set(parts) == {'likelihood', 'mse', 'depth', 'coarse', 'coc'}
+    expected = parts['likelihood'] + 10 * parts['mse'] + 3 * parts['depth'] + 0.5 * parts['coarse'] + 0.25 * parts['coc']
     assert total.item() == pytest.approx(expected.item())
     assert parts['mse'].item() == pytest.approx((prediction.vergence - vergence).square().mean().item())
     truth = vergence[..., 2::4, 2::4].flatten(0, 1)
@@ -81,18 +84,37 @@ def test_the_sum_is_the_weighted_sum_of_the_parts():
 
 def test_a_perfect_prediction_costs_nothing():
     prediction, logits, vergence, coc = sequences()
-    _, parts = sequence_loss(Prediction(vergence, prediction.log_scale, coc), logits, CENTRES, vergence, coc, WEIGHTS)
-    assert parts['mse'] == 0 and parts['coc'] == 0
+    _, parts = sequence_loss(Prediction(vergence, prediction.log_scale, coc), logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
+    assert parts['mse'] == 0 and parts['depth'] == 0 and parts['coc'] == 0
+
+
+def test_the_loss_of_depth_is_that_of_the_metres():
+    """Those of `dfd_ros.optics`, as shares of the far end; what goes to infinity has none."""
+    prediction, logits, vergence, coc = sequences()
+    ranges = [VergenceRange(0.25, 1.25), VergenceRange(0.5, 8.0)]
+    ratio = torch.tensor([range_.far / range_.near for range_ in ranges])
+    error = [(r.denormalise(prediction.vergence[i]) - r.denormalise(vergence[i])) / r.far
+             for i, r in enumerate(ranges)]
+    _, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, ratio, WEIGHTS)
+    assert parts['depth'].item() == pytest.approx(torch.stack(error).square().mean().item(), rel=1e-5)
+    ratio[1] = math.inf
+    _, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, ratio, WEIGHTS)
+    assert parts['depth'].item() == pytest.approx(error[0].square().mean().item(), rel=1e-5)
+
+
+def test_beyond_the_range_is_at_its_far_end():
+    u = torch.tensor([-0.3, 0.0, 1.0])
+    assert share_of_far(u, torch.tensor(5.0)).tolist() == pytest.approx([1, 1, 0.2])
 
 
 def test_pixels_without_truth_do_not_count():
     prediction, logits, vergence, coc = sequences()
     holes = vergence.clone()
     holes[:, :, :, :8] = math.nan
-    _, parts = sequence_loss(prediction, logits, CENTRES, holes, coc, WEIGHTS)
+    _, parts = sequence_loss(prediction, logits, CENTRES, holes, coc, RATIO, WEIGHTS)
     kept = Prediction(*(p[..., 8:, :] for p in prediction))
     _, expected = sequence_loss(kept, [a[..., 2:, :] for a in logits], CENTRES, vergence[..., 8:, :],
-                                coc[..., 8:, :], WEIGHTS)
+                                coc[..., 8:, :], RATIO, WEIGHTS)
     for name, value in parts.items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-5), name
 
@@ -104,14 +126,14 @@ def test_the_hypotheses_lie_in_register_with_the_truth_also_where_the_network_pa
     here = vergence[..., 2::4, 2::4]
     logits = torch.full((1, 1, 5, cells, cells), math.nan)   # of what is padded
     logits[..., :here.shape[-2], :here.shape[-1]] = -200 * (here - CENTRES[:, None, None]).abs()
-    _, parts = sequence_loss(Prediction(vergence, vergence, vergence), [logits], CENTRES, vergence, vergence, WEIGHTS)
+    _, parts = sequence_loss(Prediction(vergence, vergence, vergence), [logits], CENTRES, vergence, vergence, RATIO, WEIGHTS)
     assert parts['coarse'].item() == pytest.approx(0, abs=1e-3)
 
 
 def test_no_truth_at_all_gives_zero_and_finite_gradients():
     prediction, logits, vergence, coc = sequences()
     prediction = Prediction(*(p.requires_grad_() for p in prediction))
-    total, _ = sequence_loss(prediction, logits, CENTRES, torch.full_like(vergence, math.nan), coc, WEIGHTS)
+    total, _ = sequence_loss(prediction, logits, CENTRES, torch.full_like(vergence, math.nan), coc, RATIO, WEIGHTS)
     total.backward()
     assert total.item() == 0
     assert all(torch.isfinite(p.grad).all() for p in prediction)
@@ -120,7 +142,7 @@ def test_no_truth_at_all_gives_zero_and_finite_gradients():
 def test_a_wrong_sign_of_the_coc_costs():
     prediction, logits, vergence, coc = sequences()
     flipped = Prediction(vergence, prediction.log_scale, -coc)
-    _, parts = sequence_loss(flipped, logits, CENTRES, vergence, coc, WEIGHTS)
+    _, parts = sequence_loss(flipped, logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
     assert parts['coc'] > 0.1
 
 
@@ -136,7 +158,7 @@ def test_pixels_near_depth_edges_count_more_and_most_in_front():
         vergence[..., columns] += 0.1
         prediction = Prediction(vergence, torch.zeros_like(truth), torch.zeros_like(truth))
         parts = sequence_loss(prediction, [torch.zeros(1, 1, 3, 8, 8)], torch.tensor([0.0, 0.5, 1.0]), truth,
-                              torch.zeros_like(truth), SimpleNamespace(**{**vars(WEIGHTS), 'edges': weight}))[1]
+                              torch.zeros_like(truth), RATIO, SimpleNamespace(**{**vars(WEIGHTS), 'edges': weight}))[1]
         return parts['mse'].item()
 
     near_side, far_side, away = slice(16, 18), slice(14, 16), slice(2, 4)
@@ -150,12 +172,12 @@ def test_where_the_prediction_is_nan_only_the_coc_counts():
     early = prediction.vergence.clone()
     early[:, :2] = math.nan                    # a network that reads whole stacks: a map at their end alone
     early.requires_grad_()
-    total, parts = sequence_loss(prediction._replace(vergence=early), logits, CENTRES, vergence, coc, WEIGHTS)
+    total, parts = sequence_loss(prediction._replace(vergence=early), logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
     last = Prediction(*(p[:, 2:] for p in prediction))
-    _, expected = sequence_loss(last, [a[:, 2:] for a in logits], CENTRES, vergence[:, 2:], coc[:, 2:], WEIGHTS)
+    _, expected = sequence_loss(last, [a[:, 2:] for a in logits], CENTRES, vergence[:, 2:], coc[:, 2:], RATIO, WEIGHTS)
     assert parts['mse'].item() == pytest.approx(expected['mse'].item())
     assert parts['likelihood'].item() == pytest.approx(expected['likelihood'].item())
-    _, everywhere = sequence_loss(prediction, logits, CENTRES, vergence, coc, WEIGHTS)
+    _, everywhere = sequence_loss(prediction, logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
     assert parts['coc'].item() == pytest.approx(everywhere['coc'].item())
     total.backward()
     assert torch.isfinite(early.grad).all() and early.grad[:, 2:].any()

@@ -237,9 +237,9 @@ def test_a_loss_without_a_weight_is_not_computed():
     truth, u = torch.rand(2, 2, 1, 1, 8, 8, generator=generator)
     truth[0, ..., :4] = torch.nan
     u.requires_grad_()
-    weights = SimpleNamespace(likelihood=0.0, mse=2.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0)
+    weights = SimpleNamespace(likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0)
     total, parts = sequence_loss(Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)), [], None, truth,
-                                 10 * truth, weights)
+                                 10 * truth, torch.tensor([5.0]), weights)
     assert set(parts) == {'mse'}
     assert total.item() == pytest.approx(2 * (u - truth).square().nanmean().item())
     total.backward()

@@ -344,7 +344,7 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
     ('network_config: [1]', 'network_config: [1] is not of the type dict'),
     ('network: classical', 'network: "classical" has no weights to train'),
     ('network: strem', 'network: no network "strem"'),
-    ('{likelihood: 0, mse: 0, coarse: 0, coc: 0}', 'likelihood, mse, coarse and coc are all 0'),
+    ('{likelihood: 0, mse: 0, coarse: 0, coc: 0}', 'likelihood, mse, depth, coarse and coc are all 0'),
     ('{validation: data, data: {frames: 8}, pool: {held_out: 3}}', 'pool, held_out: 3 stacks of pool, folder, which'),
     ('{validation: data, data: {frames: 8}, shards: somewhere, stages: [{crop: 320}]}',
      'stages: crop 320, but stacks are only 256x256'),

@@ -75,7 +75,7 @@ class TrainingConfig:
         half_size: probability that a sequence is halved in size before it is cropped.
         reverse: half of the sequences run backwards in time, so that what rises falls.
         mask_wall: the background does not count.
-        likelihood, mse, coarse, coc: weights of the losses; with 0 a loss is not computed.
+        likelihood, mse, depth, coarse, coc: weights of the losses; with 0 a loss is not computed.
         beta: of the likelihood, see `dfd_ros.training.losses.laplace_nll`.
         edges, edges_behind: how much more pixels in front of depth edges count in them, and the share of that for
             those behind, see `dfd_ros.training.losses.edge_weight`.
@@ -113,6 +113,7 @@ class TrainingConfig:
     likelihood: float = 25.0
     beta: float = 1.0
     mse: float = 30.0
+    depth: float = 0.0
     coarse: float = 0.3
     coc: float = 0.3
     edges: float = 3.0
@@ -195,9 +196,9 @@ def _tuple(value, kinds: list[str], where: str) -> tuple:
     raise InputError(f'{where}: {tuple(value)!r} is not a pair of least and most')
 
 
-_LEAST = {'steps': 1, 'hours': 0, 'warmup': 0, 'weight_decay': 0, 'likelihood': 0, 'beta': 0, 'mse': 0, 'coarse': 0,
-          'coc': 0, 'edges': 0, 'edges_behind': 0, 'save_every': 1, 'validate_every': 1, 'validate_stacks': 1,
-          'validations': 0}
+_LEAST = {'steps': 1, 'hours': 0, 'warmup': 0, 'weight_decay': 0, 'likelihood': 0, 'beta': 0, 'mse': 0, 'depth': 0,
+          'coarse': 0, 'coc': 0, 'edges': 0, 'edges_behind': 0, 'save_every': 1, 'validate_every': 1,
+          'validate_stacks': 1, 'validations': 0}
 _LEAST_OF_POOL = {'start': 0, 'size': 1, 'workers': 0, 'first_seed': 0, 'held_out': 0}
 _LEAST_OF_DATA = {'height': 1, 'width': 1, 'frames': 1, 'ramp': 1, 'range_ratio': 1, 'shake': 0, 'travel': 0,
                   'breathing': 0, 'softness': 0}
@@ -236,8 +237,8 @@ def _check(config: TrainingConfig, where: str) -> None:
                 raise InputError(f'{place}, {name}: {getattr(settings, name)} has to be at least 0 and at most 1')
     if scene.split not in ('train', 'test'):
         raise InputError(f'{where}, data, scene, split: "{scene.split}" is neither train nor test')
-    if not (config.likelihood or config.mse or config.coarse or config.coc):
-        raise InputError(f'{where}: likelihood, mse, coarse and coc are all 0, one has to have a weight')
+    if not (config.likelihood or config.mse or config.depth or config.coarse or config.coc):
+        raise InputError(f'{where}: likelihood, mse, depth, coarse and coc are all 0, one has to have a weight')
     try:
         networks.find(config.network)
     except InputError as error:

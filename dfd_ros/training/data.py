@@ -20,14 +20,15 @@ from dfd_ros.training.config import Stage, TrainingConfig
 
 
 class Sequences(NamedTuple):
-    """B training sequences of T frames: images (B, T, 3, H, W) in 0..1, focus (B, T), blur scale (B,), and the
-    truth, vergence and signed CoC (px), (B, T, 1, H, W); NaN where a pixel is not to count."""
+    """B training sequences of T frames: images (B, T, 3, H, W) in 0..1, focus (B, T), blur scale (B,); the truth,
+    vergence and signed CoC (px), (B, T, 1, H, W), NaN where a pixel is not to count; far / near of the range (B,)."""
 
     images: torch.Tensor
     focus: torch.Tensor
     blur_scale: torch.Tensor
     vergence: torch.Tensor
     coc: torch.Tensor
+    range_ratio: torch.Tensor
 
 
 class SampleStacks:
@@ -172,4 +173,4 @@ def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Gen
     if transpose:
         images, vergence, coc = (a.transpose(-1, -2) for a in (images, vergence, coc))
     images = images[:, :, torch.randperm(3, generator=rng)]
-    return Sequences(images, focus, blur_scale, vergence, coc)
+    return Sequences(images, focus, blur_scale, vergence, coc, stack.far / stack.near)

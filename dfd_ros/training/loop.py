@@ -143,7 +143,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
         seconds = saved.get('seconds', 0.0)   # older ones have none
     model = _Trainable(network, config)
     if ranks > 1:
-        weights_of_losses = (config.likelihood, config.mse, config.coarse, config.coc)
+        weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
         model = DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
 
     data = TrainingData(config, folder, device, rank, ranks)
@@ -168,7 +168,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             with precision:
                 prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
             loss, parts = sequence_loss(prediction, logits, getattr(network, 'centres', None),
-                                        batch.vergence[:, frames], batch.coc[:, frames], config)
+                                        batch.vergence[:, frames], batch.coc[:, frames], batch.range_ratio, config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)

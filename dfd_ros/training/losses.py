@@ -50,8 +50,15 @@ def edge_weight(vergence: torch.Tensor, edges: float, behind: float) -> torch.Te
     return 1 + edges * torch.maximum(in_front.float(), behind * is_behind)
 
 
+def share_of_far(vergence: torch.Tensor, range_ratio: torch.Tensor) -> torch.Tensor:
+    """Depth as a share of the far end of the range, 1 there and 1 / `range_ratio` (far / near) at the near end; what
+    lies beyond the range is at its far end, as in the figures of depth."""
+    return 1 / (1 + vergence.clamp_min(0) * (range_ratio - 1))
+
+
 def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor | None,
-                  vergence: torch.Tensor, coc: torch.Tensor, config) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+                  vergence: torch.Tensor, coc: torch.Tensor, range_ratio: torch.Tensor, config
+                  ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The weighted sum of the losses that have a weight, and each on its own.
 
     Args:
@@ -60,7 +67,8 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
             is no loss `coarse`.
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
             prediction is (a network that reads whole stacks, before their end) only the CoC counts.
-        config: the weights `likelihood`, `mse`, `coarse`, `coc`, and `edges` and `edges_behind`, see
+        range_ratio: (B,) far / near; sequences whose range goes to infinity do not enter the loss `depth`.
+        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, and `edges` and `edges_behind`, see
             `edge_weight`: pixels near depth edges are few, but what a depth map looks wrong by.
     """
     valid = torch.isfinite(vergence)
@@ -71,6 +79,11 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
 
     def mean(x, weight):
         return (x * weight).sum() / weight.sum().clamp_min(1)
+
+    def depth():
+        finite = torch.isfinite(range_ratio)[:, None, None, None, None]
+        ratio = torch.where(finite, range_ratio[:, None, None, None, None], 1.0)
+        return mean((share_of_far(estimate, ratio) - share_of_far(truth, ratio)) ** 2, weight * known * finite)
 
     def coarse():
         coarse_truth, coarse_valid = truth[..., 2::4, 2::4], valid[..., 2::4, 2::4]
@@ -86,6 +99,7 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
     losses = {
         'likelihood': lambda: mean(laplace_nll(estimate, prediction.log_scale, truth, config.beta), weight * known),
         'mse': lambda: mean((estimate - truth) ** 2, weight * known),
+        'depth': depth,
         'coarse': coarse,
         'coc': compressed_coc,
     }
