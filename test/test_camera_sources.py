@@ -149,7 +149,7 @@ class TestV4l2:
 
     def test_no_device_is_one_line(self):
         with pytest.raises(InputError, match='/dev/video77: cannot open the camera') as error:
-            V4l2Source('/dev/video77', self.TABLE)
+            V4l2Source('/dev/video77', self.TABLE, settle_time=0.2)
         assert '\n' not in str(error.value)
 
     def test_frames_and_lens_of_what_opencv_opens(self, tmp_path):

@@ -93,7 +93,7 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
     np.testing.assert_allclose(sample.coc, truth.coc[0, :, 0].abs(), rtol=1e-5)
 
     assert main(['evaluate', '--data', str(out), '--weights', str(random_weights), '--device', 'cpu']) == 0
-    assert [read(40).images.shape for read in stacks_in(out)] == [(1, 4, 3, 40, 40)] * 2
+    assert [stack.read(40).images.shape for stack in stacks_in(out)] == [(1, 4, 3, 40, 40)] * 2
     config = TrainingConfig(shards=str(out), stages=(Stage(crop=32, batch=2, frames=4, decode=2),), half_size=0.0)
     assert TrainingData(config, tmp_path, torch.device('cpu')).batch(0).images.shape == (2, 4, 3, 32, 32)
     assert render(out, '--format', 'shards') == 2

@@ -66,10 +66,10 @@ def test_dfd_evaluate(random_weights, tmp_path):
 
 def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
     samples = Samples(BLENDER)
-    scenes = [read(48) for read in study.stacks_in(BLENDER)]
+    scenes = [stack.read(48) for stack in study.stacks_in(BLENDER)]
     assert len(scenes) == 3 and scenes[0].images.shape == (1, 4, 3, 48, 48)
     samples[0].to_focal_stack().write(tmp_path / 'stacks' / 'a')
-    folder, shard = study.stacks_in(tmp_path / 'stacks')[0](None), study.stacks_in(BLENDER)[0](None)
+    folder, shard = (study.stacks_in(where)[0].read(None) for where in (tmp_path / 'stacks', BLENDER))
     np.testing.assert_array_equal(folder.images, shard.images)
     np.testing.assert_allclose(folder.blur_scale, shard.blur_scale, rtol=1e-6)
     background = torch.from_numpy(samples[0].background[-1])

@@ -72,7 +72,7 @@ class V4l2Source:
     A motor does not say when it has arrived, so the focus counts as settled `settle_time` s after a command.
     """
 
-    def __init__(self, device: str, table: FocusTable, *, settle_time: float = 0.2, lens: Lens = Lens(),
+    def __init__(self, device: str, table: FocusTable, *, settle_time: float, lens: Lens = Lens(),
                  lens_width: int = 0, magnification: Callable[[float], float] | None = None,
                  width: int = 0, height: int = 0, api: int = cv2.CAP_V4L2) -> None:
         """`device` is a path or a number; 0 px leaves the size to the driver; `api` is OpenCV's.

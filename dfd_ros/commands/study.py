@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
     # What is given and cannot be read is said before hours are spent.
     real = data.folder_scene(args.real, args.crop) if args.real else None
-    blender = [read(args.crop) for read in data.stacks_in(args.blender)] if args.blender else []
+    blender = [stack.read(args.crop) for stack in data.stacks_in(args.blender)] if args.blender else []
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))

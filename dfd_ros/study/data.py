@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -188,9 +189,15 @@ def _reduced(scene: TestScene, size: int) -> TestScene:
                    counted=(u >= 0) & (u <= 1))
 
 
-def stacks_in(folder: str | Path) -> list[Callable[[int | None], TestScene]]:
+class StoredStack(NamedTuple):
+    """A stack in a folder: its name there, and what reads it at a size, see `stack_scene`."""
+
+    name: str
+    read: Callable[[int | None], TestScene]
+
+
+def stacks_in(folder: str | Path) -> list[StoredStack]:
     """All samples in the shards below a folder, or, where there are no shards, all focal-stack folders with true depth.
-    Each is read when it is called with a size, see `stack_scene`.
 
     Raises:
         InputError: there are none.
@@ -198,19 +205,17 @@ def stacks_in(folder: str | Path) -> list[Callable[[int | None], TestScene]]:
     folder = Path(folder)
     if any(folder.glob('**/*.tar')):
         samples = Samples(folder)
-        return [lambda size=None, i=i: sample_scene(samples[i], size) for i in range(len(samples))]
+        return [StoredStack(name, lambda size=None, i=i: sample_scene(samples[i], size))
+                for i, name in enumerate(samples.names)]
     paths = stacks_with_depth(folder)
     if not paths:
         raise InputError(f'{folder}: no shard (*.tar) and no focal stack (a stack.yaml that names depth) in it')
-    return [partial(folder_scene, path) for path in paths]
+    return [StoredStack(str(path.relative_to(folder)), partial(folder_scene, path)) for path in paths]
 
 
-def fingerprint(folders: Iterable[str | Path]) -> str:
-    """Which samples `stacks_in` finds in these folders: how many, and a hash of their names."""
-    names = []
-    for folder in map(Path, folders):
-        names += (Samples(folder).names if any(folder.glob('**/*.tar'))
-                  else [str(path.relative_to(folder)) for path in stacks_with_depth(folder)])
+def fingerprint(stacks: Iterable[StoredStack]) -> str:
+    """Which stacks these are: how many, and a hash of their names."""
+    names = [stack.name for stack in stacks]
     digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
     return f'{len(names)} ({digest[:12]})'
 

@@ -87,7 +87,7 @@ class Study:
         self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
         self.device = choose_device(device)
         self._shared = shared
-        self._stacks = [read for folder in settings.data for read in data.stacks_in(folder)]
+        self._stacks = [stack for folder in settings.data for stack in data.stacks_in(folder)]
         self.scenes = len(self._stacks) or settings.scenes
         self._held_out = len(self._stacks) // HELD_OUT
         for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
@@ -102,7 +102,7 @@ class Study:
                 raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
         described = asdict(settings)
         if settings.data:
-            described['samples'] = data.fingerprint(settings.data)
+            described['samples'] = data.fingerprint(self._stacks)
         other = _difference(self.folder / 'settings.json', described)
         if other:
             raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
@@ -156,7 +156,7 @@ class Study:
         bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
         if self.settings.data:
             for index in bar:
-                save_stack(stack_path(folder, index), data.training_stack(self._stacks[index](), self.settings.crop))
+                save_stack(stack_path(folder, index), data.training_stack(self._stacks[index].read(None), self.settings.crop))
         elif workers == 0:
             for index in bar:
                 save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
