@@ -293,9 +293,10 @@ def install_activation(python: Python, ros: Ros) -> None:
              'import dfd_ros_activation']
     (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
 
-    command = VENV / 'bin' / 'dfd'
-    command.write_text('#!{}\nimport sys\n\nfrom dfd_ros.cli import main\n\nsys.exit(main())\n'.format(
-        VENV / 'bin' / 'python'))
+    command, text = VENV / 'bin' / 'dfd', (SETUP / 'node.in').read_text()
+    for name, value in (('Python3_EXECUTABLE', str(VENV / 'bin' / 'python')), ('MODULE', 'dfd_ros.cli')):
+        text = text.replace('@{}@'.format(name), value)
+    command.write_text(text)
     command.chmod(0o755)
 
 
@@ -332,7 +333,7 @@ def set_up() -> None:
     packages = key_of(venv, *requirements)
     tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
     shell = [sourced_paths(name, ros) for name in ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')]
-    activation = key_of(packages, *shell, SETUP / 'activation.py', Path(__file__))
+    activation = key_of(packages, *shell, SETUP / 'activation.py', SETUP / 'node.in', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
     # The overlay links to these: a new one has to be linked, a changed one is seen through its link.
     linked = [path for pattern in ('dfd_ros/nodes/*.py', 'launch/*', 'urdf/*', 'config/*', 'weights/*')
