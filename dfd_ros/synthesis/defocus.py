@@ -79,7 +79,9 @@ class _Blur:
         if factor > 1:
             x = F.avg_pool2d(F.pad(x, (0, -width % factor, 0, -height % factor)), factor)
         kernel = self.kernel[:, None].expand(n, channels, size, size).reshape(n * channels, 1, size, size)
-        x = F.conv2d(x.reshape(1, n * channels, *x.shape[2:]), kernel, padding=size // 2, groups=n * channels)
+        # Channels last: in the usual memory kernels of 11 px and more took fifteen times as long on a CPU with AVX2.
+        x = x.reshape(1, n * channels, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, kernel, padding=size // 2, groups=n * channels).contiguous()
         x = x.reshape(n, channels, *x.shape[2:])
         if factor > 1:
             x = F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)[..., :height, :width]
