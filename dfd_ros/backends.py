@@ -43,6 +43,11 @@ def is_bf16_fast(device: torch.device) -> bool:
     return torch.cpu.get_capabilities().get('amx_bf16', False)
 
 
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether one of `PRECISIONS` means bf16 on this device: `auto` does where that is fast."""
+    return precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
+
+
 class TorchBackend:
     """A network in evaluation mode on one device, under bf16 autocast where that is asked for.
 
@@ -54,7 +59,7 @@ class TorchBackend:
         if precision not in PRECISIONS:
             raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
         self.device = device
-        self.bf16 = precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
+        self.bf16 = uses_bf16(precision, device)
         self.frames: int | None = getattr(network, 'frames', None)
         self.network_name: str = getattr(network, 'name', type(network).__name__)
         self._coc_is_optional: bool = getattr(network, 'coc_is_optional', False)

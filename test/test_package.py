@@ -156,6 +156,28 @@ def test_the_ros_installation_has_nodes_and_resources():
         assert (prefix / 'share' / 'dfd_ros' / folder).is_dir()
 
 
+TRAINING = '''
+network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
+steps: 1
+stages: [{crop: 32, batch: 1, frames: 3, decode: 1}]
+pool: {start: 1, workers: 1}
+data: {height: 32, width: 32, frames: 3, ramp: [3, 3]}
+validation: data
+validate_stacks: 1
+'''
+
+
+def test_the_commands_start_processes_of_their_own(tmp_path):
+    """Those import the command's file anew, which must not run the command again."""
+    (tmp_path / 'run.yaml').write_text(TRAINING)
+    commands = overlay() / 'bin' / 'dfd', Path(sys.executable).with_name('dfd')
+    for number, command in enumerate(command for command in commands if command.exists()):
+        result = subprocess.run([command, 'train', tmp_path / 'run.yaml', '--out', tmp_path / str(number)],
+                                capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert list(tmp_path.glob(f'{number}/**/best.safetensors'))
+
+
 ECHO = '''
 import rclpy
 from dfd_ros.msg import FocusCommand, LensState

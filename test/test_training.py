@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfd_ros import networks
+from dfd_ros import backends, networks
 from dfd_ros.cli import main
 from dfd_ros.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings
@@ -82,6 +82,19 @@ def test_killed_and_resumed_is_as_never_killed(config, tmp_path):
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+
+
+@pytest.mark.parametrize('fast, precision', [(True, 'bf16'), (False, 'fp32')])
+def test_the_arithmetic_is_what_the_device_does_well(config, tmp_path, monkeypatch, fast, precision):
+    monkeypatch.setattr(backends, 'is_bf16_fast', lambda device: fast)
+    config = replace(config, steps=1)
+    for name in ('auto', 'bf16', 'fp32'):
+        train(replace(config, precision=name), tmp_path / name, 'cpu')
+    of = {name: weights(tmp_path / name) for name in ('auto', 'bf16', 'fp32')}
+    for name, value in of['auto'].items():
+        assert torch.equal(value, of[precision][name]), name
+    assert any(not torch.equal(value, of['bf16'][name]) for name, value in of['fp32'].items())
+    assert re.search(rf', {precision} +\|', (tmp_path / 'auto' / 'README.md').read_text())
 
 
 def test_a_finished_run_is_left_as_it_is(config, tmp_path):
@@ -324,7 +337,7 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
     ('{validation: data, data: {frames: 4}, stages: [{frames: 9}]}',
      'stages: frames 9, but the stacks that validation: data is of have 4 (data, frames)'),
     ('validate_every: 0', 'validate_every: 0 has to be at least 1'),
-    ('precision: fp8', 'precision: "fp8" is neither bf16 nor fp32'),
+    ('precision: fp8', 'precision: "fp8" is none of auto, fp32, bf16'),
     ('stages: [{frames: 0}]', 'stages: frames 0 has to be at least 1'),
     ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
     ('stages: [{decode: 9, frames: 4}]', 'stages: decode 9 of 4 frames'),

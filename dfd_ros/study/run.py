@@ -130,7 +130,7 @@ class Study:
         decode = own.pop('decode', 1)
         size = data.stack_size(settings.crop)
         return make_config({
-            'precision': 'bf16' if is_bf16_fast(self.device) else 'fp32', 'half_size': 0.0, **own,
+            'half_size': 0.0, **own,
             'name': row.name, 'network': row.network, 'network_config': row.network_config(settings.crop),
             'steps': budget.steps or MANY, 'hours': budget.hours, 'seed': settings.seed,
             'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': data.FRAMES, 'decode': decode}],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from dfd_ros.backends import uses_bf16
 from dfd_ros.files import write_text
 from dfd_ros.machine import device_name
 from dfd_ros.markdown import table
@@ -28,11 +29,12 @@ def write_card(path: Path, network: torch.nn.Module, config: TrainingConfig, dev
         share = '' if config.shards_share == 1 else f', {config.shards_share:.0%} of the sequences'
         held_out = f'; the last {config.held_out:.0%} held out for validation' if config.held_out else ''
         data.append(f'samples in `{config.shards}`{share}{held_out}')
+    precision = 'bf16' if uses_bf16(config.precision, device) else 'fp32'
     stages = '; '.join(f'up to {stage.until:.0%}: {stage.batch} sequences of {stage.frames} frames of '
                        f'{stage.crop}x{stage.crop}' for stage in config.stages)
     rows = [('network', f'{config.network}, {parameters:,} parameters'), ('data', ' and '.join(data)),
             ('started from', f'`{config.initial_weights}`' if config.initial_weights else 'random weights'),
             ('steps', f'{step:,} of {config.steps:,} ({stages})'),
-            ('time in steps', f'{hours:.2f} h on {device_name(device)}, {config.precision}'),
+            ('time in steps', f'{hours:.2f} h on {device_name(device)}, {precision}'),
             *((f'validation: {name}', f'{value:.4f}') for name, value in figures.items())]
     write_text(path, f'# {config.name}\n\n' + table(('', ''), rows) + '\n')

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfd_ros import networks
+from dfd_ros.backends import PRECISIONS
 from dfd_ros.errors import InputError
 from dfd_ros.files import read_yaml
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
@@ -71,7 +72,7 @@ class TrainingConfig:
         learning_rate: after `warmup` steps; falls to zero in a straight line over the last `decay` share of the steps.
         weight_decay, clip: of AdamW; largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones that are kept.
-        precision: bf16 or fp32.
+        precision: bf16, fp32, or auto: bf16 where the device multiplies it, fp32 elsewhere.
         half_size: probability that a sequence is halved in size before it is cropped.
         reverse: half of the sequences run backwards in time, so that what rises falls.
         mask_wall: the background does not count.
@@ -106,7 +107,7 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     clip: float = 1.0
     ema: float = 0.998
-    precision: str = 'bf16'
+    precision: str = 'auto'
     half_size: float = 0.3
     reverse: bool = True
     mask_wall: bool = False
@@ -255,8 +256,8 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, held_out: {config.held_out} has to be at least 0 and less than 1')
     if config.validation == 'samples' and not (config.shards and config.held_out):
         raise InputError(f'{where}, validation: samples, so shards and held_out have to be given')
-    if config.precision not in ('bf16', 'fp32'):
-        raise InputError(f'{where}, precision: "{config.precision}" is neither bf16 nor fp32')
+    if config.precision not in PRECISIONS:
+        raise InputError(f'{where}, precision: "{config.precision}" is none of {", ".join(PRECISIONS)}')
     wrong = [order for order in config.data.orders if order not in ORDERS]
     if wrong or not config.data.orders:
         raise InputError(f'{where}, data, orders: "{"".join(wrong[:1])}" is none of {", ".join(ORDERS)}')

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.backends import choose_device
+from dfd_ros.backends import choose_device, uses_bf16
 from dfd_ros.errors import InputError
 from dfd_ros.files import whole
 from dfd_ros.training.card import write_card
@@ -155,7 +155,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     bar = tqdm(iter(range(first, config.steps if share < 1 else first)), initial=first,
                total=None if config.hours else config.steps, desc=config.name, disable=rank > 0 or observer is not None,
                smoothing=0.02, mininterval=2)
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == 'bf16')
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
     with contextlib.closing(data):
         for step in bar:
             batch = data.batch(step)
