@@ -166,6 +166,17 @@ def test_what_is_held_out_is_validated_on_and_not_trained_on(tmp_path):
     assert f'samples in `{BLENDER}`; the last 30% held out' in card and '2 of 2 (' in card and 'validation: mae' in card
 
 
+@pytest.mark.parametrize('network, network_config, says', [
+    ('ddffnet', {}, r'sequences of 5 frames, but it reads stacks of 4: give a multiple of that'),
+    ('lstm_ddff', {'size': [32, 32]}, r'takes images of 32x32 only, these have 64x64')])
+def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tmp_path, network, network_config, says):
+    config = replace(CONFIG, network=network, network_config={'width': 0.05, **network_config}, likelihood=0, coc=0,
+                     coarse=0, held_out=0.3, validation='samples')
+    with pytest.raises(InputError, match=f'blender-000000.tar: 00000002: network {network}: {says}'):
+        train(config, tmp_path, 'cpu')
+    assert not (tmp_path / 'log.jsonl').exists()
+
+
 def test_samples_without_a_truth_are_no_validation(monkeypatch):
     read = Samples.__getitem__
     monkeypatch.setattr(Samples, '__getitem__', lambda self, index: replace(

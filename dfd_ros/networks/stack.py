@@ -61,6 +61,12 @@ class StackNetwork(nn.Module):
     def check_size(self, height: int, width: int) -> None:
         """Raises `InputError` for images of a size that the network cannot take."""
 
+    def check_frames(self, total: int) -> None:
+        """Raises `InputError` for a sequence of so many frames that is no whole number of stacks."""
+        if total % self.frames:
+            raise InputError(f'network {self.name}: sequences of {total} frames, but it reads stacks of '
+                             f'{self.frames}: give a multiple of that')
+
     @torch.no_grad()
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
         """Take the error of a training step into the running mean that `log_scale` tells. NaN does not count.
@@ -109,9 +115,7 @@ class StackNetwork(nn.Module):
             InputError: T is no multiple of `frames`, or the network cannot take images of this size.
         """
         total = images.shape[1]
-        if total % self.frames:
-            raise InputError(f'network {self.name}: sequences of {total} frames, but it reads stacks of '
-                             f'{self.frames}: give a multiple of that')
+        self.check_frames(total)
         maps, cocs = [], []
         for t in range(total):
             u, decoded, state = self._read(images[:, t], focus[:, t], blur_scale, state)

@@ -25,7 +25,7 @@ from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
 from dfd_ros.training.statistics import has_statistics, take_statistics
-from dfd_ros.training.validation import make_validation
+from dfd_ros.training.validation import SampleValidation, make_validation
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
 _STATISTICS = 4            # steps whose batches give the averaged weights' statistics
@@ -148,6 +148,8 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
 
     data = TrainingData(config, folder, device, rank, ranks)
     validation = make_validation(config, device) if rank == 0 else None
+    if isinstance(validation, SampleValidation):
+        validation.check(network)
     writer = _writer(folder) if rank == 0 else None
     log = (folder / 'log.jsonl').open('a') if rank == 0 else None
     share, saved_at = progress(config, first, seconds), seconds

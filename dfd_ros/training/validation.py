@@ -13,6 +13,7 @@ from dfd_ros.data.pool import StackPool
 from dfd_ros.data.samples import Samples
 from dfd_ros.errors import InputError
 from dfd_ros.networks import Prediction
+from dfd_ros.networks.stack import StackNetwork
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.data import held_out
@@ -134,6 +135,19 @@ class SampleValidation:
             raise InputError(f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
                              'in its last frame')
         self.device = device
+
+    def check(self, network: torch.nn.Module) -> None:
+        """Raises `InputError`, with the sample's name, for a network that cannot read one of them: known before the
+        training, not when hours have gone into it."""
+        if not isinstance(network, StackNetwork):
+            return
+        for sample in self.samples:
+            frames, height, width, _ = sample.images.shape
+            try:
+                network.check_size(height, width)
+                network.check_frames(frames)
+            except InputError as error:
+                raise InputError(f'{sample.name}: {error}') from None
 
     @torch.no_grad()
     def _run(self, network: torch.nn.Module) -> Iterator[tuple[StackBatch, Prediction]]:
