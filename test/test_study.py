@@ -14,6 +14,7 @@ import torch
 from command_line import dfd
 
 from dfd_ros import networks
+from dfd_ros.backends import TorchBackend
 from dfd_ros.data.samples import Sample
 from dfd_ros.errors import InputError
 from dfd_ros.focal_stack import FocalStack
@@ -24,6 +25,7 @@ from dfd_ros.study import data, report, run
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
 from dfd_ros.study.rows import Budget, choose_rows, read_rows
+from dfd_ros.study.views import Views
 from dfd_ros.training import loop
 from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
@@ -119,6 +121,46 @@ rows:
     assert as_it_is['sets'] == theirs['sets'] and as_it_is['trained_before'] and 'steps' not in as_it_is
     assert tuned['sets']['large']['rms'] == pytest.approx(theirs['sets']['large']['rms'], rel=0.02)
     assert tuned['steps'] == 1 and 'tuned: its weights were trained before' in (tmp_path / 'out/table.md').read_text()
+
+
+def turned(x: torch.Tensor, view: int) -> torch.Tensor:
+    x = x.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if view & bit])
+    return x.transpose(-1, -2) if view & 4 else x
+
+
+def test_the_mean_of_all_views_turns_with_the_image():
+    """Whatever the network says, and frame after frame: what it remembers is that of each view."""
+    torch.manual_seed(0)
+    network = networks.create('stream', channels=[8, 8, 8, 8], hypotheses=6, kinds=[1, 2, 1], hidden=[4, 4])
+    alone = TorchBackend(network, torch.device('cpu'), 'fp32')
+    images, focus, blur_scale = torch.rand(2, 1, 3, 32, 32), torch.tensor([[0.2], [0.9]]), torch.tensor([20.0])
+
+    def vergence(backend, view=0):
+        first, *state = backend(turned(images[0], view), focus[0], blur_scale)
+        second, *_ = backend(turned(images[1], view), focus[1], blur_scale, *state)
+        return torch.stack([first.vergence, second.vergence])
+    mean = vergence(Views(alone, 8))
+    for view in range(8):
+        torch.testing.assert_close(vergence(Views(alone, 8), view), turned(mean, view), rtol=0, atol=1e-5)
+    assert (vergence(alone, 1) - turned(vergence(alone), 1)).abs().max() > 1e-4   # which alone it does not
+    torch.testing.assert_close(vergence(Views(alone, 1)), vergence(alone))
+
+
+def test_a_row_is_measured_by_the_mean_of_views(study, tmp_path):
+    weights, rows = study / 'rows' / 'stream' / 'best.safetensors', tmp_path / 'rows.yaml'
+    rows.write_text(f'rows: [{{name: mean, network: stream, weights: {weights}, train: false, views: 8}}]')
+    assert dfd('study', '--out', tmp_path / 'out', '--config', rows, '--budget', '1', *SMALL) == 0
+    mean, = results(tmp_path / 'out')['rows']
+    backend = TorchBackend(networks.load(weights), torch.device('cpu'), 'fp32')
+    for views, same in ((Views(backend, 8), True), (backend, False)):
+        figures = evaluate(views, data.procedural_scenes('large', 1, 32))
+        assert (mean['sets']['large'] == pytest.approx(figures)) == same
+
+
+def test_no_scenes_are_rendered_to_train_on_where_nothing_is_trained(config, tmp_path):
+    assert dfd('study', '--out', tmp_path, '--config', config, '--budget', '4', '--networks', 'untrained', *SMALL) == 0
+    assert [row['name'] for row in results(tmp_path)['rows']] == ['untrained']
+    assert not (tmp_path / 'pool').exists()
 
 
 def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
@@ -363,7 +405,8 @@ def test_the_rows_that_ship_can_be_trained():
     known = [row for row in rows if row.network in networks.names()]
     assert {row.name for row in known} >= {'stream', 'stream_coc'}
     chosen = choose_rows(rows, 'stream,ddffnet_coc')
-    assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc', 'stream_tuned', 'stream_ships']
+    assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc', 'stream_tuned', 'stream_ships',
+                                         'stream_study', 'stream_study_views']
     with pytest.raises(InputError, match='no row of the study "stram"'):
         choose_rows(rows, 'stram')
 
@@ -378,6 +421,7 @@ def test_the_rows_that_ship_can_be_trained():
     ('rows: [{name: a, network: best_focus}]', 'row a, network: "best_focus" has no weights to train'),
     ('rows: [{name: a, network: stream, width: 3}]', 'rows[0]: no setting "width"'),
     ('rows: [{name: a, network: stream, train: 3}]', 'train: 3 is not of the type bool'),
+    ('rows: [{name: a, network: stream, views: 9}]', 'rows[0], views: 9 has to be 1 to 8'),
     ('rows: [{name: a, network: strem}]', 'no network "strem"'),
     ('rows: [{name: a, network: stream, config: {width: 3}}]', 'row a: network "stream" with '),
     ('rows: [{name: a, network: stream, config: {blocks: [1, 2]}}]', 'row a: network "stream" with '),

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfd_ros import networks
 from dfd_ros.errors import InputError
 from dfd_ros.files import read_yaml
+from dfd_ros.resources import resource
+from dfd_ros.study.views import MOST
 
+SHIPPED = {'default': 'weights/stream.safetensors', 'study': 'weights/stream_study.safetensors'}
 _UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
 
 
@@ -42,8 +44,9 @@ class Row:
         network, config: as `dfd_ros.networks.create` takes them; in `config` the text 'crop' stands for the side of
             the crops, for networks that are built for one size.
         train: False for what has nothing to learn.
-        weights: a file to start from, or, without training, to measure as it is; 'default' = the one that ships, empty
-            = random weights.
+        weights: a file to start from, or, without training, to measure as it is; the names of `SHIPPED` stand for those
+            that ship, empty = random weights.
+        views: it is measured by the mean of so many views, see `dfd_ros.study.views`.
         training: settings of `TrainingConfig` that are this row's own: losses, learning rate, decoded frames
             (`decode`).
     """
@@ -54,11 +57,14 @@ class Row:
     config: dict = field(default_factory=dict)
     train: bool = True
     weights: str = ''
+    views: int = 1
     training: dict = field(default_factory=dict)
 
     def weights_path(self) -> Path | None:
         """The file of `weights`."""
-        return networks.default_weights() if self.weights == 'default' else Path(self.weights) if self.weights else None
+        if self.weights in SHIPPED:
+            return resource(SHIPPED[self.weights])
+        return Path(self.weights) if self.weights else None
 
     def network_config(self, crop: int) -> dict:
         """`config`, for crops of this side (px)."""
@@ -89,7 +95,7 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
 
 def _row(value, where: str) -> Row:
     types = {'name': str, 'network': str, 'title': str, 'config': dict, 'train': bool, 'weights': str,
-             'training': dict}
+             'views': int, 'training': dict}
     if not isinstance(value, dict):
         raise InputError(f'{where}: has to be a mapping')
     for key, entry in value.items():
@@ -99,6 +105,8 @@ def _row(value, where: str) -> Row:
             raise InputError(f'{where}, {key}: {entry!r} is not of the type {types[key].__name__}')
     if not re.fullmatch(r'[a-z0-9_]+', value.get('name', '')) or not value.get('network'):
         raise InputError(f'{where}: needs a name (of a-z, 0-9 and _) and a network')
+    if not 1 <= value.get('views', 1) <= MOST:
+        raise InputError(f'{where}, views: {value["views"]} has to be 1 to {MOST}')
     return Row(**{'title': value['name'], **value})
 
 

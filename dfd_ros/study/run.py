@@ -24,6 +24,7 @@ from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
 from dfd_ros.study.report import TITLES
 from dfd_ros.study.rows import Budget, Row, choose_rows
+from dfd_ros.study.views import Views
 from dfd_ros.synthesis.procedural import render_stack
 from dfd_ros.training.config import TrainingConfig, make_config
 from dfd_ros.training.loop import train
@@ -117,7 +118,7 @@ class Study:
         """What a row's figures depend on."""
         weights = row.weights_path()
         return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training},
-                'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest()}
+                'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest(), 'views': row.views}
 
     def config(self, row: Row) -> TrainingConfig:
         """The training of a row.
@@ -141,11 +142,13 @@ class Study:
             f'row {row.name}')
 
     def render(self, workers: int) -> None:
-        """The stacks of the training, once for all rows.
+        """The stacks of the training, once for all rows, if one is still to be trained.
 
         Args:
             workers: processes that render, each with one core; 0 = this one, on the study's device.
         """
+        if all((self._of(row) / 'finished.json').exists() for row in self.rows if row.train):
+            return
         folder = self.folder / 'pool' / '0'
         folder.mkdir(parents=True, exist_ok=True)
         count = self.scenes
@@ -203,7 +206,7 @@ class Study:
         for name, scenes in sets.items():
             if name in figures:
                 continue
-            backend = backend or TorchBackend(self.network(row), self.device, 'fp32')
+            backend = backend or self._backend(row, self.network(row))
             figures[name] = evaluate(backend, tqdm(scenes(), desc=f'{row.name}, {name}', leave=False))
             write_json(path, figures)
         return {name: figures[name] for name in sets}
@@ -222,7 +225,7 @@ class Study:
         rows, timed = [], {}
         for row in self.rows:
             network = self.network(row)
-            timed[row.name] = TorchBackend(network, self.device), getattr(network, 'frames', 1)
+            timed[row.name] = self._backend(row, network, 'auto'), getattr(network, 'frames', 1)
             parameters = sum(p.numel() for p in network.parameters())
             rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
                          'trained_before': bool(row.weights), 'weights': row.weights,
@@ -242,10 +245,14 @@ class Study:
         """The figures of all validations, by title of the row."""
         return {row.title: validations(self._of(row)) for row in self.rows if row.train}
 
-    def backends(self, network: str | None = None) -> dict[str, TorchBackend]:
+    def backends(self, network: str | None = None) -> dict[str, TorchBackend | Views]:
         """The networks of all rows, or of those with this one, by title of the row."""
-        return {row.title: TorchBackend(self.network(row), self.device, 'fp32') for row in self.rows
+        return {row.title: self._backend(row, self.network(row)) for row in self.rows
                 if network in (None, row.network)}
+
+    def _backend(self, row: Row, network: torch.nn.Module, precision: str = 'fp32') -> TorchBackend | Views:
+        backend = TorchBackend(network, self.device, precision)
+        return Views(backend, row.views) if row.views > 1 else backend
 
     def pictured(self, real: TestScene | None) -> list[tuple[str, TestScene]]:
         """The scenes of the picture grid: of the test sets the first ones."""
