@@ -16,6 +16,7 @@ from dfd_ros.errors import InputError
 
 RATE = 200.0                 # Hz, of the signals that are correlated
 SMALLEST_OVERLAP = 0.5       # of the shorter recording: over less, chance correlates well
+LEAST_ACTIVITY = 1e-3        # of a signal; one with less says nothing
 SMALLEST_CORRELATION = 0.5
 RIVAL_DISTANCE = 0.25        # s; peaks farther off than this are others
 LARGEST_RIVAL = 0.9          # of the peak: above it the offset could be either
@@ -138,6 +139,10 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
 
 
 def _activity(row: np.ndarray, noise: float) -> float:
-    """0..1: how much a signal does, beyond the noise of a camera that stands still."""
+    """0..1: how much a signal does, beyond the noise of a camera that stands still; 0 where it is far below even that.
+
+    Images without any noise differ by rounding alone, by how much depends on the processor: no motion to go by.
+    """
     variance = float(row.var())
-    return variance / (variance + noise ** 2)
+    share = variance / (variance + noise ** 2)
+    return share if share > LEAST_ACTIVITY else 0.0
