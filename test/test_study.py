@@ -404,6 +404,8 @@ def test_the_rows_that_ship_can_be_trained():
                                              'variational', 'stream'}
     known = [row for row in rows if row.network in networks.names()]
     assert {row.name for row in known} >= {'stream', 'stream_coc'}
+    tuned = next(row for row in rows if row.name == 'stream_study')
+    assert networks.load(tuned.weights_path()).name == 'stream'
     chosen = choose_rows(rows, 'stream,ddffnet_coc')
     assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc', 'stream_tuned', 'stream_ships',
                                          'stream_study', 'stream_study_views']

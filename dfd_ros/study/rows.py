@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from dfd_ros import networks
 from dfd_ros.errors import InputError
 from dfd_ros.files import read_yaml
 from dfd_ros.resources import resource
 from dfd_ros.study.views import MOST
 
-SHIPPED = {'default': 'weights/stream.safetensors', 'study': 'weights/stream_study.safetensors'}
+SHIPPED = {'default': networks.default_weights, 'study': partial(resource, 'weights/stream_study.safetensors')}
 _UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
 
 
@@ -63,7 +65,7 @@ class Row:
     def weights_path(self) -> Path | None:
         """The file of `weights`."""
         if self.weights in SHIPPED:
-            return resource(SHIPPED[self.weights])
+            return SHIPPED[self.weights]()
         return Path(self.weights) if self.weights else None
 
     def network_config(self, crop: int) -> dict:

@@ -138,7 +138,7 @@ class Study:
             'pool': {'start': self.scenes - self._held_out, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
                      'folder': str(self.folder / 'pool'), 'on_gpu': True, 'held_out': self._held_out},
             'data': asdict(data.stack_settings('training', size)),
-            'initial_weights': row.weights, 'reverse': False, 'mask_wall': True, 'validation': 'data'},
+            'initial_weights': str(row.weights_path() or ''), 'reverse': False, 'mask_wall': True, 'validation': 'data'},
             f'row {row.name}')
 
     def render(self, workers: int) -> None:
