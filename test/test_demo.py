@@ -329,7 +329,9 @@ def test_interrupted_the_demo_ends_its_nodes_and_keeps_its_pictures(dfd, tmp_pat
     command.process.send_signal(number)
     status, out, err = command.finish()
     assert (status, err) == (130, 'dfd: interrupted\n')
-    assert 'in all' in out and (tmp_path / 'overview.png').exists()
+    said = (tmp_path / 'log' / 'monitor.log').read_text()
+    assert 'in all' in out, f'the monitor ended without its summary: {said or "it said nothing"}'
+    assert (tmp_path / 'overview.png').exists(), said
 
 
 def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):

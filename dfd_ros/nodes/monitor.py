@@ -88,10 +88,13 @@ class MonitorNode(Node):
         self.create_timer(0.05, self._watch)
 
     def destroy_node(self) -> None:
-        super().destroy_node()
-        if self._first is not None and not self._finished:     # rclpy may destroy a node twice
-            self._finished = True
-            self._finish()
+        # First the summary: a teardown of DDS in the middle of which it dies must not take that along.
+        try:
+            if self._first is not None and not self._finished:     # rclpy may destroy a node twice
+                self._finished = True
+                self._finish()
+        finally:
+            super().destroy_node()
 
     def _note(self, _: Image | LensStateMessage, topic: str) -> None:
         self._heard[topic] += 1
