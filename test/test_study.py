@@ -161,6 +161,8 @@ def test_no_scenes_are_rendered_to_train_on_where_nothing_is_trained(config, tmp
     assert dfd('study', '--out', tmp_path, '--config', config, '--budget', '4', '--networks', 'untrained', *SMALL) == 0
     assert [row['name'] for row in results(tmp_path)['rows']] == ['untrained']
     assert not (tmp_path / 'pool').exists()
+    table = (tmp_path / 'table.md').read_text()
+    assert 'Nothing was trained' in table and 'Budget' not in table
 
 
 def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):

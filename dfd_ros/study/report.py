@@ -24,14 +24,15 @@ def report(results: dict) -> str:
     """
     settings, rows = results['settings'], results['rows']
     sets = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
+    trained = [row for row in rows if 'steps' in row]
     parts = ['# Networks for depth from focus, compared',
-             _how(settings, results['machine'], results.get('timed_in_bf16'))]
+             _training(settings) if trained else 'Nothing was trained for this table.',
+             _measuring(settings, results['machine'], results.get('timed_in_bf16'))]
     static = [name for name in sets if name in ('small', 'large')]
     parts += ['## Accuracy and cost', _accuracy(rows, static, cost=True)]
     others = [name for name in sets if name not in static]
     if others:
         parts += ['## Other scenes', _accuracy(rows, others)]
-    trained = [row for row in rows if 'steps' in row]
     if trained:
         parts += ['## Training', table(
             ['network', 'steps', 'time in steps', 'on'],
@@ -46,15 +47,19 @@ def report(results: dict) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def _how(settings: dict, machine: str, bf16: bool | None) -> str:
+def _training(settings: dict) -> str:
     data = ', '.join(settings['data']) or f'{settings["scenes"]} procedural scenes'
     unit = 'steps' if settings['budget'].isdigit() else 'spent in steps'
+    return (f'Budget of each network: {settings["budget"]} {unit}, {settings["batch"]} crops of '
+            f'{settings["crop"]}x{settings["crop"]} a step, out of {data}; the same scenes in the same order for all.')
+
+
+def _measuring(settings: dict, machine: str, bf16: bool | None) -> str:
     size = f'{settings["crop"]}x{settings["crop"]}'
     # Studies of before this was kept do not know.
     precision = {None: '', True: ', in bf16 (errors are those of fp32)', False: ', in fp32'}[bf16]
-    return (f'Budget of each network: {settings["budget"]} {unit}, {settings["batch"]} crops of {size} a step, out of '
-            f'{data}; the same scenes in the same order for all. Stacks of four frames with rising focus; the wall is '
-            f'masked out. Test sets of {settings["tests"]} scenes, with textures and shapes that training never saw. '
+    return (f'Stacks of four frames of {size} with rising focus; the wall is masked out. Test sets of '
+            f'{settings["tests"]} scenes, with textures and shapes that training never saw. '
             'MSE and RMS are of depth divided by the largest of the set; Accuracy is the share of pixels with '
             f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}'
             f'{precision}: of all four frames for a network that reads stacks, of one for a network that gives a depth '
