@@ -16,6 +16,7 @@ from rclpy.task import Future
 from dfd_ros.errors import InputError
 from dfd_ros.resources import resource
 
+NOTICED_WITHIN = 0.5     # s that a node may take to notice a signal
 OLD_FAST_DDS = ('humble', 'iron', 'jazzy')      # ROS distributions with Fast DDS 2
 
 
@@ -76,7 +77,7 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
         node = make_node()
         worker: Worker | None = getattr(node, 'worker', None)
         failure = worker.failure if worker else Future()
-        rclpy.spin_until_future_complete(node, failure)
+        _spin(node, failure)
         return 1 if failure.done() and failure.result() is not None else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
@@ -92,3 +93,19 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _spin(node: Node, until: Future) -> None:
+    """Spins the node until that is done, or ROS shuts down.
+
+    `rclpy.spin_until_future_complete` may miss a signal: rclpy wakes the executor first and shuts down then, and where
+    the executor waits again in between, nothing wakes a node without timers any more. So it looks by itself too.
+    """
+    executor = rclpy.get_global_executor()
+    executor.add_node(node)
+    until.add_done_callback(lambda _: executor.wake())
+    try:
+        while rclpy.ok() and not until.done():
+            executor.spin_once(timeout_sec=NOTICED_WITHIN)
+    finally:
+        executor.remove_node(node)
