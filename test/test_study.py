@@ -123,6 +123,34 @@ rows:
     assert tuned['steps'] == 1 and 'tuned: its weights were trained before' in (tmp_path / 'out/table.md').read_text()
 
 
+def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, capsys):
+    """All rows read them, those with weights of their own as well as those that are trained, and all are decoded where
+    a row says so."""
+    rows = tmp_path / 'rows.yaml'
+    rows.write_text(config.read_text().replace('decode: 4', 'decode: all'))
+    out = tmp_path / 'out'
+    assert dfd('study', '--out', out, '--config', rows, '--budget', '1', '--networks', 'tiny,stream', '--frames', '5',
+               '--real', real, *SMALL) == 0
+    tiny, stream = results(out)['rows']
+    assert (tiny['sets']['large']['first_map'], stream['sets']['large']['first_map']) == (5, 1)
+    assert networks.load(out / 'rows' / 'tiny' / 'last.safetensors').frames == 5
+    assert 'Stacks of 5 frames' in (out / 'table.md').read_text()
+    shared, found = read_rows(rows)
+    a_study = run.Study(out, run.Settings('1', 32, 2, 3, 1, frames=5), shared, found, 'stream', device='cpu')
+    stream_row = next(row for row in a_study.rows if row.name == 'stream')
+    stage, = a_study.config(stream_row).stages
+    assert (stage.frames, stage.decode) == (5, 5)
+    scene = a_study.pictured(data.folder_scene(real, 32, 5))[-1][1]
+    assert scene.focus[0].tolist() == pytest.approx([0, 1 / 3, 1.4 / 3, 0.7, 1], abs=1e-6)
+    assert scene.images.shape == (1, 5, 3, 32, 32)
+
+    capsys.readouterr()
+    rows.write_text(f'rows: [{{name: four, network: tiny_stack, train: false, '
+                    f'weights: {study / "rows" / "tiny" / "best.safetensors"}}}]')
+    assert dfd('study', '--out', tmp_path / 'four', '--config', rows, '--budget', '1', '--frames', '5', *SMALL) == 2
+    assert 'row four: reads stacks of 4 frames, those of this study have 5' in capsys.readouterr().err
+
+
 def turned(x: torch.Tensor, view: int) -> torch.Tensor:
     x = x.flip([axis for axis, bit in ((-1, 1), (-2, 2)) if view & bit])
     return x.transpose(-1, -2) if view & 4 else x
@@ -452,6 +480,7 @@ def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     (['--data', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
     (['--data', 'procedural', 'nowhere'], 'give procedural, or folders, not both'),
     (['--device', 'gpu'], "device 'gpu'"),
+    (['--frames', '1'], 'frames 1: must be at least 2'),
 ])
 def test_wrong_arguments_are_refused_in_one_line(tmp_path, config, capsys, arguments, says):
     assert dfd('study', '--out', tmp_path / 'out', '--config', config, '--budget', '2', *SMALL, *arguments) == 2

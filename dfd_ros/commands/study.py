@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--scenes', metavar='N', type=int, default=1000, help='procedural stacks to train on')
     parser.add_argument('--tests', metavar='N', type=int, default=50, help='scenes of each test set')
     parser.add_argument('--crop', metavar='PX', type=int, default=256, help='side of the crops and of the test scenes')
+    parser.add_argument('--frames', metavar='N', type=int, default=4, help='of a stack')
     parser.add_argument('--batch', metavar='N', type=int, default=4, help='stacks of a step')
     parser.add_argument('--seed', metavar='N', type=int, default=0, help='of the weights and the order of the scenes')
     parser.add_argument('--blender', metavar='DIR', type=Path,
@@ -48,10 +49,10 @@ def run(args: argparse.Namespace) -> int:
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')
     shared, rows = read_rows(args.config or resource('config/study.yaml'))
-    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders)
+    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders, args.frames)
     # What is given and cannot be read is said before hours are spent.
-    real = data.folder_scene(args.real, args.crop) if args.real else None
-    blender = [stack.read(args.crop) for stack in data.stacks_in(args.blender)] if args.blender else []
+    real = data.folder_scene(args.real, args.crop, args.frames) if args.real else None
+    blender = [stack.read(args.crop, args.frames) for stack in data.stacks_in(args.blender)] if args.blender else []
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))

@@ -32,15 +32,16 @@ from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 SETS = ('small', 'large', 'moving', 'seen')
 FRAMES = 4
+"""Of a stack, where a study is not told otherwise."""
 OBJECTS = (20, 30)
 SMALL, SMALL_AND_LARGE = (0.03, 0.10), (0.03, 0.35)
 _FIRST_SEED = 3_000_000_000
 
 
-def stack_settings(name: str, size: int) -> StackSettings:
+def stack_settings(name: str, size: int, frames: int = FRAMES) -> StackSettings:
     """Of the set `small`, `large`, `moving` or `seen`, or of `training`. size: side of the images (px)."""
-    settings = StackSettings.study(split='train' if name in ('training', 'seen') else 'test', frames=FRAMES,
-                                   ramp=(FRAMES, FRAMES), height=size, width=size)
+    settings = StackSettings.study(split='train' if name in ('training', 'seen') else 'test', frames=frames,
+                                   ramp=(frames, frames), height=size, width=size)
     scene = replace(settings.scene, objects=OBJECTS, radius=SMALL if name == 'small' else SMALL_AND_LARGE)
     if name == 'moving':
         settings = replace(settings, static=0.0, travel=2.0)
@@ -84,10 +85,10 @@ class TestScene:
                 self.blur_scale.to(device))
 
 
-def procedural_scenes(name: str, count: int, crop: int, device='cpu') -> Iterator[TestScene]:
-    """The first scenes of a set, each crop x crop px."""
+def procedural_scenes(name: str, count: int, crop: int, device='cpu', frames: int = FRAMES) -> Iterator[TestScene]:
+    """The first scenes of a set, each of so many frames of crop x crop px."""
     size = stack_size(crop)
-    settings, first = stack_settings(name, size), (size - crop) // 2
+    settings, first = stack_settings(name, size, frames), (size - crop) // 2
     area = (..., slice(first, first + crop), slice(first, first + crop))
     for seed in range(_FIRST_SEED, _FIRST_SEED + count):
         batch = render_stack(seed, settings, device).to('cpu')
@@ -96,7 +97,7 @@ def procedural_scenes(name: str, count: int, crop: int, device='cpu') -> Iterato
                         (u >= 0) & (u <= 1) & batch.foreground[0, -1, 0][area], batch.ranges()[0])
 
 
-def folder_scene(folder: Path, size: int | None = None) -> TestScene:
+def folder_scene(folder: Path, size: int | None = None, frames: int = FRAMES) -> TestScene:
     """The focal stack in a folder, see `stack_scene`.
 
     Raises:
@@ -104,14 +105,14 @@ def folder_scene(folder: Path, size: int | None = None) -> TestScene:
             frame, is not of the frame that is read last.
     """
     stack = FocalStack.read(folder)
-    if stack.depth is not None and frames_read(stack)[-1] != len(stack) - 1:
+    if stack.depth is not None and frames_read(stack, frames)[-1] != len(stack) - 1:
         raise InputError(f'{folder}: its true depth is that of its last frame, but of all frames the study reads that '
                          'of the nearest focus last; give stacks whose focus rises, or shards, which have the truth of '
                          'every frame')
-    return stack_scene(stack, size)
+    return stack_scene(stack, size, frames)
 
 
-def sample_scene(sample: Sample, size: int | None = None) -> TestScene:
+def sample_scene(sample: Sample, size: int | None = None, frames: int = FRAMES) -> TestScene:
     """A sample, see `stack_scene`, with the truth of the frame that is read last; what is known to be background does
     not count.
 
@@ -119,34 +120,34 @@ def sample_scene(sample: Sample, size: int | None = None) -> TestScene:
         InputError: it has too few frames or is smaller than that; it has no truth of that frame.
     """
     stack = sample.to_focal_stack()
-    last = frames_read(stack)[-1]
+    last = frames_read(stack, frames)[-1]
     if not np.isfinite(sample.depth[last]).any() and np.isfinite(sample.depth).any():
         raise InputError(f'{sample.name}: no true depth of frame {last}, which the study reads last as it has the '
                          'nearest focus')
     stack.depth = sample.depth[last]
     if sample.background is not None:
         stack.depth = np.where(sample.background[last], np.nan, stack.depth)
-    return stack_scene(stack, size)
+    return stack_scene(stack, size, frames)
 
 
-def frames_read(stack: FocalStack) -> list[int]:
-    """The frames whose focus is nearest to even steps of vergence from the stack's farthest to its nearest one; of
-    several ramps those of the last.
+def frames_read(stack: FocalStack, frames: int = FRAMES) -> list[int]:
+    """So many frames, those whose focus is nearest to even steps of vergence from the stack's farthest to its nearest
+    one; of several ramps those of the last.
 
     Raises:
         InputError: it has too few.
     """
-    if len(stack) < FRAMES:
-        raise InputError(f'{stack.name}: has {len(stack)} frames, the study reads {FRAMES}')
+    if len(stack) < frames:
+        raise InputError(f'{stack.name}: has {len(stack)} frames, the study reads {frames}')
     range_ = stack.range
     v = [range_.normalise(state.focus_distance) for state in stack.lens_states]
-    chosen = [min(reversed(range(len(v))), key=lambda i, at=at: abs(v[i] - at / (FRAMES - 1))) for at in range(FRAMES)]
-    if len(set(chosen)) < FRAMES:
-        raise InputError(f'{stack.name}: its focus distances are too uneven to choose {FRAMES} frames from')
+    chosen = [min(reversed(range(len(v))), key=lambda i, at=at: abs(v[i] - at / (frames - 1))) for at in range(frames)]
+    if len(set(chosen)) < frames:
+        raise InputError(f'{stack.name}: its focus distances are too uneven to choose {frames} frames from')
     return chosen
 
 
-def stack_scene(stack: FocalStack, size: int | None = None) -> TestScene:
+def stack_scene(stack: FocalStack, size: int | None = None, frames: int = FRAMES) -> TestScene:
     """A real or rendered focal stack, whose true depth is that of the frame that is read last. Of its frames those
     of `frames_read` are taken: networks that read a fixed number of frames get no other choice, and all networks the
     same frames.
@@ -158,7 +159,7 @@ def stack_scene(stack: FocalStack, size: int | None = None) -> TestScene:
     Raises:
         InputError: it has too few frames or is smaller than that.
     """
-    chosen, range_ = frames_read(stack), stack.range
+    chosen, range_ = frames_read(stack, frames), stack.range
     v = [range_.normalise(state.focus_distance) for state in stack.lens_states]
     images = torch.stack([torch.tensor(stack.images[i]).permute(2, 0, 1) for i in chosen])[None]
     height, width = images.shape[-2:]
@@ -190,10 +191,10 @@ def _reduced(scene: TestScene, size: int) -> TestScene:
 
 
 class StoredStack(NamedTuple):
-    """A stack in a folder: its name there, and what reads it at a size, see `stack_scene`."""
+    """A stack in a folder: its name there, and what reads it at a size and a number of frames, see `stack_scene`."""
 
     name: str
-    read: Callable[[int | None], TestScene]
+    read: Callable[..., TestScene]
 
 
 def stacks_in(folder: str | Path) -> list[StoredStack]:
@@ -205,7 +206,7 @@ def stacks_in(folder: str | Path) -> list[StoredStack]:
     folder = Path(folder)
     if any(folder.glob('**/*.tar')):
         samples = Samples(folder)
-        return [StoredStack(name, lambda size=None, i=i: sample_scene(samples[i], size))
+        return [StoredStack(name, lambda size=None, frames=FRAMES, i=i: sample_scene(samples[i], size, frames))
                 for i, name in enumerate(samples.names)]
     paths = stacks_with_depth(folder)
     if not paths:
@@ -236,10 +237,11 @@ def training_stack(scene: TestScene, crop: int) -> StackBatch:
                          'its stack.yaml')
     if min(height, width) > stack_size(crop):
         scene = _reduced(scene, stack_size(crop))
-    counted = scene.counted.expand(1, FRAMES, 1, -1, -1)
-    vergence = scene.vergence.nan_to_num(0).expand(1, FRAMES, 1, -1, -1)
+    frames = scene.images.shape[1]
+    counted = scene.counted.expand(1, frames, 1, -1, -1)
+    vergence = scene.vergence.nan_to_num(0).expand(1, frames, 1, -1, -1)
     unknown = {name: torch.full((1,), math.nan) for name in ('focal_length', 'f_number', 'pixel_pitch')}
     return StackBatch(
         images=scene.images, focus=scene.focus, blur_scale=scene.blur_scale, vergence=vergence,
-        blur=scene.blur_scale[:, None].expand(1, FRAMES), foreground=counted, near=torch.tensor([scene.range.near]),
-        far=torch.tensor([scene.range.far]), magnification=torch.ones(1, FRAMES), **unknown)
+        blur=scene.blur_scale[:, None].expand(1, frames), foreground=counted, near=torch.tensor([scene.range.near]),
+        far=torch.tensor([scene.range.far]), magnification=torch.ones(1, frames), **unknown)

@@ -96,7 +96,7 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
     for title, backend in networks.items():
         rows.append(row(title, [depth_maps(backend, scene)[-1].numpy() for _, scene in scenes]))
     write_picture(path, sheet(
-        rows, 'depth from four frames',
+        rows, f'depth from {scenes[0][1].images.shape[1]} frames',
         'focused far, near; vergence: blue far, red near; dark grey: none, or not counted', _PANEL * len(scenes)))
 
 

@@ -58,12 +58,13 @@ def _measuring(settings: dict, machine: str, bf16: bool | None) -> str:
     size = f'{settings["crop"]}x{settings["crop"]}'
     # Studies of before this was kept do not know.
     precision = {None: '', True: ', in bf16 (errors are those of fp32)', False: ', in fp32'}[bf16]
-    return (f'Stacks of four frames of {size} with rising focus; the wall is masked out. Test sets of '
+    frames = settings.get('frames', 4)   # studies of before it could be chosen
+    return (f'Stacks of {frames} frames of {size} with rising focus; the wall is masked out. Test sets of '
             f'{settings["tests"]} scenes, with textures and shapes that training never saw. '
             'MSE and RMS are of depth divided by the largest of the set; Accuracy is the share of pixels with '
             f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}'
-            f'{precision}: of all four frames for a network that reads stacks, of one for a network that gives a depth '
-            'map with every frame.')
+            f'{precision}: of all {frames} frames for a network that reads stacks, of one for a network that gives a '
+            'depth map with every frame.')
 
 
 def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,7 +51,7 @@ class Row:
             that ship, empty = random weights.
         views: it is measured by the mean of so many views, see `dfd_ros.study.views`.
         training: settings of `TrainingConfig` that are this row's own: losses, learning rate, decoded frames
-            (`decode`).
+            (`decode`; `all` of a stack).
     """
 
     name: str
@@ -68,9 +69,12 @@ class Row:
             return SHIPPED[self.weights]()
         return Path(self.weights) if self.weights else None
 
-    def network_config(self, crop: int) -> dict:
-        """`config`, for crops of this side (px)."""
-        return {key: [crop, crop] if value == 'crop' else value for key, value in self.config.items()}
+    def network_config(self, crop: int, frames: int) -> dict:
+        """`config`, for crops of this side (px) and, where the network reads whole stacks, for stacks of so many
+        frames."""
+        config = {key: [crop, crop] if value == 'crop' else value for key, value in self.config.items()}
+        reads_stacks = 'frames' in inspect.signature(networks.find(self.network)).parameters
+        return {'frames': frames, **config} if reads_stacks else config
 
 
 def read_rows(path: Path) -> tuple[dict, list[Row]]:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dfd_ros.errors import InputError
 from dfd_ros.files import changed, write_json
 from dfd_ros.machine import device_name
 from dfd_ros.study import data
-from dfd_ros.study.data import TestScene
+from dfd_ros.study.data import FRAMES, TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
 from dfd_ros.study.report import TITLES
 from dfd_ros.study.rows import Budget, Row, choose_rows
@@ -42,6 +42,7 @@ class Settings:
     Attributes:
         budget: of each row, as `Budget.parse` takes it.
         crop: side of the crops that are trained on, and of the test scenes (px).
+        frames: of a stack.
         batch: stacks of a step.
         scenes: procedural stacks that training draws from; `data`: folders of samples in place of them.
         tests: scenes of each test set.
@@ -55,10 +56,12 @@ class Settings:
     tests: int = 50
     seed: int = 0
     data: tuple[str, ...] = ()
+    frames: int = FRAMES
 
     def __post_init__(self):
         Budget.parse(self.budget)
-        for name, least in (('crop', SMALLEST_CROP), ('batch', 1), ('scenes', 1), ('tests', 1), ('seed', 0)):
+        for name, least in (('crop', SMALLEST_CROP), ('frames', 2), ('batch', 1), ('scenes', 1), ('tests', 1),
+                            ('seed', 0)):
             if getattr(self, name) < least:
                 raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
 
@@ -95,9 +98,12 @@ class Study:
             if row.train:
                 self.config(row)
             try:
-                self._initial(row)
+                reads = getattr(self._initial(row), 'frames', settings.frames)
             except InputError as error:
                 raise InputError(f'row {row.name}: {error}') from None
+            if reads != settings.frames:
+                raise InputError(f'row {row.name}: reads stacks of {reads} frames, those of this study have '
+                                 f'{settings.frames} (--frames)')
             other = _difference(self._of(row) / 'row.json', self._described(row))
             if other:
                 raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
@@ -129,15 +135,17 @@ class Study:
         settings, budget = self.settings, Budget.parse(self.settings.budget)
         own = {**self._shared, **row.training}
         decode = own.pop('decode', 1)
+        decode = settings.frames if decode == 'all' else decode
         size = data.stack_size(settings.crop)
         return make_config({
             'half_size': 0.0, **own,
-            'name': row.name, 'network': row.network, 'network_config': row.network_config(settings.crop),
+            'name': row.name, 'network': row.network,
+            'network_config': row.network_config(settings.crop, settings.frames),
             'steps': budget.steps or MANY, 'hours': budget.hours, 'seed': settings.seed,
-            'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': data.FRAMES, 'decode': decode}],
+            'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': settings.frames, 'decode': decode}],
             'pool': {'start': self.scenes - self._held_out, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
                      'folder': str(self.folder / 'pool'), 'on_gpu': True, 'held_out': self._held_out},
-            'data': asdict(data.stack_settings('training', size)),
+            'data': asdict(data.stack_settings('training', size, settings.frames)),
             'initial_weights': str(row.weights_path() or ''), 'reverse': False, 'mask_wall': True, 'validation': 'data'},
             f'row {row.name}')
 
@@ -152,14 +160,15 @@ class Study:
         folder = self.folder / 'pool' / '0'
         folder.mkdir(parents=True, exist_ok=True)
         count = self.scenes
-        settings = data.stack_settings('training', data.stack_size(self.settings.crop))
+        settings = data.stack_settings('training', data.stack_size(self.settings.crop), self.settings.frames)
         missing = [i for i in range(count) if not stack_path(folder, i).exists()]
         if not missing:
             return
         bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
         if self.settings.data:
             for index in bar:
-                save_stack(stack_path(folder, index), data.training_stack(self._stacks[index].read(None), self.settings.crop))
+                scene = self._stacks[index].read(None, self.settings.frames)
+                save_stack(stack_path(folder, index), data.training_stack(scene, self.settings.crop))
         elif workers == 0:
             for index in bar:
                 save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
@@ -193,7 +202,7 @@ class Study:
     def _initial(self, row: Row) -> torch.nn.Module:
         if row.weights:
             return networks.load(row.weights_path(), network=row.network)
-        return networks.create(row.network, **row.network_config(self.settings.crop))
+        return networks.create(row.network, **row.network_config(self.settings.crop, self.settings.frames))
 
     def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
         """The figures of a row on each set."""
@@ -230,7 +239,7 @@ class Study:
             rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
                          'trained_before': bool(row.weights), 'weights': row.weights,
                          **(self.train(row) if row.train else {}), 'sets': self.measure(row, sets)})
-        times = milliseconds(timed, next(data.procedural_scenes('large', 1, self.settings.crop, self.device)))
+        times = milliseconds(timed, next(self._procedural('large', 1)))
         results = {'settings': asdict(self.settings), 'machine': machine(self.device),
                    'timed_in_bf16': is_bf16_fast(self.device),
                    'rows': [{**row, 'ms': times[row['name']]} for row in rows]}
@@ -238,8 +247,11 @@ class Study:
         return results
 
     def _scenes(self, name: str) -> list[TestScene]:
-        scenes = data.procedural_scenes(name, self.settings.tests, self.settings.crop, self.device)
+        scenes = self._procedural(name, self.settings.tests)
         return list(tqdm(scenes, desc=f'test scenes, {name}', total=self.settings.tests, leave=False))
+
+    def _procedural(self, name: str, count: int) -> Iterator[TestScene]:
+        return data.procedural_scenes(name, count, self.settings.crop, self.device, self.settings.frames)
 
     def curves(self) -> dict[str, list[dict]]:
         """The figures of all validations, by title of the row."""
@@ -258,7 +270,7 @@ class Study:
         """The scenes of the picture grid: of the test sets the first ones."""
         counts = {'small': 1, 'large': 2, 'moving': 1}
         scenes = [(TITLES[name], scene) for name, count in counts.items()
-                  for scene in data.procedural_scenes(name, count, self.settings.crop, self.device)]
+                  for scene in self._procedural(name, count)]
         return scenes + ([(TITLES['real'], real)] if real is not None else [])
 
     def _of(self, row: Row) -> Path:
