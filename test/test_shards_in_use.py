@@ -18,6 +18,7 @@ from dfd_ros.cli import main
 from dfd_ros.data.samples import Samples, count, read_samples
 from dfd_ros.errors import InputError
 from dfd_ros.evaluation import folder_stacks
+from dfd_ros.networks import Prediction
 from dfd_ros.study import data as study
 from dfd_ros.training.config import Stage, TrainingConfig, make_config
 from dfd_ros.training.data import TrainingData
@@ -175,6 +176,19 @@ def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tm
     with pytest.raises(InputError, match=f'blender-000000.tar: 00000002: network {network}: {says}'):
         train(config, tmp_path, 'cpu')
     assert not (tmp_path / 'log.jsonl').exists()
+
+
+def test_what_does_not_count_in_training_does_not_in_validation():
+    """A network that is right about the objects and wrong about the wall."""
+    class KnowsObjects(torch.nn.Module):
+        def sequence(self, images, focus, blur_scale, decode):
+            stack = Samples(BLENDER)[2].to_stack_batch()
+            u = torch.where(stack.foreground, stack.vergence, 0.5)[:, -1:]
+            return Prediction(u, torch.zeros_like(u), torch.zeros_like(u)), [], []
+    config = replace(CONFIG, held_out=0.3, validation='samples')
+    counted, all_ = (SampleValidation(replace(config, mask_wall=mask), torch.device('cpu')).figures(KnowsObjects())
+                     for mask in (True, False))
+    assert counted['mae'] == 0 and all_['mae'] > 0.05
 
 
 def test_samples_without_a_truth_are_no_validation(monkeypatch):

@@ -118,7 +118,8 @@ class DataValidation:
 
 
 class SampleValidation:
-    """Samples that are held out from the training, whole images, after their last frame.
+    """Samples that are held out from the training, whole images, after their last frame; what counts in training counts
+    here.
 
     Raises:
         InputError: none of them has a truth then.
@@ -131,10 +132,16 @@ class SampleValidation:
         indices = held_out(samples, config)
         count = min(config.validate_stacks, len(indices))
         self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
-        if not any(torch.isfinite(sample.to_stack_batch().vergence[:, -1]).any() for sample in self.samples):
+        self.mask_wall = config.mask_wall
+        if not any(torch.isfinite(self._truth(sample.to_stack_batch())).any() for sample in self.samples):
             raise InputError(f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
-                             'in its last frame')
+                             'that counts in its last frame')
         self.device = device
+
+    def _truth(self, stack: StackBatch) -> torch.Tensor:
+        """u (1, H, W) after the last frame, NaN where a pixel does not count."""
+        truth = stack.vergence[0, -1]
+        return torch.where(stack.foreground[0, -1], truth, torch.nan) if self.mask_wall else truth
 
     def check(self, network: torch.nn.Module) -> None:
         """Raises `InputError`, with the sample's name, for a network that cannot read one of them: known before the
@@ -164,7 +171,7 @@ class SampleValidation:
         """MSE, its root, MAE of u, and that of the most confident 70 %."""
         errors, confidences = [], []
         for stack, (vergence, log_scale, _) in self._run(network):
-            error = (vergence - stack.vergence[0, -1]).abs()
+            error = (vergence - self._truth(stack)).abs()
             known = torch.isfinite(error)
             errors.append(error[known])
             confidences.append(-log_scale[known])
