@@ -14,7 +14,9 @@ from dfd_ros.files import read_yaml
 from dfd_ros.resources import resource
 from dfd_ros.study.views import MOST
 
-SHIPPED = {'default': networks.default_weights, 'study': partial(resource, 'weights/stream_study.safetensors')}
+SHIPPED = {'default': networks.default_weights,
+           'study': partial(resource, 'weights/stream_study.safetensors'),
+           'blender': partial(resource, 'weights/stream_blender.safetensors')}
 _UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
 
 
