@@ -140,7 +140,10 @@ def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, ca
     stream_row = next(row for row in a_study.rows if row.name == 'stream')
     stage, = a_study.config(stream_row).stages
     assert (stage.frames, stage.decode) == (5, 5)
-    scene = a_study.pictured(data.folder_scene(real, 32, 5))[-1][1]
+    scene = data.folder_scene(real, 32, 5)
+    titles = [title for title, _ in a_study.pictured([scene] * 3, scene)]
+    assert titles == ['small objects', 'small and large objects', 'small and large objects', 'moving scenes', 'Blender',
+                      'Blender', 'real stack']
     assert scene.focus[0].tolist() == pytest.approx([0, 1 / 3, 1.4 / 3, 0.7, 1], abs=1e-6)
     assert scene.images.shape == (1, 5, 3, 32, 32)
 

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             study.train(row)
     results = study.results(blender, real)
     _tell(args.out, results)
-    _draw(study, results, real)
+    _draw(study, results, blender, real)
     return 0
 
 
@@ -82,13 +82,13 @@ def _tell(folder: Path, results: dict) -> None:
     print(f'\n{text}')
 
 
-def _draw(study, results: dict, real) -> None:
+def _draw(study, results: dict, blender: list, real) -> None:
     """What cannot be drawn here, as a library is missing, the same command draws where it is there."""
     from dfd_ros.errors import InputError
     from dfd_ros.study import pictures
     folder, written = study.folder, ['table.md', 'results.json']
     draws = {'figures.png': lambda path: pictures.write_bars(path, results['rows']),
-             'grid.jpg': lambda path: pictures.write_grid(path, study.backends(), study.pictured(real))}
+             'grid.jpg': lambda path: pictures.write_grid(path, study.backends(), study.pictured(blender, real))}
     if curves := study.curves():
         draws['curves.png'] = lambda path: pictures.write_curves(path, curves)
     if real is not None:

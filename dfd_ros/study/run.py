@@ -266,11 +266,12 @@ class Study:
         backend = TorchBackend(network, self.device, precision)
         return Views(backend, row.views) if row.views > 1 else backend
 
-    def pictured(self, real: TestScene | None) -> list[tuple[str, TestScene]]:
+    def pictured(self, blender: list[TestScene], real: TestScene | None) -> list[tuple[str, TestScene]]:
         """The scenes of the picture grid: of the test sets the first ones."""
         counts = {'small': 1, 'large': 2, 'moving': 1}
         scenes = [(TITLES[name], scene) for name, count in counts.items()
                   for scene in self._procedural(name, count)]
+        scenes += [(TITLES['blender'], scene) for scene in blender[:2]]
         return scenes + ([(TITLES['real'], real)] if real is not None else [])
 
     def _of(self, row: Row) -> Path:
