@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')
     shared, rows = read_rows(args.config or resource('config/study.yaml'))
-    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders, args.frames)
+    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders,
+                        args.frames)
     # What is given and cannot be read is said before hours are spent.
     real = data.folder_scene(args.real, args.crop, args.frames) if args.real else None
     blender = [stack.read(args.crop, args.frames) for stack in data.stacks_in(args.blender)] if args.blender else []
