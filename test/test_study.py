@@ -24,6 +24,7 @@ from dfd_ros.optics import VergenceRange
 from dfd_ros.study import data, report, run
 from dfd_ros.study.data import TestScene
 from dfd_ros.study.evaluate import evaluate, milliseconds
+from dfd_ros.study.rows import SHIPPED as SHIPPED_WEIGHTS
 from dfd_ros.study.rows import Budget, choose_rows, read_rows
 from dfd_ros.study.views import Views
 from dfd_ros.training import loop
@@ -437,11 +438,13 @@ def test_the_rows_that_ship_can_be_trained():
                                              'variational', 'stream'}
     known = [row for row in rows if row.network in networks.names()]
     assert {row.name for row in known} >= {'stream', 'stream_coc'}
-    tuned = next(row for row in rows if row.name == 'stream_study')
-    assert networks.load(tuned.weights_path()).name == 'stream'
+    shipped = [row for row in rows if row.weights]
+    assert {row.weights for row in shipped} == set(SHIPPED_WEIGHTS)
+    assert {networks.load(row.weights_path()).name for row in shipped} == {'stream'}
     chosen = choose_rows(rows, 'stream,ddffnet_coc')
     assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc', 'stream_tuned', 'stream_ships',
-                                         'stream_study', 'stream_study_views']
+                                         'stream_study', 'stream_study_views', 'stream_blender',
+                                         'stream_blender_views']
     with pytest.raises(InputError, match='no row of the study "stram"'):
         choose_rows(rows, 'stram')
 
