@@ -137,6 +137,11 @@ def _integer(rng: torch.Generator, below: int) -> int:
     return int(torch.randint(max(below, 1), (), generator=rng))
 
 
+def counted(vergence: torch.Tensor, foreground: torch.Tensor, config: TrainingConfig) -> torch.Tensor:
+    """The true vergence, NaN where a pixel does not count: the wall, if it is masked out. All of one shape."""
+    return torch.where(foreground, vergence, torch.nan) if config.mask_wall else vergence
+
+
 def _frames(available: int, wanted: int, rng: torch.Generator) -> torch.Tensor:
     """Which frames of a stack, in a row; to and fro where more are wanted than there are."""
     if wanted <= available:
@@ -155,9 +160,7 @@ def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Gen
     y, x = (_integer(rng, n - wide + 1) for n in stack.images.shape[-2:])
     area = (..., slice(y, y + wide), slice(x, x + wide))
     images = stack.images[area][:, frames].float() / 255
-    vergence = stack.vergence[area][:, frames].float()
-    if config.mask_wall:
-        vergence = torch.where(stack.foreground[area][:, frames], vergence, torch.nan)
+    vergence = counted(stack.vergence[area][:, frames].float(), stack.foreground[area][:, frames], config)
     focus, blur, blur_scale = stack.focus[:, frames], stack.blur[:, frames], stack.blur_scale
     if halve:
         images = F.avg_pool2d(images[0], 2)[None]

@@ -16,7 +16,7 @@ from dfd_ros.networks import Prediction
 from dfd_ros.networks.stack import StackNetwork
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.data import held_out
+from dfd_ros.training.data import counted, held_out
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
 from dfd_ros.visualise import colour, write_picture
 
@@ -89,9 +89,8 @@ class DataValidation:
         for stack in self._stacks(config, device):
             top, left = ((n - stage.crop) // 2 for n in stack.images.shape[-2:])
             area = (..., slice(top, top + stage.crop), slice(left, left + stage.crop))
-            truth = stack.vergence[:, stage.frames - 1][area]
-            if config.mask_wall:
-                truth = torch.where(stack.foreground[:, stage.frames - 1][area], truth, torch.nan)
+            last = (slice(None), stage.frames - 1)
+            truth = counted(stack.vergence[last][area], stack.foreground[last][area], config)
             self.batches.append((stack.images[:, :stage.frames][area], stack.focus[:, :stage.frames],
                                  stack.blur_scale, truth))
 
@@ -132,7 +131,7 @@ class SampleValidation:
         indices = held_out(samples, config)
         count = min(config.validate_stacks, len(indices))
         self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
-        self.mask_wall = config.mask_wall
+        self.config = config
         if not any(torch.isfinite(self._truth(sample.to_stack_batch())).any() for sample in self.samples):
             raise InputError(f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
                              'that counts in its last frame')
@@ -140,8 +139,7 @@ class SampleValidation:
 
     def _truth(self, stack: StackBatch) -> torch.Tensor:
         """u (1, H, W) after the last frame, NaN where a pixel does not count."""
-        truth = stack.vergence[0, -1]
-        return torch.where(stack.foreground[0, -1], truth, torch.nan) if self.mask_wall else truth
+        return counted(stack.vergence[0, -1], stack.foreground[0, -1], self.config)
 
     def check(self, network: torch.nn.Module) -> None:
         """Raises `InputError`, with the sample's name, for a network that cannot read one of them: known before the
