@@ -41,6 +41,49 @@ def _sun(rng: np.random.Generator, depth: float) -> None:
     _sunlight(rng)
 
 
+def _dusk(rng: np.random.Generator, depth: float) -> None:
+    """A low sun without haze, and little else: hard, dark shadows."""
+    _surround(rng, log_uniform(rng, 0.03, 0.2))
+    _sunlight(rng, haze=(0.2, 1.5))
+
+
+def _overcast(rng: np.random.Generator, depth: float) -> None:
+    """No lamp: bright above, dim below, or another way round."""
+    nodes, links = _world(), bpy.context.scene.world.node_tree.links
+    mapping = nodes.new('ShaderNodeMapping')
+    mapping.inputs['Rotation'].default_value = rng.uniform(0, 2 * math.pi, 3)
+    gradient = nodes.new('ShaderNodeTexGradient')
+    links.new(nodes.new('ShaderNodeTexCoord').outputs['Generated'], mapping.inputs['Vector'])
+    links.new(mapping.outputs['Vector'], gradient.inputs['Vector'])
+    _colours(rng, gradient.outputs['Fac'], log_uniform(rng, 0.03, 0.3), log_uniform(rng, 1, 3))
+
+
+def _studio(rng: np.random.Generator, depth: float) -> None:
+    """Bright patches at random all around, which glossy things mirror."""
+    nodes, links = _world(), bpy.context.scene.world.node_tree.links
+    noise = nodes.new('ShaderNodeTexNoise')
+    noise.inputs['Scale'].default_value = log_uniform(rng, 1, 5)
+    noise.inputs['Detail'].default_value = rng.uniform(0, 3)
+    links.new(nodes.new('ShaderNodeTexCoord').outputs['Generated'], noise.inputs['Vector'])
+    _colours(rng, noise.outputs['Fac'], log_uniform(rng, 0.02, 0.3), log_uniform(rng, 2, 6), at=(0.45, 0.6))
+    if rng.random() < 0.5:
+        _lamp(rng, 'AREA', depth, log_uniform(rng, 2, 8))
+
+
+def _colours(rng: np.random.Generator, value, dim: float, bright: float, at: tuple[float, float] = (0, 1)) -> None:
+    """The world is `dim` where a value is at the first place, `bright` at the second, tinted both."""
+    nodes, links = bpy.context.scene.world.node_tree.nodes, bpy.context.scene.world.node_tree.links
+    ramp = nodes.new('ShaderNodeValToRGB')
+    for element, place, strength in zip(ramp.color_ramp.elements, at, (dim, bright)):
+        element.position = place
+        element.color = (*(strength * part for part in _tint(rng)), 1)
+    links.new(value, ramp.inputs['Fac'])
+    links.new(ramp.outputs['Color'], nodes['Background'].inputs['Color'])
+    # Cycles makes a map of where light comes from. Its usual one of 1024 pixels takes seconds; this is as smooth.
+    cycles = bpy.context.scene.world.cycles
+    cycles.sampling_method, cycles.sample_map_resolution = 'MANUAL', 128
+
+
 def _ring(rng: np.random.Generator, depth: float) -> None:
     """Several bulbs about the camera."""
     _surround(rng, log_uniform(rng, 0.1, 0.5))
@@ -93,9 +136,10 @@ def _surround(rng: np.random.Generator, strength: float) -> None:
     background.inputs['Strength'].default_value = strength
 
 
-def _sunlight(rng: np.random.Generator) -> None:
+def _sunlight(rng: np.random.Generator, haze: tuple[float, float] = (0.5, 10)) -> None:
+    """haze: degrees that the sun seems wide, from and to."""
     data = bpy.data.lights.new('sun', 'SUN')
-    data.energy, data.angle, data.color = log_uniform(rng, 1, 5), math.radians(rng.uniform(0.5, 10)), _tint(rng)
+    data.energy, data.angle, data.color = log_uniform(rng, 1, 5), math.radians(rng.uniform(*haze)), _tint(rng)
     # From behind the camera, as the wall shades what comes from in front.
     _place(data, Vector((rng.uniform(-1, 1), rng.uniform(-1, -0.15), rng.uniform(0.2, 1.2))), Vector())
 
@@ -133,7 +177,7 @@ def _tint(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 FAMILIES = {
-    'train': (_areas, _sun),
+    'train': (_areas, _sun, _dusk, _overcast, _studio),
     'validation': (_ring,),
     'test': (_spots, _sky),
 }

@@ -150,6 +150,60 @@ def _checker(nodes, rng):
     return node, node.outputs['Fac']
 
 
+def _ridges(nodes, rng):
+    node = nodes.add('ShaderNodeTexNoise', noise_type='RIDGED_MULTIFRACTAL')
+    node.inputs['Scale'].default_value = 0.8
+    node.inputs['Detail'].default_value = rng.uniform(1, 5)
+    return node, node.outputs['Fac']
+
+
+def _contours(nodes, rng):
+    """Lines of one height in a hilly map."""
+    node = nodes.add('ShaderNodeTexNoise')
+    node.inputs['Scale'].default_value = 0.5
+    node.inputs['Detail'].default_value = rng.uniform(0, 2)
+    heights = _maths(nodes, 'MULTIPLY', node.outputs['Fac'], rng.uniform(4, 12))
+    return node, _maths(nodes, 'MULTIPLY', _maths(nodes, 'PINGPONG', heights, 0.5), 2)
+
+
+def _lattice(nodes, rng):
+    """A sum of one sine along each axis."""
+    node = nodes.add('ShaderNodeVectorMath', operation='MULTIPLY')
+    node.inputs[1].default_value = 2 * np.pi * rng.uniform(0.4, 1, 3)
+    sine = nodes.add('ShaderNodeVectorMath', operation='SINE')
+    nodes.link(node.outputs['Vector'], sine.inputs[0])
+    total = nodes.add('ShaderNodeVectorMath', operation='DOT_PRODUCT')
+    nodes.link(sine.outputs['Vector'], total.inputs[0])
+    total.inputs[1].default_value = (0.25, 0.25, 0.25)
+    return node, _maths(nodes, 'ADD', total.outputs['Value'], 0.5)
+
+
+def _dots(nodes, rng):
+    """Balls in rows: the distance to the middle of each cell of a grid."""
+    node = nodes.add('ShaderNodeVectorMath', operation='FRACTION')
+    middle = nodes.add('ShaderNodeVectorMath', operation='DISTANCE')
+    nodes.link(node.outputs['Vector'], middle.inputs[0])
+    middle.inputs[1].default_value = (0.5, 0.5, 0.5)
+    return node, _maths(nodes, 'MULTIPLY', middle.outputs['Value'], rng.uniform(1, 1.5))
+
+
+def _wood(nodes, rng):
+    """Noise drawn out along one axis."""
+    node = nodes.add('ShaderNodeVectorMath', operation='MULTIPLY')
+    node.inputs[1].default_value = (rng.uniform(0.1, 0.3), rng.uniform(1, 2), rng.uniform(1, 2))
+    noise, value = _noise(nodes, rng)
+    nodes.link(node.outputs['Vector'], noise.inputs['Vector'])
+    return node, value
+
+
+def _maths(nodes, operation: str, value, second: float):
+    """A number computed from another one and a constant."""
+    node = nodes.add('ShaderNodeMath', operation=operation)
+    nodes.link(value, node.inputs[0])
+    node.inputs[1].default_value = second
+    return node.outputs[0]
+
+
 def _magic(nodes, rng):
     node = nodes.add('ShaderNodeTexMagic', turbulence_depth=int(rng.integers(2, 5)))
     node.inputs['Scale'].default_value = 1.0
@@ -197,7 +251,7 @@ def _gabor(nodes, rng):
 
 
 FAMILIES = {
-    'train': (_noise, _cells, _bands, _checker),
+    'train': (_noise, _cells, _bands, _checker, _ridges, _contours, _lattice, _dots, _wood),
     'validation': (_magic, _mosaic),
     'test': (_brick, _rings, _cracks, _gabor),
 }

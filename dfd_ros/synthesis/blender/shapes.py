@@ -68,10 +68,23 @@ def _sphere(rows: int, columns: int) -> Mesh:
 
 def box(rng: np.random.Generator) -> Mesh:
     """A box with sides of its own."""
+    return _box(rng.uniform(0.25, 1, 3))
+
+
+def _box(half, centre=(0.0, 0.0, 0.0)) -> Mesh:
+    """Of these half sides."""
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
     faces = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
     uv = np.tile(np.array([[0, 0], [0, 1], [1, 1], [1, 0]], float), (6, 1, 1))
-    return Mesh(signs * rng.uniform(0.25, 1, 3), faces, uv, smooth=False)
+    return Mesh(signs * half + centre, faces, uv, smooth=False)
+
+
+def _joined(parts: list[Mesh]) -> Mesh:
+    """One mesh of several; smooth if the first one is."""
+    first = np.cumsum([0] + [len(part.vertices) for part in parts])
+    return Mesh(np.concatenate([part.vertices for part in parts]),
+                np.concatenate([part.faces + offset for part, offset in zip(parts, first)]),
+                np.concatenate([part.uv for part in parts]), parts[0].smooth)
 
 
 def cylinder(rng: np.random.Generator) -> Mesh:
@@ -98,6 +111,72 @@ def blob(rng: np.random.Generator) -> Mesh:
         displacement += np.sin(sphere.vertices @ direction + rng.uniform(0, TAU)) * rng.uniform(0.3, 1) / frequency
     scale = 1 + rng.uniform(0.15, 0.45) * displacement
     return sphere._replace(vertices=sphere.vertices * np.maximum(scale, 0.2)[:, None])
+
+
+def rock(rng: np.random.Generator) -> Mesh:
+    """A stone with flat facets: a coarse ball with corners at random distances."""
+    rows, columns = int(rng.integers(5, 9)), int(rng.integers(5, 10))
+    distance = rng.uniform(0.6, 1, (rows, columns + 1))
+    distance[:, -1] = distance[:, 0]
+    distance[[0, -1]] = distance[[0, -1], :1]
+    sphere = _sphere(rows, columns)
+    return sphere._replace(vertices=sphere.vertices * distance.reshape(-1, 1) * rng.uniform(0.5, 1, 3), smooth=False)
+
+
+def sheet(rng: np.random.Generator) -> Mesh:
+    """A leaf of cardboard, bent by two waves."""
+    wide, thick = rng.uniform(0.4, 1), rng.uniform(0.01, 0.05)
+    waves = [(rng.uniform(0.05, 0.25), rng.uniform(-1.2, 1.2), rng.uniform(-1.2, 1.2), rng.uniform(0, TAU))
+             for _ in range(2)]
+
+    def function(u, v):
+        # The first and last rows have no thickness: the ends are closed.
+        across, along = wide * np.cos(TAU * u), 2 * v - 1
+        height = sum(high * np.sin(TAU * (a * across + b * along) + phase) for high, a, b, phase in waves)
+        return across, along, height + np.where(np.abs(along) < 1, thick, 0) * np.clip(5 * np.sin(TAU * u), -1, 1)
+    return _surface(function, 28, 40)
+
+
+def helix(rng: np.random.Generator) -> Mesh:
+    """A spring."""
+    turns, thick, pitch = rng.uniform(1.5, 4), rng.uniform(0.1, 0.28), rng.uniform(0.55, 1.1)
+    t = np.linspace(0, 1, 121)
+    outward = np.stack([np.cos(TAU * turns * t), np.sin(TAU * turns * t), 0 * t], -1)
+    centre = outward + np.array([0, 0, pitch * turns]) * t[:, None]
+    along = np.gradient(centre, axis=0)
+    radius = np.full(len(t), thick)
+    radius[[0, -1]] = 0  # The ends are closed.
+    return _tube(centre, along, outward, radius)
+
+
+def cup(rng: np.random.Generator) -> Mesh:
+    """A vessel with a wall, open above: from a dish to a pipe with a bottom."""
+    top, height, wall = rng.uniform(0.7, 1.5), rng.uniform(0.2, 1.6), rng.uniform(0.05, 0.25)
+    return _lathe(np.array([0, 1, top, top - wall, 1 - wall, 0]),
+                  np.array([-height, -height, height, height, 2 * wall * height - height, 2 * wall * height - height]),
+                  int(rng.choice([4, 6, 40])), smooth=False)
+
+
+def jack(rng: np.random.Generator) -> Mesh:
+    """Two or three bars that cross at right angles."""
+    bars = []
+    for axis in range(int(rng.integers(2, 4))):
+        half = rng.uniform(0.08, 0.3, 3)
+        half[axis] = rng.uniform(0.6, 1)
+        bars.append(_box(half, rng.uniform(-0.2, 0.2, 3)))
+    return _joined(bars)
+
+
+def stand(rng: np.random.Generator) -> Mesh:
+    """A board on four legs, now and then with a back: a table, a stool, a chair."""
+    wide, deep, high = rng.uniform(0.5, 1, 3)
+    board, leg = rng.uniform(0.04, 0.15), rng.uniform(0.05, 0.15)
+    parts = [_box((wide, deep, board), (0, 0, high))]
+    for x in (leg - wide, wide - leg):
+        parts += [_box((leg, leg, high), (x, y, 0)) for y in (leg - deep, deep - leg)]
+    if rng.random() < 0.4:
+        parts.append(_box((wide, leg, 0.7 * high), (0, deep - leg, 1.7 * high)))
+    return _joined(parts)
 
 
 def cone(rng: np.random.Generator) -> Mesh:
@@ -152,17 +231,23 @@ def knot(rng: np.random.Generator) -> Mesh:
     centre = np.stack([r * np.cos(TAU * p * t), r * np.sin(TAU * p * t), ring * np.sin(TAU * q * t)], -1)
     along = np.gradient(centre, axis=0)
     along[0] = along[-1] = centre[1] - centre[-2]
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
     outward = np.stack([np.cos(TAU * p * t), np.sin(TAU * p * t), 0 * t], -1)
+    return _tube(centre, along, outward, np.full(len(t), thick))
+
+
+def _tube(centre: np.ndarray, along: np.ndarray, outward: np.ndarray, radius: np.ndarray) -> Mesh:
+    """A round tube of these radii (N,) about a curve: its points (N, 3), directions (N, 3) of any length, and
+    directions that are not along it, from which its section is turned."""
+    along = along / np.linalg.norm(along, axis=1, keepdims=True)
     side = np.cross(along, outward)
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     up = np.cross(side, along)
-    row = np.arange(len(t))[:, None]
+    row = np.arange(len(centre))[:, None]
 
     def function(u, v):
         tube = side[row] * np.cos(TAU * u)[..., None] + up[row] * np.sin(TAU * u)[..., None]
-        return np.moveaxis(centre[row] + thick * tube, -1, 0)
-    return _surface(function, len(t), 12)
+        return np.moveaxis(centre[row] + radius[row][..., None] * tube, -1, 0)
+    return _surface(function, len(centre), 12)
 
 
 def arch(rng: np.random.Generator) -> Mesh:
@@ -182,7 +267,7 @@ def arch(rng: np.random.Generator) -> Mesh:
 
 
 FAMILIES = {
-    'train': (ellipsoid, box, cylinder, torus, blob),
+    'train': (ellipsoid, box, cylinder, torus, blob, rock, sheet, helix, cup, jack, stand),
     'validation': (cone, capsule),
     'test': (star, superellipsoid, vase, knot, arch),
 }
