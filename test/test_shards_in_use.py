@@ -86,6 +86,12 @@ def test_training_on_shards(tmp_path):
     assert best.exists() and not (tmp_path / 'run' / 'pool').exists()
 
 
+def test_a_run_without_its_shards_leaves_nothing_behind(tmp_path):
+    with pytest.raises(InputError, match='no_such_folder'):
+        train(replace(CONFIG, shards=str(tmp_path / 'no_such_folder')), tmp_path / 'run', 'cpu')
+    assert not (tmp_path / 'run').exists()
+
+
 def test_batches_are_functions_of_the_step():
     data, again = (TrainingData(CONFIG, Path('unused'), torch.device('cpu')) for _ in range(2))
     for step in (0, 1):

@@ -103,7 +103,6 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
         raise ValueError('an observer is for one process')
     if ranks > 1:
         distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
-    folder.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(config.seed)
     if config.initial_weights:
@@ -150,6 +149,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     validation = make_validation(config, device) if rank == 0 else None
     if isinstance(validation, SampleValidation):
         validation.check(network)
+    folder.mkdir(parents=True, exist_ok=True)   # now that the input is known to be good
     writer = _writer(folder) if rank == 0 else None
     log = (folder / 'log.jsonl').open('a') if rank == 0 else None
     share, saved_at = progress(config, first, seconds), seconds
