@@ -271,6 +271,52 @@ print(json.dumps([[[family.__name__ for family in families] for families in modu
         assert len(set().union(*families)) == sum(map(len, families))
 
 
+def test_every_family_of_materials_has_texture_and_every_one_of_light_lights(tmp_path):
+    found = in_blender("""
+import json, sys, bpy
+import numpy as np
+from dfd_ros.synthesis.blender import light, materials
+
+def picture(material, family):
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    data = bpy.data.meshes.new('plane')
+    data.from_pydata([(-2, 4, -2), (2, 4, -2), (2, 4, 2), (-2, 4, 2)], [], [(0, 1, 2, 3)])
+    plane = bpy.data.objects.new('plane', data)
+    rng = np.random.default_rng(1)
+    if material:
+        materials.FAMILIES['one'] = (material,)
+        made = materials.procedural(rng, 'one')
+        next(node for node in made.node_tree.nodes if node.type == 'MIX').inputs['Factor'].default_value = 0
+        data.materials.append(made)
+    camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
+    camera.rotation_euler, camera.data.angle = (np.pi / 2, 0, 0), 0.2
+    scene = bpy.context.scene
+    scene.camera = camera
+    for added in (plane, camera):
+        scene.collection.objects.link(added)
+    if family:
+        family(rng, 5.0)
+    else:
+        light._surround(rng, 1.0)
+    scene.render.engine, scene.cycles.samples = 'CYCLES', 4
+    scene.render.resolution_x = scene.render.resolution_y = 32
+    scene.render.image_settings.file_format = 'PNG'
+    scene.render.filepath = sys.argv[1]
+    bpy.ops.render.render(write_still=True)
+    pixels = np.array(bpy.data.images.load(sys.argv[1], check_existing=False).pixels[:]).reshape(-1, 4)[:, :3]
+    return float(pixels.mean(1).std() if material else pixels.mean())
+
+families = [family for split in materials.FAMILIES.values() for family in split]
+textures = {family.__name__: picture(family, None) for family in families}
+lights = {family.__name__: picture(None, family) for split in light.FAMILIES.values() for family in split}
+print()
+print(json.dumps([textures, lights]))
+""", tmp_path / 'out.png')
+    textures, lights = found
+    assert not {name: deviation for name, deviation in textures.items() if deviation < 0.01}
+    assert not {name: mean for name, mean in lights.items() if mean < 0.03}
+
+
 def test_what_blender_cannot_read_is_named(tmp_path, capsys):
     (tmp_path / 'meshes').mkdir()
     names = (f'bad{i}.ply' for i in range(99))
