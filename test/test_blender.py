@@ -140,7 +140,7 @@ def test_the_frame_is_sharp_where_its_focus_is(moving):
         blurred, sharp = (np.hypot(*np.gradient(images.mean(-1), axis=(1, 2)))[where].sum()
                           for images in (sample.images, sample.all_in_focus))
         kept.append(blurred / sharp)
-    assert kept[1] < 0.85 * kept[0], kept
+    assert kept[1] < 0.8 * kept[0], kept
 
 
 def test_the_same_seed_gives_the_same_scene_and_another_split_another(tmp_path, moving):
@@ -226,38 +226,47 @@ print(json.dumps([moving, seen]))
     assert [seen - place for seen, place in zip(found[1][0], (1, 2, 3))] == [half] * 3
 
 
-def test_pictures_are_seen_on_meshes_without_uv(tmp_path):
-    """They lie on all sides of it; with the coordinates of a mesh that has none, all of it had one colour."""
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / 'x.png')
-    deviations = in_blender("""
+PICTURE = """
 import json, sys, bpy
 import numpy as np
 from pathlib import Path
-from dfd_ros.synthesis.blender import lens, light, materials
-deviations = []
-for has_uv in (False, True):
+from dfd_ros.synthesis.blender import light, materials
+
+def picture(material, light_up, angle):
+    # A square that faces the camera, (32 * 32, 3): of what `material()` gives it, if anything, lit by `light_up()`.
     bpy.ops.wm.read_factory_settings(use_empty=True)
     data = bpy.data.meshes.new('plane')
     data.from_pydata([(-1, 4, -1), (1, 4, -1), (1, 4, 1), (-1, 4, 1)], [], [(0, 1, 2, 3)])
     plane = bpy.data.objects.new('plane', data)
-    data.materials.append(materials.image(np.random.default_rng(0), Path(sys.argv[1]), 1, has_uv))
+    if made := material():
+        data.materials.append(made)
     camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
-    camera.rotation_euler = (np.pi / 2, 0, 0)
+    camera.rotation_euler, camera.data.angle = (np.pi / 2, 0, 0), angle
     scene = bpy.context.scene
     scene.camera = camera
     for added in (plane, camera):
         scene.collection.objects.link(added)
-    light._surround(np.random.default_rng(0), 1.0)
+    light_up()
     scene.render.engine, scene.cycles.samples = 'CYCLES', 4
     scene.render.resolution_x = scene.render.resolution_y = 32
-    camera.data.angle = 0.4
-    scene.render.filepath = sys.argv[2]
+    scene.render.filepath = sys.argv[1]
     bpy.ops.render.render(write_still=True)
-    image = bpy.data.images.load(sys.argv[2])
-    deviations.append(float(np.array(image.pixels[:]).reshape(-1, 4)[:, :3].std(0).mean()))
+    return np.array(bpy.data.images.load(sys.argv[1]).pixels[:]).reshape(-1, 4)[:, :3]
+
+def even():
+    light._surround(np.random.default_rng(0), 1.0)
+"""
+
+
+def test_pictures_are_seen_on_meshes_without_uv(tmp_path):
+    """They lie on all sides of it; with the coordinates of a mesh that has none, all of it had one colour."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / 'x.png')
+    deviations = in_blender(PICTURE + """
+deviations = [float(picture(lambda: materials.image(np.random.default_rng(0), Path(sys.argv[2]), 1, has_uv), even, 0.4)
+                    .std(0).mean()) for has_uv in (False, True)]
 print()
 print(json.dumps(deviations))
-""", tmp_path / 'x.png', tmp_path / 'out.png')
+""", tmp_path / 'out.png', tmp_path / 'x.png')
     boxed, as_if_it_had_uv = deviations
     assert boxed > 0.04 and boxed > 3 * as_if_it_had_uv
 
@@ -275,43 +284,18 @@ print(json.dumps([[[family.__name__ for family in families] for families in modu
 
 
 def test_every_family_of_materials_has_texture_and_every_one_of_light_lights(tmp_path):
-    found = in_blender("""
-import json, sys, bpy
-import numpy as np
-from dfd_ros.synthesis.blender import light, materials
-
-def picture(material, family):
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    data = bpy.data.meshes.new('plane')
-    data.from_pydata([(-2, 4, -2), (2, 4, -2), (2, 4, 2), (-2, 4, 2)], [], [(0, 1, 2, 3)])
-    plane = bpy.data.objects.new('plane', data)
-    rng = np.random.default_rng(1)
-    if material:
-        materials.FAMILIES['one'] = (material,)
-        made = materials.procedural(rng, 'one')
-        next(node for node in made.node_tree.nodes if node.type == 'MIX').inputs['Factor'].default_value = 0
-        data.materials.append(made)
-    camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
-    camera.rotation_euler, camera.data.angle = (np.pi / 2, 0, 0), 0.2
-    scene = bpy.context.scene
-    scene.camera = camera
-    for added in (plane, camera):
-        scene.collection.objects.link(added)
-    if family:
-        family(rng, 5.0)
-    else:
-        light._surround(rng, 1.0)
-    scene.render.engine, scene.cycles.samples = 'CYCLES', 4
-    scene.render.resolution_x = scene.render.resolution_y = 32
-    scene.render.image_settings.file_format = 'PNG'
-    scene.render.filepath = sys.argv[1]
-    bpy.ops.render.render(write_still=True)
-    pixels = np.array(bpy.data.images.load(sys.argv[1], check_existing=False).pixels[:]).reshape(-1, 4)[:, :3]
-    return float(pixels.mean(1).std() if material else pixels.mean())
+    found = in_blender(PICTURE + """
+def textured(family):
+    materials.FAMILIES['one'] = (family,)
+    made = materials.procedural(np.random.default_rng(1), 'one')
+    # Without the noise that lies over all of them.
+    next(node for node in made.node_tree.nodes if node.type == 'MIX').inputs['Factor'].default_value = 0
+    return made
 
 families = [family for split in materials.FAMILIES.values() for family in split]
-textures = {family.__name__: picture(family, None) for family in families}
-lights = {family.__name__: picture(None, family) for split in light.FAMILIES.values() for family in split}
+textures = {family.__name__: float(picture(lambda: textured(family), even, 0.2).mean(1).std()) for family in families}
+lights = {family.__name__: float(picture(lambda: None, lambda: family(np.random.default_rng(1), 5.0), 0.2).mean())
+          for split in light.FAMILIES.values() for family in split}
 print()
 print(json.dumps([textures, lights]))
 """, tmp_path / 'out.png')

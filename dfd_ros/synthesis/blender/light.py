@@ -49,36 +49,38 @@ def _dusk(rng: np.random.Generator, depth: float) -> None:
 
 def _overcast(rng: np.random.Generator, depth: float) -> None:
     """No lamp: bright above, dim below, or another way round."""
-    nodes, links = _world(), bpy.context.scene.world.node_tree.links
+    tree = _world()
+    nodes, links = tree.nodes, tree.links
     mapping = nodes.new('ShaderNodeMapping')
     mapping.inputs['Rotation'].default_value = rng.uniform(0, 2 * math.pi, 3)
     gradient = nodes.new('ShaderNodeTexGradient')
     links.new(nodes.new('ShaderNodeTexCoord').outputs['Generated'], mapping.inputs['Vector'])
     links.new(mapping.outputs['Vector'], gradient.inputs['Vector'])
-    _colours(rng, gradient.outputs['Fac'], log_uniform(rng, 0.03, 0.3), log_uniform(rng, 1, 3))
+    _colours(rng, tree, gradient.outputs['Fac'], log_uniform(rng, 0.03, 0.3), log_uniform(rng, 1, 3))
 
 
 def _studio(rng: np.random.Generator, depth: float) -> None:
     """Bright patches at random all around, which glossy things mirror."""
-    nodes, links = _world(), bpy.context.scene.world.node_tree.links
+    tree = _world()
+    nodes, links = tree.nodes, tree.links
     noise = nodes.new('ShaderNodeTexNoise')
     noise.inputs['Scale'].default_value = log_uniform(rng, 1, 5)
     noise.inputs['Detail'].default_value = rng.uniform(0, 3)
     links.new(nodes.new('ShaderNodeTexCoord').outputs['Generated'], noise.inputs['Vector'])
-    _colours(rng, noise.outputs['Fac'], log_uniform(rng, 0.02, 0.3), log_uniform(rng, 2, 6), at=(0.45, 0.6))
+    _colours(rng, tree, noise.outputs['Fac'], log_uniform(rng, 0.02, 0.3), log_uniform(rng, 2, 6), at=(0.45, 0.6))
     if rng.random() < 0.5:
         _lamp(rng, 'AREA', depth, log_uniform(rng, 2, 8))
 
 
-def _colours(rng: np.random.Generator, value, dim: float, bright: float, at: tuple[float, float] = (0, 1)) -> None:
+def _colours(rng: np.random.Generator, tree, value, dim: float, bright: float,
+             at: tuple[float, float] = (0, 1)) -> None:
     """The world is `dim` where a value is at the first place, `bright` at the second, tinted both."""
-    nodes, links = bpy.context.scene.world.node_tree.nodes, bpy.context.scene.world.node_tree.links
-    ramp = nodes.new('ShaderNodeValToRGB')
+    ramp = tree.nodes.new('ShaderNodeValToRGB')
     for element, place, strength in zip(ramp.color_ramp.elements, at, (dim, bright)):
         element.position = place
         element.color = (*(strength * part for part in _tint(rng)), 1)
-    links.new(value, ramp.inputs['Fac'])
-    links.new(ramp.outputs['Color'], nodes['Background'].inputs['Color'])
+    tree.links.new(value, ramp.inputs['Fac'])
+    tree.links.new(ramp.outputs['Color'], tree.nodes['Background'].inputs['Color'])
     # Cycles makes a map of where light comes from. Its usual one of 1024 pixels takes seconds; this is as smooth.
     cycles = bpy.context.scene.world.cycles
     cycles.sampling_method, cycles.sample_map_resolution = 'MANUAL', 128
@@ -100,19 +102,19 @@ def _spots(rng: np.random.Generator, depth: float) -> None:
 
 def _sky(rng: np.random.Generator, depth: float) -> None:
     """The atmosphere's own colours, with its sun. Hosek and Wilkie, SIGGRAPH 2012."""
-    nodes = _world()
-    sky = nodes.new('ShaderNodeTexSky')
+    tree = _world()
+    sky = tree.nodes.new('ShaderNodeTexSky')
     sky.sky_type = 'HOSEK_WILKIE'
     sky.turbidity = rng.uniform(2, 8)
     sky.sun_direction = Vector((rng.uniform(-1, 1), rng.uniform(-1, 0.2), rng.uniform(0.2, 1))).normalized()
-    bpy.context.scene.world.node_tree.links.new(sky.outputs['Color'], nodes['Background'].inputs['Color'])
-    nodes['Background'].inputs['Strength'].default_value = 0.5
+    tree.links.new(sky.outputs['Color'], tree.nodes['Background'].inputs['Color'])
+    tree.nodes['Background'].inputs['Strength'].default_value = 0.5
     _sunlight(rng)
 
 
 def _environment(rng: np.random.Generator, path: Path) -> None:
-    nodes = _world()
-    links = bpy.context.scene.world.node_tree.links
+    tree = _world()
+    nodes, links = tree.nodes, tree.links
     picture = load_picture(path)
     mapping = nodes.new('ShaderNodeMapping')
     mapping.inputs['Rotation'].default_value = (0, 0, rng.uniform(0, 2 * math.pi))
@@ -124,14 +126,15 @@ def _environment(rng: np.random.Generator, path: Path) -> None:
 
 
 def _world():
+    """A new one; gives its node tree."""
     world = bpy.data.worlds.new('world')
     bpy.context.scene.world = world
     world.use_nodes = True
-    return world.node_tree.nodes
+    return world.node_tree
 
 
 def _surround(rng: np.random.Generator, strength: float) -> None:
-    background = _world()['Background']
+    background = _world().nodes['Background']
     background.inputs['Color'].default_value = (*_tint(rng), 1)
     background.inputs['Strength'].default_value = strength
 
