@@ -1,0 +1,138 @@
+"""A world as a scene of Blender: meshes read once, materials that can be changed from view to view."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import bpy
+from mathutils import Matrix
+
+from dfd_ros.errors import InputError
+from dfd_ros.synthesis.worlds.collada import repaired
+from dfd_ros.synthesis.worlds.sdf import Visual, World, instances
+
+LARGEST_IMAGE = 100e6   # px
+LARGEST_TEXTURE = 2048   # px of a side that are kept: a view has 480
+
+
+def build(world: World) -> None:
+    """Make the world the scene that Blender holds. What cannot be read is added to `world.left_out`."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    for mesh, visuals in instances(world):
+        if mesh is None:
+            for visual in visuals:
+                _place(visual, _shape(visual), Matrix())
+            continue
+        try:
+            parts = _read(mesh)
+        except InputError as error:
+            world.left_out.append(str(error))
+            continue
+        for visual in visuals:
+            for name, data, pose in parts:
+                if visual.submesh is None or visual.submesh in (name, data.name):
+                    _place(visual, data, Matrix.Diagonal((*visual.scale, 1)) @ pose)
+    for image in list(bpy.data.images):
+        _check(image, world)
+
+
+def _place(visual: Visual, data, pose: Matrix) -> None:
+    thing = bpy.data.objects.new(visual.name, data)
+    thing.matrix_world = Matrix([list(row) for row in visual.pose]) @ pose
+    bpy.context.scene.collection.objects.link(thing)
+    if visual.texture is not None or (visual.colour is not None and (visual.shape or not any(data.materials))):
+        if not data.materials:
+            data.materials.append(None)
+        thing.material_slots[0].link = 'OBJECT'
+        thing.material_slots[0].material = _material(visual)
+
+
+def _read(path: Path) -> list[tuple[str, object, Matrix]]:
+    """(name, mesh, pose) of the parts of a mesh file.
+
+    Raises:
+        InputError: Blender cannot read it, or it has no faces.
+    """
+    before = set(bpy.data.objects)
+    suffix = path.suffix.lower()
+    try:
+        if suffix == '.dae':
+            # Beside nothing else: the models may be read-only, and their images have absolute paths now.
+            with tempfile.TemporaryDirectory(prefix='dfd-collada-') as folder:
+                mended = Path(folder) / 'mesh.dae'
+                mended.write_text(repaired(path))
+                bpy.ops.wm.collada_import(filepath=str(mended))
+        elif suffix == '.obj':
+            # Gazebo takes OBJ as it is, z up.
+            bpy.ops.wm.obj_import(filepath=str(path), forward_axis='Y', up_axis='Z')
+        elif suffix == '.stl':
+            bpy.ops.wm.stl_import(filepath=str(path))
+        elif suffix == '.ply':
+            bpy.ops.wm.ply_import(filepath=str(path))
+        else:
+            bpy.ops.import_scene.gltf(filepath=str(path))
+    except (RuntimeError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())[:120]}') from None
+    finally:
+        new = [thing for thing in bpy.data.objects if thing not in before]
+    bpy.context.view_layer.update()
+    parts = [(thing.name, thing.data, thing.matrix_world.copy()) for thing in new
+             if thing.type == 'MESH' and len(thing.data.polygons)]
+    for thing in new:
+        bpy.data.objects.remove(thing)
+    if not parts:
+        raise InputError(f'{path}: no mesh with faces in it')
+    return parts
+
+
+def _shape(visual: Visual):
+    """The mesh of a box, sphere, cylinder or plane."""
+    add = {'box': lambda: bpy.ops.mesh.primitive_cube_add(size=1),
+           'sphere': lambda: bpy.ops.mesh.primitive_uv_sphere_add(radius=0.5),
+           'cylinder': lambda: bpy.ops.mesh.primitive_cylinder_add(radius=0.5, depth=1, vertices=48),
+           'plane': lambda: bpy.ops.mesh.primitive_plane_add(size=1)}[visual.shape]
+    add()
+    thing = bpy.context.object
+    data = thing.data
+    data.transform(Matrix.Diagonal((*visual.size, 1)))
+    bpy.data.objects.remove(thing)
+    return data
+
+
+def _material(visual: Visual):
+    material = bpy.data.materials.new(visual.name)
+    material.use_nodes = True
+    shader = next(node for node in material.node_tree.nodes if node.type == 'BSDF_PRINCIPLED')
+    shader.inputs['Roughness'].default_value = 0.6
+    if visual.colour is not None:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in visual.colour]
+        shader.inputs['Base Color'].default_value = (*linear, 1)
+    if visual.texture is not None:
+        image = material.node_tree.nodes.new('ShaderNodeTexImage')
+        image.image = bpy.data.images.load(str(visual.texture), check_existing=True)
+        material.node_tree.links.new(image.outputs['Color'], shader.inputs['Base Color'])
+    return material
+
+
+def _check(image, world: World) -> None:
+    """Leave out an image that is not there or too large to be a texture, and reduce one that is larger than needed."""
+    if image.source != 'FILE' and not image.packed_file:
+        return
+    try:
+        width, height = image.size
+    except RuntimeError:
+        width = height = 0
+    if not width or not height or width * height > LARGEST_IMAGE:
+        world.left_out.append(f'{bpy.path.abspath(image.filepath)}: no image, or one of more than '
+                              f'{LARGEST_IMAGE / 1e6:.0f} megapixels ({width}x{height})')
+        bpy.data.images.remove(image)
+    elif max(width, height) > LARGEST_TEXTURE:
+        share = LARGEST_TEXTURE / max(width, height)
+        image.scale(max(1, round(width * share)), max(1, round(height * share)))
+
+
+def log(text: str) -> None:
+    """Blender writes to stdout: what is meant for a person goes to stderr."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,352 @@
+"""What is to be seen in a Gazebo world: the visuals of an SDF file and of the models that it includes.
+
+SDF 1.4 to 1.9 as Gazebo Classic and Gazebo Sim write it (http://sdformat.org/spec): poses of model, link, visual and
+nested includes are multiplied, the pose of an include takes the place of the model's own. Nothing here needs Blender.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.errors import InputError
+
+DEEPEST_INCLUDE = 16
+LARGEST_FILE = 64 * 2 ** 20   # bytes; the largest world that is known to us has 2 MB
+LARGEST_MESH = 256 * 2 ** 20
+MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')
+SHAPES = ('box', 'sphere', 'cylinder', 'plane')
+
+
+@dataclass(frozen=True)
+class Visual:
+    """Something to be seen.
+
+    Attributes:
+        name: model, link and visual, for messages.
+        pose: (4, 4) of the visual in the world (m).
+        mesh: file, or None where it is one of `SHAPES`.
+        submesh: the part of the file that is meant; None = all.
+        shape, size: name, and (3,) m: of a box its sides; of a sphere and a cylinder diameter, diameter, length; of a
+            plane its sides and 0.
+        scale: (3,) of the mesh.
+        colour: (3,) sRGB in 0..1; None = what the mesh says.
+        texture: image file; None = what the mesh says.
+    """
+
+    name: str
+    pose: np.ndarray
+    mesh: Path | None = None
+    submesh: str | None = None
+    shape: str | None = None
+    size: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    colour: tuple[float, float, float] | None = None
+    texture: Path | None = None
+
+
+@dataclass
+class World:
+    """The visuals of a world, and what was left out: a line each, with the file and the reason."""
+
+    visuals: list[Visual] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def read_world(path: Path, model_folders: list[Path]) -> World:
+    """The visuals of an SDF world.
+
+    Args:
+        path: FILE.world or FILE.sdf.
+        model_folders: searched for models, with all folders below them.
+
+    Raises:
+        InputError: the file is not there or no SDF world, a folder is not there, or nothing is to be seen.
+    """
+    for folder in model_folders:
+        if not folder.is_dir():
+            raise InputError(f'--models {folder}: no such folder')
+    root = _parse(path)
+    world = root.find('world')
+    if root.tag != 'sdf' or world is None:
+        raise InputError(f'{path}: no SDF world: expected <sdf><world>')
+    reader = _Reader(_models([path.parent, *model_folders]), [path.parent, *model_folders])
+    reader.add(world, np.eye(4), path.parent, 'world', 0)
+    if not reader.world.visuals:
+        reasons = '; '.join(reader.world.left_out[:2])
+        raise InputError(f'{path}: nothing to be seen in it' + (f' ({reasons})' if reasons else
+                                                                ': it has no visuals and includes no models'))
+    return reader.world
+
+
+def _parse(path: Path) -> ET.Element:
+    try:
+        if not path.is_file():
+            raise InputError(f'{path}: no such file')
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f'{path}: larger than {LARGEST_FILE >> 20} MB, no SDF')
+        # Expat refuses entities that grow beyond measure, and the standard library reads none from elsewhere.
+        return ET.fromstring(path.read_bytes().lstrip())
+    except (ET.ParseError, OSError, ValueError, LookupError, RecursionError) as error:
+        raise InputError(f'{path}: cannot be read as SDF: {" ".join(str(error).split())}') from None
+
+
+def _models(folders: list[Path]) -> dict[str, Path]:
+    """Folder of each model by its name; the first one found counts."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for name in ('model.config', 'model.sdf'):
+            for file in sorted(folder.rglob(name)):
+                found.setdefault(file.parent.name, file.parent)
+    return found
+
+
+class _Reader:
+    def __init__(self, models: dict[str, Path], roots: list[Path]):
+        self.models = models
+        self.roots = [root.resolve() for root in roots]
+        self.world = World()
+
+    def add(self, element: ET.Element, at: np.ndarray, base: Path, name: str, depth: int) -> None:
+        """All visuals below a world or a model, whose frame is `at`."""
+        if depth > DEEPEST_INCLUDE:
+            self._leave_out(name, f'models included in each other more than {DEEPEST_INCLUDE} deep')
+            return
+        for child in element:
+            label = f'{name}/{child.get("name", child.tag)}'
+            try:
+                if child.tag == 'include':
+                    self._include(child, at, label, depth)
+                elif child.tag == 'model':
+                    self.add(child, at @ _pose(child), base, label, depth + 1)
+                elif child.tag == 'link':
+                    link = at @ _pose(child)
+                    for visual in child.findall('visual'):
+                        self._visual(visual, link @ _pose(visual), base, f'{label}/{visual.get("name", "visual")}')
+            except InputError as error:
+                self._leave_out(label, str(error))
+
+    def _include(self, include: ET.Element, at: np.ndarray, label: str, depth: int) -> None:
+        uri = _text(include, 'uri')
+        folder = self.models.get(_name(uri))
+        if folder is None:
+            if _name(uri) not in ('sun', 'ground_plane'):   # Gazebo's own: a light, and a plane that hides nothing
+                self._leave_out(label, f'no model {_name(uri)} in the folders of models; add one with --models')
+            return
+        path = _model_file(folder)
+        root = _parse(path)
+        model = root.find('model')
+        if model is None:
+            if root.find('light') is None:   # views have lamps of their own
+                raise InputError(f'{path}: no model in it')
+            return
+        pose = _pose(include) if include.find('pose') is not None else _pose(model)
+        self.add(model, at @ pose, folder, f'{label}({folder.name})', depth + 1)
+
+    def _visual(self, visual: ET.Element, at: np.ndarray, base: Path, label: str) -> None:
+        geometry = visual.find('geometry')
+        if geometry is None or _flag(visual, 'transparency'):
+            return
+        colour, texture = self._material(visual.find('material'), base)
+        mesh = geometry.find('mesh')
+        if mesh is not None:
+            file = self.resolve(_text(mesh, 'uri'), base)
+            if file.suffix.lower() not in MESH_SUFFIXES:
+                raise InputError(f'{file}: no mesh that is read here ({" ".join(MESH_SUFFIXES)})')
+            if not 0 < file.stat().st_size <= LARGEST_MESH:
+                raise InputError(f'{file}: empty or larger than {LARGEST_MESH >> 20} MB')
+            self.world.visuals.append(Visual(
+                label, at, file, mesh.findtext('submesh/name'), scale=_numbers(mesh, 'scale', 3, (1, 1, 1)),
+                colour=colour, texture=texture))
+            return
+        for shape in SHAPES:
+            element = geometry.find(shape)
+            if element is not None:
+                self.world.visuals.append(Visual(label, at, shape=shape, size=_size(element, shape), colour=colour,
+                                                 texture=texture))
+
+    def _material(self, material: ET.Element | None, base: Path):
+        """(colour, texture) of a visual, each None where it does not say."""
+        if material is None:
+            return None, None
+        albedo = material.findtext('pbr/metal/albedo_map')
+        if albedo:
+            try:
+                return None, self.resolve(albedo.strip(), base)
+            except InputError:
+                return None, None
+        texture = self._script(material.find('script'), base)
+        if texture is not None:
+            return None, texture
+        diffuse = material.find('diffuse')
+        if diffuse is not None:
+            return tuple(np.clip(_numbers(material, 'diffuse', 3), 0, 1)), None
+        name = material.findtext('script/name', '').strip()
+        return GAZEBO_COLOURS.get(name.removeprefix('Gazebo/')), None
+
+    def _script(self, script: ET.Element | None, base: Path) -> Path | None:
+        """The texture that a material of OGRE names, looked for beside the script."""
+        name = script is not None and script.findtext('name', '').strip()
+        if not name:
+            return None
+        for uri in script.findall('uri'):
+            try:
+                folder = self.resolve((uri.text or '').strip(), base)
+            except InputError:
+                continue
+            for file in sorted(folder.glob('*.material')) if folder.is_dir() else [folder]:
+                image = _texture_of(file, name)
+                if image is None:
+                    continue
+                for place in (file.parent, file.parent.parent / 'textures', base / 'materials' / 'textures'):
+                    if (place / image).is_file():
+                        return self._inside(place / image)
+        return None
+
+    def resolve(self, uri: str, base: Path) -> Path:
+        """The file or folder that a URI of SDF names.
+
+        Raises:
+            InputError: it is not there, or outside the folders of world and models.
+        """
+        for scheme in ('model://', 'file://models/', 'package://'):
+            if uri.startswith(scheme):
+                name, _, rest = uri.removeprefix(scheme).partition('/')
+                if name not in self.models:
+                    raise InputError(f'{uri}: no model {name} in the folders of models')
+                return self._inside(_in_any_case(self.models[name] / rest))
+        return self._inside(_in_any_case(base / uri.removeprefix('file://')))
+
+    def _inside(self, path: Path) -> Path:
+        path = path.resolve()
+        if not any(path.is_relative_to(root) for root in self.roots):
+            raise InputError(f'{path}: outside the folders of world and models')
+        if not path.exists():
+            raise InputError(f'{path}: no such file')
+        return path
+
+    def _leave_out(self, label: str, reason: str) -> None:
+        self.world.left_out.append(f'{label}: {reason}')
+
+
+def _model_file(folder: Path) -> Path:
+    """The SDF file of a model: the one of the newest version that its model.config names."""
+    config = folder / 'model.config'
+    if config.is_file():
+        named = [(_version(sdf), folder / (sdf.text or '').strip()) for sdf in _parse(config).findall('sdf')]
+        named = [(version, file) for version, file in named if file.is_file() and file.parent == folder]
+        if named:
+            return max(named, key=lambda pair: pair[0])[1]
+    return folder / 'model.sdf'
+
+
+def _version(element: ET.Element) -> tuple[int, ...]:
+    return tuple(int(part) for part in element.get('version', '0').split('.') if part.isdecimal())
+
+
+def _texture_of(file: Path, material: str) -> str | None:
+    """The first texture of a material in a script of OGRE."""
+    try:
+        words = file.read_text(errors='replace').split()
+    except OSError:
+        return None
+    inside = False
+    for word, following in zip(words, words[1:]):
+        if word == 'material':
+            inside = following == material
+        elif inside and word == 'texture':
+            return Path(following).name
+    return None
+
+
+def _in_any_case(path: Path) -> Path:
+    """The file of that name, be it written in other letters: worlds made on Windows do not know the difference."""
+    if not path.exists() and path.parent.is_dir():
+        for other in sorted(path.parent.iterdir()):
+            if other.name.lower() == path.name.lower():
+                return other
+    return path
+
+
+def _name(uri: str) -> str:
+    """The model that an include names: model://NAME, or the end of any other address."""
+    return uri.rstrip('/').rpartition('/')[2]
+
+
+def _text(element: ET.Element, name: str) -> str:
+    text = (element.findtext(name) or '').strip()
+    if not text:
+        raise InputError(f'<{element.tag}> without <{name}>')
+    return text
+
+
+def _flag(visual: ET.Element, name: str) -> bool:
+    """Whether a visual is all but invisible."""
+    try:
+        return float(visual.findtext(name, '0')) > 0.5
+    except ValueError:
+        return False
+
+
+def _numbers(element: ET.Element, name: str, count: int, default=None) -> tuple[float, ...]:
+    text = element.findtext(name)
+    if text is None and default is not None:
+        return tuple(default)
+    try:
+        values = [float(word) for word in (text or '').split()[:count]]
+    except ValueError:
+        values = []
+    if len(values) < count or not np.isfinite(values).all() or np.abs(values).max() > 1e5:
+        raise InputError(f'<{name}> {" ".join((text or "").split())[:60]}: expected {count} numbers')
+    return tuple(values)
+
+
+def _size(element: ET.Element, shape: str) -> tuple[float, float, float]:
+    if shape == 'box':
+        return _numbers(element, 'size', 3)
+    if shape == 'plane':
+        return (*_numbers(element, 'size', 2, (1, 1)), 0.0)
+    diameter = 2 * _numbers(element, 'radius', 1)[0]
+    return diameter, diameter, diameter if shape == 'sphere' else _numbers(element, 'length', 1)[0]
+
+
+def _pose(element: ET.Element) -> np.ndarray:
+    """(4, 4) of x y z (m), roll pitch yaw (rad, about the fixed axes); the identity where there is none."""
+    pose = element.find('pose')
+    if pose is None or not (pose.text or '').split():
+        return np.eye(4)
+    if pose.get('relative_to') or pose.get('rotation_format', 'euler_rpy') != 'euler_rpy':
+        raise InputError('<pose> with relative_to or a quaternion: not read here')
+    values = _numbers(element, 'pose', 6)
+    scale = np.pi / 180 if pose.get('degrees') == 'true' else 1.0
+    (cr, cp, cy), (sr, sp, sy) = (f(np.multiply(values[3:], scale)) for f in (np.cos, np.sin))
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+                      [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+                      [-sp, cp * sr, cp * cr]]
+    matrix[:3, 3] = values[:3]
+    return matrix
+
+
+def instances(world: World) -> Iterator[tuple[Path | None, list[Visual]]]:
+    """Visuals by the mesh that they share, so that each file is read once."""
+    by_mesh: dict[Path | None, list[Visual]] = {}
+    for visual in world.visuals:
+        by_mesh.setdefault(visual.mesh, []).append(visual)
+    yield from by_mesh.items()
+
+
+# Colours of Gazebo's own materials, by name (gazebo.material); the others come out grey.
+GAZEBO_COLOURS = {
+    'Grey': (0.5, 0.5, 0.5), 'DarkGrey': (0.3, 0.3, 0.3), 'White': (0.9, 0.9, 0.9), 'FlatBlack': (0.05, 0.05, 0.05),
+    'Black': (0.05, 0.05, 0.05), 'Red': (0.8, 0.1, 0.1), 'RedBright': (0.87, 0.26, 0.07), 'Green': (0.1, 0.7, 0.1),
+    'Blue': (0.1, 0.1, 0.8), 'SkyBlue': (0.4, 0.7, 0.9), 'Yellow': (0.9, 0.9, 0.1), 'Orange': (1.0, 0.51, 0.1),
+    'Purple': (0.7, 0.1, 0.8), 'Turquoise': (0.1, 0.8, 0.8), 'Gold': (0.8, 0.65, 0.25), 'Wood': (0.6, 0.42, 0.25),
+    'WoodFloor': (0.62, 0.45, 0.28), 'CeilingTiled': (0.85, 0.85, 0.85), 'Bricks': (0.6, 0.35, 0.28),
+    'Grass': (0.3, 0.45, 0.2), 'Residential': (0.7, 0.65, 0.6), 'PaintedWall': (0.8, 0.78, 0.72),
+    'Pedestal': (0.7, 0.7, 0.68), 'LightWood': (0.75, 0.6, 0.4),
+}
