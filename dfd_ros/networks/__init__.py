@@ -99,11 +99,13 @@ def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | 
         temporary.chmod(0o644)  # safetensors lets the owner alone read
 
 
-def load(path: str | Path, device: str | torch.device = 'cpu', network: str | None = None) -> torch.nn.Module:
+def load(path: str | Path, device: str | torch.device = 'cpu', network: str | None = None,
+         changes: dict | None = None) -> torch.nn.Module:
     """The network that `save` wrote, in evaluation mode.
 
     Args:
         network: the name that the weights have to be of; None takes any.
+        changes: of the network's configuration; parts that it gains have random weights, as `create` gives them.
 
     Raises:
         InputError: the file is absent, cut short, no safetensors file, not of this project or of another network.
@@ -114,7 +116,7 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
     try:
         with safe_open(path, 'pt') as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise InputError(f'weights {path}: not a whole safetensors file ({error}); fetch or train them again'
                          ) from None
@@ -128,10 +130,12 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
     if network is not None and name != network:
         raise InputError(f'weights {path}: of the network "{name}", not of "{network}"')
     try:
-        module = create(name, **config)
+        module = create(name, **{**config, **(changes or {})})
     except (InputError, TypeError) as error:   # not even a mapping
         raise InputError(f'weights {path}: {error}') from None
     try:
+        if changes:
+            tensors = {**module.state_dict(), **tensors}
         module.load_state_dict(tensors)
     except RuntimeError as error:   # of another version of this network
         reason = str(error).splitlines()[-1].strip()

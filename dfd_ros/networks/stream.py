@@ -201,6 +201,34 @@ class ConvGRU(nn.Module):
         return (1 - z) * state + z * candidate
 
 
+class Context(nn.Module):
+    """What a map at 1/16 cannot see: two coarser levels, 1/32 and 1/64, and the mean of all.
+
+    A plain surface says nothing of its own depth; its outline, or print on it, may be hundreds of pixels away. The
+    result is added to the map, and is zero at the start.
+    """
+
+    def __init__(self, inputs: int, channels: int):
+        super().__init__()
+        self.down32 = nn.Sequential(conv_block(inputs, channels, 4, stride=2), *residuals(2, channels))
+        self.down64 = nn.Sequential(conv_block(channels, channels, 4, stride=2), *residuals(2, channels))
+        self.mean = nn.Linear(channels, channels)
+        self.up32 = Fuse(channels, channels, channels, nn.Sequential(*residuals(2, channels)))
+        self.out = nn.Conv2d(channels, inputs, 1)
+        for layer in (self.mean, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        # The images are padded to multiples of 16 only.
+        padded = F.pad(x, (0, -width % 4, 0, -height % 4), mode='replicate')
+        x32 = self.down32(padded)
+        x64 = self.down64(x32)
+        x64 = F.relu(x64 + self.mean(x64.mean((2, 3)))[:, :, None, None])
+        return x + _double(self.out(self.up32(x64, x32)))[..., :height, :width]
+
+
 class StreamNetwork(nn.Module):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
@@ -208,6 +236,7 @@ class StreamNetwork(nn.Module):
         channels: features at 1/2, 1/4, 1/8 and 1/16 of the resolution.
         hypotheses: vergence hypotheses, evenly spaced a little beyond 0..1.
         blocks: residual blocks of the decoder at 1/2, 1/4, 1/8 and 1/16.
+        context: features of the levels at 1/32 and 1/64; 0 = there are none.
     """
 
     name = 'stream'
@@ -216,10 +245,10 @@ class StreamNetwork(nn.Module):
 
     def __init__(self, channels: tuple[int, ...] = (24, 48, 64, 96), hypotheses: int = 16,
                  kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48),
-                 blocks: tuple[int, ...] = (3, 2, 3, 3)):
+                 blocks: tuple[int, ...] = (3, 2, 3, 3), context: int = 0):
         super().__init__()
         self.config = {'channels': list(channels), 'hypotheses': hypotheses, 'kinds': list(kinds),
-                       'hidden': list(hidden), 'blocks': list(blocks)}
+                       'hidden': list(hidden), 'blocks': list(blocks), 'context': context}
         c2, c4, c8, c16 = channels
         centres = torch.linspace(-0.06, 1.06, hypotheses)
         self.register_buffer('centres', centres, persistent=False)
@@ -241,6 +270,7 @@ class StreamNetwork(nn.Module):
 
         b2, b4, b8, b16 = blocks
         self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), *residuals(b16, c16))
+        self.context = Context(c16, context) if context else None
         self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(*residuals(b8, c8)))
         self.decoder4 = Fuse(c8, 2 * c4 + m4 + 3 * _BANDS + hypotheses + 1, c4, nn.Sequential(*residuals(b4, c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
@@ -350,6 +380,8 @@ class StreamNetwork(nn.Module):
         # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
         sharp2 = self.sharp2(_join([s2[:, :2], s2[:, 2:] * 2 - 1]))
         d16 = self.decoder16(_join([x16, s16.to(x16.dtype)]))
+        if self.context is not None:
+            d16 = self.context(d16)
         d8 = self.decoder8(d16, x8, s8)
         d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:],
                            shares, voted, self.sharp4(sharp2))

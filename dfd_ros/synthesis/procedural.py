@@ -14,6 +14,7 @@ import torch
 from dfd_ros.optics import VergenceRange
 from dfd_ros.synthesis.random import Random
 from dfd_ros.synthesis.scene import Scene, SceneSettings
+from dfd_ros.synthesis.worlds.scene import ViewScene
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen, srgb_encode
 
 ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
@@ -47,6 +48,8 @@ class StackSettings:
         exposure: most change of exposure between frames (share).
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
+        views: folder of path-traced views of rooms (`dfd render --world`), or None.
+        views_share: probability that a stack is a photograph of one of these; the others are drawn.
     """
 
     height: int = 256
@@ -72,6 +75,8 @@ class StackSettings:
     exposure: float = 0.15
     jpeg: float = 0.3
     sharpening: float = 0.2
+    views: str | None = None
+    views_share: float = 0.5
     scene: SceneSettings = field(default_factory=SceneSettings)
 
     @staticmethod
@@ -172,7 +177,10 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     frames = settings.frames
 
     near = rng.log_uniform(*settings.near)
-    far = math.inf if rng.chance(settings.infinity) else near * rng.log_uniform(*settings.range_ratio)
+    room = None
+    if settings.views and rng.chance(settings.views_share):
+        room = ViewScene.random(rng, settings.height, settings.width, settings.views, near)
+    far = room.range.far if room else math.inf if rng.chance(settings.infinity) else near * rng.log_uniform(*settings.range_ratio)
     range_ = VergenceRange(near, far)
     focal_length = near * rng.log_uniform(0.002, 0.06)
     pixel_pitch = rng.log_uniform(1e-6, 6e-6)
@@ -182,7 +190,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     focus = focus_positions(rng, settings).to(rng.device)
     time = torch.arange(frames, dtype=torch.float32, device=rng.device)
     static = rng.chance(settings.static)
-    scene = Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
+    scene = room or Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
     if static:
         time = torch.zeros_like(time)
     travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))

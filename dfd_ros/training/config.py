@@ -76,7 +76,7 @@ class TrainingConfig:
         half_size: probability that a sequence is halved in size before it is cropped.
         reverse: half of the sequences run backwards in time, so that what rises falls.
         mask_wall: the background does not count.
-        likelihood, mse, depth, coarse, coc: weights of the losses; with 0 a loss is not computed.
+        likelihood, mse, depth, coarse, coc, gradient: weights of the losses; with 0 a loss is not computed.
         beta: of the likelihood, see `dfd_ros.training.losses.laplace_nll`.
         edges, edges_behind: how much more pixels in front of depth edges count in them, and the share of that for
             those behind, see `dfd_ros.training.losses.edge_weight`.
@@ -117,6 +117,7 @@ class TrainingConfig:
     depth: float = 0.0
     coarse: float = 0.3
     coc: float = 0.3
+    gradient: float = 0.0
     edges: float = 3.0
     edges_behind: float = 0.33
     pool: PoolConfig = field(default_factory=PoolConfig)

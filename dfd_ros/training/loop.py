@@ -107,7 +107,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     torch.manual_seed(config.seed)
     if config.initial_weights:
         weights = networks.default_weights() if config.initial_weights == 'default' else config.initial_weights
-        network = networks.load(weights, network=config.network)
+        network = networks.load(weights, network=config.network, changes=config.network_config)
     else:
         network = networks.create(config.network, **config.network_config)
     network = network.to(device).train()

@@ -50,6 +50,25 @@ def edge_weight(vergence: torch.Tensor, edges: float, behind: float) -> torch.Te
     return 1 + edges * torch.maximum(in_front.float(), behind * is_behind)
 
 
+def gradient_error(error: torch.Tensor, valid: torch.Tensor, scales: int = 4) -> torch.Tensor:
+    """Mean difference of the error between neighbours, at full size, a half, a quarter, ...: how far a surface's shape
+    is from the true one, whatever its distance (Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI
+    2020). What is copied from texture into depth counts here as much as its contrast.
+
+    Args:
+        error: (N, 1, H, W) of u, 0 where it is not `valid`, bool.
+    """
+    total, weight = error.new_zeros(()), valid.to(error.dtype)
+    for scale in range(scales):
+        if scale:
+            share = F.avg_pool2d(weight, 2)
+            error, weight = F.avg_pool2d(error * weight, 2) / share.clamp_min(1e-6), (share == 1).to(error.dtype)
+        for axis in (-1, -2):
+            both = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
+            total = total + (error.diff(dim=axis).abs() * both).sum() / both.sum().clamp_min(1)
+    return total / (2 * scales)
+
+
 def share_of_far(vergence: torch.Tensor, range_ratio: torch.Tensor) -> torch.Tensor:
     """Depth as a share of the far end of the range, 1 there and 1 / `range_ratio` (far / near) at the near end; what
     lies beyond the range is at its far end, as in the figures of depth."""
@@ -68,7 +87,7 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
             prediction is (a network that reads whole stacks, before their end) only the CoC counts.
         range_ratio: (B,) far / near; sequences whose range goes to infinity do not enter the loss `depth`.
-        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, and `edges` and `edges_behind`, see
+        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, `gradient`, and `edges` and `edges_behind`, see
             `edge_weight`: pixels near depth edges are few, but what a depth map looks wrong by.
     """
     valid = torch.isfinite(vergence)
@@ -96,12 +115,17 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
         return mean(F.smooth_l1_loss(torch.asinh(prediction.coc / 4), torch.asinh(torch.where(valid, coc, 0.0) / 4),
                                      reduction='none', beta=0.05), weight)
 
+    def gradient():
+        known_error = torch.where(valid & known, estimate - truth, 0.0)
+        return gradient_error(known_error.flatten(0, 1), (valid & known).flatten(0, 1))
+
     losses = {
         'likelihood': lambda: mean(laplace_nll(estimate, prediction.log_scale, truth, config.beta), weight * known),
         'mse': lambda: mean((estimate - truth) ** 2, weight * known),
         'depth': depth,
         'coarse': coarse,
         'coc': compressed_coc,
+        'gradient': gradient,
     }
     if not logits:
         del losses['coarse']

@@ -20,20 +20,21 @@ LARGEST_TEXTURE = 2048   # px of a side that are kept: a view has 480
 def build(world: World) -> None:
     """Make the world the scene that Blender holds. What cannot be read is added to `world.left_out`."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
+    # All files first: each import updates the whole scene, which is to be empty then.
+    placed = []
     for mesh, visuals in instances(world):
         if mesh is None:
-            for visual in visuals:
-                _place(visual, _shape(visual), Matrix())
+            placed += [(visual, _shape(visual), Matrix()) for visual in visuals]
             continue
         try:
             parts = _read(mesh)
         except InputError as error:
             world.left_out.append(str(error))
             continue
-        for visual in visuals:
-            for name, data, pose in parts:
-                if visual.submesh is None or visual.submesh in (name, data.name):
-                    _place(visual, data, Matrix.Diagonal((*visual.scale, 1)) @ pose)
+        placed += [(visual, data, Matrix.Diagonal((*visual.scale, 1)) @ pose) for visual in visuals
+                   for name, data, pose in parts if visual.submesh is None or visual.submesh in (name, data.name)]
+    for visual, data, pose in placed:
+        _place(visual, data, pose)
     for image in list(bpy.data.images):
         _check(image, world)
 

@@ -1,0 +1,120 @@
+"""What stands behind an edge: a second rendering in which the camera's rays pass all that is nearer than a limit.
+
+Every material becomes transparent, for rays of the camera alone, where its depth is less than that of a limit image in
+the view of the camera: light and shadows stay those of the whole scene. Back faces are passed too, else the inside of
+a box would stand behind its own edge.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+LIMIT = 'dfd_limit'
+
+
+class Peeling:
+    """The nodes that every material gets, once, and the limit that they share.
+
+    Args:
+        height, width: of the view, px.
+    """
+
+    def __init__(self, height: int, width: int):
+        self.height, self.width = height, width
+        self._group = bpy.data.node_groups.new(LIMIT, 'ShaderNodeTree')
+        self._group.interface.new_socket('Limit', in_out='OUTPUT', socket_type='NodeSocketColor')
+        window, self._node = (self._group.nodes.new(kind) for kind in ('ShaderNodeTexCoord', 'ShaderNodeTexImage'))
+        self._node.interpolation, self._node.extension = 'Closest', 'EXTEND'
+        output = self._group.nodes.new('NodeGroupOutput')
+        self._group.links.new(window.outputs['Window'], self._node.inputs['Vector'])
+        self._group.links.new(self._node.outputs['Color'], output.inputs['Limit'])
+        self.limit(None)
+        for material in bpy.data.materials:
+            self._insert(material)
+
+    def limit(self, depth: np.ndarray | None) -> None:
+        """Pass all that is nearer than depth (H, W), m, infinity = all; None = nothing is passed."""
+        pixels = np.zeros((self.height, self.width, 4), np.float32)
+        if depth is not None:
+            pixels[..., :3] = np.minimum(depth, 1e6)[::-1, :, None]   # Blender's rows run upwards
+        pixels[..., 3] = 1
+        # Another image each time: of one whose pixels change Cycles keeps the old ones from frame to frame.
+        old, new = self._node.image, bpy.data.images.new(LIMIT, self.width, self.height, float_buffer=True, is_data=True)
+        new.pixels.foreach_set(pixels.ravel())
+        new.update()
+        self._node.image = new
+        if old is not None:
+            bpy.data.images.remove(old)
+
+    def _insert(self, material) -> None:
+        tree = material.node_tree
+        output = tree.get_output_node('CYCLES')
+        if output is None or not output.inputs['Surface'].is_linked:
+            return
+        # Else every shadow ray would evaluate the material where it hits, at twice the time for a view.
+        material.use_transparent_shadow = False
+        surface = output.inputs['Surface'].links[0].from_socket
+        new, link = tree.nodes.new, tree.links.new
+        shared = new('ShaderNodeGroup')
+        shared.node_tree = self._group
+        limit = shared.outputs['Limit']
+        camera, light, geometry = new('ShaderNodeCameraData'), new('ShaderNodeLightPath'), new('ShaderNodeNewGeometry')
+        # passed = camera ray and (depth < limit or (back face and limit > 0))
+        nearer = _math(tree, 'LESS_THAN', camera.outputs['View Z Depth'], limit)
+        on = _math(tree, 'GREATER_THAN', limit, 0.0)
+        back = _math(tree, 'MULTIPLY', geometry.outputs['Backfacing'], on)
+        either = _math(tree, 'MAXIMUM', nearer, back)
+        passed = _math(tree, 'MULTIPLY', either, light.outputs['Is Camera Ray'])
+        mix, transparent = new('ShaderNodeMixShader'), new('ShaderNodeBsdfTransparent')
+        link(passed, mix.inputs['Fac'])
+        link(surface, mix.inputs[1])
+        link(transparent.outputs['BSDF'], mix.inputs[2])
+        link(mix.outputs['Shader'], output.inputs['Surface'])
+
+
+def _math(tree, operation: str, a, b):
+    node = tree.nodes.new('ShaderNodeMath')
+    node.operation = operation
+    for socket, value in zip(node.inputs, (a, b)):
+        if isinstance(value, float):
+            socket.default_value = value
+        else:
+            tree.links.new(value, socket)
+    return node.outputs['Value']
+
+
+def limits(depth: np.ndarray, reach: int, step: float = 0.02) -> np.ndarray:
+    """Up to where the rays of the second rendering pass all: (H, W) m, infinity where nothing has to be rendered.
+
+    Near an edge that hides something: half way in vergence between the near side and the farthest of what is seen
+    within `reach`, so that neither the surface itself nor its far side is met.
+
+    Args:
+        depth: (H, W) m, infinity for nothing.
+        reach: how far the blur of a lens can look behind an edge, px.
+        step: share of the depth by which the far side has to be farther.
+    """
+    vergence = 1 / depth
+    least = -_dilated(-vergence, reach)
+    hidden = least < vergence * (1 - step) - 0.01
+    # A slanted plane reaches far depths within `reach` too: an edge is where depth jumps from pixel to pixel.
+    jump = np.zeros_like(hidden)
+    for axis in (0, 1):
+        ratio = np.abs(np.diff(vergence, axis=axis)) > 0.03 * np.maximum(*_neighbours(vergence, axis)) + 0.01
+        jump |= np.pad(ratio, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
+        jump |= np.pad(ratio, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
+    near_edge = _dilated(jump.astype(np.float32), reach) > 0
+    return np.where(hidden & near_edge, 2 / (vergence + least), np.inf).astype(np.float32)
+
+
+def _neighbours(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.take(x, range(1, x.shape[axis]), axis), np.take(x, range(x.shape[axis] - 1), axis)
+
+
+def _dilated(x: np.ndarray, reach: int) -> np.ndarray:
+    """The largest value within a square of 2 reach + 1 px."""
+    for axis in (0, 1):
+        padded = np.pad(x, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode='edge')
+        x = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis).max(-1)
+    return x

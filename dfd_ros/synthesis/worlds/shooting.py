@@ -1,0 +1,258 @@
+"""Views of the scene that Blender holds: where a robot might stand, with other lamps and materials for each view."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+
+from dfd_ros.errors import InputError
+from dfd_ros.synthesis.blender.passes import Renderer
+from dfd_ros.synthesis.worlds.peeling import Peeling, limits
+from dfd_ros.synthesis.worlds.view import View
+
+REACH = 24   # px: about the largest blur that a view is photographed with, beyond an edge
+TRIES = 4000
+_GRID = (9, 12)
+_VARIED = 'dfd_varied'
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What views are drawn from. Pairs are least and most.
+
+    Attributes:
+        height, width: px.
+        samples: paths for a pixel, before denoising.
+        eye: height above the floor (m).
+        field: horizontal field of view (degree).
+        nearest: least distance of anything (m).
+        median: of the distances in view (m).
+        farthest: largest distance (m).
+        things: least number of things in view.
+        varied: most share of the materials that are exchanged in a view.
+    """
+
+    height: int = 360
+    width: int = 480
+    samples: int = 4
+    eye: tuple[float, float] = (0.25, 1.7)
+    field: tuple[float, float] = (35.0, 72.0)
+    nearest: float = 0.12
+    median: tuple[float, float] = (0.35, 4.0)
+    farthest: float = 9.0
+    things: int = 3
+    varied: float = 0.5
+
+
+class Shooting:
+    """Renders views of the scene that Blender holds. Lamps and cameras of its own are taken out.
+
+    Args:
+        name: of the world, for the views.
+        textures: images for materials that are exchanged.
+    """
+
+    def __init__(self, name: str, settings: ViewSettings, textures: list[Path], threads: int = 1,
+                 device: str = 'auto'):
+        self.name, self.settings, self.textures = name, settings, textures
+        scene = bpy.context.scene
+        for thing in [thing for thing in scene.objects if thing.type in ('LIGHT', 'CAMERA')]:
+            bpy.data.objects.remove(thing)
+        self._materials = [_prepared(material) for material in _all_materials()]
+        self._materials = [nodes for nodes in self._materials if nodes]
+        self.peeling = Peeling(settings.height, settings.width)
+        self.renderer = Renderer(settings.height, settings.width, threads, device)
+        self.renderer.prepare()
+        scene.cycles.denoising_prefilter = 'FAST'   # what a view shows is in focus: albedo and normals have no noise
+        scene.cycles.use_light_tree = False   # a few lamps
+        scene.cycles.transparent_max_bounces = 16
+        scene.view_layers[0].pass_alpha_threshold = 0.5
+        self._camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
+        self._camera.data.sensor_width, self._camera.data.clip_start = 36, 0.02
+        self._lamps = [bpy.data.objects.new(f'lamp{i}', bpy.data.lights.new(f'lamp{i}', 'POINT')) for i in range(4)]
+        for thing in (self._camera, *self._lamps):
+            scene.collection.objects.link(thing)
+        scene.camera = self._camera
+        scene.world = bpy.data.worlds.new('surroundings')
+        scene.world.use_nodes = True
+        corners = np.array([thing.matrix_world @ Vector(corner) for thing in scene.objects if thing.type == 'MESH'
+                            for corner in thing.bound_box])
+        self._low, self._high = np.percentile(corners, 2, 0), np.percentile(corners, 98, 0)
+
+    def view(self, seed: int) -> View:
+        """The view of a seed.
+
+        Raises:
+            InputError: the world has no place to look from, in `TRIES` tries.
+        """
+        rng = random.Random(f'{self.name} {seed}')
+        focal = self._place_camera(rng)
+        self._place_lamps(rng)
+        self._vary(rng)
+        self.peeling.limit(None)
+        colour = self.renderer.colour(self.settings.samples, seed)
+        depth, _ = self.renderer.truth()
+        limit = limits(depth, REACH)
+        self.peeling.limit(limit)
+        behind, behind_depth = self.renderer.colour_and_depth(max(2, self.settings.samples // 2), seed)
+        hidden = np.isfinite(limit) & np.isfinite(behind_depth)
+        return View(colour, depth, focal, np.where(hidden[..., None], behind, 0),
+                    np.where(hidden, behind_depth, np.nan), {'world': self.name, 'seed': seed})
+
+    def _place_camera(self, rng: random.Random) -> float:
+        """Put the camera where there is something to see; the focal length in px."""
+        settings, scene = self.settings, bpy.context.scene
+        graph = bpy.context.evaluated_depsgraph_get()
+        for attempt in range(TRIES):
+            eye = Vector((rng.uniform(self._low[0], self._high[0]), rng.uniform(self._low[1], self._high[1]),
+                          self._low[2] + rng.uniform(*settings.eye)))
+            yaw, roll = rng.uniform(0, 2 * math.pi), math.radians(rng.gauss(0, 4))
+            pitch = math.radians(rng.triangular(-65, 25, -15))
+            forward = Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
+            right = forward.cross(Vector((0, 0, 1))).normalized()
+            up = right.cross(forward)
+            right, up = right * math.cos(roll) + up * math.sin(roll), up * math.cos(roll) - right * math.sin(roll)
+            tangent = math.tan(math.radians(rng.uniform(*settings.field)) / 2)
+            things = settings.things + (attempt < TRIES // 2) * rng.randrange(2)
+            if self._is_worth(scene, graph, eye, right, up, forward, tangent, things):
+                self._camera.matrix_world = (Matrix.Translation(eye)
+                                             @ Matrix((right, up, -forward)).transposed().to_4x4())
+                self._camera.data.lens = 18 / tangent
+                return settings.width / 2 / tangent
+        raise InputError(f'{self.name}: no view with {settings.things} things between {settings.nearest} and '
+                         f'{settings.farthest} m in {TRIES} tries; is it a room, in metres?')
+
+    def _is_worth(self, scene, graph, eye, right, up, forward, tangent, things) -> bool:
+        settings, seen, depths = self.settings, {}, []
+        rows, columns = _GRID
+        for row in range(rows):
+            for column in range(columns):
+                x = (2 * (column + 0.5) / columns - 1) * tangent
+                y = (1 - 2 * (row + 0.5) / rows) * tangent * settings.height / settings.width
+                ray = (forward + right * x + up * y).normalized()
+                hit, at, _, _, thing, _ = scene.ray_cast(graph, eye, ray, distance=20)
+                if not hit:
+                    return False
+                depth = (at - eye).dot(forward)
+                if not settings.nearest < depth < settings.farthest:
+                    return False
+                depths.append(depth)
+                seen[thing.name] = seen.get(thing.name, 0) + 1
+        low, median, high = np.percentile(depths, [10, 50, 90])
+        return (settings.median[0] < median < settings.median[1] and high / low > 1.2
+                and sum(rays >= 3 for rays in seen.values()) >= things)
+
+    def _place_lamps(self, rng: random.Random) -> None:
+        background = bpy.context.scene.world.node_tree.nodes['Background']
+        background.inputs[0].default_value = (*(rng.uniform(0.7, 1) for _ in range(3)), 1)
+        background.inputs[1].default_value = math.exp(rng.uniform(math.log(0.08), math.log(0.9)))
+        eye = self._camera.matrix_world.translation
+        lit = rng.randint(1, len(self._lamps))
+        for i, lamp in enumerate(self._lamps):
+            lamp.location = eye + Vector((rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(0.1, 1.2)))
+            lamp.data.shadow_soft_size = math.exp(rng.uniform(math.log(0.03), math.log(0.5)))
+            lamp.data.energy = math.exp(rng.uniform(math.log(4), math.log(60))) if i < lit else 0.0
+            lamp.data.color = [rng.uniform(0.7, 1) for _ in range(3)]
+
+    def _vary(self, rng: random.Random) -> None:
+        """Give some materials another colour or picture: a few worlds are to look like many."""
+        share = rng.uniform(0, self.settings.varied)
+        images = {}
+        for mix, colour, image, pictured in self._materials:
+            mix.inputs['Factor'].default_value = float(rng.random() < share)
+            shade = [rng.uniform(0.03, 0.95)] * 3
+            if rng.random() < 0.7:
+                shade = [min(1.0, max(0.02, s + rng.uniform(-0.35, 0.35))) for s in shade]
+            colour.outputs[0].default_value = (*shade, 1)
+            with_picture = bool(self.textures) and rng.random() < 0.5
+            pictured.inputs['Factor'].default_value = float(with_picture)
+            if with_picture and mix.inputs['Factor'].default_value:
+                path = rng.choice(self.textures)
+                if path not in images:
+                    images[path] = _picture(path)
+                image.image = images[path] or image.image
+                if images[path] is None:
+                    pictured.inputs['Factor'].default_value = 0.0
+        for picture in [p for p in bpy.data.images if p.name.startswith(_VARIED) and not p.users]:
+            bpy.data.images.remove(picture)
+
+
+def _all_materials() -> list:
+    """Every material that is used, and one for what has none."""
+    plain = bpy.data.materials.new('plain')
+    plain.use_nodes = True
+    for thing in bpy.context.scene.objects:
+        if thing.type == 'MESH':
+            if not thing.material_slots:
+                thing.data.materials.append(plain)
+            for slot in thing.material_slots:
+                slot.material = slot.material or plain
+    return list(bpy.data.materials)
+
+
+def _prepared(material) -> tuple | None:
+    """Make a material's colour one that can be exchanged; (mix, colour, picture, mix of these two), or None where it
+    has no surface of the usual kind."""
+    material.use_nodes = True
+    tree = material.node_tree
+    shader = next((node for node in tree.nodes if node.type == 'BSDF_PRINCIPLED'), None)
+    if shader is None:
+        return None
+    # No mirrors, which exporters leave behind by the dozen: what they show has another depth than they have.
+    shader.inputs['Roughness'].default_value = max(0.3, shader.inputs['Roughness'].default_value)
+    shader.inputs['Metallic'].default_value = min(0.5, shader.inputs['Metallic'].default_value)
+    shader.inputs['Transmission Weight'].default_value = 0.0
+    if not shader.inputs['Alpha'].is_linked:
+        shader.inputs['Alpha'].default_value = 1.0
+    new, link = tree.nodes.new, tree.links.new
+    mix, pictured = (_colour_mix(tree) for _ in range(2))
+    colour, picture, place = new('ShaderNodeRGB'), new('ShaderNodeTexImage'), new('ShaderNodeTexCoord')
+    picture.projection, picture.projection_blend = 'BOX', 0.02
+    link(place.outputs['Generated'], picture.inputs['Vector'])
+    link(colour.outputs[0], pictured.inputs['A'])
+    link(picture.outputs['Color'], pictured.inputs['B'])
+    base = shader.inputs['Base Color']
+    if base.is_linked:
+        link(base.links[0].from_socket, mix.inputs['A'])
+    else:
+        mix.inputs['A'].default_value = base.default_value
+    link(pictured.outputs['Result'], mix.inputs['B'])
+    link(mix.outputs['Result'], base)
+    mix.inputs['Factor'].default_value = 0.0
+    return mix, colour, picture, pictured
+
+
+def _colour_mix(tree):
+    """A node that mixes two colours, with its sockets by name ('Factor', 'A', 'B', 'Result' are there for each type)."""
+    node = tree.nodes.new('ShaderNodeMixRGB')
+    return _Sockets(node)
+
+
+class _Sockets:
+    """A MixRGB node by the names of its sockets."""
+
+    def __init__(self, node):
+        self.inputs = {'Factor': node.inputs['Fac'], 'A': node.inputs['Color1'], 'B': node.inputs['Color2']}
+        self.outputs = {'Result': node.outputs['Color']}
+
+
+def _picture(path: Path):
+    """An image of the user's, reduced to what a view can show; None where Blender cannot read it."""
+    try:
+        image = bpy.data.images.load(str(path))
+        width, height = image.size
+    except RuntimeError:
+        return None
+    if not width or not height:
+        bpy.data.images.remove(image)
+        return None
+    if max(width, height) > 1024:
+        image.scale(max(1, width * 1024 // max(width, height)), max(1, height * 1024 // max(width, height)))
+    image.name = _VARIED
+    return image

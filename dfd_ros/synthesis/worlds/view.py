@@ -1,0 +1,85 @@
+"""One view of a scene: colour and depth, sharp all over, and of what stands behind its edges. The file format.
+
+A view is a compressed NumPy archive (.npz)::
+
+    colour        (H, W, 3) float16, linear light
+    depth         (H, W) float32, m along the optical axis, infinity where nothing is
+    behind_colour (H, W, 3) float16, of the second layer
+    behind_depth  (H, W) float32, NaN where there is no second layer
+    focal_length  () float32, px: x = focal_length X / Z, from the centre of the image
+    about         () str, JSON: where it is from
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.errors import InputError
+from dfd_ros.files import whole
+
+LARGEST_VIEW = 256 * 2 ** 20   # bytes
+
+
+@dataclass
+class View:
+    """See the module's docstring. `behind_colour` and `behind_depth` are None where there is but one layer."""
+
+    colour: np.ndarray
+    depth: np.ndarray
+    focal_length: float
+    behind_colour: np.ndarray | None = None
+    behind_depth: np.ndarray | None = None
+    about: dict = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        arrays = {'colour': np.minimum(self.colour, 6e4).astype(np.float16), 'depth': self.depth.astype(np.float32),
+                  'focal_length': np.float32(self.focal_length), 'about': np.array(json.dumps(self.about))}
+        if self.behind_depth is not None:
+            arrays |= {'behind_colour': np.minimum(self.behind_colour, 6e4).astype(np.float16),
+                       'behind_depth': self.behind_depth.astype(np.float32)}
+        with whole(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+
+    @staticmethod
+    def read(path: Path) -> View:
+        """Raises:
+            InputError: no such file, or no view.
+        """
+        try:
+            if path.stat().st_size > LARGEST_VIEW:
+                raise InputError(f'{path}: larger than {LARGEST_VIEW >> 20} MB, no view')
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            depth = arrays['depth']
+            view = View(arrays['colour'].astype(np.float32), depth, float(arrays['focal_length']),
+                        arrays.get('behind_colour'), arrays.get('behind_depth'), json.loads(str(arrays['about'])))
+            if view.behind_colour is not None:
+                view.behind_colour = view.behind_colour.astype(np.float32)
+        except FileNotFoundError:
+            raise InputError(f'{path}: no such file') from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f'{path}: no view: {" ".join(str(error).split())[:120]}') from None
+        for name, shape in (('colour', (*depth.shape, 3)), ('behind_colour', (*depth.shape, 3)),
+                            ('behind_depth', depth.shape)):
+            if name in arrays and arrays[name].shape != shape or depth.ndim != 2:
+                raise InputError(f'{path}: no view: {name} is {arrays[name].shape}, the depth {depth.shape}')
+        return view
+
+
+def views(folder: Path) -> list[Path]:
+    """The views in a folder and those below it, by name.
+
+    Raises:
+        InputError: no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f'{folder}: no such folder of views')
+    found = sorted(path for path in folder.rglob('*.npz') if not path.name.startswith('.'))
+    if not found:
+        raise InputError(f'{folder}: no views (*.npz) in it; render some with dfd render --world')
+    return found
