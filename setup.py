@@ -10,7 +10,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'<version>([^<]+)</version>', (ROOT / 'package.xml').read_text()).group(1)
 
-# Folders of the repository that ship inside the package, as dfd_ros/share/NAME: see dfd_ros/resources.py.
+# Folders of the repository that ship inside the package, as dfd_ros/share/NAME: see dfd_ros/core/resources.py.
 RESOURCES = [path for top in ('config', 'msg', 'weights')
              for path in [Path(top), *sorted(Path(top).rglob('*/'))] if (ROOT / path).is_dir()]
 PACKAGES = {'dfd_ros.share.' + '.'.join(path.parts): str(path) for path in RESOURCES}

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dfd_ros import networks, sweeps
-from dfd_ros.errors import InputError
-from dfd_ros.lens_state import LensState
-from dfd_ros.machine import cores, processor
-from dfd_ros.optics import VergenceRange
+from dfd_ros import networks
+from dfd_ros.core import sweeps
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.machine import cores, processor
+from dfd_ros.core.optics import VergenceRange
 
 RANGE = VergenceRange(0.3, 3.0)
 

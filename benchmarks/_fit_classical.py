@@ -3,7 +3,7 @@
     python benchmarks/_fit_classical.py --network best_focus --stacks 24
 
 Maximum likelihood of the Laplace distribution of the error of u, over all pixels after every frame. Prints `error` for
-`dfd_ros/networks/classical.py`, and by bins of the contrast the mean error beside what the fit says.
+`dfd_ros/networks/baselines/classical.py`, and by bins of the contrast the mean error beside what the fit says.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from _common import check, exit_with
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.errors import InputError
-from dfd_ros.networks.classical import log_error
+from dfd_ros.core.errors import InputError
+from dfd_ros.networks.baselines.classical import log_error
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
 FIRST_SEED = 500_000_000   # neither training's nor validation's nor the test sets'
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(0)
     network = networks.create(options.network)
     if not hasattr(network, 'update'):
-        raise InputError(f'--network {options.network}: give one of those of dfd_ros/networks/classical.py')
+        raise InputError(f'--network {options.network}: give one of those of dfd_ros/networks/baselines/classical.py')
     contrast, gap, error = samples(network, options.stacks, options.size)
     constants = fit(contrast, gap, error)
     b = log_error(constants, contrast, gap).exp()

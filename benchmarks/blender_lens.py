@@ -16,11 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from _common import exit_with                                           # noqa: E402
+from _common import exit_with  # noqa: E402
 
-from dfd_ros.optics import Lens                                         # noqa: E402
-from dfd_ros.synthesis.blender.process import ask                       # noqa: E402
-from dfd_ros.synthesis.blender.settings import PRESETS, RenderSettings   # noqa: E402
+from dfd_ros.core.optics import Lens  # noqa: E402
+from dfd_ros.synthesis.blender.blender_process import ask  # noqa: E402
+from dfd_ros.synthesis.blender.render_settings import PRESETS, RenderSettings  # noqa: E402
 
 
 def cases(preset: str, breathing: bool) -> list[dict]:

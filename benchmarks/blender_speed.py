@@ -24,13 +24,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from _common import check, exit_with                                                     # noqa: E402
+from _common import check, exit_with  # noqa: E402
 
-from dfd_ros.machine import cores                                                        # noqa: E402
-from dfd_ros.synthesis.blender.dataset import SCENES_FILE, Machine, render_dataset       # noqa: E402
-from dfd_ros.synthesis.blender.process import ask                                       # noqa: E402
-from dfd_ros.synthesis.blender.settings import MOTIONS, PRESETS, RenderSettings          # noqa: E402
-from dfd_ros.synthesis.procedural import StackSettings                                   # noqa: E402
+from dfd_ros.core.machine import cores  # noqa: E402
+from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, Machine, render_dataset  # noqa: E402
+from dfd_ros.synthesis.blender.blender_process import ask  # noqa: E402
+from dfd_ros.synthesis.blender.render_settings import MOTIONS, PRESETS, RenderSettings  # noqa: E402
+from dfd_ros.synthesis.procedural import StackSettings  # noqa: E402
 
 GREY = 0.18
 

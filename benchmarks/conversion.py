@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.data.bag_writer import BagWriter, Topic
-from dfd_ros.data.message_types import typestore
+from dfd_ros.bags.bag_writer import BagWriter, Topic
+from dfd_ros.bags.message_types import typestore
 
 SIZE = 480, 640
 SWEEP = (math.inf, 2.0, 1.0, 2 / 3, 0.5)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from _common import exit_with
 
-from dfd_ros.errors import InputError
-from dfd_ros.markdown import table
-from dfd_ros.study.report import cells_of, duration
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.markdown_table import table
+from dfd_ros.evaluation.study.study_report import cells_of, duration
 
 SETS = {'large': 'procedural', 'blender': 'Blender'}
 

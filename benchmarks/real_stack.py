@@ -23,11 +23,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ros.errors import InputError
-from dfd_ros.estimator import DepthEstimator
-from dfd_ros.focal_stack import FocalStack
-from dfd_ros.registration import Registration
-from dfd_ros.similarity import Similarity
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.geometry import Similarity
+from dfd_ros.inference.estimator import DepthEstimator
+from dfd_ros.inference.registration import Registration
 
 TOLERANCE = 1.0       # frames
 CONTRAST = 8.0        # of energies
@@ -112,7 +112,7 @@ def best_focus(images: list[np.ndarray], window: float, contrast: float) -> tupl
 
 def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees: np.ndarray,
            rank: np.ndarray) -> None:
-    from dfd_ros.markdown import table
+    from dfd_ros.core.markdown_table import table
     rows, shares, counted = [], [], []
     for i in np.argsort(rank):
         pixels = textured & (sharpest == i)
@@ -134,7 +134,7 @@ def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees
 
 def write_picture(path: Path, stack: FocalStack, estimate, best: np.ndarray, textured: np.ndarray,
                   agrees: np.ndarray) -> None:
-    from dfd_ros import visualise
+    from dfd_ros.drawing import visualise
     range_ = stack.range
     seen = visualise.colour(np.where(textured, best, np.nan))
     wrong = visualise.colour(np.where(textured, ~agrees, np.nan).astype(float), 'inferno')

@@ -18,20 +18,20 @@ from pathlib import Path
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
-import numpy as np                                                            # noqa: E402
+import numpy as np  # noqa: E402
 
-from dfd_ros.ros.process import use_image_transport_profile                   # noqa: E402
+from dfd_ros.ros.node_runner import use_image_transport_profile  # noqa: E402
 
 use_image_transport_profile()
 
-import rclpy                                                                  # noqa: E402
-from sensor_msgs.msg import Image                                             # noqa: E402
-from std_msgs.msg import Header                                               # noqa: E402
+import rclpy  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 
-from dfd_ros.data.bags import Bag                                             # noqa: E402
-from dfd_ros.lens_state import LensState                                      # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage                         # noqa: E402
-from dfd_ros.ros import images, messages, qos                                 # noqa: E402
+from dfd_ros.bags.bag_reader import Bag  # noqa: E402
+from dfd_ros.core.lens_state import LensState  # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
+from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
 
 RATE = 30.0
 IMAGES = {'image_raw': np.uint8, 'rgbd/color/image_raw': np.uint8, 'rgbd/depth/image_rect': np.uint16}
@@ -46,7 +46,8 @@ def publish(seconds: float) -> int:
     while not all(p.get_subscription_count() for p in (lens, *publishers.values())):
         time.sleep(0.05)
     time.sleep(2.0)
-    made = {topic: images.to_message(np.zeros((480, 640, 3) if kind is np.uint8 else (480, 640), kind), Header())
+    made = {topic: image_messages.to_message(np.zeros((480, 640, 3) if kind is np.uint8 else (480, 640), kind),
+                                             Header())
             for topic, kind in IMAGES.items()}
     count, began = 0, time.monotonic()
     while (due := began + count / RATE) < began + seconds:
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help='for the bag, which is removed; default: the temporary one')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        recorder = subprocess.Popen([sys.executable, '-m', 'dfd_ros.nodes.recorder', '--ros-args', '-p',
+        recorder = subprocess.Popen([sys.executable, '-m', 'dfd_ros.ros.nodes.recorder', '--ros-args', '-p',
                                      f'folder:={name}'])
         try:
             count = publish(args.seconds)

@@ -24,14 +24,15 @@ import rclpy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from dfd_ros import networks, sweeps
-from dfd_ros.errors import InputError
-from dfd_ros.lens_state import LensState
+from dfd_ros import networks
+from dfd_ros.core import sweeps
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import LensState as LensStateMessage
-from dfd_ros.nodes.depth import DepthNode, FrameTimes
-from dfd_ros.optics import VergenceRange
-from dfd_ros.ros import images, messages, qos
-from dfd_ros.ros.process import run, use_image_transport_profile
+from dfd_ros.ros import image_messages, messages, qos
+from dfd_ros.ros.node_runner import run, use_image_transport_profile
+from dfd_ros.ros.nodes.depth import DepthNode, FrameTimes
 from dfd_ros.ros.synchronisation import nanoseconds
 
 WARM_UP = 5      # frames that are not counted
@@ -126,7 +127,7 @@ def exchange(node, options: argparse.Namespace, process: subprocess.Popen) -> tu
     for i in range(options.frames + WARM_UP):
         header = Header(stamp=node.get_clock().now().to_msg(), frame_id='camera')
         state = LensState(focus[i % len(focus)], 0.004, 1.8, 2e-6, near=range_.near, far=range_.far)
-        image_message = images.to_message(image, header)
+        image_message = image_messages.to_message(image, header)
         lens_publisher.publish(messages.to_message(state, header))
         stamp = nanoseconds(header.stamp)
         sent[stamp] = time.monotonic()

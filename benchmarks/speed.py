@@ -30,11 +30,11 @@ import torch
 from _common import exit_with, frames, machine, milliseconds, network, timed
 from tqdm import tqdm
 
-from dfd_ros import upsampling
-from dfd_ros.errors import InputError
-from dfd_ros.estimator import DepthEstimator
-from dfd_ros.markdown import table
-from dfd_ros.registration import Registration
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.markdown_table import table
+from dfd_ros.inference import upsampling
+from dfd_ros.inference.estimator import DepthEstimator
+from dfd_ros.inference.registration import Registration
 
 WARM_UP = 3
 FRAMES_A_TURN = 3    # of each way, so that the caches are its own
@@ -70,7 +70,7 @@ def estimators(options: argparse.Namespace, folder: Path) -> dict[str, DepthEsti
              'torch bf16, CPU': {'network': module, 'device': 'cpu', 'precision': 'bf16'}}
     if options.onnx:
         try:
-            from dfd_ros.onnx_export import export_onnx
+            from dfd_ros.inference.onnx_export import export_onnx
             export_onnx(module, folder / 'network.onnx')
             kinds['ONNX Runtime, CPU'] = {'weights': folder / 'network.onnx', 'backend': 'onnx', 'device': 'cpu'}
         except InputError as error:

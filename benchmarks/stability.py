@@ -18,9 +18,9 @@ import torch
 from _common import check, exit_with, frames, machine, milliseconds, network
 from tqdm import tqdm
 
-from dfd_ros.errors import InputError
-from dfd_ros.estimator import DepthEstimator
-from dfd_ros.markdown import table
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.markdown_table import table
+from dfd_ros.inference.estimator import DepthEstimator
 
 CHECKPOINTS = 10
 

@@ -15,8 +15,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from _common import check, exit_with, machine
 
-from dfd_ros.markdown import table
-
+from dfd_ros.core.markdown_table import table
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
 PRESETS = {'default': StackSettings, 'study': StackSettings.study, 'field': StackSettings.field}

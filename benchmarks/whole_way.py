@@ -18,20 +18,22 @@ from pathlib import Path
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
-import numpy as np                                                            # noqa: E402
+import numpy as np  # noqa: E402
 
-from dfd_ros import cli, visualise                                            # noqa: E402
-from dfd_ros.camera_sources.rgbd import INTRINSICS                            # noqa: E402
-from dfd_ros.data.bags import Bag                                             # noqa: E402
-from dfd_ros.data.samples import Samples                                      # noqa: E402
-from dfd_ros.errors import InputError                                         # noqa: E402
-from dfd_ros.estimator import DepthEstimator                                  # noqa: E402
-from dfd_ros.evaluation import evaluate, folder_stacks, sample_stack          # noqa: E402
-from dfd_ros.markdown import table                                            # noqa: E402
-from dfd_ros.networks import default_weights                                  # noqa: E402
-from dfd_ros.processes import NodeProcesses                                   # noqa: E402
-from dfd_ros.training.config import make_config                               # noqa: E402
-from dfd_ros.training.loop import train                                       # noqa: E402
+from dfd_ros import cli  # noqa: E402
+from dfd_ros.bags.bag_reader import Bag  # noqa: E402
+from dfd_ros.cameras.rgbd_source import INTRINSICS  # noqa: E402
+from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.core.markdown_table import table  # noqa: E402
+from dfd_ros.datasets.shards import Samples  # noqa: E402
+from dfd_ros.drawing import visualise  # noqa: E402
+from dfd_ros.evaluation.evaluation_stacks import folder_stacks, sample_stack  # noqa: E402
+from dfd_ros.evaluation.frame_figures import evaluate  # noqa: E402
+from dfd_ros.inference.estimator import DepthEstimator  # noqa: E402
+from dfd_ros.networks import default_weights  # noqa: E402
+from dfd_ros.ros.node_processes import NodeProcesses  # noqa: E402
+from dfd_ros.training.config import make_config  # noqa: E402
+from dfd_ros.training.loop import train  # noqa: E402
 
 STEPS = 5            # focus distances of a sweep
 PATIENCE = 300.0     # s that a recording may take

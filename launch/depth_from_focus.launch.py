@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shlex
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import Command, LaunchConfiguration, PathJoinSubstitution
@@ -19,15 +18,16 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from dfd_ros import bringup
+from dfd_ros.ros import launch_arguments
+from launch import LaunchContext, LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(a.name, default_value=a.default, description=_description(a),
-                                choices=a.choices or None) for a in bringup.ARGUMENTS),
+                                choices=a.choices or None) for a in launch_arguments.ARGUMENTS),
         *(DeclareLaunchArgument(topic, default_value=topic, description='topic of this name is called')
-          for topic in bringup.TOPICS),
+          for topic in launch_arguments.TOPICS),
         DeclareLaunchArgument('params_file', default_value=_share('config', 'depth_from_focus.yaml'),
                               description='parameters of the nodes; the arguments above go before it'),
         DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
@@ -43,12 +43,12 @@ def generate_launch_description() -> LaunchDescription:
         OpaqueFunction(function=_rig, condition=IfCondition(LaunchConfiguration('rig'))),
         Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
              condition=IfCondition(LaunchConfiguration('rviz')),
-             remappings=[(topic, LaunchConfiguration(topic)) for topic in bringup.TOPICS],
+             remappings=[(topic, LaunchConfiguration(topic)) for topic in launch_arguments.TOPICS],
              arguments=['-d', _share('config', 'depth_from_focus.rviz')]),
     ])
 
 
-def _description(argument: bringup.Argument) -> str:
+def _description(argument: launch_arguments.Argument) -> str:
     return argument.description if argument.default else f'{argument.description}; empty: as in params_file'
 
 
@@ -59,11 +59,11 @@ def _share(*path: str) -> PathJoinSubstitution:
 def _nodes(context: LaunchContext) -> list[Node]:
     # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
     values = context.launch_configurations
-    remappings = bringup.remappings(values)
-    nodes = [_node(name, remappings, [values['params_file'], _typed(bringup.parameters(name, values))])
-             for name in bringup.nodes(values['source'], values['rgbd'] == 'true')]
+    remappings = launch_arguments.remappings(values)
+    nodes = [_node(name, remappings, [values['params_file'], _typed(launch_arguments.parameters(name, values))])
+             for name in launch_arguments.nodes(values['source'], values['rgbd'] == 'true')]
     if values['record']:
-        watched = {'output': bringup.path(values['record']), **bringup.monitored(values)}
+        watched = {'output': launch_arguments.path(values['record']), **launch_arguments.monitored(values)}
         # Drawing takes its time after Ctrl-C.
         nodes.append(_node('monitor', remappings, [values['params_file'], _typed(watched)],
                            sigterm_timeout='120'))
@@ -75,7 +75,7 @@ def _rig(context: LaunchContext) -> list[Node]:
     description = ['xacro ', _share('urdf', 'focus_rig.urdf.xacro')]
     if calibration:
         # Quoted, since the command is split as a shell does; absolute, since xacro looks beside its own file.
-        description.append(' ' + shlex.quote(f'calibration:={bringup.path(calibration)}'))
+        description.append(' ' + shlex.quote(f'calibration:={launch_arguments.path(calibration)}'))
     return [Node(package='robot_state_publisher', executable='robot_state_publisher',
                  namespace=LaunchConfiguration('namespace'),
                  parameters=[{'robot_description': ParameterValue(Command(description), value_type=str)}])]

@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from dfd_ros import bringup
+from dfd_ros.ros import launch_arguments
+from launch import LaunchContext, LaunchDescription
 
 TOPICS = {'image_raw': 'image_raw', 'camera_info': 'camera_info', 'lens_state': 'lens_state',
           'color': 'rgbd/color/image_raw', 'color_info': 'rgbd/color/camera_info',
@@ -38,7 +38,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _recorder(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
-    parameters = {'folder': bringup.path(values['folder']), 'enabled': values['enabled'] == 'true'}
+    parameters = {'folder': launch_arguments.path(values['folder']), 'enabled': values['enabled'] == 'true'}
     remappings = [(topic + suffix, values[name] + suffix) for name, topic in TOPICS.items() if values[name] != topic
                   for suffix in ('', '/compressed', '/compressedDepth')]
     return [Node(package='dfd_ros', executable='recorder', name='recorder', namespace=LaunchConfiguration('namespace'),

@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from dfd_ros import bringup
+from dfd_ros.ros import launch_arguments
+from launch import LaunchContext, LaunchDescription
 
 PATHS = {'data': 'folder of samples to train on; empty: what the configuration says',
          'config': 'configuration of the run (YAML); empty: config/training/fine_tune.yaml of the package',
@@ -42,7 +42,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _trainer(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
-    parameters = {name: bringup.path(values[name]) for name in PATHS if values[name]}
+    parameters = {name: launch_arguments.path(values[name]) for name in PATHS if values[name]}
     parameters |= {name: values[name] for name in ('name', 'device', 'depth_node') if values[name]}
     if values['steps'] != '0':
         parameters['steps'] = int(values['steps'])

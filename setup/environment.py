@@ -31,10 +31,8 @@ PYTHONS = ((3, 11), (3, 12))
 OLDEST_DISTRO = 'jazzy'
 DISK_NEEDED_GB = 4
 
-# Modules by which a requirement is known, where its name does not say so. cv_bridge is what rosbags-image is
-# for, tf_transformations what transforms3d is for.
-MODULES = {'opencv-python-headless': 'cv2', 'PyYAML': 'yaml', 'pillow': 'PIL', 'rosbags-image': 'cv_bridge',
-           'transforms3d': 'tf_transformations'}
+# Modules by which a requirement is known, where its name does not say so. cv_bridge is what rosbags-image is for.
+MODULES = {'opencv-python-headless': 'cv2', 'PyYAML': 'yaml', 'pillow': 'PIL', 'rosbags-image': 'cv_bridge'}
 
 
 class Unfit(Exception):
@@ -336,7 +334,7 @@ def set_up() -> None:
     activation = key_of(packages, *shell, SETUP / 'activation.py', SETUP / 'node.in', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
     # The overlay links to these: a new one has to be linked, a changed one is seen through its link.
-    linked = [path for pattern in ('dfd_ros/nodes/*.py', 'launch/*', 'urdf/*', 'config/*', 'weights/*')
+    linked = [path for pattern in ('dfd_ros/ros/nodes/*.py', 'launch/*', 'urdf/*', 'config/*', 'weights/*')
               for path in sorted(ROOT.glob(pattern))]
     fresh = key_of(packages, tools, ROOT / 'package.xml', *map(str, messages))
     overlay = key_of(fresh, ROOT / 'CMakeLists.txt', SETUP / 'node.in', *messages, *map(str, linked))

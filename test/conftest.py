@@ -23,6 +23,7 @@ settings.load_profile('dfd_ros')
 def random_weights(tmp_path_factory):
     """Weights file of the network 'stream', untrained: for what does not depend on what it has learned."""
     import torch
+
     from dfd_ros import networks
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'stream.safetensors'

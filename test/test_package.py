@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from dfd_ros.errors import InputError
-from dfd_ros.resources import resource
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.resources import resource
 
 ROOT = Path(__file__).resolve().parent.parent
-NODES = sorted(path.stem for path in (ROOT / 'dfd_ros' / 'nodes').glob('[a-z]*.py'))
+NODES = sorted(path.stem for path in (ROOT / 'dfd_ros' / 'ros' / 'nodes').glob('[a-z]*.py'))
 FIELD = re.compile(r'^(?P<type>[\w/]+) (?P<name>\w+) *(?P<comment>#.*)?$')
 
 
@@ -60,8 +60,8 @@ ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-ya
           'tqdm': 'python3-tqdm'}
 BY_PIP = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'PIL': 'pillow',
           'mathutils': 'bpy', 'OpenImageIO': 'bpy'}   # these two come with it
-# Where ROS brings neither cv_bridge nor tf_transformations, the set-up of wheels brings these.
-ONLY_WITH_WHEELS = {'rosbags', 'transforms3d'}
+# Where ROS has no cv_bridge, the set-up of wheels brings this.
+ONLY_WITH_WHEELS = {'rosbags'}
 
 
 def imported_modules(folders: list[Path]) -> set[str]:
@@ -76,7 +76,7 @@ def imported_modules(folders: list[Path]) -> set[str]:
 
 
 def is_ros(path: Path) -> bool:
-    return path.relative_to(ROOT / 'dfd_ros').parts[0] in ('nodes', 'ros')
+    return path.relative_to(ROOT / 'dfd_ros').parts[0] == 'ros'
 
 
 def test_every_import_of_the_library_is_a_dependency_that_pip_installs():
@@ -106,7 +106,7 @@ def dfd(site: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], cwd=site, env=environment, capture_output=True, text=True)
 
 
-FIND_CONFIG = 'from dfd_ros.resources import PACKAGE, resource; print(PACKAGE); print(resource("config"))'
+FIND_CONFIG = 'from dfd_ros.core.resources import PACKAGE, resource; print(PACKAGE); print(resource("config"))'
 
 
 def test_pip_installs_the_library_its_resources_and_the_command(tmp_path):

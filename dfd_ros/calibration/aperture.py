@@ -17,10 +17,11 @@ from functools import lru_cache
 import numpy as np
 
 from dfd_ros.calibration.board import opencv
-from dfd_ros.errors import InputError
-from dfd_ros.optics import vergence
-from dfd_ros.registration import Registration
-from dfd_ros.similarity import Similarity
+from dfd_ros.core.colour import srgb_decode
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import Similarity
+from dfd_ros.core.optics import vergence
+from dfd_ros.inference.registration import Registration
 
 LEAST_FRAMES = 4
 LEAST_BLUR = 3.0           # px, of the most blurred image; the shape of less cannot be told, nor its size to 5 %
@@ -129,7 +130,7 @@ def _linear(image: np.ndarray, is_linear: bool) -> np.ndarray:
     """(H, W) float32 linear light, mean 1. Defocus adds light, not sRGB's code values."""
     value = image.astype(np.float32) / 255
     if not is_linear:
-        value = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+        value = srgb_decode(value)
     grey = value @ np.array([0.2126, 0.7152, 0.0722], np.float32) if value.ndim == 3 else value
     return grey / max(float(grey.mean()), 1e-6)
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dfd_ros.errors import InputError
+from dfd_ros.core.errors import InputError
 
 LEAST_CORNERS = 8
 """Corners of a board that make a view of it: four fix a plane, the rest shows whether they fit."""

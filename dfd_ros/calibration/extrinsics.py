@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfd_ros.calibration.board import LEAST_CORNERS, View, opencv
-from dfd_ros.calibration.file import CameraModel, Extrinsics
-from dfd_ros.errors import InputError
+from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
+from dfd_ros.core.errors import InputError
 
 LEAST_PAIRS = 3
 LARGEST_RESIDUAL = 3.0    # px

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfd_ros.calibration.board import Board, opencv
-from dfd_ros.calibration.file import CameraModel, FocusMap
-from dfd_ros.calibration.sweep import Sweep, sharpest_value
-from dfd_ros.errors import InputError
-from dfd_ros.optics import distance, vergence
+from dfd_ros.calibration.calibration_file import CameraModel, FocusMap
+from dfd_ros.calibration.recorded_sweep import Sweep, sharpest_value
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import distance, vergence
 
 ENTRIES = 9               # of the table that is written
 LARGEST_RESIDUAL = 0.1    # of the span in vergence

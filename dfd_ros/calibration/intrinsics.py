@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfd_ros.calibration.board import View, opencv
-from dfd_ros.calibration.file import CameraModel
-from dfd_ros.errors import InputError
+from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.core.errors import InputError
 
 LEAST_VIEWS = 5
 LARGEST_RESIDUAL = 2.0     # px

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from dfd_ros.calibration.aperture import ApertureResult
-from dfd_ros.calibration.file import Aperture, CameraModel
-from dfd_ros.errors import InputError
-from dfd_ros.optics import Lens
+from dfd_ros.calibration.calibration_file import Aperture, CameraModel
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import Lens
 
 
 def aperture_of(result: ApertureResult, size: tuple[int, int], lens: Lens,

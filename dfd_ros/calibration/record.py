@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dfd_ros.calibration.board import opencv
-from dfd_ros.calibration.sweep import Sweep
-from dfd_ros.errors import InputError
+from dfd_ros.calibration.recorded_sweep import Sweep
+from dfd_ros.core.errors import InputError
 
 DRIVER_QUEUE = 4     # frames that a driver may hold from before the motor came to rest
 

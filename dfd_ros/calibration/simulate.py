@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import torch
 
-from dfd_ros.calibration.file import CameraModel
-from dfd_ros.optics import Lens
+from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.core.colour import srgb_encode
+from dfd_ros.core.optics import Lens
 from dfd_ros.synthesis.defocus import defocus, psf_kernel
-from dfd_ros.synthesis.sensor import srgb_encode
 
 STEP = 8                # subpixels between two rays that are computed
 SURROUNDINGS = 0.35   # linear, what lies beside the target

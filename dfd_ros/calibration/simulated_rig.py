@@ -12,12 +12,12 @@ from PIL import Image
 
 from dfd_ros.calibration import simulate
 from dfd_ros.calibration.board import Board
-from dfd_ros.calibration.file import CameraModel
-from dfd_ros.calibration.rotation import matrix_from_rpy
-from dfd_ros.calibration.sweep import Sweep
-from dfd_ros.focal_stack import FocalStack
-from dfd_ros.lens_state import LensState
-from dfd_ros.optics import Lens, distance, magnification, vergence
+from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.calibration.recorded_sweep import Sweep
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.geometry import matrix_from_rpy
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import Lens, distance, magnification, vergence
 
 TEXELS = 60     # of a square of the board
 BLACK, WHITE = 0.03, 0.9

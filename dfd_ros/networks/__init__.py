@@ -18,17 +18,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dfd_ros.errors import InputError
-from dfd_ros.files import whole
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import whole
 
 _NETWORKS = {
     'stream': ('dfd_ros.networks.stream', 'StreamNetwork'),
-    'ddffnet': ('dfd_ros.networks.ddffnet', 'DDFFNet'),
-    'lstm_ddff': ('dfd_ros.networks.lstm_ddff', 'LSTMDDFF'),
-    'recurrent_autoencoder': ('dfd_ros.networks.recurrent_autoencoder', 'RecurrentAutoencoder'),
-    'poolnet': ('dfd_ros.networks.poolnet', 'PoolNet'),
-    'best_focus': ('dfd_ros.networks.classical', 'BestFocus'),
-    'variational': ('dfd_ros.networks.classical', 'Variational'),
+    'ddffnet': ('dfd_ros.networks.baselines.ddffnet', 'DDFFNet'),
+    'lstm_ddff': ('dfd_ros.networks.baselines.lstm_ddff', 'LSTMDDFF'),
+    'recurrent_autoencoder': ('dfd_ros.networks.baselines.recurrent_autoencoder', 'RecurrentAutoencoder'),
+    'poolnet': ('dfd_ros.networks.baselines.poolnet', 'PoolNet'),
+    'best_focus': ('dfd_ros.networks.baselines.classical', 'BestFocus'),
+    'variational': ('dfd_ros.networks.baselines.classical', 'Variational'),
 }
 _ALIASES = {'classical': 'variational'}
 _FORMAT = 'dfd_ros-1'
@@ -145,5 +145,5 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
 
 def default_weights() -> Path:
     """The weights that ship with the package."""
-    from dfd_ros.resources import resource
+    from dfd_ros.core.resources import resource
     return resource('weights/stream.safetensors')

@@ -7,9 +7,9 @@ import math
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from dfd_ros.calibration.file import CameraModel
-from dfd_ros.errors import InputError
-from dfd_ros.lens_state import LensState
+from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 

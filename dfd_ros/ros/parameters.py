@@ -7,7 +7,7 @@ A node's parameters are the fields of a dataclass that derives from `Parameters`
         near: float = parameter(0.0, 'Nearest distance of the swept range.', unit='m', minimum=0.0)
 
 Descriptors, ranges, the reading of YAML and ``-p``, the checks at start and at run time, the files in
-``config/`` and the tables in ``docs/interfaces.md`` (`dfd_ros.ros.reference`) all come from it.
+``config/`` and the tables in ``docs/interfaces.md`` (`dfd_ros.ros.parameter_reference`) all come from it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from rcl_interfaces.msg import (FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType,
-                                SetParametersResult)
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
-from dfd_ros.errors import InputError
+from dfd_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from rclpy.node import Node

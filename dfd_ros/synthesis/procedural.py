@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, fields
 
 import torch
 
-from dfd_ros.optics import VergenceRange
-from dfd_ros.synthesis.random import Random
+from dfd_ros.core.colour import srgb_encode
+from dfd_ros.core.optics import VergenceRange
+from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.scene import Scene, SceneSettings
-from dfd_ros.synthesis.worlds.scene import ViewScene
-from dfd_ros.synthesis.sensor import expose, jpeg, sharpen, srgb_encode
+from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
+from dfd_ros.synthesis.worlds.view_scene import ViewScene
 
 ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
 
@@ -202,7 +203,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
         magnification = 1 + breathing * settings.breathing_residual * rng.uniform(-1, 1) * (focus - 0.5)
     poses = scene.poses(time, travel, turn, magnification)
 
-    # CoC = A f (1/D - 1/F) / (1 - f/F), see dfd_ros.optics: k (u - v), over 1 - f/F.
+    # CoC = A f (1/D - 1/F) / (1 - f/F), see dfd_ros.core.optics: k (u - v), over 1 - f/F.
     blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
     exponent = torch.full((frames,), rng.log_uniform(*settings.exponent), device=rng.device)
     softness = rng.uniform(*settings.softness)

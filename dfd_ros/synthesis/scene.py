@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.synthesis.defocus import defocus
-from dfd_ros.synthesis.random import Random
+from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.shapes import coverage
 from dfd_ros.synthesis.textures import highlights, texture
 

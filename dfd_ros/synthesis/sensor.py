@@ -8,17 +8,6 @@ import torch
 import torch.nn.functional as F
 
 
-def srgb_encode(linear: torch.Tensor) -> torch.Tensor:
-    """Linear light in 0..1 to sRGB in 0..1 (IEC 61966-2-1)."""
-    return torch.where(linear <= 0.0031308, 12.92 * linear,
-                       1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def srgb_decode(encoded: torch.Tensor) -> torch.Tensor:
-    """sRGB in 0..1 to linear light in 0..1."""
-    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
-
-
 def expose(linear: torch.Tensor, gain: torch.Tensor, shot: float, read: float, noise: torch.Tensor) -> torch.Tensor:
     """Photon and read noise on linear images (T, 3, H, W), clipped as a sensor clips.
 

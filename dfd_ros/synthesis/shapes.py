@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from dfd_ros.synthesis.random import Random
+from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.textures import spectral_noise
 
 # Each family takes coordinates (px, in the object's own frame), the object's radius (px) and random draws, and

@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from dfd_ros.synthesis.random import Random
+from dfd_ros.synthesis.draws import Random
 
 
 def _grid(rng: Random, size: int, period: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfd_ros import networks
-from dfd_ros.backends import PRECISIONS
-from dfd_ros.errors import InputError
-from dfd_ros.files import read_yaml
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_yaml
+from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 from dfd_ros.synthesis.scene import SceneSettings
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """The pool of procedural stacks (see `dfd_ros.data.pool`).
+    """The pool of procedural stacks (see `dfd_ros.datasets.stack_cache`).
 
     Attributes:
         start: stacks there before the first step.
@@ -82,7 +82,7 @@ class TrainingConfig:
             those behind, see `dfd_ros.training.losses.edge_weight`.
         pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
         data: what they are drawn from.
-        shards: folder of samples to train on (see `dfd_ros.data.samples`); empty = none.
+        shards: folder of samples to train on (see `dfd_ros.datasets.shards`); empty = none.
         shards_share: of the sequences that come from them; the others are procedural.
         held_out: share of the samples, the last by their names, that is not trained on: what validation `samples` is
             of. Neighbours in a recording look alike, so that it is a part in one piece.

@@ -16,16 +16,16 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.backends import choose_device, uses_bf16
-from dfd_ros.errors import InputError
-from dfd_ros.files import whole
-from dfd_ros.training.card import write_card
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import whole
+from dfd_ros.inference.backends import choose_device, uses_bf16
+from dfd_ros.training.batch_statistics import has_statistics, take_statistics
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.data import TrainingData
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
-from dfd_ros.training.statistics import has_statistics, take_statistics
+from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.validation import SampleValidation, make_validation
+from dfd_ros.training.weights_card import write_card
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
 _STATISTICS = 4            # steps whose batches give the averaged weights' statistics

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dfd_ros.data.pool import StackPool
-from dfd_ros.data.samples import Samples
-from dfd_ros.errors import InputError
+from dfd_ros.core.errors import InputError
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stack_cache import StackPool
+from dfd_ros.drawing.visualise import colour, write_picture
 from dfd_ros.networks import Prediction
-from dfd_ros.networks.stack import StackNetwork
+from dfd_ros.networks.stack_network import StackNetwork
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.data import counted, held_out
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
-from dfd_ros.visualise import colour, write_picture
+from dfd_ros.training.sequences import counted, held_out
 
 _FIRST_SEED = 1_000_000_000
 
@@ -132,7 +133,7 @@ class SampleValidation:
         count = min(config.validate_stacks, len(indices))
         self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
         self.config = config
-        if not any(torch.isfinite(self._truth(sample.to_stack_batch())).any() for sample in self.samples):
+        if not any(torch.isfinite(self._truth(to_stack_batch(sample))).any() for sample in self.samples):
             raise InputError(f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
                              'that counts in its last frame')
         self.device = device
@@ -159,7 +160,7 @@ class SampleValidation:
         was_training = network.training
         network.eval()
         for sample in self.samples:
-            stack = sample.to_stack_batch().to(self.device)
+            stack = to_stack_batch(sample).to(self.device)
             last = stack.images.shape[1] - 1
             prediction = network.sequence(stack.images.float() / 255, stack.focus, stack.blur_scale, decode=[last])[0]
             yield stack, Prediction(*(p[0, 0] for p in prediction))

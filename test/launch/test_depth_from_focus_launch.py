@@ -10,23 +10,30 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
-from launch import LaunchContext, LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
-from launch.launch_description_sources import (PythonLaunchDescriptionSource,  # noqa: E402
-                                               get_launch_description_from_python_launch_file)
+from launch.launch_description_sources import (  # noqa: E402
+    PythonLaunchDescriptionSource,
+    get_launch_description_from_python_launch_file,
+)
 from launch_pytest.actions import ReadyToTest  # noqa: E402
 from ros_processes import Observer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from dfd_ros import bringup, sweeps  # noqa: E402
-from dfd_ros.calibration.file import Calibration, Extrinsics  # noqa: E402
-from dfd_ros.lens_state import LensState  # noqa: E402
+from dfd_ros.calibration.calibration_file import Calibration, Extrinsics  # noqa: E402
+from dfd_ros.core import sweeps  # noqa: E402
+from dfd_ros.core.lens_state import LensState  # noqa: E402
+from dfd_ros.core.optics import VergenceRange  # noqa: E402
 from dfd_ros.msg import FocusCommand  # noqa: E402
 from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.nodes.camera import CameraParameters  # noqa: E402
-from dfd_ros.optics import VergenceRange  # noqa: E402
-from dfd_ros.ros import images, messages, qos  # noqa: E402
+from dfd_ros.ros import (  # noqa: E402
+    image_messages,
+    launch_arguments,  # noqa: E402
+    messages,
+    qos,
+)
+from dfd_ros.ros.nodes.camera import CameraParameters  # noqa: E402
+from launch import LaunchContext, LaunchDescription  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'depth_from_focus.launch.py'
@@ -79,7 +86,7 @@ def test_external_listens_to_the_driver_under_its_own_names():
             header = Header(stamp=observer.node.get_clock().now().to_msg(), frame_id='camera')
             state = LensState(next(focus), near=range_.near, far=range_.far)
             lens_out.publish(messages.to_message(state, header))
-            images_out.publish(images.to_message(np.zeros((72, 96, 3), np.uint8), header))
+            images_out.publish(image_messages.to_message(np.zeros((72, 96, 3), np.uint8), header))
             return depths
         wait_until(publish_and_look, 'a depth image')
         assert 'camera' not in observer.node.get_node_names()
@@ -90,7 +97,7 @@ def test_external_listens_to_the_driver_under_its_own_names():
 def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
     description = get_launch_description_from_python_launch_file(str(FILE))
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
-    shared = {argument.name for argument in bringup.ARGUMENTS} | set(bringup.TOPICS)
+    shared = {argument.name for argument in launch_arguments.ARGUMENTS} | set(launch_arguments.TOPICS)
     assert set(arguments) == shared | {'params_file', 'namespace', 'record', 'rgbd', 'rig', 'rviz'}
     assert all(argument.description for argument in arguments.values())
 

@@ -8,7 +8,6 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
-from launch import LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_pytest.actions import ReadyToTest  # noqa: E402
@@ -16,8 +15,9 @@ from ros_processes import Observer, wait_until  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from dfd_ros.data.bags import Bag  # noqa: E402
-from dfd_ros.ros import images, qos  # noqa: E402
+from dfd_ros.bags.bag_reader import Bag  # noqa: E402
+from dfd_ros.ros import image_messages, qos  # noqa: E402
+from launch import LaunchDescription  # noqa: E402
 
 FILE = Path(__file__).resolve().parents[2] / 'launch' / 'record.launch.py'
 
@@ -62,7 +62,7 @@ def test_it_records_the_topics_by_the_names_they_are_given(folder):
 
         def publish_and_look():
             header = Header(stamp=observer.node.get_clock().now().to_msg(), frame_id='camera')
-            publisher.publish(images.to_message(np.zeros((24, 32, 3), np.uint8), header))
+            publisher.publish(image_messages.to_message(np.zeros((24, 32, 3), np.uint8), header))
             metadata = list(folder.glob('*/metadata.yaml'))
             return metadata and 'message_count: 0\n' not in metadata[0].read_text().partition('topics_with')[0]
         wait_until(publish_and_look, 'a bag with messages')

@@ -7,7 +7,6 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
-from launch import LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_pytest.actions import ReadyToTest  # noqa: E402
@@ -15,7 +14,8 @@ from ros_processes import Observer, wait_until  # noqa: E402
 from tiny_training import ENDLESS  # noqa: E402
 
 from dfd_ros.msg import TrainingProgress  # noqa: E402
-from dfd_ros.nodes.trainer import LATCHED  # noqa: E402
+from dfd_ros.ros.nodes.trainer import LATCHED  # noqa: E402
+from launch import LaunchDescription  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'train.launch.py'

@@ -20,8 +20,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from dfd_ros.optics import Lens
-from dfd_ros.synthesis.blender.lens import SENSOR, apply, blender_lens, set_sensor
+from dfd_ros.core.optics import Lens
+from dfd_ros.synthesis.blender.blender_lens import SENSOR, apply, blender_lens, set_sensor
 from dfd_ros.synthesis.blender.passes import Renderer
 
 RADIUS = 4.0

@@ -10,7 +10,7 @@ import numpy as np
 from mathutils import Vector
 
 from dfd_ros.synthesis.blender.materials import load_picture
-from dfd_ros.synthesis.blender.pools import log_uniform
+from dfd_ros.synthesis.blender.split_pools import log_uniform
 
 SUFFIXES = ('.hdr', '.exr')
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from dfd_ros.errors import InputError
-from dfd_ros.synthesis.blender.pools import log_uniform
+from dfd_ros.core.errors import InputError
+from dfd_ros.synthesis.blender.split_pools import log_uniform
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.bmp')
 WAVE = 0.314

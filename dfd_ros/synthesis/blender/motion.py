@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from dfd_ros.core.geometry import matrix_about_axis, matrix_from_unit_quaternion, rigid_transform
+
 MOST_TRAVEL = 1.5    # px between frames at the nearest distance: of the camera's parallax
 MOST_SHAKE = 1.0     # px between frames: of the camera's turning
 MOST_SPEED = 3.0     # px between frames: of an object, at its distance
@@ -13,26 +15,10 @@ MOST_TURN = 5.0      # degrees between frames: of an object
 MOVING = 0.7         # share of the objects that move where any do
 
 
-def rotation(axis, angle: float) -> np.ndarray:
-    """(3, 3) about an axis (any length but 0), rad. Rodrigues' formula."""
-    x, y, z = np.asarray(axis, float) / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
-
-
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
     """(3, 3), uniform over all rotations: from a uniform unit quaternion."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
-    return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-                     [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-                     [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]])
-
-
-def pose(rotation_: np.ndarray, translation) -> np.ndarray:
-    """(4, 4)."""
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation_, translation
-    return matrix
+    return matrix_from_unit_quaternion(x, y, z, w)
 
 
 def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: float) -> np.ndarray:
@@ -45,8 +31,9 @@ def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: floa
     shifts = _walk(rng, frames, travel)
     shifts[:, 2] *= 0.5
     turns = _walk(rng, frames, shake)
-    return np.stack([pose(rotation((1, 0, 0), x) @ rotation((0, 1, 0), y) @ rotation((0, 0, 1), z), shift)
-                     for shift, (x, y, z) in zip(shifts, turns)])
+    return np.stack([rigid_transform(
+        matrix_about_axis((1, 0, 0), x) @ matrix_about_axis((0, 1, 0), y) @ matrix_about_axis((0, 0, 1), z), shift)
+        for shift, (x, y, z) in zip(shifts, turns)])
 
 
 def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distance: float, pixels: float
@@ -55,7 +42,7 @@ def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distan
     velocity = rng.normal(size=3)
     velocity *= rng.uniform(0, MOST_SPEED) * distance / pixels / np.linalg.norm(velocity)
     axis, turn = rng.normal(size=3), math.radians(rng.uniform(0, MOST_TURN))
-    return np.stack([pose(rotation(axis, turn * t) @ start[:3, :3], start[:3, 3] + velocity * t)
+    return np.stack([rigid_transform(matrix_about_axis(axis, turn * t) @ start[:3, :3], start[:3, 3] + velocity * t)
                      for t in range(frames)])
 
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from dfd_ros.synthesis.blender import scene as scenes
+from dfd_ros.synthesis.blender import blender_scene as scenes
 from dfd_ros.synthesis.blender.passes import Renderer
-from dfd_ros.synthesis.blender.render import exposure
-from dfd_ros.synthesis.blender.settings import RenderSettings
+from dfd_ros.synthesis.blender.render_settings import RenderSettings
+from dfd_ros.synthesis.blender.sample_rendering import exposure
 
 GREY = 0.18
 TILE = 8

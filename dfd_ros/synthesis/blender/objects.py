@@ -8,8 +8,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from dfd_ros.errors import InputError
-from dfd_ros.synthesis.blender.shapes import Mesh
+from dfd_ros.core.errors import InputError
+from dfd_ros.synthesis.blender.meshes import Mesh
 
 SUFFIXES = ('.obj', '.glb', '.ply')
 

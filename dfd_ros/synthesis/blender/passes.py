@@ -10,8 +10,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from dfd_ros.errors import InputError
-from dfd_ros.synthesis.blender.lens import LARGEST_DISTANCE
+from dfd_ros.core.errors import InputError
+from dfd_ros.synthesis.blender.blender_lens import LARGEST_DISTANCE
 
 _GPUS = ('OPTIX', 'CUDA', 'HIP', 'ONEAPI', 'METAL')
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix
 
-from dfd_ros.errors import InputError
+from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.worlds.collada import repaired
 from dfd_ros.synthesis.worlds.sdf import Visual, World, instances
 

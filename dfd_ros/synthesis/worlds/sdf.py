@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.errors import InputError
+from dfd_ros.core.errors import InputError
 
 DEEPEST_INCLUDE = 16
 LARGEST_FILE = 64 * 2 ** 20   # bytes; the largest world that is known to us has 2 MB

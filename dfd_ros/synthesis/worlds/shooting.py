@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from dfd_ros.errors import InputError
+from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.blender.passes import Renderer
 from dfd_ros.synthesis.worlds.peeling import Peeling, limits
 from dfd_ros.synthesis.worlds.view import View

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.errors import InputError
-from dfd_ros.files import whole
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import whole
 
 LARGEST_VIEW = 256 * 2 ** 20   # bytes
 

@@ -1,0 +1,175 @@
+"""A rosbag2 folder, split into MCAP files by size and time, that is whole at every flush."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from dfd_ros.bags.mcap_file import McapFile
+from dfd_ros.bags.message_types import typestore
+from dfd_ros.core.files import write_text
+
+CHUNK = 8 << 20      # bytes after which a chunk is written, whatever the time
+MAX_DURATION = 2 ** 63 - 1
+LATCHED_QOS = """\
+- history: 1
+  depth: 1
+  reliability: 1
+  durability: 1
+  deadline: {sec: 9223372036, nsec: 854775807}
+  lifespan: {sec: 9223372036, nsec: 854775807}
+  liveliness: 1
+  liveliness_lease_duration: {sec: 9223372036, nsec: 854775807}
+  avoid_ros_namespace_conventions: false"""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic to be written."""
+
+    name: str
+    type: str
+    """Such as ``sensor_msgs/msg/Image``."""
+    latched: bool = False
+    """The last message is for those who come later too (transient local), as on /tf_static."""
+
+
+class Latched:
+    """What those who come later have to hear of a latched topic: of /tf_static the last message that names each frame,
+    of any other topic the last one.
+    """
+
+    def __init__(self, topic: Topic) -> None:
+        self._store, self._type = typestore(), topic.type
+        self._last: dict[str, bytes] = {}
+
+    def add(self, data: bytes) -> None:
+        """Takes a serialised message (CDR)."""
+        names = ['']
+        if self._type == 'tf2_msgs/msg/TFMessage':
+            message = self._store.deserialize_cdr(data, self._type)
+            names = [transform.child_frame_id for transform in message.transforms]
+        for name in names:
+            self._last.pop(name, None)      # its new place is the last: what is heard later goes before
+            self._last[name] = data
+
+    def messages(self) -> list[bytes]:
+        """Each once, in the order they came in."""
+        return list(dict.fromkeys(self._last.values()))
+
+
+class BagWriter:
+    """Writes a bag: NAME/NAME_0.mcap, NAME_1.mcap, ... and metadata.yaml, which are whole after each flush.
+
+    Topics are known from the start, and every file of the bag has them all. Messages of latched topics are written
+    again at the start of each file, so that each can be used alone.
+    """
+
+    def __init__(self, folder: Path, topics: list[Topic], *, split_size: int = 0, split_time: float = 0.0,
+                 flush_every: float = 0.5) -> None:
+        """
+        Args:
+            folder: the bag, which must not exist yet.
+            split_size, split_time: bytes and seconds after which a new file is begun; 0: never.
+            flush_every: s of messages that a kill may cost.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.folder, self.topics = folder, topics
+        self.messages = 0
+        self.bytes = 0
+        """Written in all, the files that are finished included."""
+        self._split_size, self._split_time, self._flush_every = split_size, split_time, flush_every
+        self._store = typestore()
+        self._definitions = {topic.type: self._store.generate_msgdef(topic.type, ros_version=2)[0]
+                             for topic in topics}
+        self._hashes = {topic.type: self._store.hash_rihs01(topic.type) for topic in topics}
+        self._finished: list[dict] = []
+        self._counts = [0] * len(topics)
+        self._latched = {i: Latched(topic) for i, topic in enumerate(topics) if topic.latched}
+        self._start, self._end = MAX_DURATION, 0
+        folder.mkdir(parents=True)
+        self._file = self._open_file(0)
+        self.flushed_at = self._opened_at
+        self._write_metadata()
+
+    def _open_file(self, number: int) -> McapFile:
+        self._opened_at = time.monotonic()
+        file = McapFile(self.folder / f'{self.folder.name}_{number}.mcap')
+        for topic in self.topics:
+            file.add_channel(topic.name, topic.type, self._definitions[topic.type], {
+                'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
+                'topic_type_hash': self._hashes[topic.type]})
+        return file
+
+    def write(self, topic: int, log_time: int, data: bytes, publish_time: int | None = None) -> None:
+        """Takes a serialised message (CDR) of the topic of this number. Times in ns. Raises OSError."""
+        if self._is_full():
+            self._split(log_time)
+        self._take(topic, log_time, log_time if publish_time is None else publish_time, data)
+        if topic in self._latched:
+            self._latched[topic].add(data)
+        if self._file.pending >= CHUNK or time.monotonic() - self.flushed_at > self._flush_every:
+            self.flush()
+
+    def _take(self, topic: int, log_time: int, publish_time: int, data: bytes) -> None:
+        self._file.write(topic + 1, log_time, publish_time, data)
+        self._counts[topic] += 1
+        self._start, self._end = min(self._start, log_time), max(self._end, log_time)
+        self.messages += 1
+        self.bytes += len(data)
+
+    def _is_full(self) -> bool:
+        return bool(self._file.end) and bool(
+            self._split_size and self._file.size >= self._split_size
+            or self._split_time and time.monotonic() - self._opened_at >= self._split_time)
+
+    def _split(self, log_time: int) -> None:
+        self._file.close()
+        # The next first: where it cannot be opened, the finished file is still the last one.
+        file = self._open_file(len(self._finished) + 1)
+        self._finished.append(self._information(self._file))
+        self._file = file
+        for topic, latched in self._latched.items():
+            for data in latched.messages():
+                self._take(topic, log_time, log_time, data)
+
+    def flush(self) -> None:
+        """Writes what has been taken. Raises OSError; what was flushed before is whole."""
+        self.flushed_at = time.monotonic()
+        self._file.flush()
+        self._write_metadata()
+
+    def close(self) -> None:
+        """Writes the rest and ends the bag. Raises OSError; what was flushed before is whole."""
+        try:
+            self._file.close()
+        finally:
+            self._write_metadata()
+
+    @staticmethod
+    def _information(file: McapFile) -> dict:
+        return {'path': file.path.name, 'starting_time': {'nanoseconds_since_epoch': file.start},
+                'duration': {'nanoseconds': file.end - file.start}, 'message_count': sum(file.counts.values())}
+
+    def _write_metadata(self) -> None:
+        """As rosbag2 writes it: version 8, which every distribution since Iron reads."""
+        files = [*self._finished, self._information(self._file)]
+        start, end = (self._start, self._end) if self.messages else (0, 0)
+        described = [{'topic_metadata': {
+            'name': topic.name, 'type': topic.type, 'serialization_format': 'cdr',
+            'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
+            'type_description_hash': self._hashes[topic.type]}, 'message_count': count}
+            for topic, count in zip(self.topics, self._counts)]
+        metadata = {'rosbag2_bagfile_information': {
+            'version': 8, 'storage_identifier': 'mcap', 'duration': {'nanoseconds': end - start},
+            'starting_time': {'nanoseconds_since_epoch': start}, 'message_count': self.messages,
+            'topics_with_message_count': described, 'compression_format': '', 'compression_mode': '',
+            'relative_file_paths': [file['path'] for file in files], 'files': files, 'custom_data': None,
+            'ros_distro': os.environ.get('ROS_DISTRO', '')}}
+        write_text(self.folder / 'metadata.yaml', yaml.safe_dump(metadata, sort_keys=False))

@@ -1,0 +1,64 @@
+"""The tree of coordinate frames that a bag's /tf and /tf_static describe."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import Any
+
+import numpy as np
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
+
+KEPT = 10.0     # s of moving frames that are remembered
+
+
+class Frames:
+    """The tree of frames. Moving ones are taken as they were nearest to the time asked for (no interpolation)."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+        self._static: dict[str, np.ndarray] = {}
+        self._moving: dict[str, deque[tuple[float, np.ndarray]]] = defaultdict(deque)
+
+    def add(self, message: Any, *, static: bool) -> None:
+        """Takes a TFMessage."""
+        for transform in message.transforms:
+            child = transform.child_frame_id.lstrip('/')
+            t, r = transform.transform.translation, transform.transform.rotation
+            pose = rigid_transform(matrix_from_quaternion(r.x, r.y, r.z, r.w), (t.x, t.y, t.z))
+            self._parents[child] = transform.header.frame_id.lstrip('/')
+            if static:
+                self._static[child] = pose
+                continue
+            stamp = transform.header.stamp.sec + transform.header.stamp.nanosec * 1e-9
+            poses = self._moving[child]
+            poses.append((stamp, pose))
+            while stamp - poses[0][0] > KEPT:
+                poses.popleft()
+
+    def __bool__(self) -> bool:
+        return bool(self._parents)
+
+    def between(self, target: str, source: str, stamp: float) -> np.ndarray | None:
+        """(4, 4) that takes points of the frame `source` to the frame `target`; None where nothing links them."""
+        target_root, to_target_root = self._to_root(target.lstrip('/'), stamp)
+        source_root, to_source_root = self._to_root(source.lstrip('/'), stamp)
+        if target_root != source_root:
+            return None
+        return np.linalg.inv(to_target_root) @ to_source_root
+
+    def _to_root(self, frame: str, stamp: float) -> tuple[str, np.ndarray]:
+        pose, seen = np.eye(4), {frame}
+        while frame in self._parents:
+            pose = self._pose(frame, stamp) @ pose
+            frame = self._parents[frame]
+            if frame in seen:
+                raise InputError(f'tf: the frame {frame} is its own parent')
+            seen.add(frame)
+        return frame, pose
+
+    def _pose(self, frame: str, stamp: float) -> np.ndarray:
+        if frame in self._static:
+            return self._static[frame]
+        return min(self._moving[frame], key=lambda item: abs(item[0] - stamp))[1]

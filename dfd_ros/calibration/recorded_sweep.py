@@ -1,0 +1,110 @@
+"""Recorded focus sweeps over a target that stands still: images by the focus motor's control value.
+
+A folder holds the images beside a `sweep.yaml`::
+
+    distance_m: 0.5          # of the target from the lens; null = measured on the board, or not needed
+    frames:
+    - {file: 000.png, value: 0}
+    - {file: 001.png, value: 10}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import write_text
+from dfd_ros.core.image_io import read_image
+
+FILE = 'sweep.yaml'
+LEAST_PEAK = 1.5    # of the sharpest image over the most blurred one
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep, in the order of its control values."""
+
+    name: str
+    values: np.ndarray
+    """(T,) of the focus motor."""
+    images: list[np.ndarray]
+    """(H, W, 3) uint8 RGB, T of them."""
+    distance: float = math.nan
+    """m, of the target; NaN = not known."""
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Sweep:
+        """Raises `InputError` that names the file and the field."""
+        folder = Path(folder)
+        path = folder / FILE
+        try:
+            content = yaml.safe_load(path.read_text())
+            frames = [(float(frame['value']), str(frame['file'])) for frame in content['frames']]
+            distance = content.get('distance_m')
+            distance = math.nan if distance is None else float(distance)
+        except FileNotFoundError:
+            raise InputError(f'{path}: no such file; dfd calibrate sweep records one, docs/calibration.md has its '
+                             'format') from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} '
+                             f'({type(error).__name__}: {" ".join(str(error).split())})') from None
+        if not (math.isnan(distance) or distance > 0):
+            raise InputError(f'{path}: distance_m: {distance} must be positive')
+        frames.sort()
+        values = np.array([value for value, _ in frames])
+        if not np.isfinite(values).all() or (np.diff(values) == 0).any():
+            raise InputError(f'{path}: frames: every value must be a number, and each only once')
+        images = [read_image(folder / file) for _, file in frames]
+        if len({image.shape for image in images}) > 1:
+            raise InputError(f'{folder}: the images are not of one size')
+        return cls(str(folder), values, images, distance)
+
+    def write(self, folder: str | Path) -> None:
+        """Write the folder; its `sweep.yaml` comes last, so that a folder with one is whole."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [f'{i:03d}.png' for i in range(len(self.images))]
+        for file, image in zip(files, self.images):
+            Image.fromarray(image).save(folder / file)
+        content = {'distance_m': None if math.isnan(self.distance) else float(self.distance),
+                   'frames': [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)]}
+        write_text(folder / FILE, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
+
+
+def is_sweep(folder: str | Path) -> bool:
+    """Whether a folder is a sweep by control value (and not a focal stack, by focus distance)."""
+    return (Path(folder) / FILE).is_file()
+
+
+def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: str) -> float:
+    """Where the sharpness peaks, finer than the steps: a parabola through its logarithm above half the peak.
+
+    Raises `InputError` where it peaks at an end, where there are too few frames, or where there is no peak.
+    """
+    values, sharpness = np.asarray(values, float), np.asarray(sharpness, float)
+    if len(values) < 5:
+        raise InputError(f'{name}: {len(values)} frames, a sweep needs at least 5')
+    peak = int(np.argmax(sharpness))
+    if not sharpness[peak] > LEAST_PEAK * sharpness.min():
+        raise InputError(f'{name}: never gets sharp (the sharpest image has {sharpness[peak]:.2g} of contrast, the '
+                         f'most blurred one {sharpness.min():.2g}); sweep further, or light the target better')
+    if peak in (0, len(values) - 1):
+        raise InputError(f'{name}: is sharpest at the end of the sweep (value {values[peak]:g}), so the peak may lie '
+                         'beyond it; sweep further, or move the target')
+    low = high = peak
+    while low > 0 and sharpness[low - 1] > 0.5 * sharpness[peak]:
+        low -= 1
+    while high < len(values) - 1 and sharpness[high + 1] > 0.5 * sharpness[peak]:
+        high += 1
+    low, high = min(low, peak - 1), max(high, peak + 1)
+    x = values[low:high + 1]
+    curve = np.polyfit(x - values[peak], np.log(sharpness[low:high + 1]), 2)
+    top = values[peak] - curve[1] / (2 * curve[0]) if curve[0] < 0 else values[peak]
+    return float(np.clip(top, values[peak - 1], values[peak + 1]))

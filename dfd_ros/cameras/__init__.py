@@ -1,0 +1,56 @@
+"""Where the camera node's images come from: a synthetic scene, a recorded focal stack, RGB-D
+images, a V4L2 device.
+
+Plain Python, no ROS. Each source is a `CameraSource`: it is told where to focus and gives frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.core.lens_state import LensState
+
+
+@dataclass(frozen=True)
+class RgbdImages:
+    """What an RGB-D sensor sees: color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm, 0 = none, both of one camera."""
+
+    color: np.ndarray
+    depth: np.ndarray
+    camera: CameraModel
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One exposure: image (H, W, 3) uint8 RGB, lens state, depth (H, W) float32 m where the truth is known.
+
+    `time_s` is when it was exposed, on the clock of `CameraSource.capture`.
+    """
+
+    image: np.ndarray
+    lens_state: LensState
+    time_s: float
+    depth: np.ndarray | None = None
+    rgbd: RgbdImages | None = None
+    """Of an RGB-D sensor in the place of the camera, whose intrinsics they share."""
+
+
+class CameraLost(RuntimeError):
+    """The camera gave no image: unplugged, or taken by another process. Calling again may find it back."""
+
+
+class CameraSource(Protocol):
+    """A camera whose focus can be set. Times are those of `time.monotonic`, in seconds."""
+
+    def focus(self, distance: float, time_s: float) -> None:
+        """Starts to move the focus to `distance` (m, inf allowed). Raises InputError for what is none."""
+
+    def capture(self, time_s: float) -> Frame:
+        """The frame exposed at `time_s` or soon after. Raises CameraLost where the camera gives none."""
+
+    def close(self) -> None:
+        """Lets go of the device."""

@@ -1,0 +1,84 @@
+"""The command `dfd`, and its commands, one module each. Exits 0 on success, 2 with one clear line on bad input.
+
+A command module has `HELP` (one line), `EXAMPLE` (a command line to copy), `add_arguments(parser)` and
+`run(args) -> int`, the exit status. It imports what is heavy in `run`, so that `dfd --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from types import ModuleType
+from typing import NoReturn
+
+from dfd_ros.core.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong argument, where argparse prints the usage as well."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'dfd: error: {message} (see {self.prog} --help)\n')
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults are shown; the example keeps its lines."""
+
+    def _get_help_string(self, action):
+        is_told = action.default not in (None, '') and not isinstance(action.default, bool)
+        return super()._get_help_string(action) if is_told else action.help
+
+
+def _version() -> str:
+    try:
+        return metadata.version('dfd_ros')
+    except metadata.PackageNotFoundError:
+        return 'of a checkout, not installed'
+
+
+def _names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
+
+
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f'{__name__}.{name}')
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for this command line: only the command that is used is imported, all for an overview."""
+    parser = _Parser(prog='dfd', formatter_class=_Help, description='Metric depth from a focus sweep.',
+                     epilog='dfd COMMAND --help shows the arguments of a command, and an example.')
+    parser.add_argument('--version', action='version', version=f'dfd {_version()}')
+    subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True,
+                                       parser_class=_Parser)
+    wanted = [name for name in _names() if name in argv[:1]] or _names()
+    for name in wanted:
+        module = _load(name)
+        command = subparsers.add_parser(name, help=module.HELP, description=module.HELP,
+                                        epilog=f'example:\n  {module.EXAMPLE}', formatter_class=_Help)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `dfd` with these arguments (default: those of the process) and return the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(argv).parse_args(argv)
+    try:
+        return args.run(args)
+    except InputError as error:
+        print(f'dfd: error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f'dfd: error: {error.filename}: {error.strerror}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('dfd: interrupted', file=sys.stderr)
+        return 130

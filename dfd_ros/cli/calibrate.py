@@ -1,0 +1,273 @@
+"""dfd calibrate: intrinsics, extrinsics, focus map, aperture and breathing of a rig, all in one file."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture and focus breathing, into calibration.yaml'
+EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
+
+PRINT_DPI = 300
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest='kind', metavar='WHAT', required=True, parser_class=type(parser))
+
+    def add(name: str, does, text: str, example: str) -> argparse.ArgumentParser:
+        kind = kinds.add_parser(name, help=text, description=text, epilog=f'example:\n  dfd calibrate {name} {example}',
+                                formatter_class=parser.formatter_class)
+        kind.set_defaults(does=does)
+        return kind
+
+    target = add('target', _target, 'picture of a target to print at its full size: a ChArUco board, or random discs',
+                 '--out board.png')
+    target.add_argument('--out', metavar='PNG', type=Path, required=True, help='the picture')
+    target.add_argument('--texture', action='store_true', help='random discs of all sizes, for the aperture')
+    _add_board(target)
+
+    sweep = add('sweep', _sweep, 'record a sweep of a V4L2 camera by control value, for focus and aperture',
+                '--device /dev/video0 --first 0 --last 250 --steps 26 --distance 0.5 --out sweeps/050')
+    sweep.add_argument('--device', default='/dev/video0', help='V4L2 device, as a path or a number')
+    sweep.add_argument('--first', metavar='N', type=float, required=True, help='control value to start at')
+    sweep.add_argument('--last', metavar='N', type=float, required=True, help='control value to end at')
+    sweep.add_argument('--steps', metavar='N', type=int, default=26, help='images')
+    sweep.add_argument('--distance', metavar='M', type=float, default=math.nan,
+                       help='of the target from the front of the lens; not given: measured on the board')
+    sweep.add_argument('--settle-time', metavar='S', type=float, default=0.5, help='that the motor needs for a step')
+    sweep.add_argument('--width', metavar='PX', type=int, default=0, help='of the images; 0: the driver\'s choice')
+    sweep.add_argument('--height', metavar='PX', type=int, default=0, help='of the images; 0: the driver\'s choice')
+    sweep.add_argument('--out', metavar='DIR', type=Path, required=True, help='new folder for images and sweep.yaml')
+
+    intrinsics = add('intrinsics', _intrinsics, 'focal length, principal point and distortion, from images of a board',
+                     'images/focus --focus-distance 0.6')
+    intrinsics.add_argument('images', metavar='DIR', type=Path, help='images of the board, tilted in all directions')
+    intrinsics.add_argument('--camera', choices=('focus', 'rgbd'), default='focus',
+                            help='the focus camera, or the colour camera of the RGB-D sensor')
+    intrinsics.add_argument('--focus-distance', metavar='M', type=float, default=math.nan,
+                            help='that the images were taken at (inf allowed): the focal length in pixels breathes')
+    _add_board(intrinsics)
+
+    extrinsics = add('extrinsics', _extrinsics, 'where the RGB-D camera stands, from pairs of images of a board',
+                     'images/focus images/rgbd')
+    extrinsics.add_argument('focus_images', metavar='FOCUS_DIR', type=Path, help='images of the focus camera')
+    extrinsics.add_argument('rgbd_images', metavar='RGBD_DIR', type=Path,
+                            help='images of the RGB-D colour camera; those of a pair are called the same')
+    extrinsics.add_argument('--parent', metavar='FRAME', default='focus_camera_optical_frame',
+                            help='optical frame of the focus camera')
+    extrinsics.add_argument('--child', metavar='FRAME', default='rgbd_camera_color_optical_frame',
+                            help='optical frame of the RGB-D colour camera, as its driver calls it')
+    _add_board(extrinsics)
+
+    focus = add('focus', _focus, 'control value against focus distance, from sweeps over targets at known distances',
+                'sweeps/020 sweeps/030 sweeps/050 sweeps/100')
+    focus.add_argument('sweeps', metavar='SWEEP', type=Path, nargs='+',
+                       help='folders with images and sweep.yaml, a target distance each')
+    focus.add_argument('--to-infinity', action='store_true', help='carry the map on from the farthest to infinity')
+    _add_board(focus)
+
+    aperture = add('aperture', _aperture, 'effective aperture and focus breathing, from a sweep over a flat target',
+                   'sweeps/texture --focal-length 4.3')
+    aperture.add_argument('stack', metavar='DIR', type=Path,
+                          help='focal stack (stack.yaml), or sweep (sweep.yaml) where the focus is calibrated')
+    aperture.add_argument('--focal-length', metavar='MM', type=float, default=math.nan,
+                          help='where the stack does not say')
+    aperture.add_argument('--pixel-pitch', metavar='UM', type=float, default=math.nan,
+                          help='of the images; not given: from focal length and intrinsics')
+    aperture.add_argument('--linear', action='store_true', help='the images are linear, not sRGB')
+    for kind in (intrinsics, extrinsics, focus, aperture):
+        kind.add_argument('--calibration', metavar='YAML', type=Path, default=Path('calibration.yaml'),
+                          help='the file that is written; what else is in it stays')
+
+
+def _add_board(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--squares', metavar='COLSxROWS', default='10x7', help='squares of the board')
+    parser.add_argument('--square', metavar='MM', type=float, default=25.0, help='side of a square, as printed')
+    parser.add_argument('--marker', metavar='MM', type=float, default=18.0, help='side of a marker, as printed')
+    parser.add_argument('--dictionary', default='5X5_100', help='of the markers, as OpenCV names it without DICT_')
+
+
+def run(args: argparse.Namespace) -> int:
+    args.does(args)
+    return 0
+
+
+def _board(args: argparse.Namespace):
+    from dfd_ros.calibration.board import Board
+    from dfd_ros.core.errors import InputError
+    columns, by, rows = args.squares.partition('x')
+    if not (by and columns.isdigit() and rows.isdigit()):
+        raise InputError(f'--squares {args.squares}: must be columns x rows, such as 10x7')
+    return Board(int(columns), int(rows), args.square * 1e-3, args.marker * 1e-3, args.dictionary)
+
+
+def _target(args: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from dfd_ros.core.files import whole
+    board = _board(args)
+    pixels = round(board.square * PRINT_DPI / 0.0254)
+    if args.texture:
+        from dfd_ros.calibration.simulate import noise_target
+        picture = noise_target(pixels * min(board.columns, board.rows))
+    else:
+        picture = board.picture(pixels)
+    # The resolution that makes a square as long as it should be, whatever the whole pixels come to.
+    dpi = pixels * 0.0254 / board.square
+    with whole(args.out) as temporary:
+        Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
+    height, width = (1e3 * side / pixels * board.square for side in picture.shape)
+    print(f'picture   {args.out}: print at 100 %, {width:.1f} x {height:.1f} mm, and measure it')
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from dfd_ros.calibration.record import open_camera, record_sweep
+    from dfd_ros.core.errors import InputError
+    if args.steps < 5:
+        raise InputError(f'--steps {args.steps}: must be at least 5')
+    if args.distance <= 0:
+        raise InputError(f'--distance {args.distance}: must be positive')
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise InputError(f'--out {args.out}: exists already, give a new folder or remove it')
+    values = np.linspace(args.first, args.last, args.steps).round()
+    if len(set(values)) < len(values):
+        raise InputError(f'--steps {args.steps}: more than there are whole values from {args.first:g} to {args.last:g}')
+    capture = open_camera(args.device, args.width, args.height)
+    try:
+        sweep = record_sweep(capture, values, distance=args.distance, settle_time=args.settle_time, name=args.device)
+    finally:
+        capture.release()
+    sweep.write(args.out)
+    print(f'sweep     {len(sweep.images)} images in {args.out}/')
+
+
+def _intrinsics(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from dfd_ros.calibration import board_images, intrinsics
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.result_plots import write_intrinsics
+    from dfd_ros.core.errors import InputError
+    if args.focus_distance <= 0:
+        raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
+    calibration = Calibration.read_or_empty(args.calibration)
+    views, size = board_images.find_boards(args.images, _board(args), intrinsics.LEAST_VIEWS)
+    result = intrinsics.calibrate_intrinsics(views, size, args.focus_distance)
+    camera = result.camera
+    print(f'views     {len(views)}, {size[0]}x{size[1]}')
+    print(f'focal     {camera.fx:.2f}, {camera.fy:.2f} px (standard deviation {100 * result.focal_uncertainty:.2f} %)')
+    print(f'centre    {camera.cx:.2f}, {camera.cy:.2f} px')
+    print('distorts  ' + ', '.join(f'{d:.4g}' for d in camera.distortion))
+    print(f'residual  {camera.residual_px:.3f} px')
+    _write(args, replace(calibration, **{f'{args.camera}_camera': camera}),
+           f'{args.camera}_intrinsics', write_intrinsics, result)
+
+
+def _extrinsics(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from dfd_ros.calibration import board_images, extrinsics
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.result_plots import write_extrinsics
+    from dfd_ros.core.errors import InputError
+    calibration, cameras = Calibration.read_or_empty(args.calibration), {}
+    for camera in ('focus', 'rgbd'):
+        cameras[camera] = getattr(calibration, f'{camera}_camera')
+        if cameras[camera] is None:
+            raise InputError(f'{args.calibration}: no {camera}_camera; run dfd calibrate intrinsics --camera {camera} '
+                             'first')
+    board, views = _board(args), {}
+    for camera, folder in (('focus', args.focus_images), ('rgbd', args.rgbd_images)):
+        views[camera], size = board_images.find_boards(folder, board, extrinsics.LEAST_PAIRS)
+        cameras[camera] = cameras[camera].resized(*size)
+    result = extrinsics.calibrate_extrinsics(views['focus'], cameras['focus'], views['rgbd'], cameras['rgbd'],
+                                             args.parent, args.child)
+    found = result.extrinsics
+    print(f'pairs     {found.pairs}')
+    print('position  ' + ', '.join(f'{1e3 * t:.2f}' for t in found.translation) + ' mm (x right, y down, z forward)')
+    print('rotation  ' + ', '.join(f'{math.degrees(a):.3f}' for a in found.rpy) + ' degrees (roll, pitch, yaw)')
+    print(f'residual  {found.residual_px:.3f} px')
+    _write(args, replace(calibration, extrinsics=found), 'extrinsics', write_extrinsics, result)
+
+
+def _focus(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.focus import fit_focus_map, peak_of
+    from dfd_ros.calibration.recorded_sweep import Sweep
+    from dfd_ros.calibration.result_plots import write_focus
+    calibration, board = Calibration.read_or_empty(args.calibration), _board(args)
+    with tqdm(args.sweeps, desc='focus', unit='sweep') as progress:
+        peaks = [peak_of(Sweep.read(folder), board, calibration.focus_camera) for folder in progress]
+    found = fit_focus_map(peaks, args.to_infinity)
+    for peak in peaks:
+        print(f'sweep     {peak.name}: {peak.distance:.4g} m at {peak.value:.4g}')
+    print(f'residual  {found.residual:.3g} dioptres')
+    _write(args, replace(calibration, focus=found), 'focus', lambda path, map_: write_focus(path, peaks, map_), found)
+
+
+def _aperture(args: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from dfd_ros.calibration.aperture import measure_aperture
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.lens import aperture_of
+    from dfd_ros.calibration.result_plots import write_aperture
+    from dfd_ros.core.errors import InputError
+    for name in ('focal_length', 'pixel_pitch'):
+        if getattr(args, name) <= 0:
+            raise InputError(f'--{name.replace("_", "-")} {getattr(args, name)}: must be positive')
+    calibration = Calibration.read_or_empty(args.calibration)
+    images, distances, lens = _stack(args.stack, calibration)
+    lens = replace(lens, **{name: value * unit for name, value, unit in (
+        ('focal_length', args.focal_length, 1e-3), ('pixel_pitch', args.pixel_pitch, 1e-6)) if value > 0})
+    result = measure_aperture(images, distances, str(args.stack), is_linear=args.linear)
+    height, width = images[0].shape[:2]
+    found = aperture_of(result, (width, height), lens, calibration.focus_camera)
+    print(f'frames    {found.frames}, blurred by {result.coc.max():.1f} px at most')
+    print(f'target    in focus at {result.target:.4g} m')
+    print(f'aperture  f/{found.lens.f_number:.3g} of {1e3 * found.lens.focal_length:.3g} mm, that is '
+          f'{1e3 * found.lens.focal_length / found.lens.f_number:.3g} mm across; {result.blur_per_dioptre:.3g} px of '
+          'blur per dioptre')
+    print(f'breathing {100 * (max(found.magnifications) - 1):.2f} % from infinity to {min(distances):.3g} m, '
+          f'{100 * result.breathing_residual:.3f} % off a thin lens of {1e3 * result.breathing:.3g} mm')
+    print(f'residual  {result.residual:.3g} of the transfer functions')
+    _write(args, replace(calibration, aperture=found), 'aperture',
+           lambda path, r: write_aperture(path, r, found.lens.f_number), result)
+
+
+def _stack(folder: Path, calibration) -> tuple:
+    """Images, focus distances and lens of a focal stack, or of a sweep by control value."""
+    from dfd_ros.calibration.recorded_sweep import Sweep, is_sweep
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.focal_stack import FocalStack
+    from dfd_ros.core.optics import Lens
+    if not is_sweep(folder):
+        stack = FocalStack.read(folder)
+        return stack.images, [state.focus_distance for state in stack.lens_states], stack.lens_states[0].lens
+    if calibration.focus is None:
+        raise InputError(f'{folder}: a sweep by control value needs the focus map; run dfd calibrate focus first')
+    sweep = Sweep.read(folder)
+    low, high = min(calibration.focus.values), max(calibration.focus.values)
+    kept = [i for i, value in enumerate(sweep.values) if low <= value <= high]
+    if len(kept) < len(sweep.values):
+        print(f'left out  {len(sweep.values) - len(kept)} images outside the focus map ({low:g} to {high:g})')
+    return ([sweep.images[i] for i in kept], [calibration.focus.focus_distance(sweep.values[i]) for i in kept], Lens())
+
+
+def _write(args: argparse.Namespace, calibration, name: str, draw, result) -> None:
+    from dfd_ros.core.errors import InputError
+    calibration.write(args.calibration)
+    print(f'written   {args.calibration}')
+    picture = args.calibration.with_name(f'{args.calibration.stem}_{name}.png')
+    try:
+        draw(picture, result)
+        print(f'picture   {picture}')
+    except InputError as error:
+        print(f'picture   none: {error}')

@@ -1,0 +1,70 @@
+"""dfd demo: camera, sweep and depth nodes at work, measured against the truth."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = 'camera, sweep and depth nodes at work on a synthetic scene: figures, pictures and a video'
+EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
+
+PATIENCE = 120.0     # s until the first depth image: a busy machine is slow to load torch three times
+DRAWING = 120.0      # s that pictures and video may take after Ctrl-C
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition('x')
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 64):
+        raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT of at least 64x64, such as 320x240')
+    return int(width), int(height)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--seconds', metavar='S', type=float, default=20.0, help='how long to run')
+    parser.add_argument('--out', metavar='DIR', type=Path, default=Path('output/demo'),
+                        help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes')
+    parser.add_argument('--size', metavar='WxH', type=_size, default=(320, 240), help='size of the images')
+    parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
+    parser.add_argument('--seed', type=int, default=10, help='which scene')
+    parser.add_argument('--pattern', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), default='ramp',
+                        help='order of the focus distances')
+    parser.add_argument('--resolution', metavar='PX', type=int, default=640,
+                        help='longer side of the image that the network sees; 0: all of it')
+    parser.add_argument('--weights', metavar='FILE', default='',
+                        help='(default: those that ship with the package)')
+
+
+def run(args: argparse.Namespace) -> int:
+    import os
+
+    from dfd_ros.core.child_processes import terminable
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
+
+    if not 1 <= args.seconds <= 3600:
+        raise InputError(f'--seconds {args.seconds:g}: must be 1 to 3600')
+    require_ros()
+    logs = args.out / 'log'
+    logs.mkdir(parents=True, exist_ok=True)
+    # Heard on this machine alone, and by nothing else that runs on it.
+    domain = os.getpid() % 100 + 1
+    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST', ROS_DOMAIN_ID=str(domain))
+    width, height = args.size
+    print(f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS, '
+          f'domain {domain}; {args.seconds:g} s', flush=True)
+    try:
+        with terminable(), NodeProcesses(logs) as processes:
+            # First the one that listens, so that it hears all.
+            processes.start('monitor', {'seconds': args.seconds, 'patience': PATIENCE, 'truth': True,
+                                        'output': str(args.out)}, grace=DRAWING)
+            processes.start('camera', {'source': 'synthetic', 'image_width': width, 'image_height': height,
+                                       'rate': args.rate, 'seed': args.seed, 'publish_truth': True})
+            processes.start('sweep', {'pattern': args.pattern})
+            # A machine that is too busy for a while is no reason to forget the scene.
+            processes.start('depth', {'weights': args.weights, 'resolution': args.resolution, 'reset_gap': 10.0})
+            processes.wait(until='monitor')
+    except NodeFailed as error:
+        print(f'dfd: error: {error} (all of it in {logs}/)', file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,92 @@
+"""dfd estimate: depth, circle of confusion and confidence from a focal stack."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
+
+HELP = 'depth, circle of confusion and confidence from a focal stack'
+EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('stack', metavar='STACK', type=Path, help='folder with images and stack.yaml')
+    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
+                        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, overview.png')
+    parser.add_argument('--confidence', type=float, default=0.0,
+                        help='depth with less confidence (0..1) becomes NaN')
+    parser.add_argument('--near', metavar='M', type=float,
+                        help='nearest depth (m) that can come out (default: the nearest focus of the stack)')
+    parser.add_argument('--far', metavar='M', type=float,
+                        help='farthest depth (m), may be inf (default: the farthest focus of the stack)')
+    parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
+    parser.add_argument('--resolution', metavar='PX', type=int, default=640,
+                        help='longer side that the network sees at most; 0: all')
+    add_estimator_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    import numpy as np
+    from tqdm import tqdm
+
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.focal_stack import FocalStack
+    from dfd_ros.core.optics import VergenceRange
+    from dfd_ros.drawing import visualise
+    from dfd_ros.inference.estimator import DepthEstimator
+
+    if not 0 <= args.confidence <= 1:
+        raise InputError(f'--confidence {args.confidence}: must be in 0..1')
+    if args.sweeps < 1:
+        raise InputError(f'--sweeps {args.sweeps}: must be at least 1')
+    stack = FocalStack.read(args.stack)
+    if args.near is None or args.far is None:
+        covered = stack.range
+        range_ = VergenceRange(covered.near if args.near is None else args.near,
+                               covered.far if args.far is None else args.far)
+    else:
+        range_ = VergenceRange(args.near, args.far)
+    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
+    estimator.check_stack([state.focus_distance for state in stack.lens_states], range_)
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    depths, cocs = [], []
+    with tqdm(total=args.sweeps * len(stack), desc='estimate', unit='frame') as progress:
+        for sweep in range(args.sweeps):
+            for image, lens_state in stack:
+                # Without its time: the next sweep goes back to the first, and begins nothing new.
+                estimate = estimator.push(image, replace(lens_state, stamp=math.nan))
+                if sweep == args.sweeps - 1:
+                    depths.append(estimate.masked_depth(args.confidence))
+                    cocs.append(estimate.coc)
+                progress.update()
+    depth = depths[-1]
+    _save(args.out / 'depth.npy', depth)
+    _save(args.out / 'coc.npy', np.stack(cocs))
+    _save(args.out / 'confidence.npy', estimate.confidence)
+    visualise.write_picture(args.out / 'depth.png', visualise.depth_picture(depth, range_))
+    visualise.write_picture(args.out / 'overview.png', visualise.overview(
+        stack, depths, estimate.confidence, cocs[-1], range_, args.stack.resolve().name))
+
+    known = ~np.isnan(depth)
+    print(f'frames   {len(stack)} of {depth.shape[1]}x{depth.shape[0]}'
+          + (f', read {args.sweeps} times' if args.sweeps > 1 else ''))
+    print(f'range    {range_.near:.3g} m to {range_.far:.3g} m')
+    print(f'depth    known for {known.mean():.0%} of the pixels'
+          + (f', median {np.median(depth[known]):.3g} m' if known.any() else ''))
+    print(f'files    {args.out}/: depth.npy (m), coc.npy (px), confidence.npy, depth.png, overview.png')
+    return 0
+
+
+def _save(path: Path, array) -> None:
+    """Write an array, whole or not at all."""
+    import numpy as np
+
+    from dfd_ros.core.files import whole
+    with whole(path) as temporary:
+        np.save(temporary, array)

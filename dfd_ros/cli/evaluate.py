@@ -1,0 +1,65 @@
+"""`dfd evaluate`: accuracy on a test set."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
+
+HELP = 'accuracy on a procedural test set or on focal stacks with ground truth'
+EXAMPLE = 'dfd evaluate --data field --stacks 100'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--data', default='field',
+                        help='study, field, or a folder of shards, or of focal stacks with true depth')
+    parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
+    parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
+    parser.add_argument('--sweep', type=int, metavar='N',
+                        help='frames of each of the three sweeps of a procedural stack '
+                             '(default: 5, or as many as the network reads at a time)')
+    add_estimator_arguments(parser)
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures here as well')
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import write_json
+    from dfd_ros.evaluation.evaluation_stacks import SETS, folder_stacks, procedural_stacks
+    from dfd_ros.evaluation.frame_figures import EDGE, evaluate
+    from dfd_ros.inference.estimator import DepthEstimator
+    if args.stacks < 1 or args.size < 64:
+        raise InputError('--stacks has to be at least 1 and --size at least 64')
+    if args.sweep is not None and args.sweep < 2:
+        raise InputError(f'--sweep {args.sweep}: a sweep has at least 2 frames')
+    estimator = DepthEstimator(**estimator_options(args))
+    sweep = args.sweep or estimator.stack_frames or 5
+    if args.data in SETS:
+        stacks = tqdm(procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks,
+                      desc=args.data)
+    elif Path(args.data).is_dir():
+        stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)
+    else:
+        raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
+
+    figures = evaluate(lambda: estimator, stacks, (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
+    if not figures:
+        raise InputError(f'--data {args.data}: nothing to measure, no pixel has a true depth in the swept range and an '
+                         'estimate')
+    print(f'\n{args.data}: after each frame, depth divided by the largest of the set\n')
+    print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
+    for f in figures:
+        name = f'{f.frame:5d}' if f.frame else ' last'
+        print(f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
+              f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px')
+    print(f'\nmore than {EDGE} px from every depth edge, {figures[-1].inner:.0%} of the pixels\n')
+    print('frame   RMS     Accuracy')
+    for f in figures:
+        print(f'{f.frame or "last":>5}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
+    if args.json:
+        write_json(args.json, [asdict(f) for f in figures])
+    return 0

@@ -1,0 +1,36 @@
+"""dfd export: a network for other runtimes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = 'one step of the network as a file for ONNX Runtime and others, the state as inputs and outputs'
+EXAMPLE = 'dfd export --format onnx --out stream.onnx'
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition('x')
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH, such as 480x640')
+    return int(height), int(width)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--format', choices=('onnx',), default='onnx', help='kind of file')
+    parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='file to write')
+    parser.add_argument('--weights', metavar='FILE', type=Path,
+                        help='weights of the network (default: those that ship)')
+    parser.add_argument('--size', metavar='HxW', type=_size,
+                        help='fix the image size, for compilers that want it (default: any size)')
+
+
+def run(args: argparse.Namespace) -> int:
+    from dfd_ros import networks
+    from dfd_ros.inference.onnx_export import export_onnx
+
+    network = networks.load(args.weights or networks.default_weights())
+    export_onnx(network, args.out, args.size)
+    print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
+          + ('images of any size' if args.size is None else f'images of {args.size[1]}x{args.size[0]}'))
+    return 0

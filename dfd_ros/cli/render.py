@@ -1,0 +1,230 @@
+"""dfd render: focal stacks made by computer, with perfect truth."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+HELP = 'render focal stacks with ground truth, and a contact sheet of them'
+EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
+
+PRESETS = {'procedural': ('default', 'study', 'field'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
+FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
+SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
+SMALLEST_SIDE = 32
+SHEET_STACKS = 8
+SHEET_FRAMES = 7
+FRAME_RATE = 30.0
+BLENDER_ONLY = ('objects', 'motion', 'ramp', 'breathing', 'samples', 'meshes', 'textures', 'hdris', 'workers',
+                'blender_python')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
+                        help='procedural: new folder for the stacks (0000, 0001, ..., or shards) and '
+                             'contact_sheet.png; blender: folder for shards of samples, a contact sheet and a data '
+                             'card, the same command goes on where it was stopped')
+    parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='what renders')
+    parser.add_argument('--format', choices=FORMATS['procedural'],
+                        help='folders (the default of procedural: depth of the last frame) or shards of samples, with '
+                             'truth for every frame, to train, study and evaluate on (what blender always writes)')
+    parser.add_argument('--stacks', '--scenes', metavar='N', type=int, default=6, help='stacks to render')
+    parser.add_argument('--seed', metavar='N', type=int, default=0,
+                        help='of the first stack; the same seed and size give the same stack')
+    parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
+                        help='procedural: study (static before a wall, known lens), field (all moves, breathes and is '
+                             'noisy) or default (what training draws from; the default); blender: the lens, '
+                             'defocusnet (the default), phone or machine_vision')
+    parser.add_argument('--split', choices=SPLITS['blender'], default='train',
+                        help='families of textures and shapes; training never sees those of test')
+    parser.add_argument('--frames', metavar='N', type=int, default=5, help='frames of a stack')
+    parser.add_argument('--height', metavar='PX', type=int, default=256, help='image height')
+    parser.add_argument('--width', metavar='PX', type=int, default=256, help='image width')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; blender: auto, cpu or gpu')
+    blender = parser.add_argument_group('with --engine blender')
+    # No defaults here, so that what is given to the other engine can be told: they are those of RenderSettings.
+    blender.add_argument('--objects', choices=('small', 'small_and_large'),
+                         help='sizes of the objects (default: small_and_large)')
+    blender.add_argument('--motion', choices=('static', 'camera', 'objects', 'both'),
+                         help='what moves between the frames (default: static)')
+    blender.add_argument('--ramp', metavar='N', type=int,
+                         help='frames of a rising ramp of the focus, after which it jumps back (default: 5)')
+    blender.add_argument('--breathing', action='store_true', default=None,
+                         help='the image grows with nearer focus, as with a lens that moves as a whole')
+    blender.add_argument('--samples', metavar='N', type=int, help='paths for a pixel, before denoising (default: 16)')
+    blender.add_argument('--meshes', metavar='DIR', help='your own .obj, .glb and .ply files')
+    blender.add_argument('--textures', metavar='DIR', help='your own images for materials')
+    blender.add_argument('--hdris', metavar='DIR', help='your own .hdr and .exr surroundings')
+    blender.add_argument('--workers', metavar='N', type=int,
+                         help='Blender processes (default: one for each core, with --device gpu 1)')
+    blender.add_argument('--blender-python', metavar='FILE',
+                         help='Python 3.11 of an environment with bpy (default: DFD_BLENDER_PYTHON of the '
+                              'environment, else this one)')
+
+
+def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.errors import InputError
+    args.preset = args.preset or PRESETS[args.engine][0]
+    args.format = args.format or FORMATS[args.engine][0]
+    given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
+    if args.engine != 'blender' and given:
+        raise InputError(f'--{given[0].replace("_", "-")}: only with --engine blender, give that too or leave it out')
+    for name, choices in (('preset', PRESETS[args.engine]), ('split', SPLITS[args.engine]),
+                          ('format', FORMATS[args.engine])):
+        if getattr(args, name) not in choices:
+            raise InputError(f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of '
+                             f'{", ".join(choices)}')
+    _check(args)
+    return {'procedural': _procedural, 'blender': _blender}[args.engine](args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from dfd_ros.core.errors import InputError
+    for name, least in (('stacks', 1), ('frames', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
+                        ('seed', 0), ('workers', 1)):
+        if getattr(args, name) is not None and getattr(args, name) < least:
+            said = 'scenes' if name == 'stacks' and args.engine == 'blender' else name
+            raise InputError(f'--{said} {getattr(args, name)}: must be at least {least}')
+    if args.seed + args.stacks > 2 ** 62:
+        raise InputError(f'--seed {args.seed}: must be less than 2^62')
+
+
+def _blender(args: argparse.Namespace) -> int:
+    import os
+    import shlex
+    import sys
+
+    from tqdm import tqdm
+
+    from dfd_ros.core.child_processes import terminable
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.machine import cores
+    from dfd_ros.datasets.rendering.dataset_card import write_card, write_contact_sheet
+    from dfd_ros.datasets.rendering.rendered_dataset import Machine, render_dataset
+    from dfd_ros.datasets.rendering.workers import BlenderCrashed
+    from dfd_ros.datasets.shards import count
+    from dfd_ros.synthesis.blender.render_settings import RenderSettings
+
+    if args.device not in ('auto', 'cpu', 'gpu'):
+        raise InputError(f'--device {args.device}: with --engine blender choose auto, cpu or gpu')
+    settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__
+                                 if getattr(args, name) is not None})
+    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
+    machine = Machine(workers, max(1, cores() // workers), args.device,
+                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
+
+    def progress(done: int, all_: int):
+        return tqdm(initial=done, total=all_, desc='render', unit='stack', smoothing=0.1)
+
+    try:
+        with terminable():
+            render_dataset(args.out, settings, range(args.seed, args.seed + args.stacks), machine, progress)
+    except BlenderCrashed as error:
+        print(f'dfd: error: {error}; the same command goes on from here', file=sys.stderr)
+        return 1
+    command = 'dfd ' + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ['render'] else 'dfd render'
+    print(f'stacks   {count(args.out)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
+    print(f'card     {write_card(args.out, command)}')
+    print(f'picture  {write_contact_sheet(args.out)}')
+    return 0
+
+
+def _procedural(args: argparse.Namespace) -> int:
+    import contextlib
+
+    from tqdm import tqdm
+
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.datasets.shards import ShardWriter
+    from dfd_ros.drawing import visualise
+    from dfd_ros.inference.backends import choose_device
+    from dfd_ros.synthesis.procedural import render_stack
+
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise InputError(f'--out {args.out}: exists already, give a new folder or remove it')
+    settings, device = _settings(args), choose_device(args.device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with ShardWriter(args.out, 'procedural') if args.format == 'shards' else contextlib.nullcontext() as shards:
+        for i in tqdm(range(args.stacks), desc='render', unit='stack'):
+            seed = args.seed + i
+            batch = render_stack(seed, settings, device).to('cpu')
+            if shards is None:
+                focal_stack(batch, f'seed {seed}').write(args.out / f'{i:04d}')
+            else:
+                shards.add(f'{seed:08d}', sample(batch, seed, {'preset': args.preset, 'split': args.split}))
+            if i < SHEET_STACKS:
+                rows.append(_row(batch))
+    sheet = args.out / 'contact_sheet.png'
+    subtitle = (f'{args.preset}, {args.split} split, seed {args.seed}; frames in the order of their focus, '
+                'depth and circle of confusion of the frame taken last')
+    visualise.write_picture(sheet, visualise.sheet(rows, 'procedural focal stacks', subtitle))
+    print(f'stacks   {args.stacks} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
+    print(f'picture  {sheet}')
+    return 0
+
+
+def _settings(args: argparse.Namespace):
+    from dfd_ros.synthesis.procedural import StackSettings
+    from dfd_ros.synthesis.scene import SceneSettings
+    # Stacks on disk show the whole focus breathing, as a camera delivers it, and say how large it is.
+    size = {'frames': args.frames, 'height': args.height, 'width': args.width, 'breathing_residual': None}
+    if args.preset == 'default':
+        return StackSettings(scene=SceneSettings(split=args.split), **size)
+    return {'study': StackSettings.study, 'field': StackSettings.field}[args.preset](split=args.split, **size)
+
+
+def focal_stack(batch, name: str):
+    """The first stack of a `StackBatch` as a `FocalStack`, with the true depth of its last frame.
+
+    The batch has to be rendered with the whole focus breathing (`breathing_residual=None`), as the lens states
+    tell its magnification; where the aperture is unknown the magnification is too.
+    """
+    from dfd_ros.core.focal_stack import FocalStack
+    from dfd_ros.core.lens_state import LensState
+    range_ = batch.ranges()[0]
+    known = math.isfinite(batch.blur_scale[0])
+    states = [LensState(range_.denormalise(v), focal_length=batch.focal_length[0].item(),
+                        f_number=batch.f_number[0].item() if known else math.nan,
+                        pixel_pitch=batch.pixel_pitch[0].item(),
+                        magnification=magnification if known else math.nan, near=range_.near, far=range_.far)
+              for v, magnification in zip(batch.focus[0].tolist(), batch.magnification[0].tolist())]
+    images = [image.permute(1, 2, 0).contiguous().numpy() for image in batch.images[0]]
+    depth = range_.denormalise(batch.vergence[0, -1, 0].double()).float().numpy()
+    return FocalStack(images, states, depth, name)
+
+
+def sample(batch, seed: int, about: dict):
+    """The first stack of a `StackBatch`, rendered as `focal_stack` takes it, as a `Sample` with truth for each frame.
+
+    The magnification is told where the aperture is unknown too: who trains on it has to bring the frames to one scale.
+    """
+    from dataclasses import replace
+
+    from dfd_ros.core.sample import Sample
+    stack, range_ = focal_stack(batch, f'seed {seed}'), batch.ranges()[0]
+    states = [replace(state, magnification=magnification, stamp=t / FRAME_RATE) for t, (state, magnification)
+              in enumerate(zip(stack.lens_states, batch.magnification[0].tolist()))]
+    return Sample(
+        batch.images[0].permute(0, 2, 3, 1).contiguous().numpy(), states,
+        range_.denormalise(batch.vergence[0, :, 0].double()).float().numpy(),
+        background=~batch.foreground[0, :, 0].numpy(), coc=batch.coc[0, :, 0].abs().numpy(), source='procedural',
+        seed=seed, about=about, name=stack.name)
+
+
+def _row(batch) -> list:
+    """One stack on the contact sheet."""
+    import numpy as np
+
+    from dfd_ros.drawing.visualise import Bar, Panel, coc_picture, depth_picture, nice_limit
+    range_, focus = batch.ranges()[0], batch.focus[0]
+    order = focus.argsort(stable=True).tolist()
+    shown = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(len(order), SHEET_FRAMES))})
+    panels = [Panel(batch.images[0, t].permute(1, 2, 0).numpy(), f'v = {focus[t]:.2f}')
+              for t in (order[i] for i in shown)]
+    coc = batch.coc[0, -1, 0].abs().numpy()
+    largest = nice_limit(coc)
+    depth = range_.denormalise(batch.vergence[0, -1, 0].double()).numpy()
+    return [*panels, Panel(depth_picture(depth, range_), 'depth', Bar.depth(range_)),
+            Panel(coc_picture(coc, largest), f'CoC at v = {focus[-1]:.2f}', Bar.linear('magma', largest, 'px'))]

@@ -1,0 +1,74 @@
+"""dfd run: camera, sweep and depth nodes, as depth_from_focus.launch.py starts them, without launch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dfd_ros.ros.launch_arguments import ARGUMENTS, TOPICS
+
+HELP = 'camera, sweep and depth nodes, as depth_from_focus.launch.py starts them, without launch'
+EXAMPLE = 'dfd run --source stack --stack stacks/balls --record output/balls --seconds 20'
+
+PATIENCE = 120.0     # s until the first depth image, where --seconds says that there is an end
+DRAWING = 120.0      # s that pictures and video may take after Ctrl-C
+
+
+def _option(name: str) -> str:
+    return '--' + name.replace('_', '-')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for argument in ARGUMENTS:
+        parser.add_argument(_option(argument.name), metavar=argument.type.__name__.upper()
+                            if not argument.choices else None, default=argument.default or None,
+                            choices=[choice for choice in argument.choices if choice] or None,
+                            help=argument.description)
+    for topic in TOPICS:
+        parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
+                            help=f'topic that {topic} is called')
+    parser.add_argument('--params-file', metavar='YAML', type=Path,
+                        help='parameters of the nodes; the arguments go before it')
+    parser.add_argument('--namespace', default='', help='namespace of the nodes')
+    parser.add_argument('--record', metavar='DIR', type=Path,
+                        help='watch, and leave pictures and a video there')
+    parser.add_argument('--rgbd', action='store_true', help='compare depth with the RGB-D sensor\'s (accuracy node)')
+    parser.add_argument('--seconds', metavar='S', type=float, default=0.0,
+                        help='with --record: end after so many seconds of depth; 0: on Ctrl-C')
+
+
+def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.child_processes import terminable
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.ros import launch_arguments
+    from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
+
+    values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *TOPICS)}
+    names = launch_arguments.nodes(values['source'], args.rgbd)
+    parameters = {name: launch_arguments.parameters(name, values) for name in names}
+    if args.seconds and not args.record:
+        raise InputError('--seconds: only together with --record')
+    if args.params_file and not args.params_file.is_file():
+        raise InputError(f'{args.params_file}: no such file')
+    require_ros()
+    common = [part for topic, name in launch_arguments.remappings(values) for part in ('-r', f'{topic}:={name}')]
+    if args.namespace:
+        common += ['-r', f'__ns:=/{args.namespace.strip("/")}']
+    if args.params_file:
+        common += ['--params-file', str(args.params_file)]
+    try:
+        with terminable(), NodeProcesses() as processes:
+            if args.record:
+                patience = PATIENCE if args.seconds else 0.0
+                watched = {'output': str(args.record), 'seconds': args.seconds, 'patience': patience}
+                processes.start('monitor', {**watched, **launch_arguments.monitored(values)}, *common, grace=DRAWING)
+            for name in names:
+                processes.start(name, parameters[name], *common)
+            processes.wait(until='monitor')
+    except NodeFailed as error:
+        print(f'dfd: error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:    # the usual end
+        return 0
+    return 0

@@ -1,0 +1,107 @@
+"""`dfd study`: the study's networks, trained and compared on the same data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = 'train and compare all networks on the same data and budget: tables, curves, pictures'
+EXAMPLE = 'dfd study --out study --budget 2h --networks stream,recurrent_autoencoder'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
+                        help='folder for table.md, results.json, curves.png, figures.png, grid.jpg and the weights; '
+                             'the same command goes on where it was stopped')
+    parser.add_argument('--budget', required=True,
+                        help='of each network: optimiser steps (500), or time spent in them (10m, 2h, 3d)')
+    parser.add_argument('--networks', metavar='A,B,...',
+                        help='rows, or networks with all their rows (default: all of the configuration); rows that '
+                             'are done already stay in the tables')
+    parser.add_argument('--config', metavar='YAML', type=Path, help='the rows (default: config/study.yaml)')
+    parser.add_argument('--data', metavar='DIR', nargs='+', default=['procedural'],
+                        help='train on the samples in these folders, shards or focal stacks with true depth; '
+                             '"procedural" makes them')
+    parser.add_argument('--scenes', metavar='N', type=int, default=1000, help='procedural stacks to train on')
+    parser.add_argument('--tests', metavar='N', type=int, default=50, help='scenes of each test set')
+    parser.add_argument('--crop', metavar='PX', type=int, default=256, help='side of the crops and of the test scenes')
+    parser.add_argument('--frames', metavar='N', type=int, default=4, help='of a stack')
+    parser.add_argument('--batch', metavar='N', type=int, default=4, help='stacks of a step')
+    parser.add_argument('--seed', metavar='N', type=int, default=0, help='of the weights and the order of the scenes')
+    parser.add_argument('--blender', metavar='DIR', type=Path,
+                        help='measure on the samples in this folder too, shards or focal stacks with true depth')
+    parser.add_argument('--real', metavar='DIR', type=Path, help='real focal stack, for the picture grid')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--workers', metavar='N', type=int,
+                        help='processes that render the training stacks; 0 = this one, on the device '
+                             '(default: one for each core, on a GPU 0)')
+
+
+def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.resources import resource
+    from dfd_ros.evaluation.study import study_scenes
+    from dfd_ros.evaluation.study.study_rows import read_rows
+    from dfd_ros.evaluation.study.study_run import Settings, Study
+    if args.workers is not None and args.workers < 0:
+        raise InputError(f'--workers {args.workers}: must be at least 0')
+    folders = () if args.data == ['procedural'] else tuple(args.data)
+    if 'procedural' in folders:
+        raise InputError('--data: give procedural, or folders, not both')
+    shared, rows = read_rows(args.config or resource('config/study.yaml'))
+    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders,
+                        args.frames)
+    # What is given and cannot be read is said before hours are spent.
+    real = study_scenes.folder_scene(args.real, args.crop, args.frames) if args.real else None
+    blender = [stack.read(args.crop, args.frames)
+               for stack in study_scenes.stacks_in(args.blender)] if args.blender else []
+    study = Study(args.out, settings, shared, rows, args.networks, args.device)
+
+    study.render(_workers(args.workers, study.device))
+    for row in study.rows:
+        if row.train:
+            study.train(row)
+    results = study.results(blender, real)
+    _tell(args.out, results)
+    _draw(study, results, blender, real)
+    return 0
+
+
+def _workers(wanted: int | None, device) -> int:
+    from dfd_ros.core.machine import cores
+    if wanted is not None:
+        return wanted
+    if device.type == 'cuda':
+        return 0
+    return cores()
+
+
+def _tell(folder: Path, results: dict) -> None:
+    from dfd_ros.core.files import write_text
+    from dfd_ros.evaluation.study.study_report import report
+    text = report(results)
+    write_text(folder / 'table.md', text)
+    print(f'\n{text}')
+
+
+def _draw(study, results: dict, blender: list, real) -> None:
+    """What cannot be drawn here, as a library is missing, the same command draws where it is there."""
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.evaluation.study import study_pictures
+    folder, written = study.folder, ['table.md', 'results.json']
+    draws = {'figures.png': lambda path: study_pictures.write_bars(path, results['rows']),
+             'grid.jpg': lambda path: study_pictures.write_grid(path, study.backends(), study.pictured(blender, real))}
+    if curves := study.curves():
+        draws['curves.png'] = lambda path: study_pictures.write_curves(path, curves)
+    if real is not None:
+        for network in dict.fromkeys(row.network for row in study.rows):
+            draws[f'real/{network}.jpg'] = lambda path, network=network: study_pictures.write_stack(
+                path, study.backends(network), real)
+    for name, draw in draws.items():
+        try:
+            (folder / name).parent.mkdir(exist_ok=True)
+            draw(folder / name)
+            written.append(name)
+        except InputError as error:
+            print(f'{name} left out: {error}')
+    print(f'files    {folder}/: {", ".join(written)}')

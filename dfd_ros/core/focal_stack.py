@@ -1,0 +1,255 @@
+"""Focal stacks: images of one scene with the state of the lens for each, and their folder format.
+
+A folder holds the images beside a `stack.yaml`::
+
+    lens: {focal_length_mm: 4.3, f_number: 1.8, sensor_width_mm: 6.4}   # null = unknown
+    frames:
+    - {file: 00.jpg, focus_distance_m: .inf}
+    - {file: 01.jpg, focus_distance_m: 2.0}
+    depth: depth.npy          # optional ground truth: float32 metres, NaN = none
+
+Optional as well: `near_m` and `far_m` of the lens (the distances that it can focus), `magnification` (focus
+breathing, relative to focus at infinity) and `stamp_s` of a frame. What is null or absent is taken from the
+images' EXIF where they have it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import tokenize
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_yaml
+from dfd_ros.core.image_io import read_image_and_lens
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import VergenceRange
+
+_LENS_KEYS = {'focal_length_mm', 'f_number', 'sensor_width_mm', 'near_m', 'far_m'}
+_FRAME_KEYS = {'file', 'focus_distance_m', 'magnification', 'stamp_s'}
+
+
+@dataclass
+class FocalStack:
+    """Images of one scene, and what the lens was doing for each."""
+
+    images: list[np.ndarray]
+    """(H, W, 3) uint8 RGB each, all of one size."""
+    lens_states: list[LensState]
+    depth: np.ndarray | None = None
+    """Ground truth: (H, W) float32 metres, NaN = none."""
+    name: str = 'focal stack'
+    """For messages: the folder it was read from."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, LensState]]:
+        return zip(self.images, self.lens_states)
+
+    @property
+    def range(self) -> VergenceRange:
+        """The distances from the nearest to the farthest focus. Raises `InputError` where all are one."""
+        distances = [state.focus_distance for state in self.lens_states]
+        if min(distances) == max(distances):
+            raise InputError(f'{self.name}: every frame is focused at {distances[0]:g} m, '
+                             'a focal stack needs at least two focus distances')
+        return VergenceRange(min(distances), max(distances))
+
+    @classmethod
+    def read(cls, folder: str | Path) -> FocalStack:
+        """Read a folder. Raises `InputError` that names the file and the field."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise InputError(f'{folder}: no such folder')
+        description = _description(folder / 'stack.yaml')
+        where = f'{folder / "stack.yaml"}'
+        lens = description.get('lens') or {}
+        _check_keys(lens, _LENS_KEYS, f'{where}: lens')
+        lens = {key: _number(lens.get(key), f'{where}: lens.{key}', infinite=key == 'far_m')
+                for key in _LENS_KEYS}
+
+        frames = description.get('frames')
+        if not isinstance(frames, list) or not frames:
+            raise InputError(f'{where}: frames: no frames, list at least one as '
+                             '{file: 00.jpg, focus_distance_m: 1.5}')
+        images, lens_states = [], []
+        for i, frame in enumerate(frames):
+            _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
+            image, stored_width, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
+            if images and image.shape != images[0].shape:
+                raise InputError(f'{folder / frame["file"]}: {_size(image)} pixels, but '
+                                 f'{frames[0]["file"]} has {_size(images[0])}; give images of one size')
+            images.append(image)
+            lens_states.append(_lens_state(lens, frame, exif, stored_width, f'{where}: frames[{i}]'))
+
+        depth = description.get('depth')
+        if depth is not None:
+            depth = _read_depth(folder, depth, images[0].shape[:2], f'{where}: depth')
+        return cls(images, lens_states, depth, str(folder))
+
+    def write(self, folder: str | Path, *, suffix: str = '.png', overwrite: bool = False) -> None:
+        """Write the folder, whole or not at all. Images are lossless by default.
+
+        Raises `InputError` where the folder exists with something in it (and is not to be overwritten), or
+        where the lens changes within the stack, which the format cannot say.
+        """
+        folder = Path(folder)
+        if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f'{folder}: exists already, give another folder or remove it')
+        description = self._description(suffix)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+        try:
+            temporary.chmod(0o755)
+            for image, frame in zip(self.images, description['frames']):
+                Image.fromarray(image).save(temporary / frame['file'], quality=95)
+            if self.depth is not None:
+                np.save(temporary / description['depth'], self.depth.astype(np.float32))
+            text = yaml.safe_dump(description, sort_keys=False, default_flow_style=None, width=1000)
+            (temporary / 'stack.yaml').write_text(text)
+            if folder.exists():
+                replaced = temporary.with_name(f'{temporary.name}.replaced')
+                os.rename(folder, replaced)
+                os.rename(temporary, folder)
+                shutil.rmtree(replaced) if replaced.is_dir() else replaced.unlink()
+            else:
+                os.rename(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    def _description(self, suffix: str) -> dict:
+        first = self.lens_states[0]
+        for i, state in enumerate(self.lens_states):
+            if repr((state.lens, state.near, state.far)) != repr((first.lens, first.near, first.far)):
+                raise InputError(f'{self.name}: the lens of frame {i} is another than that of frame 0, '
+                                 'a stack has one lens')
+        digits = max(2, len(str(len(self) - 1)))
+        description = {
+            'lens': {'focal_length_mm': _known(first.focal_length * 1e3), 'f_number': _known(first.f_number),
+                     'sensor_width_mm': _known(first.pixel_pitch * 1e3 * self.images[0].shape[1])},
+            'frames': [],
+        }
+        for key, value in (('near_m', first.near), ('far_m', first.far)):
+            if not math.isnan(value):
+                description['lens'][key] = _known(value)
+        for i, state in enumerate(self.lens_states):
+            frame = {'file': f'{i:0{digits}d}{suffix}', 'focus_distance_m': _known(state.focus_distance)}
+            for key, value in (('magnification', state.magnification), ('stamp_s', state.stamp)):
+                if not math.isnan(value):
+                    frame[key] = float(value)
+            description['frames'].append(frame)
+        if self.depth is not None:
+            description['depth'] = 'depth.npy'
+        return description
+
+
+def stacks_with_depth(folder: str | Path) -> list[Path]:
+    """The focal stacks below a folder whose stack.yaml names true depth, in the order of their names.
+
+    Raises:
+        InputError: a stack.yaml cannot be read.
+    """
+    return sorted(path.parent for path in Path(folder).glob('**/stack.yaml')
+                  if _description(path).get('depth') is not None)
+
+
+def _known(value: float) -> float | None:
+    """None for unknown; else without the digits that a change of unit has made up."""
+    return None if math.isnan(value) else float(f'{value:.12g}')
+
+
+def _size(image: np.ndarray) -> str:
+    return f'{image.shape[1]}x{image.shape[0]}'
+
+
+def _description(path: Path) -> dict:
+    description = read_yaml(path, ', a focal stack folder needs one')
+    if not isinstance(description, dict):
+        raise InputError(f'{path}: must be a mapping with lens and frames')
+    _check_keys(description, {'lens', 'frames', 'depth'}, str(path))
+    return description
+
+
+def _check_keys(mapping, known: set[str], where: str) -> None:
+    if not isinstance(mapping, dict):
+        raise InputError(f'{where}: must be a mapping with {", ".join(sorted(known))}, not {mapping!r}')
+    unknown = [key for key in mapping if key not in known]
+    if unknown:
+        raise InputError(f'{where}: unknown key {unknown[0]!r}, known are {", ".join(sorted(known))}')
+
+
+def _number(value, where: str, *, infinite: bool = True) -> float:
+    """A positive number; NaN for null. YAML 1.1 takes 1e-3 for text, people take it for a number."""
+    if value is None:
+        return math.nan
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise InputError(f'{where}: {value!r} is not a number (null means unknown)')
+    if number <= 0 or (math.isinf(number) and not infinite):
+        raise InputError(f'{where}: {value!r} must be {"positive" if infinite else "positive and finite"}')
+    return number
+
+
+def _read_image(folder: Path, name, where: str) -> tuple[np.ndarray, int, dict[str, float]]:
+    """An image, upright; its width as it is stored, along which the sensor's is told; and its EXIF."""
+    if not isinstance(name, str) or not name:
+        raise InputError(f'{where}: {name!r} is not a file name')
+    return read_image_and_lens(folder / name, where)
+
+
+def _lens_state(lens: dict, frame: dict, exif: dict, width: int, where: str) -> LensState:
+    focus_distance = _number(frame.get('focus_distance_m'), f'{where}.focus_distance_m')
+    if math.isnan(focus_distance):
+        focus_distance = exif['focus_distance']
+    if math.isnan(focus_distance):
+        raise InputError(f'{where}.focus_distance_m: unknown, and {frame["file"]} has no EXIF subject '
+                         'distance; give the focus distance in metres (.inf for infinity)')
+    stamp = frame.get('stamp_s')
+    if stamp is not None and (isinstance(stamp, bool) or not isinstance(stamp, (int, float))
+                              or not math.isfinite(stamp)):
+        raise InputError(f'{where}.stamp_s: {stamp!r} is not a number')
+
+    def known(value: float, otherwise: float) -> float:
+        return otherwise if math.isnan(value) else value
+
+    return LensState(
+        focus_distance,
+        focal_length=known(lens['focal_length_mm'] * 1e-3, exif['focal_length']),
+        f_number=known(lens['f_number'], exif['f_number']),
+        pixel_pitch=known(lens['sensor_width_mm'] * 1e-3 / width, exif['pixel_pitch']),
+        magnification=_number(frame.get('magnification'), f'{where}.magnification', infinite=False),
+        near=lens['near_m'], far=lens['far_m'],
+        stamp=math.nan if stamp is None else float(stamp))
+
+
+def _read_depth(folder: Path, name, shape: tuple[int, int], where: str) -> np.ndarray:
+    if not isinstance(name, str):
+        raise InputError(f'{where}: {name!r} is not a file name')
+    path = folder / name
+    try:
+        depth = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f'{path}: no such file, named by {where}') from None
+    except (OSError, ValueError, EOFError, tokenize.TokenError, zipfile.BadZipFile) as error:
+        raise InputError(f'{path}: cannot be read as a NumPy array: {error}') from None
+    if not isinstance(depth, np.ndarray) or depth.shape != shape or depth.dtype.kind not in 'fiu':
+        found = f'{depth.dtype} {depth.shape}' if isinstance(depth, np.ndarray) else 'an archive'
+        raise InputError(f'{path}: {found}, must be float32 {shape} as the images are')
+    depth = depth.astype(np.float32)
+    depth[depth <= 0] = np.nan    # some sensors write 0 for no reading
+    return depth

@@ -1,0 +1,70 @@
+"""Sweeps: in which order, and at which distances, a lens is focused.
+
+Every function gives focus distances (m) for a `VergenceRange`, spaced in vergence, since it is there that the
+blur grows linearly. A ramp runs from far to near unless `near_to_far`. Both ends of the range are focused
+exactly, infinity included. All are deterministic; the random ones take a seed.
+"""
+
+from __future__ import annotations
+
+import random
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import VergenceRange
+
+
+def _distances(range_: VergenceRange, positions: list[float]) -> list[float]:
+    """Positions u in 0..1 to metres, kept inside the range against rounding."""
+    return [range_.far if u == 0 else range_.near if u == 1
+            else min(max(range_.denormalise(u), range_.near), range_.far) for u in positions]
+
+
+def _positions(frames: int, near_to_far: bool) -> list[float]:
+    if frames < 2:
+        raise InputError(f'sweep: {frames} frames a ramp cannot cover a range, give at least 2')
+    even = [i / (frames - 1) for i in range(frames)]
+    return even[::-1] if near_to_far else even
+
+
+def ramp(range_: VergenceRange, frames: int = 5, *, near_to_far: bool = False) -> list[float]:
+    """One ramp in even steps of vergence."""
+    return _distances(range_, _positions(frames, near_to_far))
+
+
+def repeated_ramps(range_: VergenceRange, frames: int = 5, ramps: int = 5, *,
+                   near_to_far: bool = False) -> list[float]:
+    """The same ramp again and again, with a jump back between: by default the study's five of five frames."""
+    return ramp(range_, frames, near_to_far=near_to_far) * ramps
+
+
+def ping_pong(range_: VergenceRange, frames: int = 5, ramps: int = 2, *,
+              near_to_far: bool = False) -> list[float]:
+    """Ramps in alternating directions. A turning point is focused once: ramps * (frames - 1) + 1 frames.
+
+    With an even number of ramps the last frame is the first: leave it out to go round and round.
+    """
+    there = _positions(frames, near_to_far)
+    positions = there[:1]
+    for i in range(ramps):
+        positions += there[1:] if i % 2 == 0 else there[-2::-1]
+    return _distances(range_, positions)
+
+
+def jumps(range_: VergenceRange, frames: int = 5, ramps: int = 1, *, seed: int = 0) -> list[float]:
+    """The even steps of a ramp in random order, in a new order for each of `ramps`."""
+    draw = random.Random(seed)
+    positions: list[float] = []
+    for _ in range(ramps):
+        positions += draw.sample(_positions(frames, False), frames)
+    return _distances(range_, positions)
+
+
+def uneven(range_: VergenceRange, frames: int = 5, *, near_to_far: bool = False,
+           seed: int = 0) -> list[float]:
+    """One ramp in random steps, none more than four times as large as another."""
+    draw = random.Random(seed)
+    positions = _positions(frames, near_to_far=False)
+    steps = [draw.uniform(1, 4) for _ in positions[1:]]
+    for i, step in enumerate(steps[:-1]):
+        positions[i + 1] = positions[i] + step / sum(steps)
+    return _distances(range_, positions[::-1] if near_to_far else positions)

@@ -1,0 +1,1 @@
+"""Data sets rendered by Blender: processes that render, shards, a card that describes them."""

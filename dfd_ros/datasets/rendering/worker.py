@@ -1,0 +1,65 @@
+"""The process that renders: ``python -m dfd_ros.datasets.rendering.worker``.
+
+Reads one JSON object a line from stdin, answers each with one on stdout, and ends when stdin does. The first says what
+to render with, and is answered once Blender is there; then come the scenes::
+
+    {"settings": {...}, "threads": 1, "device": "cpu"}     ->  {"blender": "4.5.15 LTS", "gpu": false}
+    {"key": "00000007", "seed": 7, "path": "..."}          ->  {"key": "00000007", "about": {...}}
+
+Bad input is answered with {"input_error": "..."}. What Blender has to say goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from dfd_ros.core.errors import InputError
+
+
+def main() -> int:
+    # Blender writes to the process's stdout, whatever Python's is: keep that for the answers.
+    answers = os.fdopen(os.dup(1), 'w', buffering=1)
+    os.dup2(2, 1)
+
+    def answer(**values) -> None:
+        answers.write(json.dumps(values) + '\n')
+
+    try:
+        _work(answer)
+    except InputError as error:
+        answer(input_error=str(error))
+        return 2
+    except BrokenPipeError:   # nobody listens any more
+        return 1
+    return 0
+
+
+def _work(answer) -> None:
+    try:
+        import bpy
+    except ImportError as error:
+        raise InputError(f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
+                         '--blender-python') from None
+    from dfd_ros.datasets.shards import write_sample
+    from dfd_ros.synthesis.blender.blender_scene import Pools
+    from dfd_ros.synthesis.blender.passes import Renderer
+    from dfd_ros.synthesis.blender.render_settings import RenderSettings
+    from dfd_ros.synthesis.blender.sample_rendering import render_sample
+
+    first = json.loads(sys.stdin.readline())
+    settings = RenderSettings.from_json(first['settings'])
+    renderer = Renderer(settings.height, settings.width, first['threads'], first['device'])
+    files = Pools(settings)
+    answer(blender=bpy.app.version_string, gpu=renderer.on_gpu())
+    for line in sys.stdin:
+        job = json.loads(line)
+        sample = render_sample(job['seed'], settings, files, renderer)
+        write_sample(Path(job['path']), job['key'], sample)
+        answer(key=job['key'], about=sample.about)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

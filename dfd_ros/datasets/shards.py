@@ -1,0 +1,315 @@
+"""The one sample format: focal stacks with truth, in WebDataset shards.
+
+A sample is one focal stack of T frames. A shard is a tar file `NAME-000000.tar`, ..., whose members share a sample's
+key before the first dot:
+
+* `KEY.json`: format, source, seed, the lens state of each frame (null = unknown, "inf" = infinity), and where known
+  the intrinsics [fx, fy, cx, cy] (px), the poses (T x 4x4, camera to world) and what else there is to say (`about`);
+* `KEY.image.TTT.png` or `.jpg`: frame TTT, RGB;
+* `KEY.truth.npz`: `depth`, and where known `background`, `coc`, `flow` and `all_in_focus`, see
+  `dfd_ros.core.sample.Sample`.
+
+Nothing here needs torch: the processes that render have none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import math
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import whole
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.sample import TRUTH, Sample
+
+FORMAT = 'dfd_ros-sample-1'
+_STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
+_BLOCK = 512  # of a tar file
+
+
+class ShardWriter:
+    """Writes samples to a folder, as shards `NAME-000000.tar`, ... A shard is written whole or not at all.
+
+    A sample is safe as soon as `add` returns: it waits in a hidden folder until it is packed into a shard, and the
+    next writer of the same folder and name finds it there. Shards are packed when enough samples wait, and at the end
+    of the context. One writer at a time, a second one is refused; processes beside it write samples with
+    `write_sample` into `parts`, and `take` hands them over.
+
+    Args:
+        folder: made where it is absent.
+        name: of the shards.
+        samples_per_shard: at most so many in each.
+        image_format: png, or jpg for what has been a JPEG before.
+
+    Raises:
+        InputError: another process writes into the folder.
+    """
+
+    def __init__(self, folder: str | Path, name: str, samples_per_shard: int = 100, image_format: str = 'png'):
+        if samples_per_shard < 1:
+            raise InputError(f'samples per shard: {samples_per_shard} has to be at least 1')
+        self.folder, self.name = Path(folder), name
+        self.samples_per_shard, self.image_format = samples_per_shard, image_format
+        self.parts = self.folder / f'.{name}.parts'
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = locked(self.folder)
+        self.parts.mkdir(exist_ok=True)
+        for left in (*self.folder.glob(f'.{name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
+            left.unlink()
+        self._shards = sorted(self.folder.glob(f'{name}-*.tar'))
+        self._packed = {key for shard in self._shards for key, _ in _index(shard)}
+        self._waiting = {}
+        for path in sorted(self.parts.glob('[!.]*.tar')):
+            if path.stem in self._packed:  # a kill came between packing and tidying up
+                path.unlink()
+            else:
+                self._waiting[path.stem] = path
+
+    @property
+    def done(self) -> set[str]:
+        """Keys of the samples that are there, those of earlier writers too."""
+        return self._packed | self._waiting.keys()
+
+    def add(self, key: str, sample: Sample) -> None:
+        """Write a sample. Raises `InputError` where the key is there already or cannot be one."""
+        if key in self.done:
+            raise InputError(f'{self.folder}: sample {key} is there already')
+        write_sample(self.parts / f'{key}.tar', key, sample, self.image_format)
+        self.take(key)
+
+    def take(self, key: str) -> None:
+        """Take over a sample that another process has written to `parts`."""
+        self._waiting[key] = self.parts / f'{key}.tar'
+        if len(self._waiting) >= self.samples_per_shard:
+            self._pack()
+
+    def _pack(self) -> None:
+        keys = sorted(self._waiting)[:self.samples_per_shard]
+        if not keys:
+            return
+        number = 1 + max((int(path.stem.rpartition('-')[2]) for path in self._shards), default=-1)
+        shard = self.folder / f'{self.name}-{number:06d}.tar'
+        with whole(shard) as temporary, tarfile.open(temporary, 'w') as packed:
+            for key in keys:
+                with tarfile.open(self._waiting[key]) as part:
+                    for member in part:
+                        packed.addfile(member, part.extractfile(member))
+        self._shards.append(shard)
+        # None of them waits any more, whatever may come between here and the end: it would be packed twice.
+        parts = [self._waiting.pop(key) for key in keys]
+        self._packed.update(keys)
+        for part in parts:
+            part.unlink()
+
+    def close(self) -> None:
+        """Pack what waits."""
+        try:
+            while self._waiting:
+                self._pack()
+            with contextlib.suppress(OSError):  # another process may still be writing into it
+                self.parts.rmdir()
+        finally:
+            os.close(self._lock)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def locked(folder: Path) -> int:
+    """A handle that keeps other writers out of the folder until it is closed, or this process ends. Raises
+    InputError where another process has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f'{folder}: another process writes here, wait for its end or give another folder') from None
+    except OSError:   # a file system without locks
+        pass
+    return handle
+
+
+def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png') -> None:
+    """A shard of one sample, written whole or not at all. Raises `InputError` where the key cannot be one."""
+    if not key or '.' in key or '/' in key:
+        raise InputError(f'sample key "{key}": must be a name without dots and slashes')
+    if image_format not in ('png', 'jpg'):
+        raise InputError(f'image format "{image_format}": must be png or jpg')
+    with whole(path) as temporary, tarfile.open(temporary, 'w') as tar:
+        for suffix, data in _members(sample, image_format):
+            member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: the same sample gives the same file
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
+    frames = []
+    for state in sample.lens_states:
+        frame = {name: _json_number(getattr(state, name)) for name in _STATE}
+        frames.append(frame if state.settled else {**frame, 'settled': False})
+    description = {'format': FORMAT, 'source': sample.source, 'seed': sample.seed, 'frames': frames}
+    if sample.intrinsics is not None:
+        description['intrinsics'] = [float(value) for value in sample.intrinsics]
+    if sample.poses is not None:
+        description['poses'] = sample.poses.tolist()
+    if sample.about:
+        description['about'] = sample.about
+    yield 'json', json.dumps(description, allow_nan=False).encode()
+    for t, image in enumerate(sample.images):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, {'png': 'PNG', 'jpg': 'JPEG'}[image_format], quality=95)
+        yield f'image.{t:03d}.{image_format}', buffer.getvalue()
+    arrays = {name: getattr(sample, name).astype(dtype) for name, (dtype, _) in TRUTH.items()
+              if getattr(sample, name) is not None}
+    buffer = io.BytesIO()
+    # What np.savez_compressed writes, but four times as fast: level 6 makes it little smaller.
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    yield 'truth.npz', buffer.getvalue()
+
+
+class Samples(Sequence):
+    """The samples of a folder, of a shard or of several, read one by one when they are asked for.
+
+    Args:
+        where: a folder with shards in it or below it, a shard, or several of either.
+
+    Raises:
+        InputError: there is none; or one is cut short or no such file. Here and when a sample is read.
+    """
+
+    def __init__(self, where: str | Path | Iterable[str | Path]):
+        places = [where] if isinstance(where, (str, Path)) else where
+        self._entries = [(shard, key, members) for place in places for shard in shards(place)
+                         for key, members in _index(shard)]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def names(self) -> list[str]:
+        """SHARD/KEY of each, without the shard's folder."""
+        return [f'{shard.name}/{key}' for shard, key, _ in self._entries]
+
+    def __getitem__(self, index: int) -> Sample:
+        shard, key, members = self._entries[index]
+        with open(shard, 'rb') as file:
+            def read(suffix: str) -> bytes:
+                offset, size = members[suffix]
+                file.seek(offset)
+                return file.read(size)
+            return _decode(read, members, f'{shard}: {key}')
+
+
+def read_samples(where: str | Path | Iterable[str | Path]) -> Iterator[Sample]:
+    """All samples, as `Samples` takes and raises it."""
+    return iter(Samples(where))
+
+
+def count(where: str | Path | Iterable[str | Path]) -> int:
+    """How many samples there are; only the shards' headers are read."""
+    return len(Samples(where))
+
+
+def shards(where: str | Path) -> list[Path]:
+    """The shards of a folder and what is below it, or the one that is named.
+
+    Raises:
+        InputError: there are none.
+    """
+    where = Path(where)
+    if where.is_file():
+        return [where]
+    if not where.is_dir():
+        raise InputError(f'{where}: no such folder or shard')
+    # What is hidden is not done yet.
+    found = sorted(path for path in where.glob('**/*.tar')
+                   if not any(part.startswith('.') for part in path.relative_to(where).parts))
+    if not found:
+        raise InputError(f'{where}: no shard (*.tar) of samples in it')
+    return found
+
+
+def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
+    """(key, (offset, size) of each member by its suffix) of a shard's samples."""
+    samples: dict[str, dict] = {}
+    try:
+        with tarfile.open(shard, 'r:') as tar:
+            for member in tar:
+                key, _, suffix = member.name.partition('.')
+                if member.isfile():
+                    samples.setdefault(key, {})[suffix] = (member.offset_data, member.size)
+            end = tar.offset  # of the last member, before the empty blocks that end an archive
+        with open(shard, 'rb') as file:
+            file.seek(end)
+            ended = file.read(2 * _BLOCK) == bytes(2 * _BLOCK)
+    except tarfile.TarError as error:
+        raise InputError(f'{shard}: cut short or no tar file ({error}), make it again') from None
+    if not ended:
+        raise InputError(f'{shard}: cut short, make it again')
+    for key, members in samples.items():
+        for suffix in ('json', 'truth.npz'):
+            if suffix not in members:
+                raise InputError(f'{shard}: {key} has no {key}.{suffix}, it is not a sample of {FORMAT}')
+    return list(samples.items())
+
+
+def _decode(read, members: Iterable[str], name: str) -> Sample:
+    try:
+        description = json.loads(read('json'))
+        if not isinstance(description, dict) or description.get('format') != FORMAT:
+            found = description.get('format') if isinstance(description, dict) else type(description).__name__
+            raise InputError(f'{name}: its format is {found!r}, must be "{FORMAT}"')
+        states = [_lens_state(frame) for frame in description['frames']]
+        pictures = sorted(suffix for suffix in members if suffix.startswith('image.'))
+        images = np.stack([np.asarray(Image.open(io.BytesIO(read(suffix))).convert('RGB')) for suffix in pictures])
+        with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
+            truth = {key: archive[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items()
+                     if key in archive}
+        poses = description.get('poses')
+        intrinsics = description.get('intrinsics')
+        return Sample(images, states, truth.pop('depth'), **truth,
+                      intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),
+                      poses=None if poses is None else np.array(poses, float),
+                      source=str(description.get('source', '')), seed=description.get('seed'),
+                      about=description.get('about') or {}, name=name)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+        what = 'no ' + str(error) if isinstance(error, KeyError) else ' '.join(str(error).split())
+        raise InputError(f'{name}: cannot be read as a sample: {what}') from None
+
+
+def _json_number(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return 'inf' if math.isinf(value) else float(value)
+
+
+def _lens_state(frame: dict) -> LensState:
+    if not isinstance(frame, dict):
+        raise ValueError(f'a frame is {frame!r}, must be a mapping')
+    values = {name: math.nan if frame.get(name) is None else float(frame[name]) for name in _STATE}
+    if math.isnan(values['focus_distance']):
+        raise ValueError('a frame has no focus_distance')
+    for name, value in values.items():
+        if name != 'stamp' and value <= 0:
+            raise ValueError(f'{name} {value:g} of a frame, must be positive, or null where it is unknown')
+    return LensState(**values, settled=bool(frame.get('settled', True)))

@@ -1,0 +1,118 @@
+"""A pool of procedural focal stacks on disk, rendered by processes of their own beside the training.
+
+Rendering costs more than a training step, so that each stack is used several times, cropped and flipped anew.
+A stack is known by its seed; which seeds a training step may draw from is a function of the step alone, so that
+a run that was killed and resumed sees the same data as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+import torch.multiprocessing as multiprocessing
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import changed, whole, write_json
+from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
+
+
+class StackPool:
+    """Stacks of seeds 0, 1, 2, ... in a folder, each rendered once by one of `workers` processes.
+
+    Args:
+        folder: holds SEED.safetensors, which are taken as they are, and settings.json, which says of what they are.
+        settings: what the stacks are drawn from.
+        workers: processes that render ahead; with none, only what is there already can be had.
+        first_seed: added to every seed, so that pools do not share scenes.
+
+    Raises:
+        InputError: the folder holds stacks of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: StackSettings, workers: int = 1, first_seed: int = 0):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        _claim(self.folder, settings)
+        self.first_seed = first_seed
+        context = multiprocessing.get_context('spawn')
+        # How far to render; grows as the training goes on.
+        self._wanted = context.Value('q', 0)
+        self._workers = [context.Process(target=_work, daemon=True, args=(self.folder, settings, first_seed, worker,
+                                                                          workers, self._wanted))
+                         for worker in range(workers)]
+        for worker in self._workers:
+            worker.start()
+
+    def want(self, count: int) -> None:
+        """Have the stacks 0..count - 1 rendered."""
+        self._wanted.value = max(self._wanted.value, count)
+
+    def get(self, index: int) -> StackBatch:
+        """Stack `index` (B = 1); waits until it is rendered.
+
+        Raises:
+            RuntimeError: the process that was to render it has died.
+            InputError: it is not there, and no process renders it; its file cannot be read.
+        """
+        self.want(index + 1)
+        path = stack_path(self.folder, index)
+        while not path.exists():
+            if not self._workers:
+                raise InputError(f'{path}: no such stack, and no process renders it (pool, workers)')
+            if not self._workers[index % len(self._workers)].is_alive():
+                raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
+            time.sleep(0.05)
+        try:
+            return StackBatch(**load_file(path))
+        except (SafetensorError, TypeError) as error:   # torn, or of another program
+            raise InputError(f'{path}: cannot be read as a stack ({error}); remove it, to have it rendered anew'
+                             ) from None
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+
+
+def _claim(folder: Path, settings: StackSettings) -> None:
+    path = folder / 'settings.json'
+    if other := changed(path, asdict(settings)):
+        name, theirs, mine = other
+        raise InputError(f'{folder}: holds stacks of other settings ({name}: {theirs}, not {mine}); remove it, or give '
+                         'the same data settings')
+    # Of a pool of before this was written nothing is known.
+    if not path.exists() and not any(folder.glob('*.safetensors')):
+        write_json(path, asdict(settings))
+
+
+def stack_path(folder: Path, index: int) -> Path:
+    """The file of a pool's stack."""
+    return folder / f'{index:07d}.safetensors'
+
+
+def save_stack(path: Path, batch: StackBatch) -> None:
+    """Write a stack (B = 1) for a pool, whole or not at all."""
+    tensors = {f.name: getattr(batch, f.name).cpu().contiguous() for f in fields(StackBatch)}
+    tensors['vergence'] = tensors['vergence'].half()
+    with whole(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, workers: int, wanted) -> None:
+    torch.set_num_threads(1)
+    parent = os.getppid()
+    index = worker
+    while os.getppid() == parent:  # no orphan goes on rendering
+        if index >= wanted.value:
+            time.sleep(0.1)
+            continue
+        path = stack_path(folder, index)
+        if not path.exists():
+            save_stack(path, render_stack(first_seed + index, settings))
+        index += workers

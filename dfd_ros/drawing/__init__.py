@@ -1,0 +1,1 @@
+"""Pictures for people: colour maps, sheets of panels, plots."""

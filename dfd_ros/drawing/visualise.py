@@ -1,0 +1,224 @@
+"""Pictures of depth, circle of confusion, confidence and error, alone and side by side.
+
+Every function gives (H, W, 3) uint8 RGB. Depth is coloured by vergence, as the networks and the optics count:
+blue at the far end of the range, red at the near end, dark grey where there is no value. Only text and
+resizing need Pillow.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.core.files import whole
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.optics import VergenceRange
+
+NO_VALUE = (44, 46, 52)
+BACKGROUND = (17, 19, 23)
+TEXT = (236, 238, 242)
+MUTED = (150, 156, 168)
+
+# Seventeen even samples each of Google's turbo and of matplotlib's viridis, magma and inferno.
+_COLOUR_MAPS = {
+    'turbo': '30123b 4040a2 466be3 4294ff 28bceb 18ddc2 32f298 6dfe62 a4fc3c cbed34 ecd13a fdae35 fb8122 '
+             'ec530f d23105 ac1701 7a0403',
+    'viridis': '440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1f9f88 27ad81 3dbc74 5cc863 '
+               '81d34d aadc32 d5e21a fde725',
+    'magma': '000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 cf4070 e55064 f4695c fb8761 '
+             'fea571 fec287 fde0a1 fcfdbf',
+    'inferno': '000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d04545 e35933 f1711f f98c0a '
+               'fcaa0f f9c932 f2e865 fcffa4',
+}
+
+
+def _table(samples: str) -> np.ndarray:
+    colours = np.array([list(bytes.fromhex(colour)) for colour in samples.split()], np.float64)
+    positions = np.linspace(0, len(colours) - 1, 256)
+    return np.stack([np.interp(positions, np.arange(len(colours)), colours[:, i]) for i in range(3)],
+                    1).round().astype(np.uint8)
+
+
+_TABLES = {name: _table(samples) for name, samples in _COLOUR_MAPS.items()}
+
+
+def colour(values: np.ndarray, colour_map: str = 'turbo') -> np.ndarray:
+    """Values (any shape) in 0..1 to colours; beyond is clipped, NaN is `NO_VALUE`."""
+    known = ~np.isnan(values)
+    index = (np.where(known, np.clip(values, 0, 1), 0) * 255).astype(np.uint8)
+    picture = _TABLES[colour_map][index]
+    picture[~known] = NO_VALUE
+    return picture
+
+
+def depth_picture(depth: np.ndarray, range_: VergenceRange) -> np.ndarray:
+    """Depth (m; NaN = unknown, infinity allowed) in the colours of a range: blue far, red near."""
+    return colour(range_.normalise(depth))
+
+
+def confidence_picture(confidence: np.ndarray) -> np.ndarray:
+    """Confidence 0..1: dark is unsure."""
+    return colour(confidence, 'viridis')
+
+
+def coc_picture(coc: np.ndarray, largest: float) -> np.ndarray:
+    """Circle of confusion (px) up to `largest`: dark is sharp."""
+    return colour(np.asarray(coc) / largest, 'magma')
+
+
+def error_picture(error: np.ndarray, largest: float) -> np.ndarray:
+    """An error up to `largest`, without its sign: dark is right."""
+    return colour(np.abs(error) / largest, 'inferno')
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What the colours of a picture mean: labels at positions 0..1, from bottom to top."""
+
+    colour_map: str
+    ticks: tuple[tuple[float, str], ...]
+    unit: str = ''
+
+    @classmethod
+    def depth(cls, range_: VergenceRange) -> Bar:
+        """Metres, at even steps of vergence."""
+        ticks = tuple((i / 4, _metres(range_.denormalise(i / 4))) for i in range(5))
+        return cls('turbo', ticks, 'm')
+
+    @classmethod
+    def linear(cls, colour_map: str, largest: float, unit: str = '') -> Bar:
+        """0 to `largest`."""
+        return cls(colour_map, tuple((i / 4, f'{largest * i / 4:.3g}') for i in range(5)), unit)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a sheet, with a title above and, if it is given, a colour bar beside it."""
+
+    picture: np.ndarray
+    title: str = ''
+    bar: Bar | None = None
+
+
+def _metres(distance: float) -> str:
+    if math.isinf(distance):
+        return 'inf'
+    return f'{distance:.0f}' if distance >= 99.5 else f'{distance:#.3g}'.rstrip('.')
+
+
+def with_unit(distance: float) -> str:
+    """A distance (m) as text, `0.25 m` or `infinity`."""
+    return 'infinity' if math.isinf(distance) else f'{_metres(distance)} m'
+
+
+def _font(size: float):
+    from PIL import ImageFont
+    return ImageFont.load_default(size)
+
+
+def _resized(picture: np.ndarray, width: int, height: int):
+    from PIL import Image
+    smaller = width < picture.shape[1]
+    # Large pixels are shown as they are: what is enlarged is small maps, where every cell counts.
+    return Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS if smaller
+                                           else Image.Resampling.BICUBIC)
+
+
+def sheet(rows: Sequence[Sequence[Panel]], title: str = '', subtitle: str = '',
+          width: int = 1600) -> np.ndarray:
+    """Panels in rows, each row as wide as the sheet: pictures keep their shape and share a row's height.
+
+    Rows of as many panels leave room for the same colour bars, so that their pictures line up.
+    """
+    from PIL import Image, ImageDraw
+    unit = width / 1600
+    margin, gap, head = round(28 * unit), round(12 * unit), round(30 * unit)
+    bar_width = round(84 * unit)
+    header = margin + (round(44 * unit) if title else 0)
+    barred = {(len(row), i) for row in rows for i, panel in enumerate(row) if panel.bar}
+
+    def height_of(row):
+        bars = sum((len(row), i) in barred for i in range(len(row)))
+        free = width - 2 * margin - gap * (len(row) - 1) - bar_width * bars
+        return max(8, round(free / sum(panel.picture.shape[1] / panel.picture.shape[0] for panel in row)))
+
+    heights = [height_of(row) for row in rows]
+    total = header + sum(heights) + (head + gap) * len(rows) + margin - gap
+    canvas = Image.new('RGB', (width, total), BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        draw.text((margin, margin * 0.8), title, font=_font(30 * unit), fill=TEXT)
+        left = margin + draw.textlength(title, font=_font(30 * unit)) + 18 * unit
+        draw.text((left, margin * 0.8 + 12 * unit), subtitle, font=_font(18 * unit), fill=MUTED)
+    y = header
+    for row, height in zip(rows, heights):
+        x = margin
+        for i, panel in enumerate(row):
+            panel_width = round(height * panel.picture.shape[1] / panel.picture.shape[0])
+            size = min(18 * unit, 0.16 * panel_width)
+            draw.text((x, y + head - 8 * unit), panel.title, font=_font(size), fill=MUTED, anchor='ls')
+            canvas.paste(_resized(panel.picture, panel_width, height), (x, y + head))
+            x += panel_width
+            if panel.bar:
+                _draw_bar(canvas, draw, panel.bar, (x + gap, y + head, height), unit)
+            x += gap + bar_width * ((len(row), i) in barred)
+        y += head + height + gap
+    return np.asarray(canvas)
+
+
+def _draw_bar(canvas, draw, bar: Bar, place: tuple[int, int, int], unit: float) -> None:
+    x, y, height = place
+    thickness = round(14 * unit)
+    ramp = colour(np.linspace(1, 0, height)[:, None].repeat(thickness, 1), bar.colour_map)
+    canvas.paste(_resized(ramp, thickness, height), (x, y))
+    for position, label in bar.ticks:
+        label = f'{label} {bar.unit}' if position == 1 and bar.unit else label
+        # The labels at the ends stay inside the picture's height.
+        at = y + (1 - position) * height
+        anchor = 'la' if position == 1 else 'ls' if position == 0 else 'lm'
+        draw.text((x + thickness + 6 * unit, at), label, font=_font(16 * unit), fill=TEXT, anchor=anchor)
+
+
+def overview(stack: FocalStack, depths: Sequence[np.ndarray], confidence: np.ndarray, coc: np.ndarray,
+             range_: VergenceRange, name: str = '', width: int = 1600) -> np.ndarray:
+    """A stack on one sheet: its frames, depth after each, and at the end depth, confidence and CoC.
+
+    depths: (H, W) m after each frame (the last sweep's, in the order of the stack). confidence (0..1) and coc
+    (px) are those of the last frame. Of long stacks ten frames are shown.
+    """
+    shown = sorted({round(i) for i in np.linspace(0, len(stack) - 1, min(len(stack), 10))})
+    frames, after = [], []
+    for i in shown:
+        frames.append(Panel(stack.images[i], with_unit(stack.lens_states[i].focus_distance)))
+        after.append(Panel(depth_picture(depths[i], range_), f'after {i + 1}'))
+    truth = (Panel(stack.images[-1], 'last frame') if stack.depth is None
+             else Panel(depth_picture(stack.depth, range_), 'true depth', Bar.depth(range_)))
+    largest = nice_limit(coc)
+    result = [truth, Panel(depth_picture(depths[-1], range_), 'depth', Bar.depth(range_))]
+    maps = [Panel(confidence_picture(confidence), 'confidence', Bar.linear('viridis', 1.0)),
+            Panel(coc_picture(coc, largest), 'circle of confusion, last frame',
+                  Bar.linear('magma', largest, 'px'))]
+    subtitle = f'{len(stack)} frames, {with_unit(range_.near)} to {with_unit(range_.far)}'
+    return sheet([frames, after, result, maps], name or 'depth from focus', subtitle, width)
+
+
+def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
+    """1, 2 or 5 times a power of ten that `share` of the finite values do not exceed."""
+    values = np.abs(values[np.isfinite(values)])
+    top = float(np.quantile(values, share)) if values.size else 0.0
+    if top < sys.float_info.min:   # as good as nothing, and there is no power of ten below it
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(top))
+    return next(step * power for step in (1, 2, 5, 10) if top <= step * power * (1 + 1e-9))
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write a picture, whole or not at all; its kind goes by the suffix."""
+    from PIL import Image
+    with whole(path) as temporary:
+        Image.fromarray(picture).save(temporary)

@@ -1,0 +1,1 @@
+"""How good a network is: figures over stacks with truth, and the study that compares networks."""

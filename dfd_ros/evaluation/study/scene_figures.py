@@ -1,0 +1,89 @@
+"""Figures of a network on test scenes, and its time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from statistics import median
+
+import torch
+
+from dfd_ros.evaluation.study.study_scenes import TestScene
+from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.training import metrics
+
+
+@torch.inference_mode()
+def depth_maps(backend: TorchBackend, scene: TestScene) -> list[torch.Tensor]:
+    """u (H, W) after each frame of a scene, NaN before the first depth map. The frames come as the camera gives
+    them: nothing takes motion out of them."""
+    state, result = [], []
+    for index in range(scene.images.shape[1]):
+        prediction, *state = backend(*scene.frame(index, backend.device), *state)
+        result.append(prediction.vergence[0, 0].cpu())
+    return result
+
+
+def evaluate(backend: TorchBackend, scenes: Iterable[TestScene]) -> dict[str, float]:
+    """Figures over the pixels that count, of all scenes; see `dfd_ros.training.metrics`.
+
+    Returns:
+        `mse`, `rms`, `accuracy`, `abs_rel` of depth (divided by the largest of the set) and `mae_u` after the last
+        frame; `known`, the share of the pixels that have a depth; `first_map`, the number of frames after which the
+        first depth map came; `first_rms`, its error.
+    """
+    last, first, first_map = [], [], None
+    for scene in scenes:
+        maps = depth_maps(backend, scene)
+        first_map = first_map or next((i + 1 for i, u in enumerate(maps) if not u.isnan().all()), len(maps))
+        # The truth is that of the last frame, of an earlier map too: a fair one only where nothing moves.
+        for pixels, u in ((last, maps[-1]), (first, maps[first_map - 1])):
+            depth, estimate = (_depth(x[scene.counted], scene) for x in (scene.vergence, u))
+            pixels.append(torch.stack([scene.vergence[scene.counted], u[scene.counted], depth, estimate]))
+    true_u, u, depth, estimate = torch.cat(last, 1)
+    if not len(depth):
+        return {'first_map': first_map}
+    largest = depth.max().item()
+    _, _, first_depth, first_estimate = torch.cat(first, 1)
+    return {'mse': metrics.mse(estimate, depth, largest), 'rms': metrics.rms(estimate, depth, largest),
+            'accuracy': metrics.accuracy(estimate, depth), 'abs_rel': metrics.abs_rel(estimate, depth),
+            'mae_u': metrics.mae(u, true_u), 'known': torch.isfinite(estimate).double().mean().item(),
+            'first_map': first_map, 'first_rms': metrics.rms(first_estimate, first_depth, largest)}
+
+
+def _depth(u: torch.Tensor, scene: TestScene) -> torch.Tensor:
+    """Metres; what lies beyond the range is at its far end, infinity a far one (as in `dfd evaluate`)."""
+    range_ = scene.range
+    far = range_.far if math.isfinite(range_.far) else 50 * range_.near
+    return range_.denormalise(u.double().clamp_min(range_.normalise(far))).float()
+
+
+def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: TestScene, rounds: int = 5) -> dict[str, float]:
+    """Median time of one depth map, all networks in turn, so that a busy machine is as busy for each.
+
+    Args:
+        backends: with the number of frames that each reads for one depth map: for a network that reads stacks all
+            frames of a stack, for one that gives a depth map with every frame one.
+        scene: what they read, and by its size what they are timed at.
+    """
+    times: dict[str, list[float]] = {name: [] for name in backends}
+    for turn in range(rounds + 1):
+        for name, (backend, frames) in backends.items():
+            inputs = [scene.frame(index % scene.images.shape[1], backend.device) for index in range(frames)]
+            state: list[torch.Tensor] = []
+            if frames == 1:   # a stream that runs already
+                _, *state = backend(*inputs[0])
+            _wait_for(backend.device)
+            start = time.perf_counter()
+            for frame in inputs:
+                prediction, *state = backend(*frame, *state)
+            prediction.vergence.cpu()
+            if turn:   # the first warms up
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: median(values) for name, values in times.items()}
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)

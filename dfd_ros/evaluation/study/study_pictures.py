@@ -1,0 +1,110 @@
+"""The study in pictures: validation curves, figures as bars, depth maps of all networks, of each on the real stack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.drawing.plots import new_figure, save_figure
+from dfd_ros.drawing.visualise import BACKGROUND, Panel, colour, sheet, with_unit, write_picture
+from dfd_ros.evaluation.study.scene_figures import depth_maps
+from dfd_ros.evaluation.study.study_report import TITLES
+from dfd_ros.evaluation.study.study_scenes import TestScene
+from dfd_ros.inference.backends import TorchBackend
+
+_PANEL = 240  # px, width of a column
+
+
+def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
+    """Validation loss over steps and over the time spent in them.
+
+    Args:
+        curves: by title of the network, the figures of each validation: `step`, `hours`, `mse`.
+
+    Raises:
+        InputError: matplotlib is not there.
+    """
+    figure = new_figure(figsize=(13, 5))
+    longest = max((points[-1]['hours'] for points in curves.values()), default=0)
+    unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
+    for axes, key, label, scale in zip(figure.subplots(1, 2, sharey=True), ('step', 'hours'),
+                                       ('step', f'time in steps ({unit})'), (1, scale)):
+        for i, (title, points) in enumerate(curves.items()):
+            axes.plot([p[key] * scale for p in points], [p['mse'] for p in points], label=title, color=_colour(i),
+                      linestyle=('-', '--')[i // 10 % 2], marker='.', linewidth=1.2)
+        axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
+        axes.grid(alpha=0.3, which='both')
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
+    save_figure(path, figure)
+
+
+def write_bars(path: Path, rows: Sequence[dict]) -> None:
+    """MSE, RMS, Accuracy and AbsRel of all rows on each set, time and size. rows: as in results.json.
+
+    Raises:
+        InputError: matplotlib is not there.
+    """
+    names = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
+    figure = new_figure(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
+    plots = figure.subplots(1, 6, sharey=True)
+    places = np.arange(len(rows))[::-1]
+    for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'),
+                                ('MSE', 'RMS', 'Accuracy (%)', 'AbsRel')):
+        for i, name in enumerate(names):
+            axes.barh(places + 0.4 - 0.8 * (i + 0.5) / len(names),
+                      [row['sets'].get(name, {}).get(key, math.nan) for row in rows], 0.8 / len(names),
+                      label=TITLES[name], color=_colour(i))
+        axes.set_xlabel(label)
+    for axes, key, label, scale in zip(plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'),
+                                       (1, 1e-6)):
+        axes.barh(places, [row[key] * scale for row in rows], 0.7, color='0.45')
+        axes.set_xlabel(label)
+    plots[0].set_yticks(places, [row['title'] for row in rows])
+    for axes in plots:
+        axes.grid(alpha=0.3, axis='x')
+    for axes in (plots[0], plots[4]):
+        axes.set_xscale('log')
+        axes.tick_params(axis='x', which='minor', labelbottom=False)
+    figure.legend(*plots[0].get_legend_handles_labels(), loc='outside upper center', fontsize=9, ncols=len(names))
+    save_figure(path, figure)
+
+
+def _colour(i: int) -> str:
+    return f'C{i % 10}'
+
+
+def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[tuple[str, TestScene]]) -> None:
+    """A column for each scene: its first and last frame, the true vergence, and what each network says after the last.
+
+    Pixels that do not count (the wall, on which no network is trained) are dark grey where the truth is known.
+
+    Args:
+        networks: by title; scenes: with their title.
+    """
+    keeps = [scene.counted.numpy() | (not scene.counted.any()) for _, scene in scenes]   # without truth all pixels
+
+    def row(title: str, maps: Sequence[np.ndarray]) -> list[Panel]:
+        return [Panel(colour(np.where(keep, u, np.nan)), title if i == 0 else '')
+                for i, (keep, u) in enumerate(zip(keeps, maps))]
+
+    rows = [[Panel(scene.images[0, 0].permute(1, 2, 0).numpy(), name) for name, scene in scenes],
+            [Panel(scene.images[0, -1].permute(1, 2, 0).numpy()) for _, scene in scenes],
+            row('truth', [scene.vergence.numpy() for _, scene in scenes])]
+    for title, backend in networks.items():
+        rows.append(row(title, [depth_maps(backend, scene)[-1].numpy() for _, scene in scenes]))
+    write_picture(path, sheet(
+        rows, f'depth from {scenes[0][1].images.shape[1]} frames',
+        'focused far, near; vergence: blue far, red near; dark grey: none, or not counted', _PANEL * len(scenes)))
+
+
+def write_stack(path: Path, networks: dict[str, TorchBackend], scene: TestScene) -> None:
+    """The frames of one stack, and below them what each network says after the last."""
+    frames = [Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.range.denormalise(v.item())))
+              for image, v in zip(scene.images[0], scene.focus[0])]
+    maps = [Panel(colour(depth_maps(backend, scene)[-1].numpy()), title)
+            for title, backend in networks.items()]
+    maps += [Panel(np.full_like(frames[0].picture, BACKGROUND))] * (-len(maps) % len(frames))
+    write_picture(path, sheet([frames] + [maps[i:i + len(frames)] for i in range(0, len(maps), len(frames))]))

@@ -1,0 +1,134 @@
+"""The rows of the comparison and their budget, read from YAML."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from dfd_ros import networks
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_yaml
+from dfd_ros.core.resources import resource
+from dfd_ros.evaluation.study.views import MOST
+
+SHIPPED = {'default': networks.default_weights,
+           'study': partial(resource, 'weights/stream_study.safetensors'),
+           'blender': partial(resource, 'weights/stream_blender.safetensors')}
+_UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each row is trained for: a number of steps, or hours spent in steps. One of them is 0."""
+
+    steps: int = 0
+    hours: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """`500` (steps), `10m`, `2h` or `3d`.
+
+        Raises:
+            InputError: it is none of these, or nothing.
+        """
+        match = re.fullmatch(r'(\d+(?:\.\d+)?)([mhd]?)', text.strip())
+        if match and float(match[1]) > 0 and (match[2] or '.' not in match[1]):
+            return cls(hours=float(match[1]) * _UNITS[match[2]]) if match[2] else cls(steps=int(match[1]))
+        raise InputError(f'budget "{text}": give optimiser steps (500) or the time of each network (10m, 2h, 3d)')
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the comparison.
+
+    Attributes:
+        name: short, of its folder and on the command line; title: in tables and pictures.
+        network, config: as `dfd_ros.networks.create` takes them; in `config` the text 'crop' stands for the side of
+            the crops, for networks that are built for one size.
+        train: False for what has nothing to learn.
+        weights: a file to start from, or, without training, to measure as it is; the names of `SHIPPED` stand for those
+            that ship, empty = random weights.
+        views: it is measured by the mean of so many views, see `dfd_ros.evaluation.study.views`.
+        training: settings of `TrainingConfig` that are this row's own: losses, learning rate, decoded frames
+            (`decode`; `all` of a stack).
+    """
+
+    name: str
+    network: str
+    title: str = ''
+    config: dict = field(default_factory=dict)
+    train: bool = True
+    weights: str = ''
+    views: int = 1
+    training: dict = field(default_factory=dict)
+
+    def weights_path(self) -> Path | None:
+        """The file of `weights`."""
+        if self.weights in SHIPPED:
+            return SHIPPED[self.weights]()
+        return Path(self.weights) if self.weights else None
+
+    def network_config(self, crop: int, frames: int) -> dict:
+        """`config`, for crops of this side (px) and, where the network reads whole stacks, for stacks of so many
+        frames."""
+        config = {key: [crop, crop] if value == 'crop' else value for key, value in self.config.items()}
+        reads_stacks = 'frames' in inspect.signature(networks.find(self.network)).parameters
+        return {'frames': frames, **config} if reads_stacks else config
+
+
+def read_rows(path: Path) -> tuple[dict, list[Row]]:
+    """The settings of training that all rows share, and the rows.
+
+    Raises:
+        InputError: the file is absent, not YAML, or a row is not whole.
+    """
+    values = read_yaml(path)
+    if not isinstance(values, dict) or not isinstance(values.get('rows'), list) or not values['rows']:
+        raise InputError(f'{path}: has to be a mapping with a list "rows"')
+    training = values.get('training') or {}
+    unknown = [key for key in values if key not in ('training', 'rows')]
+    if unknown or not isinstance(training, dict):
+        raise InputError(f'{path}: ' + (f'no setting "{unknown[0]}"; there are training, rows' if unknown
+                                        else 'training: has to be a mapping'))
+    rows = [_row(value, f'{path}, rows[{i}]') for i, value in enumerate(values['rows'])]
+    for names in ([row.name for row in rows], [row.title for row in rows]):   # tables and pictures go by the title
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise InputError(f'{path}: two rows are called "{twice}"')
+    return training, rows
+
+
+def _row(value, where: str) -> Row:
+    types = {'name': str, 'network': str, 'title': str, 'config': dict, 'train': bool, 'weights': str,
+             'views': int, 'training': dict}
+    if not isinstance(value, dict):
+        raise InputError(f'{where}: has to be a mapping')
+    for key, entry in value.items():
+        if key not in types:
+            raise InputError(f'{where}: no setting "{key}"; there are {", ".join(types)}')
+        if not isinstance(entry, types[key]):
+            raise InputError(f'{where}, {key}: {entry!r} is not of the type {types[key].__name__}')
+    if not re.fullmatch(r'[a-z0-9_]+', value.get('name', '')) or not value.get('network'):
+        raise InputError(f'{where}: needs a name (of a-z, 0-9 and _) and a network')
+    if not 1 <= value.get('views', 1) <= MOST:
+        raise InputError(f'{where}, views: {value["views"]} has to be 1 to {MOST}')
+    return Row(**{'title': value['name'], **value})
+
+
+def choose_rows(rows: list[Row], wanted: str | None) -> list[Row]:
+    """The rows that a list such as `stream,lstm_ddff` asks for, by their own name or that of their network; None = all.
+
+    Raises:
+        InputError: a name is of no row.
+    """
+    if wanted is None:
+        return rows
+    names = [name.strip() for name in wanted.split(',') if name.strip()]
+    known = [*dict.fromkeys(name for row in rows for name in (row.name, row.network))]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise InputError(f'no row of the study "{unknown[0] if unknown else wanted}": choose from {", ".join(known)}')
+    return [row for row in rows if row.name in names or row.network in names]

@@ -1,0 +1,306 @@
+"""All rows of the study: trained, measured, told. What is finished is not done again."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dfd_ros import networks
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import changed, write_json
+from dfd_ros.core.machine import device_name
+from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
+from dfd_ros.evaluation.study import study_scenes
+from dfd_ros.evaluation.study.scene_figures import evaluate, milliseconds
+from dfd_ros.evaluation.study.study_report import TITLES
+from dfd_ros.evaluation.study.study_rows import Budget, Row, choose_rows
+from dfd_ros.evaluation.study.study_scenes import FRAMES, TestScene
+from dfd_ros.evaluation.study.views import Views
+from dfd_ros.inference.backends import TorchBackend, choose_device, is_bf16_fast
+from dfd_ros.synthesis.procedural import render_stack
+from dfd_ros.training.config import TrainingConfig, make_config
+from dfd_ros.training.loop import train
+
+SMALLEST_CROP = 32
+HELD_OUT = 10
+"""Of so many stacks in `--data` one is for validation."""
+MANY = 10 ** 9   # steps: as many as the time allows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all rows of a study; a folder holds one study.
+
+    Attributes:
+        budget: of each row, as `Budget.parse` takes it.
+        crop: side of the crops that are trained on, and of the test scenes (px).
+        frames: of a stack.
+        batch: stacks of a step.
+        scenes: procedural stacks that training draws from; `data`: folders of samples in place of them.
+        tests: scenes of each test set.
+        seed: of the weights, and of the order of the scenes.
+    """
+
+    budget: str
+    crop: int = 256
+    batch: int = 4
+    scenes: int = 1000
+    tests: int = 50
+    seed: int = 0
+    data: tuple[str, ...] = ()
+    frames: int = FRAMES
+
+    def __post_init__(self):
+        Budget.parse(self.budget)
+        for name, least in (('crop', SMALLEST_CROP), ('frames', 2), ('batch', 1), ('scenes', 1), ('tests', 1),
+                            ('seed', 0)):
+            if getattr(self, name) < least:
+                raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
+
+
+class Study:
+    """A study in a folder.
+
+    Files: settings.json; pool/, the stacks of the training; rows/NAME/ as `dfd_ros.training.loop.train` leaves it, with
+    row.json (what it is), finished.json (steps, hours, device) and figures.json; results.json.
+
+    Attributes:
+        rows: of the tables: those that are wanted, and those that have been measured before.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, shared: dict, rows: list[Row], wanted: str | None = None,
+                 device: str = 'auto'):
+        """
+        shared: settings of training that all rows have.
+        wanted: of the rows, as `choose_rows` takes it; those that have been measured before stay in the tables.
+
+        Raises `InputError` where the folder holds a study with other settings, or a row cannot be trained as it says.
+        """
+        if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+            raise InputError('dfd study: runs in one process, start it without torchrun')
+        self.folder, self.settings = Path(folder), settings
+        chosen = choose_rows(rows, wanted)
+        self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
+        self.device = choose_device(device)
+        self._shared = shared
+        self._stacks = [stack for folder in settings.data for stack in study_scenes.stacks_in(folder)]
+        self.scenes = len(self._stacks) or settings.scenes
+        self._held_out = len(self._stacks) // HELD_OUT
+        for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
+            if row.train:
+                self.config(row)
+            try:
+                reads = getattr(self._initial(row), 'frames', settings.frames)
+            except InputError as error:
+                raise InputError(f'row {row.name}: {error}') from None
+            if reads != settings.frames:
+                raise InputError(f'row {row.name}: reads stacks of {reads} frames, those of this study have '
+                                 f'{settings.frames} (--frames)')
+            other = _difference(self._of(row) / 'row.json', self._described(row))
+            if other:
+                raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
+        described = asdict(settings)
+        if settings.data:
+            described['samples'] = study_scenes.fingerprint(self._stacks)
+        other = _difference(self.folder / 'settings.json', described)
+        if other:
+            raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / 'settings.json', described)
+
+    def _begin(self, row: Row) -> None:
+        self._of(row).mkdir(parents=True, exist_ok=True)
+        write_json(self._of(row) / 'row.json', self._described(row))
+
+    def _described(self, row: Row) -> dict:
+        """What a row's figures depend on."""
+        weights = row.weights_path()
+        return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training},
+                'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest(), 'views': row.views}
+
+    def config(self, row: Row) -> TrainingConfig:
+        """The training of a row.
+
+        Raises:
+            InputError: it has settings that cannot be.
+        """
+        settings, budget = self.settings, Budget.parse(self.settings.budget)
+        own = {**self._shared, **row.training}
+        decode = own.pop('decode', 1)
+        decode = settings.frames if decode == 'all' else decode
+        size = study_scenes.stack_size(settings.crop)
+        return make_config({
+            'half_size': 0.0, **own,
+            'name': row.name, 'network': row.network,
+            'network_config': row.network_config(settings.crop, settings.frames),
+            'steps': budget.steps or MANY, 'hours': budget.hours, 'seed': settings.seed,
+            'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': settings.frames, 'decode': decode}],
+            'pool': {'start': self.scenes - self._held_out, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
+                     'folder': str(self.folder / 'pool'), 'on_gpu': True, 'held_out': self._held_out},
+            'data': asdict(study_scenes.stack_settings('training', size, settings.frames)),
+            'initial_weights': str(row.weights_path() or ''), 'reverse': False, 'mask_wall': True,
+            'validation': 'data'},
+            f'row {row.name}')
+
+    def render(self, workers: int) -> None:
+        """The stacks of the training, once for all rows, if one is still to be trained.
+
+        Args:
+            workers: processes that render, each with one core; 0 = this one, on the study's device.
+        """
+        if all((self._of(row) / 'finished.json').exists() for row in self.rows if row.train):
+            return
+        folder = self.folder / 'pool' / '0'
+        folder.mkdir(parents=True, exist_ok=True)
+        count = self.scenes
+        settings = study_scenes.stack_settings('training', study_scenes.stack_size(self.settings.crop),
+                                               self.settings.frames)
+        missing = [i for i in range(count) if not stack_path(folder, i).exists()]
+        if not missing:
+            return
+        bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
+        if self.settings.data:
+            for index in bar:
+                scene = self._stacks[index].read(None, self.settings.frames)
+                save_stack(stack_path(folder, index), study_scenes.training_stack(scene, self.settings.crop))
+        elif workers == 0:
+            for index in bar:
+                save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
+        else:
+            pool = StackPool(folder, settings, workers)
+            try:
+                pool.want(count)
+                for index in bar:
+                    pool.get(index)
+            finally:
+                pool.close()
+
+    def train(self, row: Row) -> dict:
+        """Train a row to the end of its budget, if it is not there yet. Returns what it took: steps, hours, device."""
+        folder = self._of(row)
+        finished = folder / 'finished.json'
+        if not finished.exists():
+            self._begin(row)
+            train(self.config(row), folder, str(self.device))
+            last = validations(folder)[-1]
+            write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
+            (folder / 'checkpoint.pt').unlink()   # as large as three networks, and of no use any more
+        return json.loads(finished.read_text())
+
+    def network(self, row: Row) -> torch.nn.Module:
+        """The network of a row, with the best weights by validation."""
+        if row.train:
+            return networks.load(self._of(row) / 'best.safetensors', network=row.network)
+        return self._initial(row)
+
+    def _initial(self, row: Row) -> torch.nn.Module:
+        if row.weights:
+            return networks.load(row.weights_path(), network=row.network)
+        return networks.create(row.network, **row.network_config(self.settings.crop, self.settings.frames))
+
+    def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
+        """The figures of a row on each set."""
+        path = self._of(row) / 'figures.json'
+        self._begin(row)
+        figures = json.loads(path.read_text()) if path.exists() else {}
+        # Folders may hold something else by now.
+        figures = {name: value for name, value in figures.items() if name in study_scenes.SETS}
+        backend = None
+        for name, scenes in sets.items():
+            if name in figures:
+                continue
+            backend = backend or self._backend(row, self.network(row))
+            figures[name] = evaluate(backend, tqdm(scenes(), desc=f'{row.name}, {name}', leave=False))
+            write_json(path, figures)
+        return {name: figures[name] for name in sets}
+
+    def results(self, blender: list[TestScene], real: TestScene | None) -> dict:
+        """Everything that tables are made of; kept as results.json.
+
+        Args:
+            blender: scenes of a set `blender`, empty = there is none; real: one that becomes a set if it has a truth.
+        """
+        sets = {name: functools.cache(functools.partial(self._scenes, name)) for name in study_scenes.SETS}
+        if blender:
+            sets['blender'] = lambda: blender
+        if real is not None and real.counted.any():
+            sets['real'] = lambda: [real]
+        rows, timed = [], {}
+        for row in self.rows:
+            network = self.network(row)
+            timed[row.name] = self._backend(row, network, 'auto'), getattr(network, 'frames', 1)
+            parameters = sum(p.numel() for p in network.parameters())
+            rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
+                         'trained_before': bool(row.weights), 'weights': row.weights,
+                         **(self.train(row) if row.train else {}), 'sets': self.measure(row, sets)})
+        times = milliseconds(timed, next(self._procedural('large', 1)))
+        results = {'settings': asdict(self.settings), 'machine': machine(self.device),
+                   'timed_in_bf16': is_bf16_fast(self.device),
+                   'rows': [{**row, 'ms': times[row['name']]} for row in rows]}
+        write_json(self.folder / 'results.json', results)
+        return results
+
+    def _scenes(self, name: str) -> list[TestScene]:
+        scenes = self._procedural(name, self.settings.tests)
+        return list(tqdm(scenes, desc=f'test scenes, {name}', total=self.settings.tests, leave=False))
+
+    def _procedural(self, name: str, count: int) -> Iterator[TestScene]:
+        return study_scenes.procedural_scenes(name, count, self.settings.crop, self.device, self.settings.frames)
+
+    def curves(self) -> dict[str, list[dict]]:
+        """The figures of all validations, by title of the row."""
+        return {row.title: validations(self._of(row)) for row in self.rows if row.train}
+
+    def backends(self, network: str | None = None) -> dict[str, TorchBackend | Views]:
+        """The networks of all rows, or of those with this one, by title of the row."""
+        return {row.title: self._backend(row, self.network(row)) for row in self.rows
+                if network in (None, row.network)}
+
+    def _backend(self, row: Row, network: torch.nn.Module, precision: str = 'fp32') -> TorchBackend | Views:
+        backend = TorchBackend(network, self.device, precision)
+        return Views(backend, row.views) if row.views > 1 else backend
+
+    def pictured(self, blender: list[TestScene], real: TestScene | None) -> list[tuple[str, TestScene]]:
+        """The scenes of the picture grid: of the test sets the first ones."""
+        counts = {'small': 1, 'large': 2, 'moving': 1}
+        scenes = [(TITLES[name], scene) for name, count in counts.items()
+                  for scene in self._procedural(name, count)]
+        scenes += [(TITLES['blender'], scene) for scene in blender[:2]]
+        return scenes + ([(TITLES['real'], real)] if real is not None else [])
+
+    def _of(self, row: Row) -> Path:
+        return self.folder / 'rows' / row.name
+
+
+def machine(device: torch.device) -> str:
+    """The name of the GPU, or of the processor with the cores that this process may use."""
+    if device.type == 'cuda':
+        return device_name(device)
+    threads = torch.get_num_threads()
+    return f'{device_name(device)}, {threads} thread{"s" if threads > 1 else ""}'
+
+
+def validations(folder: Path) -> list[dict]:
+    """The figures of a training's validations, in the order of the steps."""
+    lines = []
+    for line in map(json.loads, (folder / 'log.jsonl').read_text().splitlines()):
+        if line['group'] == 'validation':
+            # A run that was killed has gone on from an earlier step.
+            lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
+    return lines
+
+
+def _difference(path: Path, mine: dict) -> str | None:
+    """In which setting a file, if it is there, differs from these."""
+    if other := changed(path, mine):
+        name, theirs, now = other
+        return f'was made with {name} {theirs}, not {now}'
+    return None

@@ -1,0 +1,42 @@
+"""A network asked several times over: the mean of what it says of an image and of its mirror images and turns.
+
+The geometric self-ensemble of Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution" (CVPR
+Workshops 2017). It costs as many times a depth map as there are views.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.networks import Prediction
+
+MOST = 8
+"""Views that there are of a square."""
+
+
+class Views:
+    """Behind the interface of `TorchBackend`, for one image at a time; a square one where there are more than 4 views."""
+
+    def __init__(self, backend: TorchBackend, count: int):
+        self.device, self._backend, self._count = backend.device, backend, count
+
+    def __call__(self, image, focus, blur_scale, *state):
+        views = torch.cat([_turn(image, view) for view in range(self._count)])
+        prediction, *state = self._backend(views, focus.repeat(self._count), blur_scale.repeat(self._count), *state)
+        return Prediction(*(torch.cat([_turn_back(map_[view:view + 1], view) for view in range(self._count)])
+                            .mean(0, keepdim=True) for map_ in prediction)), *state
+
+
+def _turn(x: torch.Tensor, view: int) -> torch.Tensor:
+    """View 0..7 of maps (..., H, W): the bits are mirrored left to right, top to bottom, and about the diagonal."""
+    x = x.flip(_flipped(view))
+    return x.transpose(-1, -2) if view & 4 else x
+
+
+def _turn_back(x: torch.Tensor, view: int) -> torch.Tensor:
+    return (x.transpose(-1, -2) if view & 4 else x).flip(_flipped(view))
+
+
+def _flipped(view: int) -> list[int]:
+    return [axis for axis, bit in ((-1, 1), (-2, 2)) if view & bit]

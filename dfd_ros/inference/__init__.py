@@ -1,0 +1,1 @@
+"""What runs a network on a stream of images: estimator, backends, registration, export."""

@@ -1,0 +1,122 @@
+"""What runs a network: torch (CPU, CUDA) or ONNX Runtime, behind the networks' own interface.
+
+    prediction, *state = backend(image, focus, blur_scale, *state)
+
+See `dfd_ros.networks` for the shapes. Tensors go in and come out on `backend.device`, predictions as float32.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.inference.onnx_export import METADATA_KEY, names_of_state
+from dfd_ros.networks import Prediction
+
+PRECISIONS = ('auto', 'fp32', 'bf16')
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one. Raises `InputError` for a device that is not there."""
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f'device {name!r}: give auto, cpu, cuda or cuda:N') from None
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f'device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; '
+                         'give auto or cpu')
+    if device.type not in ('cpu', 'cuda'):
+        raise InputError(f'device {name!r}: give auto, cpu, cuda or cuda:N')
+    return device
+
+
+def is_bf16_fast(device: torch.device) -> bool:
+    """A rule and no measurement, so that the same machine gives the same depth every time."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu.get_capabilities().get('amx_bf16', False)
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether one of `PRECISIONS` means bf16 on this device: `auto` does where that is fast."""
+    return precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
+
+
+class TorchBackend:
+    """A network in evaluation mode on one device, under bf16 autocast where that is asked for.
+
+    `frames` is the length of the stacks that the network reads, None where it reads frame by frame. Where the blur
+    scale is known the CoC follows from the vergence, and a decoder for it that can be left out is.
+    """
+
+    def __init__(self, network: torch.nn.Module, device: torch.device, precision: str = 'auto'):
+        if precision not in PRECISIONS:
+            raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
+        self.device = device
+        self.bf16 = uses_bf16(precision, device)
+        self.frames: int | None = getattr(network, 'frames', None)
+        self.network_name: str = getattr(network, 'name', type(network).__name__)
+        self._coc_is_optional: bool = getattr(network, 'coc_is_optional', False)
+        self._network = network.to(device, memory_format=torch.channels_last).eval()
+
+    @torch.inference_mode()
+    def __call__(self, image, focus, blur_scale, *state):
+        image = image.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            options = {'decode_coc': not blur_scale.isfinite().all()} if self._coc_is_optional else {}
+            prediction, *state = self._network(image, focus, blur_scale, *state, **options)
+        return Prediction(*(map_.float() for map_ in prediction)), *state
+
+
+class OnnxBackend:
+    """A file that `dfd export` wrote, under ONNX Runtime on the CPU, or on CUDA where its build has that."""
+
+    frames = None
+
+    def __init__(self, path: str | Path, device: torch.device):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError('backend onnx: onnxruntime is not installed: pip install onnxruntime') from None
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f'weights {path}: no such file')
+        self.device = torch.device('cpu')   # of the tensors: ONNX Runtime moves them itself
+        wanted = ['CUDAExecutionProvider', 'CPUExecutionProvider'][device.type != 'cuda':]
+        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+        except Exception as error:   # ONNX Runtime has a class of its own for each kind of broken file
+            reason = ' '.join(str(error).split())
+            raise InputError(f'weights {path}: not a whole ONNX file ({reason}); make it with '
+                             'dfd export --format onnx') from None
+        metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if metadata is None:
+            raise InputError(f'weights {path}: not an ONNX file of dfd_ros; make it with '
+                             'dfd export --format onnx')
+        metadata = json.loads(metadata)
+        self.network_name: str = metadata['network']
+        self._path, self._size, self._state = path, metadata['size'], metadata['state']
+        self._multiple = max(stride for _, stride in self._state)
+
+    def __call__(self, image, focus, blur_scale, *state):
+        height, width = image.shape[-2:]
+        padded = [-(-n // self._multiple) * self._multiple for n in (height, width)]
+        if self._size not in (None, padded):
+            raise InputError(f'weights {self._path}: exported for images of {self._size[1]}x{self._size[0]}, '
+                             f'these have {width}x{height}; export again with another --size, or none')
+        image = F.pad(image, (0, padded[1] - width, 0, padded[0] - height), mode='replicate')
+        if not state:
+            state = [torch.zeros(image.shape[0], channels, padded[0] // stride, padded[1] // stride)
+                     for channels, stride in self._state]
+        inputs = {'image': image.contiguous(), 'focus': focus, 'blur_scale': blur_scale,
+                  **dict(zip(names_of_state(len(state)), state))}
+        outputs = self._session.run(None, {name: value.float().numpy() for name, value in inputs.items()})
+        outputs = [torch.from_numpy(output) for output in outputs]
+        return Prediction(*(map_[..., :height, :width] for map_ in outputs[:3])), *outputs[3:]

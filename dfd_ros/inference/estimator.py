@@ -1,0 +1,363 @@
+"""Metric depth from a stream of images whose focus moves: one frame in, one estimate out.
+
+    estimator = DepthEstimator()
+    for image, lens_state in camera:
+        estimate = estimator.push(image, lens_state)
+        estimate.depth        # (H, W) float32, m, NaN = unknown
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dfd_ros import networks
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import Similarity
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import VergenceRange, distance, vergence
+from dfd_ros.inference import upsampling
+from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
+from dfd_ros.networks.stack_network import check_stack
+
+CONFIDENT_ERROR = 0.05
+"""Confidence is the probability that u is wrong by less than this."""
+SMALLEST_IMAGE = 16
+RESOLUTION = 640
+"""Longer side (px) of what networks see by default. They are trained on blur of up to 48 px across the range: cameras
+with larger images have more, in pixels."""
+
+
+@dataclass
+class Estimate:
+    """What is known after a frame. All maps are (H, W) float32 in the view and resolution of that frame."""
+
+    depth: np.ndarray
+    """m; NaN where unknown; infinity for what lies at or beyond vergence 0."""
+    coc: np.ndarray
+    """Circle of confusion in this frame: diameter in pixels of the input image, without sign. Of a known lens it
+    follows from the depth; else it is what the network's second decoder says."""
+    confidence: np.ndarray
+    """Probability (0..1) that u is wrong by less than 0.05; 0 where depth is NaN."""
+    vergence: np.ndarray
+    """u: vergence scaled to 0..1 over the range; points outside the range may lie outside 0..1."""
+    log_scale: np.ndarray
+    """Log of the scale b of the Laplace distribution of u."""
+    range: VergenceRange | None
+    """The distances at u = 1 and u = 0; None while the first sweep is not over and the range not known."""
+    frames: int
+    """Frames since the last reset, this one included."""
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, int], frames: int) -> Estimate:
+        """Nothing is known yet."""
+        depth, coc, u, log_scale = (np.full(shape, np.nan, np.float32) for _ in range(4))
+        return cls(depth, coc, np.zeros(shape, np.float32), u, log_scale, None, frames)
+
+    def masked_depth(self, least_confidence: float) -> np.ndarray:
+        """Depth (m) with NaN where the confidence is below `least_confidence`."""
+        return np.where(self.confidence >= least_confidence, self.depth, np.float32(np.nan))
+
+
+class SweptRange:
+    """Learns from the focus distances alone which range a lens sweeps.
+
+    Nothing is known until the focus has turned round: then the first sweep is over. From then on the range
+    grows when the focus leaves it by more than `SLACK` of its width.
+    """
+
+    SLACK = 0.05
+    SMALLEST_WIDTH = 0.02
+    """Dioptres; less is a focus that trembles, and no sweep."""
+
+    def __init__(self):
+        self._previous = math.nan
+        self._direction = 0.0
+        self._turned = False
+        self._near, self._far = 0.0, math.inf   # vergences
+        self.range: VergenceRange | None = None
+
+    def push(self, focus_distance: float) -> VergenceRange | None:
+        """The range after this frame, None while it is not known."""
+        focus = vergence(focus_distance)
+        self._near, self._far = max(self._near, focus), min(self._far, focus)
+        step = 0.0 if math.isnan(self._previous) else focus - self._previous
+        self._turned |= step * self._direction < 0
+        self._direction, self._previous = step or self._direction, focus
+        if self._turned and self._near - self._far >= self.SMALLEST_WIDTH and self._is_outside(self.range):
+            self.range = VergenceRange(1 / self._near, distance(self._far))
+        return self.range
+
+    def _is_outside(self, known: VergenceRange | None) -> bool:
+        if known is None:
+            return True
+        slack = self.SLACK * known.width
+        return self._near > 1 / known.near + slack or self._far < 1 / known.far - slack
+
+
+class DepthEstimator:
+    """Depth, circle of confusion and confidence for every frame of a camera whose focus moves.
+
+    Memory is carried from frame to frame and from sweep to sweep, in the view of the current frame: focus
+    breathing and camera motion are taken out of it. It is dropped (`reset`) when the time stamps leap by more
+    than `reset_gap` or run backwards, when the resolution changes, and when the lens does.
+
+    The range of depth is, in this order: `range_`; what the lens state says the lens can focus; what the
+    first sweep covers. In the last case depth is NaN until the focus turns round for the first time; then the
+    frames so far (at most `LONGEST_REPLAY`) are read again, all in that one call.
+
+    Not thread-safe. Cost and memory a frame do not grow.
+    """
+
+    LONGEST_REPLAY = 32
+    LENS_TOLERANCE = 0.01
+    """Relative; a change of a focal length, f-number, pixel pitch or limit within this is no new lens."""
+    LARGEST_OFFSET = 0.5
+    """How far the state may lie off the view before it is resampled, in cells of its finest map: resampling
+    at every frame would wash it out."""
+
+    def __init__(self, weights: str | Path | None = None, *, network: torch.nn.Module | str | None = None,
+                 backend: str = 'torch', device: str = 'auto', precision: str = 'auto',
+                 range_: VergenceRange | None = None, resolution: int | None = RESOLUTION, reset_gap: float = 2.0,
+                 registration: bool = True):
+        """
+        weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
+        network: a module to use as it is, or a name: of a network without weights (best_focus, variational), or
+            the one that the weights must be of.
+        backend: torch or onnx. device: auto, cpu, cuda, cuda:N.
+        precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
+        resolution: longer side (px) of what the network sees at most, None = all of it; larger images are reduced
+            by area averaging, and the results upsampled along the edges of the image.
+        reset_gap: s.
+        registration: find zoom, rotation and shift between frames from the images. Without it only the
+            magnification in the lens state is corrected for.
+
+        Raises `InputError` for what of this cannot be.
+        """
+        if resolution is not None and resolution < SMALLEST_IMAGE:
+            raise InputError(f'resolution {resolution}: must be at least {SMALLEST_IMAGE} px')
+        if not reset_gap > 0:
+            raise InputError(f'reset_gap {reset_gap}: must be a positive number of seconds')
+        self._backend = _open_backend(weights, network, backend, device, precision)
+        self._fixed_range = range_
+        self._resolution = resolution
+        self._reset_gap = reset_gap
+        self._registers = registration
+        self._last: tuple[tuple[int, ...], LensState] | None = None
+        self.reset()
+
+    @property
+    def stack_frames(self) -> int | None:
+        """Frames of the stacks that the network reads: it says something new once it has as many. None: it reads
+        frame by frame."""
+        return self._backend.frames
+
+    def check_stack(self, focus_distances: Sequence[float], range_: VergenceRange) -> None:
+        """Whether the network can read a focal stack (m) from its first to its last frame.
+
+        Raises:
+            InputError: it reads stacks of another number of frames, or of another part of the range.
+        """
+        if self.stack_frames is not None:
+            check_stack(self._backend.network_name, self.stack_frames, [range_.normalise(d) for d in focus_distances])
+
+    def reset(self) -> None:
+        """Forget all frames so far."""
+        self._swept = SweptRange()
+        self._frames = 0
+        self._replay: deque[tuple[np.ndarray, LensState]] | None = deque()
+        self._last = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what depends on the range: the state of the network, and its view."""
+        self._state: list[torch.Tensor] = []
+        self._range: VergenceRange | None = None
+        self._to_state_view = Similarity()   # maps pixels of the current frame to the view of the state
+        self._magnification = math.nan
+        if self._registers:
+            from dfd_ros.inference.registration import Registration  # needs OpenCV
+            self._registration = Registration()
+
+    def push(self, image: np.ndarray, lens_state: LensState) -> Estimate:
+        """Read one frame. image: (H, W, 3) uint8 RGB.
+
+        Raises `InputError` for an image or a lens state that cannot be; the frame is then as if never seen. An
+        image of a size that the network does not take is refused too, but counts as a frame.
+        """
+        _check(image, lens_state)
+        range_ = self._fixed_range or lens_state.range
+        if self._is_another_stream(image, lens_state):
+            self.reset()
+        self._last = image.shape, lens_state
+        self._frames += 1
+        if range_ is not None:
+            self._replay = None
+            return self._step(image, lens_state, range_)
+
+        range_ = self._swept.push(lens_state.focus_distance)
+        if range_ != self._range:
+            self._forget()
+            for earlier in self._replay or ():
+                self._step(*earlier, range_)
+        if self._replay is not None:
+            self._replay.append((image.copy(), lens_state))   # cameras use their buffers again
+            if len(self._replay) > self.LONGEST_REPLAY:
+                # In the first sweep the newest frames are kept; after it, it is too late to read all again.
+                if range_ is None:
+                    self._replay.popleft()
+                else:
+                    self._replay = None
+        if range_ is None:
+            return Estimate.unknown(image.shape[:2], self._frames)
+        return self._step(image, lens_state, range_)
+
+    def _is_another_stream(self, image: np.ndarray, state: LensState) -> bool:
+        if self._last is None:
+            return False
+        shape, last = self._last
+        gap = state.stamp - last.stamp   # NaN without stamps
+        if shape != image.shape or gap > self._reset_gap or gap < 0:
+            return True
+        fixed = ('focal_length', 'f_number', 'pixel_pitch', 'near', 'far')
+        return not all(self._is_same(getattr(state, name), getattr(last, name)) for name in fixed)
+
+    def _is_same(self, a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=self.LENS_TOLERANCE) or (math.isnan(a) and math.isnan(b))
+
+    @torch.inference_mode()
+    def _step(self, image: np.ndarray, lens_state: LensState, range_: VergenceRange) -> Estimate:
+        height, width = image.shape[:2]
+        scale = min(1.0, (self._resolution or math.inf) / max(height, width))
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        device = self._backend.device
+        scale = size[1] / width
+        seen = _to_tensor(image if scale == 1 else _reduced(image, size), device)
+        self._follow_view(image, lens_state, scale, size)
+        # A focus far outside the range is as blurred as one somewhat outside; networks have seen the latter.
+        focus = min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
+        blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
+        prediction, *self._state = self._backend(
+            seen, torch.tensor([focus], dtype=torch.float32, device=device),
+            torch.tensor([blur_scale], dtype=torch.float32, device=device), *self._state)
+        self._range = range_
+
+        maps = torch.cat(prediction, 1)
+        if scale != 1:
+            maps = upsampling.upsample(maps, _to_tensor(_grey(image), device))
+        u, log_scale, coc = maps[0]
+        depth = range_.denormalise(u)
+        confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
+        confidence = torch.where(torch.isnan(depth), 0, confidence)
+        if math.isnan(blur_scale):
+            coc = coc.abs() / scale
+        else:
+            # With a known lens depth says more of the blur than the blur of this one frame does.
+            coc = lens_state.lens.coc_px(depth, lens_state.focus_distance)
+        maps = (depth, coc, confidence, u, log_scale)
+        return Estimate(*(map_.cpu().numpy() for map_ in maps), range_, self._frames)
+
+    def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> None:
+        """Bring the state into the view of this image, once it is off by enough. size: of what the network sees."""
+        magnification = lens_state.magnification if 0 < lens_state.magnification < math.inf else math.nan
+        zoom = self._magnification / magnification
+        self._magnification = magnification
+        if self._registers:
+            motion = self._registration.push(image, zoom)
+        else:
+            motion = Similarity() if math.isnan(zoom) else Similarity(scale=zoom)
+        if not self._state:
+            return
+        self._to_state_view = self._to_state_view @ motion
+        height, width = size
+        off = self._to_state_view.resized(scale)
+        finest = min(_stride(map_, height, width) for map_ in self._state)
+        if off.displacement(height, width) > self.LARGEST_OFFSET * finest:
+            self._state = [_warp(map_, off, height, width) for map_ in self._state]
+            self._to_state_view = Similarity()
+
+
+def _open_backend(weights, network, backend: str, device: str, precision: str):
+    device = choose_device(device)
+    if backend == 'onnx':
+        if isinstance(network, str) and not networks.needs_weights(network):
+            raise InputError(f'backend onnx: the network "{network}" runs by torch alone')
+        if weights is None or isinstance(network, torch.nn.Module):
+            raise InputError('backend onnx: needs the weights as an ONNX file; make it with '
+                             'dfd export --format onnx --out stream.onnx')
+        opened = OnnxBackend(weights, device)
+        if network is not None and opened.network_name != network:
+            raise InputError(f'weights {weights}: of the network "{opened.network_name}", not of "{network}"')
+        return opened
+    if backend != 'torch':
+        raise InputError(f'backend {backend!r}: give torch or onnx')
+    if isinstance(network, torch.nn.Module):
+        if weights is not None:
+            raise InputError('give the network as a module or the weights, not both')
+        return TorchBackend(network, device, precision)
+    if network is not None and not networks.needs_weights(network):
+        if weights is not None:
+            raise InputError(f'weights {weights}: the network "{network}" has none; leave them out')
+        return TorchBackend(networks.create(network), device, precision)
+    if weights is None and network is not None:
+        networks.find(network)   # a slip in the name is no matter of the weights
+    path = networks.default_weights() if weights is None else weights
+    return TorchBackend(networks.load(path, device, network), device, precision)
+
+
+def _check(image: np.ndarray, lens_state: LensState) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f'image: {found}, must be an RGB array of uint8 (H, W, 3)')
+    if min(image.shape[:2]) < SMALLEST_IMAGE:
+        raise InputError(f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least '
+                         f'{SMALLEST_IMAGE}x{SMALLEST_IMAGE}')
+    if not lens_state.focus_distance > 0:
+        raise InputError(f'lens state: focus_distance {lens_state.focus_distance} is no distance in metres')
+
+
+def _reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Smaller by area averaging. OpenCV: on a CPU it takes a fortieth of what torch takes."""
+    import cv2
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1)"""
+    import cv2
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def _to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(H, W, C) uint8 to (1, C, H, W) float32 in 0..1."""
+    pixels = torch.from_numpy(np.require(image, requirements=['C', 'W'])).to(device)
+    return pixels.permute(2, 0, 1)[None].float().mul_(1 / 255)
+
+
+def _stride(map_: torch.Tensor, height: int, width: int) -> int:
+    """Image pixels a cell, a power of two: where a network pads the image, its maps reach beyond it."""
+    ratio = max(height / map_.shape[2], width / map_.shape[3])
+    return 1 << max(0, math.ceil(math.log2(ratio)))
+
+
+def _warp(map_: torch.Tensor, similarity: Similarity, height: int, width: int) -> torch.Tensor:
+    """`map_` seen through `similarity`; what was out of view is zero, as at the start."""
+    if not map_.numel():
+        return map_
+    stride = _stride(map_, height, width)
+    extent = np.array([map_.shape[3] * stride, map_.shape[2] * stride])
+    to_pixels = np.diag([*extent / 2, 1.0])
+    to_pixels[:2, 2] = (extent - 1) / 2
+    pixels = np.vstack([similarity.matrix(height, width), [0, 0, 1]])
+    theta = np.linalg.inv(to_pixels) @ pixels @ to_pixels
+    theta = torch.from_numpy(theta[None, :2]).to(map_.device, torch.float32)
+    grid = F.affine_grid(theta, list(map_.shape), align_corners=False)
+    return F.grid_sample(map_.float(), grid, mode='bilinear', padding_mode='zeros',
+                         align_corners=False).to(map_.dtype)

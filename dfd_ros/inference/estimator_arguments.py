@@ -1,0 +1,26 @@
+"""The arguments of the commands that run an estimator."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
+    """What runs, and on what."""
+    parser.add_argument('--weights', metavar='FILE', type=Path,
+                        help='weights, or for onnx a file of dfd export (default: those that ship)')
+    parser.add_argument('--network', metavar='NAME',
+                        help='best_focus or variational, which take no weights; else the network that the weights '
+                             'have to be of (default: any)')
+    parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--no-registration', dest='registration', action='store_false',
+                        help='the images lie on each other already: take no zoom and shift out of them')
+
+
+def estimator_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The same, as `dfd_ros.inference.estimator.DepthEstimator` takes them."""
+    return {'weights': args.weights, 'network': args.network, 'backend': args.backend, 'device': args.device,
+            'registration': args.registration}

@@ -1,0 +1,87 @@
+"""One step of a network as an ONNX file: the state goes in and comes out.
+
+Inputs are `image` (1, 3, H, W), `focus` (1,), `blur_scale` (1,), `state0`...; outputs are `vergence`,
+`log_scale`, `coc` (1, 1, H, W) and `next_state0`...; as `dfd_ros.networks` has them. For the first frame the
+state is zeros. H and W are multiples of the network's coarsest stride, and free unless a size is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import whole
+
+METADATA_KEY = 'dfd_ros'
+
+
+def names_of_state(count: int) -> list[str]:
+    """The names of the inputs that hold the state."""
+    return [f'state{i}' for i in range(count)]
+
+
+def export_onnx(network: torch.nn.Module, path: str | Path, size: tuple[int, int] | None = None) -> None:
+    """Write `network` to `path`, whole or not at all.
+
+    size: (H, W) of the images, where they shall be fixed; rounded up to the network's coarsest stride.
+    """
+    path = Path(path)
+    try:
+        import onnxscript  # noqa: F401  torch asks for it in the midst of the export
+    except ImportError:
+        raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
+    if getattr(network, 'frames', None) is not None:
+        raise InputError(f'dfd export: the network {network.name} reads stacks of {network.frames} frames and not '
+                         'frame by frame, and has no single step to export; run it by torch')
+    network = network.cpu().eval()
+    probe = 1024
+    state = [(s.shape[1], probe // s.shape[2]) for s in network.initial_state(1, probe, probe)]
+    multiple = max(stride for _, stride in state)
+    height, width = (-(-n // multiple) * multiple for n in size or (6 * multiple, 8 * multiple))
+
+    dynamic = None
+    if size is None:
+        rows, columns = (torch.export.Dim(name, min=2, max=4096) for name in ('rows', 'columns'))
+
+        def spatial(stride):
+            return {2: multiple // stride * rows, 3: multiple // stride * columns}
+
+        dynamic = {'image': spatial(1), 'focus': None, 'blur_scale': None,
+                   'state': tuple(spatial(stride) for _, stride in state)}
+    example = (torch.rand(1, 3, height, width), torch.tensor([0.5]), torch.tensor([10.0]),
+               *network.initial_state(1, height, width))
+    names = names_of_state(len(state))
+    inputs = ['image', 'focus', 'blur_scale', *names]
+    outputs = ['vergence', 'log_scale', 'coc', *(f'next_{name}' for name in names)]
+    with _quiet():
+        program = torch.onnx.export(network, example, dynamo=True, dynamic_shapes=dynamic, verbose=False,
+                                    input_names=inputs, output_names=outputs)
+    program.model.metadata_props[METADATA_KEY] = json.dumps({
+        'network': getattr(network, 'name', type(network).__name__), 'state': state,
+        'size': None if size is None else [height, width]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary:
+        program.save(temporary, external_data=False)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """torch's exporter talks of its own inner life: of torchvision, and of what it will deprecate."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

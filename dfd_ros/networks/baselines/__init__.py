@@ -1,0 +1,1 @@
+"""The networks that `stream` is compared with: those of the literature, and two without learning."""

@@ -1,0 +1,209 @@
+"""Depth from focus without learning: for any lens, any number of frames and any order of focus.
+
+`BestFocus` takes for each place the focus at which it was sharpest, `Variational` the smooth surface that is sharp
+nearly everywhere. Both read frame by frame (see `dfd_ros.networks.baselines.focus_volume` for what they remember), work
+at half the resolution of the image, and have no weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dfd_ros.networks import Prediction
+from dfd_ros.networks.baselines.focus_volume import BINS, STRIDE, FocusVolume, half_size_grey, pad, sharpness
+
+
+def log_error(constants, contrast: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:
+    """log b of the Laplace distribution of u: log(floor + (flat + share gap) exp(-sqrt(contrast) / scale)).
+
+    The less the peak stands out and the wider the frames lie apart, the less it is trusted. The form is that of the
+    mean error over contrast; the constants (floor, flat, share, scale) are fitted by `benchmarks/_fit_classical.py`.
+    """
+    floor, flat, share, scale = constants
+    return torch.log(floor + (flat + share * gap) * torch.exp(-contrast.sqrt() / scale))
+
+
+class ClassicalNetwork(nn.Module):
+    """The interface of `dfd_ros.networks` around `update`, which subclasses write.
+
+    State: the volume and the table of `FocusVolume`, and what maps at half the resolution the subclass adds.
+    """
+
+    needs_weights = False
+    config: dict = {}
+    LEAK = 0.02  # of log energy, a frame: 0.1 costs accuracy where nothing moves
+    own_channels = 0
+    error: tuple[float, float, float, float]  # floor, flat, share, scale, see `log_error`
+
+    def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
+        """The state before the first frame of (height, width): zeros."""
+        height, width = (-(-n // STRIDE) * STRIDE for n in (height, width))
+        volume = FocusVolume.empty(batch, height, width, device)
+        own = torch.zeros(batch, self.own_channels, height // 2, width // 2, device=device)
+        return [volume.volume, volume.table, *([own] if self.own_channels else [])]
+
+    def update(self, volume: FocusVolume, grey: torch.Tensor, sharp: torch.Tensor, own: list[torch.Tensor]):
+        """u, contrast and gap, as in `focus_volume.Peak`, and the new `own` state, all at half the resolution."""
+        raise NotImplementedError
+
+    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
+        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state). The CoC is k (u - v), NaN where k is."""
+        with torch.autocast(image.device.type, enabled=False):
+            height, width = image.shape[-2:]
+            volume, table, *own = state or self.initial_state(len(image), height, width, image.device)
+            grey = half_size_grey(pad(image.float()))
+            sharp = sharpness(grey)
+            volume = FocusVolume(volume, table).add(sharp, focus, self.LEAK)
+            u, contrast, gap, own = self.update(volume, grey, sharp, own)
+            maps = torch.cat([u, log_error(self.error, contrast, gap)], 1)
+            u, log_b = F.interpolate(maps, scale_factor=2.0, mode='bilinear',
+                                     align_corners=False)[..., :height, :width].split(1, 1)
+            coc = blur_scale[:, None, None, None] * (u - focus[:, None, None, None])
+            return Prediction(u, log_b, coc), volume.volume, volume.table, *own
+
+    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
+                 decode: list[int] | None = None):
+        """T frames one by one; arguments and results as of `StreamNetwork.sequence`, without logits."""
+        predictions, state = [], list(state)
+        for t in range(images.shape[1]):
+            prediction, *state = self(images[:, t], focus[:, t], blur_scale, *state)
+            predictions.append(prediction)
+        if decode is not None:
+            predictions = [predictions[t] for t in decode]
+        return Prediction(*(torch.stack(maps, 1) for maps in zip(*predictions))), [], state
+
+
+class BestFocus(ClassicalNetwork):
+    """Depth from focus as it always was: sharpness of every frame, its peak, and interpolation between frames.
+
+    After Nayar and Nakagawa, "Shape from Focus" (PAMI 1994): their modified Laplacian and their Gaussian
+    interpolation, here for uneven focus and frame by frame.
+    """
+
+    name = 'best_focus'
+    error = (0.007, 0.273, 0.360, 1.291)  # fitted on 14 stacks
+
+    def update(self, volume, grey, sharp, own):
+        peak = volume.peak()
+        return peak.vergence, peak.contrast, peak.gap, own
+
+
+class Variational(ClassicalNetwork):
+    """The surface u that minimises  -contrast(u) + smoothness(u),  from its last solution on.
+
+    From Moeller, Benning, Schoenlieb and Cremers, "Variational Depth from Focus Reconstruction" (IEEE TIP 2015): the
+    energy, with a data term that is the contrast as a smooth function of depth, not convex, and the total variation
+    of u. From Suwajanakorn, Hernandez and Seitz, "Depth from Focus with Your Mobile Phone" (CVPR 2015): smoothness
+    that gives way where the all-in-focus image has edges, and images that are aligned first (which is done by the
+    estimator). Different here:
+
+    * The contrast is the log energy of `focus_volume`, and smooth in depth by second differences in place of
+      a polynomial: it does for any number and spacing of frames.
+    * The data term is searched at all depths, by the quadratic decoupling of Newcombe, Lovegrove and Davison, "DTAM"
+      (ICCV 2011), in place of linearised ADMM, which goes downhill from where it is. The total variation is
+      minimised by the primal-dual steps of Chambolle and Pock (2011).
+    * It is solved anew at each frame by a few iterations from the solution of the frame before.
+
+    State, third map: all-in-focus grey image, its sharpness, u, and the dual variable (2): (B, 5, H/2, W/2).
+    """
+
+    name = 'variational'
+    own_channels = 5
+    error = (0.007, 0.192, 0.263, 1.568)  # fitted on 14 stacks
+    # Chosen by the error of u on eight stacks of the training family after 3, 5 and 10 frames.
+    BENDING, SLOPE = 3e-5, 1e-3  # weights of the integrals of the squared second and first derivative by depth
+    BEYOND = 2.0          # loss of contrast a unit of depth, where no focus has been yet
+    DATA = 0.06           # weight of the contrast against the total variation
+    EDGE = 40.0           # how fast smoothness gives way with the gradient of the image
+    COUPLING = (5.0, 1.0, 0.2)  # weakest first
+    ITERATIONS = 12       # for each of them
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('depths', torch.linspace(0, 1, BINS), persistent=False)
+
+    def update(self, volume, grey, sharp, own):
+        all_in_focus, best, u, dual = own[0].split([1, 1, 1, 2], 1)
+        best = (best - self.LEAK).clamp_min(0)
+        better = sharp >= best
+        all_in_focus, best = torch.where(better, grey, all_in_focus), torch.where(better, sharp, best)
+        contrast = self.contrast(volume)
+        weight = torch.exp(-self.EDGE * _gradient(all_in_focus).square().sum(1, keepdim=True).sqrt())
+        weight = weight.clamp_min(1e-12)   # at a bright edge in a dark image it underflows: 0 / 0
+        for coupling in self.COUPLING:
+            found = self._search(contrast, u, coupling)
+            u, dual = _total_variation(found, coupling, weight, u, dual, self.ITERATIONS)
+        peak = volume.peak()
+        here = _at(contrast, u) - contrast.mean(1, keepdim=True)
+        return u, here.clamp_min(0), peak.gap, [torch.cat([all_in_focus, best, u, dual], 1)]
+
+    def contrast(self, volume: FocusVolume) -> torch.Tensor:
+        """(B, BINS, h, w): log energy as a smooth function of depth, at `depths`."""
+        v, seen = volume.focus()
+        position = v.clamp(0, 1).double() * (BINS - 1)
+        order = torch.arange(BINS, device=v.device, dtype=torch.double)
+        sample = (1 - (position[..., None] - order).abs()).clamp_min(0) * seen[..., None]
+        first, second = (_differences(n, v.device) * BINS ** (n - 0.5) for n in (1, 2))
+        normal = (sample.transpose(1, 2) @ sample + self.BENDING * (second.T @ second)
+                  + self.SLOPE * (first.T @ first))
+        fit = torch.linalg.solve_ex(normal, sample.transpose(1, 2)).result.float()
+        # Beyond the focuses seen so far the fit would run away: there it stays, and is a little worse.
+        first_seen = torch.where(seen, position, BINS - 1.0).amin(1, keepdim=True).floor()
+        last_seen = torch.where(seen, position, 0.0).amax(1, keepdim=True).ceil()
+        covered = order.expand_as(v).clamp(first_seen, last_seen)
+        fit = fit.gather(1, covered.long()[..., None].expand_as(fit))
+        beyond = self.BEYOND / BINS * (order - covered).abs().float()
+        return (fit @ volume.volume.flatten(2)).view_as(volume.volume) - beyond[..., None, None]
+
+    def _search(self, contrast: torch.Tensor, u: torch.Tensor, coupling: float) -> torch.Tensor:
+        pull = (self.depths[:, None, None] - u).square() * (0.5 / (coupling * self.DATA))
+        energy = pull - contrast
+        low, index = energy.min(1, keepdim=True)
+        before, behind = (energy.gather(1, (index + d).clamp(0, BINS - 1)) - low for d in (-1, 1))
+        step = 0.5 * (before - behind) / (before + behind).clamp_min(1e-6)
+        inside = (index > 0) & (index < BINS - 1)
+        return (index + torch.where(inside, step, 0.0)) / (BINS - 1)
+
+
+def _differences(order: int, device) -> torch.Tensor:
+    matrix = torch.eye(BINS, dtype=torch.double, device=device)
+    for _ in range(order):
+        matrix = matrix[1:] - matrix[:-1]
+    return matrix
+
+
+def _at(contrast: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """The contrast at u, (B, 1, h, w)."""
+    position = u.clamp(0, 1) * (BINS - 1)
+    low = position.floor().clamp_max(BINS - 2)
+    a, b = (contrast.gather(1, low.long() + d) for d in (0, 1))
+    return a + (position - low) * (b - a)
+
+
+def _gradient(x: torch.Tensor) -> torch.Tensor:
+    """Forward differences (B, 2, h, w), zero behind the last."""
+    return torch.cat([F.pad(x[..., 1:] - x[..., :-1], (0, 1)), F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))], 1)
+
+
+def _divergence(p: torch.Tensor) -> torch.Tensor:
+    """Minus the adjoint of `_gradient`, (B, 1, h, w) of (B, 2, h, w)."""
+    x, y = p.split(1, 1)
+    return (torch.cat([x[..., :1], x[..., 1:-1] - x[..., :-2], -x[..., -2:-1]], 3)
+            + torch.cat([y[..., :1, :], y[..., 1:-1, :] - y[..., :-2, :], -y[..., -2:-1, :]], 2))
+
+
+def _total_variation(target, coupling: float, weight, u, dual, iterations: int):
+    """Steps towards argmin of  sum of weight |grad u| + |u - target|^2 / (2 coupling).  Chambolle and Pock 2011."""
+    sigma = tau = 1 / math.sqrt(8)
+    ahead = u
+    for _ in range(iterations):
+        dual = dual + sigma * _gradient(ahead)
+        dual = dual / (dual.square().sum(1, keepdim=True).sqrt() / weight).clamp_min(1)
+        before = u
+        u = (u + tau * _divergence(dual) + tau / coupling * target) / (1 + tau / coupling)
+        ahead = 2 * u - before
+    return u, dual

@@ -1,0 +1,212 @@
+"""What the networks have in common that read a whole focal stack: `StackNetwork`, and their building blocks.
+
+Such a network waits until it has all frames of a stack and gives one depth map then. Under the interface of
+`dfd_ros.networks` the frames so far are its state, and so is the last depth map, which it gives until the next.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.networks import Prediction
+
+LEAST_SPAN = 0.75
+"""Share of the range that the focus of a stack has to cover for the network to know all of it."""
+
+
+class StackNetwork(nn.Module):
+    """Base of the networks that read stacks of a fixed number of frames.
+
+    A subclass sets `name` and `STRIDE` and writes `stack`. State: the frames of the stack in hand (B, 4 n, H, W),
+    each its RGB and its focus as a constant map, without a channel at the start of a stack; and the last depth map
+    (B, 2, H, W): u times its weight, and its weight, zero where nothing is known. The frames may come in any
+    order: they are sorted by their focus.
+
+    Args:
+        frames: of a stack.
+        coc: with a decoder for the circle of confusion.
+        config: the subclass's own constructor arguments.
+    """
+
+    name: str
+    STRIDE: int
+    RECORD_MEMORY = 0.99
+
+    def __init__(self, frames: int, coc: bool, **config):
+        super().__init__()
+        if frames < 2:
+            raise InputError(f'network {self.name}, frames: {frames}, a stack has at least 2')
+        if not config.get('width', 1) > 0:
+            raise InputError(f'network {self.name}, width: {config["width"]} has to be above 0')
+        self.frames = frames
+        self.config = {'frames': frames, 'coc': coc, **config}
+        self.register_buffer('log_error', torch.tensor(math.log(0.25)))  # before training: u is anything in 0..1
+
+    def stack(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
+        """One stack.
+
+        Args:
+            images: (B, N, 3, H, W), H and W multiples of `STRIDE`; focus: (B, N), rising; blur_scale: (B,).
+
+        Returns:
+            u (B, 1, H, W); the signed CoC (px) in each frame (B, N, 1, H, W), None without its decoder.
+        """
+        raise NotImplementedError
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises `InputError` for images of a size that the network cannot take."""
+
+    def check_frames(self, total: int) -> None:
+        """Raises `InputError` for a sequence of so many frames that is no whole number of stacks."""
+        if total % self.frames:
+            raise InputError(f'network {self.name}: sequences of {total} frames, but it reads stacks of '
+                             f'{self.frames}: give a multiple of that')
+
+    @torch.no_grad()
+    def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
+        """Take the error of a training step into the running mean that `log_scale` tells. NaN does not count.
+
+        Args:
+            vergence, truth: u, of one shape.
+        """
+        error = (vergence.float() - truth).abs()
+        valid = torch.isfinite(error)
+        mean = torch.where(valid, error, 0).sum() / valid.sum().clamp_min(1)
+        mean = torch.where(valid.any(), mean, self.log_error.exp())
+        self.log_error.copy_(torch.lerp(mean, self.log_error.exp(), self.RECORD_MEMORY).clamp_min(1e-6).log())
+
+    def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
+        """The state before the first frame of (height, width): no frame, and no depth."""
+        return [torch.zeros(batch, channels, height, width, device=device) for channels in (0, 2)]
+
+    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
+        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state).
+
+        u is NaN before the first stack is complete. The CoC is that of the decoder in the last frame of a stack;
+        in the others, and without a decoder, k (u - v), which is NaN where k is unknown.
+
+        Raises:
+            InputError: the network cannot take images of this size.
+        """
+        u, cocs, state = self._read(image, focus, blur_scale, state)
+        coc = _coc(u, focus, blur_scale) if cocs is None else cocs[:, -1]
+        return Prediction(u, self._log_scale(u), coc), *state
+
+    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
+                 decode: list[int] | None = None):
+        """Stacks, one after the other, as in training.
+
+        What comes out for a frame is what `forward` gives, but for the CoC of a network that has a decoder for it:
+        here that is the decoder's for every frame of a completed stack, so that every one can be trained.
+
+        Args:
+            images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
+            decode: the frames to give predictions for; None = all T.
+
+        Returns:
+            Prediction of (B, T, 1, H, W) tensors, T the number of decoded frames; no logits; the state.
+
+        Raises:
+            InputError: T is no multiple of `frames`, or the network cannot take images of this size.
+        """
+        total = images.shape[1]
+        self.check_frames(total)
+        maps, cocs = [], []
+        for t in range(total):
+            u, decoded, state = self._read(images[:, t], focus[:, t], blur_scale, state)
+            maps.append(u)
+            cocs.append(_coc(u, focus[:, t], blur_scale))
+            if decoded is not None:
+                here = min(t + 1, self.frames)   # the rest came before this sequence
+                cocs[-here:] = decoded.unbind(1)[-here:]
+        wanted = range(total) if decode is None else decode
+        u, coc = (torch.stack([a[t] for t in wanted], 1) for a in (maps, cocs))
+        return Prediction(u, self._log_scale(u), coc), [], list(state)
+
+    def _log_scale(self, u: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(u.detach()) + self.log_error
+
+    def _read(self, image, focus, blur_scale, state):
+        """One frame: u, the CoC in each frame (in the order in which they came) of a stack that this frame
+        completes, else None, and the state."""
+        self.check_size(*image.shape[-2:])
+        frames, held = state or self.initial_state(len(image), *image.shape[-2:], image.device)
+        v = focus[:, None, None, None].expand_as(image[:, :1])
+        frames = torch.cat([frames, image.float(), v.float()], 1)
+        cocs = None
+        if frames.shape[1] == 4 * self.frames:
+            u, cocs = self._estimate(frames.unflatten(1, (self.frames, 4)), blur_scale)
+            frames, held = frames[:, :0], torch.cat([u, torch.ones_like(u)], 1)
+        held_u, weight = held.split(1, 1)
+        u = torch.where(weight > 0.5, held_u / weight.clamp_min(0.5), math.nan)
+        return u, cocs, (frames, held)
+
+    def _estimate(self, frames: torch.Tensor, blur_scale: torch.Tensor):
+        batch, _, _, height, width = frames.shape
+        focus = _constant(frames[:, :, 3])
+        order = focus.argsort(dim=1, stable=True)
+        rows = torch.arange(batch, device=frames.device)[:, None]
+        images = frames[rows, order, :3]
+        pad = (0, -width % self.STRIDE, 0, -height % self.STRIDE)
+        if any(pad):
+            images = F.pad(images.flatten(0, 1), pad, mode='replicate').unflatten(0, (batch, self.frames))
+        u, coc = self.stack(images, focus[rows, order], blur_scale)
+        if coc is not None:
+            coc = coc[rows, order.argsort(dim=1), :, :height, :width].float()
+        return u[..., :height, :width].float(), coc
+
+
+def check_stack(name: str, frames: int, focus: list[float]) -> None:
+    """Whether a focal stack suits a network that reads stacks of `frames` frames.
+
+    Args:
+        focus: of the stack's frames, scaled to 0..1 over its range.
+
+    Raises:
+        InputError: it is no row of sweeps of that many frames, each across the range.
+    """
+    takes = f'give a stack of {frames} frames from the far to the near end, or several such one after the other'
+    if len(focus) % frames:
+        raise InputError(f'network {name}: reads stacks of {frames} frames, this one has {len(focus)}: {takes}')
+    for first in range(0, len(focus), frames):
+        part = focus[first:first + frames]
+        if max(part) - min(part) < LEAST_SPAN:
+            raise InputError(f'network {name}: reads stacks of {frames} frames, and frames {first + 1} to '
+                             f'{first + frames} cover only {max(part) - min(part):.0%} of the range: {takes}')
+
+
+def scaled(channels: tuple[int, ...], width: float) -> list[int]:
+    """Numbers of feature channels times `width`, at least 1."""
+    return [max(1, round(c * width)) for c in channels]
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, slope: float = 0.0) -> nn.Sequential:
+    """Convolution, batch normalisation (Ioffe and Szegedy 2015), leaky ReLU of `slope`, ReLU with 0."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
+                         nn.BatchNorm2d(outputs), nn.LeakyReLU(slope, inplace=True))
+
+
+def up_bn(inputs: int, outputs: int, slope: float = 0.0) -> nn.Sequential:
+    """Transposed convolution that doubles the resolution, batch normalisation, leaky ReLU."""
+    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs),
+                         nn.LeakyReLU(slope, inplace=True))
+
+
+def expand_coc(compressed: torch.Tensor) -> torch.Tensor:
+    """CoC (px) of what a decoder gives, asinh(c / 4): linear near the focus, and never beyond about 300 px."""
+    return 4 * torch.sinh(compressed.float().clamp(-5, 5))
+
+
+def _coc(u: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor) -> torch.Tensor:
+    return blur_scale[:, None, None, None] * (u - focus[:, None, None, None])
+
+
+def _constant(map_: torch.Tensor) -> torch.Tensor:
+    """The value (B, N) of constant maps (B, N, H, W) that are zero where they were out of view."""
+    least, most = map_.flatten(2).aminmax(dim=2)
+    return torch.where(most > -least, most, least)

@@ -1,0 +1,242 @@
+"""Accuracy node: how good the depth is as it runs, against the depth of an RGB-D sensor on the same rig."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import time
+from collections import deque
+from dataclasses import astuple, dataclass, fields
+
+import cv2
+import numpy as np
+import torch
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float32
+
+from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
+from dfd_ros.bags.image_decoding import to_depth
+from dfd_ros.calibration.calibration_file import Calibration
+from dfd_ros.core.errors import InputError
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import image_messages, qos, synchronisation
+from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
+from dfd_ros.ros.extrinsics_source import ExtrinsicsSource
+from dfd_ros.ros.node_runner import run
+from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings
+from dfd_ros.training import metrics
+
+WAITING = 30             # messages of a topic that wait for their counterparts
+UNPAIRED_AFTER = 3.0     # s without a pair
+RECENT = 100             # pairs that the means on diagnostics are over
+DEPTH, DEPTH_INFO = 'depth/image_rect', 'depth/camera_info'
+TRUTH, TRUTH_INFO = 'rgbd/depth/image_rect', 'rgbd/depth/camera_info'
+
+
+@dataclass(frozen=True)
+class AccuracyParameters(Parameters):
+    """Parameters of the accuracy node."""
+
+    slop: float = parameter(0.02, 'How far the stamps of a depth image and of the RGB-D sensor\'s may be apart.',
+                            unit='s', minimum=0.0001, maximum=10.0)
+    calibration: str = parameter(
+        '', 'Calibration file, written by dfd calibrate: where the RGB-D camera stands, where TF does not say it.')
+    near: float = parameter(
+        0.0, 'Nearest distance that counts. 0: that of the range in the lens state; where that is not known, all '
+        'distances count.', unit='m', minimum=0.0, maximum=math.inf)
+    far: float = parameter(0.0, 'Farthest distance that counts. 0: as for near.', unit='m', minimum=0.0,
+                           maximum=math.inf)
+    largest_depth: float = parameter(
+        1.0, 'MSE and RMS are those of depth divided by this. 1.0: in square metres and metres.', unit='m',
+        minimum=0.001, maximum=1000.0)
+
+    def check(self) -> None:
+        super().check()
+        check_range(self.near, self.far)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """One depth image against the truth; see `dfd_ros.training.metrics`."""
+
+    mse: float
+    rms: float
+    accuracy: float
+    """Per cent."""
+    abs_rel: float
+
+
+def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float], largest: float) -> Errors | None:
+    """Errors of depth over the pixels that have both, and whose truth is within `limits` (near and far, m).
+
+    Both (H, W) float32 m, NaN = none. An estimate beyond far, up to infinity, counts as far: it is wrong by no less.
+    None where no pixel has both. `largest`: see `metrics.mse`.
+    """
+    near, far = limits
+    with np.errstate(invalid='ignore'):
+        both = np.isfinite(np.minimum(estimate, far)) & (truth >= near) & (truth <= far)
+    if not both.any():
+        return None
+    e, t = torch.from_numpy(np.minimum(estimate[both], np.float32(far))), torch.from_numpy(truth[both])
+    return Errors(metrics.mse(e, t, largest), metrics.rms(e, t, largest), metrics.accuracy(e, t),
+                  metrics.abs_rel(e, t))
+
+
+@functools.lru_cache(16)     # as many as a sweep of a lens that breathes has views
+def _registration(camera: Intrinsics, view: Intrinsics, size: tuple[int, int], pose: bytes) -> DepthRegistration:
+    return DepthRegistration(camera, view, size, np.frombuffer(pose).reshape(4, 4))
+
+
+@functools.lru_cache(16)
+def _rectification(view: Intrinsics, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return cv2.initUndistortRectifyMap(view.matrix, np.array(view.distortion), None, view.matrix, size[::-1],
+                                       cv2.CV_32FC1)
+
+
+class AccuracyNode(Node):
+    """Pairs ``depth/image_rect`` with ``rgbd/depth/image_rect``; publishes the errors of each pair."""
+
+    def __init__(self, **options) -> None:
+        super().__init__('accuracy', **options)
+        torch.set_num_threads(1)     # the figures are small work, and the depth node needs the cores
+        self._warn = ThrottledWarnings(self)
+        values = self._values = BoundParameters(self, AccuracyParameters).values
+        self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
+        self._extrinsics: dict[tuple[str, str], ExtrinsicsSource] = {}
+        self._lens_limits = 0.0, math.inf
+        self._truth_info: CameraInfo | None = None
+        self._recent: deque[Errors] = deque(maxlen=RECENT)
+        self._pairs = self._compared = 0
+        self._problem = ''                                     # of the last pair
+        self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
+        self._paired_at = time.monotonic()
+
+        overridable = {'qos_overriding_options': qos.overridable()}
+        self._figures = {field.name: self.create_publisher(Float32, f'~/{field.name}', qos.PUBLISHER)
+                            for field in fields(Errors)}
+        self.create_subscription(CameraInfo, TRUTH_INFO, self._on_truth_info, qos.SENSOR_SUBSCRIBER, **overridable)
+        self.create_subscription(LensStateMessage, 'lens_state', self._on_lens_state, qos.SENSOR_SUBSCRIBER,
+                                 **overridable)
+        # With the camera info of each depth image: where the lens breathes it goes with the focus.
+        kinds = {DEPTH: Image, DEPTH_INFO: CameraInfo, TRUTH: Image}
+        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER, **overridable)
+                   for topic, kind in kinds.items()]
+        for source, topic in zip(filters, kinds):
+            source.registerCallback(self._note_arrival, topic)
+        self._topics = {topic: self.resolve_topic_name(topic) for topic in (*kinds, TRUTH_INFO)}
+        self._synchroniser = synchronisation.synchronise(filters, WAITING, values.slop)
+        self._synchroniser.registerCallback(self._on_pair)
+        Diagnostics(self, self._report)
+
+    def _on_truth_info(self, message: CameraInfo) -> None:
+        self._truth_info = message
+
+    def _on_lens_state(self, message: LensStateMessage) -> None:
+        if 0 < message.near_distance < message.far_distance:
+            self._lens_limits = message.near_distance, message.far_distance
+
+    def _note_arrival(self, message: Image | CameraInfo, topic: str) -> None:
+        self._newest[topic] = time.monotonic(), synchronisation.nanoseconds(message.header.stamp) * 1e-9
+
+    def _on_pair(self, depth: Image, info: CameraInfo, truth: Image) -> None:
+        self._paired_at = time.monotonic()
+        self._pairs += 1
+        self._problem = ''
+        try:
+            self._compare(depth, info, truth)
+        except InputError as error:
+            self._problem = str(error)
+            self._warn(self._problem)
+
+    def _compare(self, depth: Image, info: CameraInfo, truth: Image) -> None:
+        values = self._values
+        estimate = image_messages.to_map(depth, self._topics[DEPTH])
+        view = self._intrinsics(info, estimate.shape, DEPTH_INFO)
+        if view.distortion:
+            # Nearest: a mean across an edge would be the depth of nothing.
+            estimate = cv2.remap(estimate, *_rectification(view, estimate.shape), cv2.INTER_NEAREST,
+                                 borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan)
+            view = Intrinsics(view.fx, view.fy, view.cx, view.cy)
+        seen = self._registered(truth, depth.header.frame_id, view, estimate.shape)
+        if not np.isfinite(seen).any():
+            raise InputError(f'{self._topics[TRUTH]}: none of its depth falls into the view of {self._topics[DEPTH]}; '
+                             'do the two cameras see the same, and is the transform between them right?')
+        limits = (values.near, values.far) if values.near else self._lens_limits
+        errors = compare(estimate, seen, limits, values.largest_depth)
+        if errors is None:
+            return     # the depth node has no depth yet, or none that it is sure of: diagnostics count it
+        self._compared += 1
+        self._recent.append(errors)
+        for name, publisher in self._figures.items():
+            publisher.publish(Float32(data=getattr(errors, name)))
+
+    def _intrinsics(self, info: CameraInfo, size: tuple[int, int], topic: str, **options) -> Intrinsics:
+        topic = self._topics[topic]
+        if (info.height, info.width) not in (size, (0, 0)):
+            raise InputError(f'{topic}: of {info.width}x{info.height} pixels, but the images have '
+                             f'{size[1]}x{size[0]}')
+        return Intrinsics.from_message(info, topic, **options)
+
+    def _registered(self, truth: Image, frame: str, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
+        """The RGB-D sensor's depth in the view of the focus camera, whose frame is `frame`: (H, W) m, NaN = none."""
+        measured = to_depth(truth, self._topics[TRUTH])
+        info = self._truth_info
+        if info is None:
+            raise InputError(f'nothing on {self._topics[TRUTH_INFO]} yet: without it {self._topics[TRUTH]} cannot be '
+                             'registered')
+        camera = self._intrinsics(info, measured.shape, TRUTH_INFO, rectified=True)
+        pose = self._pose(frame, truth.header.frame_id)
+        return _registration(camera, view, size, pose.tobytes())(measured)
+
+    def _pose(self, parent: str, child: str) -> np.ndarray:
+        """(4, 4), points of the frame `child` to the frame `parent`. Raises InputError while it is not known."""
+        if parent == child:
+            return np.eye(4)
+        if (parent, child) not in self._extrinsics:
+            self._extrinsics[parent, child] = ExtrinsicsSource(self, parent, child, self._calibration.extrinsics)
+        pose = self._extrinsics[parent, child].matrix()
+        if pose is None:
+            raise InputError(f'no transform from {child or "(no frame)"} to {parent or "(no frame)"} on TF; publish '
+                             'it, or give the parameter calibration')
+        return np.ascontiguousarray(pose, float)
+
+    # Once a second.
+
+    def _report(self) -> Report:
+        report: dict[str, float | int | str] = {'pairs': self._pairs, 'with depth to compare': self._compared}
+        if self._recent:
+            means = np.mean([astuple(errors) for errors in self._recent], 0)
+            names = (f'{field.name} (%)' if field.name == 'accuracy' else field.name for field in fields(Errors))
+            report |= dict(zip(names, map(float, means)))
+        unpaired = self._unpaired()
+        if unpaired:
+            self._warn(unpaired)
+        if unpaired or self._problem:
+            return Report(WARN, unpaired or self._problem, report)
+        if not self._recent:
+            return Report(message='no depth to compare yet', values=report)
+        return Report(message=f'means of the last {len(self._recent)} pairs', values=report)
+
+    def _unpaired(self) -> str:
+        """Why there are no pairs, in one line; empty where there are."""
+        now = time.monotonic()
+        if now - self._paired_at < UNPAIRED_AFTER:
+            return ''
+        silent = [self._topics[topic] for topic in (DEPTH, DEPTH_INFO, TRUTH)
+                  if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER]
+        if silent:
+            return f'nothing on {", ".join(silent)} for {UNPAIRED_AFTER:g} s'
+        apart = abs(self._newest[DEPTH][1] - self._newest[TRUTH][1])
+        return (f'no pairs: the newest stamps of {self._topics[DEPTH]} and {self._topics[TRUTH]} are {apart:.3f} s '
+                f'apart, the parameter slop asks for less than {self._values.slop:g} s')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(AccuracyNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack, RGB-D images or a V4L2
+device."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from dfd_ros.calibration.calibration_file import Calibration
+from dfd_ros.cameras import CameraLost, CameraSource, Frame
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import Lens
+from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import image_messages, messages, qos
+from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.node_runner import Worker, run
+from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings
+
+if TYPE_CHECKING:
+    from dfd_ros.cameras.v4l2_source import FocusTable
+
+RECONNECT_AFTER = 1.0    # s
+SLOW = 0.8               # of the rate asked for
+SETTLE_TIME = 0.03       # s
+MOTOR_SETTLE_TIME = 0.2  # s
+RGBD_TOPICS = {'color/image_raw': Image, 'color/camera_info': CameraInfo, 'depth/image_rect': Image,
+               'depth/camera_info': CameraInfo}
+
+
+@dataclass(frozen=True)
+class CameraParameters(Parameters):
+    """Parameters of the camera node."""
+
+    source: str = parameter(
+        'synthetic', 'Where the images come from: a rendered scene, a focal stack folder, a folder of RGB-D images, a '
+        'V4L2 device.', choices=('synthetic', 'stack', 'rgbd', 'v4l2'))
+    rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.1, maximum=1000.0, run_time=True)
+    frame_id: str = parameter(
+        'focus_camera_optical_frame', 'Coordinate frame of the images (z forward, x right, y down).')
+    image_width: int = parameter(
+        0, 'Width of the images. 0: 640 (synthetic), as stored (stack, rgbd), the driver\'s choice (v4l2).',
+        unit='px', minimum=0, maximum=8192)
+    image_height: int = parameter(
+        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack and rgbd keep '
+        'their proportions.', unit='px', minimum=0, maximum=8192)
+    settle_time: float = parameter(
+        0.0, 'Time from a focus command until the focus rests. Images in between are marked as not settled. 0: 0.03 s, '
+        '0.2 s of a motor (v4l2).',
+        unit='s', minimum=0.0, maximum=10.0)
+    seed: int = parameter(0, 'Synthetic: which scene. RGB-D: of the noise.', minimum=0, maximum=2 ** 31 - 1)
+    publish_truth: bool = parameter(
+        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, rgbd, '
+        'stack with depth).')
+    stack: str = parameter('', 'Stack: folder with images and stack.yaml.')
+    rgbd_folder: str = parameter(
+        '', 'RGB-D: folder with color_N.jpg and depth_N.png (16 bit, mm), which a focus camera\'s images are rendered '
+        'from; they are published as rgbd/color and rgbd/depth.')
+    video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
+    calibration: str = parameter(
+        '', 'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for V4L2 the focus table, '
+        'the lens and its focus breathing, as far as the parameters below do not give them.')
+    focus_table: str = parameter(
+        '', 'V4L2: YAML file with the control values of the focus motor against focus distances. Empty: that of the '
+        'calibration.')
+    focal_length: float = parameter(0.0, 'V4L2, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).',
+                                    unit='m', minimum=0.0, maximum=10.0)
+    f_number: float = parameter(0.0, 'V4L2, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).',
+                                minimum=0.0, maximum=1000.0)
+    pixel_pitch: float = parameter(
+        0.0, 'V4L2: distance of two pixels of the published image on the sensor. 0: unknown.', unit='m',
+        minimum=0.0, maximum=0.001)
+
+
+def make_source(parameters: CameraParameters, calibration: Calibration = Calibration()) -> CameraSource:
+    """The source that `parameters` ask for. Raises InputError for a folder or device that is not there."""
+    # Each source is imported only when used: rendering needs torch, a device needs OpenCV.
+    if parameters.source == 'synthetic':
+        import torch
+
+        from dfd_ros.cameras.synthetic_source import SyntheticSource
+        # Two threads render no faster than one, and would take a core from the depth node.
+        torch.set_num_threads(1)
+        return SyntheticSource(parameters.image_width or 640, parameters.image_height or 480,
+                               seed=parameters.seed, settle_time=_settle_time(parameters))
+    if parameters.source == 'stack':
+        from dfd_ros.cameras.stack_source import StackSource
+        if not parameters.stack:
+            raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
+        return StackSource(parameters.stack, settle_time=_settle_time(parameters), width=parameters.image_width)
+    if parameters.source == 'rgbd':
+        import torch
+
+        from dfd_ros.cameras.rgbd_source import RgbdSource
+        if not parameters.rgbd_folder:
+            raise InputError('parameter rgbd_folder: source is rgbd, so it has to name a folder of RGB-D images')
+        torch.set_num_threads(1)
+        return RgbdSource(parameters.rgbd_folder, settle_time=_settle_time(parameters), width=parameters.image_width,
+                          seed=parameters.seed, focal_length=parameters.focal_length, f_number=parameters.f_number)
+    from dfd_ros.cameras.v4l2_source import V4l2Source
+    lens, lens_width = _lens(parameters, calibration)
+    aperture = calibration.aperture
+    return V4l2Source(parameters.video_device, _focus_table(parameters, calibration), lens=lens, lens_width=lens_width,
+                      magnification=aperture.magnification if aperture else None,
+                      settle_time=_settle_time(parameters), width=parameters.image_width,
+                      height=parameters.image_height)
+
+
+def _settle_time(parameters: CameraParameters) -> float:
+    return parameters.settle_time or (MOTOR_SETTLE_TIME if parameters.source == 'v4l2' else SETTLE_TIME)
+
+
+def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable:
+    from dfd_ros.cameras.v4l2_source import FocusTable
+    if parameters.focus_table:
+        return FocusTable.load(parameters.focus_table)
+    if calibration.focus is None:
+        raise InputError('parameter focus_table: source is v4l2, so it has to name a YAML file with the '
+                         'control values of the focus motor, or calibration one that has them')
+    return FocusTable(list(calibration.focus.values), list(calibration.focus.focus_distances))
+
+
+def _lens(parameters: CameraParameters, calibration: Calibration) -> tuple[Lens, int]:
+    """The lens, and the image width that its pixel pitch belongs to; 0: that of the images published."""
+    given = Lens(parameters.focal_length or math.nan, parameters.f_number or math.nan,
+                 parameters.pixel_pitch or math.nan)
+    if calibration.aperture is None:
+        return given, 0
+    measured = calibration.aperture.lens
+    merged = Lens(*(ours if ours > 0 else theirs for ours, theirs in zip(astuple(given), astuple(measured))))
+    return merged, 0 if parameters.pixel_pitch else calibration.aperture.width
+
+
+class CameraNode(Node):
+    """Publishes ``image_raw``, ``camera_info`` and ``lens_state``, all of one stamp; obeys ``focus_command``.
+
+    Frames are taken in a thread of their own, so that a focus command is obeyed at once and not after the
+    frame that is just being exposed.
+    """
+
+    worker: Worker | None = None     # destroy_node also comes for a node whose start has failed
+
+    def __init__(self, **options) -> None:
+        super().__init__('camera', **options)
+        self._warn = ThrottledWarnings(self)
+        self._settings = BoundParameters(self, CameraParameters)
+        values = self._settings.values
+        self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
+        self._source = make_source(values, self._calibration)
+        self._command_id = 0
+        self._reached_id = 0
+        self._last: Frame | None = None
+        self._intervals = Window()
+
+        overridable = {'qos_overriding_options': qos.overridable()}
+        self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, **overridable)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, **overridable)
+        self._lens_state = self.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER, **overridable)
+        self._truth = (self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable)
+                       if values.publish_truth else None)
+        self._rgbd = {topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, **overridable)
+                      for topic, kind in RGBD_TOPICS.items()} if values.source == 'rgbd' else {}
+        self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
+        Diagnostics(self, self._report, hardware_id=values.source)
+
+        self._stop = threading.Event()
+        self.worker = Worker(self, self._capture_frames, self._stop.set)
+        self.get_logger().info(f'{values.source} camera at {values.rate:g} Hz')
+
+    def destroy_node(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+            self._source.close()
+        super().destroy_node()
+
+    def _on_command(self, command: FocusCommand) -> None:
+        try:
+            self._source.focus(command.focus_distance, time.monotonic())
+        except InputError as error:
+            self._warn(str(error))
+            return
+        # After the focus, never before: a frame must not carry the number of a command it was too early for.
+        self._command_id = command.command_id
+
+    def _capture_frames(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due + 1 / self._settings.values.rate, time.monotonic())
+            command_id = self._command_id
+            try:
+                frame = self._source.capture(time.monotonic())
+            except CameraLost as error:
+                self._warn(f'{error} Trying again.')
+                due = time.monotonic() + RECONNECT_AFTER
+                continue
+            if frame.lens_state.settled:
+                self._reached_id = command_id
+            self._publish(frame)
+
+    def _publish(self, frame: Frame) -> None:
+        age = round((time.monotonic() - frame.time_s) * 1e9)
+        # Simulated time stands at 0 until a clock comes, and no stamp can be before that.
+        stamp = Time(nanoseconds=max(0, self.get_clock().now().nanoseconds - age))
+        header = Header(stamp=stamp.to_msg(), frame_id=self._settings.values.frame_id)
+        height, width = frame.image.shape[:2]
+        # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
+        self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
+        self._info.publish(self._camera_info(frame, width, height, header))
+        self._image.publish(image_messages.to_message(frame.image, header))
+        if frame.rgbd is not None:
+            info = messages.calibrated_camera_info(frame.rgbd.camera, header)
+            for name, image in (('color', frame.rgbd.color), ('depth', frame.rgbd.depth)):
+                self._rgbd[f'{name}/camera_info'].publish(info)
+                topic = 'color/image_raw' if name == 'color' else 'depth/image_rect'
+                self._rgbd[topic].publish(image_messages.to_message(image, header))
+        if self._truth is not None:
+            if frame.depth is None:
+                self.get_logger().warning('parameter publish_truth: this source does not know the true depth; nothing '
+                                          f'comes on {self._truth.topic_name}', once=True)
+            else:
+                self._truth.publish(image_messages.to_message(frame.depth, header))
+        if self._last is not None:
+            self._intervals.add(frame.time_s - self._last.time_s)
+        self._last = frame
+
+    def _camera_info(self, frame: Frame, width: int, height: int, header: Header) -> CameraInfo:
+        state = frame.lens_state
+        try:
+            camera = self._calibration.camera_at(state.focus_distance, width, height)
+        except InputError as error:
+            self._warn(str(error))
+            camera = None
+        if camera is None and frame.rgbd is not None:
+            camera = frame.rgbd.camera
+        if camera is None:
+            return messages.camera_info(state, width, height, header)
+        return messages.calibrated_camera_info(camera, header)
+
+    def _report(self) -> Report:
+        count, interval, _ = self._intervals.take()
+        if not count:
+            return Report(WARN, 'no images')
+        asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
+        state = self._last.lens_state
+        values = {'rate (Hz)': rate, 'focus distance (m)': state.focus_distance,
+                  'settled': str(state.settled), 'command_id': self._reached_id}
+        if rate < SLOW * asked:
+            return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz asked for', values)
+        return Report(values=values)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(CameraNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

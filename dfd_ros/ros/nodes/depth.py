@@ -1,0 +1,311 @@
+"""Depth node: depth, circle of confusion and confidence for every image, with the lens state of each."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import VergenceRange
+from dfd_ros.inference.backends import PRECISIONS
+from dfd_ros.inference.estimator import RESOLUTION, DepthEstimator, Estimate
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import image_messages, messages, qos, synchronisation
+from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.frame_mailbox import Mailbox
+from dfd_ros.ros.node_runner import Worker, run
+from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings
+
+SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
+UNPAIRED_AFTER = 2.0     # s without a pair
+CAMERA_INFOS = 50        # kept until their images are done
+
+
+@dataclass(frozen=True)
+class DepthParameters(Parameters):
+    """Parameters of the depth node."""
+
+    weights: str = parameter('', 'Weights file (safetensors). Empty: the weights that come with the package. New ones '
+                             'start from an empty memory.', run_time=True)
+    network: str = parameter(
+        '', 'classical (variational) or best_focus: depth from focus without learning, which takes no weights. Else '
+        'the network that the weights have to be of. Empty: the one that they name.')
+    backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
+    device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
+    precision: str = parameter(
+        'auto', 'Arithmetic of the network. auto: the fastest that the device does well.', choices=PRECISIONS)
+    resolution: int = parameter(RESOLUTION, 'Longer side of the image that the network sees, at most. 0: all of it.',
+                                unit='px', minimum=0, maximum=8192)
+    near: float = parameter(
+        0.0, 'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep '
+        'covers.', unit='m', minimum=0.0, maximum=math.inf)
+    far: float = parameter(
+        0.0, 'Farthest distance of the depth range; .inf for infinity. 0: as for near.', unit='m',
+        minimum=0.0, maximum=math.inf)
+    registration: bool = parameter(
+        True, 'Find zoom, rotation and shift between images, and take them out of the memory. Without it '
+        'only focus breathing is, where the lens state gives a magnification.')
+    reset_gap: float = parameter(2.0, 'A longer gap between two images starts the memory afresh.', unit='s',
+                                 minimum=0.001, maximum=3600.0)
+    sync_slop: float = parameter(
+        0.005, 'Stamps of an image and its lens state differ by less than this. 0: they are the same.',
+        unit='s', minimum=0.0, maximum=10.0)
+    confidence_threshold: float = parameter(
+        0.3, 'Depth that is less sure becomes NaN. Confidence is the probability that the error is less than '
+        '5 % of the range in vergence.', minimum=0.0, maximum=1.0, run_time=True)
+    skip_unsettled: bool = parameter(True, 'Pass over images taken while the focus moved.', run_time=True)
+    max_age: float = parameter(0.0, 'Images that are older when their turn comes are dropped. 0: none is.',
+                               unit='s', minimum=0.0, maximum=3600.0, run_time=True)
+    lazy: bool = parameter(False, 'Rest while nobody subscribes to a result; the first ones after that start '
+                           'from an empty memory.', run_time=True)
+
+    def check(self) -> None:
+        super().check()
+        check_range(self.near, self.far)
+
+    @property
+    def range(self) -> VergenceRange | None:
+        return VergenceRange(self.near, self.far) if self.near else None
+
+    def estimator(self) -> DepthEstimator:
+        """Raises `InputError` where weights, network, backend or device cannot be."""
+        return DepthEstimator(
+            self.weights or None, network=self.network or None, backend=self.backend, device=self.device,
+            precision=self.precision, range_=self.range, resolution=self.resolution or None,
+            reset_gap=self.reset_gap, registration=self.registration)
+
+
+@dataclass
+class FrameTimes:
+    """When a frame passed each station, s of time.monotonic."""
+
+    received: float                # image and lens state are both there
+    started: float = math.nan      # the worker has taken it
+    converted: float = math.nan    # the image is an array
+    estimated: float = math.nan    # the network is done
+    published: float = math.nan    # all results are handed to the middleware
+
+
+class DepthNode(Node):
+    """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc`` and ``confidence``.
+
+    Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is
+    busy newer pairs take the place of older ones, so that what it takes next is always the newest.
+    """
+
+    worker: Worker | None = None     # destroy_node also comes for a node whose start has failed
+
+    def __init__(self, **options) -> None:
+        super().__init__('depth', **options)
+        self._warn = ThrottledWarnings(self)
+        self._settings = BoundParameters(self, DepthParameters, self._on_parameters)
+        values = self._settings.values
+        self._estimator = values.estimator()
+        self._candidate: tuple[str, DepthEstimator] | None = None     # by the weights file
+        self._successor: deque[DepthEstimator] = deque(maxlen=1)      # takes over with the next image
+        self.add_on_set_parameters_callback(self._try_weights)
+        self._mailbox: Mailbox[tuple[Image, LensStateMessage, CameraInfo | None, FrameTimes]] = Mailbox()
+        self._reset = threading.Event()
+        self._camera_info: CameraInfo | None = None            # the newest
+        self._camera_infos: dict[int, CameraInfo] = {}         # by stamp, ns
+        self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
+        self._paired_at = time.monotonic()
+        self._received = self._dropped = self._skipped = self._frames = 0
+        self._latency, self._waiting, self._network, self._added = Window(), Window(), Window(), Window()
+
+        overridable = {'qos_overriding_options': qos.overridable()}
+
+        def publisher(message_type: type, topic: str) -> Publisher:
+            return self.create_publisher(message_type, topic, qos.PUBLISHER, **overridable)
+        self._depth = publisher(Image, 'depth/image_rect')
+        self._depth_info = publisher(CameraInfo, 'depth/camera_info')
+        self._coc = publisher(Image, 'coc/image')
+        self._confidence = publisher(Image, 'confidence/image')
+        self.create_service(Trigger, '~/reset', self._on_reset)
+        Diagnostics(self, self._report)
+
+        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER,
+                                 **overridable)
+        self._image_topic, self._lens_topic = map(self.resolve_topic_name, ('image_raw', 'lens_state'))
+        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=profile, **overridable)
+                   for kind, topic, profile in (
+                       (Image, 'image_raw', qos.SENSOR_SUBSCRIBER),
+                       (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER))]
+        for source, topic in zip(filters, (self._image_topic, self._lens_topic)):
+            source.registerCallback(self._note_arrival, topic)
+        self._synchroniser = synchronisation.synchronise(filters, SYNC_QUEUE, values.sync_slop)
+        self._synchroniser.registerCallback(self._on_pair)
+        self.get_logger().info(f'pairs by {synchronisation.IMPLEMENTATION}, images by {image_messages.CONVERTER}')
+
+        self.worker = Worker(self, self._work, self._mailbox.close)
+
+    def destroy_node(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+        super().destroy_node()
+
+    # Callbacks: short, in the executor's thread.
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_info = message
+        self._camera_infos[synchronisation.nanoseconds(message.header.stamp)] = message
+        if len(self._camera_infos) > CAMERA_INFOS:
+            del self._camera_infos[next(iter(self._camera_infos))]
+
+    def _note_arrival(self, message: Image | LensStateMessage, topic: str) -> None:
+        self._newest[topic] = (time.monotonic(), synchronisation.nanoseconds(message.header.stamp) * 1e-9)
+
+    def _on_pair(self, image: Image, lens_state: LensStateMessage) -> None:
+        self._paired_at = time.monotonic()
+        self._received += 1
+        if self._settings.values.skip_unsettled and not lens_state.settled:
+            self._skipped += 1
+            return
+        if self._mailbox.put((image, lens_state, self._camera_info, FrameTimes(self._paired_at))):
+            self._dropped += 1
+
+    def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
+        """Weights that cannot be used are refused, and the node goes on with those that it has."""
+        weights = next((change.value for change in changes if change.name == 'weights'), None)
+        if isinstance(weights, str) and weights != self._settings.values.weights:
+            wanted = replace(self._settings.values, weights=weights)
+            try:
+                self._candidate = weights, wanted.estimator()
+            except InputError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_parameters(self, values: DepthParameters) -> None:
+        if self._candidate is not None and values.weights == self._candidate[0]:
+            self._successor.append(self._candidate[1])
+            self._candidate = None
+            self.get_logger().info(f'weights: {values.weights or "those of the package"}')
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset.set()
+        response.success = True
+        response.message = 'the next image starts from an empty memory'
+        return response
+
+    # The worker's thread.
+
+    def _work(self) -> None:
+        while (item := self._mailbox.take()) is not None:
+            try:
+                self._process(*item)
+            except InputError as error:
+                self._warn(str(error))
+
+    def _process(self, message: Image, lens_message: LensStateMessage, newest_info: CameraInfo | None,
+                 times: FrameTimes) -> None:
+        values = self._settings.values
+        times.started = time.monotonic()
+        if self._successor:
+            self._estimator = self._successor.pop()
+        if values.max_age and self._age(message.header) > values.max_age:
+            self._dropped += 1
+            return
+        if self._reset.is_set() or (values.lazy and not self._wanted()):
+            self._reset.clear()
+            self._estimator.reset()
+            if values.lazy and not self._wanted():
+                return
+        image = image_messages.to_rgb(message, self._image_topic)
+        lens_state = messages.from_message(lens_message, self._lens_topic)
+        times.converted = time.monotonic()
+        estimate = self._estimator.push(image, lens_state)
+        times.estimated = time.monotonic()
+        # A focus that moves changes the intrinsics: each image has its own, though the newest may be of a later one.
+        info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
+        self._publish(estimate, lens_state, info, message.header)
+        times.published = time.monotonic()
+        self._frames = estimate.frames
+        self._note_times(message.header, times)
+
+    def _wanted(self) -> bool:
+        return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence))
+
+    def _age(self, header: Header) -> float:
+        """Time since the stamp, s."""
+        # Not by rclpy's Time, which refuses stamps before 1970.
+        return (self.get_clock().now().nanoseconds - synchronisation.nanoseconds(header.stamp)) * 1e-9
+
+    def _publish(self, estimate: Estimate, lens_state: LensState, info: CameraInfo | None, header: Header) -> None:
+        if self._depth.get_subscription_count():
+            depth = estimate.masked_depth(self._settings.values.confidence_threshold)
+            self._depth.publish(image_messages.to_message(depth, header))
+        if self._depth_info.get_subscription_count():
+            self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, info, lens_state, header))
+        for publisher, image in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):
+            if publisher.get_subscription_count():
+                publisher.publish(image_messages.to_message(image, header))
+
+    @staticmethod
+    def _depth_camera_info(shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState,
+                           header: Header) -> CameraInfo:
+        """The camera's own calibration, which the depth image shares; without one, that of the lens state."""
+        height, width = shape
+        if info is None or (info.width, info.height) != (width, height):
+            return messages.camera_info(lens_state, width, height, header)
+        return CameraInfo(header=header, width=width, height=height, distortion_model=info.distortion_model,
+                          d=info.d, k=info.k, r=info.r, p=info.p, binning_x=info.binning_x,
+                          binning_y=info.binning_y, roi=info.roi)
+
+    def _note_times(self, header: Header, times: FrameTimes) -> None:
+        waiting, network = times.started - times.received, times.estimated - times.converted
+        self._latency.add(self._age(header))
+        self._waiting.add(waiting)
+        self._network.add(network)
+        self._added.add(times.published - times.received - waiting - network)
+
+    # Once a second.
+
+    def _report(self) -> Report:
+        count, latency, longest = self._latency.take()
+        waiting, network, added = (window.take()[1] for window in (self._waiting, self._network, self._added))
+        values = {
+            'rate (Hz)': count, 'latency (ms)': 1e3 * latency, 'longest latency (ms)': 1e3 * longest,
+            'waiting for the network (ms)': 1e3 * waiting, 'network (ms)': 1e3 * network,
+            'messages (ms)': 1e3 * added, 'received': self._received, 'dropped': self._dropped,
+            'not settled': self._skipped, 'frames since reset': self._frames}
+        problem = self._problem()
+        if problem:
+            self._warn(problem)
+            return Report(WARN, problem, values)
+        return Report(values=values)
+
+    def _problem(self) -> str | None:
+        """Why there is nothing to do, in one line."""
+        now = time.monotonic()
+        if now - self._paired_at < UNPAIRED_AFTER:
+            return None
+        missing = [topic for topic in (self._image_topic, self._lens_topic)
+                   if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER]
+        if missing:
+            return f'nothing on {" and ".join(missing)} for {UNPAIRED_AFTER:g} s'
+        apart = self._newest[self._image_topic][1] - self._newest[self._lens_topic][1]
+        return (f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are '
+                f'{abs(apart):.3f} s apart, the parameter sync_slop asks for less than '
+                f'{self._settings.values.sync_slop:g} s')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(DepthNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

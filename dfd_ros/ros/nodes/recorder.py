@@ -1,0 +1,254 @@
+"""Recorder node: focus camera, RGB-D sensor and frames into a rosbag2 bag that survives a kill; or bags to samples."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from builtin_interfaces.msg import Time
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from dfd_ros.bags.background_writer import BackgroundWriter
+from dfd_ros.bags.bag_writer import Topic
+from dfd_ros.core.errors import InputError
+from dfd_ros.msg import LensState
+from dfd_ros.ros import qos, synchronisation
+from dfd_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report
+from dfd_ros.ros.node_runner import Worker, run
+from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
+
+WAITING = 60              # messages of a topic that wait for their counterparts
+NOTHING_AFTER = 3.0       # s
+# A recorder keeps what a short stall of the disk or of Python would lose.
+SUBSCRIBER = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, reliability=QoSReliabilityPolicy.RELIABLE,
+                     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+IMAGE_TOPICS = ('image_raw', 'rgbd/color/image_raw', 'rgbd/depth/image_rect')
+SETS = ('image_raw', 'lens_state', 'rgbd/depth/image_rect')
+"""What makes a frame that can be trained on."""
+
+
+@dataclass(frozen=True)
+class RecorderParameters(Parameters):
+    """Parameters of the recorder node."""
+
+    mode: str = parameter('record', 'record: topics into a bag. convert: bags into samples, as dfd convert does, then '
+                          'end.', choices=('record', 'convert'))
+    folder: str = parameter('recordings', 'Record: folder for the bags; each is named after the time of its start.')
+    enabled: bool = parameter(True, 'Record: from the start; else when the service ~/start is called.')
+    compressed: bool = parameter(False, 'Record: the images as TOPIC/compressed (depth: TOPIC/compressedDepth).')
+    split_size: int = parameter(2000, 'Record: a new file of the bag after so much. 0: never.', unit='MB', minimum=0,
+                                maximum=1000000)
+    split_time: float = parameter(300.0, 'Record: a new file of the bag after so long. 0: never.', unit='s',
+                                  minimum=0.0, maximum=86400.0)
+    disk_reserve: int = parameter(1000, 'Record: stop before less than this is left on the disk.', unit='MB', minimum=0,
+                                  maximum=1000000000)
+    slop: float = parameter(0.02, 'How far the stamps of an image and of its depth image may be apart.', unit='s',
+                            minimum=0.0001, maximum=10.0)
+    bags: str = parameter('', 'Convert: bag, or folder of bags.')
+    output: str = parameter('', 'Convert: folder for the samples.')
+    calibration: str = parameter('', 'Convert: calibration of the rig. Empty: camera_info and TF of the bags.')
+    clock_offset: str = parameter('0', 'Convert: seconds to add to the stamps of the RGB-D sensor, or auto.')
+    workers: int = parameter(1, 'Convert: processes, each takes a bag at a time.', minimum=1, maximum=1024)
+
+    def check(self) -> None:
+        super().check()
+        for name in ('bags', 'output') if self.mode == 'convert' else ('folder',):
+            if not getattr(self, name):
+                raise InputError(f'parameter {name}: mode is {self.mode}, so it has to be given')
+
+
+class RecorderNode(Node):
+    """Writes what it hears as it comes, not decoded; says on diagnostics what is missing."""
+
+    worker: Worker | None = None
+
+    def __init__(self, **options) -> None:
+        super().__init__('recorder', **options)
+        values = self._values = BoundParameters(self, RecorderParameters).values
+        self._warn = ThrottledWarnings(self)
+        if values.mode == 'convert':
+            from dfd_ros.bags import convert_recordings
+            self._recordings = convert_recordings.find_recordings([Path(values.bags)])
+            self._job = convert_recordings.Job(
+                Path(values.output), clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
+                calibration=Path(values.calibration) if values.calibration else None)
+            self._stopping = threading.Event()
+            self.worker = Worker(self, self._convert, self._stopping.set)
+            return
+        self._counts: Counter[str] = Counter()      # since the last report
+        self._lost: Counter[str] = Counter()        # since the start of the bag
+        self._images = self._complete = 0
+        self._stopped_because = ''
+        self._reported_at = self._heard_at = time.monotonic()
+        topics = self._subscribe()
+        self._writer = BackgroundWriter(
+            Path(values.folder).expanduser().absolute(), topics, smallest_free=values.disk_reserve * 1000000,
+            on_end=self._on_end, split_size=values.split_size * 1000000, split_time=values.split_time)
+        self.worker = Worker(self, self._writer.run, self._writer.close)
+        self.create_service(Trigger, '~/start', self._on_start)
+        self.create_service(Trigger, '~/stop', self._on_stop)
+        Diagnostics(self, self._report)
+        if values.enabled:
+            self.get_logger().info(f'recording to {self._start()}')
+
+    def destroy_node(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+        super().destroy_node()
+
+    def _subscribe(self) -> list[Topic]:
+        values = self._values
+        image = CompressedImage if values.compressed else Image
+        suffix = {name: '' for name in IMAGE_TOPICS}
+        if values.compressed:
+            suffix = {name: '/compressedDepth' if 'depth' in name else '/compressed' for name in IMAGE_TOPICS}
+        wanted = {'image_raw': image, 'lens_state': LensState, 'camera_info': CameraInfo,
+                  'rgbd/color/image_raw': image, 'rgbd/color/camera_info': CameraInfo,
+                  'rgbd/depth/image_rect': image, 'rgbd/depth/camera_info': CameraInfo}
+        if TFMessage is None:
+            self.get_logger().warning('tf2_msgs is not installed: /tf and /tf_static are not recorded; convert with '
+                                      'the extrinsics of a calibration file')
+        else:
+            wanted |= {'/tf': TFMessage, '/tf_static': TFMessage}
+        self._filters = {name: synchronisation.OwnFilter() for name in SETS}
+        synchroniser = synchronisation.synchronise(list(self._filters.values()), WAITING, values.slop)
+        synchroniser.registerCallback(self._on_set)
+        self._synchroniser = synchroniser
+        topics = []
+        for number, (name, kind) in enumerate(wanted.items()):
+            latched = name == '/tf_static'
+            topic = name + suffix.get(name, '')
+            subscription = self._create_subscription(kind, topic, LATCHED if latched else SUBSCRIBER, number, name)
+            package, _, module = kind.__module__.partition('.')
+            topics.append(Topic(subscription.topic_name, f'{package}/msg/{kind.__name__}', latched))
+        self._names = dict(zip(wanted, (topic.name for topic in topics)))
+        return topics
+
+    def _create_subscription(self, kind: type, topic: str, profile: QoSProfile, number: int, name: str):
+        def on_message(data: bytes) -> None:
+            self._on_message(number, name, data)
+
+        def on_lost(event) -> None:
+            self._lost[name] += event.total_count_change
+        options = {'raw': True, 'qos_overriding_options': qos.overridable()}
+        try:
+            return self.create_subscription(kind, topic, on_message, profile, **options,
+                                            event_callbacks=SubscriptionEventCallbacks(message_lost=on_lost))
+        except UnsupportedEventTypeError:
+            return self.create_subscription(kind, topic, on_message, profile, **options)
+
+    def _on_message(self, number: int, name: str, data: bytes) -> None:
+        self._writer.put(number, self.get_clock().now().nanoseconds, data)
+        self._counts[name] += 1
+        self._heard_at = time.monotonic()
+        if name == 'image_raw':
+            self._images += 1
+        if name in self._filters:
+            self._filters[name].signalMessage(_Stamped(data))
+
+    def _on_set(self, *_) -> None:
+        self._complete += 1
+
+    def _start(self) -> Path:
+        name = time.strftime('%Y-%m-%d_%H-%M-%S')
+        while (self._writer.folder / name).exists():
+            time.sleep(0.1)
+            name = time.strftime('%Y-%m-%d_%H-%M-%S')
+        self._lost.clear()
+        self._images = self._complete = 0
+        self._stopped_because = ''
+        return self._writer.start(name)
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._respond(response, lambda: str(self._start()))
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._respond(response, self._writer.stop)
+
+    @staticmethod
+    def _respond(response: Trigger.Response, work) -> Trigger.Response:
+        try:
+            response.message, response.success = work(), True
+        except InputError as error:
+            response.message, response.success = str(error), False
+        return response
+
+    def _on_end(self, line: str) -> None:
+        self._stopped_because = line
+        self.get_logger().error(line)
+
+    def _report(self) -> Report:
+        now = time.monotonic()
+        seconds, self._reported_at = now - self._reported_at, now
+        counts, self._counts = self._counts, Counter()
+        values: dict[str, float | int | str] = {
+            f'{name} (Hz)': counts[name] / seconds for name in self._names if not name.startswith('/')}
+        bag = self._writer.bag
+        values |= {'images': self._images, 'images with lens state and depth': self._complete,
+                   'lost on the way': self._lost.total(), 'dropped': self._writer.dropped,
+                   'disk left (GB)': self._writer.free / 1e9}
+        if self._stopped_because:
+            return Report(ERROR, self._stopped_because, values)
+        if bag is None:
+            return Report(message='not recording', values=values)
+        values |= {'bag': str(bag.folder), 'messages': bag.messages, 'written (MB)': bag.bytes / 1e6}
+        if now - self._heard_at > NOTHING_AFTER:
+            self._warn(f'nothing on {self._names["image_raw"]} or any other topic: is the camera running?')
+            return Report(WARN, 'recording, but nothing comes', values)
+        silent = [self._names[name] for name in SETS if not counts[name]]
+        if silent:
+            self._warn(f'nothing on {", ".join(silent)}')
+            return Report(WARN, f'recording, but nothing on {", ".join(silent)}', values)
+        if self._writer.dropped or self._lost.total():
+            return Report(WARN, 'recording, but messages are lost', values)
+        return Report(message='recording', values=values)
+
+    def _convert(self) -> None:
+        from dfd_ros.bags import convert_recordings
+        logger = self.get_logger()
+
+        def progress(*_: int) -> None:
+            if self._stopping.is_set():
+                raise RuntimeError('stopped')     # by a signal: nobody hears of it, and what is half done stays
+        results = convert_recordings.convert_all(self._recordings, self._job, workers=self._values.workers,
+                                                 progress=progress)
+        for result in results:
+            logger.error(result.error) if result.error else logger.info(f'{result.recording}: {result.summary}')
+        failed = sum(bool(result.error) for result in results)
+        if failed:
+            raise RuntimeError(f'{failed} of {len(results)} bags were left out')
+        self.worker.failure.set_result(None)      # done: the process ends
+
+
+class _Stamped:
+    """What a synchroniser wants to know of a message that has not been decoded: its stamp."""
+
+    def __init__(self, data: bytes) -> None:
+        # CDR: 4 bytes that tell the byte order, then the header, which begins with its stamp.
+        sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+        self.header = Header(stamp=Time(sec=sec, nanosec=nanosec))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(RecorderNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

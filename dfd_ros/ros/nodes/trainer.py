@@ -1,0 +1,225 @@
+"""Trainer node: trains a network on samples, tells how it goes, and hands better weights to a depth node."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.exceptions import NameValidationException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.task import Future
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import whole
+from dfd_ros.core.resources import resource
+from dfd_ros.datasets.shards import shards
+from dfd_ros.msg import TrainingProgress
+from dfd_ros.ros import image_messages
+from dfd_ros.ros.node_runner import Worker, run
+from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
+from dfd_ros.training.config import TrainingConfig, load_config
+from dfd_ros.training.loop import train
+from dfd_ros.training.observer import Observer, Progress
+
+PUBLISH_EVERY = 0.2      # s
+# Who comes late gets the last one.
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass(frozen=True)
+class TrainerParameters(Parameters):
+    """Parameters of the trainer node."""
+
+    data: str = parameter('', 'Folder of samples to train on, as dfd convert and dfd render write them. Empty: what '
+                          'the configuration says.')
+    config: str = parameter(
+        '', 'Configuration of the run (YAML). Empty: config/training/fine_tune.yaml of the package.')
+    weights: str = parameter('', 'Weights to start from. Empty: what the configuration says.')
+    output: str = parameter('runs', 'Folder of the runs; a run that is there goes on.')
+    name: str = parameter('', 'Name of the run, its folder in output. Empty: what the configuration says.')
+    steps: int = parameter(0, 'Optimiser steps. 0: what the configuration says.', minimum=0)
+    device: str = parameter('auto', 'Where it trains: cpu, cuda, cuda:1. auto: the GPU if there is one.')
+    depth_node: str = parameter('', 'Depth node that gets each better weights file, by its parameter weights; '
+                                'for example /depth. Empty: none.', run_time=True)
+
+    def check(self) -> None:
+        super().check()
+        try:
+            service = expand_topic_name(f'{self.depth_node}/set_parameters', 'trainer', '/')
+            validate_full_topic_name(service, is_service=True)
+        except (NameValidationException, ValueError):
+            raise InputError(f'parameter depth_node: {self.depth_node!r} is no name of a node, such as '
+                             '/depth') from None
+
+    def training(self) -> TrainingConfig:
+        """The run. Raises `InputError`."""
+        changes = {'shards': self.data, 'initial_weights': self.weights, 'name': self.name, 'steps': self.steps}
+        return load_config(self.config or resource('config/training/fine_tune.yaml'),
+                           **{name: value for name, value in changes.items() if value})
+
+
+class TrainerNode(Node, Observer):
+    """The training runs in a worker thread and calls `on_step` and `on_validation`; services set what it reads."""
+
+    worker: Worker | None = None
+
+    def __init__(self, **options) -> None:
+        super().__init__('trainer', **options)
+        self._settings = BoundParameters(self, TrainerParameters)
+        values = self._settings.values
+        self._config = values.training()
+        if self._config.shards:
+            shards(self._config.shards)     # says now where there are none; they are read when it trains
+        self._folder = Path(values.output).expanduser().absolute() / self._config.name
+        self._going, self._stopping = threading.Event(), threading.Event()
+        self._going.set()
+        self._progress = Progress(0, self._config.steps, 0.0, math.nan, math.nan)
+        self._validation: tuple[int, dict[str, float]] = 0, {}
+        self._published_at = -math.inf
+        self._publisher = self.create_publisher(TrainingProgress, '~/progress', LATCHED)
+        self._preview = self.create_publisher(Image, '~/preview', LATCHED)
+        for name, work in (('pause', self._pause), ('resume', self._resume), ('stop', self._stop)):
+            self.create_service(Trigger, f'~/{name}', self._service(work))
+        self.get_logger().info(f'training in {self._folder}')
+        self.worker = Worker(self, self._work, self._stop)
+
+    def destroy_node(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+        super().destroy_node()
+
+    # Services.
+
+    def _service(self, work):
+        def respond(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            response.message, response.success = work(), True
+            return response
+        return respond
+
+    def _pause(self) -> str:
+        self._going.clear()
+        return 'waits after this step'
+
+    def _resume(self) -> str:
+        self._going.set()
+        return 'goes on'
+
+    def _stop(self) -> str:
+        self._stopping.set()
+        self._going.set()
+        return f'ends after this step; started again with the same parameters it goes on from {self._folder}'
+
+    # The worker's thread.
+
+    def _work(self) -> None:
+        try:
+            train(self._config, self._folder, self._settings.values.device, observer=self)
+        except InputError as error:
+            if not self._stopping.is_set():
+                raise RuntimeError(str(error)) from None
+        self._publish(TrainingProgress.STOPPED if self._stopping.is_set() else TrainingProgress.DONE)
+        if not self.context.ok():
+            return
+        self.get_logger().info(f'{"stopped" if self._stopping.is_set() else "done"}: {self._folder}')
+        self.worker.failure.set_result(None)      # the process ends
+
+    def on_step(self, progress: Progress) -> bool:
+        self._progress = progress
+        if not self._going.is_set():
+            self._publish(TrainingProgress.PAUSED)
+            self._going.wait()
+        if time.monotonic() - self._published_at >= PUBLISH_EVERY:
+            self._publish(TrainingProgress.TRAINING)
+        return not self._stopping.is_set()
+
+    def on_validation(self, step: int, figures: dict[str, float], weights: Path | None, picture: Path | None) -> None:
+        self._validation = step, figures
+        self._progress = Progress(step, self._config.steps, step / self._config.steps, self._progress.loss,
+                                  self._progress.seconds_left)
+        self._publish(TrainingProgress.TRAINING)
+        if not self.context.ok():
+            return
+        with self._while_ros_runs():
+            if picture is not None:
+                self._preview.publish(image_messages.to_message(_read(picture), self._header()))
+            if weights is not None and self._settings.values.depth_node:
+                self._hand_over(weights, step)
+
+    @contextlib.contextmanager
+    def _while_ros_runs(self) -> Iterator[None]:
+        """What fails since a signal has shut ROS down meanwhile is let go: the training still writes its checkpoint."""
+        try:
+            yield
+        except Exception:
+            if self.context.ok():
+                raise
+
+    def _header(self) -> Header:
+        return Header(stamp=self.get_clock().now().to_msg())
+
+    def _publish(self, state: str) -> None:
+        if not self.context.ok():
+            return
+        self._published_at = time.monotonic()
+        progress, (validated, figures) = self._progress, self._validation
+        with self._while_ros_runs():
+            self._publisher.publish(TrainingProgress(
+                header=self._header(), run=str(self._folder), state=state, step=progress.step, steps=progress.steps,
+                loss=progress.loss, seconds_left=progress.seconds_left, validated_step=validated,
+                figures=list(figures), values=list(figures.values())))
+
+    def _hand_over(self, weights: Path, step: int) -> None:
+        """Gives the depth node a file of these weights alone: a name that it has had before would tell it nothing."""
+        node = self._settings.values.depth_node
+        client = self.create_client(SetParameters, f'{node}/set_parameters')
+        if not client.service_is_ready() and not client.wait_for_service(1.0):
+            self.get_logger().warning(f'parameter depth_node: there is no node {node}; it goes on with its weights')
+            self.destroy_client(client)
+            return
+        earlier = sorted(self._folder.glob('handed_over_*.safetensors'))
+        path = self._folder / f'handed_over_{step:07d}.safetensors'
+        with whole(path) as temporary:
+            temporary.write_bytes(weights.read_bytes())
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(path))
+        request = SetParameters.Request(parameters=[Parameter(name='weights', value=value)])
+
+        def answered(future: Future) -> None:
+            self.destroy_client(client)
+            result = future.result().results[0]
+            if result.successful:
+                self.get_logger().info(f'{node} has the weights of step {step}')
+                for file in earlier:
+                    file.unlink(missing_ok=True)
+            else:
+                self.get_logger().warning(f'{node} does not take the weights of step {step}: {result.reason}')
+        client.call_async(request).add_done_callback(answered)
+
+
+def _read(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    from PIL import Image as Picture
+    with Picture.open(path) as picture:
+        return np.asarray(picture.convert('RGB'))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(TrainerNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What a Blender data set is: plain values, the presets of lenses, and the focus of the frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import Lens, VergenceRange, magnification
+
+SPLITS = ('train', 'validation', 'test')
+OBJECT_SETS = {'small': (0.03, 0.10), 'small_and_large': (0.03, 0.35)}
+"""Radius of the objects, least and most, as a share of the image's side."""
+MOTIONS = ('static', 'camera', 'objects', 'both')
+SMALLEST_SIDE = 16
+
+
+@dataclass(frozen=True)
+class LensPreset:
+    """A lens and the distances that it sees.
+
+    Attributes:
+        focal_length (m), f_number: of the lens; sensor_side: shorter side of the sensor (m).
+        near, far: the swept range (m); far may be infinite.
+        depth: farthest an object may be (m); the wall is a little behind it.
+        focus: focus distances of a ramp (m), far to near; empty = even steps of vergence from far to near.
+    """
+
+    focal_length: float
+    f_number: float
+    sensor_side: float
+    near: float
+    far: float
+    depth: float
+    focus: tuple[float, ...] = ()
+
+
+PRESETS = {
+    # The data set of Maximov et al., "Focus on Defocus", CVPR 2020.
+    'defocusnet': LensPreset(2.9e-3, 1.0, 3.1e-3, 0.1, 1.5, 3.0, (1.5, 0.7, 0.3, 0.15, 0.1)),
+    # The main camera of a present-day phone: 1/1.3" sensor, 24 mm equivalent.
+    'phone': LensPreset(6.8e-3, 1.8, 7.3e-3, 0.15, math.inf, 6.0),
+    # A 2/3" camera with a liquid lens on a robot's arm.
+    'machine_vision': LensPreset(25e-3, 2.0, 6.6e-3, 0.25, 1.25, 1.4),
+}
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What the scenes of a data set are drawn from, and how they are rendered.
+
+    Attributes:
+        preset: of the lens, one of PRESETS.
+        split: whose pools of objects, textures and lights.
+        objects: small, or small_and_large.
+        motion: what moves between the frames.
+        frames: of a stack; ramp: of one rising sweep of the focus. After a ramp the focus jumps back.
+        height, width: of the images (px).
+        breathing: the image grows with nearer focus, as with a lens that focuses by moving as a whole; else its scale
+            stays.
+        samples: paths for a pixel of a frame; half as many for the all-in-focus image.
+        meshes, textures, hdris: folders of the user's own; empty = none.
+    """
+
+    preset: str = 'defocusnet'
+    split: str = 'train'
+    objects: str = 'small_and_large'
+    motion: str = 'static'
+    frames: int = 5
+    ramp: int = 5
+    height: int = 256
+    width: int = 256
+    breathing: bool = False
+    samples: int = 16
+    meshes: str = ''
+    textures: str = ''
+    hdris: str = ''
+
+    def __post_init__(self):
+        """Raises `InputError` that names the setting."""
+        for name, choices in (('preset', PRESETS), ('split', SPLITS), ('objects', OBJECT_SETS), ('motion', MOTIONS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f'{name} {getattr(self, name)!r}: choose one of {", ".join(choices)}')
+        for name, least in (('frames', 2), ('ramp', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
+                            ('samples', 1)):
+            if getattr(self, name) < least:
+                raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
+        listed = len(self.lens_preset.focus)
+        if listed and self.ramp != listed:
+            raise InputError(f'ramp {self.ramp}: preset {self.preset} has {listed} focus distances')
+        for name in ('meshes', 'textures', 'hdris'):
+            if getattr(self, name) and not Path(getattr(self, name)).is_dir():
+                raise InputError(f'{name} {getattr(self, name)}: no such folder')
+
+    @classmethod
+    def from_json(cls, values: dict) -> RenderSettings:
+        return cls(**{f.name: values[f.name] for f in fields(cls)})
+
+    @property
+    def lens_preset(self) -> LensPreset:
+        return PRESETS[self.preset]
+
+    @property
+    def lens(self) -> Lens:
+        preset = self.lens_preset
+        return Lens(preset.focal_length, preset.f_number, preset.sensor_side / min(self.height, self.width))
+
+    @property
+    def range(self) -> VergenceRange:
+        return VergenceRange(self.lens_preset.near, self.lens_preset.far)
+
+    def focus_distances(self) -> list[float]:
+        """(T,) m: rising ramps, from far to near, with a jump back after each."""
+        preset, range_ = self.lens_preset, self.range
+        ramp = preset.focus or tuple(range_.denormalise(v) for v in np.linspace(0.0, 1.0, self.ramp).tolist())
+        return [ramp[t % self.ramp] for t in range(self.frames)]
+
+    def magnifications(self) -> list[float]:
+        """(T,) of the images, relative to focus at infinity."""
+        f = self.lens_preset.focal_length
+        return [magnification(focus, f) if self.breathing else 1.0 for focus in self.focus_distances()]

@@ -1,0 +1,106 @@
+"""Photographs through a lens of what an RGB-D image shows: real texture and real depth, rendered defocus.
+
+The image is sliced by depth into layers, which are blurred one by one and laid over each other from far to near, so
+that a near surface spreads over what is behind it and a far one does not spread over what is before it. What a
+nearer layer hides is not known; it is filled from the nearest pixels of the layer behind.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+
+from dfd_ros.core.colour import srgb_decode
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import Lens
+from dfd_ros.synthesis.defocus import KERNEL_COCS, defocus
+
+LAYERS = 12
+
+
+def fill_depth(depth: np.ndarray) -> np.ndarray:
+    """Depth (H, W), float32 m, NaN = none, without holes.
+
+    An RGB-D sensor has its holes mostly beside a near surface, where it hides the one behind: each gets the farther of
+    its neighbours to the left and to the right; a row without any depth gets the nearest row's.
+
+    Raises:
+        InputError: there is no depth at all.
+    """
+    known = np.isfinite(depth)
+    if not known.any():
+        raise InputError('depth image: no pixel has a depth')
+    rows = np.flatnonzero(known.any(1))
+    rows_used = rows[np.abs(np.arange(len(depth))[:, None] - rows).argmin(1)]
+    depth, known = depth[rows_used], known[rows_used]
+    columns = np.arange(depth.shape[1])
+    left = np.maximum.accumulate(np.where(known, columns, -1), 1)
+    right = np.minimum.accumulate(np.where(known, columns, len(columns))[:, ::-1], 1)[:, ::-1]
+    beside = [np.where((at >= 0) & (at < len(columns)),
+                       np.take_along_axis(depth, np.clip(at, 0, len(columns) - 1), 1), -np.inf) for at in (left, right)]
+    return np.where(known, depth, np.maximum(*beside)).astype(np.float32)
+
+
+class RgbdScene:
+    """What one RGB-D image shows, to be photographed with any focus."""
+
+    def __init__(self, color: np.ndarray, depth: np.ndarray, layers: int = LAYERS) -> None:
+        """color: (H, W, 3) uint8 sRGB, sharp. depth: (H, W) float32 m along the optical axis, NaN = none; filled.
+
+        Raises:
+            InputError: there is no depth at all.
+        """
+        vergence = 1 / fill_depth(depth).astype(np.float64)
+        linear = srgb_decode(torch.from_numpy(color).permute(2, 0, 1).float() / 255).numpy()
+        low, high = vergence.min(), vergence.max()
+        # Even slices of vergence, which blur is linear in.
+        number = np.minimum((vergence - low) / max(high - low, 1e-9) * layers, layers - 1).astype(int)
+        self._layers = [self._layer(linear, vergence, number, i) for i in np.unique(number)]
+        self.size = depth.shape
+
+    @staticmethod
+    def _layer(linear: np.ndarray, vergence: np.ndarray, number: np.ndarray, i: int
+               ) -> tuple[torch.Tensor, torch.Tensor]:
+        """((1, 4, H, W) colour times coverage and coverage, (1, 1, H, W) vergence) of a slice, from far to near.
+
+        It goes on beneath nearer ones, where it is the nearest in the image of those that are not before it.
+        """
+        _, labels = cv2.distanceTransformWithLabels((number > i).astype(np.uint8), cv2.DIST_L2, 5,
+                                                    labelType=cv2.DIST_LABEL_PIXEL)
+        behind = number <= i
+        pixel_of = np.zeros(labels.max() + 1, np.int64)
+        pixel_of[labels[behind]] = np.flatnonzero(behind)
+        nearest = pixel_of[labels]
+        covered = number.flat[nearest] == i
+        # The next slice may be the same surface, which goes on without a seam.
+        source = np.where(number == i + 1, np.arange(number.size).reshape(number.shape), nearest)
+        colour = linear.reshape(3, -1)[:, source] * covered
+        rgba = np.concatenate([colour, covered[None]]).astype(np.float32)
+        return torch.from_numpy(rgba)[None], torch.from_numpy(vergence.flat[source].astype(np.float32))[None, None]
+
+    def photograph(self, lens: Lens, focus_distance: float, exponent: float = 8.0) -> torch.Tensor:
+        """(1, 3, H, W) linear light, with the circle of confusion that `lens` has at each depth.
+
+        Args:
+            lens: its pixel pitch is that of the RGB-D image.
+            focus_distance: m.
+            exponent: of the point spread function, 2 (Gaussian) to 32 (disc).
+        """
+        height, width = self.size
+        image = torch.zeros(1, 4, height, width)
+        for rgba, vergence in self._layers:
+            coc = lens.coc_px(1 / vergence, focus_distance)
+            covered = rgba[0, 3] > 0
+            # Only as far as its light goes, and beyond the border, where the image goes on as it ends.
+            reach = 2 + int(0.75 * min(coc[0, 0][covered].max().item(), KERNEL_COCS[-1]))
+            rows, columns = (covered.any(axis).nonzero()[:, 0] for axis in (1, 0))
+            top, bottom = max(rows[0].item() - reach, 0), min(rows[-1].item() + 1 + reach, height)
+            left, right = max(columns[0].item() - reach, 0), min(columns[-1].item() + 1 + reach, width)
+            area = (..., slice(top, bottom), slice(left, right))
+            layer, coc = (torch.nn.functional.pad(x[area], [reach] * 4, mode='replicate') for x in (rgba, coc))
+            seen = defocus(layer, coc, torch.tensor([exponent]))[..., reach:-reach, reach:-reach]
+            # Where the blur varies, the parts of one surface can add up to more than it: never more than opaque.
+            seen = seen / seen[:, 3:].clamp_min(1)
+            image[area] = image[area] * (1 - seen[:, 3:]) + seen
+        return image[:, :3] / image[:, 3:].clamp_min(1e-6)

@@ -1,0 +1,74 @@
+"""A camera in a rendered scene: the focus-controlled camera of the demo, with perfect truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from dfd_ros.core.colour import srgb_encode
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import Lens, VergenceRange
+from dfd_ros.synthesis.draws import Random
+from dfd_ros.synthesis.scene import Scene, SceneSettings
+from dfd_ros.synthesis.sensor import expose
+
+
+class SyntheticCamera:
+    """A machine-vision camera (11 mm, about f/2) before one consistent scene that moves slowly, back and forth.
+
+    Args:
+        width, height: image size (px).
+        seed: of scene and noise.
+        near, far: distances (m) that the lens can focus.
+        blur_scale: CoC (px) across the whole range, for an image 640 px wide.
+        split: families of textures and shapes; the default ones are not in the training.
+    """
+
+    FOCAL_LENGTH = 11e-3
+    SENSOR_WIDTH = 5.6e-3
+    PERIOD = 16.0  # s, of the motion
+
+    def __init__(self, width: int = 640, height: int = 480, seed: int = 0, near: float = 0.15, far: float = 1.5,
+                 blur_scale: float = 40.0, split: str = 'test'):
+        self._rng = Random(seed)
+        self._size = max(width, height)
+        self._range = VergenceRange(near, far)
+        pixel_pitch = self.SENSOR_WIDTH / width
+        blur_scale *= width / 640
+        f_number = self.FOCAL_LENGTH ** 2 * self._range.width / (blur_scale * pixel_pitch)
+        self._lens = Lens(self.FOCAL_LENGTH, f_number, pixel_pitch)
+        settings = SceneSettings(objects=(6, 8), radius=(0.1, 0.3), untextured=0.0, moving=0.6, speed=1.0,
+                                 split=split)
+        self._scene = Scene.random(self._rng, height, width, settings, margin=24 + self._size // 16)
+        self._direction = self._rng.uniform(0, 2 * math.pi)
+
+    def capture(self, time_s: float, focus_distance: float) -> tuple[np.ndarray, np.ndarray, LensState]:
+        """One photograph.
+
+        Args:
+            time_s: time (s), which moves the scene.
+            focus_distance: m; kept within what the lens can focus.
+
+        Returns:
+            Image (H, W, 3) uint8, RGB; true depth (H, W) float32, m; the state of the lens.
+        """
+        focus_distance = min(max(focus_distance, self._range.near), self._range.far)
+        focus = torch.tensor([self._range.normalise(focus_distance)])
+        phase = 2 * math.pi * time_s / self.PERIOD
+        # Own motions are per frame of a stack: here they swing over some frames' worth.
+        swing = torch.tensor([8.0 * math.sin(phase)]) * self._size / 320
+        reach = 0.02 * self._size * math.sin(2 * phase / 3)
+        travel = torch.tensor([[reach * math.cos(self._direction), reach * math.sin(self._direction)]])
+        poses = self._scene.poses(swing, travel, torch.zeros(1, 2), torch.ones(1))
+        blur = self._lens.blur_scale(self._range) / (1 - self.FOCAL_LENGTH / focus_distance)
+        linear, vergence, _ = self._scene.photograph(poses, torch.tensor([blur]), focus, torch.tensor([8.0]))
+        image = expose(linear, torch.tensor([1.1]), 3e-4, 1e-3, self._rng.normal(*linear.shape))
+        image = (srgb_encode(image)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        # What lies beyond the range, up to infinity, is still somewhere: never at or behind infinity.
+        depth = self._range.denormalise(vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far
+                                                                                     * self._range.width)))
+        state = LensState(focus_distance, self._lens.focal_length, self._lens.f_number, self._lens.pixel_pitch,
+                          magnification=1.0, near=self._range.near, far=self._range.far, stamp=time_s)
+        return image, depth.float().numpy(), state

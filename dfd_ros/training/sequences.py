@@ -1,0 +1,181 @@
+"""Training sequences: what a step trains on, as a function of the step alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from dfd_ros import networks
+from dfd_ros.core.colour import srgb_decode, srgb_encode
+from dfd_ros.core.errors import InputError
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stack_cache import StackPool
+from dfd_ros.networks.stack_network import StackNetwork
+from dfd_ros.synthesis.procedural import StackBatch, render_batch
+from dfd_ros.synthesis.sensor import expose
+from dfd_ros.training.config import Stage, TrainingConfig
+
+
+class Sequences(NamedTuple):
+    """B training sequences of T frames: images (B, T, 3, H, W) in 0..1, focus (B, T), blur scale (B,); the truth,
+    vergence and signed CoC (px), (B, T, 1, H, W), NaN where a pixel is not to count; far / near of the range (B,)."""
+
+    images: torch.Tensor
+    focus: torch.Tensor
+    blur_scale: torch.Tensor
+    vergence: torch.Tensor
+    coc: torch.Tensor
+    range_ratio: torch.Tensor
+
+
+class SampleStacks:
+    """The samples in a folder of shards, as stacks to train on.
+
+    Blender's images have no noise of their own: they get that of a sensor, anew each time.
+
+    Raises:
+        InputError: there are none, or they are too small for the training, or too few frames for a network that reads
+            a fixed number of different ones; the others go to and fro in them, as in procedural stacks.
+    """
+
+    def __init__(self, config: TrainingConfig):
+        self.samples, self.config = Samples(config.shards), config
+        self.reads_whole_stacks = issubclass(networks.find(config.network), StackNetwork)
+        self.held_out = held_out(self.samples, config)
+
+    def draw(self, stage: Stage, rng: torch.Generator) -> StackBatch:
+        """One of them at random (B = 1)."""
+        sample = self.samples[_integer(rng, self.held_out.start)]
+        frames, height, width, _ = sample.images.shape
+        if frames < stage.frames and self.reads_whole_stacks:
+            raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames), '
+                             f'and {self.config.network} reads as many different ones')
+        if min(height, width) < stage.crop:
+            raise InputError(f'{sample.name}: images of {width}x{height}, smaller than the crops of {stage.crop} '
+                             '(stages, crop)')
+        stack, settings = to_stack_batch(sample), self.config.data
+        if sample.source == 'blender':
+            stack.images = _noisy(stack.images, _between(rng, *settings.shot), _between(rng, *settings.read), rng)
+        if torch.rand((), generator=rng).item() < settings.unknown_aperture:
+            stack.blur_scale = torch.full_like(stack.blur_scale, torch.nan)
+        return stack
+
+
+def held_out(samples: Samples, config: TrainingConfig) -> range:
+    """The samples that are not trained on: the last ones.
+
+    Raises:
+        InputError: none is left to train on.
+    """
+    count = math.ceil(config.held_out * len(samples))
+    if count == len(samples):
+        raise InputError(f'{config.shards}: {len(samples)} samples are too few to hold {config.held_out:.0%} of them '
+                         'out (held_out)')
+    return range(len(samples) - count, len(samples))
+
+
+def _between(rng: torch.Generator, least: float, most: float) -> float:
+    """Evenly in the logarithm."""
+    return least * (most / least) ** torch.rand((), generator=rng).item()
+
+
+def _noisy(images: torch.Tensor, shot: float, read: float, rng: torch.Generator) -> torch.Tensor:
+    """A stack's images (1, T, 3, H, W) uint8 with sensor noise."""
+    linear = srgb_decode(images[0].float() / 255)
+    exposed = expose(linear, torch.ones(len(linear)), shot, read, torch.randn(linear.shape, generator=rng))
+    return (srgb_encode(exposed) * 255).round().to(torch.uint8)[None]
+
+
+class TrainingData:
+    """Sequences cut out of procedural stacks, and of samples where the configuration names shards, at random.
+
+    On the CPU the stacks come from a pool that processes of their own fill; on a GPU they are rendered for every
+    step on the device itself, unless the pool is told to serve it too.
+    """
+
+    def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
+        self.config, self.device, self.rank, self.ranks = config, device, rank, ranks
+        self.pool = None
+        self.samples = SampleStacks(config) if config.shards else None
+        procedural = self.samples is None or config.shards_share < 1
+        if procedural and (device.type == 'cpu' or config.pool.on_gpu):
+            pool = config.pool
+            # Each process has its own pool, so that no scene is seen by two of them.
+            self.pool = StackPool(Path(pool.folder or run / 'pool') / str(rank), config.data, pool.workers,
+                                  pool.first_seed + rank * 10_000_000)
+
+    def batch(self, step: int) -> Sequences:
+        """The sequences of a step."""
+        config, stage = self.config, self.config.stage(step)
+        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
+        stacks = [self._stack(step, i, rng) for i in range(stage.batch)]
+        cuts = [_cut(stack, stage, config, rng) for stack in stacks]
+        return Sequences(*(torch.cat(parts).to(self.device) for parts in zip(*cuts)))
+
+    def _stack(self, step: int, index: int, rng: torch.Generator) -> StackBatch:
+        """The stack of a step's sequence `index`."""
+        config, stage = self.config, self.config.stage(step)
+        if self.samples and (config.shards_share == 1 or torch.rand((), generator=rng).item() < config.shards_share):
+            return self.samples.draw(stage, rng).to(self.device)
+        if self.pool is None:
+            first = config.pool.first_seed + config.sequences(step) * self.ranks + self.rank * stage.batch
+            return render_batch([first + index], config.data, self.device)
+        newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
+        oldest = max(0, newest - config.pool.size)
+        self.pool.want(newest + min(200, config.pool.start))
+        return self.pool.get(oldest + _integer(rng, newest - oldest))
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.close()
+
+
+def _integer(rng: torch.Generator, below: int) -> int:
+    return int(torch.randint(max(below, 1), (), generator=rng))
+
+
+def counted(vergence: torch.Tensor, foreground: torch.Tensor, config: TrainingConfig) -> torch.Tensor:
+    """The true vergence, NaN where a pixel does not count: the wall, if it is masked out. All of one shape."""
+    return torch.where(foreground, vergence, torch.nan) if config.mask_wall else vergence
+
+
+def _frames(available: int, wanted: int, rng: torch.Generator) -> torch.Tensor:
+    """Which frames of a stack, in a row; to and fro where more are wanted than there are."""
+    if wanted <= available:
+        return _integer(rng, available - wanted + 1) + torch.arange(wanted)
+    period = max(2 * available - 2, 1)
+    position = (_integer(rng, period) + torch.arange(wanted)) % period
+    return torch.minimum(position, period - position)
+
+
+def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Generator) -> Sequences:
+    """A part of one stack: some frames in a row, in either direction, of a crop that is flipped and turned."""
+    frames = _frames(stack.images.shape[1], stage.frames, rng)
+    size = stage.crop
+    halve = torch.rand((), generator=rng).item() < config.half_size and min(stack.images.shape[-2:]) >= 2 * size
+    wide = 2 * size if halve else size
+    y, x = (_integer(rng, n - wide + 1) for n in stack.images.shape[-2:])
+    area = (..., slice(y, y + wide), slice(x, x + wide))
+    images = stack.images[area][:, frames].float() / 255
+    vergence = counted(stack.vergence[area][:, frames].float(), stack.foreground[area][:, frames], config)
+    focus, blur, blur_scale = stack.focus[:, frames], stack.blur[:, frames], stack.blur_scale
+    if halve:
+        images = F.avg_pool2d(images[0], 2)[None]
+        vergence = vergence[..., ::2, ::2]
+        blur, blur_scale = blur / 2, blur_scale / 2
+    coc = blur[..., None, None, None] * (vergence - focus[..., None, None, None])
+
+    if _integer(rng, 2) and config.reverse:  # backwards in time
+        images, vergence, coc, focus = (a.flip(1) for a in (images, vergence, coc, focus))
+    flips = [axis for axis in (-1, -2) if _integer(rng, 2)]
+    transpose = _integer(rng, 2)
+    images, vergence, coc = (a.flip(flips) for a in (images, vergence, coc))
+    if transpose:
+        images, vergence, coc = (a.transpose(-1, -2) for a in (images, vergence, coc))
+    images = images[:, :, torch.randperm(3, generator=rng)]
+    return Sequences(images, focus, blur_scale, vergence, coc, stack.far / stack.near)

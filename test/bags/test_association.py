@@ -1,0 +1,103 @@
+"""What belongs together in time, and where a stream is cut into sweeps."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfd_ros.bags.association import Counts, DepthExposure, Exposure, LensReport, associate
+from dfd_ros.bags.sweep_cutting import sweeps
+from dfd_ros.core.lens_state import LensState
+
+
+def image(stamp, focus=None):
+    return Exposure(stamp, lambda: np.zeros((1, 1, 3), np.uint8), state=None if focus is None else LensState(focus),
+                    received=stamp)
+
+
+def lens(stamp, received=None):
+    return LensReport(LensState(1.0, stamp=stamp), stamp if received is None else received)
+
+
+def depth(stamp, received=None):
+    return DepthExposure(Exposure(stamp, lambda: None, received=stamp if received is None else received))
+
+
+def pairs(events, tolerance=0.02):
+    counts = Counts()
+    return [(i.stamp, d.stamp) for i, d in associate(events, tolerance, counts)], counts
+
+
+def test_the_nearest_depth_within_the_tolerance():
+    found, counts = pairs([lens(1.0), image(1.0), depth(0.99), depth(1.005), depth(1.04), image(2.0), lens(2.0),
+                           depth(2.03), depth(9.0)])
+    assert found == [(1.0, 1.005)]
+    assert counts.images == 2 and counts.left_out == {'with no depth at that time': 1}
+    assert counts.gap == pytest.approx(0.03)
+
+
+def test_an_image_without_its_lens_state_is_left_out():
+    found, counts = pairs([image(1.0), lens(1.01), depth(1.0), depth(9.0), lens(9.0)])
+    assert found == [] and counts.left_out == {'with no lens state': 1}
+
+
+def test_what_never_comes_is_not_waited_for():
+    """Else the images would pile up. Three seconds of the recording are enough."""
+    events = iter([event for i in range(1000) for event in (image(i / 30, focus=1.0),)])
+    counts = Counts()
+    list(associate(events, 0.02, counts))
+    assert counts.left_out == {'with no depth at that time': 1000}
+
+
+@given(st.permutations([stream for stream in range(3) for _ in range(4)]), st.integers(0, 5))
+def test_which_stream_comes_first_does_not_matter(order, lag):
+    """Each stream in its own order, however they interleave: each image gets its own depth."""
+    streams = [iter([kind(i * 0.1 + delay) for i in range(4)])
+               for kind, delay in ((image, 0.0), (lens, 0.0), (depth, 0.003 * lag))]
+    found, counts = pairs([next(streams[stream]) for stream in order])
+    assert found == [(i * 0.1, i * 0.1 + 0.003 * lag) for i in range(4)] and not counts.left_out
+
+
+class Shot:
+    def __init__(self, focus_distance, stamp):
+        self.state, self.stamp = LensState(focus_distance), stamp
+
+
+def cut(distances, times=None, **options):
+    times = times or [i / 30 for i in range(len(distances))]
+    return [[shot.state.focus_distance for shot in sweep]
+            for sweep in sweeps([Shot(*shot) for shot in zip(distances, times)], **options)]
+
+
+RAMP = [math.inf, 2.0, 1.0, 0.5]
+
+
+def test_ramps_that_jump_back():
+    assert cut(RAMP * 3) == [RAMP] * 3
+    assert cut(RAMP[::-1] * 2) == [RAMP[::-1]] * 2
+
+
+def test_ping_pong_is_cut_where_it_turns():
+    assert cut(RAMP + RAMP[-2::-1]) == [RAMP, RAMP[-2::-1]]
+
+
+def test_several_frames_of_one_focus_stay_together():
+    slow = [focus for focus in RAMP for _ in range(3)]
+    assert cut(slow * 2) == [slow, slow]
+
+
+def test_a_pause_ends_a_sweep():
+    assert cut(RAMP, [0.0, 0.1, 5.0, 5.1]) == [RAMP[:2], RAMP[2:]]
+
+
+def test_a_number_of_frames():
+    order = [1.0, 0.5, 2.0, 0.7, 3.0, 0.6, 1.5]
+    assert cut(order, length=3) == [order[:3], order[3:6], order[6:]]
+
+
+def test_long_sweeps_are_thinned_evenly():
+    long = [1 / (0.1 * (i + 1)) for i in range(100)]
+    thinned, = cut(long, largest=30)
+    assert thinned == long[::4]

@@ -1,0 +1,150 @@
+"""Bags of every kind are read: MCAP and SQLite, compressed, split, cut short, and what is none."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags')
+pytest.importorskip('cv2')
+
+import recorded_rig  # noqa: E402
+from recorded_rig import Options, write_bag  # noqa: E402
+
+from dfd_ros.bags.bag_reader import Bag  # noqa: E402
+from dfd_ros.bags.bag_writer import BagWriter, Topic  # noqa: E402
+from dfd_ros.core.errors import InputError  # noqa: E402
+
+TOPIC = '/lens_state'
+ALL = [focus for _ in range(3) for focus in recorded_rig.FOCUS]
+
+
+def focus_distances(path):
+    bag = Bag(path)
+    return [m.focus_distance for _, _, m in bag.messages([TOPIC])], bag
+
+
+@pytest.mark.parametrize('storage, compression', [
+    ('mcap', ''), ('mcap', 'storage'), ('mcap', 'message'), ('mcap', 'file'), ('sqlite3', ''), ('sqlite3', 'message'),
+    ('sqlite3', 'file')])
+def test_every_kind_of_bag(tmp_path, storage, compression):
+    found, bag = focus_distances(write_bag(tmp_path / 'bag', storage=storage, compression=compression))
+    assert found == ALL and bag.cuts == []
+    assert bag.counts[TOPIC] == len(ALL) and bag.topics['/image_raw'] == 'sensor_msgs/msg/Image'
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_without_metadata(tmp_path, storage):
+    path = write_bag(tmp_path / 'bag', storage=storage)
+    (path / 'metadata.yaml').unlink()
+    assert focus_distances(path)[0] == ALL
+    file, = path.iterdir()
+    assert focus_distances(file)[0] == ALL
+
+
+@pytest.mark.parametrize('compression', ['', 'storage'])
+def test_cut_mcap_is_read_up_to_the_cut(tmp_path, compression):
+    path = write_bag(tmp_path / 'bag', compression=compression, options=Options(sweeps=30))
+    file, = path.glob('*.mcap')
+    whole = file.read_bytes()
+    file.write_bytes(whole[:len(whole) * 2 // 3])
+    found, bag = focus_distances(path)
+    assert len(ALL) < len(found) < 120 and found == (ALL * 10)[:len(found)]
+    assert len(bag.cuts) == 1 and str(file) in bag.cuts[0]
+
+
+def test_cut_sqlite_is_read_up_to_the_cut(tmp_path):
+    path = write_bag(tmp_path / 'bag', storage='sqlite3', options=Options(sweeps=10))
+    file, = path.glob('*.db3')
+    whole = file.read_bytes()
+    file.write_bytes(whole[:len(whole) * 2 // 3])
+    found, bag = focus_distances(path)
+    assert found == (ALL * 10)[:len(found)] and len(found) > 5 and len(bag.cuts) == 1
+
+
+def test_cut_compressed_file_is_read_up_to_the_cut(tmp_path):
+    path = write_bag(tmp_path / 'bag', compression='file', options=Options(sweeps=30))
+    file, = path.glob('*.zstd')
+    file.write_bytes(file.read_bytes()[:-1000])
+    found, bag = focus_distances(path)
+    assert found == (ALL * 10)[:len(found)] and len(found) > 5 and bag.cuts
+
+
+def test_a_broken_chunk_ends_the_file(tmp_path):
+    path = write_bag(tmp_path / 'bag', compression='storage', options=Options(sweeps=30))
+    file, = path.glob('*.mcap')
+    data = bytearray(file.read_bytes())
+    middle = len(data) // 2
+    data[middle:middle + 2000] = bytes(2000)
+    file.write_bytes(data)
+    found, bag = focus_distances(path)
+    assert 0 < len(found) < 120 and found == (ALL * 10)[:len(found)] and len(bag.cuts) == 1
+
+
+def test_split_bag_with_its_last_file_cut(tmp_path):
+    writer = BagWriter(tmp_path / 'bag', [Topic(TOPIC, 'dfd_ros/msg/LensState')], split_size=1500)
+    data = recorded_rig.lens_message(1.0, 5.0)
+    for i in range(100):
+        writer.write(0, i + 1, bytes(recorded_rig.STORE.serialize_cdr(data, data.__msgtype__)))
+    writer.close()
+    files = sorted((tmp_path / 'bag').glob('*.mcap'), key=lambda f: int(f.stem.split('_')[1]))
+    assert len(files) > 10      # so that bag_10 must not come before bag_2
+    times = [time for _, time, _ in Bag(tmp_path / 'bag').messages([TOPIC])]
+    assert times == list(range(1, 101))
+    files[-1].write_bytes(files[-1].read_bytes()[:200])
+    (tmp_path / 'bag' / 'metadata.yaml').unlink()
+    bag = Bag(tmp_path / 'bag')
+    times = [time for _, time, _ in bag.messages([TOPIC])]
+    assert times == list(range(1, len(times) + 1)) and 80 < len(times) < 100 and bag.cuts
+
+
+def test_sqlite_with_what_was_not_yet_taken_in(tmp_path):
+    """After a crash of a recorder that writes with a write-ahead log, the last messages are in that log."""
+    import sqlite3
+    path = write_bag(tmp_path / 'bag', storage='sqlite3')
+    file, = path.glob('*.db3')
+    connection = sqlite3.connect(file)
+    connection.execute('PRAGMA journal_mode=WAL')
+    connection.execute('INSERT INTO messages(topic_id, timestamp, data) SELECT topic_id, timestamp + 1, data FROM '
+                       'messages WHERE id = (SELECT max(m.id) FROM messages m JOIN topics t ON m.topic_id = t.id '
+                       'WHERE t.name = ?)', (TOPIC,))
+    connection.commit()
+    crashed = tmp_path / 'crashed'
+    shutil.copytree(path, crashed)
+    connection.close()
+    assert list(crashed.glob('*-wal'))
+    assert focus_distances(crashed)[0] == [*ALL, ALL[-1]]
+
+
+def test_what_is_no_bag_is_one_line(tmp_path):
+    (tmp_path / 'text.mcap').write_text('hello, this is not a bag at all')
+    (tmp_path / 'empty.db3').write_bytes(b'')
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'note.txt').write_text('x')
+    for name, said in [('text.mcap', 'broken or cut short: not an MCAP file'), ('empty.db3', 'broken or cut short'),
+                       ('folder', 'no bag'), ('note.txt', 'not a bag'), ('none', 'no such bag')]:
+        with pytest.raises(InputError) as caught:
+            Bag(tmp_path / name)
+        assert said in str(caught.value) and name in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_bag_of_zero_messages(tmp_path):
+    BagWriter(tmp_path / 'bag', [Topic(TOPIC, 'dfd_ros/msg/LensState')]).close()
+    with pytest.raises(InputError, match='the bag has no messages'):
+        Bag(tmp_path / 'bag')
+
+
+def test_topics_that_are_not_there_or_of_another_type(tmp_path):
+    bag = Bag(write_bag(tmp_path / 'bag'))
+    with pytest.raises(InputError, match='no topic /camera/image; of that type it has /image_raw, /rgbd/depth/image'):
+        bag.require('/camera/image', 'sensor_msgs/msg/Image')
+    with pytest.raises(InputError, match='/lens_state is dfd_ros/msg/LensState, must be sensor_msgs/msg/Image'):
+        bag.require('/lens_state', 'sensor_msgs/msg/Image')
+
+
+def test_images_come_as_they_were(tmp_path):
+    from dfd_ros.bags import image_decoding
+    bag = Bag(write_bag(tmp_path / 'bag'))
+    (_, _, image), *_ = bag.messages(['/image_raw'])
+    expected = recorded_rig.picture(recorded_rig.room(recorded_rig.VIEW, recorded_rig.POSE)[1])
+    np.testing.assert_array_equal(image_decoding.to_rgb(image, 'image'), expected)

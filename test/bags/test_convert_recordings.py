@@ -1,0 +1,312 @@
+"""Bags into samples: the right depth in the right view, what is left out and why, and what goes wrong."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags')
+pytest.importorskip('cv2')
+
+from recorded_rig import (  # noqa: E402
+    DEPTH_FRAME,
+    FOCUS,
+    IMAGE_FRAME,
+    POSE,
+    SIZE,
+    START,
+    VIEW,
+    Options,
+    magnification,
+    picture,
+    room,
+    view_at,
+    write_bag,
+)
+
+from dfd_ros import cli  # noqa: E402
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics  # noqa: E402
+from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform  # noqa: E402
+from dfd_ros.core.optics import Lens  # noqa: E402
+from dfd_ros.datasets.shards import ShardWriter, count, read_samples  # noqa: E402
+from dfd_ros.datasets.stack_batch import to_stack_batch  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def convert(*arguments):
+    try:
+        return cli.main(['convert', *map(str, arguments)])
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.fixture
+def converted(tmp_path, capsys):
+    """Converts a bag with these options; gives its samples and what was said."""
+    def run(options=None, *arguments, status=0, **kind):
+        write_bag(tmp_path / 'bag', options, **kind)
+        assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', *arguments) == status
+        said = capsys.readouterr()
+        return (list(read_samples(tmp_path / 'out')) if not status else None), said.out + said.err
+    return run
+
+
+def check(samples, view=None, tolerance=0.01):
+    """Registered depth within a pixel and 1 %, and all frames in one scale."""
+    view = view or view_at(min(FOCUS))
+    truth, points = room(view, POSE)
+    for sample in samples:
+        assert [state.focus_distance for state in sample.lens_states] == list(FOCUS)
+        for depth, image in zip(sample.depth, sample.images):
+            valid = np.isfinite(depth)
+            assert valid.mean() > 0.8
+            near = np.stack([np.roll(truth, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+            assert (np.abs(near / depth - 1).min(0)[valid] < tolerance).all()
+            assert np.abs(image[4:-4, 4:-4].astype(float) - picture(points)[4:-4, 4:-4]).mean() < 6
+
+
+@pytest.mark.parametrize('storage, options', [
+    ('mcap', Options()), ('sqlite3', Options(depth_encoding='32FC1')), ('mcap', Options(compressed=True)),
+    ('mcap', Options(info_follows_focus=False))])
+def test_depth_comes_into_the_view_of_the_focus_camera(converted, storage, options):
+    samples, said = converted(options, storage=storage)
+    assert len(samples) == 3 and '12 images, 12 in 3 samples' in said
+    check(samples)
+    sample = samples[0]
+    np.testing.assert_allclose(sample.intrinsics, (VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy), rtol=1e-6)
+    assert {state.magnification for state in sample.lens_states} == {magnification(0.5)}
+    assert sample.lens_states[0].stamp == START and sample.lens_states[0].far == math.inf
+
+
+def test_samples_can_be_trained_on(converted):
+    samples, _ = converted()
+    batch = to_stack_batch(samples[0])
+    assert batch.images.shape == (1, 4, 3, *SIZE)
+    assert batch.vergence.isfinite().float().mean() > 0.8
+
+
+def test_width(converted):
+    samples, _ = converted(None, '--width', 64)
+    half = view_at(0.5).resized(0.5)
+    assert samples[0].images.shape == (4, 48, 64, 3)
+    assert samples[0].lens_states[0].pixel_pitch == pytest.approx(6e-5)
+    rays = half.rays(48, 64).astype(float)
+    directions = np.concatenate([rays, np.ones((48, 64, 1))], -1) @ POSE[:3, :3]
+    origin, normal = -POSE[:3, :3].T @ POSE[:3, 3], np.array([0.3, 0.1, 1.0])
+    truth = (1.5 - origin @ normal) / (directions @ normal)
+    depth = samples[0].depth[0]
+    assert np.nanmax(np.abs(depth / truth - 1)) < 0.01
+
+
+def test_frames_that_are_of_no_use_are_left_out_and_counted(converted):
+    samples, said = converted(Options(sweeps=5, focus=(math.inf, *FOCUS), unsettled=1, black=2, no_depth=7))
+    # Of the first sweep one frame moved and one is black (the first, unsettled, is not looked at); of the second
+    # the first two depth images have no reading.
+    assert '5 with a moving lens' in said and '1 with bad exposure' in said
+    assert '4 with too little valid depth' in said
+    assert len(samples) == 4 and [len(sample) for sample in samples] == [3, 4, 4, 4]
+
+
+def test_sweeps_of_a_number_of_frames(converted):
+    samples, _ = converted(Options(focus=(1.0, 0.4, 2.0, 0.5, 3.0, 0.6)), '--frames', 6)
+    assert [len(sample) for sample in samples] == [6, 6, 6]
+
+
+def test_keep_moving(converted):
+    samples, said = converted(Options(unsettled=2), '--keep-moving')
+    assert [len(sample) for sample in samples] == [4, 4, 4] and not samples[0].lens_states[0].settled
+
+
+def rig(path, **changes):
+    camera = CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy)
+    aperture = Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5)))
+    calibration = Calibration(focus_camera=replace(camera, focus_distance=math.inf), aperture=aperture,
+                              extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME))
+    replace(calibration, **changes).write(path)
+    return path
+
+
+def test_calibration_instead_of_tf_and_camera_info(converted, tmp_path):
+    options = Options(tf=False, infos=False)
+    samples, _ = converted(options, '--calibration', rig(tmp_path / 'rig.yaml'))
+    check(samples)
+
+
+def test_distortion_is_taken_out(converted, tmp_path):
+    """By a calibration that says the images are distorted: what is straight in the world is bent back."""
+    camera = CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, (-0.2, 0.0, 0.0, 0.0, 0.0), math.inf)
+    samples, _ = converted(None, '--calibration', rig(tmp_path / 'rig.yaml', focus_camera=camera))
+    undistorted, _ = samples[0], None
+    _, points = room(view_at(0.5), POSE)
+    # At the centre nothing changes, at the rim the images differ.
+    difference = np.abs(undistorted.images[0].astype(float) - picture(points)).mean(-1)
+    assert difference[40:56, 56:72].mean() < 6 < difference[:, :12].mean()
+
+
+def test_clock_offset_given(converted):
+    samples, _ = converted(Options(offset=86400.0), '--clock-offset', 86400)
+    check(samples)
+
+
+@pytest.mark.parametrize('options, arguments, said', [
+    (Options(offset=86400.0), (), 'no sample in 12 images, 12 with no depth at that time'),
+    (Options(tf=False), (), f'images are in the frame {IMAGE_FRAME}, depth is in {DEPTH_FRAME}, and the recording has '
+                            'no TF; give the extrinsics with --calibration'),
+    (Options(infos=False), (), 'no camera_info of the focus camera; give its intrinsics with --calibration'),
+    (Options(), ('--image-topic', '/other'), 'no topic /other; of that type it has /image_raw'),
+    (Options(), ('--depth-topic', '/tf_static'), '/tf_static is tf2_msgs/msg/TFMessage, must be sensor_msgs/msg/Image'),
+    (Options(), ('--depth-topic', '/image_raw'), 'image and depth are both /image_raw'),
+    (Options(unsettled=4), (), '12 with a moving lens: the lens was never at rest'),
+    (Options(no_depth=100), (), 'with too little valid depth: do the two cameras see the same'),
+    (Options(black=100), (), 'with bad exposure'),
+    (Options(focus=(1.0,)), (), 'in sweeps that are too short: was the focus sweeping?'),
+    (Options(offset=3.0), ('--clock-offset', 'auto'), 'clock offset: '),
+    (Options(resized_after=0), (), 'camera_info is of 128x96 pixels, the images have 128x88'),
+])
+def test_what_cannot_be_converted_is_one_line(converted, tmp_path, options, arguments, said):
+    _, output = converted(options, *arguments, status=2)
+    lines = [line for line in output.splitlines() if line.startswith('dfd: error: ')]
+    assert len(lines) == 1 and said in lines[0] and str(tmp_path / 'bag') in lines[0]
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == []       # nothing half-written
+
+
+def test_cameras_with_no_overlap(converted, tmp_path):
+    behind = rigid_transform(matrix_from_quaternion(0, 1, 0, 0), (0, 0, 0))
+    path = rig(tmp_path / 'rig.yaml', extrinsics=Extrinsics.from_matrix(behind, IMAGE_FRAME, DEPTH_FRAME))
+    _, said = converted(None, '--calibration', path, status=2)
+    assert 'with too little valid depth: do the two cameras see the same, and are the extrinsics right?' in said
+
+
+def test_extrinsics_to_a_frame_that_nothing_links(converted, tmp_path):
+    path = rig(tmp_path / 'rig.yaml', extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, 'some_other_frame'))
+    _, said = converted(Options(tf=False), '--calibration', path, status=2)
+    assert f'depth is in the frame {DEPTH_FRAME}, the extrinsics are to some_other_frame' in said
+
+
+def test_images_that_change_size_in_the_middle(converted):
+    samples, said = converted(Options(resized_after=5, infos=True), '--frames', 4, status=2)
+    assert 'camera_info is of 128x96 pixels' in said
+
+
+def test_several_bags_by_workers_a_broken_one_is_left_out_and_the_rest_is_not_done_again(tmp_path, capsys):
+    for name in ('a', 'b'):
+        write_bag(tmp_path / 'bags' / name)
+    (tmp_path / 'bags' / 'c').mkdir()
+    (tmp_path / 'bags' / 'c' / 'c_0.mcap').write_bytes(b'no bag')
+    out = tmp_path / 'out'
+    assert convert(tmp_path / 'bags', '--out', out, '--workers', 2) == 2
+    said = capsys.readouterr()
+    assert 'c_0.mcap' in said.err and '1 of 3 bags were left out' in said.err
+    assert sorted(path.name for path in out.iterdir()) == ['a-000000.tar', 'a.json', 'b-000000.tar', 'b.json']
+    assert count(out) == 6
+    report = json.loads((out / 'a.json').read_text())
+    assert report['samples'] == 3 and report['frames'] == 12
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert convert(tmp_path / 'bags' / 'a', '--out', out) == 0
+    assert 'done before' in capsys.readouterr().out
+    assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert convert(tmp_path / 'bags' / 'a', '--out', out, '--width', 64) == 2
+    assert 'converted before, with other settings (settings); give another --out' in capsys.readouterr().err
+
+
+def test_a_recording_of_the_same_name_is_not_taken_for_the_one_that_was_converted(tmp_path, capsys):
+    """Nor one that has changed since; a copy of the same recording is the same, wherever it lies."""
+    for day, sweeps in enumerate((3, 4)):
+        write_bag(tmp_path / f'day{day}' / 'run', Options(sweeps=sweeps))
+    out = tmp_path / 'out'
+    assert convert(tmp_path / 'day0' / 'run', '--out', out) == 0
+    assert convert(tmp_path / 'day1' / 'run', '--out', out) == 2
+    line, = [line for line in capsys.readouterr().err.splitlines() if line.startswith('dfd: error: ')]
+    assert line.startswith(f'dfd: error: {tmp_path}/day1/run: {out}/run.json is of another recording of that name')
+    assert f'({tmp_path}/day0/run); rename this one, or give another --out' in line
+    assert count(out) == 3
+    shutil.copytree(tmp_path / 'day0' / 'run', tmp_path / 'copy' / 'run')
+    assert convert(tmp_path / 'copy' / 'run', '--out', out) == 0
+    assert 'done before' in capsys.readouterr().out
+
+
+def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
+    """Also for what a kill has left: samples of two calibrations must not come together."""
+    bag, path, out = write_bag(tmp_path / 'bag'), rig(tmp_path / 'rig.yaml'), tmp_path / 'out'
+    arguments = bag, '--out', out, '--calibration', path
+    assert convert(*arguments) == 0
+    partial = out / '.bag.partial'
+    partial.mkdir()
+    shutil.move(out / 'bag-000000.tar', partial)
+    report = json.loads((out / 'bag.json').read_text())
+    (partial / 'job.json').write_text(json.dumps(report['job']))
+    path = rig(path, extrinsics=Extrinsics.from_matrix(np.eye(4), IMAGE_FRAME, DEPTH_FRAME))
+    assert convert(*arguments) == 2
+    assert 'converted before, with other settings (calibration)' in capsys.readouterr().err
+    (out / 'bag.json').unlink()
+    assert convert(*arguments) == 0
+    truth, _ = room(view_at(0.5), POSE)
+    difference = np.concatenate([sample.depth for sample in read_samples(out)]) / truth - 1
+    assert np.nanmax(np.abs(difference)) > 0.01      # through the new extrinsics, which are wrong
+
+
+def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
+    bag, out = write_bag(tmp_path / 'bag'), tmp_path / 'out'
+    with ShardWriter(out / '.bag.partial', 'bag'):
+        (out / '.bag.partial' / 'mine').touch()
+        assert convert(bag, '--out', out) == 2
+        assert f'{out}/.bag.partial: another process writes here' in capsys.readouterr().err
+        assert (out / '.bag.partial' / 'mine').exists()
+    assert convert(bag, '--out', out) == 0 and count(out) == 3
+
+
+@pytest.mark.parametrize('offset', ['nan', 'inf', '-inf', 'soon'])
+def test_a_clock_offset_that_is_no_number(tmp_path, capsys, offset):
+    bag = write_bag(tmp_path / 'bag')
+    assert convert(bag, '--out', tmp_path / 'out', f'--clock-offset={offset}') == 2
+    assert capsys.readouterr().err == f'dfd: error: clock offset {offset}: must be seconds or auto\n'
+    assert not (tmp_path / 'out').exists()
+
+
+def test_shards_of_the_work_share_the_bags(tmp_path, capsys):
+    for name in 'abc':
+        write_bag(tmp_path / 'bags' / name)
+    assert convert(tmp_path / 'bags', '--out', tmp_path / 'out', '--shard', '1/2') == 0
+    assert sorted(path.name for path in (tmp_path / 'out').glob('*.json')) == ['a.json', 'c.json']
+    assert convert(tmp_path / 'bags', '--out', tmp_path / 'out', '--shard', '2/2') == 0
+    assert count(tmp_path / 'out') == 9
+    assert convert(tmp_path / 'bags', '--out', tmp_path / 'out', '--shard', '3/2') == 2
+
+
+def test_a_bag_that_was_cut_gives_what_it_has(tmp_path, capsys):
+    path = write_bag(tmp_path / 'bag', Options(sweeps=30))
+    file, = path.glob('*.mcap')
+    file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
+    assert convert(path, '--out', tmp_path / 'out') == 0
+    assert 10 <= count(tmp_path / 'out') < 30
+    assert 'broken or cut short' in capsys.readouterr().out
+
+
+def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
+    write_bag(tmp_path / 'bag', Options(sweeps=40))
+    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
+    command = [sys.executable, '-m', 'dfd_ros.cli', 'convert', str(tmp_path / 'bag'), '--out']
+    process = subprocess.Popen([*command, str(tmp_path / 'out')], env=environment, stderr=subprocess.DEVNULL)
+    parts = tmp_path / 'out' / '.bag.partial' / '.bag.parts'
+    while process.poll() is None and len(list(parts.glob('[!.]*.tar')) if parts.exists() else []) < 5:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list((tmp_path / 'out').glob('*.tar'))
+    for out in ('out', 'at_once'):
+        assert convert(tmp_path / 'bag', '--out', tmp_path / out) == 0
+    assert count(tmp_path / 'out') == 40
+    for first, second in zip(read_samples(tmp_path / 'out'), read_samples(tmp_path / 'at_once')):
+        np.testing.assert_array_equal(first.images, second.images)
+        np.testing.assert_array_equal(first.depth, second.depth)
+    assert not [path for path in (tmp_path / 'out').iterdir() if path.name.startswith('.')]

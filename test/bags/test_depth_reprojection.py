@@ -1,0 +1,113 @@
+"""Depth of one camera in the view of another, against scenes whose truth is known in both."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
+
+DEPTH = Intrinsics(210.0, 212.0, 158.0, 121.0)
+VIEW = Intrinsics(300.0, 301.0, 161.5, 118.0)
+SIZE = 240, 320
+ANGLE = np.radians(4) / 2
+POSE = rigid_transform(matrix_from_quaternion(0.2 * np.sin(ANGLE), np.sin(ANGLE), 0.0, np.cos(ANGLE)),
+                       (-0.05, 0.01, 0.015))
+"""From the depth camera to the view: 5 cm beside each other, turned by 4 degrees."""
+
+
+def slanted_room(camera, pose, size=SIZE):
+    """Depth of a slanted wall and of a board before it, by intersecting the pixels' rays with both."""
+    rays = camera.rays(*size).astype(float)
+    directions = np.concatenate([rays, np.ones((*size, 1))], -1) @ pose[:3, :3]     # in the depth camera's frame
+    origin = -pose[:3, :3].T @ pose[:3, 3]
+    normal = np.array([0.3, 0.1, 1.0])
+    wall = (2.5 - origin @ normal) / (directions @ normal)
+    board = (1.2 - origin[2]) / directions[..., 2]
+    hit = origin + board[..., None] * directions
+    on_board = (abs(hit[..., 0]) < 0.25) & (abs(hit[..., 1]) < 0.2)
+    return np.where(on_board, board, wall).astype(np.float32), on_board
+
+
+@pytest.mark.parametrize('view', [VIEW, VIEW.resized(0.5)])
+def test_registered_depth_is_the_depth_of_the_view(view):
+    size = SIZE if view is VIEW else (120, 160)
+    depth, _ = slanted_room(DEPTH, np.eye(4))
+    truth, on_board = slanted_room(view, POSE, size)
+    found = DepthRegistration(DEPTH, view, size, POSE)(depth)
+    valid = np.isfinite(found)
+    # What the board hides from the depth camera, and what its image does not show, is not there.
+    assert valid.mean() > 0.85
+    # Within one pixel and 1 %: some pixel of the 3x3 neighbourhood has that depth.
+    near = np.stack([np.roll(truth, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    error = np.abs(near / found - 1).min(0)
+    assert (error[valid] < 0.01).all()
+    assert np.median(np.abs(found / truth - 1)[valid]) < 0.002
+    # The board's outline is where it should be, to a pixel.
+    board = valid & (found < 1.4)
+    assert (board & ~on_board).sum() < 0.06 * on_board.sum()
+    assert (on_board & ~board & valid).sum() < 0.01 * on_board.sum()
+
+
+def test_no_cracks_in_a_surface():
+    depth, _ = slanted_room(DEPTH, np.eye(4))
+    found = DepthRegistration(DEPTH, VIEW, SIZE, POSE)(depth)
+    _, on_board = slanted_room(VIEW, POSE)
+    assert np.isfinite(found[on_board]).all()
+
+
+def test_the_nearer_is_seen_and_the_hidden_is_not():
+    """A far point that would be projected onto a near one gives way to it, whatever their order."""
+    depth = np.full((1, 40), np.nan, np.float32)
+    pose = rigid_transform(np.eye(3), (-0.1, 0, 0))
+    camera = Intrinsics(100.0, 100.0, 0.0, 0.0)
+    depth[0, 20], depth[0, 15] = 1.0, 2.0      # both come to x = 10
+    found = DepthRegistration(camera, camera, (1, 40), pose)(depth)
+    assert found[0, 10] == 1.0 and np.isfinite(found).sum() <= 2
+
+
+def test_holes_stay_holes():
+    depth, _ = slanted_room(DEPTH, np.eye(4))
+    depth[100:120, 100:130] = np.nan
+    found = DepthRegistration(DEPTH, DEPTH, SIZE, np.eye(4))(depth)
+    np.testing.assert_array_equal(np.isnan(found[101:119, 101:129]), True)
+    same = np.isfinite(depth)
+    np.testing.assert_allclose(found[same], depth[same], rtol=1e-5)
+
+
+def test_cameras_with_nothing_in_common_give_nothing():
+    depth, _ = slanted_room(DEPTH, np.eye(4))
+    behind = rigid_transform(matrix_from_quaternion(0, 1, 0, 0), (0, 0, 0))
+    assert np.isnan(DepthRegistration(DEPTH, VIEW, SIZE, behind)(depth)).all()
+
+
+def test_distortion_of_the_depth_camera_is_taken_out():
+    cv2 = pytest.importorskip('cv2')
+    distorted = Intrinsics(210.0, 212.0, 158.0, 121.0, (0.1, -0.05, 0.001, 0.0, 0.0))
+    ray = distorted.rays(*SIZE)[30, 40].astype(float)
+    point, _ = cv2.projectPoints(np.array([[[*ray, 1.0]]]), np.zeros(3), np.zeros(3), distorted.matrix,
+                                 np.array(distorted.distortion))
+    np.testing.assert_allclose(point.ravel(), [40, 30], atol=1e-2)
+
+
+def info(**fields):
+    return SimpleNamespace(**{'k': [200, 0, 99.5, 0, 200, 49.5, 0, 0, 1], 'd': [], 'distortion_model': 'plumb_bob',
+                              'p': [0] * 12, **fields})
+
+
+def test_intrinsics_of_camera_info():
+    assert Intrinsics.from_message(info(d=[0.0] * 5), 'x') == Intrinsics(200, 200, 99.5, 49.5)
+    assert Intrinsics.from_message(info(d=[0.1] + [0.0] * 4), 'x').distortion == (0.1, 0, 0, 0, 0)
+    p = [190, 0, 98, 0, 0, 191, 48, 0, 0, 0, 1, 0]
+    assert Intrinsics.from_message(info(d=[0.1], p=p), 'x', rectified=True) == Intrinsics(190, 191, 98, 48)
+    with pytest.raises(InputError, match='^/c/info: K is zero'):
+        Intrinsics.from_message(info(k=[0] * 9), '/c/info')
+    with pytest.raises(InputError, match="^/c/info: distortion model 'equidistant'"):
+        Intrinsics.from_message(info(d=[0.1], distortion_model='equidistant'), '/c/info')
+
+
+def test_resized_keeps_the_rays():
+    half = VIEW.resized(0.5)
+    np.testing.assert_allclose(half.rays(120, 160)[0, 0], VIEW.rays(*SIZE)[:2, :2].mean((0, 1)), rtol=1e-5)

@@ -1,0 +1,94 @@
+"""Image messages of bags: raw and compressed, colour and depth, and what cannot be read."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip('cv2')
+
+from dfd_ros.bags.image_decoding import to_depth, to_rgb  # noqa: E402
+from dfd_ros.core.errors import InputError  # noqa: E402
+
+DRAW = np.random.default_rng(0)
+RGB = cv2.resize(DRAW.integers(0, 256, (4, 5, 3), dtype=np.uint8), (20, 16), interpolation=cv2.INTER_CUBIC)
+DEPTH = DRAW.integers(300, 5000, (16, 20)).astype(np.uint16)
+
+
+def raw(array, encoding, *, padding=0, big=False):
+    array = array.astype(array.dtype.newbyteorder('>' if big else '<'))
+    rows = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+    rows = np.pad(rows, ((0, 0), (0, padding)))
+    return SimpleNamespace(encoding=encoding, height=array.shape[0], width=array.shape[1], step=rows.shape[1],
+                           is_bigendian=int(big), data=rows.reshape(-1))
+
+
+def compressed(data, kind):
+    return SimpleNamespace(format=kind, data=np.frombuffer(data, np.uint8))
+
+
+@pytest.mark.parametrize('message', [
+    raw(RGB, 'rgb8'), raw(RGB, 'rgb8', padding=7), raw(RGB[..., ::-1], 'bgr8'), raw(RGB[..., ::-1], '8UC3'),
+    raw(np.dstack([RGB, RGB[..., :1]]), 'rgba8'), raw(np.dstack([RGB[..., ::-1], RGB[..., :1]]), 'bgra8'),
+    raw(RGB.astype(np.uint16) * 256 + 3, 'rgb16', big=True),
+    compressed(cv2.imencode('.png', RGB[..., ::-1])[1].tobytes(), 'png')])
+def test_colour(message):
+    np.testing.assert_array_equal(to_rgb(message, 'image'), RGB)
+
+
+def test_grey_jpeg_and_yuv():
+    grey = RGB[..., 0]
+    np.testing.assert_array_equal(to_rgb(raw(grey, 'mono8'), 'image'), np.dstack([grey] * 3))
+    jpeg = compressed(cv2.imencode('.jpg', RGB[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes(), 'jpeg')
+    assert np.abs(to_rgb(jpeg, 'image').astype(int) - RGB).mean() < 8
+    yuyv = np.zeros((4, 6, 2), np.uint8)
+    yuyv[..., 0], yuyv[..., 1] = 130, 128
+    assert np.abs(to_rgb(raw(yuyv, 'yuv422_yuy2'), 'image').astype(int) - 133).max() < 4
+
+
+def test_bayer_has_its_colours_in_their_places():
+    """A red scene: only the red pixels of the pattern are bright."""
+    for pattern, (y, x) in {'rggb': (0, 0), 'bggr': (1, 1), 'gbrg': (1, 0), 'grbg': (0, 1)}.items():
+        mosaic = np.zeros((16, 16), np.uint8)
+        mosaic[y::2, x::2] = 200
+        assert to_rgb(raw(mosaic, f'bayer_{pattern}8'), 'image')[4:12, 4:12].mean((0, 1)).argmax() == 0
+
+
+@pytest.mark.parametrize('message', [
+    raw(DEPTH, '16UC1'), raw(DEPTH, '16UC1', big=True, padding=3), raw(DEPTH * np.float32(1e-3), '32FC1'),
+    compressed(cv2.imencode('.png', DEPTH)[1].tobytes(), '16UC1; png compressed'),
+    compressed(bytes(12) + cv2.imencode('.png', DEPTH)[1].tobytes(), '16UC1; compressedDepth png')])
+def test_depth(message):
+    depth = to_depth(message, 'depth')
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, DEPTH * 1e-3, rtol=1e-6)
+
+
+def test_depth_of_floats_compressed_by_its_inverse():
+    """As compressed_depth_image_transport stores it: round(A / depth + B), and 0 for none."""
+    a, b = np.float32(100.0 * (100.0 + 1)), np.float32(1 - 100.0 * 101 / 10.0)
+    metres = np.array([[0.5, 1.0], [4.0, np.nan]], np.float32)
+    stored = np.where(np.isfinite(metres), np.round(a / metres + b), 0).astype(np.uint16)
+    head = np.int32(0).tobytes() + a.tobytes() + b.tobytes()
+    message = compressed(head + cv2.imencode('.png', stored)[1].tobytes(), '32FC1; compressedDepth png')
+    np.testing.assert_allclose(to_depth(message, 'depth'), metres, rtol=1e-3)
+
+
+def test_no_reading_is_nan():
+    values = np.array([[0.0, -1.0, np.inf, np.nan, 2.0]], np.float32)
+    np.testing.assert_array_equal(to_depth(raw(values, '32FC1'), 'd'), [[np.nan] * 4 + [2.0]])
+    assert np.isnan(to_depth(raw(np.zeros((1, 1), np.uint16), '16UC1'), 'd')).all()
+
+
+@pytest.mark.parametrize('read, message, said', [
+    (to_rgb, raw(RGB, 'rgb32'), "unknown encoding 'rgb32'"),
+    (to_depth, raw(RGB, 'rgb8'), "encoding 'rgb8' is no depth"),
+    (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'height': 99}), 'are too few for 20x99'),
+    (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'width': 0}), 'image of zero size'),
+    (to_rgb, compressed(b'no image', 'jpeg'), '8 bytes that OpenCV cannot read'),
+    (to_depth, compressed(cv2.imencode('.jpg', RGB)[1].tobytes(), 'jpeg'), 'is no depth; must be PNG of 16 bits'),
+    (to_depth, compressed(bytes(12) + b'RVL123', '16UC1; compressedDepth rvl'), 'RVL cannot be read')])
+def test_what_cannot_be_read_names_its_topic(read, message, said):
+    with pytest.raises(InputError) as caught:
+        read(message, '/the/topic')
+    assert said in str(caught.value) and str(caught.value).startswith('/the/topic: ') and '\n' not in str(caught.value)

@@ -1,0 +1,119 @@
+"""A phone's frames or video beside the bag of an RGB-D sensor on another clock."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags')
+cv2 = pytest.importorskip('cv2')
+
+from PIL import Image  # noqa: E402
+from recorded_rig import (  # noqa: E402
+    DEPTH_FRAME,
+    FOCUS,
+    IMAGE_FRAME,
+    POSE,
+    RATE,
+    SIZE,
+    START,
+    VIEW,
+    Options,
+    magnification,
+    picture,
+    room,
+    view_at,
+    write_bag,
+)
+
+from dfd_ros import cli  # noqa: E402
+from dfd_ros.bags.phone_recording import PhoneRecording  # noqa: E402
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics  # noqa: E402
+from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.core.optics import Lens  # noqa: E402
+from dfd_ros.datasets.shards import read_samples  # noqa: E402
+
+CLOCK = 1234.5      # s that the phone's clock is behind the bag's
+NAMES = ('SENSOR_TIMESTAMP', 'LENS_FOCUS_DISTANCE', 'SENSOR_EXPOSURE_TIME', 'LENS_APERTURE', 'LENS_FOCAL_LENGTH',
+         'LENS_STATE')
+
+
+def record(folder, *, video=False, sweeps=3):
+    """What a phone at the focus camera's place sees, as it would leave it."""
+    folder.mkdir()
+    writer = None
+    if video:
+        writer = cv2.VideoWriter(str(folder / 'video.avi'), cv2.VideoWriter_fourcc(*'MJPG'), RATE, SIZE[::-1])
+    with open(folder / 'frames.csv', 'w', newline='') as file:
+        table = csv.writer(file)
+        table.writerow([*NAMES, *([] if video else ['file'])])
+        for i, focus in enumerate(FOCUS * sweeps):
+            image = picture(room(view_at(focus), POSE)[1])
+            stamp = round((START + i / RATE - CLOCK) * 1e9) - 2_000_000
+            row = [stamp, 1 / focus, 4_000_000, 1.8, 4.3, 0]
+            if video:
+                writer.write(image[..., ::-1].copy())
+            else:
+                Image.fromarray(image).save(folder / f'{i}.png')
+                row.append(f'{i}.png')
+            table.writerow(row)
+    if video:
+        writer.release()
+    return folder
+
+
+def rig(path):
+    Calibration(
+        focus_camera=CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, focus_distance=math.inf),
+        aperture=Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5))),
+        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME)).write(path)
+    return path
+
+
+@pytest.mark.parametrize('video', [False, True])
+def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
+    phone, bag = record(tmp_path / 'phone', video=video), write_bag(tmp_path / 'bag', Options(tf=False))
+    status = cli.main(['convert', str(bag), '--phone', str(phone), '--out', str(tmp_path / 'out'), '--clock-offset',
+                       str(-CLOCK), '--calibration', str(rig(tmp_path / 'rig.yaml'))])
+    assert status == 0, capsys.readouterr().err
+    samples = list(read_samples(tmp_path / 'out'))
+    truth, points = room(view_at(0.5), POSE)
+    assert len(samples) == 3
+    for sample in samples:
+        assert [state.focus_distance for state in sample.lens_states] == list(FOCUS)
+        assert sample.lens_states[0].f_number == 1.8 and sample.lens_states[0].focal_length == pytest.approx(0.0043)
+        error = np.abs(sample.depth / truth - 1)
+        assert np.isfinite(error).mean() > 0.8 and np.nanmax(error) < 0.02
+        assert np.abs(sample.images[0][4:-4, 4:-4].astype(float) - picture(points)[4:-4, 4:-4]).mean() < 8
+    assert samples[0].lens_states[0].stamp == pytest.approx(START - CLOCK, abs=1e-6)      # middle of the exposure
+
+
+@pytest.mark.parametrize('text, said', [
+    ('a,b\n1,2\n', 'frames.csv: no column timestamp_ns'),
+    ('timestamp_ns,focus_dioptre,file\n', 'frames.csv: no rows'),
+    ('timestamp_ns,focus_dioptre,file\n1,far,a.png\n', "row 1: focus_dioptre: 'far' is not a number"),
+    ('timestamp_ns,focus_dioptre,file\n1,-1,a.png\n', 'row 1: focus_dioptre is -1.0; must be 0 (infinity) or more'),
+    ('timestamp_ns,focus_dioptre,file\n2,1,a.png\n1,1,b.png\n', 'row 2: timestamp_ns is not after'),
+    ('timestamp_ns,focus_dioptre,file\n1,1,a.png\n2,1,\n', 'row 2: file is given in some rows only'),
+    ('timestamp_ns,focus_dioptre\n1,1\n', '0 videos and no column file'),
+])
+def test_a_wrong_table_is_one_line(tmp_path, text, said):
+    (tmp_path / 'frames.csv').write_text(text)
+    with pytest.raises(InputError) as caught:
+        PhoneRecording(tmp_path)
+    assert said in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_a_video_that_is_too_short_and_an_image_that_is_not_there(tmp_path):
+    folder = record(tmp_path / 'video', video=True, sweeps=1)
+    with open(folder / 'frames.csv', 'a') as file:
+        file.write(f'{10 ** 18},1,,,,\n')
+    with pytest.raises(InputError, match='4 frames, but .* has 5 rows'):
+        list(PhoneRecording(folder).exposures())
+    folder = record(tmp_path / 'frames', sweeps=1)
+    (folder / '2.png').unlink()
+    with pytest.raises(InputError, match='2.png: no such image, named by frames.csv'):
+        [exposure.load() for exposure in PhoneRecording(folder).exposures()]
+    with pytest.raises(InputError, match='frames.csv: no such file'):
+        PhoneRecording(tmp_path)

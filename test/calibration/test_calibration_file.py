@@ -1,0 +1,108 @@
+"""The calibration file: what is written is read back, and what cannot be is refused in one line."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics, FocusMap
+from dfd_ros.cameras.v4l2_source import FocusTable
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
+from dfd_ros.core.optics import Lens
+
+CAMERA = CameraModel(640, 480, 800.0, 801.0, 320.5, 239.0, (-0.1, 0.05, 1e-3, -2e-3, 0.0), focus_distance=0.5,
+                     residual_px=0.1, images=12)
+WHOLE = Calibration(
+    CAMERA, CameraModel(1280, 720, 900.0, 900.0, 639.5, 359.5, residual_px=0.2, images=9),
+    Extrinsics('focus', 'rgbd', (0.05, -0.01, 0.002), (0.1, -0.2, 3.0), residual_px=0.1, pairs=7),
+    FocusMap((0.0, 120.0, 250.0), (math.inf, 0.25, 0.1), residual=0.02, sweeps=5),
+    Aperture(640, Lens(4.3e-3, 1.8, 2e-6), (math.inf, 1.0, 0.1), (1.0, 1.0045, 1.05), residual=0.01, frames=9))
+
+
+def test_comes_back_as_it_was(tmp_path):
+    WHOLE.write(tmp_path / 'calibration.yaml')
+    assert Calibration.read(tmp_path / 'calibration.yaml') == WHOLE
+    assert [path.name for path in tmp_path.iterdir()] == ['calibration.yaml']
+
+
+def test_sections_are_optional(tmp_path):
+    for calibration in (Calibration(), Calibration(focus=WHOLE.focus), Calibration(extrinsics=WHOLE.extrinsics)):
+        calibration.write(tmp_path / 'calibration.yaml')
+        assert Calibration.read(tmp_path / 'calibration.yaml') == calibration
+    assert Calibration.read_or_empty(tmp_path / 'none.yaml') == Calibration()
+    names = 'focus_camera', 'rgbd_camera', 'extrinsics', 'focus_table', 'focus', 'aperture'
+    (tmp_path / 'null.yaml').write_text(yaml.safe_dump({'format': 'dfd_ros-calibration-1', **dict.fromkeys(names)}))
+    assert Calibration.read(tmp_path / 'null.yaml') == Calibration()
+
+
+def test_the_v4l2_source_reads_its_focus_table_from_it(tmp_path):
+    WHOLE.write(tmp_path / 'calibration.yaml')
+    table = FocusTable.load(tmp_path / 'calibration.yaml')
+    assert table.range.near == pytest.approx(0.1) and table.range.far == math.inf
+    assert table.value(0.25) == pytest.approx(120)
+    for value in (0, 60, 120, 200, 250):
+        assert table.value(WHOLE.focus.focus_distance(value)) == pytest.approx(value)
+
+
+def test_intrinsics_follow_image_size_and_focus():
+    small = WHOLE.camera_at(0.5, 320, 240)
+    assert (small.fx, small.fy) == (400.0, 400.5)
+    assert small.cx == pytest.approx((320.5 + 0.5) / 2 - 0.5)      # pixel centres are at whole numbers
+    near = WHOLE.camera_at(0.1, 640, 480)
+    assert near.fx / 800 == pytest.approx(1.05 / WHOLE.aperture.magnification(0.5))
+    assert (near.cx, near.distortion) == (CAMERA.cx, CAMERA.distortion)
+    assert Calibration().camera_at(1.0, 640, 480) is None
+    with pytest.raises(InputError, match='for images of 640x480, these have 640x360, another shape'):
+        WHOLE.camera_at(0.5, 640, 360)
+
+
+ANGLES = st.floats(-math.pi, math.pi)
+
+
+@given(ANGLES, ANGLES, ANGLES)
+def test_roll_pitch_yaw_give_the_matrix_back(roll, pitch, yaw):
+    matrix = matrix_from_rpy(roll, pitch, yaw)
+    about = [cv2.Rodrigues(np.eye(3)[i] * angle)[0] for i, angle in enumerate((roll, pitch, yaw))]
+    np.testing.assert_allclose(matrix, about[2] @ about[1] @ about[0], atol=1e-9)
+    np.testing.assert_allclose(matrix_from_rpy(*rpy_from_matrix(matrix)), matrix, atol=1e-6)
+
+
+@pytest.mark.parametrize('change, says', [
+    ({'format': 'other'}, 'not a calibration file'),
+    ({'lens': {}}, "unknown key 'lens'"),
+    ({'focus_camera': {'width': 640}}, "focus_camera: height: None is not a whole number"),
+    ({'focus_camera': {**CAMERA._section(), 'fx': -1}}, 'focus_camera: fx: -1.0 must be positive'),
+    ({'focus_camera': {**CAMERA._section(), 'distortion': [1]}}, 'distortion: must be a list of 5 numbers'),
+    ({'extrinsics': {**WHOLE.extrinsics._section(), 'child': 3}}, 'extrinsics: child: 3 is not a name'),
+    ({'extrinsics': {**WHOLE.extrinsics._section(), 'translation_m': [0, math.inf, 0]}}, 'finite numbers'),
+    ({'focus_camera': {**CAMERA._section(), 'width': 0}}, 'width: 0 is not a whole number of at least 1'),
+    ({'focus_camera': {**CAMERA._section(), 'focus_distance_m': -0.5}}, 'focus_distance_m: -0.5 must be a positive'),
+    ({'focus_camera': {**CAMERA._section(), 'focus_distance_m': 0}}, 'focus_distance_m: 0.0 must be a positive'),
+    ({'aperture': {**WHOLE.aperture._section(), 'width': 0}}, 'aperture: width: 0 is not a whole number of at least 1'),
+    ({'aperture': {**WHOLE.aperture._section(), 'breathing': [{'focus_distance_m': 1, 'magnification': 0}]}},
+     'aperture: breathing: every magnification must be positive'),
+    ({'aperture': {**WHOLE.aperture._section(), 'f_number': None}}, 'aperture: f_number is missing'),
+    ({'focus_table': [{'value': 1}]}, 'focus_table[0]: focus_distance_m is missing'),
+    ({'focus_table': [{'value': 1, 'focus_distance_m': -1}]}, 'must be a positive number or .inf'),
+    ({'aperture': []}, 'aperture: must be a mapping'),
+    ({'aperture': {**WHOLE.aperture._section(), 'f_number': 'wide'}}, "f_number: 'wide' is not a number")])
+def test_what_is_wrong_is_named(change, says, tmp_path):
+    path = tmp_path / 'calibration.yaml'
+    path.write_text(yaml.safe_dump({'format': 'dfd_ros-calibration-1', **change}))
+    with pytest.raises(InputError) as raised:
+        Calibration.read(path)
+    assert str(raised.value).startswith(str(path)) and says in str(raised.value)
+    assert '\n' not in str(raised.value)
+
+
+def test_a_file_that_is_none(tmp_path):
+    with pytest.raises(InputError, match='no such file'):
+        Calibration.read(tmp_path / 'none.yaml')
+    (tmp_path / 'bad.yaml').write_text('a: [')
+    with pytest.raises(InputError, match='bad.yaml: not YAML'):
+        Calibration.read(tmp_path / 'bad.yaml')

@@ -1,0 +1,215 @@
+"""Camera sources: where the focus is at which time, which frame answers, and what a missing thing says."""
+
+import math
+import time
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfd_ros.cameras import CameraLost
+from dfd_ros.cameras.focus_drive import FocusDrive
+from dfd_ros.cameras.stack_source import StackSource
+from dfd_ros.cameras.v4l2_source import FocusTable, V4l2Source
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import Lens, VergenceRange
+
+DISTANCES = [math.inf, 2.0, 1.0, 0.5]
+
+
+@pytest.fixture
+def stack_folder(tmp_path):
+    """Four frames of 80x60, the grey value of each its number times 50; the depth a step from 1 to 2 m."""
+    depth = np.full((60, 80), 1.0, np.float32)
+    depth[:, 40:] = 2.0
+    FocalStack([np.full((60, 80, 3), 50 * i, np.uint8) for i in range(4)],
+               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
+               depth).write(tmp_path / 'stack')
+    return tmp_path / 'stack'
+
+
+class TestFocusDrive:
+    def test_moves_linearly_in_vergence_and_settles(self):
+        drive = FocusDrive(math.inf, settle_time=0.2)
+        drive.command(0.5, 10.0)
+        assert drive.at(10.0) == (math.inf, False)
+        assert drive.at(10.1) == (pytest.approx(1.0), False)
+        assert drive.at(10.21) == (0.5, True)
+        assert drive.at(99.0) == (0.5, True)
+
+    def test_a_command_on_the_way_starts_from_there(self):
+        drive = FocusDrive(math.inf, settle_time=0.2)
+        drive.command(0.5, 10.0)
+        drive.command(math.inf, 10.1)
+        assert drive.at(10.2) == (pytest.approx(2.0), False)
+        assert drive.at(10.31) == (math.inf, True)
+
+    def test_the_same_command_again_does_not_start_again(self):
+        drive = FocusDrive(math.inf, settle_time=0.2)
+        drive.command(0.5, 10.0)
+        drive.command(0.5, 10.19)
+        assert drive.at(10.21) == (0.5, True)
+
+    def test_no_settle_time(self):
+        drive = FocusDrive(1.0, settle_time=0.0)
+        drive.command(0.5, 10.0)
+        assert drive.at(10.0) == (0.5, True)
+
+    def test_what_was_exposed_before_the_command_is_not_its_answer(self):
+        drive = FocusDrive(1.0, settle_time=0.1)
+        drive.command(0.5, 10.0)
+        assert drive.at(9.9) == (1.0, False)
+
+    @given(st.floats(1e-3, 1e3))
+    def test_ends_at_the_limit_of_the_lens(self, distance):
+        drive = FocusDrive(2.0, 0.0, VergenceRange(0.5, 4.0))
+        drive.command(distance, 0.0)
+        assert drive.at(1.0)[0] == pytest.approx(min(max(distance, 0.5), 4.0))
+
+    @pytest.mark.parametrize('distance', [0.0, -1.0, math.nan])
+    def test_refuses_what_is_no_distance(self, distance):
+        drive = FocusDrive(2.0, 0.0)
+        with pytest.raises(InputError, match='focus command: focus distance'):
+            drive.command(distance, 0.0)
+        assert drive.at(1.0) == (2.0, True)
+
+
+class TestStack:
+    # In vergence the frames stand at 0, 0.5, 1 and 2: 1.5 m (0.67) is nearer to 2 m, in metres it is a tie.
+    @pytest.mark.parametrize('command, frame', [
+        (math.inf, 0), (10.0, 0), (2.0, 1), (1.5, 1), (1.2, 2), (0.7, 2), (0.6, 3), (0.1, 3)])
+    def test_nearest_frame_in_vergence_answers(self, stack_folder, command, frame):
+        source = StackSource(stack_folder)
+        source.focus(command, 0.0)
+        got = source.capture(1.0)
+        assert got.image[0, 0, 0] == 50 * frame and got.lens_state.focus_distance == DISTANCES[frame]
+        assert got.lens_state.settled and got.time_s == 1.0
+
+    def test_frames_pass_by_while_the_focus_moves(self, stack_folder):
+        source = StackSource(stack_folder, settle_time=1.0)
+        source.focus(0.5, 0.0)
+        states = [source.capture(t).lens_state for t in (0.0, 0.3, 0.6, 1.0)]
+        assert [s.focus_distance for s in states] == DISTANCES
+        assert [s.settled for s in states] == [False, False, False, True]
+
+    def test_limits_are_those_of_the_stack(self, stack_folder):
+        assert StackSource(stack_folder).capture(0.0).lens_state.range == VergenceRange(0.5, math.inf)
+
+    def test_resized_with_pitch_and_truth(self, stack_folder):
+        frame = StackSource(stack_folder, width=40).capture(0.0)
+        assert frame.image.shape == (30, 40, 3) and frame.depth.shape == (30, 40)
+        assert frame.lens_state.pixel_pitch == pytest.approx(4e-6)
+        assert set(np.unique(frame.depth)) == {1.0, 2.0}     # no depth in between
+
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(InputError, match='nowhere: no such folder'):
+            StackSource(tmp_path / 'nowhere')
+
+
+class TestFocusTable:
+    def test_linear_in_vergence_and_held_at_the_ends(self):
+        table = FocusTable([0, 100, 250], [math.inf, 0.5, 0.1])
+        assert [table.value(d) for d in (math.inf, 1.0, 0.5, 0.2, 0.1, 0.05)] == pytest.approx(
+            [0, 50, 100, 100 + 150 * 3 / 8, 250, 250])
+        assert table.range == VergenceRange(0.1, math.inf)
+
+    def test_falling_values_in_any_order(self):
+        assert FocusTable([10, 200, 100], [0.1, math.inf, 0.2]).value(0.2) == 100
+
+    @pytest.mark.parametrize('text, words', [
+        ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two entries or more'),
+        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
+         'positive number'),
+        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]',
+         'must rise, or fall'),
+        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 2}, '
+         '{value: 3, focus_distance_m: 3}]', 'must rise, or fall'),
+        ('focus_table: [{value: x, focus_distance_m: 1}]', 'expected focus_table, a list of'),
+        ('focus_table: 3', 'expected focus_table, a list of'),
+        ('other: 3', 'expected focus_table, a list of'),
+        ('focus_table: [', 'expected focus_table, a list of'),
+    ])
+    def test_broken_file_is_one_line(self, tmp_path, text, words):
+        (tmp_path / 'table.yaml').write_text(text)
+        with pytest.raises(InputError) as error:
+            FocusTable.load(tmp_path / 'table.yaml')
+        assert words in str(error.value) and 'table.yaml' in str(error.value) and '\n' not in str(error.value)
+
+    def test_no_file(self, tmp_path):
+        with pytest.raises(InputError, match='table.yaml: No such file'):
+            FocusTable.load(tmp_path / 'table.yaml')
+
+
+class TestV4l2:
+    TABLE = FocusTable([0, 250], [math.inf, 0.1])
+
+    def test_no_device_is_one_line(self):
+        with pytest.raises(InputError, match='/dev/video77: cannot open the camera') as error:
+            V4l2Source('/dev/video77', self.TABLE, settle_time=0.2)
+        assert '\n' not in str(error.value)
+
+    def test_frames_and_lens_of_what_opencv_opens(self, tmp_path):
+        """No camera in a test machine: OpenCV reads a video through the same interface, until it ends."""
+        path = str(tmp_path / 'video.avi')
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (64, 48))
+        for _ in range(3):
+            writer.write(np.full((48, 64, 3), (200, 100, 50), np.uint8))      # BGR
+        writer.release()
+        source = V4l2Source(path, self.TABLE, settle_time=0.5, lens=Lens(0.004, 1.8, 2e-6), api=cv2.CAP_ANY)
+        calibrated = V4l2Source(path, self.TABLE, settle_time=0.0, lens=Lens(0.004, 1.8, 1e-6), lens_width=128,
+                                magnification=lambda focus_distance: 1 + 0.01 / focus_distance, api=cv2.CAP_ANY)
+        calibrated.focus(0.2, 0.0)
+        state = calibrated.capture(1.0).lens_state       # half as wide as the images of the calibration
+        assert (state.pixel_pitch, state.magnification) == (2e-6, pytest.approx(1.05))
+        start = time.monotonic()
+        source.focus(0.2, start)
+        moving, settled = source.capture(start + 0.1), source.capture(start + 0.7)
+        assert np.abs(moving.image.reshape(-1, 3).mean(0) - (50, 100, 200)).max() < 5     # RGB
+        assert not moving.lens_state.settled and moving.time_s == start + 0.1
+        assert settled.lens_state == LensState(0.2, 0.004, 1.8, 2e-6, near=0.1, far=math.inf, settled=True)
+        source.capture(start + 0.8)
+        with pytest.raises(CameraLost, match='no image'):
+            source.capture(start + 0.9)
+        # Back again, and the focus goes where it was told before.
+        assert source.capture(start + 2.0).lens_state.focus_distance == pytest.approx(0.2)
+        source.close()
+
+
+class TestSynthetic:
+    def test_follows_the_focus_and_knows_the_truth(self):
+        pytest.importorskip('torch')
+        from dfd_ros.cameras.synthetic_source import SyntheticSource
+        source = SyntheticSource(192, 144, seed=2)
+        limits = source.RANGE
+        frames = []
+        for distance in (limits.far, limits.near):
+            source.focus(distance, 5.0)
+            frames.append(source.capture(5.0))      # the scene stands still: the same time
+        assert [f.lens_state.focus_distance for f in frames] == pytest.approx([limits.far, limits.near])
+        assert frames[0].image.shape == (144, 192, 3) and frames[0].depth.shape == (144, 192)
+        np.testing.assert_array_equal(frames[0].depth, frames[1].depth)
+
+        def detail(image):
+            """Energy of what is finer than 3 px and coarser than the noise."""
+            grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
+            return (grey - cv2.GaussianBlur(grey, (0, 0), 3.0)) ** 2
+        at_far, at_near = (detail(frame.image) for frame in frames)
+        nearest, farthest = np.quantile(frames[0].depth, (0.25, 0.75))
+        near, far = frames[0].depth <= nearest, frames[0].depth >= farthest
+        assert at_near[near].mean() > 1.5 * at_far[near].mean()
+        assert at_far[far].mean() > 1.5 * at_near[far].mean()
+
+    def test_the_scene_moves_with_time(self):
+        pytest.importorskip('torch')
+        from dfd_ros.cameras.synthetic_source import SyntheticSource
+        source = SyntheticSource(96, 64, seed=3)
+        first, later = source.capture(100.0), source.capture(102.0)
+        assert (first.depth != later.depth).any()
+        # Time counts from the first frame: when the node starts makes no difference.
+        other = SyntheticSource(96, 64, seed=3)
+        other.capture(0.0)
+        np.testing.assert_array_equal(other.capture(2.0).depth, later.depth)

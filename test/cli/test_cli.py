@@ -1,0 +1,158 @@
+"""The command dfd: what it writes, what it says, and how it fails."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import dfd
+from PIL import Image
+from sharpest_focus import SharpestFocus
+
+from dfd_ros import cli, networks
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.inference.onnx_export import export_onnx
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 48, 64
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    network = networks.create('stream', channels=(8, 8, 8, 8), hypotheses=4, hidden=(8, 8))
+    path = tmp_path_factory.mktemp('weights') / 'small.safetensors'
+    networks.save(path, network)
+    return path
+
+
+@pytest.fixture(scope='module')
+def stack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('stacks') / 'three'
+    draw = np.random.default_rng(0)
+    FocalStack([draw.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for _ in range(3)],
+               [LensState(focus, 0.05, 2.0, 5e-6) for focus in (math.inf, 2.0, 0.5)]).write(folder)
+    return folder
+
+
+def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):
+    out = tmp_path / 'results' / 'three'
+    assert dfd('estimate', stack, '--out', out, '--weights', weights) == 0
+    assert {path.name for path in out.iterdir()} == {'coc.npy', 'confidence.npy', 'depth.npy', 'depth.png',
+                                                     'overview.png'}
+    depth, coc, confidence = (np.load(out / f'{name}.npy') for name in ('depth', 'coc', 'confidence'))
+    assert depth.shape == confidence.shape == SIZE and coc.shape == (3, *SIZE)
+    assert depth.dtype == coc.dtype == confidence.dtype == np.float32
+    assert (coc >= 0).all() and (0 <= confidence).all() and (confidence <= 1).all() and (depth > 0).all()
+    assert Image.open(out / 'depth.png').size == SIZE[::-1]
+    said = capsys.readouterr()
+    for part in ('3 of 64x48', '0.5 m to inf m', str(out), 'median'):
+        assert part in said.out
+    assert '3/3' in said.err
+
+
+def test_estimate_masks_what_is_not_confident(stack, weights, tmp_path):
+    assert dfd('estimate', stack, '--out', tmp_path / 'all', '--weights', weights) == 0
+    confidence = np.load(tmp_path / 'all' / 'confidence.npy')
+    level = float(np.median(confidence))
+    assert dfd('estimate', stack, '--out', tmp_path / 'some', '--weights', weights,
+               '--confidence', level) == 0
+    depth = np.load(tmp_path / 'some' / 'depth.npy')
+    np.testing.assert_array_equal(np.isnan(depth), confidence < np.float32(level))
+    assert 0 < np.isnan(depth).mean() < 1
+
+
+def test_estimate_with_all_options(stack, weights, tmp_path, capsys):
+    assert dfd('estimate', stack, '--out', tmp_path, '--weights', weights, '--network', 'stream',
+               '--near', 0.25, '--far', 10, '--sweeps', 2, '--resolution', 32, '--device', 'cpu',
+               '--backend', 'torch', '--no-registration') == 0
+    assert np.load(tmp_path / 'coc.npy').shape == (3, *SIZE)
+    said = capsys.readouterr()
+    assert '0.25 m to 10 m' in said.out and 'read 2 times' in said.out and '6/6' in said.err
+
+
+def test_a_second_sweep_goes_on_from_the_first_where_frames_have_times(stack, weights, tmp_path):
+    timed = FocalStack.read(stack)
+    timed.lens_states = [replace(state, stamp=5.0 * i) for i, state in enumerate(timed.lens_states)]
+    timed.write(tmp_path / 'timed')
+    depth = []
+    for folder, sweeps in ((tmp_path / 'timed', 1), (tmp_path / 'timed', 2), (stack, 2)):
+        assert dfd('estimate', folder, '--out', tmp_path / 'out', '--weights', weights, '--sweeps', sweeps) == 0
+        depth.append(np.load(tmp_path / 'out' / 'depth.npy'))
+    assert not np.array_equal(depth[0], depth[1]) and np.array_equal(depth[1], depth[2])
+
+
+def test_estimate_with_onnx(stack, tmp_path, capsys):
+    pytest.importorskip('onnxruntime')
+    file = tmp_path / 'sharpest.onnx'
+    export_onnx(SharpestFocus(), file, SIZE)
+    options = ['--backend', 'onnx', '--weights', file]
+    assert dfd('estimate', stack, '--out', tmp_path / 'out', *options) == 0
+    assert set(np.unique(np.load(tmp_path / 'out' / 'depth.npy'))) == {0.5, 2.0, math.inf}
+    capsys.readouterr()
+    assert dfd('estimate', stack, '--out', tmp_path / 'out', *options, '--resolution', 32) == 2
+    assert 'exported for images of 64x48' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args, says', [
+    (['estimate', 'nowhere', '--out', 'o'], 'nowhere: no such folder'),
+    (['estimate', '{stack}'], 'the following arguments are required: --out'),
+    (['estimate', '{stack}', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
+    (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--network', 'other'],
+     'small.safetensors: of the network "stream", not of "other"'),
+    (['estimate', '{stack}', '--out', 'o', '--confidence', '2'], '--confidence 2.0: must be in 0..1'),
+    (['estimate', '{stack}', '--out', 'o', '--sweeps', '0'], '--sweeps 0'),
+    (['estimate', '{stack}', '--out', 'o', '--near', '3', '--far', '2'], 'near 3.0 m'),
+    (['estimate', '{stack}', '--out', 'o', '--near', 'x'], "argument --near: invalid float value: 'x'"),
+    (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--device', 'gpu'], "device 'gpu'"),
+    (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'],
+     'small.safetensors: File exists'),
+    (['export', '--out', 'o', '--size', '48'], "'48' is not HEIGHTxWIDTH"),
+    (['export', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
+    (['nonsense'], "invalid choice: 'nonsense'"), ([], 'required: COMMAND')])
+def test_bad_input_is_one_line_and_status_2(args, says, stack, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert dfd(*(arg.format(stack=stack, weights=weights) for arg in args)) == 2
+    said = capsys.readouterr()
+    assert said.out == ''
+    assert said.err.startswith('dfd: error: ') and said.err.count('\n') == 1
+    assert says in said.err
+
+
+def test_every_command_has_help_and_an_example(capsys):
+    assert dfd('--help') == 0
+    overview = capsys.readouterr().out
+    assert {'estimate', 'export'} <= set(cli._names())
+    for name in cli._names():
+        assert name in overview
+        assert dfd(name, '--help') == 0
+        text = capsys.readouterr().out
+        assert 'example:\n  dfd ' in text
+
+
+def test_version(capsys):
+    assert dfd('--version') == 0
+    assert capsys.readouterr().out.startswith('dfd ')
+
+
+def test_help_is_quick_since_nothing_heavy_is_imported():
+    code = ("import sys; from dfd_ros import cli\n"
+            "try: cli.main(['estimate', '--help'])\nexcept SystemExit: pass\n"
+            "print([m for m in ('torch', 'cv2', 'numpy', 'rclpy') if m in sys.modules], file=sys.stderr)")
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.stderr.strip() == '[]'
+
+
+def test_a_broken_program_is_not_taken_for_bad_input(monkeypatch, stack, weights, tmp_path):
+    monkeypatch.setattr(FocalStack, 'read', lambda folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        dfd('estimate', stack, '--out', tmp_path, '--weights', weights)

@@ -1,0 +1,491 @@
+"""The estimator, with networks that are simple enough to know what must come out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sharpest_focus import SharpestFocus
+
+from dfd_ros import cli, networks
+from dfd_ros.core import sweeps
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import Lens, VergenceRange, vergence
+from dfd_ros.inference import upsampling
+from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
+from dfd_ros.inference.onnx_export import export_onnx
+from dfd_ros.networks import Prediction
+
+RANGE = VergenceRange(0.5, 4.0)
+HEIGHT, WIDTH = 96, 128
+
+
+class Probe(torch.nn.Module):
+    """Says what it was given: u = v, a CoC of 3 px, and in its state how many frames there have been."""
+
+    def forward(self, image, focus, blur_scale, *state):
+        self.size = tuple(image.shape[2:])
+        self.blur_scale = float(blur_scale)
+        like = torch.ones_like(image[:, :1])
+        count = state[0] + 1 if state else like[:, :, ::2, ::2]
+        self.count = float(count.max())
+        return Prediction(like * focus, like * 0 - 3.0, like * -3.0), count
+
+
+def textured(seed=0, height=HEIGHT, width=WIDTH):
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
+    return np.clip(128 + 160 * cv2.GaussianBlur(noise, (0, 0), 1.2), 0, 255).astype(np.uint8)
+
+
+LEFT, RIGHT = 0.25, 0.75
+
+
+def frame(focus_distance, edge=WIDTH // 2, blur=8.0):
+    """A textured scene that lies at u = 0.25 left of the edge and at u = 0.75 right of it."""
+    scene, v = textured(), RANGE.normalise(focus_distance)
+    left, right = (cv2.GaussianBlur(scene, (0, 0), 0.1 + blur * abs(u - v)) for u in (LEFT, RIGHT))
+    return np.concatenate([left[:, :edge], right[:, edge:]], 1)
+
+
+def zoomed(image, zoom):
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, zoom)
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+
+
+FOCI = sweeps.ramp(RANGE, 9)
+
+
+def run(estimator, foci=FOCI, **lens) -> list[Estimate]:
+    return [estimator.push(frame(focus), LensState(focus, **lens)) for focus in foci]
+
+
+def halves_are_right(estimate, margin=12):
+    left = estimate.vergence[margin:-margin, margin:WIDTH // 2 - margin]
+    right = estimate.vergence[margin:-margin, WIDTH // 2 + margin:-margin]
+    return np.mean(np.abs(left - LEFT) < 0.07), np.mean(np.abs(right - RIGHT) < 0.07)
+
+
+def test_depth_is_metric():
+    estimate = run(DepthEstimator(network=SharpestFocus(), range_=RANGE))[-1]
+    assert min(halves_are_right(estimate)) > 0.95
+    assert np.median(estimate.depth[:, :50]) == pytest.approx(RANGE.denormalise(LEFT), rel=0.02)
+    assert np.median(estimate.depth[:, -50:]) == pytest.approx(RANGE.denormalise(RIGHT), rel=0.02)
+    for name in ('depth', 'coc', 'confidence', 'vergence', 'log_scale'):
+        map_ = getattr(estimate, name)
+        assert map_.shape == (HEIGHT, WIDTH) and map_.dtype == np.float32
+    assert estimate.range == RANGE and estimate.frames == len(FOCI)
+
+
+def test_confidence_is_the_laplace_probability():
+    estimate = run(DepthEstimator(network=SharpestFocus(), range_=RANGE))[-1]
+    np.testing.assert_allclose(estimate.confidence, 1 - math.exp(-0.05 / 0.05), rtol=1e-5)
+    errors = np.random.default_rng(0).laplace(scale=0.05, size=100_000)
+    assert np.mean(np.abs(errors) < 0.05) == pytest.approx(estimate.confidence[0, 0], abs=0.01)
+    assert np.isnan(estimate.masked_depth(0.7)).all()
+    np.testing.assert_array_equal(estimate.masked_depth(0.6), estimate.depth)
+
+
+def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where_it_is_not():
+    lens = Lens(0.05, 2.0, 1e-4)
+    known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), focal_length=lens.focal_length,
+                f_number=lens.f_number, pixel_pitch=lens.pixel_pitch)[-1]
+    np.testing.assert_allclose(known.coc, lens.coc_px(known.depth, FOCI[-1]), rtol=1e-3, atol=1e-3)
+    assert known.coc.max() > 1
+    unknown = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(1.0))
+    np.testing.assert_allclose(unknown.coc, 3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize('distance, v', [(0.5, 1.0), (4.0, 0.0), (math.inf, -1 / 7), (0.4, 9 / 7),
+                                         (0.05, 1.5)])
+def test_focus_reaches_the_network_as_vergence_also_outside_the_range(distance, v):
+    estimate = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(distance))
+    np.testing.assert_allclose(estimate.vergence, v, atol=1e-6)
+
+
+def test_point_at_infinity_is_infinitely_far_and_not_nan():
+    range_ = VergenceRange(0.5, math.inf)
+    estimate = DepthEstimator(network=Probe(), range_=range_).push(textured(), LensState(math.inf))
+    assert np.isposinf(estimate.depth).all()
+    assert (estimate.confidence > 0).all()
+
+
+@pytest.mark.parametrize('resolution', [64, 100, 128, 1000, None])
+def test_reduced_resolution_scales_the_lens_and_comes_back_in_input_pixels(resolution):
+    probe = Probe()
+    estimator = DepthEstimator(network=probe, range_=RANGE, resolution=resolution)
+    state = LensState(1.0, focal_length=0.05, f_number=2.0, pixel_pitch=1e-4)
+    estimator.push(textured(), state)
+    seen = min(resolution or 128, 128)
+    assert probe.size == (round(96 * seen / 128), seen)
+    assert probe.blur_scale == pytest.approx(state.lens.blur_scale(RANGE) * seen / 128, rel=1e-4)
+    estimate = estimator.push(textured(), LensState(1.0))
+    assert estimate.coc.shape == (HEIGHT, WIDTH)
+    np.testing.assert_allclose(estimate.coc, 3.0 * 128 / seen, rtol=1e-4)
+
+
+def test_depth_at_half_resolution():
+    estimate = run(DepthEstimator(network=SharpestFocus(), range_=RANGE, resolution=64))[-1]
+    assert min(halves_are_right(estimate)) > 0.9
+
+
+def test_memory_lasts_over_sweeps_and_reset_drops_it():
+    estimator = DepthEstimator(network=SharpestFocus(), range_=RANGE)
+    run(estimator)
+    again = run(estimator, FOCI[:1])[0]
+    assert again.frames == len(FOCI) + 1 and min(halves_are_right(again)) > 0.95
+    estimator.reset()
+    fresh = run(estimator, FOCI[:1])[0]
+    assert fresh.frames == 1 and min(halves_are_right(fresh)) == 0
+
+
+LENS = LensState(1.0, focal_length=0.05, f_number=2.0, pixel_pitch=1e-4, near=0.5, far=4.0, stamp=10.0)
+
+
+@pytest.mark.parametrize('change, resets', [
+    ({}, False), ({'stamp': 11.9}, False), ({'stamp': 12.1}, True), ({'stamp': 9.9}, True),
+    ({'stamp': 10.0}, False), ({'stamp': math.nan}, False), ({'focus_distance': 3.0}, False),
+    ({'settled': False}, False), ({'magnification': 1.1}, False), ({'focal_length': 0.06}, True),
+    ({'focal_length': 0.0501}, False),
+    ({'f_number': 2.8}, True), ({'f_number': math.nan}, True), ({'pixel_pitch': 2e-4}, True),
+    ({'near': 0.4}, True), ({'far': math.inf}, True)])
+def test_what_starts_anew(change, resets):
+    probe = Probe()
+    estimator = DepthEstimator(network=probe, registration=False)
+    estimator.push(textured(), LENS)
+    assert estimator.push(textured(), replace(LENS, **change)).frames == (1 if resets else 2)
+    assert probe.count == (1 if resets else 2)
+
+
+def test_new_resolution_starts_anew():
+    estimator = DepthEstimator(network=Probe(), range_=RANGE)
+    estimator.push(textured(), LensState(1.0))
+    assert estimator.push(textured(0, 64, 80), LensState(1.0)).frames == 1
+
+
+def test_reset_gap_is_a_parameter():
+    estimator = DepthEstimator(network=Probe(), reset_gap=0.5)
+    estimator.push(textured(), LENS)
+    assert estimator.push(textured(), replace(LENS, stamp=10.6)).frames == 1
+
+
+def test_range_of_the_parameter_goes_before_that_of_the_lens():
+    assert DepthEstimator(network=Probe()).push(textured(), LENS).range == RANGE
+    other = VergenceRange(1, 2)
+    assert DepthEstimator(network=Probe(), range_=other).push(textured(), LENS).range == other
+
+
+@pytest.mark.parametrize('foci', [FOCI + FOCI[:1], FOCI + FOCI[-2::-1]], ids=['jump back', 'ping-pong'])
+def test_unknown_range_is_learned_from_the_first_sweep_and_its_frames_are_not_lost(foci):
+    estimates = run(DepthEstimator(network=SharpestFocus()), foci)
+    for estimate in estimates[:len(FOCI)]:
+        assert estimate.range is None and np.isnan(estimate.depth).all() and not estimate.confidence.any()
+    known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), foci)
+    for learned, expected in zip(estimates[len(FOCI):], known[len(FOCI):]):
+        assert learned.range.near == pytest.approx(RANGE.near)
+        assert learned.range.far == pytest.approx(RANGE.far)
+        np.testing.assert_allclose(learned.depth, expected.depth, rtol=1e-4)
+        assert learned.frames == expected.frames
+
+
+def test_a_camera_may_use_its_buffer_again():
+    buffer = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    estimator = DepthEstimator(network=SharpestFocus())
+    for focus in FOCI + FOCI[:1]:
+        buffer[:] = frame(focus)
+        estimate = estimator.push(buffer, LensState(focus))
+    assert min(halves_are_right(estimate)) > 0.95
+
+
+def test_learned_range_grows_with_jumps():
+    foci = [FOCI[i] for i in (4, 3, 6, 8, 0, 2, 5, 1, 7)]
+    estimates = run(DepthEstimator(network=SharpestFocus()), foci)
+    known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), foci)
+    assert estimates[2].range.far == pytest.approx(FOCI[3])
+    np.testing.assert_allclose(estimates[-1].depth, known[-1].depth, rtol=1e-4)
+
+
+def test_first_sweep_longer_than_what_is_kept():
+    foci = sweeps.ramp(RANGE, 50) * 2
+    probe = Probe()
+    estimator = DepthEstimator(network=probe, registration=False)
+    estimates = [estimator.push(textured(), LensState(focus)) for focus in foci]
+    assert estimates[49].range is None and estimates[50].range is not None
+    assert probe.count == DepthEstimator.LONGEST_REPLAY + 50
+    assert estimates[-1].frames == 100
+
+
+def test_static_focus_never_gives_depth():
+    estimator = DepthEstimator(network=Probe(), registration=False)
+    for i in range(80):
+        assert np.isnan(estimator.push(textured(), LensState(1.0 + 1e-3 * (i % 2))).depth).all()
+
+
+@given(st.lists(st.one_of(st.floats(0.05, 100), st.just(math.inf)), min_size=1, max_size=30))
+def test_swept_range_never_leaves_out_what_it_has_seen(foci):
+    swept = SweptRange()
+    for i, focus in enumerate(foci):
+        range_ = swept.push(focus)
+        if range_ is not None:
+            covered = [vergence(f) for f in foci[:i + 1]]
+            slack = SweptRange.SLACK * range_.width + 1e-9
+            assert 1 / range_.near >= max(covered) - slack and 1 / range_.far <= min(covered) + slack
+            assert range_.width <= max(covered) - min(covered) + 1e-9
+
+
+def off_by(with_magnification):
+    """A bar at u = 0.75, a lens that zooms by half between its ends: px that it is off in the last view."""
+    estimator = DepthEstimator(network=SharpestFocus(), range_=RANGE, registration=False)
+    for focus in FOCI * 2:
+        magnification = 1 + 0.5 * RANGE.normalise(focus)
+        image = frame(focus, edge=84)
+        image[:, 100:] = frame(focus, edge=WIDTH)[:, 100:]
+        state = LensState(focus, magnification=magnification if with_magnification else math.nan)
+        estimate = estimator.push(zoomed(image, magnification), state)
+    columns = np.nonzero(np.abs(estimate.vergence[24:-24, 80:120] - RIGHT) < 0.2)[1] + 80
+    return abs(columns.mean() - (63.5 + magnification * (91.5 - 63.5)))
+
+
+def test_focus_breathing_is_taken_out_by_the_magnification():
+    assert off_by(with_magnification=True) < 3   # this network has cells of 4 px
+    assert off_by(with_magnification=False) > 6
+
+
+def structured(shift, seed=4):
+    """Large and small structure, moved: something to register by."""
+    draw = np.random.default_rng(seed)
+    image = sum(cell * cv2.resize(draw.normal(size=(260 // cell, 340 // cell)).astype(np.float32), (340, 260),
+                                  interpolation=cv2.INTER_CUBIC) for cell in (4, 12, 36))
+    image = np.clip(128 + 2 * image, 0, 255).astype(np.uint8)[40:-40, 40 + shift:-40 + shift or None]
+    return np.repeat(image[:, :260, None], 3, 2)
+
+
+def test_state_follows_the_view():
+    """A marker in the state stays with the scene while the camera pans."""
+    class Marker(torch.nn.Module):
+        def forward(self, image, focus, blur_scale, *state):
+            self.state = state[0] if state else torch.zeros(1, 1, image.shape[2] // 4, image.shape[3] // 4)
+            if not state:
+                self.state[0, 0, 20:24, 40:44] = 1
+            u = F.interpolate(self.state, size=image.shape[2:])
+            return Prediction(u, u * 0, u * 0), self.state
+
+    def pan(**options):
+        marker = Marker()
+        estimator = DepthEstimator(network=marker, range_=RANGE, **options)
+        for i in range(8):
+            estimator.push(structured(3 * i), LensState(1.0))
+        weight = marker.state[0, 0]
+        assert torch.isfinite(weight).all()
+        return float((weight.sum(0) * torch.arange(weight.shape[1])).sum() / weight.sum())
+
+    assert pan(registration=False) == pytest.approx(41.5)
+    assert pan() == pytest.approx(41.5 - 21 / 4, abs=0.5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(16, 80), st.integers(16, 80), st.booleans())
+def test_any_image_size_with_the_real_network(height, width, contiguous):
+    torch.manual_seed(0)
+    network = networks.create('stream', channels=(8, 8, 8, 8), hypotheses=4)
+    estimator = DepthEstimator(network=network, range_=RANGE, device='cpu', precision='fp32')
+    image = textured(0, height, width)
+    image = image if contiguous else image[:, ::-1]
+    image.flags.writeable = False
+    for focus, magnification in zip(FOCI[:3], (1.0, 1.1, 1.2)):
+        estimate = estimator.push(image, LensState(focus, magnification=magnification))
+        assert estimate.depth.shape == (height, width)
+        assert np.isfinite(estimate.vergence).all() and np.isfinite(estimate.coc).all()
+
+
+def test_the_real_network_is_warped_where_it_pads():
+    """States of an image that is padded to a multiple of 16 reach beyond it: the view must not slip."""
+    torch.manual_seed(0)
+    network = networks.create('stream', channels=(8, 8, 8, 8), hypotheses=4)
+    for size in ((96, 128), (90, 121), (1080, 607)):   # the last is seen as 640x360, though 1080 * 360 / 607 is 641
+        estimator = DepthEstimator(network=network, range_=RANGE, registration=False, precision='fp32')
+        image = cv2.GaussianBlur(textured(1, *size), (0, 0), 3 * max(1, size[0] / 640))
+        estimator.push(image, LensState(1.0, magnification=1.0))
+        estimator.push(zoomed(image, 1.2), LensState(1.0, magnification=1.2))
+        # The finest state remembers the sharpest image: it has to look like the image of now.
+        seen = size if size[0] < 640 else (640, 360)
+        remembered = F.pixel_shuffle(estimator._state[0][:, 2:], 2)[0, :, :seen[0], :seen[1]]
+        now = cv2.resize(zoomed(image, 1.2), seen[::-1], interpolation=cv2.INTER_AREA)
+        now = torch.from_numpy(now).permute(2, 0, 1) / 255
+        inner = (slice(None), slice(12, -12), slice(12, -12))
+        assert (remembered[inner] - now[inner]).abs().mean() < 0.02
+
+
+@pytest.fixture(scope='module')
+def small_network(tmp_path_factory):
+    torch.manual_seed(1)
+    network = networks.create('stream', channels=(8, 8, 12, 12), hypotheses=4, hidden=(8, 8)).eval()
+    for parameter in network.parameters():   # heads start near zero: make them say something
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return network
+
+
+@pytest.fixture(scope='module')
+def small_file(small_network, tmp_path_factory):
+    """The small network as `dfd export` writes it."""
+    pytest.importorskip('onnxruntime')
+    folder = tmp_path_factory.mktemp('onnx')
+    networks.save(folder / 'small.safetensors', small_network)
+    path = folder / 'made' / 'small.onnx'
+    assert cli.main(['export', '--weights', str(folder / 'small.safetensors'), '--out', str(path)]) == 0
+    assert [p.name for p in path.parent.iterdir()] == ['small.onnx']
+    return path
+
+
+def agree(one: DepthEstimator, other: DepthEstimator, size: tuple[int, int]) -> Estimate:
+    """Push five frames into both, through zooms and with the aperture known and unknown."""
+    for i, focus in enumerate(FOCI[:5]):
+        state = LensState(focus, 0.05, 2.0, 1e-4, magnification=1 + 0.03 * i)
+        state = state if i % 2 else replace(state, f_number=math.nan)
+        image = textured(i, *size)
+        a, b = one.push(image, state), other.push(image, state)
+        np.testing.assert_allclose(a.vergence, b.vergence, atol=1e-3)
+        np.testing.assert_allclose(a.log_scale, b.log_scale, atol=1e-3)
+        np.testing.assert_allclose(a.coc, b.coc, rtol=1e-4, atol=1e-3)
+    return a
+
+
+@pytest.mark.parametrize('size', [(96, 128), (90, 70)])
+def test_torch_and_onnx_agree(small_network, small_file, size):
+    by_torch = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='fp32')
+    by_onnx = DepthEstimator(small_file, backend='onnx', network='stream', range_=RANGE, device='cpu')
+    estimate = agree(by_torch, by_onnx, size)
+    assert np.ptp(estimate.vergence) > 0.01
+
+
+def test_onnx_of_a_fixed_size(tmp_path):
+    pytest.importorskip('onnxruntime')
+    export_onnx(SharpestFocus(), tmp_path / 'fixed.onnx', (HEIGHT - 3, WIDTH))
+    by_onnx = DepthEstimator(tmp_path / 'fixed.onnx', backend='onnx', range_=RANGE)
+    agree(DepthEstimator(network=SharpestFocus(), range_=RANGE, precision='fp32'), by_onnx, (HEIGHT, WIDTH))
+    with pytest.raises(InputError, match='exported for images of 128x96, these have 64x48'):
+        by_onnx.push(textured(0, 48, 64), LensState(1.0))
+
+
+def test_onnx_of_another_kind_is_refused(small_file, tmp_path):
+    path = small_file
+    with pytest.raises(InputError, match='of the network "stream", not of "other"'):
+        DepthEstimator(path, backend='onnx', network='other')
+    with pytest.raises(InputError, match='needs the weights as an ONNX file'):
+        DepthEstimator(backend='onnx')
+    with pytest.raises(InputError, match='nowhere.onnx: no such file'):
+        DepthEstimator(tmp_path / 'nowhere.onnx', backend='onnx')
+    cut = tmp_path / 'cut.onnx'
+    cut.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match='cut.onnx: not a whole ONNX file'):
+        DepthEstimator(cut, backend='onnx')
+    import onnx
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / 'foreign.onnx')
+    with pytest.raises(InputError, match='foreign.onnx: not an ONNX file of dfd_ros'):
+        DepthEstimator(tmp_path / 'foreign.onnx', backend='onnx')
+
+
+def test_bf16_is_close_to_fp32(small_network):
+    exact = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='fp32')
+    rough = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='bf16')
+    a, b = run(exact)[-1], run(rough)[-1]
+    assert b.vergence.dtype == np.float32
+    assert 0 < np.abs(a.vergence - b.vergence).mean() < 0.02
+
+
+@pytest.mark.parametrize('options, says', [
+    ({'backend': 'tensorflow'}, "backend 'tensorflow': give torch or onnx"),
+    ({'device': 'gpu'}, "device 'gpu': give auto"),
+    ({'device': 'cuda:99'}, "device 'cuda:99': this machine has"),
+    ({'device': 'meta'}, "device 'meta': give auto"), ({'precision': 'fp8'}, "precision 'fp8'"),
+    ({'resolution': 3}, 'resolution 3: must be at least'), ({'reset_gap': 0}, 'reset_gap 0: must be'),
+    ({'weights': 'x.safetensors'}, 'not both')])
+def test_options_that_cannot_be(options, says):
+    with pytest.raises(InputError) as caught:
+        DepthEstimator(**{'network': Probe(), **options})
+    assert says in str(caught.value)
+
+
+def test_weights_that_cannot_be(tmp_path, small_network):
+    with pytest.raises(InputError, match='nowhere.safetensors'):
+        DepthEstimator(tmp_path / 'nowhere.safetensors')
+    good = tmp_path / 'good.safetensors'
+    networks.save(good, small_network)
+    DepthEstimator(good, network='stream')
+    with pytest.raises(InputError, match='good.safetensors'):
+        DepthEstimator(good, network='other')
+    good.write_bytes(good.read_bytes()[:1000])
+    with pytest.raises(InputError, match='good.safetensors'):
+        DepthEstimator(good)
+
+
+@pytest.mark.parametrize('image, says', [
+    (np.zeros((48, 64), np.uint8), 'uint8 (48, 64), must be'),
+    (np.zeros((48, 64, 4), np.uint8), 'uint8 (48, 64, 4)'),
+    (np.zeros((48, 64, 3), np.float32), 'float32 (48, 64, 3)'),
+    (np.zeros((0, 64, 3), np.uint8), '64x0 pixels'),
+    (np.zeros((15, 64, 3), np.uint8), '64x15 pixels'), ([[1]], 'list, must be')])
+def test_image_that_cannot_be(image, says):
+    estimator = DepthEstimator(network=Probe(), range_=RANGE)
+    estimator.push(textured(), LensState(1.0))
+    with pytest.raises(InputError) as caught:
+        estimator.push(image, LensState(1.0))
+    assert says in str(caught.value)
+    assert estimator.push(textured(), LensState(1.0)).frames == 2
+
+
+@pytest.mark.parametrize('state, says', [
+    (LensState(math.nan), 'focus_distance nan'), (LensState(0.0), 'focus_distance 0.0'),
+    (LensState(-1.0), 'focus_distance -1.0'), (LensState(1.0, near=2.0, far=1.0), 'near 2.0 m must be')])
+def test_lens_state_that_cannot_be(state, says):
+    estimator = DepthEstimator(network=Probe())
+    with pytest.raises(InputError) as caught:
+        estimator.push(textured(), state)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize('lens', [{'f_number': math.inf}, {'pixel_pitch': math.inf}, {'magnification': math.inf}])
+def test_what_is_infinite_in_a_lens_state_is_unknown(small_network, lens):
+    estimator = DepthEstimator(network=small_network, range_=RANGE, precision='fp32')
+    known = {'focal_length': 0.05, 'f_number': 2.0, 'pixel_pitch': 5e-6, 'magnification': 1.0}
+    for focus, change in zip(FOCI[:3], ({}, lens, {})):
+        estimate = estimator.push(textured(), LensState(focus, **{**known, **change}))
+        assert np.isfinite(estimate.vergence).all() and np.isfinite(estimate.coc).all()
+
+
+def test_upsampling_finds_the_edge_of_the_image():
+    """A slanted edge in depth and image: nearer to the truth than bilinear, and no further off anywhere."""
+    y, x = np.mgrid[:240, :320].astype(np.float32)
+    inside = torch.from_numpy((x + 0.4 * y > 190).astype(np.float32))[None, None]
+    noise = 0.02 * torch.randn(1, 1, 240, 320, generator=torch.manual_seed(0))
+    truth, guide = 0.2 + 0.6 * inside, 0.3 + 0.4 * inside + noise
+    small = F.interpolate(truth, scale_factor=0.25, mode='area')
+    ours = (upsampling.upsample(small, guide) - truth).abs()
+    plain = (F.interpolate(small, size=truth.shape[-2:], mode='bilinear') - truth).abs()
+    assert ours.mean() < 0.35 * plain.mean()
+    assert ours.max() <= plain.max() + 0.05
+
+
+def test_upsampling_copies_no_texture_and_makes_no_new_values():
+    guide = torch.rand(1, 1, 96, 128, generator=torch.manual_seed(0))
+    flat = torch.full((1, 2, 24, 32), 0.7)
+    torch.testing.assert_close(upsampling.upsample(flat, guide), torch.full((1, 2, 96, 128), 0.7))
+    rough = torch.rand(1, 2, 24, 32)
+    result = upsampling.upsample(rough, guide)
+    for channel in range(2):
+        assert rough[0, channel].min() <= result[0, channel].min() and result.max() <= rough.max()
+
+
+def test_upsampling_to_the_same_size_changes_nothing():
+    maps = torch.rand(1, 3, 24, 32)
+    assert upsampling.upsample(maps, torch.rand(1, 1, 24, 32)) is maps

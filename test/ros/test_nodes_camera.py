@@ -1,0 +1,176 @@
+"""The camera node on a focal stack folder, over DDS: stamps, lens state, obedience, start and end."""
+
+import math
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from ros_processes import wait_until  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, FocusMap  # noqa: E402
+from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.core.focal_stack import FocalStack  # noqa: E402
+from dfd_ros.core.lens_state import LensState  # noqa: E402
+from dfd_ros.core.optics import Lens  # noqa: E402
+from dfd_ros.msg import FocusCommand  # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
+from dfd_ros.ros import qos  # noqa: E402
+from dfd_ros.ros.nodes import camera  # noqa: E402
+from dfd_ros.ros.nodes.camera import CameraParameters  # noqa: E402
+
+DISTANCES = [math.inf, 2.0, 1.0, 0.5]
+
+
+@pytest.fixture(scope='module')
+def stack_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('camera') / 'stack'
+    FocalStack([np.full((60, 80, 3), (50 * i, 0, 255), np.uint8) for i in range(4)],
+               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
+               np.full((60, 80), 1.5, np.float32)).write(folder)
+    return folder
+
+
+def stamp(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def test_obeys_focus_commands(start_node, observer, stack_folder):
+    kinds = {'image_raw': Image, 'camera_info': CameraInfo, 'lens_state': LensStateMessage,
+             'truth/depth': Image}
+    heard = {topic: observer.listen(kind, topic, qos.LENS_STATE_SUBSCRIBER) for topic, kind in kinds.items()}
+    process = start_node('camera', source='stack', stack=stack_folder, rate=20.0, settle_time=0.3,
+                         publish_truth=True, frame_id='lens')
+    command = observer.publisher(FocusCommand, 'focus_command', qos.COMMAND)
+    states = heard['lens_state']
+    wait_until(lambda: states and states[-1].settled, 'a lens state at rest')
+    assert (states[-1].focus_distance, states[-1].command_id) == (math.inf, 0)
+    assert (states[-1].near_distance, states[-1].far_distance) == (0.5, math.inf)
+
+    command.publish(FocusCommand(focus_distance=0.45, command_id=7))
+    wait_until(lambda: states[-1].command_id == 7, 'an answer')
+    assert states[-1].settled and states[-1].focus_distance == 0.5      # the nearest there is
+    moving = [s for s in states if not s.settled]
+    assert moving and {s.command_id for s in moving} == {0}
+    # Refused: no distance. The focus and the number stay.
+    command.publish(FocusCommand(focus_distance=math.nan, command_id=8))
+    wait_until(lambda: 'focus distance nan m; it must be positive' in process.output, 'a warning')
+    assert (states[-1].focus_distance, states[-1].command_id) == (0.5, 7)
+
+    # Each image has its own lens state, camera info and truth, of the same stamp.
+    wait_until(lambda: stamp(heard['truth/depth'][-1]) == stamp(states[-1]), 'one whole frame')
+    by_stamp = {topic: {stamp(m): m for m in messages} for topic, messages in heard.items()}
+    common = set.intersection(*(set(messages) for messages in by_stamp.values()))
+    assert len(common) >= 5
+    for key in common:
+        image, info, state, truth = (by_stamp[topic][key] for topic in kinds)
+        pixels = np.frombuffer(image.data, np.uint8).reshape(60, 80, 3)
+        assert tuple(pixels[0, 0]) == (50 * DISTANCES.index(state.focus_distance), 0, 255)
+        assert (image.encoding, image.header.frame_id) == ('rgb8', 'lens')
+        assert (info.width, info.height) == (80, 60)
+        assert info.k[0] == pytest.approx(2000) and info.k[2] == 39.5
+        assert (np.frombuffer(truth.data, np.float32) == 1.5).all() and truth.encoding == '32FC1'
+
+    times = sorted(a + b * 1e-9 for a, b in by_stamp['lens_state'])
+    assert np.median(np.diff(times)) == pytest.approx(1 / 20, rel=0.2)
+    assert observer.set_parameter('/camera', 'rate', 5.0).successful
+    assert not observer.set_parameter('/camera', 'source', 'v4l2').successful
+    count = len(states)
+    wait_until(lambda: len(states) > count + 5, 'images at the new rate')
+    times = sorted(stamp(s)[0] + stamp(s)[1] * 1e-9 for s in states[-4:])
+    assert np.median(np.diff(times)) == pytest.approx(1 / 5, rel=0.2)
+    assert process.stop(signal.SIGTERM) == 0
+    assert 'Traceback' not in process.output
+
+
+def test_camera_info_is_calibrated_and_breathes(start_node, observer, stack_folder, tmp_path):
+    calibration = Calibration(
+        CameraModel(160, 120, 3000.0, 3010.0, 81.0, 60.0, (-0.1, 0.05, 0.001, 0.002, 0.0), focus_distance=math.inf),
+        aperture=Aperture(160, Lens(0.004, 1.8, 2e-6), (math.inf, 0.5), (1.0, 1.02)))
+    calibration.write(tmp_path / 'calibration.yaml')
+    infos = observer.listen(CameraInfo, '/calibrated/camera_info', qos.LENS_STATE_SUBSCRIBER)
+    start_node('camera', '-r', '__ns:=/calibrated', source='stack', stack=stack_folder, rate=20.0,
+               calibration=tmp_path / 'calibration.yaml')
+    command = observer.publisher(FocusCommand, '/calibrated/focus_command', qos.COMMAND)
+    wait_until(lambda: infos, 'camera info')
+    # The images are half as large as those of the calibration.
+    assert (infos[0].width, infos[0].k[0], infos[0].k[4], infos[0].k[2]) == (80, 1500.0, 1505.0, 40.25)
+    assert list(infos[0].d) == [-0.1, 0.05, 0.001, 0.002, 0.0]
+    command.publish(FocusCommand(focus_distance=0.5, command_id=1))
+    wait_until(lambda: infos[-1].k[0] == pytest.approx(1500 * 1.02), 'focus breathing')
+
+
+def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
+    calibration = Calibration(focus=FocusMap((0.0, 250.0), (math.inf, 0.1)),
+                              aperture=Aperture(640, Lens(0.004, 1.8, 2e-6), (math.inf,), (1.0,)))
+    given = CameraParameters(source='v4l2')
+    assert camera._lens(given, calibration) == (Lens(0.004, 1.8, 2e-6), 640)
+    assert camera._focus_table(given, calibration).value(0.2) == 125
+    # What is given by hand counts more, and a pixel pitch by hand is that of the images published.
+    by_hand = replace(given, f_number=2.8, pixel_pitch=3e-6)
+    assert camera._lens(by_hand, calibration) == (Lens(0.004, 2.8, 3e-6), 0)
+    assert camera._lens(replace(given, f_number=2.8), Calibration())[0].f_number == 2.8
+    with pytest.raises(InputError, match='or calibration one that has them'):
+        camera._focus_table(given, replace(calibration, focus=None))
+
+
+@pytest.mark.parametrize('source, given, used', [('synthetic', 0.0, 0.03), ('stack', 0.0, 0.03), ('v4l2', 0.0, 0.2),
+                                                 ('v4l2', 0.5, 0.5), ('rgbd', 0.1, 0.1)])
+def test_a_motor_is_given_longer_to_settle(source, given, used):
+    assert camera._settle_time(CameraParameters(source=source, settle_time=given)) == used
+
+
+def test_simulated_time_that_has_not_begun_and_a_truth_that_nobody_knows(start_node, observer, tmp_path):
+    FocalStack([np.zeros((60, 80, 3), np.uint8)] * 2, [LensState(d) for d in (1.0, 0.5)]).write(tmp_path / 'stack')
+    heard = observer.listen(LensStateMessage, '/simulated/lens_state', qos.LENS_STATE_SUBSCRIBER)
+    process = start_node('camera', '-r', '__ns:=/simulated', source='stack', stack=tmp_path / 'stack', rate=20.0,
+                         use_sim_time=True, publish_truth=True)
+    wait_until(lambda: heard or process.process.poll() is not None, 'a frame')
+    assert heard and stamp(heard[0]) == (0, 0), process.output
+    wait_until(lambda: 'nothing comes on /simulated/truth/depth' in process.output, 'a warning')
+    assert process.output.count('publish_truth') == 1
+
+
+def test_synthetic_scene_follows_the_focus(start_node, observer):
+    images = observer.listen(Image, '/made/image_raw', qos.SENSOR_SUBSCRIBER)
+    states = observer.listen(LensStateMessage, '/made/lens_state', qos.LENS_STATE_SUBSCRIBER)
+    truths = observer.listen(Image, '/made/truth/depth', qos.SENSOR_SUBSCRIBER)
+    start_node('camera', '-r', '__ns:=/made', image_width=160, image_height=120, publish_truth=True, rate=5.0)
+    command = observer.publisher(FocusCommand, '/made/focus_command', qos.COMMAND)
+    wait_until(lambda: images and states and truths, 'an image')
+    assert (images[0].width, images[0].height, images[0].encoding) == (160, 120, 'rgb8')
+    near = states[0].near_distance
+    assert near > 0 and states[0].far_distance > near
+    depth = np.frombuffer(truths[0].data, np.float32)
+    assert np.isfinite(depth).mean() > 0.9 and (depth[np.isfinite(depth)] > 0).all()
+    command.publish(FocusCommand(focus_distance=near, command_id=3))
+    wait_until(lambda: states[-1].command_id == 3, 'an answer')
+    assert states[-1].focus_distance == pytest.approx(near)
+
+
+@pytest.mark.parametrize('parameters, line', [
+    (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
+    (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
+    (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2"),
+    (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
+                          'the control values of the focus motor, or calibration one that has them'),
+    (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),
+    (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),
+])
+def test_what_cannot_work_ends_with_one_line(start_node, parameters, line):
+    process = start_node('camera', **parameters)
+    assert process.wait() == 2
+    assert process.output == line + '\n'
+
+
+def test_no_device_ends_with_one_line(start_node, tmp_path):
+    table = tmp_path / 'table.yaml'
+    table.write_text('focus_table: [{value: 0, focus_distance_m: .inf}, {value: 250, focus_distance_m: 0.1}]')
+    process = start_node('camera', source='v4l2', video_device='/dev/video77', focus_table=table)
+    assert process.wait() == 2
+    assert process.output.splitlines()[-1].startswith('error: /dev/video77: cannot open the camera')
+    assert 'Traceback' not in process.output

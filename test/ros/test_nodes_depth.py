@@ -1,0 +1,352 @@
+"""The depth node over DDS: what it publishes, what it passes over, and what broken input makes it say."""
+
+import itertools
+import math
+import re
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
+from ros_processes import NodeProcess, wait_until  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from dfd_ros.core.lens_state import LensState  # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
+from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
+
+WIDTH, HEIGHT = 96, 64
+FOCUS = [3.0, 1.0, 0.6, 0.4, 0.3]
+NAMESPACE = '/robot'
+
+
+class Rig:
+    """A camera played by the test, and a depth node that listens to it."""
+
+    def __init__(self, observer, process, namespace):
+        self.process, self.observer, self.name = process, observer, f'{namespace}/depth'
+        self.depth, self.coc, self.confidence = (
+            observer.listen(Image, f'{namespace}/{topic}', qos.PUBLISHER)
+            for topic in ('depth/image_rect', 'coc/image', 'confidence/image'))
+        self.info = observer.listen(CameraInfo, f'{namespace}/depth/camera_info', qos.PUBLISHER)
+        self._images = observer.publisher(Image, f'{namespace}/image_raw', qos.PUBLISHER)
+        self._states = observer.publisher(LensStateMessage, f'{namespace}/lens_state', qos.PUBLISHER)
+        self._infos = observer.publisher(CameraInfo, f'{namespace}/camera_info', qos.PUBLISHER)
+        self._random = np.random.default_rng(0)
+        self._count = 0
+
+    def header(self):
+        return Header(stamp=self.observer.node.get_clock().now().to_msg(), frame_id='lens')
+
+    def image(self, header=None, **changes):
+        pixels = self._random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        message = image_messages.to_message(pixels, header or self.header())
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return message
+
+    def state(self, header, **changes):
+        self._count += 1
+        state = LensState(FOCUS[self._count % 5], 0.004, 1.8, 2e-6, near=0.3, far=3.0)
+        message = messages.to_message(state, header)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return message
+
+    def send(self, image=None, **state_changes):
+        """An image with its lens state; gives the header of both."""
+        image = image or self.image()
+        self._states.publish(self.state(image.header, **state_changes))
+        self._images.publish(image)
+        return image.header
+
+    def send_image(self, image):
+        self._images.publish(image)
+
+    def send_state(self, state):
+        self._states.publish(state)
+
+    def send_info(self, info):
+        self._infos.publish(info)
+
+    def send_until(self, condition, what, image=None, **state_changes):
+        """Sends one and the same image until `condition` holds: best effort may lose one."""
+        image = image or self.image()
+
+        def holds():
+            self.send(image, **state_changes)
+            time.sleep(0.1)
+            return condition()
+        wait_until(holds, what)
+
+    def answer(self, **state_changes):
+        """Sends a good pair until a depth image answers it; gives that. Best effort may lose one."""
+        for _ in range(20):
+            header = self.send(**state_changes)
+            try:
+                return wait_until(lambda: with_header(self.depth, header), 'depth', 10.0)
+            except AssertionError:
+                assert self.process.process.poll() is None, self.process.output
+        pytest.fail(f'no depth: {self.process.output}')
+
+
+@pytest.fixture(scope='module')
+def rig(observer, random_weights, tmp_path_factory):
+    process = NodeProcess('depth', tmp_path_factory.mktemp('depth') / 'log', '-r', f'__ns:={NAMESPACE}',
+                          weights=random_weights, confidence_threshold=0.0, reset_gap=600.0)
+    yield Rig(observer, process, NAMESPACE)
+    process.end()
+
+
+def with_header(heard, header):
+    """The message of this header among those heard, or None."""
+    return next((m for m in list(heard) if m.header == header), None)
+
+
+def array(message):
+    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
+
+
+def figures(rig):
+    """The node's own figures, from its next diagnostics."""
+    heard = rig.observer.listen(DiagnosticArray, '/diagnostics')
+    name = rig.name.lstrip('/')
+    wait_until(lambda: [s for m in heard for s in m.status if s.name == name], 'diagnostics')
+    status = [s for m in heard for s in m.status if s.name == name][-1]
+    return {v.key: v.value for v in status.values}
+
+
+def test_depth_coc_and_confidence_with_the_header_of_the_image(rig):
+    depth = rig.answer()
+    header = depth.header
+    others = rig.coc, rig.confidence, rig.info
+    wait_until(lambda: all(with_header(heard, header) for heard in others), 'the other results')
+    assert header.frame_id == 'lens'
+    coc, confidence, _ = (with_header(heard, header) for heard in others)
+    for message in (depth, coc, confidence):
+        assert (message.encoding, message.width, message.height) == ('32FC1', WIDTH, HEIGHT)
+        assert message.step == 4 * WIDTH
+    assert (array(depth)[~np.isnan(array(depth))] > 0).all()
+    assert (array(coc) >= 0).all() and (array(confidence) >= 0).all() and (array(confidence) <= 1).all()
+
+
+def test_camera_info_is_the_cameras_own_where_it_comes(rig):
+    depth = rig.answer()
+    derived = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
+    assert derived.k[0] == pytest.approx(0.004 / 2e-6) and (derived.width, derived.height) == (WIDTH, HEIGHT)
+    for _ in range(3):
+        rig.send_info(CameraInfo(width=WIDTH, height=HEIGHT, distortion_model='plumb_bob',
+                                 d=[0.1, 0, 0, 0, 0], k=[500.0, 0, 48, 0, 501, 32, 0, 0, 1]))
+        time.sleep(0.1)
+    depth = rig.answer()
+    info = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
+    assert info.k[0] == 500 and info.d[0] == 0.1 and info.header == depth.header
+
+
+def test_camera_info_is_that_of_the_image_though_a_newer_one_has_come(rig):
+    def info(header, fx):
+        return CameraInfo(header=header, width=WIDTH, height=HEIGHT, k=[fx, 0, 48, 0, fx, 32, 0, 0, 1])
+    rig.answer()
+    image = rig.image()
+    for _ in range(3):
+        rig.send_info(info(image.header, 510.0))
+        rig.send_info(info(rig.header(), 530.0))
+        time.sleep(0.1)
+    rig.send_until(lambda: with_header(rig.info, image.header), 'camera info', image)
+    assert with_header(rig.info, image.header).k[0] == 510
+    header = rig.answer().header
+    assert wait_until(lambda: with_header(rig.info, header), 'camera info').k[0] == 530
+
+
+def test_a_stamp_before_1970_ends_nothing(rig):
+    assert rig.observer.set_parameter(rig.name, 'max_age', 3600.0).successful
+    image = rig.image()
+    image.header.stamp.sec = -2
+    dropped = int(figures(rig)['dropped'])
+    rig.send_until(lambda: int(figures(rig)['dropped']) > dropped, 'an image dropped for its age', image)
+    assert rig.observer.set_parameter(rig.name, 'max_age', 0.0).successful
+    rig.send_until(lambda: with_header(rig.depth, image.header), 'depth', image)
+    rig.answer()
+
+
+def test_unsure_depth_is_nan(rig):
+    assert np.isfinite(array(rig.answer())).mean() > 0.5
+    assert not rig.observer.set_parameter(rig.name, 'confidence_threshold', 1.5).successful
+    assert rig.observer.set_parameter(rig.name, 'confidence_threshold', 1.0).successful
+    assert np.isnan(array(rig.answer())).all()
+    assert rig.observer.set_parameter(rig.name, 'confidence_threshold', 0.0).successful
+    assert np.isfinite(array(rig.answer())).mean() > 0.5
+
+
+@pytest.mark.parametrize('encoding', ['bgr8', 'mono8', 'bgra8'])
+def test_other_encodings(rig, encoding):
+    step = WIDTH * image_messages.PIXEL_BYTES[encoding]
+    image = rig.image(encoding=encoding, step=step, data=bytes(HEIGHT * step))
+    rig.send_until(lambda: with_header(rig.depth, image.header), f'depth of {encoding}', image)
+
+
+@pytest.mark.parametrize('changes, words', [
+    (dict(encoding='rgb9'), "unknown encoding 'rgb9'"),
+    (dict(step=5), 'step 5 is shorter than a row'),
+    (dict(width=0), f'image of zero size (0x{HEIGHT})'),
+    (dict(data=bytes(10)), '10 bytes of data, expected height x step'),
+])
+def test_broken_image_is_a_warning_that_names_the_topic(rig, changes, words):
+    rig.answer()
+    rig.send_until(lambda: f'{NAMESPACE}/image_raw: {words}' in rig.process.output, f'a warning: {words}',
+                   rig.image(**changes))
+    rig.answer()
+
+
+@pytest.mark.parametrize('focus_distance', [math.nan, 0.0, -1.0])
+def test_lens_state_without_a_focus_distance(rig, focus_distance):
+    rig.answer()
+    rig.send_until(lambda: f'{NAMESPACE}/lens_state: focus_distance is' in rig.process.output, 'a warning',
+                   focus_distance=focus_distance)
+    rig.answer()
+
+
+@pytest.mark.parametrize('state', [dict(magnification=math.inf), dict(focal_length=1e160), dict(f_number=math.inf),
+                                   dict(pixel_pitch=1e-320), dict(near_distance=math.inf, far_distance=math.inf)])
+def test_lens_state_of_absurd_values_ends_nothing(rig, state):
+    for _ in range(3):
+        rig.answer(**state)
+
+
+def test_unsettled_images_are_passed_over_unless_asked_for(rig):
+    rig.answer()
+    header = rig.send(settled=False)
+    last = rig.answer().header
+    assert not any(m.header == header for m in rig.depth)
+    assert rig.observer.set_parameter(rig.name, 'skip_unsettled', False).successful
+    assert rig.answer(settled=False).header != last
+    assert rig.observer.set_parameter(rig.name, 'skip_unsettled', True).successful
+
+
+def test_newest_first_and_no_queue(rig):
+    rig.answer()
+    before = figures(rig)
+    count = len(rig.depth)
+    headers = []
+    for _ in range(40):
+        headers.append(rig.send())
+        time.sleep(0.002)
+    wait_until(lambda: any(m.header == headers[-1] for m in rig.depth), 'the newest image')
+    time.sleep(1.0)
+    answers = [headers.index(m.header) for m in rig.depth[count:]]
+    assert answers == sorted(answers) and answers[-1] == 39      # in order, and nothing after the newest
+    after = figures(rig)
+    received = int(after['received']) - int(before['received'])
+    dropped = int(after['dropped']) - int(before['dropped'])
+    assert dropped > 0 and len(answers) + dropped == received
+
+
+def test_reset_empties_the_memory(rig):
+    for _ in range(3):
+        rig.answer()
+    assert int(figures(rig)['frames since reset']) >= 3
+    response = rig.observer.call(Trigger, f'{rig.name}/reset', Trigger.Request())
+    assert response.success and response.message
+    rig.answer()
+    assert int(figures(rig)['frames since reset']) <= 2      # 1, or 2 where best effort lost an answer
+
+
+def test_old_images_are_dropped_where_asked_for(rig):
+    assert rig.observer.set_parameter(rig.name, 'max_age', 5.0).successful
+    image = rig.image()
+    image.header.stamp.sec -= 10
+    dropped = int(figures(rig)['dropped'])
+    rig.send_until(lambda: int(figures(rig)['dropped']) > dropped, 'an image dropped for its age', image)
+    assert rig.observer.set_parameter(rig.name, 'max_age', 0.0).successful
+    rig.answer()
+
+
+def test_other_weights_at_run_time(rig, random_weights, tmp_path):
+    import torch
+
+    from dfd_ros import networks
+    rig.answer()
+    refused = rig.observer.set_parameter(rig.name, 'weights', '/nowhere.safetensors')
+    assert not refused.successful and '/nowhere.safetensors: no such file' in refused.reason
+    rig.answer()                                      # and the node goes on with those that it has
+    torch.manual_seed(1)
+    networks.save(tmp_path / 'other.safetensors', networks.create('stream', hypotheses=8))
+    assert rig.observer.set_parameter(rig.name, 'weights', str(tmp_path / 'other.safetensors')).successful
+    rig.answer()
+    assert f'weights: {tmp_path}/other.safetensors' in rig.process.output
+
+
+def test_lens_state_that_never_comes(rig):
+    def warned():
+        rig.send_image(rig.image())
+        time.sleep(0.1)
+        return f'nothing on {NAMESPACE}/lens_state for 2 s' in rig.process.output
+    wait_until(warned, 'a warning')
+    rig.answer()
+
+
+def test_lens_state_a_second_off(rig):
+    first = rig.observer.node.get_clock().now()
+    # Stamps of even steps of which a second is no multiple: else a state would fit the image of a second before.
+    steps = (Duration(seconds=0.15 * k) for k in itertools.count())
+
+    def warned():
+        stamp = first + next(steps)
+        rig.send_image(rig.image(Header(stamp=stamp.to_msg(), frame_id='lens')))
+        rig.send_state(rig.state(Header(stamp=(stamp - Duration(seconds=1.0)).to_msg(), frame_id='lens')))
+        time.sleep(0.15)
+        return 'apart, the parameter sync_slop asks for less than 0.005 s' in rig.process.output
+    wait_until(warned, 'a warning')
+    topics = f'{NAMESPACE}/image_raw and {NAMESPACE}/lens_state'
+    # An image and its lens state are stamped apart by a second; the newest of both may be from two frames.
+    reported = re.search(rf'the newest stamps of {topics} are (\d+\.\d+) s apart', rig.process.output)
+    assert float(reported[1]) == pytest.approx(1.0, abs=0.3)
+    rig.answer()
+
+
+def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
+    process = start_node('depth', '-r', '__ns:=/lazy', weights=random_weights, lazy=True,
+                         confidence_threshold=0.0)
+    rig = Rig(observer, process, '/lazy')
+    for heard in ('depth/image_rect', 'coc/image', 'confidence/image'):
+        observer.silence(f'/lazy/{heard}')
+    before = int(figures(rig)['received'])
+
+    def received_some():
+        rig.send()
+        return int(figures(rig)['received']) >= before + 2
+    wait_until(received_some, 'pairs')
+    assert figures(rig)['frames since reset'] == '0'
+    rig.depth = observer.listen(Image, '/lazy/depth/image_rect', qos.PUBLISHER)
+    rig.answer()
+
+
+class TestWeights:
+    def ends_with(self, start_node, path, words):
+        process = start_node('depth', weights=path)
+        assert process.wait() == 2
+        assert process.output.count('\n') == 1 and words in process.output
+        assert process.output.startswith(f'error: weights {path}: ')
+
+    def test_absent(self, start_node, tmp_path):
+        self.ends_with(start_node, tmp_path / 'none.safetensors', 'no such file')
+
+    def test_cut_short(self, start_node, tmp_path, random_weights):
+        path = tmp_path / 'cut.safetensors'
+        path.write_bytes(random_weights.read_bytes()[:10_000])
+        self.ends_with(start_node, path, 'not a whole safetensors file')
+
+    def test_of_another_network(self, start_node, tmp_path, random_weights):
+        from safetensors.torch import load_file, save_file
+        path = tmp_path / 'other.safetensors'
+        save_file(load_file(random_weights), path,
+                  {'format': 'dfd_ros-1', 'network': 'other', 'config': '{}'})
+        process = start_node('depth', weights=path)
+        assert process.wait() == 2
+        assert process.output.count('\n') == 1 and 'no network "other"' in process.output

@@ -1,0 +1,205 @@
+"""The recorder node over DDS: what it writes, its services, its diagnostics, a kill, a disk that is full."""
+
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('rosbags')
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from ros_processes import wait_until  # noqa: E402
+from rosbags.rosbag2 import Reader  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from dfd_ros.bags.bag_reader import Bag  # noqa: E402
+from dfd_ros.core.lens_state import LensState  # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
+from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
+
+
+class Rig:
+    """A focus camera and an RGB-D sensor played by the test."""
+
+    def __init__(self, observer, namespace):
+        self._observer, self.sent = observer, 0
+        self.diagnostics = observer.listen(DiagnosticArray, '/diagnostics')
+        self._name = f'{namespace}/recorder'.lstrip('/')
+
+        def publisher(kind, topic):
+            return observer.publisher(kind, f'{namespace}/{topic}', qos.PUBLISHER)
+        self._lens, self._image = publisher(LensStateMessage, 'lens_state'), publisher(Image, 'image_raw')
+        self._info, self._depth = publisher(CameraInfo, 'camera_info'), publisher(Image, 'rgbd/depth/image_rect')
+
+    def play(self, count, *, depth=True, rate=50.0):
+        for _ in range(count):
+            self.sent += 1
+            header = Header(stamp=self._observer.node.get_clock().now().to_msg(), frame_id='camera')
+            state = LensState(1.0 + self.sent, focal_length=0.004, pixel_pitch=2e-6)
+            self._lens.publish(messages.to_message(state, header))
+            self._info.publish(messages.camera_info(state, 32, 24, header))
+            self._image.publish(image_messages.to_message(np.full((24, 32, 3), self.sent % 256, np.uint8), header))
+            if depth:
+                self._depth.publish(image_messages.to_message(np.full((24, 32), 1000, np.uint16), header))
+            time.sleep(1 / rate)
+
+    def status(self):
+        found = [status for array in list(self.diagnostics) for status in array.status if status.name == self._name]
+        return found[-1] if found else None
+
+
+@pytest.fixture
+def recorder(start_node, observer, request, tmp_path):
+    """The recorder in a namespace of the test's own, and a rig for it to hear."""
+    namespace = '/' + request.node.name.partition('[')[0]
+    parameters = {'folder': tmp_path / 'bags', 'disk_reserve': 0, **getattr(request, 'param', {})}
+    process = start_node('recorder', '-r', f'__ns:={namespace}', **parameters)
+    rig = Rig(observer, namespace)
+    rig.process, rig.name, rig.folder = process, f'{namespace}/recorder', tmp_path / 'bags'
+    return rig
+
+
+def the_bag(rig):
+    metadata, = wait_until(lambda: list(rig.folder.glob('*/metadata.yaml')), 'a bag')
+    return metadata.parent
+
+
+def is_without_gap(found, first):
+    """All messages from the one of this focus distance on, but for those before DDS had linked the two."""
+    return found[0] < first + 30 and found == [found[0] + i for i in range(len(found))]
+
+
+def focus_distances(path, rig):
+    topic = rig.name.replace('recorder', 'lens_state')
+    return [m.focus_distance for _, _, m in Bag(path).messages([topic])]
+
+
+def test_what_is_heard_is_in_the_bag_and_a_signal_ends_it_whole(recorder):
+    recorder.play(60)
+    wait_until(lambda: focus_distances(the_bag(recorder), recorder)[-1:] == [61.0], 'the last message on disk')
+    assert recorder.process.stop() == 0 and 'Traceback' not in recorder.process.output
+    bag = the_bag(recorder)
+    assert is_without_gap(focus_distances(bag, recorder), 2.0)
+    with Reader(bag) as reader:      # by others too
+        counts = {topic.rpartition('/')[2]: info.msgcount for topic, info in reader.topics.items()}
+        connection = next(c for c in reader.connections if c.topic.endswith('image_raw') and c.msgcount)
+        raw = next(data for _, _, data in reader.messages([connection]))
+    assert 30 < counts['image_rect'] <= 60 and reader.path == bag
+    from dfd_ros.bags.message_types import typestore
+    assert typestore().deserialize_cdr(raw, 'sensor_msgs/msg/Image').width == 32
+
+
+def test_a_kill_loses_at_most_the_last_second(recorder):
+    the_bag(recorder)
+    recorder.play(150, rate=100.0)
+    recorder.process.process.send_signal(signal.SIGKILL)
+    sent = recorder.sent
+    recorder.process.wait()
+    bag = the_bag(recorder)
+    found = focus_distances(bag, recorder)
+    assert is_without_gap(found, 2.0)
+    assert sent - 100 <= found[-1] - 1 <= sent      # 100 a second
+    with Reader(bag) as reader:
+        assert reader.message_count >= 3 * len(found)
+
+
+@pytest.mark.parametrize('recorder', [{'enabled': False}], indirect=True)
+def test_start_and_stop_by_service(recorder, observer):
+    recorder.play(5)
+    time.sleep(0.5)
+    response = observer.call(Trigger, f'{recorder.name}/stop', Trigger.Request())
+    assert not response.success and response.message == 'nothing is being recorded'
+    response = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
+    assert response.success and str(recorder.folder) in response.message
+    again = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
+    assert not again.success and 'being recorded already' in again.message
+    recorder.play(20)
+    time.sleep(0.5)
+    stopped = observer.call(Trigger, f'{recorder.name}/stop', Trigger.Request())
+    assert stopped.success and 'messages' in stopped.message
+    recorder.play(5)
+    assert focus_distances(response.message, recorder) == [i + 7.0 for i in range(20)]
+    second = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
+    assert second.success and second.message != response.message
+
+
+def test_diagnostics_tell_rate_drops_and_what_is_missing(recorder):
+    def reported(key, least):
+        recorder.play(10)
+        status = recorder.status()
+        return status and float({v.key: v.value for v in status.values}.get(key, 'nan')) >= least
+    wait_until(lambda: reported('images with lens state and depth', 20), 'complete sets')
+    values = {v.key: v.value for v in recorder.status().values}
+    assert float(values['image_raw (Hz)']) > 5 and float(values['disk left (GB)']) > 0
+    assert values['dropped'] == '0' and recorder.status().message == 'recording'
+
+    def missing():
+        recorder.play(10, depth=False)
+        return 'nothing on /' in recorder.status().message and recorder.status().message.endswith('depth/image_rect')
+    wait_until(missing, 'a warning that depth is missing')
+
+
+@pytest.mark.parametrize('recorder', [{'split_time': 0.5}], indirect=True)
+def test_split_by_time(recorder):
+    recorder.play(100)
+    assert recorder.process.stop() == 0
+    assert len(list(the_bag(recorder).glob('*.mcap'))) >= 3
+    found = focus_distances(the_bag(recorder), recorder)
+    assert is_without_gap(found, 2.0) and len(found) > 50
+
+
+def test_a_disk_that_is_nearly_full_is_refused_at_the_start(start_node, tmp_path):
+    process = start_node('recorder', folder=tmp_path / 'bags', disk_reserve=1000000000)
+    assert process.wait() == 2
+    lines = [line for line in process.output.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1 and str(tmp_path / 'bags') in lines[0] and 'make room' in lines[0]
+
+
+def test_a_folder_that_cannot_be_written(start_node, tmp_path):
+    (tmp_path / 'file').write_text('')
+    process = start_node('recorder', folder=tmp_path / 'file')
+    assert process.wait() == 2 and str(tmp_path / 'file') in process.output and 'Traceback' not in process.output
+
+
+def test_mode_convert_turns_bags_into_samples_and_ends(start_node, tmp_path):
+    pytest.importorskip('cv2')
+    from recorded_rig import write_bag
+
+    from dfd_ros.datasets.shards import count
+    write_bag(tmp_path / 'bags' / 'a')
+    process = start_node('recorder', mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out')
+    assert process.wait() == 0 and '12 images, 12 in 3 samples' in process.output
+    assert count(tmp_path / 'out') == 3
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_signal_ends_mode_convert(start_node, tmp_path, workers):
+    pytest.importorskip('cv2')
+    from recorded_rig import write_bag
+    write_bag(tmp_path / 'bags' / '000')
+    for number in range(1, 300):
+        shutil.copytree(tmp_path / 'bags' / '000', tmp_path / 'bags' / f'{number:03d}')
+    process = start_node('recorder', mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out', workers=workers)
+    wait_until(lambda: list((tmp_path / 'out').glob('*.json')) or process.process.poll() is not None, 'the first bag')
+    assert process.stop(signal.SIGTERM) == 0, process.output
+    assert len(list((tmp_path / 'out').glob('*.json'))) < 300 and 'Traceback' not in process.output
+
+
+def test_a_clock_offset_that_is_none_is_one_line(start_node, tmp_path):
+    (tmp_path / 'a.mcap').write_bytes(b'')
+    process = start_node('recorder', mode='convert', bags=tmp_path / 'a.mcap', output=tmp_path / 'out',
+                         clock_offset='abc')
+    assert process.wait() == 2
+    assert process.output == 'error: clock offset abc: must be seconds or auto\n'
+
+
+def test_mode_convert_of_a_broken_bag(start_node, tmp_path):
+    (tmp_path / 'a.mcap').write_bytes(b'no bag')
+    process = start_node('recorder', mode='convert', bags=tmp_path / 'a.mcap', output=tmp_path / 'out')
+    assert process.wait() == 1 and 'a.mcap: broken or cut short' in process.output
+    assert 'Traceback' not in process.output

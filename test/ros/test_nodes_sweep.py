@@ -1,0 +1,174 @@
+"""The sweep node against a lens played by the test, over DDS."""
+
+import math
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from ros_processes import wait_until  # noqa: E402
+from std_srvs.srv import SetBool  # noqa: E402
+
+from dfd_ros.core.optics import VergenceRange  # noqa: E402
+from dfd_ros.msg import FocusCommand  # noqa: E402
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
+from dfd_ros.ros.nodes.sweep import SweepParameters, focus_distances  # noqa: E402
+
+RANGE = VergenceRange(0.5, math.inf)
+RAMP = [math.inf, 2.0, 1.0, 2 / 3, 0.5]
+
+
+def first(count, **parameters):
+    distances = focus_distances(SweepParameters(**parameters), RANGE)
+    return [next(distances) for _ in range(count)]
+
+
+def test_ramp_jumps_back():
+    assert first(11) == pytest.approx(RAMP + RAMP + RAMP[:1])
+
+
+def test_near_to_far():
+    assert first(6, near_to_far=True) == pytest.approx(RAMP[::-1] + RAMP[-1:])
+
+
+def test_ping_pong_turns_without_standing_still():
+    assert first(10, pattern='ping_pong') == pytest.approx(RAMP + RAMP[-2::-1] + RAMP[1:2])
+
+
+def test_jumps_are_a_new_order_each_cycle():
+    cycles = first(10, pattern='jumps')
+    assert sorted(cycles[:5]) == sorted(cycles[5:]) == pytest.approx(sorted(RAMP))
+    assert cycles[:5] != cycles[5:]
+
+
+def test_uneven_covers_the_range_each_cycle():
+    cycles = first(10, pattern='uneven')
+    assert cycles[0] == cycles[5] == math.inf and cycles[4] == cycles[9] == 0.5
+    assert cycles[1] != cycles[6]
+
+
+class Lens:
+    """A lens that the test moves by hand."""
+
+    def __init__(self, observer, namespace):
+        self.commands = observer.listen(FocusCommand, f'{namespace}/focus_command')
+        self._publisher = observer.publisher(LensStateMessage, f'{namespace}/lens_state')
+        self._observer = observer
+
+    def state(self, focus_distance=1.0, *, settled=True, command_id=0, near=0.5, far=math.inf):
+        message = LensStateMessage(focus_distance=focus_distance, settled=settled, command_id=command_id,
+                                   near_distance=near, far_distance=far)
+        message.header.stamp = self._observer.node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+    def first_command(self, **state):
+        """Shows the lens at rest until the sweep begins."""
+        def show_and_look():
+            self.state(**state)
+            time.sleep(0.05)
+            return self.commands
+        wait_until(show_and_look, 'the first focus command')
+        time.sleep(0.2)
+        return self.commands[-1]
+
+
+@pytest.fixture
+def lens(start_node, observer, request):
+    """The sweep node in a namespace of the test's own, and a lens for it."""
+    namespace = '/' + request.node.name.partition('[')[0]
+    parameters = getattr(request, 'param', {})
+    process = start_node('sweep', '-r', f'__ns:={namespace}', **parameters)
+    lens = Lens(observer, namespace)
+    lens.process, lens.name = process, f'{namespace}/sweep'
+    return lens
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_next_command_only_for_a_settled_answer(lens):
+    command = lens.first_command(command_id=41)
+    # The number counts on from the camera's last.
+    assert (command.focus_distance, command.command_id) == (math.inf, 42)
+    count = len(lens.commands)
+    lens.state(math.inf, settled=False, command_id=41)
+    lens.state(math.inf, settled=True, command_id=41)
+    lens.state(math.inf, settled=False, command_id=42)
+    time.sleep(0.5)
+    assert len(lens.commands) == count
+    lens.state(math.inf, settled=True, command_id=42)
+    wait_until(lambda: len(lens.commands) > count, 'the next command')
+    assert (lens.commands[-1].focus_distance, lens.commands[-1].command_id) == (2.0, 43)
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0, 'frames_per_step': 2, 'near': 0.25, 'far': 1.0}],
+                         indirect=True)
+def test_a_camera_without_command_numbers(lens):
+    """By where the focus is; near and far are the parameters', not the lens's; two frames at each step."""
+    assert lens.first_command(focus_distance=0.7).focus_distance == 1.0
+    count = len(lens.commands)
+    lens.state(1.3)      # 8 % of the range off
+    lens.state(1.005)
+    time.sleep(0.5)
+    assert len(lens.commands) == count
+    lens.state(1.0)
+    wait_until(lambda: len(lens.commands) > count, 'the next command')
+    assert lens.commands[-1].focus_distance == pytest.approx(1 / 1.75)
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 0.2}], indirect=True)
+def test_a_command_that_gets_no_answer_is_sent_again(lens):
+    command = lens.first_command()
+    wait_until(lambda: len(lens.commands) >= 4, 'the command again')
+    assert {c.command_id for c in lens.commands} == {command.command_id}
+    wait_until(lambda: 'sending it again' in lens.process.output, 'a warning')
+    time.sleep(1.0)
+    assert lens.process.output.count('sending it again') == 1      # throttled
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0, 'enabled': False}], indirect=True)
+def test_enable_service(lens, observer):
+    for _ in range(5):
+        lens.state()
+        time.sleep(0.1)
+    assert not lens.commands
+    assert observer.call(SetBool, f'{lens.name}/enable', SetBool.Request(data=True)).success
+    command = lens.first_command()
+    response = observer.call(SetBool, f'{lens.name}/enable', SetBool.Request(data=False))
+    assert response.success and 'stopped' in response.message
+    count = len(lens.commands)
+    lens.state(command.focus_distance, command_id=command.command_id)
+    time.sleep(0.5)
+    assert len(lens.commands) == count
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_pattern_changes_at_run_time(lens, observer):
+    lens.first_command()
+    assert not observer.set_parameter(lens.name, 'pattern', 'zigzag').successful
+    assert observer.set_parameter(lens.name, 'near_to_far', True).successful
+    count = len(lens.commands)
+    lens.state()
+    wait_until(lambda: len(lens.commands) > count, 'the first command of the new pattern')
+    assert lens.commands[-1].focus_distance == 0.5
+
+
+@pytest.mark.parametrize('lens', [{}], indirect=True)
+def test_what_the_lens_can_focus_is_not_known(lens):
+    def warned():
+        lens.state(near=math.nan, far=math.nan)
+        time.sleep(0.05)
+        return 'set the parameters near and far' in lens.process.output
+    wait_until(warned, 'a warning')
+    assert not lens.commands
+
+
+def test_nothing_from_the_camera_is_a_warning_that_names_the_topic(start_node):
+    process = start_node('sweep', '-r', '__ns:=/alone')
+    wait_until(lambda: 'nothing on /alone/lens_state: is the camera running?' in process.output, 'a warning')
+    assert process.stop() == 0 and 'Traceback' not in process.output
+
+
+def test_near_beyond_far_is_refused(start_node):
+    process = start_node('sweep', near=2.0, far=1.0)
+    assert process.wait() == 2
+    assert process.output == 'error: parameter near: 2.0 m is not nearer than far (1.0 m)\n'

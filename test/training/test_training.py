@@ -1,0 +1,396 @@
+"""Training: it learns, it goes on after a kill as if nothing had been, on one process and on two."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfd_ros import networks
+from dfd_ros.cli import main
+from dfd_ros.core.errors import InputError
+from dfd_ros.inference import backends
+from dfd_ros.synthesis.procedural import StackSettings
+from dfd_ros.training import loop
+from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config, make_config
+from dfd_ros.training.loop import decoded_frames, learning_rate, train
+from dfd_ros.training.sequences import TrainingData
+
+TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
+CONFIG = TrainingConfig(
+    name='tiny', network_config=TINY, steps=4, warmup=1, precision='fp32', validate_every=100, save_every=100,
+    validate_stacks=1, stages=(Stage(crop=32, batch=2, frames=3, decode=2),),
+    pool=PoolConfig(start=3, size=10, reuse=4),
+    data=StackSettings(height=48, width=48, frames=4, ramp=(3, 4), static=1.0))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='module')
+def pool(tmp_path_factory):
+    """Stacks for all tests of this module: rendering takes longer than the training."""
+    return str(tmp_path_factory.mktemp('pool'))
+
+
+@pytest.fixture
+def config(pool):
+    return replace(CONFIG, pool=replace(CONFIG.pool, folder=pool))
+
+
+def log(folder: Path, group: str) -> list[dict]:
+    lines = map(json.loads, (folder / 'log.jsonl').read_text().splitlines())
+    return [line for line in lines if line['group'] == group]
+
+
+def test_it_learns(config, tmp_path):
+    """More steps on few stacks: the loss falls, and what is written is what has been learned."""
+    best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9), tmp_path, 'cpu')
+    losses = [line['loss'] for line in log(tmp_path, 'training')]
+    assert len(losses) == 3 and losses[-1] < losses[0] - 0.3
+    validation, = log(tmp_path, 'validation')
+    assert validation['step'] == 60 and 0 < validation['field_mae'] < 1
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith('events')) == [
+        'README.md', 'best.safetensors', 'checkpoint.pt', 'last.safetensors', 'log.jsonl', 'samples.png']
+    assert networks.load(best, network='stream').config['channels'] == TINY['channels']
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / 'checkpoint.pt', weights_only=True)
+    assert set(checkpoint) >= {'network', 'average', 'optimiser', 'step', 'best'}
+    return {f'{part}.{name}': value for part in ('network', 'average') for name, value in checkpoint[part].items()}
+
+
+def test_killed_and_resumed_is_as_never_killed(config, tmp_path):
+    train(config, tmp_path / 'whole', 'cpu')
+    train(config, tmp_path / 'killed', 'cpu', stop_after=2)
+    assert torch.load(tmp_path / 'killed' / 'checkpoint.pt', weights_only=True)['step'] == 2
+    train(config, tmp_path / 'killed', 'cpu')
+    whole, resumed = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+@pytest.mark.parametrize('fast, precision', [(True, 'bf16'), (False, 'fp32')])
+def test_the_arithmetic_is_what_the_device_does_well(config, tmp_path, monkeypatch, fast, precision):
+    monkeypatch.setattr(backends, 'is_bf16_fast', lambda device: fast)
+    config = replace(config, steps=1)
+    for name in ('auto', 'bf16', 'fp32'):
+        train(replace(config, precision=name), tmp_path / name, 'cpu')
+    of = {name: weights(tmp_path / name) for name in ('auto', 'bf16', 'fp32')}
+    for name, value in of['auto'].items():
+        assert torch.equal(value, of[precision][name]), name
+    assert any(not torch.equal(value, of['bf16'][name]) for name, value in of['fp32'].items())
+    assert re.search(rf', {precision} +\|', (tmp_path / 'auto' / 'README.md').read_text())
+
+
+def test_a_finished_run_is_left_as_it_is(config, tmp_path):
+    train(config, tmp_path, 'cpu')
+    before = (tmp_path / 'last.safetensors').read_bytes()
+    train(config, tmp_path, 'cpu')
+    assert (tmp_path / 'last.safetensors').read_bytes() == before
+
+
+def test_training_goes_on_from_given_weights(config, tmp_path):
+    first = train(config, tmp_path / 'first', 'cpu')
+    tuned = replace(config, initial_weights=str(first), steps=1, learning_rate=0.0)
+    train(tuned, tmp_path / 'tuned', 'cpu')
+    a = networks.load(first).state_dict()
+    b = torch.load(tmp_path / 'tuned' / 'checkpoint.pt', weights_only=True)['network']
+    for name, value in a.items():
+        if 'running' not in name and 'num_batches' not in name:
+            assert torch.equal(value, b[name]), name
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(config, tmp_path):
+    train(config, tmp_path, 'cpu', stop_after=1)
+    checkpoint = tmp_path / 'checkpoint.pt'
+    for other in (replace(config, network_config={**TINY, 'hypotheses': 7}), config):
+        with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network') as caught:
+            train(other, tmp_path, 'cpu')
+        assert '\n' not in str(caught.value)
+        checkpoint.write_bytes(checkpoint.read_bytes()[:5000])   # then one that is cut short
+    checkpoint.write_bytes(b'')
+    with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network'):
+        train(config, tmp_path, 'cpu')
+
+
+def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(config, tmp_path):
+    stacks = replace(config, network='poolnet', network_config={'width': 0.1}, validation='data')
+    with pytest.raises(InputError, match='^coc: 0.3, but the network poolnet has no decoder .*: set coc: 0'):
+        train(stacks, tmp_path, 'cpu')
+
+
+def test_a_training_that_trains_nothing_ends(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, '_MOST_SKIPPED', 2)
+    monkeypatch.setattr(loop, 'sequence_loss', lambda prediction, *_: (prediction.vergence.mean() * math.nan, {}))
+    with pytest.raises(InputError, match='^tiny: the loss .* was not finite in 2 steps in a row, up to step 2; give'):
+        train(config, tmp_path, 'cpu')
+
+
+def test_a_device_that_is_not_there_is_refused(config, tmp_path):
+    with pytest.raises(InputError, match="device 'gpu'"):
+        train(config, tmp_path / 'run', 'gpu')
+    assert not (tmp_path / 'run').exists()
+
+
+TORCHRUN = '''
+import hashlib, os, pathlib, sys
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from dfd_ros.training.config import load_config
+from dfd_ros.training.loop import train
+
+torch.set_num_threads(1)
+
+def say(optimiser, *_):
+    digest = hashlib.sha256()
+    for group in optimiser.param_groups:
+        for parameter in group['params']:
+            digest.update(parameter.detach().numpy().tobytes())
+    # One write: torchrun runs both processes unbuffered, and their lines must not run into each other.
+    sys.stdout.write(f'rank {os.environ["RANK"]} {digest.hexdigest()}\\n')
+
+if __name__ == '__main__':   # the processes that render import this file too
+    register_optimizer_step_post_hook(say)
+    train(load_config(sys.argv[1]), pathlib.Path(sys.argv[2]), 'cpu')
+'''
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason='this torch has no torch.distributed')
+@pytest.mark.parametrize('crop, weights', [(32, ''), (40, 'coc: 0\n')], ids=['all losses', 'no loss of the CoC'])
+def test_two_processes_train_one_network(tmp_path, crop, weights):
+    (tmp_path / 'script.py').write_text(TORCHRUN)
+    (tmp_path / 'run.yaml').write_text(YAML.replace('crop: 32', f'crop: {crop}') + weights)
+    result = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
+         str(tmp_path / 'script.py'), str(tmp_path / 'run.yaml'), str(tmp_path / 'run')],
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr[-3000:]
+    digests = {rank: [line.split()[2] for line in result.stdout.splitlines() if line.startswith(f'rank {rank}')]
+               for rank in '01'}
+    assert len(digests['0']) == 2 and digests['0'] == digests['1'] and len(set(digests['0'])) == 2
+    # Each has scenes of its own, and one of them wrote the run down.
+    pools = [{path.name: path.read_bytes() for path in (tmp_path / 'run' / 'pool' / rank).glob('0*.safetensors')}
+             for rank in '01']
+    assert pools[0] and pools[1] and not set(pools[0].values()) & set(pools[1].values())
+    assert len(log(tmp_path / 'run', 'validation')) == 1
+
+
+# Data: a function of the step alone.
+
+def same(a, b) -> bool:
+    return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in zip(a, b))
+
+
+def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
+    data = TrainingData(config, tmp_path, torch.device('cpu'))
+    try:
+        first, second = data.batch(0), data.batch(1)
+        assert same(first, data.batch(0)) and not same(first, second)
+        assert first.images.shape == (2, 3, 3, 32, 32) and first.vergence.shape == first.coc.shape == (2, 3, 1, 32, 32)
+        assert 0 <= first.images.min() and first.images.max() <= 1
+        assert first.focus.shape == (2, 3) and first.blur_scale.shape == (2,)
+    finally:
+        data.close()
+
+
+def test_long_sequences_go_to_and_fro(config, tmp_path):
+    frames = 2 * config.data.frames + 1
+    data = TrainingData(replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
+                          tmp_path, torch.device('cpu'))
+    try:
+        batch = data.batch(0)
+    finally:
+        data.close()
+    period = 2 * config.data.frames - 2
+    assert batch.images.shape[1] == frames
+    torch.testing.assert_close(batch.images[:, period:], batch.images[:, :frames - period])
+    for focus in batch.focus:   # somewhere it turns: the frames before and after are the same
+        turns = [t for t in range(1, period) if focus[t - 1] == focus[t + 1]]
+        assert turns and (batch.focus[:, 1:] != batch.focus[:, :-1]).any()
+    assert (batch.images[:, 1:] != batch.images[:, :-1]).flatten(2).any(2).all()   # and none is shown twice in a row
+
+
+def test_truth_turns_with_the_image(config, tmp_path):
+    """Flips, crops, halving and time reversal keep CoC, vergence and focus together: coc = blur (u - v)."""
+    data = TrainingData(replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
+                          tmp_path, torch.device('cpu'))
+    try:
+        batch = data.batch(0)
+    finally:
+        data.close()
+    offset = batch.vergence - batch.focus[..., None, None, None]
+    blur = (batch.coc * offset).sum((2, 3, 4)) / (offset * offset).sum((2, 3, 4))
+    torch.testing.assert_close(blur[..., None, None, None] * offset, batch.coc, rtol=1e-3, atol=1e-3)
+    known = torch.isfinite(batch.blur_scale)
+    # To first order the blur of a frame is the blur scale that the network is told, at its own resolution.
+    ratio = blur[known] / batch.blur_scale[known, None]
+    assert known.any() and (ratio > 0.98).all() and (ratio < 1.1).all()
+
+
+def test_no_sequence_is_counted_twice_when_the_batch_changes():
+    stages = (Stage(until=0.35, batch=6), Stage(until=0.8, batch=3), Stage(until=1.0, batch=2))
+    config = replace(CONFIG, steps=10, stages=stages)
+    before = [config.sequences(step) for step in range(11)]
+    assert before[0] == 0
+    assert [b - a for a, b in zip(before, before[1:])] == [6] * 4 + [3] * 4 + [2] * 2
+
+
+# Schedules.
+
+def test_the_learning_rate_rises_stays_and_falls():
+    config = replace(CONFIG, steps=100, warmup=10, decay=0.4, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9:60] == [1.0] * 51
+    assert all(b < a for a, b in zip(rates[60:], rates[61:])) and rates[99] == pytest.approx(1 / 40)
+
+
+def test_stages_take_turns():
+    stages = (Stage(until=0.5, crop=32), Stage(until=1.0, crop=64))
+    config = replace(CONFIG, steps=10, stages=stages)
+    assert [config.stage(step).crop for step in range(10)] == [32] * 5 + [64] * 5
+
+
+def test_the_last_frame_is_always_decoded():
+    config = replace(CONFIG, stages=(Stage(frames=8, decode=4),))
+    drawn = [decoded_frames(config, step) for step in range(50)]
+    assert all(len(frames) == len(set(frames)) == 4 and frames == sorted(frames) and frames[-1] == 7
+               for frames in drawn)
+    assert set(range(8)) == {frame for frames in drawn for frame in frames}
+
+
+# Configurations.
+
+YAML = '''
+name: tiny
+network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
+steps: 2
+warmup: 1
+learning_rate: 1e-3
+precision: fp32
+validate_stacks: 1
+stages: [{crop: 32, batch: 1, frames: 2, decode: 2}]
+pool: {start: 2, size: 10, reuse: 4}
+data: {height: 48, width: 48, frames: 3, ramp: [3, 3], scene: {objects: [1, 2]}}
+'''
+
+
+def test_a_configuration_is_plain_values(tmp_path):
+    (tmp_path / 'run.yaml').write_text(YAML)
+    config = load_config(tmp_path / 'run.yaml', steps=7)
+    assert config.steps == 7 and config.learning_rate == 1e-3 and config.stages[0].crop == 32
+    assert config.data.scene.objects == (1, 2) and config.pool.start == 2 and config.clip == TrainingConfig().clip
+
+
+@pytest.mark.parametrize('path', sorted((Path(__file__).parents[2] / 'config' / 'training').glob('*.yaml')),
+                         ids=lambda path: path.stem)
+def test_the_configurations_that_ship_are_whole(path):
+    config = load_config(path)
+    assert config.stages[-1].until == 1.0
+    networks.create(config.network, **config.network_config)
+
+
+def test_the_configurations_of_the_documentation_are_right(tmp_path):
+    blocks = re.findall(r'```yaml\n(.*?)```', (Path(__file__).parents[2] / 'docs' / 'training.md').read_text(), re.S)
+    assert len(blocks) >= 2
+    for i, block in enumerate(blocks):
+        (tmp_path / f'{i}.yaml').write_text(block)
+        assert load_config(tmp_path / f'{i}.yaml').steps > 0
+
+
+@pytest.mark.parametrize('text, says', [
+    ('stepz: 3', 'no setting "stepz"'),
+    ('steps: many', "steps: 'many' is not of the type int"),
+    ('learning_rate: fast', 'learning_rate: "fast" is not a number'),
+    ('pool: {sise: 3}', 'pool: no setting "sise"'),
+    ('data: {scene: {objects: 3}}', 'objects: 3 is not of the type tuple'),
+    ('data: [1, 2]', 'data: has to be a mapping'),
+    ('stages: [{crop: big}]', "crop: 'big' is not of the type int"),
+    ('a: [1, ', 'not YAML'),
+    ('- 1\n- 2', 'has to be a mapping'),
+    ('just text', 'has to be a mapping'),
+    ('stages: 3', 'stages: has to be a list'),
+    ('stages: []', 'stages: has to be a list'),
+    ('steps: 0', 'steps: 0 has to be at least 1'),
+    ('hours: -1', 'hours: -1.0 has to be at least 0'),
+    ('learning_rate: 0', 'learning_rate: 0.0 has to be above 0'),
+    ('learning_rate: .nan', 'learning_rate: nan has to be above 0'),
+    ('ema: 1.5', 'ema: 1.5 has to be at least 0 and at most 1'),
+    ('pool: {held_out: -1}', 'pool, held_out: -1 has to be at least 0'),
+    ('pool: {size: 0}', 'pool, size: 0 has to be at least 1'),
+    ('pool: {reuse: 0}', 'pool, reuse: 0.0 has to be above 0'),
+    ('{validation: data, data: {frames: 4}, stages: [{frames: 9}]}',
+     'stages: frames 9, but the stacks that validation: data is of have 4 (data, frames)'),
+    ('validate_every: 0', 'validate_every: 0 has to be at least 1'),
+    ('precision: fp8', 'precision: "fp8" is none of auto, fp32, bf16'),
+    ('stages: [{frames: 0}]', 'stages: frames 0 has to be at least 1'),
+    ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
+    ('stages: [{decode: 9, frames: 4}]', 'stages: decode 9 of 4 frames'),
+    ('data: {orders: [upwards]}', 'orders: "upwards" is none of'),
+    ('data: {blur_scale: [1, 2, 3]}', 'blur_scale: (1, 2, 3) is not a pair'),
+    ('data: {ramp: [3, x]}', "data, ramp: 'x' is not of the type int"),
+    ('data: {orders: [1]}', 'data, orders: 1 is not of the type str'),
+    ('data: {near: [0.3, .nan]}', 'data, near: (0.3, nan) is not a pair'),
+    ('data: {frames: 0}', 'data, frames: 0 has to be at least 1'),
+    ('data: {ramp: [0, 3]}', 'data, ramp: 0 has to be at least 1'),
+    ('data: {static: 7}', 'data, static: 7.0 has to be at least 0 and at most 1'),
+    ('data: {blur_scale: [-3, 4]}', 'data, blur_scale: -3.0 has to be above 0'),
+    ('data: {scene: {split: foo}}', 'data, scene, split: "foo" is neither train nor test'),
+    ('data: {scene: {radius: [0, 1]}}', 'data, scene, radius: 0.0 has to be above 0'),
+    ('beta: .nan', 'beta: nan has to be at least 0'),
+    ('network_config:', 'network_config: None is not of the type dict'),
+    ('network_config: [1]', 'network_config: [1] is not of the type dict'),
+    ('network: classical', 'network: "classical" has no weights to train'),
+    ('network: strem', 'network: no network "strem"'),
+    ('{likelihood: 0, mse: 0, coarse: 0, coc: 0}', 'likelihood, mse, depth, coarse and coc are all 0'),
+    ('{validation: data, data: {frames: 8}, pool: {held_out: 3}}', 'pool, held_out: 3 stacks of pool, folder, which'),
+    ('{validation: data, data: {frames: 8}, shards: somewhere, stages: [{crop: 320}]}',
+     'stages: crop 320, but stacks are only 256x256'),
+])
+def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, says):
+    path = tmp_path / 'run.yaml'
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert says in str(caught.value) and str(path) in str(caught.value) and '\n' not in str(caught.value)
+    assert main(['train', str(path), '--out', str(tmp_path / 'runs')]) == 2
+    assert capsys.readouterr().err.count('\n') == 1
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_values_that_yaml_takes_for_text_and_those_that_may_be_none(tmp_path):
+    (tmp_path / 'run.yaml').write_text('data: {shot: [1e-5, 6e-4], near: [1, 2], breathing_residual: null}')
+    settings = load_config(tmp_path / 'run.yaml').data
+    assert settings.shot == (1e-5, 6e-4) and settings.breathing_residual is None
+    assert [type(v) for v in settings.near] == [float, float]
+
+
+def test_absent_configuration_and_weights(tmp_path, capsys):
+    assert main(['train', str(tmp_path / 'none.yaml')]) == 2
+    assert 'none.yaml: no such file' in capsys.readouterr().err
+    (tmp_path / 'run.yaml').write_text(YAML + 'initial_weights: nowhere.safetensors\n')
+    assert main(['train', str(tmp_path / 'run.yaml'), '--out', str(tmp_path / 'runs'), '--device', 'cpu']) == 2
+    assert 'nowhere.safetensors: no such file' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('settings', [{'block': 3}, {'blocks': [1, 2]}])
+def test_a_network_that_cannot_be_is_refused(tmp_path, settings):
+    config = make_config({'network_config': settings}, 'run')
+    with pytest.raises(InputError, match='^network "stream" with '):
+        train(config, tmp_path / 'run', 'cpu')
