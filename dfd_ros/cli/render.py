@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--format', choices=FORMATS['procedural'],
                         help='folders (the default of procedural: depth of the last frame) or shards of samples, with '
                              'truth for every frame, to train, study and evaluate on (what blender always writes)')
-    parser.add_argument('--stacks', '--scenes', metavar='N', type=int, default=6, help='stacks to render')
+    parser.add_argument('--stacks', '--scenes', '--views', metavar='N', type=int, default=6,
+                        help='stacks to render; with --world: views')
     parser.add_argument('--seed', metavar='N', type=int, default=0,
                         help='of the first stack; the same seed and size give the same stack')
     parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
@@ -61,10 +62,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     blender.add_argument('--blender-python', metavar='FILE',
                          help='Python 3.11 of an environment with bpy (default: DFD_BLENDER_PYTHON of the '
                               'environment, else this one)')
+    world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
+    world.add_argument('--world', metavar='FILE.world', type=Path,
+                       help='a Gazebo world (SDF): render views of it in two layers instead of stacks')
+    world.add_argument('--models', metavar='DIR', type=Path, action='append', default=[],
+                       help='folder that is searched for the models of the world; may be given several times')
+    world.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
+                       help='leave out models of such names, for example "*Portrait*"; may be given several times')
 
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
+    if args.world is not None:
+        return _world(args)
+    if args.models or args.exclude:
+        raise InputError(f'--{"models" if args.models else "exclude"}: only with --world')
     args.preset = args.preset or PRESETS[args.engine][0]
     args.format = args.format or FORMATS[args.engine][0]
     given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
@@ -88,6 +100,48 @@ def _check(args: argparse.Namespace) -> None:
             raise InputError(f'--{said} {getattr(args, name)}: must be at least {least}')
     if args.seed + args.stacks > 2 ** 62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
+
+
+def _world(args: argparse.Namespace) -> int:
+    import os
+    import sys
+
+    from tqdm import tqdm
+
+    from dfd_ros.core.child_processes import terminable
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.machine import cores
+    from dfd_ros.datasets.rendering.rendered_dataset import Machine
+    from dfd_ros.datasets.rendering.workers import BlenderCrashed
+    from dfd_ros.datasets.rendering.world_views import WorldTask, render_views, write_view_sheet
+    from dfd_ros.synthesis.worlds.sdf import read_world
+
+    _check(args)
+    if args.device not in ('auto', 'cpu', 'gpu'):
+        raise InputError(f'--device {args.device}: with --world choose auto, cpu or gpu')
+    read_world(args.world, args.models, tuple(args.exclude))   # bad input is refused before Blender starts
+    given = {} if args.samples is None else {'samples': args.samples}
+    task = WorldTask(args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures),
+                     **given)
+    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
+    machine = Machine(workers, max(1, cores() // workers), args.device,
+                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
+
+    def progress(done: int, all_: int):
+        return tqdm(initial=done, total=all_, desc='render', unit='view', smoothing=0.1)
+
+    try:
+        with terminable():
+            rendered, left_out = render_views(args.out, task, range(args.seed, args.seed + args.stacks), machine,
+                                              progress)
+    except BlenderCrashed as error:
+        print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
+        return 1
+    for line in left_out:
+        print(f'dfd: left out: {line}', file=sys.stderr)
+    print(f'views    {args.stacks} of {args.world.name}, {rendered} rendered now, in {args.out}/')
+    print(f'picture  {write_view_sheet(args.out)}')
+    return 0
 
 
 def _blender(args: argparse.Namespace) -> int:

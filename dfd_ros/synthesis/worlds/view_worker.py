@@ -1,10 +1,13 @@
-"""The process that renders views: ``python -m dfd_ros.synthesis.worlds.view_worker``, one JSON object on stdin::
+"""The process that renders views of a world: ``python -m dfd_ros.synthesis.worlds.view_worker``.
 
-    {"world": "FILE.world", "models": ["DIR"], "out": "DIR", "seeds": [0, 1, 2], "textures": ["a.jpg"],
-     "settings": {...}, "threads": 1, "device": "cpu"}
+Speaks the protocol of `dfd_ros.datasets.rendering.worker`: the first line of stdin says what to render with, the others
+are views::
 
-Answers with a JSON object a line: {"left_out": [...]} once the world is built, {"seed": 0, "seconds": 4.1} for each view,
-and {"input_error": "..."} for bad input. What Blender has to say goes to stderr.
+    {"world": "FILE.world", "models": ["DIR"], "exclude": ["*Portrait*"], "textures": ["a.jpg"], "settings": {...},
+     "threads": 1, "device": "cpu"}                       ->  {"blender": "4.5.15 LTS", "gpu": false, "left_out": [...]}
+    {"key": "house-000007", "seed": 7, "path": "..."}     ->  {"key": "house-000007", "about": {"seconds": 4.1, ...}}
+
+Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ def main() -> int:
         answers.write(json.dumps(values) + '\n')
 
     try:
-        _work(json.loads(sys.stdin.readline()), answer)
+        _work(answer)
     except InputError as error:
         answer(input_error=str(error))
         return 2
@@ -36,29 +39,29 @@ def main() -> int:
     return 0
 
 
-def _work(job: dict, answer) -> None:
+def _work(answer) -> None:
+    try:
+        import bpy
+    except ImportError as error:
+        raise InputError(f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
+                         '--blender-python') from None
     from dfd_ros.synthesis.worlds.building import build
     from dfd_ros.synthesis.worlds.sdf import read_world
     from dfd_ros.synthesis.worlds.shooting import Shooting, ViewSettings
 
-    path, out = Path(job['world']), Path(job['out'])
-    world = read_world(path, [Path(folder) for folder in job['models']])
+    task = json.loads(sys.stdin.readline())
+    path = Path(task['world'])
+    world = read_world(path, [Path(folder) for folder in task['models']], tuple(task['exclude']))
     build(world)
-    answer(left_out=world.left_out)
-    shooting = Shooting(path.stem, ViewSettings(**job['settings']), [Path(file) for file in job['textures']],
-                        job['threads'], job['device'])
-    for seed in job['seeds']:
-        file = out / view_name(path.stem, seed)
-        if file.exists():
-            continue
+    shooting = Shooting(path.stem, ViewSettings(**task['settings']), [Path(file) for file in task['textures']],
+                        task['threads'], task['device'])
+    answer(blender=bpy.app.version_string, gpu=shooting.renderer.on_gpu(), left_out=world.left_out)
+    for line in sys.stdin:
+        job = json.loads(line)
         start = time.monotonic()
-        shooting.view(seed).write(file)
-        answer(seed=seed, seconds=time.monotonic() - start)
-
-
-def view_name(world: str, seed: int) -> str:
-    """The file of the view of a seed."""
-    return f'{world}-{seed:06d}.npz'
+        view = shooting.view(job['seed'])
+        view.write(Path(job['path']))
+        answer(key=job['key'], about={'seconds': round(time.monotonic() - start, 2), **view.about})
 
 
 if __name__ == '__main__':
