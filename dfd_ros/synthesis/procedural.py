@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, fields
 import torch
 
 from dfd_ros.optics import VergenceRange
+from dfd_ros.synthesis.materials import SurfaceSettings
 from dfd_ros.synthesis.random import Random
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen, srgb_encode
+from dfd_ros.synthesis.surroundings import real_scene
 
 ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
 
@@ -47,6 +49,7 @@ class StackSettings:
         exposure: most change of exposure between frames (share).
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
+        scene, surfaces: what is seen; `surfaces` says how often it is surfaces like real ones.
     """
 
     height: int = 256
@@ -73,6 +76,7 @@ class StackSettings:
     jpeg: float = 0.3
     sharpening: float = 0.2
     scene: SceneSettings = field(default_factory=SceneSettings)
+    surfaces: SurfaceSettings = field(default_factory=SurfaceSettings)
 
     @staticmethod
     def study(**changes) -> StackSettings:
@@ -166,6 +170,15 @@ def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
     return path - path[:1]
 
 
+def _scene(rng: Random, seed: int, settings: StackSettings, range_: VergenceRange) -> Scene:
+    if settings.surfaces.share:
+        own = Random(seed ^ 0x7EA1, rng.device)   # so that all else of the stack stays as it is without
+        if own.chance(settings.surfaces.share):
+            return real_scene(own, settings.height, settings.width, settings.scene, settings.surfaces,
+                              1 / range_.far / range_.width, seed, margin=40)
+    return Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
+
+
 def render_stack(seed: int, settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
     """One focal stack (B = 1). The same seed and settings give the same stack on the same device."""
     rng = Random(seed, device)
@@ -182,7 +195,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     focus = focus_positions(rng, settings).to(rng.device)
     time = torch.arange(frames, dtype=torch.float32, device=rng.device)
     static = rng.chance(settings.static)
-    scene = Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
+    scene = _scene(rng, seed, settings, range_)
     if static:
         time = torch.zeros_like(time)
     travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))
