@@ -13,6 +13,7 @@ import torch
 
 from dfd_ros.optics import VergenceRange
 from dfd_ros.synthesis.materials import SurfaceSettings
+from dfd_ros.synthesis.processing import CameraSettings, Look
 from dfd_ros.synthesis.random import Random
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen, srgb_encode
@@ -50,6 +51,7 @@ class StackSettings:
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
         scene, surfaces: what is seen; `surfaces` says how often it is surfaces like real ones.
+        camera: says how often it is by a camera like a real one.
     """
 
     height: int = 256
@@ -77,6 +79,7 @@ class StackSettings:
     sharpening: float = 0.2
     scene: SceneSettings = field(default_factory=SceneSettings)
     surfaces: SurfaceSettings = field(default_factory=SurfaceSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
 
     @staticmethod
     def study(**changes) -> StackSettings:
@@ -179,6 +182,14 @@ def _scene(rng: Random, seed: int, settings: StackSettings, range_: VergenceRang
     return Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
 
 
+def _look(rng: Random, seed: int, settings: StackSettings) -> Look | None:
+    if not settings.camera.share:
+        return None
+    own = Random(seed ^ 0xCA3E4A, rng.device)
+    return Look(own, settings.camera, settings.frames, settings.height, settings.width) \
+        if own.chance(settings.camera.share) else None
+
+
 def render_stack(seed: int, settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
     """One focal stack (B = 1). The same seed and settings give the same stack on the same device."""
     rng = Random(seed, device)
@@ -196,6 +207,9 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     time = torch.arange(frames, dtype=torch.float32, device=rng.device)
     static = rng.chance(settings.static)
     scene = _scene(rng, seed, settings, range_)
+    look = _look(rng, seed, settings)
+    if look:
+        focus = look.focus(focus, 1 / far / range_.width, scene.vergence())
     if static:
         time = torch.zeros_like(time)
     travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))
@@ -211,18 +225,27 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
     exponent = torch.full((frames,), rng.log_uniform(*settings.exponent), device=rng.device)
     softness = rng.uniform(*settings.softness)
-    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness)
+    aperture = look and look.aperture(settings.exponent)
+    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness, aperture)
+    if look:
+        linear, vergence, foreground = look.roll(0.0 if static else settings.shake, linear, vergence, foreground)
+        linear = look.light(linear)
 
     level = 0.85 / torch.quantile(linear[:, 1].flatten()[::37], 0.98).clamp_min(0.05)
     gain = level * rng.log_uniform(0.5, 1.3) * (1 + settings.exposure * rng.uniform(-1, 1, frames))
+    if look:
+        gain = look.gain(gain)
     image = expose(linear, gain, rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read),
                    rng.normal(*linear.shape))
-    image = srgb_encode(image) ** rng.uniform(0.85, 1.15)
-    if rng.chance(settings.sharpening):
-        image = sharpen(image, rng.uniform(0.2, 1.0))
-    image = (image * 255).round() / 255
-    if rng.chance(settings.jpeg):
-        image = jpeg(image, rng.uniform(60, 95))
+    image = srgb_encode(look.balance(image) if look else image) ** rng.uniform(0.85, 1.15)
+    if look:
+        image = look.process(image)
+    else:
+        if rng.chance(settings.sharpening):
+            image = sharpen(image, rng.uniform(0.2, 1.0))
+        image = (image * 255).round() / 255
+        if rng.chance(settings.jpeg):
+            image = jpeg(image, rng.uniform(60, 95))
 
     def one(value):
         return torch.tensor([value], device=rng.device)
