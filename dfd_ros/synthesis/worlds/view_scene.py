@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.defocus import defocus
 from dfd_ros.synthesis.worlds.view import View, views
 
@@ -93,12 +94,20 @@ class ViewScene:
         slices = _slices(rng, colour, u, behind_colour, u_behind)
         return ViewScene(slices, VergenceRange(near, far), height, width, margin)
 
+    def vergence(self) -> torch.Tensor:
+        """u (H, W) of what is seen, for a camera that does not move."""
+        seen = torch.full_like(self.slices[0].vergence[0], math.nan)
+        for one in self.slices:
+            seen = torch.where(one.rgba[3] > 0.5, one.vergence[0], seen)
+        return seen
+
     def poses(self, time: torch.Tensor, camera: torch.Tensor, turn: torch.Tensor, zoom: torch.Tensor) -> ViewPoses:
         """As `Scene.poses`; nothing in a view moves on its own."""
         return ViewPoses(camera, turn, zoom)
 
     def photograph(self, poses: ViewPoses, blur: torch.Tensor, focus: torch.Tensor, exponent: torch.Tensor,
-                   softness: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+                   softness: float = 0.0, aperture: Aperture | None = None
+                   ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `Scene.photograph`; no pixel is background."""
         frames = len(focus)
         size = (self.height + 2 * self.margin, self.width + 2 * self.margin)
@@ -113,7 +122,8 @@ class ViewScene:
                 rgba, u = (x[(None, ..., *window)].expand(frames, -1, -1, -1) for x in (one.rgba, one.vergence))
             else:
                 rgba, u = self._moved(one, poses, window)
-            seen = defocus(rgba, torch.hypot(blur * (u - focus), soft), exponent)
+            coc = blur * (u - focus)
+            seen = aperture.spread(rgba, coc, soft) if aperture else defocus(rgba, torch.hypot(coc, soft), exponent)
             # Where the blur varies, the parts of one surface can add up to more than it: never more than opaque.
             seen = seen / seen[:, 3:].clamp_min(1)
             area = (..., *window)
