@@ -65,18 +65,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
     world.add_argument('--world', metavar='FILE.world', type=Path,
                        help='a Gazebo world (SDF): render views of it in two layers instead of stacks')
+    world.add_argument('--rooms', action='store_true',
+                       help='the same of furnished rooms that are made here, with the things of --models and the '
+                            'pictures of --textures')
     world.add_argument('--models', metavar='DIR', type=Path, action='append', default=[],
-                       help='folder that is searched for the models of the world; may be given several times')
+                       help='folder that is searched for the models of the world, or for meshes; may be given several '
+                            'times')
     world.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
                        help='leave out models of such names, for example "*Portrait*"; may be given several times')
 
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
-    if args.world is not None:
+    if args.world is not None or args.rooms:
         return _world(args)
     if args.models or args.exclude:
-        raise InputError(f'--{"models" if args.models else "exclude"}: only with --world')
+        raise InputError(f'--{"models" if args.models else "exclude"}: only with --world or --rooms')
     args.preset = args.preset or PRESETS[args.engine][0]
     args.format = args.format or FORMATS[args.engine][0]
     given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
@@ -119,7 +123,10 @@ def _world(args: argparse.Namespace) -> int:
     _check(args)
     if args.device not in ('auto', 'cpu', 'gpu'):
         raise InputError(f'--device {args.device}: with --world choose auto, cpu or gpu')
-    read_world(args.world, args.models, tuple(args.exclude))   # bad input is refused before Blender starts
+    if args.world and args.rooms:
+        raise InputError('--world and --rooms: give one of them')
+    if args.world:
+        read_world(args.world, args.models, tuple(args.exclude))   # bad input is refused before Blender starts
     given = {} if args.samples is None else {'samples': args.samples}
     task = WorldTask(args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures),
                      **given)
@@ -139,7 +146,7 @@ def _world(args: argparse.Namespace) -> int:
         return 1
     for line in left_out:
         print(f'dfd: left out: {line}', file=sys.stderr)
-    print(f'views    {args.stacks} of {args.world.name}, {rendered} rendered now, in {args.out}/')
+    print(f'views    {args.stacks} of {task.name}, {rendered} rendered now, in {args.out}/')
     print(f'picture  {write_view_sheet(args.out)}')
     return 0
 

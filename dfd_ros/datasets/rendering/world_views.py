@@ -22,6 +22,8 @@ from dfd_ros.synthesis.worlds.view import View, views
 WORKER = 'dfd_ros.synthesis.worlds.view_worker'
 SHEET_VIEWS = 8
 TEXTURES = ('.jpg', '.jpeg', '.png')
+MESHES = ('.obj', '.glb', '.ply')
+LARGEST_THING = 3 * 2 ** 20   # bytes: a room has dozens of things
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,15 @@ class WorldTask:
     """What to render views of.
 
     Attributes:
-        world: FILE.world, SDF.
-        models: folders that are searched for models.
+        world: FILE.world, SDF; None = rooms that are made here.
+        models: folders that are searched for models; for rooms, for mesh files of things.
         exclude: patterns of models that are left out.
         textures: folder of images for materials that are exchanged from view to view, or None.
         height, width: of the views, px.
         samples: paths for a pixel, before denoising.
     """
 
-    world: Path
+    world: Path | None
     models: tuple[Path, ...] = ()
     exclude: tuple[str, ...] = ()
     textures: Path | None = None
@@ -47,9 +49,24 @@ class WorldTask:
 
     def message(self) -> dict:
         """For the worker."""
-        return {'world': str(self.world), 'models': [str(folder) for folder in self.models],
+        models = self.models if self.world else self._meshes()
+        return {'world': self.world and str(self.world), 'models': [str(path) for path in models],
                 'exclude': list(self.exclude), 'textures': [str(file) for file in self._textures()],
                 'settings': {'height': self.height, 'width': self.width, 'samples': self.samples}}
+
+    @property
+    def name(self) -> str:
+        return self.world.stem if self.world else 'room'
+
+    def _meshes(self) -> list[Path]:
+        found = []
+        for folder in self.models:
+            meshes = sorted(file for file in folder.rglob('*') if file.suffix.lower() in MESHES
+                            and file.stat().st_size <= LARGEST_THING)
+            if not meshes:
+                raise InputError(f'--models {folder}: no meshes ({" ".join(MESHES)}) in it')
+            found += meshes
+        return found
 
     def _textures(self) -> list[Path]:
         if self.textures is None:
@@ -62,7 +79,7 @@ class WorldTask:
     def fingerprint(self) -> dict:
         """What the views depend on, but for the models' files."""
         try:
-            content = self.world.read_bytes()
+            content = self.world.read_bytes() if self.world else '\n'.join(map(str, self._meshes())).encode()
         except OSError as error:
             raise InputError(f'{self.world}: {error.strerror}') from None
         names = [str(file.relative_to(self.textures)) for file in self._textures()]
@@ -87,7 +104,7 @@ def render_views(folder: Path, task: WorldTask, seeds: range, machine: Machine,
             Blender is missing.
         BlenderCrashed: it has crashed twice on one view.
     """
-    name, settings = task.world.stem, task.fingerprint()
+    name, settings = task.name, task.fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
     if other := changed(folder / f'{name}.json', settings):
         raise InputError(f'{folder}: holds views of {name} by other settings ({other[0]}); give a new folder, or the '

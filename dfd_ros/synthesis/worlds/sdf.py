@@ -35,6 +35,8 @@ class Visual:
         shape, size: name, and (3,) m: of a box its sides; of a sphere and a cylinder diameter, diameter, length; of a
             plane its sides and 0.
         scale: (3,) of the mesh.
+        fit: m; the mesh is scaled so that this is its longest side, and stands on its pose; None = as it is.
+        y_up: the mesh's own vertical is y, as most are that are not from Gazebo.
         colour: (3,) sRGB in 0..1; None = what the mesh says.
         texture: image file; None = what the mesh says.
     """
@@ -46,6 +48,8 @@ class Visual:
     shape: str | None = None
     size: tuple[float, float, float] = (1.0, 1.0, 1.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    fit: float | None = None
+    y_up: bool = False
     colour: tuple[float, float, float] | None = None
     texture: Path | None = None
 

@@ -218,16 +218,23 @@ def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, b
     for i in np.unique(number):
         # Of each pixel the nearest surface that is not before the slice.
         top = np.where(number <= i, own, own + u.size)
-        known = numbers[top] <= i
-        if not known.all():
-            _, labels = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5,
-                                                        labelType=cv2.DIST_LABEL_PIXEL)
-            pixel_of = np.zeros(labels.max() + 1, np.int64)
-            pixel_of[labels[known]] = top[known]
-            top = pixel_of[labels]
+        top = _nearest(top, numbers[top] <= i)
         covered = numbers[top] == i
         # The next slice may be the same surface, which goes on without a seam.
         source = np.where(number == i + 1, own, top)
+        # Beyond its rim the slice has the vergence of the rim, by which it moves.
+        rim = _nearest(source, covered | (number == i + 1))
         rgba = np.concatenate([(colours[source] * covered[..., None]).transpose(2, 0, 1), covered[None]])
-        slices.append(_Slice(torch.from_numpy(rgba.astype(np.float32)), torch.from_numpy(vergences[source][None])))
+        slices.append(_Slice(torch.from_numpy(rgba.astype(np.float32)), torch.from_numpy(vergences[rim][None])))
     return slices
+
+
+def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(H, W) values, those that are not known taken from the nearest that is."""
+    if known.all() or not known.any():
+        return values
+    _, labels = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5,
+                                                labelType=cv2.DIST_LABEL_PIXEL)
+    value_of = np.zeros(labels.max() + 1, values.dtype)
+    value_of[labels[known]] = values[known]
+    return value_of[labels]

@@ -7,7 +7,8 @@ are views::
      "threads": 1, "device": "cpu"}                       ->  {"blender": "4.5.15 LTS", "gpu": false, "left_out": [...]}
     {"key": "house-000007", "seed": 7, "path": "..."}     ->  {"key": "house-000007", "about": {"seconds": 4.1, ...}}
 
-Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
+Without a world ("world": null) each 20 views are of another room that is made here, with "models" as the files of
+things in it. Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from pathlib import Path
 
 from dfd_ros.core.errors import InputError
+
+VIEWS_OF_A_ROOM = 20
 
 
 def main() -> int:
@@ -45,20 +48,32 @@ def _work(answer) -> None:
     except ImportError as error:
         raise InputError(f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
                          '--blender-python') from None
+    from dfd_ros.synthesis.blender.passes import on_gpu
     from dfd_ros.synthesis.worlds.building import build
+    from dfd_ros.synthesis.worlds.made_rooms import make_room
     from dfd_ros.synthesis.worlds.sdf import read_world
     from dfd_ros.synthesis.worlds.shooting import Shooting, ViewSettings
 
     task = json.loads(sys.stdin.readline())
-    path = Path(task['world'])
-    world = read_world(path, [Path(folder) for folder in task['models']], tuple(task['exclude']))
-    build(world)
-    shooting = Shooting(path.stem, ViewSettings(**task['settings']), [Path(file) for file in task['textures']],
-                        task['threads'], task['device'])
-    answer(blender=bpy.app.version_string, gpu=shooting.renderer.on_gpu(), left_out=world.left_out)
+    models, textures = ([Path(file) for file in task[name]] for name in ('models', 'textures'))
+
+    def prepare(world, name) -> Shooting:
+        build(world)
+        return Shooting(name, ViewSettings(**task['settings']), textures, task['threads'], task['device'])
+
+    room = None
+    if task['world']:
+        world = read_world(Path(task['world']), models, tuple(task['exclude']))
+        shooting = prepare(world, Path(task['world']).stem)
+    else:
+        world, shooting = make_room(0, models, textures), None
+    answer(blender=bpy.app.version_string, gpu=on_gpu(task['device']), left_out=world.left_out)
     for line in sys.stdin:
         job = json.loads(line)
         start = time.monotonic()
+        if not task['world'] and room != job['seed'] // VIEWS_OF_A_ROOM:
+            room = job['seed'] // VIEWS_OF_A_ROOM
+            shooting = prepare(make_room(room, models, textures), f'room {room}')
         view = shooting.view(job['seed'])
         view.write(Path(job['path']))
         answer(key=job['key'], about={'seconds': round(time.monotonic() - start, 2), **view.about})
