@@ -9,7 +9,7 @@ from pathlib import Path
 HELP = 'render focal stacks with ground truth, and a contact sheet of them'
 EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
 
-PRESETS = {'procedural': ('default', 'study', 'field'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
+PRESETS = {'procedural': ('default', 'study', 'field', 'real'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
 FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
 SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
 SMALLEST_SIDE = 32
@@ -35,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='of the first stack; the same seed and size give the same stack')
     parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
                         help='procedural: study (static before a wall, known lens), field (all moves, breathes and is '
-                             'noisy) or default (what training draws from; the default); blender: the lens, '
+                             'noisy), real (surfaces and cameras like real ones) or default (what training draws '
+                             'from; the default); blender: the lens, '
                              'defocusnet (the default), phone or machine_vision')
+    parser.add_argument('--photographs', metavar='DIR',
+                        help='preset real: images that surfaces show, as `dfd assets` unpacks them; illustrations '
+                             'without')
     parser.add_argument('--split', choices=SPLITS['blender'], default='train',
                         help='families of textures and shapes; training never sees those of test')
     parser.add_argument('--frames', metavar='N', type=int, default=5, help='frames of a stack')
@@ -91,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) not in choices:
             raise InputError(f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of '
                              f'{", ".join(choices)}')
+    if args.photographs is not None and args.preset != 'real':
+        raise InputError('--photographs: only with --preset real, give that too or leave it out')
     _check(args)
     return {'procedural': _procedural, 'blender': _blender}[args.engine](args)
 
@@ -233,6 +239,8 @@ def _settings(args: argparse.Namespace):
     size = {'frames': args.frames, 'height': args.height, 'width': args.width, 'breathing_residual': None}
     if args.preset == 'default':
         return StackSettings(scene=SceneSettings(split=args.split), **size)
+    if args.preset == 'real':
+        return StackSettings.real(split=args.split, photographs=args.photographs or '', **size)
     return {'study': StackSettings.study, 'field': StackSettings.field}[args.preset](split=args.split, **size)
 
 

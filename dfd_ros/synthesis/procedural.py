@@ -104,6 +104,13 @@ class StackSettings:
         scene = SceneSettings(split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(static=0.0, unknown_aperture=0.5, scene=scene), **changes})
 
+    @staticmethod
+    def real(**changes) -> StackSettings:
+        """Surfaces and cameras like real ones, with the `photographs` of a folder on some."""
+        scene = SceneSettings(split=changes.pop('split', 'train'))
+        surfaces = SurfaceSettings(share=1.0, photographs=changes.pop('photographs', ''))
+        return StackSettings(**{**dict(scene=scene, surfaces=surfaces, camera=CameraSettings(share=0.8)), **changes})
+
 
 @dataclass
 class StackBatch:

@@ -70,25 +70,27 @@ def tied(v: torch.Tensor, vergence: torch.Tensor, share: float) -> torch.Tensor:
     return (1 - share) * v + share * quantiles
 
 
+def _box(x: torch.Tensor, radius: int) -> torch.Tensor:
+    """The mean of the (2 radius + 1)^2 pixels around each, of those that there are: along rows, then columns."""
+    side = 2 * radius + 1
+    x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
+    return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+
+
 def denoise(image: torch.Tensor, radius: int, strength: float) -> torch.Tensor:
     """The guided filter (He et al., 2010) of images (T, 3, H, W) by their own luminance: noise weaker than `strength`
     goes, edges stay."""
-    side = 2 * radius + 1
-
-    def mean(x):
-        return F.avg_pool2d(x, side, 1, radius, count_include_pad=False)
     guide = image.mean(1, keepdim=True)
-    every = mean(torch.cat([image, guide, guide * guide, image * guide], 1))
+    every = _box(torch.cat([image, guide, guide * guide, image * guide], 1), radius)
     means, middle, square, product = every[:, :3], every[:, 3:4], every[:, 4:5], every[:, 5:]
     slope = (product - means * middle) / (square - middle ** 2 + strength ** 2)
-    slope, start = mean(torch.cat([slope, means - slope * middle], 1)).split(3, 1)
+    slope, start = _box(torch.cat([slope, means - slope * middle], 1), radius).split(3, 1)
     return (slope * guide + start).clamp(0, 1)
 
 
 def sharpen(image: torch.Tensor, radius: int, amount: float) -> torch.Tensor:
     """An unsharp mask of some pixels."""
-    blurred = F.avg_pool2d(image, 2 * radius + 1, 1, radius, count_include_pad=False)
-    return (image + amount * (image - blurred)).clamp(0, 1)
+    return (image + amount * (image - _box(image, radius))).clamp(0, 1)
 
 
 def tone(image: torch.Tensor, gamma: float, contrast: float, saturation: float, black: float) -> torch.Tensor:
