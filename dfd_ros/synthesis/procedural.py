@@ -14,7 +14,7 @@ import torch
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.draws import Random
-from dfd_ros.synthesis.materials import SurfaceSettings
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.processing import CameraSettings, Look
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen

@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from dfd_ros.synthesis.materials import SurfaceSettings, grain, material, shading
+from dfd_ros.synthesis.surface_materials import SurfaceSettings, grain, material, shading
 from dfd_ros.synthesis.pictures import library
 from dfd_ros.synthesis.planes import Box, Plane, View, lay, texture_plane
 from dfd_ros.synthesis.draws import Random

@@ -11,7 +11,7 @@ from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.inference.backends import PRECISIONS
-from dfd_ros.synthesis.materials import SurfaceSettings
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 from dfd_ros.synthesis.processing import CameraSettings
 from dfd_ros.synthesis.scene import SceneSettings

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.synthesis.materials import MATERIALS, SurfaceSettings, material, paint, shading
+from dfd_ros.synthesis.surface_materials import MATERIALS, SurfaceSettings, material, paint, shading
 from dfd_ros.synthesis.pictures import Library, library
 from dfd_ros.synthesis.planes import Box, Plane, View, coordinates, lay, sample, texture_plane
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
