@@ -235,6 +235,26 @@ def refused(path, match, **arguments):
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_context_is_added_to_weights_without_it_and_changes_nothing_until_it_is_trained(network, weights):
+    grown = networks.load(weights, changes={'context': 8})
+    assert grown.config['context'] == 8 and grown.context is not None
+    images, focus, blur_scale = clip(height=50, width=70)
+    assert_same(stream(network, images, focus, blur_scale)[0][-1], stream(grown, images, focus, blur_scale)[0][-1])
+
+
+def test_context_sees_the_whole_image(network, weights):
+    grown = networks.load(weights, changes={'context': 8})
+    with torch.no_grad():
+        for layer in (grown.context.mean, grown.context.out):
+            layer.weight.normal_(0, 0.5)
+    images, focus, blur_scale = clip(frames=1, height=32, width=640, batch=1)
+    other = images.clone()
+    other[..., :32] = 1 - other[..., :32]
+    far = [stream(n, x, focus, blur_scale)[0][-1].vergence[..., -16:]
+           for n in (network, grown) for x in (images, other)]
+    assert torch.equal(far[0], far[1]) and not torch.equal(far[2], far[3])
+
+
 def test_absent_weights(tmp_path):
     refused(tmp_path / 'none.safetensors', 'no such file')
     refused(tmp_path, 'no such file')   # a folder
