@@ -91,6 +91,7 @@ def test_a_debian_package(tmp_path, capsys):
         pytest.skip('no dpkg-deb that builds')
     out = tmp_path / 'out'
     assert dfd('assets', deb, '--out', out) == 0
+    assert f'{deb}!usr/share/Some.sh3f!some/none.obj: left out' in capsys.readouterr().err
     assert [p.name for p in (out / 'photographs' / 'lakes').iterdir()] == ['share_wallpapers_lake.jpg']
     assert (out / 'models' / 'Some' / 'some' / 'chair' / 'chair.obj').is_file()
     assert 'CC0 (see copyright/lakes.txt)' in (out / 'LICENCES.md').read_text()

@@ -143,7 +143,7 @@ def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None
     if not shutil.which('dpkg-deb'):
         raise InputError(f'{deb}: no dpkg-deb here to unpack it with (apt install dpkg)')
     with tempfile.TemporaryDirectory(prefix='dfd-assets-') as folder:
-        tree = Path(folder)
+        tree, known = Path(folder), len(result.left_out)
         done = subprocess.run(['dpkg-deb', '-x', str(deb.resolve()), folder], capture_output=True, text=True)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ['no reason given'])[-1]
@@ -157,6 +157,8 @@ def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None
         for catalogue in sorted(tree.rglob('*.sh3f')):
             _catalogue(catalogue, out / 'models', result, progress)
         names = _photographs(tree / 'usr', out / 'photographs' / name, result, progress)
+        # The folder is gone when this is read.
+        result.left_out[known:] = [line.replace(f'{folder}/', f'{deb}!') for line in result.left_out[known:]]
         result.licences.append((deb.name, f'{licences} (see copyright/{name}.txt)', names))
 
 
