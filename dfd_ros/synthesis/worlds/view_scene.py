@@ -80,8 +80,10 @@ class ViewScene:
         colour, vergence, behind_colour, behind = _cut(rng, view, height + 2 * margin, width + 2 * margin)
         low, high = np.quantile(vergence[np.isfinite(vergence)], [0.01, 0.99])
         # u runs from `first` to `last` over the view: where the range ends is not where the scene does.
-        last, ratio = rng.uniform(0.85, 1.05), low / max(high, 1e-9)
-        first = min(rng.uniform(-0.04, 0.2), ratio * last)
+        # As often as not it ends there, as where a sweep is set to what is to be seen.
+        fits = rng.chance(0.5)
+        last, ratio = rng.uniform(0.95, 1.03) if fits else rng.uniform(0.85, 1.05), low / max(high, 1e-9)
+        first = min(rng.uniform(-0.03, 0.03) if fits else rng.uniform(-0.04, 0.2), ratio * last)
         first = min(first, last - 0.25)
         if ratio > 0.9:   # all but one distance: the range is the user's, not the scene's
             first = last * rng.uniform(0.1, 0.8)
