@@ -22,13 +22,13 @@ from dfd_ros.core.optics import Lens, VergenceRange, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
 from dfd_ros.inference.onnx_export import export_onnx
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction
 
 RANGE = VergenceRange(0.5, 4.0)
 HEIGHT, WIDTH = 96, 128
 
 
-class Probe(torch.nn.Module):
+class Probe(Network):
     """Says what it was given: u = v, a CoC of 3 px, and in its state how many frames there have been."""
 
     def forward(self, image, focus, blur_scale, *state):
@@ -270,7 +270,7 @@ def structured(shift, seed=4):
 
 def test_state_follows_the_view():
     """A marker in the state stays with the scene while the camera pans."""
-    class Marker(torch.nn.Module):
+    class Marker(Network):
         def forward(self, image, focus, blur_scale, *state):
             self.state = state[0] if state else torch.zeros(1, 1, image.shape[2] // 4, image.shape[3] // 4)
             if not state:
