@@ -89,27 +89,6 @@ def test_what_happens_in_one_place_stays_near_it_in_the_state(network):
 
 
 @torch.no_grad()
-def test_no_state_is_a_state_of_zeros(network):
-    images, focus, blur_scale = clip(1)
-    without, *_ = network(images[:, 0], focus[:, 0], blur_scale)
-    zeros = network.initial_state(2, 48, 64)
-    assert all(not z.any() for z in zeros)
-    with_zeros, *_ = network(images[:, 0], focus[:, 0], blur_scale, *zeros)
-    assert_same(without, with_zeros, 0)
-
-
-@torch.no_grad()
-def test_a_sequence_is_its_frames_one_by_one(network):
-    images, focus, blur_scale = clip(5)
-    predictions, state = stream(network, images, focus, blur_scale)
-    together, _, final = network.sequence(images, focus, blur_scale)
-    for t, prediction in enumerate(predictions):
-        assert_same(prediction, Prediction(*(p[:, t] for p in together)))
-    for a, b in zip(state, final):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
 def test_a_sequence_may_go_on_and_decode_only_some_frames(network):
     images, focus, blur_scale = clip(5)
     whole, logits, _ = network.sequence(images, focus, blur_scale)
