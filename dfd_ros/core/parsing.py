@@ -14,6 +14,12 @@ from dfd_ros.core.errors import InputError
 
 T = TypeVar('T')
 
+_WORDS = {'an object': 'a mapping', 'a valid array': 'a list', 'a valid integer': 'a whole number',
+          'a valid number': 'a number', 'a valid string': 'text', 'a valid boolean': 'true or false',
+          'greater than or equal to': 'at least', 'less than or equal to': 'at most', 'greater than': 'above',
+          'less than': 'below', 'Tuple': 'list', 'List': 'list', 'String': 'text', ' after validation': ''}
+"""Plainer ones than pydantic's."""
+
 
 def parse(cls: type[T], values: Any, where: str, extra: Literal['forbid', 'ignore'] = 'forbid') -> T:
     """A `cls` of plain values; `where` they are from, for messages. `extra`: what unknown settings are met with.
@@ -37,8 +43,10 @@ def parse(cls: type[T], values: Any, where: str, extra: Literal['forbid', 'ignor
     elif kind == 'value_error':
         text = str(first['ctx']['error'])
     else:
-        text = first['msg'].replace('Input', repr(value)).replace(' after validation', '')
-        text = text.replace('an object', 'a mapping').replace('a valid array', 'a list')
+        text = first['msg']
+        for pydantics, ours in _WORDS.items():
+            text = text.replace(pydantics, ours)
+        text = repr(value) + (text.removeprefix('Input') if text.startswith('Input') else f': {text}')
     names = ''.join(f'[{part}]' if isinstance(part, int) else f', {part}' for part in place)
     raise InputError(f'{where}{names}: {" ".join(text.split())}')
 

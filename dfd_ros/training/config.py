@@ -188,11 +188,11 @@ def _check_data(settings: StackSettings | SceneSettings, where: str) -> None:
                 raise InputError(f'{here}: {value} is not a pair of least and most')
             lowest = value[0] if isinstance(value, tuple) else value
             if name in _LEAST and not lowest >= _LEAST[name]:
-                raise InputError(f'{here}: {lowest} has to be at least {_LEAST[name]}')
+                raise InputError(f'{here}: {lowest} should be at least {_LEAST[name]}')
             if name in _ABOVE_0 and not lowest > 0:
-                raise InputError(f'{here}: {lowest} has to be above 0')
+                raise InputError(f'{here}: {lowest} should be above 0')
             if name in _SHARES and not 0 <= lowest <= 1:
-                raise InputError(f'{here}: {lowest} has to be at least 0 and at most 1')
+                raise InputError(f'{here}: {lowest} should be at least 0 and at most 1')
 
 
 def _check(config: TrainingConfig, where: str) -> None:

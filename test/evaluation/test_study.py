@@ -452,16 +452,16 @@ def test_the_rows_that_ship_can_be_trained():
 
 
 @pytest.mark.parametrize('text, says', [
-    ('rows: []', 'has to be a mapping with a list "rows"'),
-    ('rowz: []', 'has to be a mapping with a list "rows"'),
-    ('rows: [{name: a}]', 'rows[0]: needs a name'),
-    ('rows: [{name: A b, network: stream}]', 'rows[0]: needs a name'),
+    ('rows: []', 'rows: []: list should have at least 1 item'),
+    ('rowz: []', 'rows: is missing'),
+    ('rows: [{name: a}]', 'rows[0], network: is missing'),
+    ('rows: [{name: A b, network: stream}]', "rows[0], name: 'A b': text should match pattern"),
     ('rows: [{name: a, network: stream}, {name: a, network: stream}]', 'two rows are called "a"'),
     ('rows: [{name: a, network: stream}, {name: b, title: a, network: stream}]', 'two rows are called "a"'),
     ('rows: [{name: a, network: best_focus}]', 'row a, network: "best_focus" has no weights to train'),
     ('rows: [{name: a, network: stream, width: 3}]', 'rows[0]: no setting "width"'),
-    ('rows: [{name: a, network: stream, train: 3}]', 'train: 3 is not of the type bool'),
-    ('rows: [{name: a, network: stream, views: 9}]', 'rows[0], views: 9 has to be 1 to 8'),
+    ('rows: [{name: a, network: stream, train: 3}]', 'rows[0], train: 3 should be true or false'),
+    ('rows: [{name: a, network: stream, views: 9}]', 'rows[0], views: 9 should be at most 8'),
     ('rows: [{name: a, network: strem}]', 'no network "strem"'),
     ('rows: [{name: a, network: stream, config: {width: 3}}]', 'row a: network "stream" with '),
     ('rows: [{name: a, network: stream, config: {blocks: [1, 2]}}]', 'row a: network "stream" with '),
