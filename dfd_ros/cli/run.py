@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(_option(argument.name), metavar=argument.type.__name__.upper()
                             if not argument.choices else None, default=argument.default or None,
                             choices=[choice for choice in argument.choices if choice] or None,
-                            help=argument.description)
+                            help=argument.description.replace('%', '%%'))
     for topic in TOPICS:
         parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
                             help=f'topic that {topic} is called')

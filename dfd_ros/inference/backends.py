@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.inference.estimator_arguments import PRECISIONS
 from dfd_ros.inference.onnx_export import METADATA_KEY, names_of_state
 from dfd_ros.networks import Prediction
-
-PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
 def choose_device(name: str) -> torch.device:
