@@ -549,6 +549,7 @@ def test_what_is_reduced_is_blurred_less(tmp_path):
     assert half.counted.all() and half.vergence.unique().tolist() == pytest.approx([0.5], abs=1e-6)
 
 
+@pytest.mark.slow(reason='a study is trained on files')
 def test_folders_are_trained_on_and_measured(config, tmp_path):
     write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
     out = tmp_path / 'out'
@@ -560,6 +561,7 @@ def test_folders_are_trained_on_and_measured(config, tmp_path):
     assert 'Blender: MSE' in (out / 'table.md').read_text()
 
 
+@pytest.mark.slow(reason='a study is trained on files')
 def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_path):
     write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
     shared, rows = read_rows(config)
@@ -579,6 +581,7 @@ def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_pa
     go_on()
 
 
+@pytest.mark.slow(reason='a study is trained on files')
 def test_the_last_of_ten_stacks_is_validated_on_and_not_trained_on(config, tmp_path):
     for i in range(10):
         write(tmp_path / 'stacks' / f'{i}', (1.0, 2.0, 3.0, 4.0), seed=i)

@@ -56,6 +56,7 @@ def log(folder: Path, group: str) -> list[dict]:
     return [line for line in lines if line['group'] == group]
 
 
+@pytest.mark.slow(reason='a network is trained until it has learned something')
 def test_it_learns(config, tmp_path):
     """More steps on few stacks: the loss falls, and what is written is what has been learned."""
     best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9), tmp_path, 'cpu')
@@ -74,6 +75,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return {f'{part}.{name}': value for part in ('network', 'average') for name, value in checkpoint[part].items()}
 
 
+@pytest.mark.slow(reason='the same training runs twice')
 def test_killed_and_resumed_is_as_never_killed(config, tmp_path):
     train(config, tmp_path / 'whole', 'cpu')
     train(config, tmp_path / 'killed', 'cpu', stop_after=2)
@@ -85,6 +87,7 @@ def test_killed_and_resumed_is_as_never_killed(config, tmp_path):
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.slow(reason='a network is trained in each arithmetic')
 @pytest.mark.parametrize('fast, precision', [(True, 'bf16'), (False, 'fp32')])
 def test_the_arithmetic_is_what_the_device_does_well(config, tmp_path, monkeypatch, fast, precision):
     monkeypatch.setattr(backends, 'is_bf16_fast', lambda device: fast)
@@ -172,6 +175,7 @@ if __name__ == '__main__':   # the processes that render import this file too
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason='this torch has no torch.distributed')
+@pytest.mark.slow(reason='two processes load torch and train together')
 @pytest.mark.parametrize('crop, weights', [(32, ''), (40, 'coc: 0\n')], ids=['all losses', 'no loss of the CoC'])
 def test_two_processes_train_one_network(tmp_path, crop, weights):
     (tmp_path / 'script.py').write_text(TORCHRUN)
