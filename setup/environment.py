@@ -228,14 +228,15 @@ def install_packages(ros: Ros) -> None:
     pip = [VENV / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check']
     if not ros.sourced:
         call([*pip, '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements.txt',
-              '-r', SETUP / 'requirements-ros.txt'], 'packages.log')
+              '-r', SETUP / 'requirements-ros.txt', '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
         return
-    call([*pip, *requirements_beside_ros()], 'packages.log')
+    call([*pip, *requirements_beside_ros(), '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
 
 
 def requirements_beside_ros() -> list:
     """Requirements where ROS is installed. What the system has already is left to it, since cv_bridge and the
-    generated messages are built against the system's NumPy; only torch is exact."""
+    generated messages are built against the system's NumPy; only torch is exact, and pydantic, since Ubuntu 24.04
+    has version 1."""
     requirements = [line.strip() for line in (SETUP / 'requirements.txt').read_text().splitlines()]
     requirements = [line for line in requirements if line and not line.startswith('#')]
     names = {line: line.split('==')[0] for line in requirements}
@@ -246,8 +247,9 @@ def requirements_beside_ros() -> list:
     output = subprocess.run([str(VENV / 'bin' / 'python'), '-c', probe, *modules.values()],
                             stdout=subprocess.PIPE, check=True).stdout
     numpy, present = json.loads(output.decode())
-    wanted = [line if name == 'torch' else name for line, name in names.items()
-              if name == 'torch' or modules[name] not in present]
+    exact = 'torch', 'pydantic'
+    wanted = [line if name in exact else name for line, name in names.items()
+              if name in exact or modules[name] not in present]
     return wanted + (['numpy==' + numpy] if numpy else [])
 
 
@@ -326,7 +328,8 @@ def set_up() -> None:
     if VENV.exists() and any(VENV.iterdir()) and not STAMPS.exists():
         raise Unfit('{} is there but was not made by this set-up; move it away'.format(VENV))
 
-    requirements = SETUP / 'requirements.txt', SETUP / 'requirements-ros.txt', SETUP / 'constraints.txt'
+    requirements = [SETUP / name for name in ('requirements.txt', 'requirements-ros.txt', 'requirements-lint.txt',
+                                              'constraints.txt')]
     venv = key_of(str(ROOT), ros.name, python.path, python.version, python.rclpy if ros.sourced else '')
     packages = key_of(venv, *requirements)
     tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
