@@ -239,11 +239,11 @@ class Calibration:
         if not isinstance(content, dict) or content.get('format') != FORMAT:
             raise InputError(f'{path}: not a calibration file, its first line must be "format: {FORMAT}"')
         file = parse(_File, content, str(path))
-        aperture = file.aperture and Aperture(
+        aperture = None if file.aperture is None else Aperture(
             file.aperture.width, Lens(file.aperture.focal_length_mm * 1e-3, file.aperture.f_number,
                                       file.aperture.pixel_pitch_um * 1e-6),
             *_columns(file.aperture.breathing, 'magnification'), file.aperture.residual, file.aperture.frames)
-        focus = file.focus_table and _focus_map(file.focus_table, file.focus or _FocusSection())
+        focus = None if file.focus_table is None else _focus_map(file.focus_table, file.focus or _FocusSection())
         return cls(file.focus_camera, file.rgbd_camera, file.extrinsics, focus, aperture)
 
     @classmethod
@@ -256,9 +256,10 @@ class Calibration:
         focus, aperture = self.focus, self.aperture
         file = _File(
             focus_camera=self.focus_camera, rgbd_camera=self.rgbd_camera, extrinsics=self.extrinsics,
-            focus_table=focus and [_Entry(*entry) for entry in zip(focus.values, focus.focus_distances)],
-            focus=focus and _FocusSection(focus.residual, focus.sweeps),
-            aperture=aperture and _ApertureSection(
+            focus_table=None if focus is None else [
+                _Entry(*entry) for entry in zip(focus.values, focus.focus_distances)],
+            focus=None if focus is None else _FocusSection(focus.residual, focus.sweeps),
+            aperture=None if aperture is None else _ApertureSection(
                 aperture.width, aperture.lens.focal_length * 1e3, aperture.lens.pixel_pitch * 1e6,
                 aperture.lens.f_number,
                 [_Breathing(*entry) for entry in zip(aperture.focus_distances, aperture.magnifications)],

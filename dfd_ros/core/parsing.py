@@ -57,9 +57,8 @@ def _names(cls: type, place: Sequence[str | int]) -> list[str]:
         if isinstance(part, str):
             cls = _dataclass_in(get_type_hints(cls)[part])
     hints = get_type_hints(_dataclass_in(cls), include_extras=True)
-    aliases = {name: getattr(constraint, 'alias', None) for name, hint in hints.items()
-               for constraint in getattr(hint, '__metadata__', ()) if getattr(constraint, 'alias', None)}
-    return [aliases.get(name, name) for name in hints]
+    return [next((constraint.alias for constraint in getattr(hint, '__metadata__', ())
+                  if getattr(constraint, 'alias', None)), name) for name, hint in hints.items()]
 
 
 def _dataclass_in(hint: Any) -> Any:

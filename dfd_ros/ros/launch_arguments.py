@@ -56,7 +56,9 @@ def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
         declared = {node: declaration for node, own in names.items() if name in own
                     for declaration in NODES[node].declarations() if declaration.name == name}
         first, *more = declared.values()
-        description = ' '.join(f'{node}: {d.description}' for node, d in declared.items()) if more else first.description
+        description = first.description
+        if more:
+            description = ' '.join(f'{node}: {d.description}' for node, d in declared.items())
         unit = f' [{first.unit}]' if first.unit else ''
         # Only where the images come from has to be known here: it decides which nodes there are.
         default, choices = '', ('', *first.choices) if first.choices else ()
@@ -98,7 +100,7 @@ def parameters(node: str, values: dict[str, str],
 
 def monitored(values: dict[str, str]) -> dict[str, bool]:
     """The parameters of the monitor that follow from `values`. Raises InputError for a bad value."""
-    return {'truth': parameters('camera', values).get('publish_truth', False)}
+    return {'truth': bool(parameters('camera', values).get('publish_truth', False))}
 
 
 def path(text: str) -> str:

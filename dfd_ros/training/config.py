@@ -177,7 +177,7 @@ def _check_data(settings: StackSettings | SceneSettings, where: str) -> None:
     for field_ in dataclasses.fields(settings):
         name, value = field_.name, getattr(settings, field_.name)
         here = f'{where}, {name}'
-        if dataclasses.is_dataclass(value):
+        if isinstance(value, SceneSettings):
             _check_data(value, here)
         elif name in _CHOICES:
             wrong = {value} if isinstance(value, str) else {*value} or {''}
