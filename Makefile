@@ -1,13 +1,15 @@
 # The set-up needs some Python to start with; which one the environment gets is setup/environment.py's choice.
 PYTHON3 := $(firstword $(foreach name,python3 python3.12 python3.11,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: help env demo test clean
+.PHONY: help env demo test test-fast lint clean
 
 help:
-	@echo "make demo   camera, sweep and depth as ROS nodes for 20 s; pictures and a video in output/demo"
-	@echo "make test   all tests (make test TESTS=test/test_optics.py: some)"
-	@echo "make env    the environment .venv that both use, built again only where something changed"
-	@echo "make clean  removes .venv"
+	@echo "make demo       camera, sweep and depth as ROS nodes for 20 s; pictures and a video in output/demo"
+	@echo "make test       all tests (make test TESTS=test/test_optics.py: some)"
+	@echo "make test-fast   the tests that are not marked slow, in a minute"
+	@echo "make lint       ruff and mypy"
+	@echo "make env        the environment .venv that both use, built again only where something changed"
+	@echo "make clean      removes .venv"
 
 env:
 	@test -n "$(PYTHON3)" || { echo "dfd_ros: no Python found; install Python 3.11 or 3.12 (Debian, Ubuntu: sudo apt install python3-venv python3-dev)" >&2; exit 1; }
@@ -19,6 +21,15 @@ demo: env
 TESTS ?= test
 test: env
 	.venv/bin/python -m pytest $(TESTS)
+
+# Tests over 5 s are named at the end: mark them slow, with the reason.
+test-fast: env
+	.venv/bin/python -m pytest -m "not slow" --durations=10 --durations-min=5 $(TESTS)
+
+lint: env
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
 
 clean:
 	rm -rf .venv

@@ -22,12 +22,24 @@ setup(
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    author='The dfd_ros authors',
+    keywords=['depth from defocus', 'depth from focus', 'focal stack', 'autofocus camera', 'ROS 2', 'robotics'],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
+    ],
+    # subprocess.Popen(process_group=...), by which nodes and renderers end with their parent, came with 3.11.
     python_requires='>=3.11',
     packages=[*find_packages(include=['dfd_ros', 'dfd_ros.*']), *PACKAGES],
     package_dir=PACKAGES,
-    package_data={name: ['*'] for name in PACKAGES},
+    package_data={'dfd_ros': ['py.typed'], **{name: ['*'] for name in PACKAGES}},
     install_requires=[
-        'torch==2.13.0', 'numpy', 'opencv-python-headless', 'pillow', 'safetensors', 'PyYAML', 'tqdm',
+        'torch>=2.4', 'numpy', 'opencv-python-headless', 'pillow', 'pydantic>=2.12', 'safetensors', 'PyYAML', 'tqdm',
     ],
     extras_require={
         'bags': ['rosbags', 'backports.zstd; python_version < "3.14"'],

@@ -24,7 +24,7 @@ from launch import LaunchContext, LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
-        *(DeclareLaunchArgument(a.name, default_value=a.default, description=_description(a),
+        *(DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description,
                                 choices=a.closed_choices or None) for a in launch_arguments.ARGUMENTS),
         *(DeclareLaunchArgument(topic, default_value=topic, description='topic of this name is called')
           for topic in launch_arguments.TOPICS),
@@ -46,10 +46,6 @@ def generate_launch_description() -> LaunchDescription:
              remappings=[(topic, LaunchConfiguration(topic)) for topic in launch_arguments.TOPICS],
              arguments=['-d', _share('config', 'depth_from_focus.rviz')]),
     ])
-
-
-def _description(argument: launch_arguments.Argument) -> str:
-    return argument.description if argument.default else f'{argument.description}; empty: as in params_file'
 
 
 def _share(*path: str) -> PathJoinSubstitution:

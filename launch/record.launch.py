@@ -10,6 +10,7 @@ from __future__ import annotations
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from dfd_ros.ros import launch_arguments
@@ -23,9 +24,8 @@ TOPICS = {'image_raw': 'image_raw', 'camera_info': 'camera_info', 'lens_state': 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
-        DeclareLaunchArgument('folder', default_value='recordings', description='folder for the bags'),
-        DeclareLaunchArgument('enabled', default_value='true', choices=('true', 'false'),
-                              description='record from the start; else when the service ~/start is called'),
+        *(DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description)
+          for a in launch_arguments.RECORDER),
         DeclareLaunchArgument('params_file', description='parameters of the node; the arguments above go before it',
                               default_value=PathJoinSubstitution([FindPackageShare('dfd_ros'), 'config',
                                                                   'depth_from_focus.yaml'])),
@@ -38,7 +38,10 @@ def generate_launch_description() -> LaunchDescription:
 
 def _recorder(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
-    parameters = {'folder': launch_arguments.path(values['folder']), 'enabled': values['enabled'] == 'true'}
+    parameters = launch_arguments.parameters('recorder', values, launch_arguments.RECORDER)
+    # launch_ros reads bare text as YAML: a folder '2026' would become an integer.
+    parameters = {name: ParameterValue(launch_arguments.path(value), value_type=str) if name == 'folder' else value
+                  for name, value in parameters.items()}
     remappings = [(topic + suffix, values[name] + suffix) for name, topic in TOPICS.items() if values[name] != topic
                   for suffix in ('', '/compressed', '/compressedDepth')]
     return [Node(package='dfd_ros', executable='recorder', name='recorder', namespace=LaunchConfiguration('namespace'),

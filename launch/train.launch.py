@@ -10,28 +10,19 @@ from __future__ import annotations
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from dfd_ros.ros import launch_arguments
 from launch import LaunchContext, LaunchDescription
 
-PATHS = {'data': 'folder of samples to train on; empty: what the configuration says',
-         'config': 'configuration of the run (YAML); empty: config/training/fine_tune.yaml of the package',
-         'weights': 'weights to start from; empty: what the configuration says',
-         'output': 'folder of the runs; a run that is there goes on'}
+PATHS = ('data', 'config', 'weights', 'output')
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value='runs' if name == 'output' else '', description=description)
-          for name, description in PATHS.items()),
-        DeclareLaunchArgument('name', default_value='',
-                              description='name of the run; empty: what the configuration says'),
-        DeclareLaunchArgument('steps', default_value='0',
-                              description='optimiser steps; 0: what the configuration says'),
-        DeclareLaunchArgument('device', default_value='auto', description='where it trains: auto, cpu, cuda, cuda:1'),
-        DeclareLaunchArgument('depth_node', default_value='',
-                              description='depth node that gets each better weights file, such as /depth'),
+        *(DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description)
+          for a in launch_arguments.TRAINER),
         DeclareLaunchArgument('params_file', description='parameters of the node; the arguments above go before it',
                               default_value=PathJoinSubstitution([FindPackageShare('dfd_ros'), 'config',
                                                                   'depth_from_focus.yaml'])),
@@ -42,10 +33,11 @@ def generate_launch_description() -> LaunchDescription:
 
 def _trainer(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
-    parameters = {name: launch_arguments.path(values[name]) for name in PATHS if values[name]}
-    parameters |= {name: values[name] for name in ('name', 'device', 'depth_node') if values[name]}
-    if values['steps'] != '0':
-        parameters['steps'] = int(values['steps'])
+    parameters = launch_arguments.parameters('trainer', values, launch_arguments.TRAINER)
+    parameters |= {name: launch_arguments.path(values[name]) for name in PATHS if values[name]}
+    # launch_ros reads bare text as YAML: a run of the name '7' would become an integer.
+    parameters = {name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+                  for name, value in parameters.items()}
     return [Node(package='dfd_ros', executable='trainer', name='trainer', namespace=LaunchConfiguration('namespace'),
                  parameters=[values['params_file'], parameters], output='screen', emulate_tty=True,
                  # The step in hand and its checkpoint are finished after Ctrl-C.

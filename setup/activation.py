@@ -16,7 +16,9 @@ def activate():
     for name, value in values['variables'].items():
         os.environ.setdefault(name, value)
     added = {name: _prepend(name, paths) for name, paths in values['paths'].items()}
-    # The loader reads LD_LIBRARY_PATH once, as a process starts: Python starts anew under the same process id.
+    # The loader reads LD_LIBRARY_PATH once, as a process starts: Python starts anew under the same process id. There is
+    # no plainer way that needs no sourcing: ROS opens its middleware and type support by bare name (dlopen), long after
+    # Python has started, and paths in a .pth file are Python's own alone.
     # The id tells the new one from a child that was given less of the environment.
     if added.get('LD_LIBRARY_PATH') and os.environ.get(REPLACED) != str(os.getpid()):
         os.environ[REPLACED] = str(os.getpid())

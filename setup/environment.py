@@ -89,61 +89,45 @@ def pythons() -> list:
     return list(found.values())
 
 
-class Ros:
+def ros_name(distro: str | None) -> str:
     """Where ROS comes from: the distribution that is sourced, else wheels."""
-
-    def __init__(self, distro: str | None = None):
-        self.distro = distro
-
-    @property
-    def sourced(self) -> bool:
-        return self.distro is not None
-
-    @property
-    def name(self) -> str:
-        return 'ROS 2 {}, as sourced'.format(self.distro) if self.sourced else 'ROS 2 Kilted, from wheels'
+    return f'ROS 2 {distro}, as sourced' if distro else 'ROS 2 Kilted, from wheels'
 
 
 def choose() -> tuple:
-    """The ROS and the Python to build with.
+    """The ROS distribution that is sourced, None for wheels, and the Python to build with.
 
     Raises:
         Unfit: with everything that is missing in one line.
     """
     candidates = pythons()
-    ros = sourced_ros(candidates)
-    if ros.sourced:
-        fitting = [python for python in candidates if python.rclpy]
-    else:
-        fitting = [python for python in candidates if python.version[:2] in PYTHONS]
-    missing = {}
-    if not fitting:
-        missing['Python 3.11 or 3.12' if not os.environ.get('PYTHON') else
-                'Python 3.11 or 3.12 at PYTHON=' + os.environ['PYTHON']] = 'python3 python3-venv python3-dev'
+    distro = sourced_ros(candidates)
+    fitting = [python for python in candidates if (python.rclpy if distro else python.version[:2] in PYTHONS)]
     python = min(fitting, key=lambda candidate: len(candidate.lacks()), default=None)
-    missing.update(python.lacks() if python else {})
+    wanted = ' at PYTHON=' + os.environ['PYTHON'] if os.environ.get('PYTHON') else ''
+    missing = python.lacks() if python else {'Python 3.11 or 3.12' + wanted: 'python3 python3-venv python3-dev'}
     if not shutil.which(os.environ.get('CC', 'cc')) or not shutil.which(os.environ.get('CXX', 'c++')):
         missing['a C and C++ compiler'] = 'build-essential'
-    if ros.sourced and not shutil.which('cmake'):
+    if distro and not shutil.which('cmake'):
         missing['CMake'] = 'cmake'
     if missing:
         raise Unfit('this machine lacks {}; on Debian or Ubuntu: sudo apt install {}'.format(
             ', '.join(missing), ' '.join(missing.values())))
-    if not ros.sourced and (platform.system(), platform.machine()) != ('Linux', 'x86_64'):
-        raise Unfit('the ROS 2 wheels are for Linux on x86_64, this is {} on {}; source a ROS 2 installation '
-                    '({} or later) first'.format(platform.system(), platform.machine(), OLDEST_DISTRO))
-    return ros, python
+    if not distro and (platform.system(), platform.machine()) != ('Linux', 'x86_64'):
+        raise Unfit(f'the ROS 2 wheels are for Linux on x86_64, this is {platform.system()} on {platform.machine()}; '
+                    f'source a ROS 2 installation ({OLDEST_DISTRO} or later) first')
+    return distro, python
 
 
-def sourced_ros(candidates: list) -> Ros:
-    """The distribution that this shell has sourced, else wheels."""
+def sourced_ros(candidates: list) -> str | None:
+    """The distribution that this shell has sourced."""
     distro = os.environ.get('ROS_DISTRO')
     if not distro or not os.environ.get('AMENT_PREFIX_PATH', os.environ.get('ROS_PACKAGE_PATH')):
-        return Ros()
+        return None
     if os.environ.get('ROS_VERSION', '2') != '2' or distro < OLDEST_DISTRO:
-        raise Unfit('ROS {} is sourced, which is too old; source {} or later, or start from a shell with no ROS '
-                    'sourced'.format(distro, OLDEST_DISTRO))
-    return Ros(distro) if any(python.rclpy for python in candidates) else Ros()
+        raise Unfit(f'ROS {distro} is sourced, which is too old; source {OLDEST_DISTRO} or later, or start from a '
+                    'shell with no ROS sourced')
+    return distro if any(python.rclpy for python in candidates) else None
 
 
 class Steps:
@@ -157,7 +141,7 @@ class Steps:
         if self.done.get(name) == key:
             return
         self.any = True
-        print('dfd_ros: {} ...'.format(title), flush=True)
+        print(f'dfd_ros: {title} ...', flush=True)
         start = time.monotonic()
         # Written down as undone first: a step cut short has left something that fits no key.
         self.done.pop(name, None)
@@ -166,7 +150,7 @@ class Steps:
         action()
         self.done[name] = key
         self.write()
-        print('dfd_ros: {} done in {:.0f} s'.format(title, time.monotonic() - start), flush=True)
+        print(f'dfd_ros: {title} done in {time.monotonic() - start:.0f} s', flush=True)
 
     def write(self) -> None:
         handle, name = tempfile.mkstemp(dir=str(VENV))
@@ -178,7 +162,7 @@ class Steps:
 def check_disk() -> None:
     free = shutil.disk_usage(str(ROOT)).free / 1e9
     if free < DISK_NEEDED_GB:
-        raise Unfit('{:.1f} GB of disk free at {}, {} GB needed'.format(free, ROOT, DISK_NEEDED_GB))
+        raise Unfit(f'{free:.1f} GB of disk free at {ROOT}, {DISK_NEEDED_GB} GB needed')
 
 
 def key_of(*parts) -> str:
@@ -199,43 +183,41 @@ def call(command: list, log: str, environment: dict | None = None) -> None:
     LOGS.mkdir(exist_ok=True)
     path = LOGS / log
     last = ''
-    with path.open('w', encoding='utf-8') as file:
-        with subprocess.Popen([str(word) for word in command], cwd=str(ROOT), env=environment,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              encoding='utf-8', errors='replace') as process:
-            for line in process.stdout:
-                file.write(line)
-                last = line.strip() or last
-                if sys.stdout.isatty():
-                    print('\r\033[K  {}'.format(line.strip()[:shutil.get_terminal_size().columns - 3]), end='',
-                          flush=True)
+    with path.open('w', encoding='utf-8') as file, subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, encoding='utf-8', errors='replace') as process:
+        for line in process.stdout:
+            file.write(line)
+            last = line.strip() or last
+            if sys.stdout.isatty():
+                print(f'\r\033[K  {line.strip()[:shutil.get_terminal_size().columns - 3]}', end='', flush=True)
     if sys.stdout.isatty():
         print('\r\033[K', end='', flush=True)
     if process.returncode:
-        raise Unfit('{} failed: {} (all of it: {})'.format(Path(str(command[0])).name, last, path))
+        raise Unfit(f'{Path(str(command[0])).name} failed: {last} (all of it: {path})')
 
 
-def make_venv(python: Python, ros: Ros) -> None:
-    if VENV.exists():
-        shutil.rmtree(str(VENV))
+def make_venv(python: Python, distro: str | None) -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
     VENV.mkdir()
     # Marks the directory as this set-up's own from the first moment, so that a set-up cut short can be taken up.
     STAMPS.write_text('{}')
-    call([python.path, '-m', 'venv', *(['--system-site-packages'] if ros.sourced else []), VENV], 'venv.log')
+    call([python.path, '-m', 'venv', *(['--system-site-packages'] if distro else []), VENV], 'venv.log')
 
 
-def install_packages(ros: Ros) -> None:
+def install_packages(distro: str | None) -> None:
     pip = [VENV / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check']
-    if not ros.sourced:
+    if not distro:
         call([*pip, '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements.txt',
-              '-r', SETUP / 'requirements-ros.txt'], 'packages.log')
+              '-r', SETUP / 'requirements-ros.txt', '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
         return
-    call([*pip, *requirements_beside_ros()], 'packages.log')
+    call([*pip, *requirements_beside_ros(), '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
 
 
 def requirements_beside_ros() -> list:
     """Requirements where ROS is installed. What the system has already is left to it, since cv_bridge and the
-    generated messages are built against the system's NumPy; only torch is exact."""
+    generated messages are built against the system's NumPy; only torch is exact, and pydantic, since Ubuntu 24.04
+    has version 1."""
     requirements = [line.strip() for line in (SETUP / 'requirements.txt').read_text().splitlines()]
     requirements = [line for line in requirements if line and not line.startswith('#')]
     names = {line: line.split('==')[0] for line in requirements}
@@ -246,14 +228,14 @@ def requirements_beside_ros() -> list:
     output = subprocess.run([str(VENV / 'bin' / 'python'), '-c', probe, *modules.values()],
                             stdout=subprocess.PIPE, check=True).stdout
     numpy, present = json.loads(output.decode())
-    wanted = [line if name == 'torch' else name for line, name in names.items()
-              if name == 'torch' or modules[name] not in present]
+    exact = 'torch', 'pydantic'
+    wanted = [line if name in exact else name for line, name in names.items()
+              if name in exact or modules[name] not in present]
     return wanted + (['numpy==' + numpy] if numpy else [])
 
 
 def install_tools(python: Python) -> None:
-    if TOOLS.exists():
-        shutil.rmtree(str(TOOLS))
+    shutil.rmtree(TOOLS, ignore_errors=True)
     call([python.path, '-m', 'venv', TOOLS], 'tools.log')
     # What a sourced ROS puts on PYTHONPATH is not to pass for what this environment has.
     environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
@@ -265,50 +247,49 @@ def site_packages(python: Python, prefix: Path) -> Path:
     return prefix / 'lib' / 'python{}.{}'.format(*python.version[:2]) / 'site-packages'
 
 
-def sourced_paths(name: str, ros: Ros) -> list:
+def sourced_paths(name: str, distro: str | None) -> list:
     """Paths that the sourced ROS has put into a variable of this shell."""
     paths = [path for path in os.environ.get(name, '').split(os.pathsep) if path]
-    return [path for path in paths if not path.startswith(str(VENV))] if ros.sourced else []
+    return [path for path in paths if not path.startswith(str(VENV))] if distro else []
 
 
-def install_activation(python: Python, ros: Ros) -> None:
+def install_activation(python: Python, distro: str | None) -> None:
     """The checkout, the overlay and ROS, for whatever is started by the environment's Python; and the command."""
     site = site_packages(python, VENV)
-    variables = {'ROS_DISTRO': ros.distro, 'ROS_VERSION': '2'} if ros.sourced else {
+    variables = {'ROS_DISTRO': distro, 'ROS_VERSION': '2'} if distro else {
         # Keeps the wheels' own start-up hook from starting Python once more.
         '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
-    own = [] if ros.sourced else [str(VENV)]
-    libraries = [] if ros.sourced else [str(VENV / 'lib'), *sorted(map(str, site.glob('ros_*.libs')))]
+    own = [] if distro else [str(VENV)]
+    libraries = [] if distro else [str(VENV / 'lib'), *sorted(map(str, site.glob('ros_*.libs')))]
     values = {
         'variables': variables,
-        'paths': {'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced_paths('AMENT_PREFIX_PATH', ros)],
-                  'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced_paths('LD_LIBRARY_PATH', ros)]},
+        'paths': {'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced_paths('AMENT_PREFIX_PATH', distro)],
+                  'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced_paths('LD_LIBRARY_PATH', distro)]},
     }
     (site / 'dfd_ros_activation.json').write_text(json.dumps(values, indent=2))
     shutil.copyfile(str(SETUP / 'activation.py'), str(site / 'dfd_ros_activation.py'))
     # The checkout comes before the overlay: Python files are taken from where they are edited.
-    lines = [str(ROOT), str(site_packages(python, OVERLAY)), *sourced_paths('PYTHONPATH', ros),
+    lines = [str(ROOT), str(site_packages(python, OVERLAY)), *sourced_paths('PYTHONPATH', distro),
              'import dfd_ros_activation']
     (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
 
     command, text = VENV / 'bin' / 'dfd', (SETUP / 'node.in').read_text()
     for name, value in (('Python3_EXECUTABLE', str(VENV / 'bin' / 'python')), ('MODULE', 'dfd_ros.cli')):
-        text = text.replace('@{}@'.format(name), value)
+        text = text.replace(f'@{name}@', value)
     command.write_text(text)
     command.chmod(0o755)
 
 
 def clear_overlay() -> None:
     for directory in (BUILD, OVERLAY):
-        if directory.exists():
-            shutil.rmtree(str(directory))
+        shutil.rmtree(directory, ignore_errors=True)
 
 
-def build_overlay(python: Python, ros: Ros) -> None:
+def build_overlay(python: Python, distro: str | None) -> None:
     # colcon's own choice waits for the load to fall below the number of cores: on a busy machine, for ever.
-    environment = dict(os.environ, MAKEFLAGS='-j{}'.format(os.cpu_count() or 1))
+    environment = dict(os.environ, MAKEFLAGS=f'-j{os.cpu_count() or 1}')
     path = [str(TOOLS / 'bin'), os.environ.get('PATH', '')]
-    if not ros.sourced:
+    if not distro:
         environment.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV))
     else:
         path.reverse()
@@ -322,15 +303,16 @@ def build_overlay(python: Python, ros: Ros) -> None:
 
 
 def set_up() -> None:
-    ros, python = choose()
+    distro, python = choose()
     if VENV.exists() and any(VENV.iterdir()) and not STAMPS.exists():
-        raise Unfit('{} is there but was not made by this set-up; move it away'.format(VENV))
+        raise Unfit(f'{VENV} is there but was not made by this set-up; move it away')
 
-    requirements = SETUP / 'requirements.txt', SETUP / 'requirements-ros.txt', SETUP / 'constraints.txt'
-    venv = key_of(str(ROOT), ros.name, python.path, python.version, python.rclpy if ros.sourced else '')
+    requirements = [SETUP / name for name in ('requirements.txt', 'requirements-ros.txt', 'requirements-lint.txt',
+                                              'constraints.txt')]
+    venv = key_of(str(ROOT), ros_name(distro), python.path, python.version, python.rclpy if distro else '')
     packages = key_of(venv, *requirements)
     tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
-    shell = [sourced_paths(name, ros) for name in ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')]
+    shell = [sourced_paths(name, distro) for name in ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')]
     activation = key_of(packages, *shell, SETUP / 'activation.py', SETUP / 'node.in', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
     # The overlay links to these: a new one has to be linked, a changed one is seen through its link.
@@ -344,15 +326,15 @@ def set_up() -> None:
         steps.done = {}
     if steps.done.get('packages') != packages:
         check_disk()
-    steps.run('venv', '.venv with {} and {}'.format(python.name, ros.name), venv, lambda: make_venv(python, ros))
+    steps.run('venv', f'.venv with {python.name} and {ros_name(distro)}', venv, lambda: make_venv(python, distro))
     steps.run('packages', 'Python packages (takes minutes the first time)', packages,
-              lambda: install_packages(ros))
-    steps.run('activation', 'start-up of .venv', activation, lambda: install_activation(python, ros))
+              lambda: install_packages(distro))
+    steps.run('activation', 'start-up of .venv', activation, lambda: install_activation(python, distro))
     steps.run('tools', 'build tools', tools, lambda: install_tools(python))
     steps.run('fresh', 'empty overlay', fresh, clear_overlay)
-    steps.run('overlay', 'messages of dfd_ros', overlay, lambda: build_overlay(python, ros))
+    steps.run('overlay', 'messages of dfd_ros', overlay, lambda: build_overlay(python, distro))
     if not steps.any:
-        print('dfd_ros: .venv is up to date ({}, {})'.format(python.name, ros.name))
+        print(f'dfd_ros: .venv is up to date ({python.name}, {ros_name(distro)})')
 
 
 def main() -> int:
@@ -362,7 +344,7 @@ def main() -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             set_up()
     except (Unfit, OSError) as error:
-        print('dfd_ros: {}'.format(error), file=sys.stderr)
+        print(f'dfd_ros: {error}', file=sys.stderr)
         return 1
     return 0
 

@@ -18,6 +18,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile('dfd_ros', deadline=None)
 settings.load_profile('dfd_ros')
 
+# Tests over 5 s are marked `slow`, each with its reason; `make test-fast` leaves them out. Some follow from a fixture.
+SLOW_FIXTURES = {'start_node': 'nodes are processes that have to find each other over DDS',
+                 'observer': 'nodes are processes that have to find each other over DDS',
+                 'dfd': 'a command that starts nodes, which load torch and find each other over DDS',
+                 'study': 'the rows of a small study are trained'}
+
+
+@pytest.hookimpl(tryfirst=True)    # before pytest leaves out by marker
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for name in SLOW_FIXTURES.keys() & set(getattr(item, 'fixturenames', ())):
+            item.add_marker(pytest.mark.slow(reason=SLOW_FIXTURES[name]))
+        for mark in item.iter_markers('slow'):
+            assert mark.kwargs.get('reason'), f'{item.nodeid}: slow, and no reason given'
+
 
 @pytest.fixture(scope='session')
 def random_weights(tmp_path_factory):

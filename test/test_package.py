@@ -59,7 +59,7 @@ def test_cmake_generates_every_message():
 # The import name of what a manifest calls otherwise.
 ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-yaml', 'PIL': 'python3-pil',
           'tqdm': 'python3-tqdm'}
-BY_PIP = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'PIL': 'pillow',
+BY_PIP = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'PIL': 'pillow', 'pydantic_core': 'pydantic',
           'mathutils': 'bpy', 'OpenImageIO': 'bpy'}   # these two come with it
 # Where ROS has no cv_bridge, the set-up of wheels brings this.
 ONLY_WITH_WHEELS = {'rosbags'}
@@ -110,6 +110,7 @@ def dfd(site: Path, *arguments: str) -> subprocess.CompletedProcess:
 FIND_CONFIG = 'from dfd_ros.core.resources import PACKAGE, resource; print(PACKAGE); print(resource("config"))'
 
 
+@pytest.mark.slow(reason='a wheel is built of all of it, weights included')
 def test_pip_installs_the_library_its_resources_and_the_command(tmp_path):
     source, site = tmp_path / 'source', tmp_path / 'site'
     for name in tracked_files():
@@ -168,6 +169,7 @@ validate_stacks: 1
 '''
 
 
+@pytest.mark.slow(reason='two commands train, and each starts processes that load torch')
 def test_the_commands_start_processes_of_their_own(tmp_path):
     """Those import the command's file anew, which must not run the command again."""
     (tmp_path / 'run.yaml').write_text(TRAINING)
@@ -201,6 +203,7 @@ def fields_of(message) -> dict:
             'frame_id': message.header.frame_id}
 
 
+@pytest.mark.slow(reason='processes have to find each other over DDS')
 def test_messages_come_back_unchanged_from_another_process():
     rclpy = pytest.importorskip('rclpy', reason='no ROS here')
     from builtin_interfaces.msg import Time

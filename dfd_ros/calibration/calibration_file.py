@@ -33,36 +33,52 @@ residuals and the focus distance of intrinsics may be null, which means unknown:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, WrapValidator
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
 from dfd_ros.core.optics import Lens, distance, vergence
+from dfd_ros.core.parsing import parse
 
 FORMAT = 'dfd_ros-calibration-1'
+
+
+def _nan_where_null(value: Any, validate: Callable[[Any], float]) -> float:
+    return math.nan if value is None else validate(value)
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Distance = Annotated[float, Field(gt=0)]
+"""m, infinity allowed."""
+Unknown = WrapValidator(_nan_where_null)
+Name = Annotated[str, Field(min_length=1)]
 
 
 @dataclass(frozen=True)
 class CameraModel:
     """A pinhole camera with the distortion that ROS calls plumb_bob; pixel centres at whole numbers."""
 
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    distortion: tuple[float, ...] = (0.0,) * 5
+    width: PositiveInt
+    height: PositiveInt
+    fx: Positive
+    fy: Positive
+    cx: Finite
+    cy: Finite
+    distortion: Annotated[tuple[Finite, ...], Field(min_length=5, max_length=5)] = (0.0,) * 5
     """k1, k2, p1, p2, k3."""
-    focus_distance: float = math.nan
+    focus_distance: Annotated[Distance, Unknown, Field(alias='focus_distance_m')] = math.nan
     """m, that fx and fy go with."""
-    residual_px: float = math.nan
-    images: int = 0
+    residual_px: Annotated[float, Unknown] = math.nan
+    images: NonNegativeInt = 0
 
     @property
     def matrix(self) -> np.ndarray:
@@ -82,35 +98,19 @@ class CameraModel:
         """The same camera at a focus at which the image is `factor` times as large."""
         return replace(self, fx=self.fx * factor, fy=self.fy * factor)
 
-    def _section(self) -> dict:
-        return {'width': self.width, 'height': self.height, 'fx': _rounded(self.fx), 'fy': _rounded(self.fy),
-                'cx': _rounded(self.cx), 'cy': _rounded(self.cy), 'distortion': [_rounded(d) for d in self.distortion],
-                'focus_distance_m': _rounded(self.focus_distance), 'residual_px': _rounded(self.residual_px),
-                'images': self.images}
-
-    @classmethod
-    def _parse(cls, section: _Section) -> CameraModel:
-        focus_distance = section.optional('focus_distance_m')
-        if focus_distance <= 0:
-            raise InputError(f'{section.where}: focus_distance_m: {focus_distance} must be a positive number or .inf')
-        return cls(section.whole('width', least=1), section.whole('height', least=1), section.positive('fx'),
-                   section.positive('fy'), section.number('cx'), section.number('cy'),
-                   section.numbers('distortion', 5), focus_distance, section.optional('residual_px'),
-                   section.whole('images', 0))
-
 
 @dataclass(frozen=True)
 class Extrinsics:
     """Pose of the frame `child` in the frame `parent`: a point p of the child is R p + t in the parent."""
 
-    parent: str
-    child: str
-    translation: tuple[float, float, float]
+    parent: Name
+    child: Name
+    translation: Annotated[tuple[Finite, Finite, Finite], Field(alias='translation_m')]
     """m."""
-    rpy: tuple[float, float, float]
+    rpy: Annotated[tuple[Finite, Finite, Finite], Field(alias='rotation_rpy_rad')]
     """rad, about the fixed axes x, y, z, as in URDF."""
-    residual_px: float = math.nan
-    pairs: int = 0
+    residual_px: Annotated[float, Unknown] = math.nan
+    pairs: NonNegativeInt = 0
 
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, parent: str, child: str, **more) -> Extrinsics:
@@ -123,18 +123,6 @@ class Extrinsics:
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = matrix_from_rpy(*self.rpy), self.translation
         return matrix
-
-    def _section(self) -> dict:
-        return {'parent': self.parent, 'child': self.child,
-                'translation_m': [_rounded(t) for t in self.translation],
-                'rotation_rpy_rad': [_rounded(a) for a in self.rpy],
-                'residual_px': _rounded(self.residual_px), 'pairs': self.pairs}
-
-    @classmethod
-    def _parse(cls, section: _Section) -> Extrinsics:
-        return cls(section.text('parent'), section.text('child'), section.numbers('translation_m', 3),
-                   section.numbers('rotation_rpy_rad', 3), section.optional('residual_px'),
-                   section.whole('pairs', 0))
 
 
 @dataclass(frozen=True)
@@ -174,22 +162,50 @@ class Aperture:
         at = [vergence(d) for d in self.focus_distances]
         return float(np.interp(vergence(focus_distance), at, self.magnifications))
 
-    def _section(self) -> dict:
-        return {'width': self.width, 'focal_length_mm': _rounded(self.lens.focal_length * 1e3),
-                'pixel_pitch_um': _rounded(self.lens.pixel_pitch * 1e6), 'f_number': _rounded(self.lens.f_number),
-                'breathing': [{'focus_distance_m': _rounded(d), 'magnification': _rounded(m)}
-                              for d, m in zip(self.focus_distances, self.magnifications)],
-                'residual': _rounded(self.residual), 'frames': self.frames}
 
-    @classmethod
-    def _parse(cls, section: _Section) -> Aperture:
-        distances, magnifications = section.table('breathing', 'magnification')
-        if not all(0 < magnification < math.inf for magnification in magnifications):
-            raise InputError(f'{section.where}: breathing: every magnification must be positive and finite')
-        lens = Lens(section.positive('focal_length_mm') * 1e-3, section.positive('f_number'),
-                    section.positive('pixel_pitch_um') * 1e-6)
-        return cls(section.whole('width', least=1), lens, distances, magnifications, section.optional('residual'),
-                   section.whole('frames', 0))
+@dataclass(frozen=True)
+class _Entry:
+    value: Finite
+    focus_distance_m: Distance
+
+
+@dataclass(frozen=True)
+class _Breathing:
+    focus_distance_m: Distance
+    magnification: Positive
+
+
+@dataclass(frozen=True)
+class _FocusSection:
+    residual_dioptre: Annotated[float, Unknown] = math.nan
+    sweeps: NonNegativeInt = 0
+
+
+@dataclass(frozen=True)
+class _ApertureSection:
+    width: PositiveInt
+    focal_length_mm: Positive
+    pixel_pitch_um: Positive
+    f_number: Positive
+    breathing: Annotated[list[_Breathing], Field(min_length=1)]
+    residual: Annotated[float, Unknown] = math.nan
+    frames: NonNegativeInt = 0
+
+
+@dataclass(frozen=True)
+class _File:
+    format: str = FORMAT
+    focus_camera: CameraModel | None = None
+    rgbd_camera: CameraModel | None = None
+    extrinsics: Extrinsics | None = None
+    focus_table: Annotated[list[_Entry], Field(min_length=1)] | None = None
+    focus: _FocusSection | None = None
+    aperture: _ApertureSection | None = None
+
+
+@dataclass(frozen=True)
+class _TableFile:
+    focus_table: Annotated[list[_Entry], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -219,19 +235,16 @@ class Calibration:
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
         """Raises `InputError` that names the file and the field."""
-        path = Path(path)
-        content = _content(path)
-        sections = {}
-        for name, kind in (('focus_camera', CameraModel), ('rgbd_camera', CameraModel), ('extrinsics', Extrinsics),
-                           ('aperture', Aperture)):
-            if content.get(name) is not None:
-                sections[name] = kind._parse(_Section(content[name], f'{path}: {name}'))
-        if content.get('focus_table') is not None:
-            about = _Section(content.get('focus') or {}, f'{path}: focus')
-            distances, values = _Section(content, str(path)).table('focus_table', 'value')
-            sections['focus'] = FocusMap(values, distances, about.optional('residual_dioptre'),
-                                         about.whole('sweeps', 0))
-        return cls(**sections)
+        content = read_yaml(path, '; dfd calibrate writes it')
+        if not isinstance(content, dict) or content.get('format') != FORMAT:
+            raise InputError(f'{path}: not a calibration file, its first line must be "format: {FORMAT}"')
+        file = parse(_File, content, str(path))
+        aperture = None if file.aperture is None else Aperture(
+            file.aperture.width, Lens(file.aperture.focal_length_mm * 1e-3, file.aperture.f_number,
+                                      file.aperture.pixel_pitch_um * 1e-6),
+            *_columns(file.aperture.breathing, 'magnification'), file.aperture.residual, file.aperture.frames)
+        focus = None if file.focus_table is None else _focus_map(file.focus_table, file.focus or _FocusSection())
+        return cls(file.focus_camera, file.rgbd_camera, file.extrinsics, focus, aperture)
 
     @classmethod
     def read_or_empty(cls, path: str | Path) -> Calibration:
@@ -240,96 +253,50 @@ class Calibration:
 
     def write(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""
-        content: dict = {'format': FORMAT}
-        for field in fields(self):
-            section = getattr(self, field.name)
-            if section is None:
-                continue
-            if isinstance(section, FocusMap):
-                content['focus_table'] = [{'value': _rounded(v), 'focus_distance_m': _rounded(d)}
-                                          for v, d in zip(section.values, section.focus_distances)]
-                content['focus'] = {'residual_dioptre': _rounded(section.residual), 'sweeps': section.sweeps}
-            else:
-                content[field.name] = section._section()
+        focus, aperture = self.focus, self.aperture
+        file = _File(
+            focus_camera=self.focus_camera, rgbd_camera=self.rgbd_camera, extrinsics=self.extrinsics,
+            focus_table=None if focus is None else [
+                _Entry(*entry) for entry in zip(focus.values, focus.focus_distances)],
+            focus=None if focus is None else _FocusSection(focus.residual, focus.sweeps),
+            aperture=None if aperture is None else _ApertureSection(
+                aperture.width, aperture.lens.focal_length * 1e3, aperture.lens.pixel_pitch * 1e6,
+                aperture.lens.f_number,
+                [_Breathing(*entry) for entry in zip(aperture.focus_distances, aperture.magnifications)],
+                aperture.residual, aperture.frames))
+        content = {name: section for name, section in TypeAdapter(_File).dump_python(
+            file, by_alias=True, warnings=False).items() if section is not None}
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110))
+        write_text(path, yaml.safe_dump(_rounded(content), sort_keys=False, default_flow_style=None, width=110))
 
 
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else float(f'{value:.9g}')
+def read_focus_table(path: str | Path) -> FocusMap:
+    """The focus table of a calibration, or of a file with `focus_table` alone.
+
+    Raises:
+        InputError: names the file and what is wrong with it.
+    """
+    return _focus_map(parse(_TableFile, read_yaml(path), str(path), extra='ignore').focus_table)
 
 
-def _content(path: Path) -> dict:
-    content = read_yaml(path, '; dfd calibrate writes it')
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
-        raise InputError(f'{path}: not a calibration file, its first line must be "format: {FORMAT}"')
-    known = {'format', 'focus_table', *(field.name for field in fields(Calibration))}
-    unknown = [key for key in content if key not in known]
-    if unknown:
-        raise InputError(f'{path}: unknown key {unknown[0]!r}, known are {", ".join(sorted(known))}')
-    return content
+def _focus_map(entries: list[_Entry], about: _FocusSection = _FocusSection()) -> FocusMap:
+    distances, values = _columns(entries, 'value')
+    return FocusMap(values, distances, about.residual_dioptre, about.sweeps)
 
 
-class _Section:
-    """A mapping that names itself in what it complains about."""
+def _columns(entries: list, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Focus distances, from far to near, and what is beside them under this name."""
+    pairs = sorted(((entry.focus_distance_m, getattr(entry, name)) for entry in entries), reverse=True)
+    return tuple(d for d, _ in pairs), tuple(x for _, x in pairs)
 
-    def __init__(self, mapping, where: str) -> None:
-        if not isinstance(mapping, dict):
-            raise InputError(f'{where}: must be a mapping, not {mapping!r}')
-        self._mapping, self.where = mapping, where
 
-    def number(self, name: str) -> float:
-        """A number, infinity allowed."""
-        value = self.optional(name)
-        if math.isnan(value):
-            raise InputError(f'{self.where}: {name} is missing')
-        return value
-
-    def optional(self, name: str) -> float:
-        """A number, NaN where it is null or absent."""
-        value = self._mapping.get(name)
-        if value is None:
-            return math.nan
-        try:
-            return math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            raise InputError(f'{self.where}: {name}: {value!r} is not a number') from None
-
-    def positive(self, name: str) -> float:
-        value = self.number(name)
-        if not 0 < value < math.inf:
-            raise InputError(f'{self.where}: {name}: {value} must be positive and finite')
-        return value
-
-    def whole(self, name: str, default: int | None = None, least: int = 0) -> int:
-        value = self._mapping.get(name, default)
-        if type(value) is not int or value < least:
-            raise InputError(f'{self.where}: {name}: {value!r} is not a whole number of at least {least}')
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._mapping.get(name)
-        if not isinstance(value, str) or not value:
-            raise InputError(f'{self.where}: {name}: {value!r} is not a name')
-        return value
-
-    def numbers(self, name: str, count: int) -> tuple[float, ...]:
-        values = self._mapping.get(name)
-        if not isinstance(values, list) or len(values) != count:
-            raise InputError(f'{self.where}: {name}: must be a list of {count} numbers')
-        numbers = tuple(_Section({name: value}, self.where).number(name) for value in values)
-        if not np.isfinite(numbers).all():
-            raise InputError(f'{self.where}: {name}: must be a list of {count} finite numbers')
-        return numbers
-
-    def table(self, name: str, column: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Focus distances, from far to near, and the `column` beside them."""
-        rows = self._mapping.get(name)
-        if not isinstance(rows, list) or not rows:
-            raise InputError(f'{self.where}: {name}: must be a list of {{focus_distance_m: D, {column}: X}}')
-        rows = [_Section(row, f'{self.where}: {name}[{i}]') for i, row in enumerate(rows)]
-        pairs = sorted(((row.number('focus_distance_m'), row.number(column)) for row in rows), reverse=True)
-        if not all(far > 0 for far, _ in pairs):
-            raise InputError(f'{self.where}: {name}: every focus_distance_m must be a positive number or .inf')
-        return tuple(d for d, _ in pairs), tuple(x for _, x in pairs)
+def _rounded(value: Any) -> Any:
+    """As YAML is to show it: nine digits, null for NaN, lists for tuples."""
+    if isinstance(value, dict):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(entry) for entry in value]
+    if isinstance(value, (float, np.floating)):
+        return None if math.isnan(value) else float(f'{value:.9g}')
+    return value

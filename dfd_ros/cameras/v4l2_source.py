@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 
+from dfd_ros.calibration.calibration_file import read_focus_table
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.cameras.focus_drive import FocusDrive
 from dfd_ros.core.errors import InputError
@@ -50,16 +50,11 @@ class FocusTable:
     @classmethod
     def load(cls, path: str | Path) -> FocusTable:
         """Reads a table from YAML. Raises InputError that names the file."""
+        table = read_focus_table(path)
         try:
-            entries = yaml.safe_load(Path(path).read_text())['focus_table']
-            return cls([float(e['value']) for e in entries], [float(e['focus_distance_m']) for e in entries])
+            return cls(list(table.values), list(table.focus_distances))
         except InputError as error:
             raise InputError(f'{path}: {error}') from None
-        except OSError as error:
-            raise InputError(f'{path}: {error.strerror}') from None
-        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f'{path}: expected focus_table, a list of {{value: N, focus_distance_m: D}} '
-                             f'({type(error).__name__}: {" ".join(str(error).split())})') from None
 
     def value(self, focus_distance: float) -> float:
         """The control value for a focus distance (m), held at the ends of the table."""

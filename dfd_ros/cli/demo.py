@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from dfd_ros.ros.node_parameters import SweepParameters
+
 HELP = 'camera, sweep and depth nodes at work on a synthetic scene: figures, pictures and a video'
 EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
@@ -27,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--size', metavar='WxH', type=_size, default=(320, 240), help='size of the images')
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
     parser.add_argument('--seed', type=int, default=10, help='which scene')
-    parser.add_argument('--pattern', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), default='ramp',
+    pattern = next(d for d in SweepParameters.declarations() if d.name == 'pattern')
+    parser.add_argument('--pattern', choices=pattern.choices, default=pattern.default,
                         help='order of the focus distances')
     parser.add_argument('--resolution', metavar='PX', type=int, default=640,
                         help='longer side of the image that the network sees; 0: all of it')

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices = [choice for choice in argument.closed_choices if choice] or None
         metavar = '|'.join(argument.choices) if argument.choices else argument.type.__name__.upper()
         parser.add_argument(_option(argument.name), metavar=None if choices else metavar, choices=choices,
-                            default=argument.default or None, help=argument.description)
+                            default=argument.default or None, help=argument.description.replace('%', '%%'))
     for topic in TOPICS:
         parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
                             help=f'topic that {topic} is called')

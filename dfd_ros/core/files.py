@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,8 +55,13 @@ def read_yaml(path: str | Path, hint: str = ''):
         InputError: it is not there, cannot be read, or is not YAML.
     """
     import yaml  # here, as Blender's Python, which writes files too, may be without
+
+    class Loader(yaml.SafeLoader):
+        """Takes 2e-3 for a number, as YAML 1.2 does; PyYAML's own rules want 2.0e-3."""
+    Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'),
+                                 list('-+0123456789'))
     try:
-        return yaml.safe_load(Path(path).read_text())
+        return yaml.load(Path(path).read_text(), Loader)
     except FileNotFoundError:
         raise InputError(f'{path}: no such file{hint}') from None
     except (OSError, UnicodeDecodeError) as error:

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.inference.estimator_arguments import PRECISIONS
 from dfd_ros.inference.onnx_export import METADATA_KEY, multiple_of, names_of_state
 from dfd_ros.networks import Network, Prediction
-
-PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,7 +39,8 @@ def is_bf16_fast(device: torch.device) -> bool:
     """A rule and no measurement, so that the same machine gives the same depth every time."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu.get_capabilities().get('amx_bf16', False)
+    capabilities = getattr(torch.cpu, 'get_capabilities', dict)     # older versions of torch cannot say
+    return capabilities().get('amx_bf16', False)
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:

@@ -28,6 +28,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
+from dfd_ros.inference.estimator_arguments import RESOLUTION
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 CONFIDENT_ERROR = 0.05
 """Confidence is the probability that u is wrong by less than this."""
 SMALLEST_IMAGE = 16
-RESOLUTION = 640
-"""Longer side (px) of what networks see by default. They are trained on blur of up to 48 px across the range: cameras
-with larger images have more, in pixels."""
 
 
 @dataclass

@@ -1,10 +1,15 @@
-"""The arguments of the commands that run an estimator."""
+"""The arguments of what runs an estimator, with no torch to wait for."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import Any
+
+PRECISIONS = ('auto', 'fp32', 'bf16')
+RESOLUTION = 640
+"""Longer side (px) of what networks see by default. They are trained on blur of up to 48 px across the range: cameras
+with larger images have more, in pixels."""
 
 
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:

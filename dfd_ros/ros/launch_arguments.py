@@ -1,7 +1,6 @@
-"""What can be said when camera, sweep and depth are started together: by the launch file and by `dfd run`.
+"""The arguments of the launch files and of `dfd run`: parameters of the nodes, as those declare them.
 
-Both take the arguments of this table, so that they cannot drift apart. It has no ROS in it, and nothing that
-is slow to import: a launch file is read before anything runs.
+There is no ROS in this module, and nothing that is slow to import: a launch file is read before anything runs.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.own_class import MODULE_CLASS, is_choice
+from dfd_ros.ros.node_parameters import NODES
 
 EXTERNAL = 'external'
 
@@ -36,6 +36,10 @@ class Argument:
         """`choices`, where nothing else is allowed."""
         return () if MODULE_CLASS in self.choices else self.choices
 
+    @property
+    def launch_description(self) -> str:
+        return self.description if self.default else f'{self.description} Empty: as in params_file.'
+
     def convert(self, text: str) -> bool | int | float | str:
         """The value in the parameter's type. Raises InputError."""
         if self.choices and not is_choice(text, self.choices):
@@ -51,36 +55,37 @@ class Argument:
             raise InputError(f'{self.name}: {text!r} is not {kind}') from None
 
 
-ARGUMENTS = (
-    Argument('source', str, ('camera',), 'where the images come from; external: a camera driver of your own',
-             'synthetic', ('synthetic', 'stack', 'rgbd', 'v4l2', MODULE_CLASS, EXTERNAL)),
-    Argument('source_options', str, ('camera',), 'arguments of a class of your own, a mapping in YAML'),
-    Argument('stack', str, ('camera',), 'focal stack folder (source stack)'),
-    Argument('rgbd_folder', str, ('camera',), 'folder with color_N.jpg and depth_N.png, in mm (source rgbd)'),
-    Argument('video_device', str, ('camera',), 'device, as a path or a number (source v4l2)'),
-    Argument('focus_table', str, ('camera',), 'YAML file: control values of the focus motor against focus '
-             'distances (source v4l2); empty: as calibrated'),
-    Argument('calibration', str, ('camera', 'accuracy'), 'calibration file, written by dfd calibrate; the rig is '
-             'described from it too'),
-    Argument('image_width', int, ('camera',), 'width of the images, px'),
-    Argument('image_height', int, ('camera',), 'height of the images, px'),
-    Argument('rate', float, ('camera',), 'images a second'),
-    Argument('settle_time', float, ('camera',), 'time from a focus command until the focus rests, s'),
-    Argument('seed', int, ('camera',), 'which scene (source synthetic)'),
-    Argument('publish_truth', bool, ('camera',), 'publish the true depth on truth/depth, where it is known'),
-    Argument('pattern', str, ('sweep',), 'order of the focus distances',
-             choices=('', 'ramp', 'ping_pong', 'jumps', 'uneven')),
-    Argument('steps', int, ('sweep',), 'focus distances from one end of the range to the other'),
-    Argument('near', float, ('sweep', 'depth', 'accuracy'), 'nearest distance of sweep and depth, m'),
-    Argument('far', float, ('sweep', 'depth', 'accuracy'), 'farthest distance of sweep and depth, m; inf for infinity'),
-    Argument('weights', str, ('depth',), 'weights of the network (safetensors; ONNX for backend onnx)'),
-    Argument('network', str, ('depth',), 'classical or best_focus, which take no weights; else what the weights have '
-             'to be of, your own as module:Class'),
-    Argument('backend', str, ('depth',), 'what runs the network', choices=('', 'torch', 'onnx')),
-    Argument('device', str, ('depth',), 'where it runs: auto, cpu, cuda, cuda:1'),
-    Argument('resolution', int, ('depth',), 'longer side of the image that the network sees, px'),
-    Argument('confidence_threshold', float, ('depth',), 'depth that is less sure (0..1) becomes NaN'),
-)
+def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
+    """Arguments that set these parameters of these nodes; one of several nodes sets it of all."""
+    found = []
+    for name in dict.fromkeys(name for own in names.values() for name in own):
+        declared = {node: declaration for node, own in names.items() if name in own
+                    for declaration in NODES[node].declarations() if declaration.name == name}
+        first, *more = declared.values()
+        description = first.description
+        if more:
+            description = ' '.join(f'{node}: {d.description}' for node, d in declared.items())
+        unit = f' [{first.unit}]' if first.unit else ''
+        # Only where the images come from has to be known here: it decides which nodes there are.
+        default, choices = '', ('', *first.choices) if first.choices else ()
+        if name == 'source':
+            default, choices = str(first.default), (*first.choices, EXTERNAL)
+            description += f' {EXTERNAL}: a camera driver of your own.'
+        found.append(Argument(name, first.type, tuple(declared), description + unit, default, choices))
+    return tuple(found)
+
+
+ARGUMENTS = arguments({
+    'camera': ('source', 'source_options', 'stack', 'rgbd_folder', 'video_device', 'focus_table', 'calibration', 'image_width',
+               'image_height', 'rate', 'settle_time', 'seed', 'publish_truth'),
+    'sweep': ('pattern', 'steps', 'near', 'far'),
+    'depth': ('near', 'far', 'weights', 'network', 'backend', 'device', 'resolution', 'confidence_threshold'),
+    'accuracy': ('calibration', 'near', 'far')})
+"""Of depth_from_focus.launch.py and `dfd run`."""
+RECORDER = arguments({'recorder': ('folder', 'enabled')})
+"""Of record.launch.py."""
+TRAINER = arguments({'trainer': ('data', 'config', 'weights', 'output', 'name', 'steps', 'device', 'depth_node')})
+"""Of train.launch.py."""
 
 TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 """What lies between camera, sweep and depth: topics that a driver of its own may call otherwise."""
@@ -92,15 +97,16 @@ def nodes(source: str, rgbd: bool = False) -> tuple[str, ...]:
     return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()))
 
 
-def parameters(node: str, values: dict[str, str]) -> dict[str, bool | int | float | str]:
-    """The parameters of `node` that `values`, arguments by name, set. Raises InputError for a bad value."""
-    return {argument.name: argument.convert(values[argument.name]) for argument in ARGUMENTS
+def parameters(node: str, values: dict[str, str],
+               known: tuple[Argument, ...] = ARGUMENTS) -> dict[str, bool | int | float | str]:
+    """The parameters of `node` that `values`, `known` arguments by name, set. Raises InputError for a bad value."""
+    return {argument.name: argument.convert(values[argument.name]) for argument in known
             if node in argument.nodes and values.get(argument.name)}
 
 
 def monitored(values: dict[str, str]) -> dict[str, bool]:
     """The parameters of the monitor that follow from `values`. Raises InputError for a bad value."""
-    return {'truth': parameters('camera', values).get('publish_truth', False)}
+    return {'truth': bool(parameters('camera', values).get('publish_truth', False))}
 
 
 def path(text: str) -> str:

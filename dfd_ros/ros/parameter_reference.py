@@ -12,19 +12,9 @@ import textwrap
 from pathlib import Path
 
 from dfd_ros.core.files import write_text
-from dfd_ros.ros.nodes.accuracy import AccuracyParameters
-from dfd_ros.ros.nodes.camera import CameraParameters
-from dfd_ros.ros.nodes.depth import DepthParameters
-from dfd_ros.ros.nodes.monitor import MonitorParameters
-from dfd_ros.ros.nodes.recorder import RecorderParameters
-from dfd_ros.ros.nodes.sweep import SweepParameters
-from dfd_ros.ros.nodes.trainer import TrainerParameters
+from dfd_ros.ros.node_parameters import NODES
 from dfd_ros.ros.parameters import ROS_TYPE_NAMES, Declaration, Parameters, yaml_scalar
 
-NODES: dict[str, type[Parameters]] = {'camera': CameraParameters, 'sweep': SweepParameters,
-                                      'depth': DepthParameters, 'accuracy': AccuracyParameters,
-                                      'monitor': MonitorParameters, 'recorder': RecorderParameters,
-                                      'trainer': TrainerParameters}
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path('config/depth_from_focus.yaml')
 DOCUMENT = Path('docs/interfaces.md')

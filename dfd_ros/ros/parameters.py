@@ -7,30 +7,20 @@ A node's parameters are the fields of a dataclass that derives from `Parameters`
         near: float = parameter(0.0, 'Nearest distance of the swept range.', unit='m', minimum=0.0)
 
 Descriptors, ranges, the reading of YAML and ``-p``, the checks at start and at run time, the files in
-``config/`` and the tables in ``docs/interfaces.md`` (`dfd_ros.ros.parameter_reference`) all come from it.
+``config/``, the tables in ``docs/interfaces.md`` (`dfd_ros.ros.parameter_reference`) and the launch arguments all come
+from it. There is no ROS in this module: launch files and `dfd run --help` read the declarations before anything runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.parameter import Parameter
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.own_class import is_choice
 
-if TYPE_CHECKING:
-    from rclpy.node import Node
-
-ROS_TYPES = {bool: ParameterType.PARAMETER_BOOL, int: ParameterType.PARAMETER_INTEGER,
-             float: ParameterType.PARAMETER_DOUBLE, str: ParameterType.PARAMETER_STRING}
 ROS_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
-INT64 = (-2 ** 63, 2 ** 63 - 1)
 
 
 @dataclass(frozen=True)
@@ -77,30 +67,12 @@ class Declaration:
             unit = f' {self.unit}' if self.unit else ''
             raise InputError(f'parameter {self.name}: {value}{unit} is out of range ({self.limits})')
 
-    def descriptor(self) -> ParameterDescriptor:
-        """The ROS descriptor, with range, so that tools such as rqt_reconfigure can show a slider."""
-        unit = f' [{self.unit}]' if self.unit else ''
-        descriptor = ParameterDescriptor(
-            name=self.name, type=ROS_TYPES[self.type], description=self.description + unit,
-            additional_constraints=self.limits if self.choices else '', read_only=not self.run_time)
-        if self.minimum is None and self.maximum is None:
-            return descriptor
-        if self.type is float:
-            descriptor.floating_point_range = [FloatingPointRange(
-                from_value=-math.inf if self.minimum is None else float(self.minimum),
-                to_value=math.inf if self.maximum is None else float(self.maximum))]
-        elif self.type is int:
-            descriptor.integer_range = [IntegerRange(
-                from_value=INT64[0] if self.minimum is None else int(self.minimum),
-                to_value=INT64[1] if self.maximum is None else int(self.maximum))]
-        return descriptor
-
 
 def parameter(default: bool | int | float | str, description: str, *, unit: str = '',
               minimum: float | None = None, maximum: float | None = None, choices: tuple[str, ...] = (),
               run_time: bool = False) -> Any:
     """A dataclass field that is a ROS parameter; read-only unless `run_time`."""
-    if type(default) not in ROS_TYPES:
+    if type(default) not in ROS_TYPE_NAMES:
         raise TypeError(f'parameter default {default!r}: expected one of bool, int, float, str')
     return field(default=default, metadata={'declaration': dict(
         description=description, unit=unit, minimum=minimum, maximum=maximum, choices=choices,
@@ -128,56 +100,6 @@ def check_range(near: float, far: float) -> None:
         raise InputError('parameters near and far: give both or neither')
     if near and not near < far:
         raise InputError(f'parameter near: {near} m is not nearer than far ({far} m)')
-
-
-P = TypeVar('P', bound=Parameters)
-
-
-class BoundParameters(Generic[P]):
-    """A node's parameters, declared and kept up to date.
-
-    `values` is replaced as a whole by an accepted change, so that another thread that takes it once
-    per frame sees one consistent set.
-    """
-
-    def __init__(self, node: Node, cls: type[P], on_change: Callable[[P], None] | None = None) -> None:
-        """Declares the parameters of `cls` on `node`. Raises InputError for bad values at start."""
-        self._on_change = on_change
-        values = {}
-        for declaration in cls.declarations():
-            try:
-                values[declaration.name] = node.declare_parameter(
-                    declaration.name, declaration.default, declaration.descriptor()).value
-            except InvalidParameterTypeException as error:
-                hint = '; write 1.0, not 1' if declaration.type is float else ''
-                reason = error.args[0].split(': ')[0]
-                raise InputError(f'parameter {declaration.name}: {reason}{hint}') from None
-            except InvalidParameterValueException:
-                unit = f' {declaration.unit}' if declaration.unit else ''
-                raise InputError(f'parameter {declaration.name}: out of range, expected '
-                                 f'{declaration.limits}{unit}') from None
-        self.values: P = cls(**values)
-        self.values.check()
-        node.add_on_set_parameters_callback(self._validate)
-        node.add_post_set_parameters_callback(self._apply)
-
-    def _merged(self, changes: list[Parameter]) -> P:
-        names = {f.name for f in fields(self.values)}
-        return replace(self.values, **{p.name: p.value for p in changes if p.name in names})
-
-    def _validate(self, changes: list[Parameter]) -> SetParametersResult:
-        try:
-            self._merged(changes).check()
-        except InputError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def _apply(self, changes: list[Parameter]) -> None:
-        values = self._merged(changes)
-        if values != self.values:
-            self.values = values
-            if self._on_change:
-                self._on_change(values)
 
 
 def yaml_scalar(value: bool | int | float | str) -> str:

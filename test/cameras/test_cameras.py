@@ -123,15 +123,15 @@ class TestFocusTable:
     @pytest.mark.parametrize('text, words', [
         ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two entries or more'),
         ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
-         'positive number'),
+         'focus_table[1], focus_distance_m: 0 should be above 0'),
         ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]',
          'must rise, or fall'),
         ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 2}, '
          '{value: 3, focus_distance_m: 3}]', 'must rise, or fall'),
-        ('focus_table: [{value: x, focus_distance_m: 1}]', 'expected focus_table, a list of'),
-        ('focus_table: 3', 'expected focus_table, a list of'),
-        ('other: 3', 'expected focus_table, a list of'),
-        ('focus_table: [', 'expected focus_table, a list of'),
+        ('focus_table: [{value: x, focus_distance_m: 1}]', "focus_table[0], value: 'x' should be a number"),
+        ('focus_table: 3', 'focus_table: 3 should be a list'),
+        ('other: 3', 'focus_table: is missing'),
+        ('focus_table: [', 'not YAML'),
     ])
     def test_broken_file_is_one_line(self, tmp_path, text, words):
         (tmp_path / 'table.yaml').write_text(text)
@@ -140,7 +140,7 @@ class TestFocusTable:
         assert words in str(error.value) and 'table.yaml' in str(error.value) and '\n' not in str(error.value)
 
     def test_no_file(self, tmp_path):
-        with pytest.raises(InputError, match='table.yaml: No such file'):
+        with pytest.raises(InputError, match='table.yaml: no such file'):
             FocusTable.load(tmp_path / 'table.yaml')
 
 

@@ -226,7 +226,7 @@ def test_an_observer_sees_every_step_and_can_stop(tmp_path):
 
 @pytest.mark.parametrize('changes, line', [
     (dict(validation='samples'), 'validation: samples, so shards and held_out have to be given'),
-    (dict(held_out=1.0), 'held_out: 1.0 has to be at least 0 and less than 1')])
+    (dict(held_out=1.0), 'held_out: 1.0 should be below 1')])
 def test_what_cannot_be_held_out(changes, line):
     with pytest.raises(InputError, match=line):
         make_config({'shards': str(BLENDER), **changes}, 'config')

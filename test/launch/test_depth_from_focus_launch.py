@@ -37,6 +37,7 @@ from launch import LaunchContext, LaunchDescription  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'depth_from_focus.launch.py'
+pytestmark = pytest.mark.slow(reason='launched nodes load torch and have to find each other over DDS')
 SMALL = {'image_width': '96', 'image_height': '72', 'rate': '5', 'rig': 'false'}
 
 

@@ -20,6 +20,7 @@ from dfd_ros.ros import image_messages, qos  # noqa: E402
 from launch import LaunchDescription  # noqa: E402
 
 FILE = Path(__file__).resolve().parents[2] / 'launch' / 'record.launch.py'
+pytestmark = pytest.mark.slow(reason='launched nodes load torch and have to find each other over DDS')
 
 
 @pytest.fixture(scope='module')

@@ -19,6 +19,7 @@ from launch import LaunchDescription  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'train.launch.py'
+pytestmark = pytest.mark.slow(reason='launched nodes load torch and have to find each other over DDS')
 
 
 @pytest.fixture(scope='module')

@@ -15,7 +15,8 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.ros import parameter_reference  # noqa: E402
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter, yaml_scalar  # noqa: E402
+from dfd_ros.ros.bound_parameters import BoundParameters  # noqa: E402
+from dfd_ros.ros.parameters import Parameters, parameter, yaml_scalar  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from dfd_ros.ros import qos  # noqa: E402
 from dfd_ros.training.config import Stage, TrainingConfig  # noqa: E402
 from dfd_ros.training.loop import train  # noqa: E402
 
+pytestmark = pytest.mark.slow(reason='from a recording through training to depth from the nodes')
 SIZE = 72, 96
 NETWORK = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 STEPS = 4       # focus distances of a sweep

@@ -26,7 +26,9 @@ from dfd_ros.synthesis.blender.blender_process import ask, environment
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 PYTHON = os.environ.get('DFD_BLENDER_PYTHON') or (sys.executable if importlib.util.find_spec('bpy') else None)
-pytestmark = pytest.mark.skipif(PYTHON is None, reason='no bpy in this Python, and DFD_BLENDER_PYTHON names none')
+pytestmark = [
+    pytest.mark.skipif(PYTHON is None, reason='no bpy in this Python, and DFD_BLENDER_PYTHON names none'),
+    pytest.mark.slow(reason='Blender starts and path-traces')]
 
 
 def render(out: Path, *more: str) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
+from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
 from dfd_ros.evaluation.study.views import MOST
 
@@ -55,13 +59,13 @@ class Row:
             (`decode`; `all` of a stack).
     """
 
-    name: str
+    name: Annotated[str, Field(pattern='^[a-z0-9_]+$')]
     network: str
     title: str = ''
     config: dict = field(default_factory=dict)
     train: bool = True
     weights: str = ''
-    views: int = 1
+    views: Annotated[int, Field(ge=1, le=MOST)] = 1
     training: dict = field(default_factory=dict)
 
     def weights_path(self) -> Path | None:
@@ -77,43 +81,25 @@ class Row:
         return {'frames': frames, **config} if networks.find(self.network).reads_stacks else config
 
 
+@dataclass(frozen=True)
+class _File:
+    rows: Annotated[list[Row], Field(min_length=1)]
+    training: dict | None = None
+
+
 def read_rows(path: Path) -> tuple[dict, list[Row]]:
     """The settings of training that all rows share, and the rows.
 
     Raises:
         InputError: the file is absent, not YAML, or a row is not whole.
     """
-    values = read_yaml(path)
-    if not isinstance(values, dict) or not isinstance(values.get('rows'), list) or not values['rows']:
-        raise InputError(f'{path}: has to be a mapping with a list "rows"')
-    training = values.get('training') or {}
-    unknown = [key for key in values if key not in ('training', 'rows')]
-    if unknown or not isinstance(training, dict):
-        raise InputError(f'{path}: ' + (f'no setting "{unknown[0]}"; there are training, rows' if unknown
-                                        else 'training: has to be a mapping'))
-    rows = [_row(value, f'{path}, rows[{i}]') for i, value in enumerate(values['rows'])]
+    file = parse(_File, read_yaml(path), str(path))
+    rows = [replace(row, title=row.title or row.name) for row in file.rows]
     for names in ([row.name for row in rows], [row.title for row in rows]):   # tables and pictures go by the title
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise InputError(f'{path}: two rows are called "{twice}"')
-    return training, rows
-
-
-def _row(value, where: str) -> Row:
-    types = {'name': str, 'network': str, 'title': str, 'config': dict, 'train': bool, 'weights': str,
-             'views': int, 'training': dict}
-    if not isinstance(value, dict):
-        raise InputError(f'{where}: has to be a mapping')
-    for key, entry in value.items():
-        if key not in types:
-            raise InputError(f'{where}: no setting "{key}"; there are {", ".join(types)}')
-        if not isinstance(entry, types[key]):
-            raise InputError(f'{where}, {key}: {entry!r} is not of the type {types[key].__name__}')
-    if not re.fullmatch(r'[a-z0-9_]+', value.get('name', '')) or not value.get('network'):
-        raise InputError(f'{where}: needs a name (of a-z, 0-9 and _) and a network')
-    if not 1 <= value.get('views', 1) <= MOST:
-        raise InputError(f'{where}, views: {value["views"]} has to be 1 to {MOST}')
-    return Row(**{'title': value['name'], **value})
+    return file.training or {}, rows
 
 
 def choose_rows(rows: list[Row], wanted: str | None) -> list[Row]:

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import deque
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 
 import cv2
 import numpy as np
@@ -22,10 +22,11 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.errors import InputError
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, qos, synchronisation
+from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
 from dfd_ros.ros.extrinsics_source import ExtrinsicsSource
+from dfd_ros.ros.node_parameters import AccuracyParameters
 from dfd_ros.ros.node_runner import run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 from dfd_ros.training.metrics import DepthErrors, depth_errors
 
@@ -34,28 +35,6 @@ UNPAIRED_AFTER = 3.0     # s without a pair
 RECENT = 100             # pairs that the means on diagnostics are over
 DEPTH, DEPTH_INFO = 'depth/image_rect', 'depth/camera_info'
 TRUTH, TRUTH_INFO = 'rgbd/depth/image_rect', 'rgbd/depth/camera_info'
-
-
-@dataclass(frozen=True)
-class AccuracyParameters(Parameters):
-    """Parameters of the accuracy node."""
-
-    slop: float = parameter(0.02, 'How far the stamps of a depth image and of the RGB-D sensor\'s may be apart.',
-                            unit='s', minimum=0.0001, maximum=10.0)
-    calibration: str = parameter(
-        '', 'Calibration file, written by dfd calibrate: where the RGB-D camera stands, where TF does not say it.')
-    near: float = parameter(
-        0.0, 'Nearest distance that counts. 0: that of the range in the lens state; where that is not known, all '
-        'distances count.', unit='m', minimum=0.0, maximum=math.inf)
-    far: float = parameter(0.0, 'Farthest distance that counts. 0: as for near.', unit='m', minimum=0.0,
-                           maximum=math.inf)
-    largest_depth: float = parameter(
-        1.0, 'MSE and RMS are those of depth divided by this. 1.0: in square metres and metres.', unit='m',
-        minimum=0.001, maximum=1000.0)
-
-    def check(self) -> None:
-        super().check()
-        check_range(self.near, self.far)
 
 
 def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float], largest: float) -> DepthErrors | None:

@@ -8,7 +8,7 @@ import math
 import sys
 import threading
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import yaml
@@ -21,13 +21,14 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import Lens
-from dfd_ros.core.own_class import MODULE_CLASS, find_class
+from dfd_ros.core.own_class import find_class
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
+from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.node_parameters import CameraParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 if TYPE_CHECKING:
@@ -39,52 +40,6 @@ SETTLE_TIME = 0.03       # s
 MOTOR_SETTLE_TIME = 0.2  # s
 RGBD_TOPICS = {'color/image_raw': Image, 'color/camera_info': CameraInfo, 'depth/image_rect': Image,
                'depth/camera_info': CameraInfo}
-
-
-@dataclass(frozen=True)
-class CameraParameters(Parameters):
-    """Parameters of the camera node."""
-
-    source: str = parameter(
-        'synthetic', 'Where the images come from: a rendered scene, a focal stack folder, a folder of RGB-D images, a '
-        'V4L2 device, a class of your own.', choices=('synthetic', 'stack', 'rgbd', 'v4l2', MODULE_CLASS))
-    source_options: str = parameter(
-        '', 'Class of your own: arguments of its constructor, a mapping in YAML, such as {serial: 42}.')
-    rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.1, maximum=1000.0, run_time=True)
-    frame_id: str = parameter(
-        'focus_camera_optical_frame', 'Coordinate frame of the images (z forward, x right, y down).')
-    image_width: int = parameter(
-        0, 'Width of the images. 0: 640 (synthetic), as stored (stack, rgbd), the driver\'s choice (v4l2).',
-        unit='px', minimum=0, maximum=8192)
-    image_height: int = parameter(
-        0, 'Height of the images. 0: 480 (synthetic), the driver\'s choice (v4l2). A stack and rgbd keep '
-        'their proportions.', unit='px', minimum=0, maximum=8192)
-    settle_time: float = parameter(
-        0.0, 'Time from a focus command until the focus rests. Images in between are marked as not settled. 0: 0.03 s, '
-        '0.2 s of a motor (v4l2).',
-        unit='s', minimum=0.0, maximum=10.0)
-    seed: int = parameter(0, 'Synthetic: which scene. RGB-D: of the noise.', minimum=0, maximum=2 ** 31 - 1)
-    publish_truth: bool = parameter(
-        False, 'Publish the true depth on truth/depth where the source knows it (synthetic, rgbd, '
-        'stack with depth).')
-    stack: str = parameter('', 'Stack: folder with images and stack.yaml.')
-    rgbd_folder: str = parameter(
-        '', 'RGB-D: folder with color_N.jpg and depth_N.png (16 bit, mm), which a focus camera\'s images are rendered '
-        'from; they are published as rgbd/color and rgbd/depth.')
-    video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
-    calibration: str = parameter(
-        '', 'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for V4L2 the focus table, '
-        'the lens and its focus breathing, as far as the parameters below do not give them.')
-    focus_table: str = parameter(
-        '', 'V4L2: YAML file with the control values of the focus motor against focus distances. Empty: that of the '
-        'calibration.')
-    focal_length: float = parameter(0.0, 'V4L2, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).',
-                                    unit='m', minimum=0.0, maximum=10.0)
-    f_number: float = parameter(0.0, 'V4L2, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).',
-                                minimum=0.0, maximum=1000.0)
-    pixel_pitch: float = parameter(
-        0.0, 'V4L2: distance of two pixels of the published image on the sensor. 0: unknown.', unit='m',
-        minimum=0.0, maximum=0.001)
 
 
 def make_source(parameters: CameraParameters, calibration: Calibration = Calibration()) -> CameraSource:

@@ -19,74 +19,19 @@ from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
-from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.backends import PRECISIONS
-from dfd_ros.inference.estimator import RESOLUTION, DepthEstimator, Estimate
+from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
+from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
 from dfd_ros.ros.frame_mailbox import Mailbox
+from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0     # s without a pair
 CAMERA_INFOS = 50        # kept until their images are done
-
-
-@dataclass(frozen=True)
-class DepthParameters(Parameters):
-    """Parameters of the depth node."""
-
-    weights: str = parameter('', 'Weights file (safetensors). Empty: the weights that come with the package. New ones '
-                             'start from an empty memory.', run_time=True)
-    network: str = parameter(
-        '', 'classical (variational) or best_focus: depth from focus without learning, which takes no weights. Else '
-        'the network that the weights have to be of, your own as module:Class. Empty: the one that they name.')
-    backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
-    device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
-    precision: str = parameter(
-        'auto', 'Arithmetic of the network. auto: the fastest that the device does well.', choices=PRECISIONS)
-    resolution: int = parameter(RESOLUTION, 'Longer side of the image that the network sees, at most. 0: all of it.',
-                                unit='px', minimum=0, maximum=8192)
-    near: float = parameter(
-        0.0, 'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep '
-        'covers.', unit='m', minimum=0.0, maximum=math.inf)
-    far: float = parameter(
-        0.0, 'Farthest distance of the depth range; .inf for infinity. 0: as for near.', unit='m',
-        minimum=0.0, maximum=math.inf)
-    registration: bool = parameter(
-        True, 'Find zoom, rotation and shift between images, and take them out of the memory. Without it '
-        'only focus breathing is, where the lens state gives a magnification.')
-    reset_gap: float = parameter(2.0, 'A longer gap between two images starts the memory afresh.', unit='s',
-                                 minimum=0.001, maximum=3600.0)
-    sync_slop: float = parameter(
-        0.005, 'Stamps of an image and its lens state differ by less than this. 0: they are the same.',
-        unit='s', minimum=0.0, maximum=10.0)
-    confidence_threshold: float = parameter(
-        0.3, 'Depth that is less sure becomes NaN. Confidence is the probability that the error is less than '
-        '5 % of the range in vergence.', minimum=0.0, maximum=1.0, run_time=True)
-    skip_unsettled: bool = parameter(True, 'Pass over images taken while the focus moved.', run_time=True)
-    max_age: float = parameter(0.0, 'Images that are older when their turn comes are dropped. 0: none is.',
-                               unit='s', minimum=0.0, maximum=3600.0, run_time=True)
-    lazy: bool = parameter(False, 'Rest while nobody subscribes to a result; the first ones after that start '
-                           'from an empty memory.', run_time=True)
-
-    def check(self) -> None:
-        super().check()
-        check_range(self.near, self.far)
-
-    @property
-    def range(self) -> VergenceRange | None:
-        return VergenceRange(self.near, self.far) if self.near else None
-
-    def estimator(self) -> DepthEstimator:
-        """Raises `InputError` where weights, network, backend or device cannot be."""
-        return DepthEstimator(
-            self.weights or None, network=self.network or None, backend=self.backend, device=self.device,
-            precision=self.precision, range_=self.range, resolution=self.resolution or None,
-            reset_gap=self.reset_gap, registration=self.registration)
 
 
 @dataclass

@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,30 +20,16 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
+from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.monitoring import run_pictures
 from dfd_ros.ros.monitoring.run_figures import HEADER, HEADER_OF_ERRORS, Figures, quality
 from dfd_ros.ros.monitoring.run_frames import Recording
+from dfd_ros.ros.node_parameters import MonitorParameters
 from dfd_ros.ros.node_runner import run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 
 WAITING = 50        # messages of a topic that wait for their counterparts
 WARN_EVERY = 5.0    # s
 MEASURED_AFTER = 2.0     # s from the first depth image on
-
-
-@dataclass(frozen=True)
-class MonitorParameters(Parameters):
-    """Parameters of the monitor node."""
-
-    seconds: float = parameter(0.0, 'How long to watch, from the first depth image on. 0: until stopped.',
-                               unit='s', minimum=0.0, maximum=86400.0)
-    patience: float = parameter(0.0, 'Give up where no depth image has come by then. 0: wait without end.',
-                                unit='s', minimum=0.0, maximum=3600.0)
-    truth: bool = parameter(False, 'Compare with the true depth on truth/depth.')
-    sync_slop: float = parameter(
-        0.005, 'Stamps of what belongs to an image differ by less than this. 0: they are the same.', unit='s',
-        minimum=0.0, maximum=10.0)
-    output: str = parameter('', 'Folder for pictures and a video of the last frames. Empty: none.')
 
 
 class MonitorNode(Node):

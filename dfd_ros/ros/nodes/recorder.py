@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from builtin_interfaces.msg import Time
@@ -23,9 +22,10 @@ from dfd_ros.bags.bag_writer import Topic
 from dfd_ros.core.errors import InputError
 from dfd_ros.msg import LensState
 from dfd_ros.ros import qos, synchronisation
+from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report
+from dfd_ros.ros.node_parameters import RecorderParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 try:
@@ -42,36 +42,6 @@ LATCHED = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, reliability=
 IMAGE_TOPICS = ('image_raw', 'rgbd/color/image_raw', 'rgbd/depth/image_rect')
 SETS = ('image_raw', 'lens_state', 'rgbd/depth/image_rect')
 """What makes a frame that can be trained on."""
-
-
-@dataclass(frozen=True)
-class RecorderParameters(Parameters):
-    """Parameters of the recorder node."""
-
-    mode: str = parameter('record', 'record: topics into a bag. convert: bags into samples, as dfd convert does, then '
-                          'end.', choices=('record', 'convert'))
-    folder: str = parameter('recordings', 'Record: folder for the bags; each is named after the time of its start.')
-    enabled: bool = parameter(True, 'Record: from the start; else when the service ~/start is called.')
-    compressed: bool = parameter(False, 'Record: the images as TOPIC/compressed (depth: TOPIC/compressedDepth).')
-    split_size: int = parameter(2000, 'Record: a new file of the bag after so much. 0: never.', unit='MB', minimum=0,
-                                maximum=1000000)
-    split_time: float = parameter(300.0, 'Record: a new file of the bag after so long. 0: never.', unit='s',
-                                  minimum=0.0, maximum=86400.0)
-    disk_reserve: int = parameter(1000, 'Record: stop before less than this is left on the disk.', unit='MB', minimum=0,
-                                  maximum=1000000000)
-    slop: float = parameter(0.02, 'How far the stamps of an image and of its depth image may be apart.', unit='s',
-                            minimum=0.0001, maximum=10.0)
-    bags: str = parameter('', 'Convert: bag, or folder of bags.')
-    output: str = parameter('', 'Convert: folder for the samples.')
-    calibration: str = parameter('', 'Convert: calibration of the rig. Empty: camera_info and TF of the bags.')
-    clock_offset: str = parameter('0', 'Convert: seconds to add to the stamps of the RGB-D sensor, or auto.')
-    workers: int = parameter(1, 'Convert: processes, each takes a bag at a time.', minimum=1, maximum=1024)
-
-    def check(self) -> None:
-        super().check()
-        for name in ('bags', 'output') if self.mode == 'convert' else ('folder',):
-            if not getattr(self, name):
-                raise InputError(f'parameter {name}: mode is {self.mode}, so it has to be given')
 
 
 class RecorderNode(Node):

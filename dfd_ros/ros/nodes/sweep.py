@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -20,44 +19,15 @@ from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
+from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
+from dfd_ros.ros.node_parameters import SweepParameters
 from dfd_ros.ros.node_runner import run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 WATCH_PERIOD = 0.05      # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0      # s without a lens state
 MAX_ID = 2 ** 32 - 1
-
-
-@dataclass(frozen=True)
-class SweepParameters(Parameters):
-    """Parameters of the sweep node."""
-
-    pattern: str = parameter(
-        'ramp', 'Order of the focus distances: ramp (and jump back), ping_pong, jumps (shuffled), uneven '
-        '(ramps of random steps).', choices=('ramp', 'ping_pong', 'jumps', 'uneven'), run_time=True)
-    near_to_far: bool = parameter(False, 'Ramps run from near to far, not from far to near.', run_time=True)
-    near: float = parameter(0.0, 'Nearest focus distance. 0: what the lens state says.', unit='m',
-                            minimum=0.0, maximum=math.inf, run_time=True)
-    far: float = parameter(0.0, 'Farthest focus distance; .inf for infinity. 0: what the lens state says.',
-                           unit='m', minimum=0.0, maximum=math.inf, run_time=True)
-    steps: int = parameter(5, 'Focus distances from one end of the range to the other.', minimum=2,
-                           maximum=1000, run_time=True)
-    frames_per_step: int = parameter(1, 'Settled frames to wait for at each focus distance.', minimum=1,
-                                     maximum=1000, run_time=True)
-    timeout: float = parameter(1.0, 'A command that no settled frame has answered by then is sent again.',
-                               unit='s', minimum=0.05, maximum=60.0, run_time=True)
-    tolerance: float = parameter(
-        0.01, 'How near to the focus asked for a frame has to be, as a share of the range in vergence, where '
-        'the camera does not give command numbers.', minimum=0.0, maximum=1.0, run_time=True)
-    seed: int = parameter(0, 'Seed of the random patterns.', minimum=0, maximum=2 ** 31 - 1, run_time=True)
-    enabled: bool = parameter(True, 'Sweep from the start; the service ~/enable changes it.', run_time=True)
-
-    def check(self) -> None:
-        super().check()
-        if self.near and self.far and not self.near < self.far:
-            raise InputError(f'parameter near: {self.near} m is not nearer than far ({self.far} m)')
 
 
 def focus_distances(parameters: SweepParameters, range_: VergenceRange) -> Iterator[float]:

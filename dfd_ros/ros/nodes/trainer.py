@@ -8,69 +8,32 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.exceptions import NameValidationException
-from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
-from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import whole
-from dfd_ros.core.resources import resource
 from dfd_ros.datasets.shards import shards
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
+from dfd_ros.ros.bound_parameters import BoundParameters
+from dfd_ros.ros.node_parameters import TrainerParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.parameters import BoundParameters, Parameters, parameter
-from dfd_ros.training.config import TrainingConfig, load_config
 from dfd_ros.training.loop import train
 from dfd_ros.training.observer import Observer, Progress
 
 PUBLISH_EVERY = 0.2      # s
 # Who comes late gets the last one.
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-
-
-@dataclass(frozen=True)
-class TrainerParameters(Parameters):
-    """Parameters of the trainer node."""
-
-    data: str = parameter('', 'Folder of samples to train on, as dfd convert and dfd render write them. Empty: what '
-                          'the configuration says.')
-    config: str = parameter(
-        '', 'Configuration of the run (YAML). Empty: config/training/fine_tune.yaml of the package.')
-    weights: str = parameter('', 'Weights to start from. Empty: what the configuration says.')
-    output: str = parameter('runs', 'Folder of the runs; a run that is there goes on.')
-    name: str = parameter('', 'Name of the run, its folder in output. Empty: what the configuration says.')
-    steps: int = parameter(0, 'Optimiser steps. 0: what the configuration says.', minimum=0)
-    device: str = parameter('auto', 'Where it trains: cpu, cuda, cuda:1. auto: the GPU if there is one.')
-    depth_node: str = parameter('', 'Depth node that gets each better weights file, by its parameter weights; '
-                                'for example /depth. Empty: none.', run_time=True)
-
-    def check(self) -> None:
-        super().check()
-        try:
-            service = expand_topic_name(f'{self.depth_node}/set_parameters', 'trainer', '/')
-            validate_full_topic_name(service, is_service=True)
-        except (NameValidationException, ValueError):
-            raise InputError(f'parameter depth_node: {self.depth_node!r} is no name of a node, such as '
-                             '/depth') from None
-
-    def training(self) -> TrainingConfig:
-        """The run. Raises `InputError`."""
-        changes = {'shards': self.data, 'initial_weights': self.weights, 'name': self.name, 'steps': self.steps}
-        return load_config(self.config or resource('config/training/fine_tune.yaml'),
-                           **{name: value for name, value in changes.items() if value})
 
 
 class TrainerNode(Node, Observer):
