@@ -23,9 +23,9 @@ from dfd_ros.core.geometry import Similarity
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.registration import Registration
 
-LEAST_FRAMES = 4
-LEAST_BLUR = 3.0           # px, of the most blurred image; less has no measurable shape, nor a size to 5 %
-LEAST_CONTRAST = 0.03      # standard deviation over mean of the sharpest image
+MIN_FRAMES = 4
+MIN_BLUR = 3.0           # px, of the most blurred image; less has no measurable shape, nor a size to 5 %
+MIN_CONTRAST = 0.03      # standard deviation over mean of the sharpest image
 HIGHEST_FREQUENCY = 0.25   # cycles/px; above it, interpolation of the registered image dominates
 MARGIN = 0.1               # of the image on each side, where lenses are worst
 LARGEST_BLUR = 94.0        # px
@@ -78,8 +78,8 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
         InputError: too few images, no texture, no image in focus, or too little blur to measure.
     """
     at = np.array([vergence(float(d)) for d in focus_distances])
-    if len(images) < LEAST_FRAMES or len(np.unique(at)) < LEAST_FRAMES:
-        raise InputError(f'{name}: {len(np.unique(at))} focus distances, but at least {LEAST_FRAMES} are needed')
+    if len(images) < MIN_FRAMES or len(np.unique(at)) < MIN_FRAMES:
+        raise InputError(f'{name}: {len(np.unique(at))} focus distances, but at least {MIN_FRAMES} are needed')
     light = [_linear(image, is_linear) for image in images]
     sharp = _sharpest(light, at, name)
     views = [_registration(light[sharp], image, name) for image in light]
@@ -113,8 +113,8 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
         raise InputError(f'{name}: is never sharp within the sweep; move the target between the nearest and the '
                          'farthest focus distance')
     expected, measured, coc = model((blur, target), exponent)
-    if coc.max() < LEAST_BLUR:
-        raise InputError(f'{name}: blurs the target by at most {coc.max():.1f} px, but {LEAST_BLUR:g} px are needed; '
+    if coc.max() < MIN_BLUR:
+        raise InputError(f'{name}: blurs the target by at most {coc.max():.1f} px, but {MIN_BLUR:g} px are needed; '
                          'sweep further')
     if coc.max() > LARGEST_BLUR:
         raise InputError(f'{name}: blurs the target by {coc.max():.0f} px, more than can be measured; sweep less far')
@@ -147,7 +147,7 @@ def _sharpest(light: Sequence[np.ndarray], at: np.ndarray, name: str) -> int:
     contrast = [float((cv2.Sobel(s, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(s, cv2.CV_32F, 0, 1) ** 2).mean())
                 for s in smooth]
     sharp = int(np.argmax(contrast))
-    if smooth[sharp].std() < LEAST_CONTRAST:
+    if smooth[sharp].std() < MIN_CONTRAST:
         raise InputError(f'{name}: the target has no texture to measure blur on; print one (dfd calibrate target '
                          '--texture)')
     if at[sharp] in (at.min(), at.max()):

@@ -13,7 +13,7 @@ import numpy as np
 
 from dfd_ros.core.errors import InputError
 
-LEAST_CORNERS = 8
+MIN_CORNERS = 8
 """Corners that a view needs: four define the plane, the rest check it."""
 LARGEST_MISFIT = 0.02
 """Share of the board's width in the image, which lens distortion may reach. More means another order of markers."""
@@ -103,8 +103,8 @@ class Board:
         cv2 = opencv()
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
         corners, ids, marker_corners, marker_ids = self._detector.detectBoard(grey)
-        if ids is None or len(ids) < LEAST_CORNERS:
-            if marker_ids is not None and len(marker_ids) >= LEAST_CORNERS:
+        if ids is None or len(ids) < MIN_CORNERS:
+            if marker_ids is not None and len(marker_ids) >= MIN_CORNERS:
                 self._check_order(marker_corners, marker_ids.reshape(-1), name)
             return None
         ids, corners = ids.reshape(-1), corners.reshape(-1, 2)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfd_ros.calibration.board import LEAST_CORNERS, View, opencv
+from dfd_ros.calibration.board import MIN_CORNERS, View, opencv
 from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
 from dfd_ros.core.errors import InputError
 
-LEAST_PAIRS = 3
+MIN_PAIRS = 3
 LARGEST_RESIDUAL = 3.0    # px
 
 
@@ -40,15 +40,15 @@ def calibrate_extrinsics(focus_views: Sequence[View], focus_camera: CameraModel,
         if other is None:
             continue
         ids, here, there = np.intersect1d(view.ids, other.ids, return_indices=True)
-        if len(ids) < LEAST_CORNERS:
+        if len(ids) < MIN_CORNERS:
             continue
         names.append(view.name)
         points.append(view.points[here])
         focus_corners.append(view.corners[here])
         rgbd_corners.append(other.corners[there])
-    if len(names) < LEAST_PAIRS:
+    if len(names) < MIN_PAIRS:
         raise InputError(f'extrinsics: {len(names)} pairs of images of one name show the same part of the board, '
-                         f'but at least {LEAST_PAIRS} are needed; both images of a pair must have the same name')
+                         f'but at least {MIN_PAIRS} are needed; both images of a pair must have the same name')
     # From the RGB-D camera to the focus camera: the transform that projects depth into the focus camera's image.
     found = cv2.stereoCalibrateExtended(
         points, rgbd_corners, focus_corners, rgbd_camera.matrix, np.array(rgbd_camera.distortion),

@@ -16,9 +16,9 @@ from dfd_ros.calibration.board import View, opencv
 from dfd_ros.calibration.calibration_file import CameraModel
 from dfd_ros.core.errors import InputError
 
-LEAST_VIEWS = 5
+MIN_VIEWS = 5
 LARGEST_RESIDUAL = 2.0     # px
-LEAST_SPREAD = 20.0        # degrees, largest angle between two views of the board
+MIN_SPREAD = 20.0        # degrees, largest angle between two views of the board
 LARGEST_UNCERTAINTY = 0.01
 """Relative standard deviation of the focal length; above it the views do not determine it."""
 
@@ -47,8 +47,8 @@ def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
     Raises:
         InputError: too few views, views that are too similar, or views that do not fit together.
     """
-    if len(views) < LEAST_VIEWS:
-        raise InputError(f'intrinsics: {len(views)} views of the board, but at least {LEAST_VIEWS} are needed')
+    if len(views) < MIN_VIEWS:
+        raise InputError(f'intrinsics: {len(views)} views of the board, but at least {MIN_VIEWS} are needed')
     cv2 = opencv()
     points, corners = [v.points for v in views], [v.corners for v in views]
     try:
@@ -65,7 +65,7 @@ def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
     normals = np.array([cv2.Rodrigues(r)[0][:, 2] for r in rotations])
     # Boards that all face one way do not determine focal length and distance, and the deviations do not show it.
     spread = math.degrees(math.acos(np.clip((normals @ normals.T).min(), -1, 1)))
-    if spread < LEAST_SPREAD:
+    if spread < MIN_SPREAD:
         raise InputError(f'intrinsics: the views of the board are all within {spread:.0f} degrees; show it tilted by '
                          '20 to 50 degrees, in different directions')
     uncertainty = float(deviations.reshape(-1)[0] / matrix[0, 0])

@@ -24,7 +24,7 @@ from dfd_ros.core.files import write_text
 from dfd_ros.core.image_io import read_image
 
 FILE = 'sweep.yaml'
-LEAST_PEAK = 1.5    # contrast of the sharpest image over that of the most blurred one
+MIN_PEAK = 1.5    # contrast of the sharpest image over that of the most blurred one
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: st
     if len(values) < 5:
         raise InputError(f'{name}: {len(values)} frames, a sweep needs at least 5')
     peak = int(np.argmax(sharpness))
-    if not sharpness[peak] > LEAST_PEAK * sharpness.min():
+    if not sharpness[peak] > MIN_PEAK * sharpness.min():
         raise InputError(f'{name}: is never sharp (contrast {sharpness[peak]:.2g} in the sharpest image, '
                          f'{sharpness.min():.2g} in the most blurred one); sweep further, or light the target better')
     if peak in (0, len(values) - 1):

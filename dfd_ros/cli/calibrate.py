@@ -106,7 +106,7 @@ def _board(args: argparse.Namespace):
 def _target(args: argparse.Namespace) -> None:
     from PIL import Image
 
-    from dfd_ros.core.files import whole
+    from dfd_ros.core.files import written_atomically
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
     if args.texture:
@@ -116,7 +116,7 @@ def _target(args: argparse.Namespace) -> None:
         picture = board.picture(pixels)
     # The resolution at which a square has its exact length, although its pixels are rounded.
     dpi = pixels * 0.0254 / board.square
-    with whole(args.out) as temporary:
+    with written_atomically(args.out) as temporary:
         Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
     height, width = (1e3 * side / pixels * board.square for side in picture.shape)
     print(f'picture   {args.out}: print it at 100 % ({width:.1f} x {height:.1f} mm) and measure it')
@@ -155,7 +155,7 @@ def _intrinsics(args: argparse.Namespace) -> None:
     if args.focus_distance <= 0:
         raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
     calibration = Calibration.read_or_empty(args.calibration)
-    views, size = board_images.find_boards(args.images, _board(args), intrinsics.LEAST_VIEWS)
+    views, size = board_images.find_boards(args.images, _board(args), intrinsics.MIN_VIEWS)
     result = intrinsics.calibrate_intrinsics(views, size, args.focus_distance)
     camera = result.camera
     print(f'views     {len(views)}, {size[0]}x{size[1]}')
@@ -182,7 +182,7 @@ def _extrinsics(args: argparse.Namespace) -> None:
                              'first')
     board, views = _board(args), {}
     for camera, folder in (('focus', args.focus_images), ('rgbd', args.rgbd_images)):
-        views[camera], size = board_images.find_boards(folder, board, extrinsics.LEAST_PAIRS)
+        views[camera], size = board_images.find_boards(folder, board, extrinsics.MIN_PAIRS)
         cameras[camera] = cameras[camera].resized(*size)
     result = extrinsics.calibrate_extrinsics(views['focus'], cameras['focus'], views['rgbd'], cameras['rgbd'],
                                              args.parent, args.child)

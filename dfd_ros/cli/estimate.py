@@ -87,6 +87,6 @@ def _save(path: Path, array) -> None:
     """Write an array atomically."""
     import numpy as np
 
-    from dfd_ros.core.files import whole
-    with whole(path) as temporary:
+    from dfd_ros.core.files import written_atomically
+    with written_atomically(path) as temporary:
         np.save(temporary, array)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 
 
 def new_figure(**options):
@@ -19,5 +19,5 @@ def new_figure(**options):
 
 def save_figure(path: Path, figure) -> None:
     """Write a figure as a picture, cropped to its content."""
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         figure.savefig(temporary, dpi=120, bbox_inches='tight')

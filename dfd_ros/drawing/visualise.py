@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.optics import VergenceRange
 
@@ -220,5 +220,5 @@ def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write a picture atomically; the suffix sets the format."""
     from PIL import Image
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         Image.fromarray(picture).save(temporary)

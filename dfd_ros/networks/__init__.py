@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 
 _NETWORKS = {
     'stream': ('dfd_ros.networks.stream', 'StreamNetwork'),
@@ -93,7 +93,7 @@ def create(name: str, **config) -> torch.nn.Module:
 def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | None = None) -> None:
     """Write a network's weights, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': network.name,
                                        'config': json.dumps(network.config)})
         temporary.chmod(0o644)  # safetensors lets the owner alone read
