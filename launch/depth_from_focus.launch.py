@@ -1,4 +1,4 @@
-"""Camera, sweep and depth, with the description of the rig, and RViz and figures against an RGB-D sensor if asked for.
+"""Camera, sweep and depth, with the description of the rig; optionally RViz and a comparison with an RGB-D sensor.
 
     ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic rviz:=true
     ros2 launch dfd_ros depth_from_focus.launch.py source:=stack stack:=/path/to/stack
@@ -26,19 +26,19 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description,
                                 choices=a.closed_choices or None) for a in launch_arguments.ARGUMENTS),
-        *(DeclareLaunchArgument(topic, default_value=topic, description='topic of this name is called')
+        *(DeclareLaunchArgument(topic, default_value=topic, description=f'remap {topic} to this topic')
           for topic in launch_arguments.TOPICS),
         DeclareLaunchArgument('params_file', default_value=_share('config', 'depth_from_focus.yaml'),
-                              description='parameters of the nodes; the arguments above go before it'),
+                              description='parameter file of the nodes; launch arguments take precedence'),
         DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
         DeclareLaunchArgument('record', default_value='',
-                              description='folder for pictures and a video of it all; empty: none'),
+                              description='folder for pictures and a video of the run; empty: none'),
         DeclareLaunchArgument('rgbd', default_value='false', choices=('true', 'false'),
-                              description='compare depth with the RGB-D sensor\'s (accuracy node)'),
+                              description='compare depth with an RGB-D sensor (accuracy node)'),
         DeclareLaunchArgument('rig', default_value='true', choices=('true', 'false'),
                               description='publish the description of the rig and its frames'),
         DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'),
-                              description='show it in RViz'),
+                              description='start RViz'),
         OpaqueFunction(function=_nodes),
         OpaqueFunction(function=_rig, condition=IfCondition(LaunchConfiguration('rig'))),
         Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),

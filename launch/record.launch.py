@@ -19,18 +19,18 @@ from launch import LaunchContext, LaunchDescription
 TOPICS = {'image_raw': 'image_raw', 'camera_info': 'camera_info', 'lens_state': 'lens_state',
           'color': 'rgbd/color/image_raw', 'color_info': 'rgbd/color/camera_info',
           'depth': 'rgbd/depth/image_rect', 'depth_info': 'rgbd/depth/camera_info'}
-"""Argument, and the topic that it gives another name."""
+"""Launch argument, and the topic that it remaps."""
 
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description)
           for a in launch_arguments.RECORDER),
-        DeclareLaunchArgument('params_file', description='parameters of the node; the arguments above go before it',
+        DeclareLaunchArgument('params_file', description='parameter file of the node; launch arguments take precedence',
                               default_value=PathJoinSubstitution([FindPackageShare('dfd_ros'), 'config',
                                                                   'depth_from_focus.yaml'])),
         DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
-        *(DeclareLaunchArgument(name, default_value=topic, description=f'what the topic {topic} is called')
+        *(DeclareLaunchArgument(name, default_value=topic, description=f'remap {topic} to this topic')
           for name, topic in TOPICS.items()),
         OpaqueFunction(function=_recorder),
     ])

@@ -1,4 +1,4 @@
-"""Trains a network on samples, and hands better weights to a depth node where one is named.
+"""Trains a network on samples, and sends improved weights to a depth node if one is named.
 
     ros2 launch dfd_ros train.launch.py data:=data/kitchen
     ros2 launch dfd_ros train.launch.py data:=data/kitchen name:=kitchen depth_node:=/depth
@@ -23,7 +23,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description)
           for a in launch_arguments.TRAINER),
-        DeclareLaunchArgument('params_file', description='parameters of the node; the arguments above go before it',
+        DeclareLaunchArgument('params_file', description='parameter file of the node; launch arguments take precedence',
                               default_value=PathJoinSubstitution([FindPackageShare('dfd_ros'), 'config',
                                                                   'depth_from_focus.yaml'])),
         DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
@@ -40,5 +40,5 @@ def _trainer(context: LaunchContext) -> list[Node]:
                   for name, value in parameters.items()}
     return [Node(package='dfd_ros', executable='trainer', name='trainer', namespace=LaunchConfiguration('namespace'),
                  parameters=[values['params_file'], parameters], output='screen', emulate_tty=True,
-                 # The step in hand and its checkpoint are finished after Ctrl-C.
+                 # After Ctrl-C the current step and its checkpoint are finished.
                  sigterm_timeout='60', on_exit=Shutdown(reason='trainer has ended'))]

@@ -1,10 +1,10 @@
 """Effective aperture and focus breathing, from a focus sweep over a flat target that faces the camera.
 
-Breathing is the scale between each image and the sharpest. Blur is the transfer function between the two: the
+Breathing is the scale between each image and the sharpest one. Blur is the transfer function between the two: the
 cross-spectrum over the power spectrum of the sharpest image, which noise does not bias, averaged over
 directions. It is the ratio of two optical transfer functions; those of the point spread functions
 exp(-(r / R)^n) (Gaussian to disc) are fitted with one blur scale, one target distance and one n for all images.
-What the lens blurs even in focus is in both spectra and cancels.
+Blur that the lens has even in focus is in both spectra and cancels.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from dfd_ros.core.geometry import Similarity
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.registration import Registration
 
-LEAST_FRAMES = 4
-LEAST_BLUR = 3.0           # px, of the most blurred image; the shape of less cannot be told, nor its size to 5 %
-LEAST_CONTRAST = 0.03      # standard deviation over mean of the sharpest image
-HIGHEST_FREQUENCY = 0.25   # cycles/px; beyond it interpolation of the registered image tells
-MARGIN = 0.1               # of the image on each side, where lenses are at their worst
+MIN_FRAMES = 4
+MIN_BLUR = 3.0           # px, of the most blurred image; less has no measurable shape, nor a size to 5 %
+MIN_CONTRAST = 0.03      # standard deviation over mean of the sharpest image
+HIGHEST_FREQUENCY = 0.25   # cycles/px; above it, interpolation of the registered image dominates
+MARGIN = 0.1               # of the image on each side, where lenses are worst
 LARGEST_BLUR = 94.0        # px
 EXPONENTS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 32.0)
 
 
 class _FineRegistration(Registration):
-    """To hundredths of a pixel at the image's edge: nearly all pixels, and as many steps as it takes."""
+    """Accurate to hundredths of a pixel at the edge of the image: nearly all pixels and many iterations."""
 
     WIDTH = 640
     LEVELS = 5
@@ -53,13 +53,13 @@ class ApertureResult:
     exponent: float
     """Of the point spread function: 2 Gaussian, 32 disc."""
     coc: np.ndarray
-    """(T,) px, measured for each image alone."""
+    """(T,) px, measured for each image separately."""
     coc_expected: np.ndarray
-    """(T,) px, by the fit."""
+    """(T,) px, from the fit."""
     magnification: np.ndarray
     """(T,) image scale relative to focus at infinity."""
     breathing: float
-    """m; the image scale is 1 / (1 - breathing / F). The focal length, for a lens that focuses as a whole."""
+    """m; the image scale is 1 / (1 - breathing / F). Equals the focal length for a lens that moves as a whole."""
     breathing_residual: float
     """Root mean square of magnification against that law."""
     residual: float
@@ -78,8 +78,8 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
         InputError: too few images, no texture, no image in focus, or too little blur to measure.
     """
     at = np.array([vergence(float(d)) for d in focus_distances])
-    if len(images) < LEAST_FRAMES or len(np.unique(at)) < LEAST_FRAMES:
-        raise InputError(f'{name}: {len(np.unique(at))} focus distances, at least {LEAST_FRAMES} are needed')
+    if len(images) < MIN_FRAMES or len(np.unique(at)) < MIN_FRAMES:
+        raise InputError(f'{name}: {len(np.unique(at))} focus distances, but at least {MIN_FRAMES} are needed')
     light = [_linear(image, is_linear) for image in images]
     sharp = _sharpest(light, at, name)
     views = [_registration(light[sharp], image, name) for image in light]
@@ -92,7 +92,7 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
         blur, target = parameters
         coc = blur * magnification[sharp] * np.abs(target - at)    # in pixels of the sharpest image
         expected = _otf(np.outer(coc, frequencies), exponent)
-        # The sharpest image is blurred a little too.
+        # The sharpest image is slightly blurred too.
         measured = transfer * expected[sharp]
         return expected, measured, coc
 
@@ -110,12 +110,12 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
     (log_blur, target), least, exponent = best
     blur = math.exp(log_blur)
     if not at.min() < target < at.max():
-        raise InputError(f'{name}: never gets sharp within the sweep; move the target between the nearest and the '
+        raise InputError(f'{name}: is never sharp within the sweep; move the target between the nearest and the '
                          'farthest focus distance')
     expected, measured, coc = model((blur, target), exponent)
-    if coc.max() < LEAST_BLUR:
-        raise InputError(f'{name}: blurs the target by {coc.max():.1f} px at most, {LEAST_BLUR:g} px are needed; sweep '
-                         'further')
+    if coc.max() < MIN_BLUR:
+        raise InputError(f'{name}: blurs the target by at most {coc.max():.1f} px, but {MIN_BLUR:g} px are needed; '
+                         'sweep further')
     if coc.max() > LARGEST_BLUR:
         raise InputError(f'{name}: blurs the target by {coc.max():.0f} px, more than can be measured; sweep less far')
     measured = _with_gain(measured, expected, weight)
@@ -127,7 +127,7 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
 
 
 def _linear(image: np.ndarray, is_linear: bool) -> np.ndarray:
-    """(H, W) float32 linear light, mean 1. Defocus adds light, not sRGB's code values."""
+    """(H, W) float32 linear light, mean 1: defocus averages light, not sRGB values."""
     value = image.astype(np.float32) / 255
     if not is_linear:
         value = srgb_decode(value)
@@ -147,11 +147,11 @@ def _sharpest(light: Sequence[np.ndarray], at: np.ndarray, name: str) -> int:
     contrast = [float((cv2.Sobel(s, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(s, cv2.CV_32F, 0, 1) ** 2).mean())
                 for s in smooth]
     sharp = int(np.argmax(contrast))
-    if smooth[sharp].std() < LEAST_CONTRAST:
-        raise InputError(f'{name}: the target has no texture to measure blur on; use a printed one (dfd calibrate '
-                         'target)')
+    if smooth[sharp].std() < MIN_CONTRAST:
+        raise InputError(f'{name}: the target has no texture to measure blur on; print one (dfd calibrate target '
+                         '--texture)')
     if at[sharp] in (at.min(), at.max()):
-        raise InputError(f'{name}: never gets sharp within the sweep, it is sharpest at its end; move the target '
+        raise InputError(f'{name}: is never sharp within the sweep, and sharpest at its end; move the target '
                          'between the nearest and the farthest focus distance')
     return sharp
 
@@ -164,7 +164,7 @@ def _registration(reference: np.ndarray, image: np.ndarray, name: str) -> Simila
 
 
 def _breathing(at: np.ndarray, scale: np.ndarray) -> tuple[float, float, float]:
-    """Breathing length (m), scale at infinity, and what is left: 1 / scale is linear in vergence."""
+    """Breathing length (m), scale at infinity, residual: 1 / scale is linear in vergence."""
     slope, at_infinity = np.polyfit(at, 1 / scale, 1)
     fitted = slope * at + at_infinity
     return float(-slope / at_infinity), float(1 / at_infinity), float(np.sqrt(((scale * fitted - 1) ** 2).mean()))
@@ -184,7 +184,7 @@ def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], vie
         inside *= cv2.warpAffine(np.ones_like(image), matrix, (width, height), flags=cv2.INTER_NEAREST)
     y, x = round(MARGIN * height), round(MARGIN * width)
     if not inside[y:height - y, x:width - x].all():
-        raise InputError(f'{name}: the images are shifted or zoomed against each other by more than {MARGIN:.0%} of '
+        raise InputError(f'{name}: the images differ in position or scale by more than {MARGIN:.0%} of '
                          'their size; keep camera and target still')
     window = np.outer(np.hanning(height - 2 * y), np.hanning(width - 2 * x)).astype(np.float32)
 
@@ -198,7 +198,7 @@ def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], vie
     each = 1.5 / min(h, w)
     bins = (radius / each).astype(int)
     count = int(HIGHEST_FREQUENCY / each)
-    # The lowest frequencies are the window's, not the target's.
+    # The lowest frequencies belong to the window, not to the target.
     used = slice(2, count)
 
     def mean(values):
@@ -214,14 +214,14 @@ def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], vie
 
 
 def _with_gain(measured: np.ndarray, expected: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Each transfer function times the gain that brings it nearest: exposures differ."""
+    """Each transfer function times its best-fitting gain, because exposures differ."""
     gain = (weight * measured * expected).sum(1) / np.maximum((weight * measured ** 2).sum(1), 1e-12)
     return measured * np.clip(gain, 0.8, 1.25)[:, None]
 
 
 @lru_cache(maxsize=None)
 def _otf_table(exponent: float) -> tuple[np.ndarray, np.ndarray]:
-    """Transfer function of a PSF of CoC 1 px over frequency, by its Hankel transform."""
+    """Transfer function over frequency of a PSF with a CoC of 1 px, by its Hankel transform."""
     import torch
 
     from dfd_ros.synthesis.defocus import psf_radius
@@ -240,7 +240,7 @@ def _otf(q: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def _minimum(cost, centre: tuple[float, float], spread: tuple[float, float]) -> tuple[tuple[float, float], float]:
-    """Least cost on a grid that closes in: two parameters, and many local minima on the way."""
+    """Minimum of a cost of two parameters with many local minima, on a shrinking grid."""
     points = 15
     best, least = centre, math.inf
     for _ in range(8):

@@ -1,6 +1,6 @@
-"""The ChArUco board that cameras are calibrated with: its picture to print, and how it is found in an image.
+"""The ChArUco board for camera calibration: its picture to print, and its detection in an image.
 
-Boards as OpenCV makes them: chessboard squares with ArUco markers in the white ones (Garrido-Jurado et al.,
+Boards as OpenCV draws them: chessboard squares with ArUco markers in the white ones (Garrido-Jurado et al.,
 "Automatic generation and detection of highly reliable fiducial markers under occlusion", 2014).
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 
 from dfd_ros.core.errors import InputError
 
-LEAST_CORNERS = 8
-"""Corners of a board that make a view of it: four fix a plane, the rest shows whether they fit."""
+MIN_CORNERS = 8
+"""Corners that a view needs: four define the plane, the rest check it."""
 LARGEST_MISFIT = 0.02
-"""Of the board's width in the image: what the lens may bend. Beyond it the markers lie in another order."""
+"""Share of the board's width in the image, which lens distortion may reach. More means another order of markers."""
 
 
 def opencv():
-    """OpenCV with its ArUco module. Raises `InputError` where that is missing or too old."""
+    """OpenCV with its ArUco module. Raises `InputError` if that is missing or too old."""
     try:
         import cv2
     except ImportError:
@@ -96,20 +96,20 @@ class Board:
         return np.pad(self._board.generateImage(size), margin, constant_values=255)
 
     def find(self, image: np.ndarray, name: str = '') -> View | None:
-        """The board in an image (H, W, 3) or (H, W) uint8; None where it is not, or too little of it.
+        """The board in an image (H, W, 3) or (H, W) uint8; None if too little of it is visible.
 
-        Raises `InputError` where its markers are there but do not lie as on this board.
+        Raises `InputError` if its markers are visible but arranged differently from this board.
         """
         cv2 = opencv()
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
         corners, ids, marker_corners, marker_ids = self._detector.detectBoard(grey)
-        if ids is None or len(ids) < LEAST_CORNERS:
-            if marker_ids is not None and len(marker_ids) >= LEAST_CORNERS:
+        if ids is None or len(ids) < MIN_CORNERS:
+            if marker_ids is not None and len(marker_ids) >= MIN_CORNERS:
                 self._check_order(marker_corners, marker_ids.reshape(-1), name)
             return None
         ids, corners = ids.reshape(-1), corners.reshape(-1, 2)
         points = self._board.getChessboardCorners()[ids]
-        if np.linalg.matrix_rank(points[:, :2] - points[:, :2].mean(0)) < 2:   # one line of corners is no plane
+        if np.linalg.matrix_rank(points[:, :2] - points[:, :2].mean(0)) < 2:   # corners on one line define no plane
             return None
         self._check_order(marker_corners, marker_ids.reshape(-1), name)
         return View(name, ids, corners.astype(np.float32), points.astype(np.float32))
@@ -126,5 +126,5 @@ class Board:
                 error = np.linalg.norm(mapped[:, :2] / mapped[:, 2:] - where, axis=1)
                 misfit = float(np.median(error) / np.ptp(where, axis=0).max())
         if misfit > LARGEST_MISFIT or known.mean() < 0.9:
-            raise InputError(f'{name}: the markers of dictionary {self.dictionary} are there, but not as on a board '
+            raise InputError(f'{name}: the markers of dictionary {self.dictionary} are visible, but not as on a board '
                              f'of {self.columns}x{self.rows} squares; check --squares')

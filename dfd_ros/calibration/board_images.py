@@ -1,4 +1,4 @@
-"""Folders of images that were taken for a calibration."""
+"""Folders of calibration images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.pgm')
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder by name. Raises `InputError` where there is none."""
+    """The images of a folder, sorted by name. Raises `InputError` if there are none."""
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder')
     files = sorted(path for path in folder.iterdir()

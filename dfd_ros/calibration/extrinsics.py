@@ -1,4 +1,4 @@
-"""Where the RGB-D camera stands beside the focus camera, from images in which both see one board."""
+"""Pose of the RGB-D camera relative to the focus camera, from pairs of images of one board."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfd_ros.calibration.board import LEAST_CORNERS, View, opencv
+from dfd_ros.calibration.board import MIN_CORNERS, View, opencv
 from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
 from dfd_ros.core.errors import InputError
 
-LEAST_PAIRS = 3
+MIN_PAIRS = 3
 LARGEST_RESIDUAL = 3.0    # px
 
 
 @dataclass(frozen=True)
 class ExtrinsicsResult:
-    """What came out, and how far each pair is from it."""
+    """The extrinsics, and the residual of each pair."""
 
     extrinsics: Extrinsics
     names: list[str]
@@ -30,8 +30,7 @@ def calibrate_extrinsics(focus_views: Sequence[View], focus_camera: CameraModel,
     """The transform from the RGB-D colour camera into the focus camera; views are paired by name.
 
     `parent` and `child` are the optical frames of the focus camera and of the RGB-D colour camera.
-    Raises `InputError` where fewer than three pairs have eight corners in common, or where the cameras and the
-    views do not fit together.
+    Raises `InputError` if fewer than three pairs have eight corners in common, or if the cameras do not fit the views.
     """
     cv2 = opencv()
     rgbd_by_name = {view.name: view for view in rgbd_views}
@@ -41,16 +40,16 @@ def calibrate_extrinsics(focus_views: Sequence[View], focus_camera: CameraModel,
         if other is None:
             continue
         ids, here, there = np.intersect1d(view.ids, other.ids, return_indices=True)
-        if len(ids) < LEAST_CORNERS:
+        if len(ids) < MIN_CORNERS:
             continue
         names.append(view.name)
         points.append(view.points[here])
         focus_corners.append(view.corners[here])
         rgbd_corners.append(other.corners[there])
-    if len(names) < LEAST_PAIRS:
-        raise InputError(f'extrinsics: {len(names)} pairs of images of one name show the same part of the board, at '
-                         f'least {LEAST_PAIRS} are needed; the images of a pair must be called the same')
-    # From the RGB-D camera to the focus camera: what depth has to go through to come into the focus camera's image.
+    if len(names) < MIN_PAIRS:
+        raise InputError(f'extrinsics: {len(names)} pairs of images of one name show the same part of the board, '
+                         f'but at least {MIN_PAIRS} are needed; both images of a pair must have the same name')
+    # From the RGB-D camera to the focus camera: the transform that projects depth into the focus camera's image.
     found = cv2.stereoCalibrateExtended(
         points, rgbd_corners, focus_corners, rgbd_camera.matrix, np.array(rgbd_camera.distortion),
         focus_camera.matrix, np.array(focus_camera.distortion), (focus_camera.width, focus_camera.height),
@@ -61,8 +60,8 @@ def calibrate_extrinsics(focus_views: Sequence[View], focus_camera: CameraModel,
     if not residual <= LARGEST_RESIDUAL:
         worst = names[int(np.argmax(of_view.max(1)))]
         raise InputError(f'extrinsics: the corners miss by {residual:.2f} px, most in pair {worst} '
-                         f'({of_view.max():.2f} px); the cameras moved against each other, the images of a pair were '
-                         'not taken at one time, or the intrinsics are of another focus')
+                         f'({of_view.max():.2f} px); the cameras moved relative to each other, the images of a pair '
+                         'were not taken at the same time, or the intrinsics belong to another focus')
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation.reshape(3)
     return ExtrinsicsResult(Extrinsics.from_matrix(matrix, parent, child, residual_px=residual, pairs=len(names)),

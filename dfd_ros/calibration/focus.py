@@ -1,4 +1,4 @@
-"""The focus map: which control value of the focus motor focuses at which distance.
+"""The focus map: the focus distance for each control value of the focus motor.
 
 Each sweep sees a target at one known distance; the control value of its sharpest image is a point of the map.
 """
@@ -18,12 +18,12 @@ from dfd_ros.core.optics import distance, vergence
 
 ENTRIES = 9               # of the table that is written
 LARGEST_RESIDUAL = 0.1    # of the span in vergence
-STRETCH = 0.25            # of the span in vergence, that the map is carried on to infinity at most
+STRETCH = 0.25            # of the span in vergence: largest extension of the map to infinity
 
 
 @dataclass(frozen=True)
 class SweepPeak:
-    """What one sweep says."""
+    """The result of one sweep."""
 
     name: str
     values: np.ndarray
@@ -49,9 +49,9 @@ def sharpness(image: np.ndarray) -> float:
 
 
 def peak_of(sweep: Sweep, board: Board | None = None, camera: CameraModel | None = None) -> SweepPeak:
-    """The sharpest control value of a sweep, with the target's distance: as the sweep says, else of the board.
+    """The sharpest control value of a sweep, and its target's distance: from the sweep, otherwise from the board.
 
-    Raises `InputError` where the sweep never gets sharp or the distance is not known.
+    Raises `InputError` if the sweep is never sharp or the distance is unknown.
     """
     contrast = np.array([sharpness(image) for image in sweep.images])
     value = sharpest_value(sweep.values, contrast, sweep.name)
@@ -64,8 +64,8 @@ def peak_of(sweep: Sweep, board: Board | None = None, camera: CameraModel | None
 def _distance_of_board(sweep: Sweep, contrast: np.ndarray, board: Board | None, camera: CameraModel | None) -> float:
     """Mean depth of the board in the sharpest image."""
     if board is None or camera is None:
-        raise InputError(f'{sweep.name}: distance_m is not given, and to measure it on a board the intrinsics of the '
-                         'focus camera are needed; run dfd calibrate intrinsics first')
+        raise InputError(f'{sweep.name}: distance_m is not given, and measuring it on a board needs the intrinsics of '
+                         'the focus camera; run dfd calibrate intrinsics first')
     image = sweep.images[int(np.argmax(contrast))]
     view = board.find(image, sweep.name)
     if view is None:
@@ -75,16 +75,16 @@ def _distance_of_board(sweep: Sweep, contrast: np.ndarray, board: Board | None, 
     camera = camera.resized(image.shape[1], image.shape[0])
     _, turn, shift = cv2.solvePnP(view.points, view.corners, camera.matrix, np.array(camera.distortion))
     depths = (view.points @ cv2.Rodrigues(turn)[0].T + shift.reshape(3))[:, 2]
-    # The sharpness is that of the middle of the image, all of which the board should fill.
+    # Sharpness is measured in the middle of the image, which the board should fill.
     return float(1 / np.mean(1 / depths))
 
 
 def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> FocusMap:
     """A monotone map through the peaks: a straight line in vergence, a parabola from four distances on.
 
-    A lens barrel moves in proportion to vergence by the thin-lens equation, motors depart from that a little.
-    `to_infinity` carries the map on from the farthest distance to infinity. Raises `InputError` where the
-    distances are too few or too alike, or where no monotone map fits.
+    By the thin-lens equation a lens barrel moves in proportion to vergence; motors deviate slightly. `to_infinity`
+    extends the map from the farthest distance to infinity. Raises `InputError` if the distances are too few or too
+    similar, or if no monotone map fits.
     """
     at = np.array([vergence(peak.distance) for peak in peaks])
     values = np.array([peak.value for peak in peaks])
@@ -94,21 +94,21 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
     far, near, span = at.min(), at.max(), np.ptp(at)
     if to_infinity:
         if far > STRETCH * span:
-            raise InputError(f'focus: the farthest target stands at {distance(far):.2f} m, too near to carry the map '
-                             f'on to infinity; sweep over one at {distance(STRETCH / (1 + STRETCH) * near):.2f} m or '
+            raise InputError(f'focus: the farthest target is at {distance(far):.2f} m, too near to extend the map '
+                             f'to infinity; sweep over one at {distance(STRETCH / (1 + STRETCH) * near):.2f} m or '
                              'farther')
         far = 0.0
     curve = np.polynomial.Polynomial.fit(at, values, 2 if len(np.unique(at)) >= 4 else 1)
     ends = curve.deriv()(np.array([far, near]))
     if not (ends * np.sign(ends[0])).min() > 1e-6 * max(np.abs(values).max(), 1.0) / span:
-        raise InputError('focus: the control value does not rise, or fall, all the way with the focus distance; '
+        raise InputError('focus: the control value does not rise or fall monotonically with the focus distance; '
                          + _listed(peaks))
-    # How far the map is off in vergence: the error of the value over the slope there.
+    # Error of the map in vergence: the error of the value divided by the slope.
     errors = (values - curve(at)) / curve.deriv()(at)
     residual = float(np.sqrt((errors ** 2).mean()))
     if residual > LARGEST_RESIDUAL * span:
         raise InputError(f'focus: the sweeps are {residual:.2f} dioptres off any monotone map; a distance is wrong, or '
-                         'the motor does not come back to its values; ' + _listed(peaks))
+                         'the motor does not return to its positions; ' + _listed(peaks))
     grid = np.linspace(far, near, ENTRIES)
     return FocusMap(tuple(float(v) for v in curve(grid)), tuple(distance(float(v)) for v in grid), residual, len(peaks))
 

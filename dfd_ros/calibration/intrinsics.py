@@ -1,7 +1,7 @@
 """Focal length, principal point and distortion of a camera, from images of a ChArUco board.
 
-Zhang, "A flexible new technique for camera calibration", PAMI 2000, as OpenCV has it; the distortion is ROS's
-plumb_bob with k3 = 0, which images of a board seldom determine.
+Zhang, "A flexible new technique for camera calibration", PAMI 2000, as implemented in OpenCV; the distortion is
+ROS's plumb_bob with k3 = 0, because images of a board seldom determine k3.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dfd_ros.calibration.board import View, opencv
 from dfd_ros.calibration.calibration_file import CameraModel
 from dfd_ros.core.errors import InputError
 
-LEAST_VIEWS = 5
+MIN_VIEWS = 5
 LARGEST_RESIDUAL = 2.0     # px
-LEAST_SPREAD = 20.0        # degrees, between the two views of the board that differ most
+MIN_SPREAD = 20.0        # degrees, largest angle between two views of the board
 LARGEST_UNCERTAINTY = 0.01
-"""Of the focal length, one standard deviation: beyond it the views do not determine it."""
+"""Relative standard deviation of the focal length; above it the views do not determine it."""
 
 
 @dataclass(frozen=True)
 class IntrinsicsResult:
-    """What came out, and what tells how good it is."""
+    """The camera, and the measures of its quality."""
 
     camera: CameraModel
     focal_uncertainty: float
@@ -42,13 +42,13 @@ def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
     Args:
         views: five or more, tilted in different directions.
         size: width and height of the images (px).
-        focus_distance: m, at which the images were taken: the focal length in pixels goes with it.
+        focus_distance: m, of the images: the focal length in pixels depends on it.
 
     Raises:
-        InputError: too few views, views too much alike, or views that do not fit together.
+        InputError: too few views, views that are too similar, or views that do not fit together.
     """
-    if len(views) < LEAST_VIEWS:
-        raise InputError(f'intrinsics: {len(views)} views of the board, at least {LEAST_VIEWS} are needed')
+    if len(views) < MIN_VIEWS:
+        raise InputError(f'intrinsics: {len(views)} views of the board, but at least {MIN_VIEWS} are needed')
     cv2 = opencv()
     points, corners = [v.points for v in views], [v.corners for v in views]
     try:
@@ -61,17 +61,17 @@ def calibrate_intrinsics(views: Sequence[View], size: tuple[int, int],
     if not residual <= LARGEST_RESIDUAL:
         worst = views[int(np.argmax(of_view))].name
         raise InputError(f'intrinsics: the corners miss by {residual:.2f} px, most in image {worst} '
-                         f'({of_view.max():.2f} px); take blurred images and those of another board out')
+                         f'({of_view.max():.2f} px); remove blurred images and images of another board')
     normals = np.array([cv2.Rodrigues(r)[0][:, 2] for r in rotations])
-    # Boards that all face one way leave focal length and distance open; the deviations do not tell.
+    # Boards that all face one way do not determine focal length and distance, and the deviations do not show it.
     spread = math.degrees(math.acos(np.clip((normals @ normals.T).min(), -1, 1)))
-    if spread < LEAST_SPREAD:
+    if spread < MIN_SPREAD:
         raise InputError(f'intrinsics: the views of the board are all within {spread:.0f} degrees; show it tilted by '
                          '20 to 50 degrees, in different directions')
     uncertainty = float(deviations.reshape(-1)[0] / matrix[0, 0])
     if not uncertainty <= LARGEST_UNCERTAINTY:
         raise InputError(f'intrinsics: the focal length is uncertain by {100 * uncertainty:.1f} %, the views are too '
-                         'much alike; show the board tilted by 20 to 50 degrees, in different directions')
+                         'similar; show the board tilted by 20 to 50 degrees, in different directions')
     residuals = [c - cv2.projectPoints(p, r, t, matrix, distortion)[0].reshape(-1, 2)
                  for p, c, r, t in zip(points, corners, rotations, translations)]
     camera = CameraModel(*size, *(float(matrix[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))),

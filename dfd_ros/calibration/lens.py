@@ -21,11 +21,11 @@ def aperture_of(result: ApertureResult, size: tuple[int, int], lens: Lens,
 
     Args:
         size: width and height (px) of the images of the sweep.
-        lens: what is known of focal length and pixel pitch; its f-number does not count.
+        lens: focal length and pixel pitch, as far as known; its f-number is ignored.
         camera: intrinsics of the focus camera.
 
     Raises:
-        InputError: focal length or pixel pitch is not known and does not follow.
+        InputError: focal length or pixel pitch is unknown and does not follow from the rest.
     """
     focal_length, pitch = lens.focal_length, lens.pixel_pitch
     if (math.isnan(focal_length) or math.isnan(pitch)) and camera is not None:

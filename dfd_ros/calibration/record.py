@@ -13,11 +13,11 @@ from dfd_ros.calibration.board import opencv
 from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.core.errors import InputError
 
-DRIVER_QUEUE = 4     # frames that a driver may hold from before the motor came to rest
+DRIVER_QUEUE = 4     # frames that a driver may hold from before the motor stopped
 
 
 def open_camera(device: str, width: int = 0, height: int = 0):
-    """A V4L2 device (path or number) as OpenCV's capture. Raises `InputError` where it cannot be opened."""
+    """A V4L2 device (path or number) as OpenCV's capture. Raises `InputError` if it cannot be opened."""
     cv2 = opencv()
     capture = cv2.VideoCapture(int(device) if device.isdigit() else device, cv2.CAP_V4L2)
     if not capture.isOpened():
@@ -34,11 +34,11 @@ def record_sweep(capture, values: Sequence[float], *, distance: float = math.nan
 
     Args:
         capture: OpenCV's VideoCapture.
-        distance: m, of the target; NaN = not known.
-        settle_time: s, that the motor needs to come to rest.
+        distance: m, of the target; NaN = unknown.
+        settle_time: s, time until the motor is at rest.
 
     Raises:
-        InputError: the camera has no focus motor that takes values, or gives no image.
+        InputError: the camera has no controllable focus motor, or gives no image.
     """
     cv2 = opencv()
     capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
@@ -46,7 +46,7 @@ def record_sweep(capture, values: Sequence[float], *, distance: float = math.nan
     with tqdm(values, desc='sweep', unit='image') as progress:
         for value in progress:
             if not capture.set(cv2.CAP_PROP_FOCUS, float(value)):
-                raise InputError(f'{name}: the camera does not take the focus value {value:g}; v4l2-ctl --list-ctrls '
+                raise InputError(f'{name}: the camera rejects the focus value {value:g}; v4l2-ctl --list-ctrls '
                                  'shows the limits of focus_absolute')
             time.sleep(settle_time)
             for _ in range(DRIVER_QUEUE + 1):

@@ -1,4 +1,4 @@
-"""Recorded focus sweeps over a target that stands still: images by the focus motor's control value.
+"""Recorded focus sweeps over a still target: images by control value of the focus motor.
 
 A folder holds the images beside a `sweep.yaml`::
 
@@ -24,7 +24,7 @@ from dfd_ros.core.files import write_text
 from dfd_ros.core.image_io import read_image
 
 FILE = 'sweep.yaml'
-LEAST_PEAK = 1.5    # of the sharpest image over the most blurred one
+MIN_PEAK = 1.5    # contrast of the sharpest image over that of the most blurred one
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sweep:
     images: list[np.ndarray]
     """(H, W, 3) uint8 RGB, T of them."""
     distance: float = math.nan
-    """m, of the target; NaN = not known."""
+    """m, of the target; NaN = unknown."""
 
     @classmethod
     def read(cls, folder: str | Path) -> Sweep:
@@ -60,14 +60,14 @@ class Sweep:
         frames.sort()
         values = np.array([value for value, _ in frames])
         if not np.isfinite(values).all() or (np.diff(values) == 0).any():
-            raise InputError(f'{path}: frames: every value must be a number, and each only once')
+            raise InputError(f'{path}: frames: every value must be a number and unique')
         images = [read_image(folder / file) for _, file in frames]
         if len({image.shape for image in images}) > 1:
-            raise InputError(f'{folder}: the images are not of one size')
+            raise InputError(f'{folder}: the images differ in size')
         return cls(str(folder), values, images, distance)
 
     def write(self, folder: str | Path) -> None:
-        """Write the folder; its `sweep.yaml` comes last, so that a folder with one is whole."""
+        """Write the folder; `sweep.yaml` comes last, so that a folder with one is complete."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         files = [f'{i:03d}.png' for i in range(len(self.images))]
@@ -79,22 +79,22 @@ class Sweep:
 
 
 def is_sweep(folder: str | Path) -> bool:
-    """Whether a folder is a sweep by control value (and not a focal stack, by focus distance)."""
+    """Whether a folder is a sweep by control value, not a focal stack by focus distance."""
     return (Path(folder) / FILE).is_file()
 
 
 def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: str) -> float:
-    """Where the sharpness peaks, finer than the steps: a parabola through its logarithm above half the peak.
+    """The control value of the sharpness peak, between the steps: a parabola through the log above half the peak.
 
-    Raises `InputError` where it peaks at an end, where there are too few frames, or where there is no peak.
+    Raises `InputError` if the peak is at an end, if there are too few frames, or if there is no peak.
     """
     values, sharpness = np.asarray(values, float), np.asarray(sharpness, float)
     if len(values) < 5:
         raise InputError(f'{name}: {len(values)} frames, a sweep needs at least 5')
     peak = int(np.argmax(sharpness))
-    if not sharpness[peak] > LEAST_PEAK * sharpness.min():
-        raise InputError(f'{name}: never gets sharp (the sharpest image has {sharpness[peak]:.2g} of contrast, the '
-                         f'most blurred one {sharpness.min():.2g}); sweep further, or light the target better')
+    if not sharpness[peak] > MIN_PEAK * sharpness.min():
+        raise InputError(f'{name}: is never sharp (contrast {sharpness[peak]:.2g} in the sharpest image, '
+                         f'{sharpness.min():.2g} in the most blurred one); sweep further, or light the target better')
     if peak in (0, len(values) - 1):
         raise InputError(f'{name}: is sharpest at the end of the sweep (value {values[peak]:g}), so the peak may lie '
                          'beyond it; sweep further, or move the target')

@@ -1,4 +1,4 @@
-"""What each calibration found, as one picture. They need matplotlib."""
+"""The result of each calibration step as a plot. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _figure(columns: int, title: str):
 
 
 def write_intrinsics(path: Path, result: IntrinsicsResult) -> None:
-    """Where in the image corners were seen and how far each is off, and the residual of each view."""
+    """The detected corners with their errors, and the residual of each view."""
     camera = result.camera
     figure, (image, views) = _figure(2, f'{camera.width}x{camera.height}: f = {camera.fx:.1f}, {camera.fy:.1f} px, '
                                         f'residual {camera.residual_px:.3f} px')
@@ -31,7 +31,7 @@ def write_intrinsics(path: Path, result: IntrinsicsResult) -> None:
                           cmap='viridis', scale=max(camera.residual_px, 1e-3) / (0.03 * camera.width))
     image.plot(camera.cx, camera.cy, 'r+', markersize=14)
     image.set(xlim=(0, camera.width), ylim=(camera.height, 0), aspect='equal', xlabel='px',
-              title='corners, and how far each is off')
+              title='corners and their errors')
     figure.colorbar(arrows, ax=image, label='px', shrink=0.7)
     views.bar(range(len(result.views)), [np.sqrt((r ** 2).sum(1).mean()) for r in result.residuals])
     views.set(xlabel='view', ylabel='residual (px)', title='by view')
@@ -49,7 +49,7 @@ def write_extrinsics(path: Path, result: ExtrinsicsResult) -> None:
         place, right, forward = (1e3 * pose[[0, 2], 3], length * pose[[0, 2], 0], length * pose[[0, 2], 2])
         above.plot(*place, 'o', color=colour, label=label)
         above.plot(*np.array([place, place + forward]).T, '-', color=colour, linewidth=2.5)
-        # A field of view of 60 degrees, for the eye.
+        # A field of view of 60 degrees, as a visual aid.
         for side in (-0.577, 0.577):
             above.plot(*np.array([place, place + forward + side * right]).T, ':', color=colour)
     above.set(xlabel='x, right (mm)', ylabel='z, forward (mm)', aspect='equal', title='from above')

@@ -1,4 +1,4 @@
-"""Photographs of flat targets by a camera of which all is known: what calibration is checked on.
+"""Photographs of flat targets by a fully known camera, to test the calibration.
 
 Geometry by ray casting with supersampling, defocus by `dfd_ros.synthesis.defocus`, then noise and sRGB.
 """
@@ -18,7 +18,7 @@ from dfd_ros.core.optics import Lens
 from dfd_ros.synthesis.defocus import defocus, psf_kernel
 
 STEP = 8                # subpixels between two rays that are computed
-SURROUNDINGS = 0.35   # linear, what lies beside the target
+SURROUNDINGS = 0.35   # linear, brightness beside the target
 
 
 @lru_cache(maxsize=4)
@@ -69,18 +69,18 @@ def blur_by_depth(linear: np.ndarray, depth: np.ndarray, focus_distance: float, 
     light = torch.from_numpy(linear)[None, None].float()
     premultiplied = torch.cat([light.expand(1, 3, -1, -1), torch.ones_like(light)], 1)
     blurred = defocus(premultiplied, torch.from_numpy(coc)[None, None].float(), torch.tensor([exponent]))[0]
-    return (blurred[0] / blurred[3]).numpy()    # what the image's edge takes away is given back
+    return (blurred[0] / blurred[3]).numpy()    # compensates for light lost at the edge of the image
 
 
 def photograph_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: np.ndarray, coc: float,
                      exponent: float = 8.0, *, margin: int = 0, supersampling: int = 3) -> np.ndarray:
     """(H, W) linear light of a plane that faces the camera, with one circle of confusion (px) everywhere.
 
-    Blurred before it is sampled, as by a lens, so that the blur is right to a percent even where it is small.
+    Blurred before it is sampled, as by a lens, so that even a small blur is accurate to a percent.
     """
     fine = camera.resized(camera.width * supersampling, camera.height * supersampling)
     linear, _ = look_at_plane(texture, texel, fine, pose, margin=margin, supersampling=1)
-    # The kernel is integrated over each subpixel, which blurs as well: its variance is taken off.
+    # The kernel is integrated over each subpixel, which also blurs: subtract that variance.
     squared = (coc * supersampling) ** 2 - 16 / 12
     if squared > 0:
         size = 2 * math.ceil(0.9 * math.sqrt(squared) + 1) + 1

@@ -1,4 +1,4 @@
-"""A rig of which all is known, and the recordings of it that `dfd calibrate` takes."""
+"""A fully known rig, and recordings of it for `dfd calibrate`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLACK, WHITE = 0.03, 0.9
 
 @dataclass
 class SimulatedRig:
-    """A focus camera that breathes as a lens does that moves as a whole, and an RGB-D colour camera beside it."""
+    """A focus camera whose lens moves as a whole, with its breathing, and an RGB-D colour camera beside it."""
 
     width: int = 640
     height: int = 480
@@ -77,7 +77,7 @@ class SimulatedRig:
         back = np.linalg.inv(self.extrinsics)
         for i, pose in enumerate(simulate.poses_of_board(self.board.size, camera, count)):
             view, depth = simulate.look_at_plane(texture, texel, camera, pose, margin=TEXELS)
-            # A wide aperture would leave no board sharp from end to end: for this it is stopped down.
+            # With a wide aperture no board would be sharp everywhere, so stop down.
             stopped = Lens(self.focal_length, 8.0, self.lens.pixel_pitch)
             view = simulate.blur_by_depth(view, depth, focus_distance, stopped, self.exponent)
             _save(focus_folder / f'{i:02d}.png', simulate.develop(view, seed=2 * i))
@@ -108,7 +108,7 @@ class SimulatedRig:
               target_distance if is_distance_known else math.nan).write(folder)
 
     def write_stack(self, folder: Path, target_distance: float, focus_distances: Sequence[float]) -> None:
-        """A focal stack of the texture, whose aperture is not known."""
+        """A focal stack of the texture, with unknown aperture."""
         images = [self.photograph('texture', target_distance, d, i) for i, d in enumerate(focus_distances)]
         FocalStack(images, [LensState(d) for d in focus_distances]).write(folder)
 

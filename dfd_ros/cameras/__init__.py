@@ -1,7 +1,7 @@
 """Where the camera node's images come from: a synthetic scene, a recorded focal stack, RGB-D
 images, a V4L2 device, or a class of your own.
 
-Plain Python, no ROS. Each source is a `CameraSource`: it is told where to focus and gives frames.
+Plain Python, no ROS. Each source is a `CameraSource`: it accepts focus commands and returns frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dfd_ros.core.lens_state import LensState
 
 @dataclass(frozen=True)
 class RgbdImages:
-    """What an RGB-D sensor sees: color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm, 0 = none, both of one camera."""
+    """Images of an RGB-D sensor: color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm, 0 = none, both of one camera."""
 
     color: np.ndarray
     depth: np.ndarray
@@ -26,7 +26,7 @@ class RgbdImages:
 
 @dataclass(frozen=True)
 class Frame:
-    """One exposure: image (H, W, 3) uint8 RGB, lens state, depth (H, W) float32 m where the truth is known.
+    """One exposure: image (H, W, 3) uint8 RGB, lens state, depth (H, W) float32 m if the true depth is known.
 
     `time_s` is when it was exposed, on the clock of `CameraSource.capture`.
     """
@@ -36,11 +36,11 @@ class Frame:
     time_s: float
     depth: np.ndarray | None = None
     rgbd: RgbdImages | None = None
-    """Of an RGB-D sensor in the place of the camera, whose intrinsics they share."""
+    """From an RGB-D sensor at the position of the camera, with the same intrinsics."""
 
 
 class CameraLost(RuntimeError):
-    """The camera gave no image: unplugged, or taken by another process. Calling again may find it back."""
+    """The camera gave no image: unplugged, or in use by another process. A later call may succeed."""
 
 
 class CameraSource(ABC):
@@ -55,11 +55,11 @@ class CameraSource(ABC):
 
     @abstractmethod
     def focus(self, distance: float, time_s: float) -> None:
-        """Starts to move the focus to `distance` (m, inf allowed). Raises InputError for what is none."""
+        """Starts to move the focus to `distance` (m, inf allowed). Raises InputError for an invalid distance."""
 
     @abstractmethod
     def capture(self, time_s: float) -> Frame:
-        """The frame exposed at `time_s` or soon after. Raises CameraLost where the camera gives none."""
+        """The frame exposed at `time_s` or soon after. Raises CameraLost if the camera gives none."""
 
     def close(self) -> None:
         """Lets go of the device, if there is one."""

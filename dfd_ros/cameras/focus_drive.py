@@ -1,4 +1,4 @@
-"""The motion of a focus drive from command to rest, in time."""
+"""The motion of a focus drive over time, from command to rest."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class FocusDrive:
 
     def __init__(self, focus_distance: float, settle_time: float,
                  range_: VergenceRange | None = None) -> None:
-        """At rest at `focus_distance` (m). Commands outside `range_` end at its nearer limit."""
+        """At rest at `focus_distance` (m). Commands outside `range_` are clamped to it."""
         self.settle_time = settle_time
         self._range = range_
         position = vergence(focus_distance)
         self._motion = _Motion(position, position, -math.inf)
 
     def command(self, focus_distance: float, time_s: float) -> None:
-        """Starts towards `focus_distance` (m, inf allowed). Raises InputError for NaN, 0 and less."""
+        """Starts towards `focus_distance` (m, inf allowed). Raises InputError for NaN, 0 and negative values."""
         if not focus_distance > 0:
-            raise InputError(f'focus command: focus distance {focus_distance} m; it must be positive '
+            raise InputError(f'focus command: focus distance {focus_distance} m must be positive '
                              f'(inf for infinity)')
         goal = vergence(focus_distance)
         if self._range is not None:
             goal = min(max(goal, vergence(self._range.far)), vergence(self._range.near))
-        if goal != self._motion.goal:   # a command that is sent again does not start the motion again
+        if goal != self._motion.goal:   # a repeated command does not restart the motion
             self._motion = _Motion(self._at(self._motion, time_s)[0], goal, time_s)
 
     def at(self, time_s: float) -> tuple[float, bool]:

@@ -1,4 +1,4 @@
-"""A folder of RGB-D images as a rig of a focus camera and an RGB-D sensor, both in one place."""
+"""A folder of RGB-D images as a rig of a focus camera and an RGB-D sensor at the same position."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from dfd_ros.synthesis.sensor import expose
 
 FOCAL_LENGTH, F_NUMBER = 0.05, 1.4    # blur of some pixels at the distances of a room
 INTRINSICS = 'intrinsics.yaml'
-PRIMESENSE = 525.0 / 640               # focal length in widths of the image, where the folder does not say it
+PRIMESENSE = 525.0 / 640               # default focal length, in image widths
 PERIOD = 2.0                           # s that an image is shown
 MARGIN = 1.1                           # by which the range of the focus exceeds that of the depth
 SHOT, READ = 3e-4, 1e-3                # noise, see `sensor.expose`
-KEPT = 32                              # photographs; a sweep comes back to the same ones
+KEPT = 32                              # photographs; a sweep repeats the same ones
 
 
 class RgbdSource(DrivenSource):
-    """Plays ``color_N.jpg`` (or .png) with ``depth_N.png`` (16 bit, mm, 0 = none), to and fro.
+    """Plays ``color_N.jpg`` (or .png) with ``depth_N.png`` (16 bit, mm, 0 = none), back and forth.
 
     Depth is that of the colour image, pixel by pixel. Intrinsics are those of ``intrinsics.yaml`` in the folder (fx,
-    fy, cx, cy in px), else those of a PrimeSense sensor: 525 px at 640x480, centred. The focus camera sees the same
-    through a lens without focus breathing; its images are rendered from colour and depth (`RgbdScene`), with noise.
+    fy, cx, cy in px), otherwise those of a PrimeSense sensor: 525 px at 640x480, centred. The focus camera sees the
+    same through a lens without focus breathing; its images are rendered from colour and depth (`RgbdScene`), and noisy.
     """
 
     gives_rgbd = True
@@ -86,7 +86,7 @@ class RgbdSource(DrivenSource):
         return RgbdScene(color, np.where(depth > 0, depth * np.float32(1e-3), np.nan)), color, depth
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) in the size that is wanted."""
+        """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) in the requested size."""
         color, depth = _stored(*self._pairs[number])
         if self._width and self._width != color.shape[1]:
             scale = self._width / color.shape[1]
@@ -119,7 +119,7 @@ def _stored(color_path: Path, depth_path: Path) -> tuple[np.ndarray, np.ndarray]
     if color is None:
         raise InputError(f'{color_path}: cannot be read as an image')
     if depth is None or depth.dtype != np.uint16 or depth.ndim != 2:
-        raise InputError(f'{depth_path}: must be a PNG of 16 bits, in millimetres')
+        raise InputError(f'{depth_path}: must be a 16-bit PNG, in millimetres')
     if color.shape[:2] != depth.shape:
         raise InputError(f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '
                          f'{color.shape[1]}x{color.shape[0]}; register the depth to the colour')
@@ -127,11 +127,11 @@ def _stored(color_path: Path, depth_path: Path) -> tuple[np.ndarray, np.ndarray]
 
 
 def _limits(color_path: Path, depth_path: Path, camera: CameraModel) -> tuple[float, float]:
-    """(nearest, farthest) depth (m) of an image. What is broken is told of here, and not when its turn comes."""
+    """(nearest, farthest) depth (m) of an image. Broken files are reported here, before they are played."""
     _, depth = _stored(color_path, depth_path)
     if depth.shape != (camera.height, camera.width):
         raise InputError(f'{color_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but the first image has '
-                         f'{camera.width}x{camera.height}; all must come from one camera')
+                         f'{camera.width}x{camera.height}; all images must come from one camera')
     known = depth[depth > 0]
     if not known.size:
         raise InputError(f'{depth_path}: no pixel has a depth')

@@ -1,4 +1,4 @@
-"""A recorded focal stack as a camera: a focus command is answered by the nearest frame."""
+"""A recorded focal stack as a camera: it shows the frame nearest to the commanded focus."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dfd_ros.core.optics import vergence
 class StackSource(DrivenSource):
     """The frames of a focal stack folder, all read at start.
 
-    The lens state is that of the frame shown, but for its near and far: these are the nearest and farthest
-    focus of the stack, so that a sweep over what the lens can focus is a sweep over the stack.
+    The lens state is that of the shown frame, except that near and far are the nearest and farthest focus
+    distance of the stack, so that a sweep covers the stack.
     """
 
     def __init__(self, path: str | Path, settle_time: float = 0.0, width: int = 0) -> None:
-        """`width` (px) resizes the images, height in proportion; 0 leaves them.
+        """`width` (px) resizes the images in proportion; 0 keeps their size.
 
-        Raises InputError for a folder that is no focal stack or has all its frames at one focus distance.
+        Raises InputError if the folder is not a focal stack or has only one focus distance.
         """
         stack = FocalStack.read(path)
         limits = {'near': stack.range.near, 'far': stack.range.far}

@@ -1,4 +1,4 @@
-"""A camera in a rendered scene that moves slowly, with ground truth."""
+"""A camera in a rendered, slowly moving scene, with ground truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfd_ros.synthesis.synthetic_camera import SyntheticCamera
 
 
 class SyntheticSource(DrivenSource):
-    """`SyntheticCamera` with a focus drive. The scene starts to move with the first frame."""
+    """`SyntheticCamera` with a focus drive. Motion starts with the first frame."""
 
     RANGE = VergenceRange(0.15, 1.5)
 

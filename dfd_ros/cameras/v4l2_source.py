@@ -1,4 +1,4 @@
-"""A USB camera with a focus motor, by V4L2 through OpenCV."""
+"""A USB camera with a focus motor, through V4L2 and OpenCV."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
 
 DRIVER_QUEUE = 4     # frames that a driver holds at most where it does not take CAP_PROP_BUFFERSIZE
-OLDEST_STAMP = 10.0  # s; a stamp further back is of another clock
+OLDEST_STAMP = 10.0  # s; an older stamp comes from another clock
 
 
 class FocusTable:
-    """Control value of a focus motor against focus distance, linear in vergence between the entries.
+    """Control values of a focus motor by focus distance, interpolated linearly in vergence.
 
-    A motor moves the lens by about the same vergence at each step, so few entries do. The file::
+    A motor step changes the vergence by about the same amount everywhere, so a few entries suffice. The file::
 
         focus_table:
         - {value: 0, focus_distance_m: .inf}
@@ -33,9 +33,9 @@ class FocusTable:
     """
 
     def __init__(self, values: list[float], focus_distances: list[float]) -> None:
-        """Two entries or more, each distance (m) and each value once, monotonic. Raises InputError."""
+        """Two or more entries, monotonic, each distance (m) and each value only once. Raises InputError."""
         if len(values) < 2:
-            raise InputError('focus table: expected two entries or more')
+            raise InputError('focus table: expected two or more entries')
         entries = sorted(zip((vergence(float(d)) for d in focus_distances), values))
         self._vergence = np.array([entry[0] for entry in entries], float)
         self._values = np.array([entry[1] for entry in entries], float)
@@ -57,14 +57,14 @@ class FocusTable:
             raise InputError(f'{path}: {error}') from None
 
     def value(self, focus_distance: float) -> float:
-        """The control value for a focus distance (m), held at the ends of the table."""
+        """The control value for a focus distance (m), clamped to the ends of the table."""
         return float(np.interp(vergence(focus_distance), self._vergence, self._values))
 
 
 class V4l2Source(CameraSource):
     """A V4L2 device, its autofocus off, its focus motor driven by a `FocusTable`.
 
-    A motor does not say when it has arrived, so the focus counts as settled `settle_time` s after a command.
+    A motor does not report when it has arrived, so the focus counts as settled `settle_time` s after a command.
     """
 
     def __init__(self, device: str, table: FocusTable, *, settle_time: float, lens: Lens = Lens(),
@@ -74,7 +74,7 @@ class V4l2Source(CameraSource):
 
         `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
         device gives; `magnification` gives the image scale at a focus distance (m), relative to infinity.
-        Raises InputError where the device cannot be opened.
+        Raises InputError if the device cannot be opened.
         """
         self._device = device
         self._api = api
@@ -86,7 +86,7 @@ class V4l2Source(CameraSource):
         self._drive = FocusDrive(table.range.far, settle_time, table.range)
         self._goal = table.range.far
         self._capture: cv2.VideoCapture | None = None
-        self._opened_or_closed = threading.Lock()     # commands come from another thread than frames
+        self._opened_or_closed = threading.Lock()     # commands and frames come from different threads
         self._period = math.nan
         try:
             self._open()
@@ -107,7 +107,7 @@ class V4l2Source(CameraSource):
         if not received:
             raise self._lost()
         focus_distance, _ = self._drive.at(exposed)
-        # Some drivers stamp a frame at its end: the motor has to have been at rest a whole period before.
+        # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier.
         _, settled = self._drive.at(exposed - self._period)
         lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
@@ -125,7 +125,7 @@ class V4l2Source(CameraSource):
                 self._capture = None
 
     def _grab(self, time_s: float) -> float:
-        """Takes the first frame that is not left over from an earlier time. Gives when it was exposed."""
+        """Grabs the first frame that is not a leftover in the queue. Returns its time of exposure."""
         for _ in range(DRIVER_QUEUE + 1):
             if not self._capture.grab():
                 raise self._lost()

@@ -1,7 +1,7 @@
-"""The command `dfd`, and its commands, one module each. Exits 0 on success, 2 with one clear line on bad input.
+"""The command `dfd`: one module per subcommand. Exits with 0 on success, and with 2 and one clear line on bad input.
 
 A command module has `HELP` (one line), `EXAMPLE` (a command line to copy), `add_arguments(parser)` and
-`run(args) -> int`, the exit status. It imports what is heavy in `run`, so that `dfd --help` stays quick.
+`run(args) -> int`, which returns the exit status. Heavy imports belong in `run`, so that `dfd --help` stays quick.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from dfd_ros.core.errors import InputError
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a wrong argument, where argparse prints the usage as well."""
+    """Prints one line for a wrong argument; argparse would print the usage as well."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'dfd: error: {message} (see {self.prog} --help)\n')
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults are shown; the example keeps its lines."""
+    """Shows defaults and keeps the line breaks of the example."""
 
     def _get_help_string(self, action):
-        is_told = action.default not in (None, '') and not isinstance(action.default, bool)
-        return super()._get_help_string(action) if is_told else action.help
+        is_known = action.default not in (None, '') and action.default == action.default   # NaN stands for unknown
+        is_shown = is_known and not isinstance(action.default, bool)
+        return super()._get_help_string(action) if is_shown else action.help
 
 
 def _names() -> list[str]:
@@ -42,7 +43,7 @@ def _load(name: str) -> ModuleType:
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for this command line: only the command that is used is imported, all for an overview."""
+    """The parser for this command line. Imports only the command in use; all of them for the overview."""
     parser = _Parser(prog='dfd', formatter_class=_Help, description='Metric depth from a focus sweep.',
                      epilog='dfd COMMAND --help shows the arguments of a command, and an example.')
     parser.add_argument('--version', action='version', version=f'dfd {dfd_ros.__version__}')

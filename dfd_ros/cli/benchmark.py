@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELP = 'speed, memory and agreement on this machine, each a table (in a checkout)'
+HELP = 'measure speed, memory and accuracy on this machine (needs a checkout)'
 EXAMPLE = 'dfd benchmark speed stability'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('names', metavar='NAME', nargs='*',
-                        help='of a benchmark (default: all); python benchmarks/NAME.py --help tells the settings '
+                        help='benchmarks to run (default: all); python benchmarks/NAME.py --help shows the options '
                              'of one')
-    parser.add_argument('--weights', metavar='FILE', type=Path, help='default: those that ship')
+    parser.add_argument('--weights', metavar='FILE', type=Path, help='weights file (default: the ones included)')
     parser.add_argument('--stack', metavar='DIR', type=Path, help='real focal stack, for the benchmark real_stack')
 
 
@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     status = 0
     for name in args.names or scripts:
         reason = _cannot_run(name, args) if not args.names else None
-        print(f'\n## {name}\n' if reason is None else f'\n## {name}: left out, {reason}', flush=True)
+        print(f'\n## {name}\n' if reason is None else f'\n## {name}: skipped, {reason}', flush=True)
         if reason is None:
-            # A process each: neither threads nor memory of one tell on another.
+            # One process each, so that threads and memory of one do not affect the next.
             status = max(status, subprocess.run([sys.executable, scripts[name], *_arguments(name, args)]).returncode)
     return status
 
@@ -51,9 +51,9 @@ def _scripts() -> dict[str, Path]:
 def _cannot_run(name: str, args: argparse.Namespace) -> str | None:
     import importlib.util
     if name == 'real_stack' and args.stack is None:
-        return 'give it a real focal stack with --stack'
+        return 'needs a real focal stack (--stack)'
     if name == 'ros_latency' and importlib.util.find_spec('rclpy') is None:
-        return 'ROS 2 is not here'
+        return 'ROS 2 is not installed'
     return None
 
 

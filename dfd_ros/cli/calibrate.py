@@ -1,4 +1,4 @@
-"""dfd calibrate: intrinsics, extrinsics, focus map, aperture and breathing of a rig, all in one file."""
+"""dfd calibrate: intrinsics, extrinsics, focus map, aperture and focus breathing of a rig, in one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRINT_DPI = 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest='kind', metavar='WHAT', required=True, parser_class=type(parser))
+    kinds = parser.add_subparsers(dest='kind', metavar='STEP', required=True, parser_class=type(parser))
 
     def add(name: str, does, text: str, example: str) -> argparse.ArgumentParser:
         kind = kinds.add_parser(name, help=text, description=text, epilog=f'example:\n  dfd calibrate {name} {example}',
@@ -21,71 +21,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.set_defaults(does=does)
         return kind
 
-    target = add('target', _target, 'picture of a target to print at its full size: a ChArUco board, or random discs',
+    target = add('target', _target, 'make a target to print at full size: a ChArUco board, or random discs',
                  '--out board.png')
-    target.add_argument('--out', metavar='PNG', type=Path, required=True, help='the picture')
-    target.add_argument('--texture', action='store_true', help='random discs of all sizes, for the aperture')
+    target.add_argument('--out', metavar='PNG', type=Path, required=True, help='image file to write')
+    target.add_argument('--texture', action='store_true', help='random discs of all sizes, for focus and aperture')
     _add_board(target)
 
-    sweep = add('sweep', _sweep, 'record a sweep of a V4L2 camera by control value, for focus and aperture',
+    sweep = add('sweep', _sweep, 'record a sweep with a V4L2 camera, by control value, for focus and aperture',
                 '--device /dev/video0 --first 0 --last 250 --steps 26 --distance 0.5 --out sweeps/050')
     sweep.add_argument('--device', default='/dev/video0', help='V4L2 device, as a path or a number')
     sweep.add_argument('--first', metavar='N', type=float, required=True, help='control value to start at')
     sweep.add_argument('--last', metavar='N', type=float, required=True, help='control value to end at')
-    sweep.add_argument('--steps', metavar='N', type=int, default=26, help='images')
+    sweep.add_argument('--steps', metavar='N', type=int, default=26, help='number of images')
     sweep.add_argument('--distance', metavar='M', type=float, default=math.nan,
-                       help='of the target from the front of the lens; not given: measured on the board')
-    sweep.add_argument('--settle-time', metavar='S', type=float, default=0.5, help='that the motor needs for a step')
-    sweep.add_argument('--width', metavar='PX', type=int, default=0, help='of the images; 0: the driver\'s choice')
-    sweep.add_argument('--height', metavar='PX', type=int, default=0, help='of the images; 0: the driver\'s choice')
+                       help='from the front of the lens to the target (default: measured on the board)')
+    sweep.add_argument('--settle-time', metavar='S', type=float, default=0.5, help='time that the motor needs per step')
+    sweep.add_argument('--width', metavar='PX', type=int, default=0, help='image width; 0: the driver\'s default')
+    sweep.add_argument('--height', metavar='PX', type=int, default=0, help='image height; 0: the driver\'s default')
     sweep.add_argument('--out', metavar='DIR', type=Path, required=True, help='new folder for images and sweep.yaml')
 
-    intrinsics = add('intrinsics', _intrinsics, 'focal length, principal point and distortion, from images of a board',
+    intrinsics = add('intrinsics', _intrinsics,
+                     'measure focal length, principal point and distortion from images of a board',
                      'images/focus --focus-distance 0.6')
     intrinsics.add_argument('images', metavar='DIR', type=Path, help='images of the board, tilted in all directions')
     intrinsics.add_argument('--camera', choices=('focus', 'rgbd'), default='focus',
                             help='the focus camera, or the colour camera of the RGB-D sensor')
     intrinsics.add_argument('--focus-distance', metavar='M', type=float, default=math.nan,
-                            help='that the images were taken at (inf allowed): the focal length in pixels breathes')
+                            help='focus distance of the images, or inf; the focal length in pixels depends on it')
     _add_board(intrinsics)
 
-    extrinsics = add('extrinsics', _extrinsics, 'where the RGB-D camera stands, from pairs of images of a board',
+    extrinsics = add('extrinsics', _extrinsics, 'measure the pose of the RGB-D camera from pairs of images of a board',
                      'images/focus images/rgbd')
     extrinsics.add_argument('focus_images', metavar='FOCUS_DIR', type=Path, help='images of the focus camera')
     extrinsics.add_argument('rgbd_images', metavar='RGBD_DIR', type=Path,
-                            help='images of the RGB-D colour camera; those of a pair are called the same')
+                            help='images of the RGB-D colour camera; the images of a pair have the same file name')
     extrinsics.add_argument('--parent', metavar='FRAME', default='focus_camera_optical_frame',
                             help='optical frame of the focus camera')
     extrinsics.add_argument('--child', metavar='FRAME', default='rgbd_camera_color_optical_frame',
-                            help='optical frame of the RGB-D colour camera, as its driver calls it')
+                            help='optical frame of the RGB-D colour camera, as named by its driver')
     _add_board(extrinsics)
 
-    focus = add('focus', _focus, 'control value against focus distance, from sweeps over targets at known distances',
+    focus = add('focus', _focus, 'measure the focus map (control value to focus distance) from sweeps over targets',
                 'sweeps/020 sweeps/030 sweeps/050 sweeps/100')
     focus.add_argument('sweeps', metavar='SWEEP', type=Path, nargs='+',
-                       help='folders with images and sweep.yaml, a target distance each')
-    focus.add_argument('--to-infinity', action='store_true', help='carry the map on from the farthest to infinity')
+                       help='folders with images and sweep.yaml, one for each target distance')
+    focus.add_argument('--to-infinity', action='store_true', help='extend the map from the farthest target to infinity')
     _add_board(focus)
 
-    aperture = add('aperture', _aperture, 'effective aperture and focus breathing, from a sweep over a flat target',
+    aperture = add('aperture', _aperture, 'measure aperture and focus breathing from a sweep over a flat target',
                    'sweeps/texture --focal-length 4.3')
     aperture.add_argument('stack', metavar='DIR', type=Path,
-                          help='focal stack (stack.yaml), or sweep (sweep.yaml) where the focus is calibrated')
+                          help='focal stack (stack.yaml), or sweep (sweep.yaml) if the focus is calibrated')
     aperture.add_argument('--focal-length', metavar='MM', type=float, default=math.nan,
-                          help='where the stack does not say')
+                          help='focal length (default: from the stack)')
     aperture.add_argument('--pixel-pitch', metavar='UM', type=float, default=math.nan,
-                          help='of the images; not given: from focal length and intrinsics')
+                          help='pixel pitch of the images (default: from focal length and intrinsics)')
     aperture.add_argument('--linear', action='store_true', help='the images are linear, not sRGB')
     for kind in (intrinsics, extrinsics, focus, aperture):
         kind.add_argument('--calibration', metavar='YAML', type=Path, default=Path('calibration.yaml'),
-                          help='the file that is written; what else is in it stays')
+                          help='calibration file to update; its other sections stay')
 
 
 def _add_board(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--squares', metavar='COLSxROWS', default='10x7', help='squares of the board')
-    parser.add_argument('--square', metavar='MM', type=float, default=25.0, help='side of a square, as printed')
-    parser.add_argument('--marker', metavar='MM', type=float, default=18.0, help='side of a marker, as printed')
-    parser.add_argument('--dictionary', default='5X5_100', help='of the markers, as OpenCV names it without DICT_')
+    parser.add_argument('--square', metavar='MM', type=float, default=25.0, help='side of a square, measured on paper')
+    parser.add_argument('--marker', metavar='MM', type=float, default=18.0, help='side of a marker, measured on paper')
+    parser.add_argument('--dictionary', default='5X5_100', help='marker dictionary, as in OpenCV without DICT_')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,7 +106,7 @@ def _board(args: argparse.Namespace):
 def _target(args: argparse.Namespace) -> None:
     from PIL import Image
 
-    from dfd_ros.core.files import whole
+    from dfd_ros.core.files import written_atomically
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
     if args.texture:
@@ -113,12 +114,12 @@ def _target(args: argparse.Namespace) -> None:
         picture = noise_target(pixels * min(board.columns, board.rows))
     else:
         picture = board.picture(pixels)
-    # The resolution that makes a square as long as it should be, whatever the whole pixels come to.
+    # The resolution at which a square has its exact length, although its pixels are rounded.
     dpi = pixels * 0.0254 / board.square
-    with whole(args.out) as temporary:
+    with written_atomically(args.out) as temporary:
         Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
     height, width = (1e3 * side / pixels * board.square for side in picture.shape)
-    print(f'picture   {args.out}: print at 100 %, {width:.1f} x {height:.1f} mm, and measure it')
+    print(f'picture   {args.out}: print it at 100 % ({width:.1f} x {height:.1f} mm) and measure it')
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -131,10 +132,10 @@ def _sweep(args: argparse.Namespace) -> None:
     if args.distance <= 0:
         raise InputError(f'--distance {args.distance}: must be positive')
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise InputError(f'--out {args.out}: exists already, give a new folder or remove it')
+        raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
     values = np.linspace(args.first, args.last, args.steps).round()
     if len(set(values)) < len(values):
-        raise InputError(f'--steps {args.steps}: more than there are whole values from {args.first:g} to {args.last:g}')
+        raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     capture = open_camera(args.device, args.width, args.height)
     try:
         sweep = record_sweep(capture, values, distance=args.distance, settle_time=args.settle_time, name=args.device)
@@ -154,7 +155,7 @@ def _intrinsics(args: argparse.Namespace) -> None:
     if args.focus_distance <= 0:
         raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
     calibration = Calibration.read_or_empty(args.calibration)
-    views, size = board_images.find_boards(args.images, _board(args), intrinsics.LEAST_VIEWS)
+    views, size = board_images.find_boards(args.images, _board(args), intrinsics.MIN_VIEWS)
     result = intrinsics.calibrate_intrinsics(views, size, args.focus_distance)
     camera = result.camera
     print(f'views     {len(views)}, {size[0]}x{size[1]}')
@@ -181,7 +182,7 @@ def _extrinsics(args: argparse.Namespace) -> None:
                              'first')
     board, views = _board(args), {}
     for camera, folder in (('focus', args.focus_images), ('rgbd', args.rgbd_images)):
-        views[camera], size = board_images.find_boards(folder, board, extrinsics.LEAST_PAIRS)
+        views[camera], size = board_images.find_boards(folder, board, extrinsics.MIN_PAIRS)
         cameras[camera] = cameras[camera].resized(*size)
     result = extrinsics.calibrate_extrinsics(views['focus'], cameras['focus'], views['rgbd'], cameras['rgbd'],
                                              args.parent, args.child)
@@ -230,7 +231,7 @@ def _aperture(args: argparse.Namespace) -> None:
     result = measure_aperture(images, distances, str(args.stack), is_linear=args.linear)
     height, width = images[0].shape[:2]
     found = aperture_of(result, (width, height), lens, calibration.focus_camera)
-    print(f'frames    {found.frames}, blurred by {result.coc.max():.1f} px at most')
+    print(f'frames    {found.frames}, with at most {result.coc.max():.1f} px of blur')
     print(f'target    in focus at {result.target:.4g} m')
     print(f'aperture  f/{found.lens.f_number:.3g} of {1e3 * found.lens.focal_length:.3g} mm, that is '
           f'{1e3 * found.lens.focal_length / found.lens.f_number:.3g} mm across; {result.blur_per_dioptre:.3g} px of '
@@ -257,7 +258,7 @@ def _stack(folder: Path, calibration) -> tuple:
     low, high = min(calibration.focus.values), max(calibration.focus.values)
     kept = [i for i, value in enumerate(sweep.values) if low <= value <= high]
     if len(kept) < len(sweep.values):
-        print(f'left out  {len(sweep.values) - len(kept)} images outside the focus map ({low:g} to {high:g})')
+        print(f'skipped   {len(sweep.values) - len(kept)} images outside the focus map ({low:g} to {high:g})')
     return ([sweep.images[i] for i in kept], [calibration.focus.focus_distance(sweep.values[i]) for i in kept], Lens())
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = 'turn recorded bags, or a phone\'s recording beside a bag, into samples to train and evaluate on'
+HELP = 'convert recorded bags, or a phone recording and a bag, into samples for training and evaluation'
 EXAMPLE = 'dfd convert recordings/2026-11-23 --out data/kitchen --calibration rig.yaml --workers 2'
 
 TOPICS = ('image', 'lens_state', 'camera_info', 'color', 'depth', 'depth_info')
@@ -15,31 +15,31 @@ TOPICS = ('image', 'lens_state', 'camera_info', 'color', 'depth', 'depth_info')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from dfd_ros.bags.recording_events import Topics
     parser.add_argument('bags', metavar='BAG', type=Path, nargs='+',
-                        help='rosbag2 folder or file (MCAP, SQLite), or a folder with such folders in it')
+                        help='rosbag2 folder or file (MCAP, SQLite), or a folder of such folders')
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='folder for the shards; what has been converted into it is not done again')
+                        help='folder for the shards; recordings already converted into it are skipped')
     parser.add_argument('--calibration', metavar='FILE', type=Path,
-                        help='of the rig, by dfd calibrate; else camera_info and TF of the bags')
+                        help='calibration of the rig, by dfd calibrate (default: camera_info and TF of the bags)')
     parser.add_argument('--clock-offset', metavar='S', default='0',
-                        help='seconds to add to the stamps of the RGB-D sensor; auto: found by what the cameras see')
+                        help='seconds to add to the stamps of the RGB-D sensor; auto: estimated from the images')
     parser.add_argument('--phone', metavar='DIR', type=Path,
-                        help='a phone\'s recording (frames or video, and frames.csv); the one bag holds the depth')
+                        help='phone recording (frames or video, and frames.csv); the single bag holds the depth')
     parser.add_argument('--tolerance', metavar='S', type=float, default=0.02,
-                        help='how far an image and its depth image may be apart')
+                        help='largest time between an image and its depth image')
     parser.add_argument('--frames', metavar='N', type=int, default=0,
-                        help='frames of a sample that follow each other; 0: one sample for each ramp of the focus')
-    parser.add_argument('--width', metavar='PX', type=int, default=0, help='of the samples; 0: as recorded')
+                        help='make a sample of every N consecutive frames; 0: of every ramp of the focus')
+    parser.add_argument('--width', metavar='PX', type=int, default=0, help='image width of the samples; 0: as recorded')
     parser.add_argument('--smallest-depth', metavar='SHARE', type=float, default=0.2,
-                        help='share of pixels with depth that a frame needs')
+                        help='smallest share of pixels with depth in a frame')
     parser.add_argument('--keep-moving', action='store_true', help='keep frames exposed while the lens moved')
-    parser.add_argument('--image-format', choices=('jpg', 'png'), default='jpg', help='of the samples\' images')
-    parser.add_argument('--workers', metavar='N', type=int, default=1, help='processes; each takes a bag at a time')
+    parser.add_argument('--image-format', choices=('jpg', 'png'), default='jpg', help='image format of the samples')
+    parser.add_argument('--workers', metavar='N', type=int, default=1, help='processes, each with one bag at a time')
     parser.add_argument('--shard', metavar='I/N', default='1/1',
-                        help='of N machines or jobs this is number I (1..N): it takes every N-th bag')
+                        help='this is job I of N (1..N): convert every N-th bag')
     defaults = Topics()
     for name in TOPICS:
         parser.add_argument(f'--{name.replace("_", "-")}-topic', metavar='TOPIC', default=getattr(defaults, name),
-                            help='as the bags call it')
+                            help='topic name in the bags')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f'--workers {args.workers}: must be at least 1')
     recordings = convert_recordings.find_recordings(args.bags)
     if args.phone and len(recordings) != 1:
-        raise InputError(f'--phone goes with one bag, not with {len(recordings)}')
+        raise InputError(f'--phone needs exactly one bag, not {len(recordings)}')
     recordings = _share(recordings, args.shard)
     if args.calibration:
         from dfd_ros.calibration.calibration_file import Calibration
@@ -70,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
         results = convert_recordings.convert_all(recordings, job, workers=args.workers, progress=progress)
     for result in results:
         if not result.error:
-            print(f'{result.recording}: {"done before: " if result.skipped else ""}{result.summary}')
+            print(f'{result.recording}: {"already converted: " if result.skipped else ""}{result.summary}')
     failed = [result for result in results if result.error]
     for result in failed:
         print(f'dfd: error: {result.error}', file=sys.stderr)
     if failed and len(recordings) > 1:
-        print(f'dfd: error: {len(failed)} of {len(recordings)} bags were left out', file=sys.stderr)
+        print(f'dfd: error: {len(failed)} of {len(recordings)} bags were not converted', file=sys.stderr)
     return 2 if failed else 0
 
 
@@ -83,5 +83,5 @@ def _share(recordings: list[Path], shard: str) -> list[Path]:
     from dfd_ros.core.errors import InputError
     number, _, of = shard.partition('/')
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise InputError(f'--shard {shard}: must be I/N with I from 1 to N, as 2/4')
+        raise InputError(f'--shard {shard}: must be I/N with I from 1 to N, such as 2/4')
     return sorted(recordings)[int(number) - 1::int(of)]

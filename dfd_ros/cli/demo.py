@@ -1,4 +1,4 @@
-"""dfd demo: camera, sweep and depth nodes at work, measured against the truth."""
+"""dfd demo: run camera, sweep and depth nodes and compare with the ground truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfd_ros.ros.node_parameters import SweepParameters
 
-HELP = 'camera, sweep and depth nodes at work on a synthetic scene: figures, pictures and a video'
+HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
 EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
 PATIENCE = 120.0     # s until the first depth image: a busy machine is slow to load torch three times
@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--pattern', choices=pattern.choices, default=pattern.default,
                         help='order of the focus distances')
     parser.add_argument('--resolution', metavar='PX', type=int, default=640,
-                        help='longer side of the image that the network sees; 0: all of it')
+                        help='longer side of the image that the network sees; 0: full size')
     parser.add_argument('--weights', metavar='FILE', default='',
-                        help='(default: those that ship with the package)')
+                        help='weights file (default: the ones included)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,16 +58,16 @@ def run(args: argparse.Namespace) -> int:
           f'domain {domain}; {args.seconds:g} s', flush=True)
     try:
         with terminable(), NodeProcesses(logs) as processes:
-            # First the one that listens, so that it hears all.
+            # The listener first, so that it misses nothing.
             processes.start('monitor', {'seconds': args.seconds, 'patience': PATIENCE, 'truth': True,
                                         'output': str(args.out)}, grace=DRAWING)
             processes.start('camera', {'source': 'synthetic', 'image_width': width, 'image_height': height,
                                        'rate': args.rate, 'seed': args.seed, 'publish_truth': True})
             processes.start('sweep', {'pattern': args.pattern})
-            # A machine that is too busy for a while is no reason to forget the scene.
+            # A busy machine should not reset the memory.
             processes.start('depth', {'weights': args.weights, 'resolution': args.resolution, 'reset_gap': 10.0})
             processes.wait(until='monitor')
     except NodeFailed as error:
-        print(f'dfd: error: {error} (all of it in {logs}/)', file=sys.stderr)
+        print(f'dfd: error: {error} (full logs in {logs}/)', file=sys.stderr)
         return 1
     return 0

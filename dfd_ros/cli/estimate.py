@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
 
-HELP = 'depth, circle of confusion and confidence from a focal stack'
+HELP = 'estimate depth, circle of confusion and confidence from a focal stack'
 EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
 
 
@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--confidence', type=float, default=0.0,
                         help='depth with less confidence (0..1) becomes NaN')
     parser.add_argument('--near', metavar='M', type=float,
-                        help='nearest depth (m) that can come out (default: the nearest focus of the stack)')
+                        help='near end of the depth range, in m (default: the nearest focus distance of the stack)')
     parser.add_argument('--far', metavar='M', type=float,
-                        help='farthest depth (m), may be inf (default: the farthest focus of the stack)')
+                        help='far end of the depth range, in m, or inf (default: the farthest focus distance)')
     parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
     parser.add_argument('--resolution', metavar='PX', type=int, default=640,
-                        help='longer side that the network sees at most; 0: all')
+                        help='longest side of the image that the network sees; 0: full size')
     add_estimator_arguments(parser)
 
 
@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _save(path: Path, array) -> None:
-    """Write an array, whole or not at all."""
+    """Write an array atomically."""
     import numpy as np
 
-    from dfd_ros.core.files import whole
-    with whole(path) as temporary:
+    from dfd_ros.core.files import written_atomically
+    with written_atomically(path) as temporary:
         np.save(temporary, array)

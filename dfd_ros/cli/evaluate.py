@@ -8,20 +8,20 @@ from pathlib import Path
 
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
 
-HELP = 'accuracy on a procedural test set or on focal stacks with ground truth'
+HELP = 'measure accuracy on a procedural test set or on focal stacks with ground truth'
 EXAMPLE = 'dfd evaluate --data field --stacks 100'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', default='field',
-                        help='study, field, or a folder of shards, or of focal stacks with true depth')
+                        help='study, field, or a folder of shards or of focal stacks with true depth')
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument('--sweep', type=int, metavar='N',
                         help='frames of each of the three sweeps of a procedural stack '
                              '(default: 5, or as many as the network reads at a time)')
     add_estimator_arguments(parser)
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures here as well')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures to this file')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.evaluation.frame_figures import EDGE, evaluate
     from dfd_ros.inference.estimator import DepthEstimator
     if args.stacks < 1 or args.size < 64:
-        raise InputError('--stacks has to be at least 1 and --size at least 64')
+        raise InputError('--stacks must be at least 1 and --size at least 64')
     if args.sweep is not None and args.sweep < 2:
         raise InputError(f'--sweep {args.sweep}: a sweep has at least 2 frames')
     estimator = DepthEstimator(**estimator_options(args))
@@ -48,9 +48,10 @@ def run(args: argparse.Namespace) -> int:
 
     figures = evaluate(estimator, stacks, (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
     if not figures:
-        raise InputError(f'--data {args.data}: nothing to measure, no pixel has a true depth in the swept range and an '
-                         'estimate')
-    print(f'\n{args.data}: after each frame, depth divided by the largest of the set\n')
+        raise InputError(f'--data {args.data}: nothing to measure: no pixel in the swept range has an estimate and a '
+                         'true depth')
+    print(f'\nTest set {args.data}, errors after each frame. MSE and RMS are of depth divided by the largest depth of '
+          'the set.\n')
     print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
     for f in figures:
         name = f'{f.frame:5d}' if f.frame else ' last'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = 'one step of the network as a file for ONNX Runtime and others, the state as inputs and outputs'
+HELP = 'export one step of the network to ONNX, with the state as inputs and outputs'
 EXAMPLE = 'dfd export --format onnx --out stream.onnx'
 
 
@@ -17,14 +17,14 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--format', choices=('onnx',), default='onnx', help='kind of file')
+    parser.add_argument('--format', choices=('onnx',), default='onnx', help='file format')
     parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='file to write')
     parser.add_argument('--weights', metavar='FILE', type=Path,
-                        help='weights of the network (default: those that ship)')
+                        help='weights of the network (default: the ones included)')
     parser.add_argument('--network', metavar='NAME',
                         help='the network that the weights have to be of, your own as module:Class')
     parser.add_argument('--size', metavar='HxW', type=_size,
-                        help='fix the image size, for compilers that want it (default: any size)')
+                        help='fix the image size, for compilers that need it (default: any size)')
 
 
 def run(args: argparse.Namespace) -> int:

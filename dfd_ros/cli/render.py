@@ -1,4 +1,4 @@
-"""dfd render: focal stacks made by computer, with perfect truth."""
+"""dfd render: rendered focal stacks with ground truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-HELP = 'render focal stacks with ground truth, and a contact sheet of them'
+HELP = 'render focal stacks with ground truth, and a contact sheet'
 EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
 
 PRESETS = {'procedural': ('default', 'study', 'field', 'real'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
@@ -24,23 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
                         help='procedural: new folder for the stacks (0000, 0001, ..., or shards) and '
                              'contact_sheet.png; blender: folder for shards of samples, a contact sheet and a data '
-                             'card, the same command goes on where it was stopped')
-    parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='what renders')
+                             'card; rerun the same command to resume')
+    parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='renderer')
     parser.add_argument('--format', choices=FORMATS['procedural'],
-                        help='folders (the default of procedural: depth of the last frame) or shards of samples, with '
-                             'truth for every frame, to train, study and evaluate on (what blender always writes)')
+                        help='folders (default of procedural: true depth of the last frame) or shards of samples with '
+                             'ground truth for every frame, for dfd train, study and evaluate (always with blender)')
     parser.add_argument('--stacks', '--scenes', '--views', metavar='N', type=int, default=6,
-                        help='stacks to render; with --world: views')
+                        help='stacks to render; with --world or --rooms: views')
     parser.add_argument('--seed', metavar='N', type=int, default=0,
-                        help='of the first stack; the same seed and size give the same stack')
+                        help='seed of the first stack; the same seed and size give the same stack')
     parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
-                        help='procedural: study (static before a wall, known lens), field (all moves, breathes and is '
-                             'noisy), real (surfaces and cameras like real ones) or default (what training draws '
-                             'from; the default); blender: the lens, '
-                             'defocusnet (the default), phone or machine_vision')
+                        help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise), '
+                             'real (realistic surfaces and cameras) or default (as in training; the default); blender: '
+                             'the lens, defocusnet (the default), phone or machine_vision')
     parser.add_argument('--photographs', metavar='DIR',
-                        help='preset real: images that surfaces show, as `dfd assets` unpacks them; illustrations '
-                             'without')
+                        help='preset real: folder of images to show on surfaces, as dfd assets unpacks them (default: '
+                             'illustrations)')
     parser.add_argument('--split', choices=SPLITS['blender'], default='train',
                         help='families of textures and shapes; training never sees those of test')
     parser.add_argument('--frames', metavar='N', type=int, default=5, help='frames of a stack')
@@ -48,24 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--width', metavar='PX', type=int, default=256, help='image width')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; blender: auto, cpu or gpu')
     blender = parser.add_argument_group('with --engine blender')
-    # No defaults here, so that what is given to the other engine can be told: they are those of RenderSettings.
+    # No defaults here, so that options given with the other engine are noticed; RenderSettings has the defaults.
     blender.add_argument('--objects', choices=('small', 'small_and_large'),
                          help='sizes of the objects (default: small_and_large)')
     blender.add_argument('--motion', choices=('static', 'camera', 'objects', 'both'),
                          help='what moves between the frames (default: static)')
     blender.add_argument('--ramp', metavar='N', type=int,
-                         help='frames of a rising ramp of the focus, after which it jumps back (default: 5)')
+                         help='frames of a rising focus ramp; the focus jumps back after each (default: 5)')
     blender.add_argument('--breathing', action='store_true', default=None,
-                         help='the image grows with nearer focus, as with a lens that moves as a whole')
-    blender.add_argument('--samples', metavar='N', type=int, help='paths for a pixel, before denoising (default: 16)')
+                         help='focus breathing: the image grows with nearer focus')
+    blender.add_argument('--samples', metavar='N', type=int, help='paths per pixel, before denoising (default: 16)')
     blender.add_argument('--meshes', metavar='DIR', help='your own .obj, .glb and .ply files')
     blender.add_argument('--textures', metavar='DIR', help='your own images for materials')
-    blender.add_argument('--hdris', metavar='DIR', help='your own .hdr and .exr surroundings')
+    blender.add_argument('--hdris', metavar='DIR', help='your own .hdr and .exr environment maps')
     blender.add_argument('--workers', metavar='N', type=int,
                          help='Blender processes (default: one for each core, with --device gpu 1)')
     blender.add_argument('--blender-python', metavar='FILE',
-                         help='Python 3.11 of an environment with bpy (default: DFD_BLENDER_PYTHON of the '
-                              'environment, else this one)')
+                         help='Python 3.11 of an environment with bpy (default: $DFD_BLENDER_PYTHON, otherwise '
+                              'this Python)')
     world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
     world.add_argument('--world', metavar='FILE.world', type=Path,
                        help='a Gazebo world (SDF): render views of it in two layers instead of stacks')
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     args.format = args.format or FORMATS[args.engine][0]
     given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
     if args.engine != 'blender' and given:
-        raise InputError(f'--{given[0].replace("_", "-")}: only with --engine blender, give that too or leave it out')
+        raise InputError(f'--{given[0].replace("_", "-")}: needs --engine blender')
     for name, choices in (('preset', PRESETS[args.engine]), ('split', SPLITS[args.engine]),
                           ('format', FORMATS[args.engine])):
         if getattr(args, name) not in choices:
@@ -106,8 +105,8 @@ def _check(args: argparse.Namespace) -> None:
     for name, least in (('stacks', 1), ('frames', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
                         ('seed', 0), ('workers', 1)):
         if getattr(args, name) is not None and getattr(args, name) < least:
-            said = 'scenes' if name == 'stacks' and args.engine == 'blender' else name
-            raise InputError(f'--{said} {getattr(args, name)}: must be at least {least}')
+            option = 'scenes' if name == 'stacks' and args.engine == 'blender' else name
+            raise InputError(f'--{option} {getattr(args, name)}: must be at least {least}')
     if args.seed + args.stacks > 2 ** 62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
 
@@ -188,7 +187,7 @@ def _blender(args: argparse.Namespace) -> int:
         with terminable():
             render_dataset(args.out, settings, range(args.seed, args.seed + args.stacks), machine, progress)
     except BlenderCrashed as error:
-        print(f'dfd: error: {error}; the same command goes on from here', file=sys.stderr)
+        print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
         return 1
     command = 'dfd ' + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ['render'] else 'dfd render'
     print(f'stacks   {count(args.out)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
@@ -209,7 +208,7 @@ def _procedural(args: argparse.Namespace) -> int:
     from dfd_ros.synthesis.procedural import render_stack
 
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise InputError(f'--out {args.out}: exists already, give a new folder or remove it')
+        raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
     settings, device = _settings(args), choose_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from dfd_ros.ros.launch_arguments import ARGUMENTS, TOPICS
 
-HELP = 'camera, sweep and depth nodes, as depth_from_focus.launch.py starts them, without launch'
+HELP = 'run the camera, sweep and depth nodes, as depth_from_focus.launch.py does, without launch'
 EXAMPLE = 'dfd run --source stack --stack stacks/balls --record output/balls --seconds 20'
 
-PATIENCE = 120.0     # s until the first depth image, where --seconds says that there is an end
+PATIENCE = 120.0     # s until the first depth image, if --seconds limits the run
 DRAWING = 120.0      # s that pictures and video may take after Ctrl-C
 
 
@@ -27,15 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                             default=argument.default or None, help=argument.description.replace('%', '%%'))
     for topic in TOPICS:
         parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
-                            help=f'topic that {topic} is called')
+                            help=f'remap {topic} to this topic')
     parser.add_argument('--params-file', metavar='YAML', type=Path,
-                        help='parameters of the nodes; the arguments go before it')
+                        help='node parameter file; command-line arguments take precedence')
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
     parser.add_argument('--record', metavar='DIR', type=Path,
-                        help='watch, and leave pictures and a video there')
-    parser.add_argument('--rgbd', action='store_true', help='compare depth with the RGB-D sensor\'s (accuracy node)')
+                        help='save pictures and a video to this folder')
+    parser.add_argument('--rgbd', action='store_true', help='compare depth with an RGB-D sensor (accuracy node)')
     parser.add_argument('--seconds', metavar='S', type=float, default=0.0,
-                        help='with --record: end after so many seconds of depth; 0: on Ctrl-C')
+                        help='with --record: stop after this many seconds of depth; 0: at Ctrl-C')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     names = launch_arguments.nodes(values['source'], args.rgbd)
     parameters = {name: launch_arguments.parameters(name, values) for name in names}
     if args.seconds and not args.record:
-        raise InputError('--seconds: only together with --record')
+        raise InputError('--seconds: needs --record')
     if args.params_file and not args.params_file.is_file():
         raise InputError(f'{args.params_file}: no such file')
     require_ros()

@@ -12,24 +12,24 @@ EXAMPLE = 'dfd study --out study --budget 2h --networks stream,recurrent_autoenc
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='DIR', type=Path, required=True,
                         help='folder for table.md, results.json, curves.png, figures.png, grid.jpg and the weights; '
-                             'the same command goes on where it was stopped')
+                             'rerun the same command to resume')
     parser.add_argument('--budget', required=True,
-                        help='of each network: optimiser steps (500), or time spent in them (10m, 2h, 3d)')
+                        help='budget of each network: optimiser steps (500), or time spent in them (10m, 2h, 3d)')
     parser.add_argument('--networks', metavar='A,B,...',
-                        help='rows, or networks with all their rows (default: all of the configuration); rows that '
-                             'are done already stay in the tables')
+                        help='rows, or networks with all their rows (default: all of the configuration); finished '
+                             'rows stay in the tables')
     parser.add_argument('--config', metavar='YAML', type=Path, help='the rows (default: config/study.yaml)')
     parser.add_argument('--data', metavar='DIR', nargs='+', default=['procedural'],
                         help='train on the samples in these folders, shards or focal stacks with true depth; '
-                             '"procedural" makes them')
+                             '"procedural" renders them')
     parser.add_argument('--scenes', metavar='N', type=int, default=1000, help='procedural stacks to train on')
     parser.add_argument('--tests', metavar='N', type=int, default=50, help='scenes of each test set')
     parser.add_argument('--crop', metavar='PX', type=int, default=256, help='side of the crops and of the test scenes')
-    parser.add_argument('--frames', metavar='N', type=int, default=4, help='of a stack')
-    parser.add_argument('--batch', metavar='N', type=int, default=4, help='stacks of a step')
-    parser.add_argument('--seed', metavar='N', type=int, default=0, help='of the weights and the order of the scenes')
+    parser.add_argument('--frames', metavar='N', type=int, default=4, help='frames of a stack')
+    parser.add_argument('--batch', metavar='N', type=int, default=4, help='stacks per step')
+    parser.add_argument('--seed', metavar='N', type=int, default=0, help='seed of weights and order of the scenes')
     parser.add_argument('--blender', metavar='DIR', type=Path,
-                        help='measure on the samples in this folder too, shards or focal stacks with true depth')
+                        help='also measure on the samples in this folder, shards or focal stacks with true depth')
     parser.add_argument('--real', metavar='DIR', type=Path, help='real focal stack, for the picture grid')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--workers', metavar='N', type=int,
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     shared, rows = read_rows(args.config or resource('config/study.yaml'))
     settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders,
                         args.frames)
-    # What is given and cannot be read is said before hours are spent.
+    # Unreadable input is reported before hours are spent.
     real = study_scenes.folder_scene(args.real, args.crop, args.frames) if args.real else None
     blender = [stack.read(args.crop, args.frames)
                for stack in study_scenes.stacks_in(args.blender)] if args.blender else []
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         if row.train:
             study.train(row)
     results = study.results(blender, real)
-    _tell(args.out, results)
+    _print_report(args.out, results)
     _draw(study, results, blender, real)
     return 0
 
@@ -76,7 +76,7 @@ def _workers(wanted: int | None, device) -> int:
     return cores()
 
 
-def _tell(folder: Path, results: dict) -> None:
+def _print_report(folder: Path, results: dict) -> None:
     from dfd_ros.core.files import write_text
     from dfd_ros.evaluation.study.study_report import report
     text = report(results)
@@ -85,7 +85,7 @@ def _tell(folder: Path, results: dict) -> None:
 
 
 def _draw(study, results: dict, blender: list, real) -> None:
-    """What cannot be drawn here, as a library is missing, the same command draws where it is there."""
+    """Pictures whose library is missing are skipped; the same command draws them once it is installed."""
     from dfd_ros.core.errors import InputError
     from dfd_ros.evaluation.study import study_pictures
     folder, written = study.folder, ['table.md', 'results.json']
@@ -103,5 +103,5 @@ def _draw(study, results: dict, blender: list, real) -> None:
             draw(folder / name)
             written.append(name)
         except InputError as error:
-            print(f'{name} left out: {error}')
+            print(f'{name} skipped: {error}')
     print(f'files    {folder}/: {", ".join(written)}')

@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = 'train a network as a configuration says'
+HELP = 'train a network from a configuration'
 EXAMPLE = 'dfd train config/training/stream.yaml'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', type=Path, help='YAML of a run, see config/training')
+    parser.add_argument('config', type=Path, help='YAML file of a run, see config/training')
     parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--data', type=Path, metavar='FOLDER',
-                        help='samples to train on (shards), in place of those of the configuration')
+                        help='samples to train on (shards), instead of those in the configuration')
     parser.add_argument('--weights', type=Path, metavar='FILE',
-                        help='weights to start from, in place of those of the configuration')
-    parser.add_argument('--steps', type=int, help='optimiser steps, in place of those of the configuration')
+                        help='weights to start from, instead of those in the configuration')
+    parser.add_argument('--steps', type=int, help='optimiser steps, instead of those in the configuration')
     parser.add_argument('--stop-after', type=int, metavar='STEP',
-                        help='stop with a checkpoint once this step is done; the same command goes on from there')
+                        help='stop with a checkpoint after this step; rerun the same command to resume')
 
 
 def run(args: argparse.Namespace) -> int:

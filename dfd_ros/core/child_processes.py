@@ -1,4 +1,4 @@
-"""Child processes that end with their parent."""
+"""Child processes that exit with their parent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PR_SET_PDEATHSIG = 1     # linux/prctl.h
 
 
 def end_with_parent() -> None:
-    """In the child: end when the parent is killed, and cannot stop its children any more. Linux only."""
+    """Call in the child: it exits when the parent is killed and can no longer stop its children. Linux only."""
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end as Ctrl-C does: by KeyboardInterrupt, so that children are ended too."""
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does, so that children are stopped too."""
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read with a clear word on what is wrong."""
+"""Files: written atomically, and read with clear errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dfd_ros.core.errors import InputError
 
 
 @contextlib.contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """A file beside `path` to write: hidden, of the same suffix, of this process alone. It takes the place of `path`
-    once all went well, and goes otherwise."""
+def written_atomically(path: str | Path) -> Iterator[Path]:
+    """A temporary file to write beside `path`: hidden, with the same suffix, for this process only. It replaces `path`
+    on success and is removed on failure."""
     path = Path(path)
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
     try:
@@ -26,19 +26,19 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text."""
-    with whole(path) as temporary:
+    """Write a text file."""
+    with written_atomically(path) as temporary:
         temporary.write_text(text)
 
 
 def write_json(path: str | Path, value) -> None:
-    """Write plain values."""
+    """Write plain values as JSON."""
     write_text(path, json.dumps(value, indent=1) + '\n')
 
 
-def changed(path: str | Path, values: dict) -> tuple[str, object, object] | None:
-    """The first of these values that a JSON file, if it is there, tells otherwise: its name, what the file says, what
-    it is now. Values that the file does not tell have not changed: an older version wrote it."""
+def changed_value(path: str | Path, values: dict) -> tuple[str, object, object] | None:
+    """The first of `values` that differs in a JSON file: its name, the value in the file, the new one. None if all are
+    equal or the file does not exist. Values missing in the file, which an older version wrote, count as equal."""
     if not Path(path).exists():
         return None
     there, now = json.loads(Path(path).read_text()), json.loads(json.dumps(values))
@@ -46,15 +46,15 @@ def changed(path: str | Path, values: dict) -> tuple[str, object, object] | None
 
 
 def read_yaml(path: str | Path, hint: str = ''):
-    """What a YAML file says.
+    """The content of a YAML file.
 
     Args:
-        hint: what to say more where there is no such file.
+        hint: added to the message if there is no such file.
 
     Raises:
-        InputError: it is not there, cannot be read, or is not YAML.
+        InputError: the file does not exist, cannot be read, or is not YAML.
     """
-    import yaml  # here, as Blender's Python, which writes files too, may be without
+    import yaml  # here, because Blender's Python, which also writes files, may lack it
 
     class Loader(yaml.SafeLoader):
         """Takes 2e-3 for a number, as YAML 1.2 does; PyYAML's own rules want 2.0e-3."""

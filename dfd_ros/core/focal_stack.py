@@ -1,4 +1,4 @@
-"""Focal stacks: images of one scene with the state of the lens for each, and their folder format.
+"""Focal stacks: images of one scene, the state of the lens for each, and their folder format.
 
 A folder holds the images beside a `stack.yaml`::
 
@@ -8,9 +8,9 @@ A folder holds the images beside a `stack.yaml`::
     - {file: 01.jpg, focus_distance_m: 2.0}
     depth: depth.npy          # optional ground truth: float32 metres, NaN = none
 
-Optional as well: `near_m` and `far_m` of the lens (the distances that it can focus), `magnification` (focus
-breathing, relative to focus at infinity) and `stamp_s` of a frame. What is null or absent is taken from the
-images' EXIF where they have it.
+Also optional: `near_m` and `far_m` of the lens (the distances that it can focus), `magnification` (focus
+breathing, relative to focus at infinity) and `stamp_s` of a frame. Null or absent values are taken from the
+images' EXIF if it has them. docs/focal_stacks.md has a template.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FRAME_KEYS = {'file', 'focus_distance_m', 'magnification', 'stamp_s'}
 
 @dataclass
 class FocalStack:
-    """Images of one scene, and what the lens was doing for each."""
+    """Images of one scene, and the state of the lens for each."""
 
     images: list[np.ndarray]
     """(H, W, 3) uint8 RGB each, all of one size."""
@@ -49,7 +49,7 @@ class FocalStack:
     depth: np.ndarray | None = None
     """Ground truth: (H, W) float32 metres, NaN = none."""
     name: str = 'focal stack'
-    """For messages: the folder it was read from."""
+    """For messages: the folder that it was read from."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,7 +59,7 @@ class FocalStack:
 
     @property
     def range(self) -> VergenceRange:
-        """The distances from the nearest to the farthest focus. Raises `InputError` where all are one."""
+        """From the nearest to the farthest focus distance. Raises `InputError` if all are equal."""
         distances = [state.focus_distance for state in self.lens_states]
         if min(distances) == max(distances):
             raise InputError(f'{self.name}: every frame is focused at {distances[0]:g} m, '
@@ -106,7 +106,7 @@ class FocalStack:
         """
         folder = Path(folder)
         if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f'{folder}: exists already, give another folder or remove it')
+            raise InputError(f'{folder}: already exists; choose another folder or remove it')
         description = self._description(suffix)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))

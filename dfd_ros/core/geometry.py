@@ -23,8 +23,7 @@ def matrix_from_rpy(roll: float, pitch: float, yaw: float) -> np.ndarray:
 
 
 def rpy_from_matrix(matrix: np.ndarray) -> tuple[float, float, float]:
-    """Roll, pitch, yaw (rad) of a (3, 3) rotation matrix; where the pitch is upright, roll and yaw are one, and
-    roll has it all."""
+    """Roll, pitch, yaw (rad) of a (3, 3) rotation matrix. At a pitch of 90 degrees (gimbal lock) yaw is 0."""
     pitch = math.atan2(-matrix[2, 0], math.hypot(matrix[0, 0], matrix[1, 0]))
     if math.hypot(matrix[0, 0], matrix[1, 0]) < 1e-9:
         return math.atan2(-matrix[1, 2], matrix[1, 1]), pitch, 0.0
@@ -43,7 +42,7 @@ def matrix_from_quaternion(x: float, y: float, z: float, w: float) -> np.ndarray
     q = np.array([x, y, z, w], float)
     length = np.linalg.norm(q)
     if not length > 1e-6:
-        raise InputError(f'quaternion {q.tolist()} is no rotation')
+        raise InputError(f'quaternion {q.tolist()} is not a rotation')
     return matrix_from_unit_quaternion(*(q / length))
 
 
@@ -63,8 +62,8 @@ def rigid_transform(rotation: np.ndarray, translation: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Similarity:
-    """x' = scale R(angle) x + shift, with pixel coordinates relative to the image centre, x right, y down: what focus
-    breathing and a moving camera do to a whole image, to first order."""
+    """x' = scale R(angle) x + shift, in pixel coordinates relative to the image centre, x right, y down: the effect of
+    focus breathing and camera motion on an image, to first order."""
 
     scale: float = 1.0
     angle: float = 0.0
@@ -81,24 +80,24 @@ class Similarity:
         return Similarity(abs(factor), math.atan2(factor.imag, factor.real), shift.real, shift.imag)
 
     def __matmul__(self, first: Similarity) -> Similarity:
-        """`self` after `first`."""
+        """First `first`, then `self`."""
         (a, b), (c, d) = self._complex, first._complex
         return self._from_complex(a * c, a * d + b)
 
     def inverse(self) -> Similarity:
-        """The way back."""
+        """The inverse similarity."""
         factor, shift = self._complex
         return self._from_complex(1 / factor, -shift / factor)
 
     def displacement(self, height: int, width: int) -> float:
-        """How far the corner of an image of this size is moved that is moved farthest (pixels)."""
+        """The largest displacement of a corner of an image of this size (px)."""
         factor, shift = self._complex
         corner = complex(width / 2, height / 2)
         return max(abs((factor - 1) * c + shift)
                    for c in (corner, -corner, corner.conjugate(), -corner.conjugate()))
 
     def resized(self, image_scale: float) -> Similarity:
-        """The same between images that are resized by `image_scale` (0.5 = half as many pixels a side)."""
+        """The same similarity between images that are resized by `image_scale` (0.5 = half as many pixels a side)."""
         return replace(self, dx=self.dx * image_scale, dy=self.dy * image_scale)
 
     def matrix(self, height: int, width: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Image files: read upright, and the lens data that a camera left in them (Exif 2.32, CIPA DC-008, section 4.6.5)."""
+"""Image files: upright images, and the lens data in their EXIF (Exif 2.32, CIPA DC-008, section 4.6.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lens was doing while one image was exposed."""
+"""The state of the lens while one image was exposed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LensState:
     focal_length: float = math.nan
     f_number: float = math.nan
     pixel_pitch: float = math.nan
-    """Size (m) of one pixel of the image that this state goes with."""
+    """Size (m) of a pixel of the image that belongs to this state."""
     magnification: float = math.nan
     """Image scale relative to focus at infinity (focus breathing), about the image centre."""
     near: float = math.nan
@@ -32,8 +32,8 @@ class LensState:
 
     @classmethod
     def of_message(cls, message: Any, stamp: float) -> LensState:
-        """Of a dfd_ros/msg/LensState, however it was decoded: what is not positive, or infinite, counts as unknown;
-        only the focus distance and far may be infinite."""
+        """From a dfd_ros/msg/LensState, however it was decoded. Values that are not positive and finite count as
+        unknown; only the focus distance and far may be infinite."""
         def known(value: float) -> float:
             return value if 0 < value < math.inf else math.nan
 
@@ -45,14 +45,14 @@ class LensState:
 
     @property
     def lens(self) -> Lens:
-        """The part of the state that does not move with the focus."""
+        """The part of the state that does not change with the focus."""
         return Lens(self.focal_length, self.f_number, self.pixel_pitch)
 
     @property
     def range(self) -> VergenceRange | None:
-        """The distances that the lens can focus; None where they are unknown.
+        """The distances that the lens can focus; None if they are unknown.
 
-        Raises `InputError` where `near` and `far` are known and cannot be (near >= far, near <= 0).
+        Raises `InputError` if `near` and `far` are known but impossible (near >= far, near <= 0).
         """
         if math.isnan(self.near) or math.isnan(self.far):
             return None

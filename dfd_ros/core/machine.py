@@ -1,4 +1,4 @@
-"""The machine that something runs on."""
+"""Processor, GPU and cores of this machine."""
 
 from __future__ import annotations
 

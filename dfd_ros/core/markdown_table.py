@@ -1,4 +1,4 @@
-"""Markdown."""
+"""Markdown tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """A table that lines up in a terminal too."""
+    """A Markdown table whose columns also line up in a terminal."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
 

@@ -2,8 +2,8 @@
 
 Everything is in SI units (metres) unless a name says ``_px``. Vergence is 1 / distance, in dioptres;
 infinity has vergence 0. Every function takes floats, NumPy arrays or torch tensors (broadcast as usual)
-and returns the same kind. What is not known (NaN) and what cannot be (a focus at or inside the focal
-length, a point at distance 0) comes out as NaN, never as an exception: these are per-pixel functions.
+and returns the same kind. Unknown (NaN) and impossible values (a focus at or inside the focal length, a
+point at distance 0) give NaN, never an exception: these are per-pixel functions.
 
 Formulas: thin-lens equation 1/f = 1/D + 1/v, and the circle of confusion of Potmesil and Chakravarty,
 "A lens and aperture camera model for synthetic image generation", SIGGRAPH 1981.
@@ -20,7 +20,7 @@ from dfd_ros.core.errors import InputError
 
 
 def _lib(*values):
-    """NumPy, or torch where one of the values is a tensor (torch is imported only by its users)."""
+    """NumPy, or torch if one of the values is a tensor (torch is imported only then)."""
     for value in values:
         if type(value).__module__.startswith('torch'):
             import torch
@@ -29,7 +29,7 @@ def _lib(*values):
 
 
 def _arrays(lib, *values):
-    """Each value as a floating-point array of `lib`; plain numbers take the precision of the arrays."""
+    """Each value as a floating-point array of `lib`; plain numbers get the precision of the arrays."""
     if lib is np:
         precise = [np.asarray(v).dtype for v in values if not isinstance(v, (int, float))]
         dtype = np.result_type(*precise, np.float32) if precise else np.float64
@@ -41,12 +41,12 @@ def _arrays(lib, *values):
 
 
 def _where(lib, condition, value, otherwise: float):
-    """`value` where `condition`, else a constant of the same precision (a bare constant would widen it)."""
+    """`value` where `condition` holds, otherwise a constant of the same precision (a bare constant would widen it)."""
     return lib.where(condition, value, lib.full_like(value, otherwise))
 
 
 def _plain(result, *values):
-    """A Python float back for plain numbers in, a NumPy scalar for a 0-d array."""
+    """Plain numbers give a Python float, a 0-d array gives a NumPy scalar."""
     if all(isinstance(v, (int, float)) for v in values):
         return float(result)
     return result[()] if isinstance(result, np.ndarray) else result
@@ -173,7 +173,7 @@ class VergenceRange:
 
 @dataclass(frozen=True)
 class Lens:
-    """What is fixed about a lens and its sensor, in metres. NaN means unknown."""
+    """The constants of a lens and its sensor, in metres. NaN means unknown."""
 
     focal_length: float = math.nan
     f_number: float = math.nan
@@ -182,7 +182,7 @@ class Lens:
     def blur_scale(self, range_: VergenceRange) -> float:
         """k: circle of confusion in pixels across the whole range, CoC = k |u - v| to first order.
 
-        NaN where the focal length, the aperture or the pixel pitch is unknown, or k is no number above 0.
+        NaN where the focal length, the aperture or the pixel pitch is unknown, or k is not a positive number.
         """
         known = self.focal_length > 0 and self.f_number > 0 and self.pixel_pitch > 0
         # f * f, since f ** 2 raises where it overflows.

@@ -16,17 +16,17 @@ def resource(name: str) -> Path:
         name: path from the root of the repository, such as `weights/stream.safetensors` or `config/training`.
 
     Raises:
-        InputError: where this installation has no such file.
+        InputError: this installation has no such file.
     """
     for root in _roots():
         path = root / name
         if path.exists():
             return path
-    raise InputError(f'{name}: no such file in this installation of dfd_ros ({PACKAGE}); install it again')
+    raise InputError(f'{name}: no such file in this installation of dfd_ros ({PACKAGE}); reinstall it')
 
 
 def _roots() -> list[Path]:
-    """Where resources may lie: in a checkout, in a package that pip installed, in the share folder of a ROS one."""
+    """Where resources may be: in a checkout, in a package installed by pip, in the share folder of a ROS package."""
     checkout = [PACKAGE.parent] if (PACKAGE.parent / 'package.xml').is_file() else []
     shares = [parent / 'share' / 'dfd_ros' for parent in PACKAGE.parents]
     return [*checkout, PACKAGE / 'share', *(share for share in shares if share.is_dir())]

@@ -1,4 +1,4 @@
-"""The one type of a focal stack with truth: what renderers and recordings give, and training and evaluation take.
+"""The one type of a focal stack with ground truth: from renderers and recordings, for training and evaluation.
 
 `dfd_ros.datasets.shards` has its files. Nothing here needs torch: the processes that render have none.
 """

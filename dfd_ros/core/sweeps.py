@@ -1,8 +1,8 @@
-"""Sweeps: in which order, and at which distances, a lens is focused.
+"""Sweeps: the focus distances of a lens, and their order.
 
-Every function gives focus distances (m) for a `VergenceRange`, spaced in vergence, since it is there that the
-blur grows linearly. A ramp runs from far to near unless `near_to_far`. Both ends of the range are focused
-exactly, infinity included. All are deterministic; the random ones take a seed.
+Every function returns focus distances (m) for a `VergenceRange`, spaced in vergence, because blur is linear in
+vergence. A ramp runs from far to near unless `near_to_far`. Both ends of the range are focused exactly, infinity
+included. All are deterministic; the random ones take a seed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dfd_ros.core.optics import VergenceRange
 
 
 def _distances(range_: VergenceRange, positions: list[float]) -> list[float]:
-    """Positions u in 0..1 to metres, kept inside the range against rounding."""
+    """Positions u in 0..1 to metres, clamped to the range against rounding errors."""
     return [range_.far if u == 0 else range_.near if u == 1
             else min(max(range_.denormalise(u), range_.near), range_.far) for u in positions]
 
 
 def _positions(frames: int, near_to_far: bool) -> list[float]:
     if frames < 2:
-        raise InputError(f'sweep: {frames} frames a ramp cannot cover a range, give at least 2')
+        raise InputError(f'sweep: {frames} frames in a ramp cannot cover a range, give at least 2')
     even = [i / (frames - 1) for i in range(frames)]
     return even[::-1] if near_to_far else even
 
@@ -41,7 +41,7 @@ def ping_pong(range_: VergenceRange, frames: int = 5, ramps: int = 2, *,
               near_to_far: bool = False) -> list[float]:
     """Ramps in alternating directions. A turning point is focused once: ramps * (frames - 1) + 1 frames.
 
-    With an even number of ramps the last frame is the first: leave it out to go round and round.
+    With an even number of ramps the last frame equals the first: drop it to repeat the pattern.
     """
     there = _positions(frames, near_to_far)
     positions = there[:1]

@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
 
@@ -101,7 +101,7 @@ class ShardWriter:
             return
         number = 1 + max((int(path.stem.rpartition('-')[2]) for path in self._shards), default=-1)
         shard = self.folder / f'{self.name}-{number:06d}.tar'
-        with whole(shard) as temporary, tarfile.open(temporary, 'w') as packed:
+        with written_atomically(shard) as temporary, tarfile.open(temporary, 'w') as packed:
             for key in keys:
                 with tarfile.open(self._waiting[key]) as part:
                     for member in part:
@@ -150,7 +150,7 @@ def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png'
         raise InputError(f'sample key "{key}": must be a name without dots and slashes')
     if image_format not in ('png', 'jpg'):
         raise InputError(f'image format "{image_format}": must be png or jpg')
-    with whole(path) as temporary, tarfile.open(temporary, 'w') as tar:
+    with written_atomically(path) as temporary, tarfile.open(temporary, 'w') as tar:
         for suffix, data in _members(sample, image_format):
             member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: the same sample gives the same file
             member.size = len(data)

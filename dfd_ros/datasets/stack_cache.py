@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import changed, whole, write_json
+from dfd_ros.core.files import changed_value, write_json, written_atomically
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 
@@ -82,7 +82,7 @@ class StackPool:
 
 def _claim(folder: Path, settings: StackSettings) -> None:
     path = folder / 'settings.json'
-    if other := changed(path, asdict(settings)):
+    if other := changed_value(path, asdict(settings)):
         name, theirs, mine = other
         raise InputError(f'{folder}: holds stacks of other settings ({name}: {theirs}, not {mine}); remove it, or give '
                          'the same data settings')
@@ -100,7 +100,7 @@ def save_stack(path: Path, batch: StackBatch) -> None:
     """Write a stack (B = 1) for a pool, whole or not at all."""
     tensors = {f.name: getattr(batch, f.name).cpu().contiguous() for f in fields(StackBatch)}
     tensors['vergence'] = tensors['vergence'].half()
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         save_file(tensors, temporary)
 
 

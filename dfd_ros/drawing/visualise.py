@@ -1,7 +1,7 @@
 """Pictures of depth, circle of confusion, confidence and error, alone and side by side.
 
-Every function gives (H, W, 3) uint8 RGB. Depth is coloured by vergence, as the networks and the optics count:
-blue at the far end of the range, red at the near end, dark grey where there is no value. Only text and
+Every function returns (H, W, 3) uint8 RGB. Depth is coloured by vergence, as in the networks and the optics:
+blue at the far end of the range, red at the near end, dark grey for missing values. Only text and
 resizing need Pillow.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.optics import VergenceRange
 
@@ -48,7 +48,7 @@ _TABLES = {name: _table(samples) for name, samples in _COLOUR_MAPS.items()}
 
 
 def colour(values: np.ndarray, colour_map: str = 'turbo') -> np.ndarray:
-    """Values (any shape) in 0..1 to colours; beyond is clipped, NaN is `NO_VALUE`."""
+    """Values (any shape) in 0..1 to colours; others are clipped, NaN becomes `NO_VALUE`."""
     known = ~np.isnan(values)
     index = (np.where(known, np.clip(values, 0, 1), 0) * 255).astype(np.uint8)
     picture = _TABLES[colour_map][index]
@@ -62,23 +62,23 @@ def depth_picture(depth: np.ndarray, range_: VergenceRange) -> np.ndarray:
 
 
 def confidence_picture(confidence: np.ndarray) -> np.ndarray:
-    """Confidence 0..1: dark is unsure."""
+    """Confidence 0..1: dark = low."""
     return colour(confidence, 'viridis')
 
 
 def coc_picture(coc: np.ndarray, largest: float) -> np.ndarray:
-    """Circle of confusion (px) up to `largest`: dark is sharp."""
+    """Circle of confusion (px) up to `largest`: dark = sharp."""
     return colour(np.asarray(coc) / largest, 'magma')
 
 
 def error_picture(error: np.ndarray, largest: float) -> np.ndarray:
-    """An error up to `largest`, without its sign: dark is right."""
+    """Absolute error up to `largest`: dark = small."""
     return colour(np.abs(error) / largest, 'inferno')
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What the colours of a picture mean: labels at positions 0..1, from bottom to top."""
+    """The legend of a picture: labels at positions 0..1, from bottom to top."""
 
     colour_map: str
     ticks: tuple[tuple[float, str], ...]
@@ -98,7 +98,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a sheet, with a title above and, if it is given, a colour bar beside it."""
+    """One picture of a sheet, with a title above and an optional colour bar beside it."""
 
     picture: np.ndarray
     title: str = ''
@@ -124,16 +124,16 @@ def _font(size: float):
 def _resized(picture: np.ndarray, width: int, height: int):
     from PIL import Image
     smaller = width < picture.shape[1]
-    # Large pixels are shown as they are: what is enlarged is small maps, where every cell counts.
+    # Only small maps are enlarged, in which every cell counts.
     return Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS if smaller
                                            else Image.Resampling.BICUBIC)
 
 
 def sheet(rows: Sequence[Sequence[Panel]], title: str = '', subtitle: str = '',
           width: int = 1600) -> np.ndarray:
-    """Panels in rows, each row as wide as the sheet: pictures keep their shape and share a row's height.
+    """Panels in rows that fill the width of the sheet; pictures keep their aspect ratio and share the height of a row.
 
-    Rows of as many panels leave room for the same colour bars, so that their pictures line up.
+    Rows with the same number of panels reserve room for the same colour bars, so that their pictures line up.
     """
     from PIL import Image, ImageDraw
     unit = width / 1600
@@ -178,7 +178,7 @@ def _draw_bar(canvas, draw, bar: Bar, place: tuple[int, int, int], unit: float) 
     canvas.paste(_resized(ramp, thickness, height), (x, y))
     for position, label in bar.ticks:
         label = f'{label} {bar.unit}' if position == 1 and bar.unit else label
-        # The labels at the ends stay inside the picture's height.
+        # The labels at the ends stay within the height of the picture.
         at = y + (1 - position) * height
         anchor = 'la' if position == 1 else 'ls' if position == 0 else 'lm'
         draw.text((x + thickness + 6 * unit, at), label, font=_font(16 * unit), fill=TEXT, anchor=anchor)
@@ -186,10 +186,10 @@ def _draw_bar(canvas, draw, bar: Bar, place: tuple[int, int, int], unit: float) 
 
 def overview(stack: FocalStack, depths: Sequence[np.ndarray], confidence: np.ndarray, coc: np.ndarray,
              range_: VergenceRange, name: str = '', width: int = 1600) -> np.ndarray:
-    """A stack on one sheet: its frames, depth after each, and at the end depth, confidence and CoC.
+    """A stack on one sheet: its frames, the depth after each, and the final depth, confidence and CoC.
 
     depths: (H, W) m after each frame (the last sweep's, in the order of the stack). confidence (0..1) and coc
-    (px) are those of the last frame. Of long stacks ten frames are shown.
+    (px) are those of the last frame. Long stacks are reduced to ten frames.
     """
     shown = sorted({round(i) for i in np.linspace(0, len(stack) - 1, min(len(stack), 10))})
     frames, after = [], []
@@ -211,14 +211,14 @@ def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
     """1, 2 or 5 times a power of ten that `share` of the finite values do not exceed."""
     values = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(values, share)) if values.size else 0.0
-    if top < sys.float_info.min:   # as good as nothing, and there is no power of ten below it
+    if top < sys.float_info.min:   # practically zero, and there is no smaller power of ten
         return 1.0
     power = 10.0 ** math.floor(math.log10(top))
     return next(step * power for step in (1, 2, 5, 10) if top <= step * power * (1 + 1e-9))
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write a picture, whole or not at all; its kind goes by the suffix."""
+    """Write a picture atomically; the suffix sets the format."""
     from PIL import Image
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         Image.fromarray(picture).save(temporary)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.networks import Network, name_of
 
 METADATA_KEY = 'dfd_ros'
@@ -74,7 +74,7 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
         'network': name_of(type(network)), 'state': state,
         'size': None if size is None else [height, width]})
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         program.save(temporary, external_data=False)
 
 

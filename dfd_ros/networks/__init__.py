@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.core.own_class import MODULE_CLASS, find_class
 from dfd_ros.networks.network import Network, Prediction, signed_coc
 
@@ -95,7 +95,7 @@ def create(name: str, **config) -> Network:
 def save(path: str | Path, network: Network, metadata: dict[str, str] | None = None) -> None:
     """Write a network's weights, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': name_of(type(network)),
                                        'config': json.dumps(network.config)})
         temporary.chmod(0o644)  # safetensors lets the owner alone read

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
 from dfd_ros.training.config import TrainingConfig
@@ -226,7 +226,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 last = not observer.on_step(Progress(done, config.steps, share, loss.item(), pace * (1 - share)))
             if rank == 0 and (done % config.save_every == 0 or last or seconds - saved_at > _LONGEST_UNSAVED):
                 saved_at = seconds
-                with whole(checkpoint) as temporary:
+                with written_atomically(checkpoint) as temporary:
                     torch.save({'network': network.state_dict(), 'average': average.state_dict(),
                                 'optimiser': optimiser.state_dict(), 'step': done, 'best': best,
                                 'seconds': seconds}, temporary)

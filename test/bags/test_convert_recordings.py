@@ -206,14 +206,14 @@ def test_several_bags_by_workers_a_broken_one_is_left_out_and_the_rest_is_not_do
     out = tmp_path / 'out'
     assert convert(tmp_path / 'bags', '--out', out, '--workers', 2) == 2
     said = capsys.readouterr()
-    assert 'c_0.mcap' in said.err and '1 of 3 bags were left out' in said.err
+    assert 'c_0.mcap' in said.err and '1 of 3 bags were not converted' in said.err
     assert sorted(path.name for path in out.iterdir()) == ['a-000000.tar', 'a.json', 'b-000000.tar', 'b.json']
     assert count(out) == 6
     report = json.loads((out / 'a.json').read_text())
     assert report['samples'] == 3 and report['frames'] == 12
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert convert(tmp_path / 'bags' / 'a', '--out', out) == 0
-    assert 'done before' in capsys.readouterr().out
+    assert 'already converted' in capsys.readouterr().out
     assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert convert(tmp_path / 'bags' / 'a', '--out', out, '--width', 64) == 2
     assert 'converted before, with other settings (settings); give another --out' in capsys.readouterr().err
@@ -232,7 +232,7 @@ def test_a_recording_of_the_same_name_is_not_taken_for_the_one_that_was_converte
     assert count(out) == 3
     shutil.copytree(tmp_path / 'day0' / 'run', tmp_path / 'copy' / 'run')
     assert convert(tmp_path / 'copy' / 'run', '--out', out) == 0
-    assert 'done before' in capsys.readouterr().out
+    assert 'already converted' in capsys.readouterr().out
 
 
 def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):

@@ -121,7 +121,7 @@ class TestFocusTable:
         assert FocusTable([10, 200, 100], [0.1, math.inf, 0.2]).value(0.2) == 100
 
     @pytest.mark.parametrize('text, words', [
-        ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two entries or more'),
+        ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two or more entries'),
         ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
          'focus_table[1], focus_distance_m: 0 should be above 0'),
         ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]',

@@ -98,7 +98,7 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
     config = TrainingConfig(shards=str(out), stages=(Stage(crop=32, batch=2, frames=4, decode=2),), half_size=0.0)
     assert TrainingData(config, tmp_path, torch.device('cpu')).batch(0).images.shape == (2, 4, 3, 32, 32)
     assert render(out, '--format', 'shards') == 2
-    assert 'exists already' in capsys.readouterr().err
+    assert 'already exists' in capsys.readouterr().err
 
 
 def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
@@ -139,7 +139,7 @@ def test_unknown_choices_are_refused_in_one_line(tmp_path, capsys, arguments):
 def test_nothing_is_overwritten(tmp_path, capsys):
     (tmp_path / 'mine.txt').write_text('keep')
     assert render(tmp_path) == 2
-    assert 'exists already' in capsys.readouterr().err
+    assert 'already exists' in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
 
 

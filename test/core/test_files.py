@@ -1,10 +1,10 @@
-"""Files are written whole or not at all."""
+"""Files are written atomically."""
 
 import json
 
 import pytest
 
-from dfd_ros.core.files import whole, write_json, write_text
+from dfd_ros.core.files import write_json, write_text, written_atomically
 
 
 def names(folder):
@@ -14,7 +14,7 @@ def names(folder):
 def test_what_is_written_takes_the_place_of_what_was_there(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_text('old')
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         temporary.write_text('new')
         assert temporary.suffix == '.txt' and temporary.parent == tmp_path
         assert path.read_text() == 'old'
@@ -25,7 +25,7 @@ def test_what_is_written_takes_the_place_of_what_was_there(tmp_path):
 def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_text('old')
-    with pytest.raises(RuntimeError), whole(path) as temporary:
+    with pytest.raises(RuntimeError), written_atomically(path) as temporary:
         temporary.write_text('half')
         raise RuntimeError
     assert path.read_text() == 'old'

@@ -109,7 +109,7 @@ def test_writing_over_a_stack_has_to_be_asked_for(tmp_path):
     old = FocalStack([picture(i) for i in range(4)], [LensState(1.0 + i) for i in range(4)])
     new = FocalStack([picture(9)], [LensState(7.0)])
     old.write(tmp_path / 'stack')
-    with pytest.raises(InputError, match='stack: exists already'):
+    with pytest.raises(InputError, match='stack: already exists'):
         new.write(tmp_path / 'stack')
     new.write(tmp_path / 'stack', overwrite=True)
     assert sorted(path.name for path in (tmp_path / 'stack').iterdir()) == ['00.png', 'stack.yaml']

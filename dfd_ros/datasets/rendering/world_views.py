@@ -13,7 +13,7 @@ import numpy as np
 
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import changed, write_json
+from dfd_ros.core.files import changed_value, write_json
 from dfd_ros.datasets.rendering.rendered_dataset import Machine
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
 from dfd_ros.drawing import visualise
@@ -106,7 +106,7 @@ def render_views(folder: Path, task: WorldTask, seeds: range, machine: Machine,
     """
     name, settings = task.name, task.fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
-    if other := changed(folder / f'{name}.json', settings):
+    if other := changed_value(folder / f'{name}.json', settings):
         raise InputError(f'{folder}: holds views of {name} by other settings ({other[0]}); give a new folder, or the '
                          'same settings')
     jobs = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]

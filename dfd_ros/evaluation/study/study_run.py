@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import changed, write_json
+from dfd_ros.core.files import changed_value, write_json
 from dfd_ros.core.machine import device_name
 from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.evaluation.study import study_scenes
@@ -300,7 +300,7 @@ def validations(folder: Path) -> list[dict]:
 
 def _difference(path: Path, mine: dict) -> str | None:
     """In which setting a file, if it is there, differs from these."""
-    if other := changed(path, mine):
+    if other := changed_value(path, mine):
         name, theirs, now = other
         return f'was made with {name} {theirs}, not {now}'
     return None

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.drawing import visualise
 from dfd_ros.drawing.visualise import Bar, Panel
@@ -191,7 +191,7 @@ def write(recording: Recording, folder: Path, summary: str = '', progress=lambda
 
 def write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], rate: float) -> None:
     """MPEG-4 of (H, W, 3) uint8 RGB frames of `size` (width, height). Raises OSError where it cannot."""
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
         if not writer.isOpened():
             raise OSError(f'{path}: OpenCV cannot write MPEG-4 video there')
@@ -212,6 +212,6 @@ def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
     some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[::max(1, len(small) // 3)]]))
     palette = some.quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
-    with whole(path) as temporary:
+    with written_atomically(path) as temporary:
         indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate),
                         loop=0)

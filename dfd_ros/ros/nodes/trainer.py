@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 from dfd_ros.datasets.shards import shards
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
@@ -156,7 +156,7 @@ class TrainerNode(Node, Observer):
             return
         earlier = sorted(self._folder.glob('handed_over_*.safetensors'))
         path = self._folder / f'handed_over_{step:07d}.safetensors'
-        with whole(path) as temporary:
+        with written_atomically(path) as temporary:
             temporary.write_bytes(weights.read_bytes())
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(path))
         request = SetParameters.Request(parameters=[Parameter(name='weights', value=value)])

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import whole
+from dfd_ros.core.files import written_atomically
 
 LARGEST_VIEW = 256 * 2 ** 20   # bytes
 
@@ -42,7 +42,7 @@ class View:
         if self.behind_depth is not None:
             arrays |= {'behind_colour': np.minimum(self.behind_colour, 6e4).astype(np.float16),
                        'behind_depth': self.behind_depth.astype(np.float32)}
-        with whole(path) as temporary:
+        with written_atomically(path) as temporary:
             np.savez_compressed(temporary, **arrays)
 
     @staticmethod
