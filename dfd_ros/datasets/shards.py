@@ -239,12 +239,16 @@ def shards(where: str | Path) -> list[Path]:
         return [where]
     if not where.is_dir():
         raise InputError(f'{where}: no such folder or shard')
-    # What is hidden is not done yet.
-    found = sorted(path for path in where.glob('**/*.tar')
-                   if not any(part.startswith('.') for part in path.relative_to(where).parts))
+    found = shards_below(where)
     if not found:
         raise InputError(f'{where}: no shard (*.tar) of samples in it')
     return found
+
+
+def shards_below(folder: Path) -> list[Path]:
+    """All shards of a folder and what is below it. What is hidden is not done yet."""
+    return sorted(path for path in folder.glob('**/*.tar')
+                  if not any(part.startswith('.') for part in path.relative_to(folder).parts))
 
 
 def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
