@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.resources import resource
     from dfd_ros.datasets.stored_stacks import read_folder, stored_stacks
-    from dfd_ros.evaluation.study.study_scenes import sample_scene
     from dfd_ros.evaluation.study.study_rows import read_rows
     from dfd_ros.evaluation.study.study_run import Settings, Study
+    from dfd_ros.evaluation.study.study_scenes import sample_scene
     if args.workers is not None and args.workers < 0:
         raise InputError(f'--workers {args.workers}: must be at least 0')
     folders = () if args.data == ['procedural'] else tuple(args.data)

@@ -31,6 +31,7 @@ from PIL import Image
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import whole
+from dfd_ros.core.image_io import decode_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
 
@@ -283,7 +284,7 @@ def _decode(read, members: Iterable[str], name: str) -> Sample:
             raise InputError(f'{name}: its format is {found!r}, must be "{FORMAT}"')
         states = [_lens_state(frame) for frame in description['frames']]
         pictures = sorted(suffix for suffix in members if suffix.startswith('image.'))
-        images = np.stack([np.asarray(Image.open(io.BytesIO(read(suffix))).convert('RGB')) for suffix in pictures])
+        images = np.stack([decode_image(read(suffix), f'{name}.{suffix}') for suffix in pictures])
         with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
             truth = {key: archive[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items()
                      if key in archive}
