@@ -396,42 +396,6 @@ def test_a_depth_map_of_a_stack_is_timed_with_all_its_frames():
     assert stack.calls == 3 * 4 and stream.calls == 3 * 2   # of which one is the stream's past
 
 
-def row(name, network, small=0.1, large=0.1, moving=0.1, seen=0.1):
-    sets = {key: {'rms': value} for key, value in
-            dict(small=small, large=large, moving=moving, seen=seen).items() if value is not None}
-    return {'name': name, 'title': name.upper(), 'network': network, 'sets': sets}
-
-
-def test_findings_are_confirmed_and_contradicted_by_the_figures():
-    rows = [row('ddff', 'ddffnet', large=0.2, moving=0.8),
-            row('lstm', 'lstm_ddff', small=0.05, large=0.06, moving=0.07),
-            row('ra', 'recurrent_autoencoder', moving=0.08), row('ours', 'stream', 0.01, 0.01, 0.01)]
-    synthetic, moving, general = study_report.findings(rows)
-    assert ': confirmed.' in synthetic and 'RMS 0.0600 (LSTM) against 0.1000 (RA)' in synthetic
-    assert ': contradicted.' in moving and 'RMS 0.0800 (RA) against 0.0700 (LSTM)' in moving
-    assert ': confirmed.' in general and '4.00 times (DDFF)' in general
-    rows[1]['sets']['large']['rms'] = 0.3
-    assert ': partly confirmed.' in study_report.findings(rows)[0]
-    rows[1]['sets']['blender'], rows[2]['sets']['blender'] = {'rms': 0.3}, {'rms': 0.2}
-    assert 'Blender: RMS 0.3000 (LSTM) against 0.2000 (RA)' in study_report.findings(rows)[0]
-    assert all('not tested' in finding for finding in study_report.findings(rows[-1:]))
-
-
-def test_ours_is_told_beside_what_had_the_same_budget():
-    rows = [row('ra', 'recurrent_autoencoder', small=0.2, large=0.1, moving=0.2), row('ours', 'stream', 0.1, 0.08, 0.1),
-            {**row('ships', 'stream', 0.05, 0.04, 0.05), 'trained_before': True}]
-    assert ': confirmed.' in study_report._ours(rows)
-    assert 'RMS 0.0800 (OURS) against 0.1000 (RA)' in study_report._ours(rows)
-    assert ': contradicted.' in study_report._ours([rows[0], row('ours', 'stream', 0.3, 0.3, 0.3), rows[2]])
-    for figures in rows[2]['sets'].values():
-        figures.update(mse=figures['rms'] ** 2, accuracy=95.0)
-    assert 'not reached: SHIPS has 1.6e-03, 0.040, 95.00 % on small and large objects' in study_report._reached(rows)
-    rows[2]['sets']['small'].update(rms=0.033, mse=0.033 ** 2)
-    assert 'are reached: SHIPS has 1.1e-03, 0.033, 95.00 % on small objects' in study_report._reached(rows)
-    rows[0]['sets']['blender'] = {'mse': 7.4e-3, 'rms': 0.086, 'accuracy': 92.31}   # the study's own figures' kind
-    assert f'not reached: {rows[0]["title"]} has 7.4e-03, 0.086, 92.31 % on Blender' in study_report._reached(rows)
-
-
 # Input.
 
 @pytest.mark.parametrize('text, steps, hours', [('500', 500, 0), ('10m', 0, 1 / 6), ('2h', 0, 2), ('1.5d', 0, 36)])
