@@ -26,7 +26,8 @@ class Sample:
     Attributes:
         images: (T, H, W, 3) uint8 RGB.
         lens_states: of each frame.
-        depth: (T, H, W) float32 or float64 m along the optical axis, in the view of each frame; NaN = none, infinity allowed.
+        depth: (T, H, W) float32 or float64 m along the optical axis, in the view of each frame; NaN = none, infinity
+            allowed.
         background: (T, H, W) bool, the wall or whatever else is not an object.
         coc: (T, H, W) float32 px, diameter of the circle of confusion, without sign.
         flow: (T - 1, H, W, 2) float16 px, (x, y) from where a point is in frame t to where it is in frame t + 1.

@@ -1,7 +1,8 @@
 """Image messages to NumPy and back.
 
 Where ``cv_bridge`` is installed it converts the 8-bit encodings that it knows; all else is done by
-`dfd_ros.core.image_encodings`. rgb8, the encoding of most cameras and of this package's own, is neither copied nor converted.
+`dfd_ros.core.image_encodings`. rgb8, the encoding of most cameras and of this package's own, is neither copied nor
+converted.
 """
 
 from __future__ import annotations

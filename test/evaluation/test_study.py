@@ -20,7 +20,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.stored_stacks import read_folder
-from dfd_ros.evaluation.study import study_report, study_run, study_scenes
+from dfd_ros.evaluation.study import study_run, study_scenes
 from dfd_ros.evaluation.study.scene_figures import evaluate, milliseconds
 from dfd_ros.evaluation.study.study_rows import SHIPPED as SHIPPED_WEIGHTS
 from dfd_ros.evaluation.study.study_rows import Budget, choose_rows, read_rows
@@ -292,7 +292,7 @@ def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
         source.close()
     for other in batches[1:]:
         for a, b in zip(batches[0], other):
-            assert all(torch.equal(x.nan_to_num(-9), y.nan_to_num(-9)) for x, y in zip(a, b))
+            assert all(torch.equal(x.nan_to_num(-9), vars(b)[name].nan_to_num(-9)) for name, x in vars(a).items())
     for batch in batches[0]:
         assert batch.images.shape == (2, 4, 3, 32, 32)
         assert torch.allclose(batch.focus, torch.linspace(0, 1, 4))   # rising
@@ -315,7 +315,8 @@ def test_a_loss_without_a_weight_is_not_computed():
     truth, u = torch.rand(2, 2, 1, 1, 8, 8, generator=generator)
     truth[0, ..., :4] = torch.nan
     u.requires_grad_()
-    weights = SimpleNamespace(likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0)
+    weights = SimpleNamespace(likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0,
+                              gradient=0.0)
     total, parts = sequence_loss(Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)), [], None, truth,
                                  10 * truth, torch.tensor([5.0]), weights)
     assert set(parts) == {'mse'}

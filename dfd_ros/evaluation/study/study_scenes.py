@@ -99,8 +99,8 @@ def sample_scene(sample: Sample, size: int | None = None, frames: int = FRAMES) 
     chosen, range_ = frames_read(sample, frames), sample.range
     depth = sample.depth[chosen[-1]].astype(np.float64)
     if not np.isfinite(depth).any() and np.isfinite(sample.depth).any():
-        raise InputError(f'{sample.name}: no true depth of frame {chosen[-1]}, which the study reads last as it has the '
-                         'nearest focus; a folder has that of its last frame: give one whose focus rises, or shards')
+        raise InputError(f'{sample.name}: no true depth of frame {chosen[-1]}, which the study reads last as it has '
+                         'the nearest focus; a folder has that of its last frame: give a rising one, or shards')
     if sample.background is not None:
         depth = np.where(sample.background[chosen[-1]], np.nan, depth)
     u = torch.from_numpy(range_.normalise(depth)).float().expand(1, frames, 1, -1, -1)
