@@ -23,7 +23,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -191,12 +191,14 @@ class Samples(Sequence):
 
     Args:
         where: a folder with shards in it or below it, a shard, or several of either.
+        truth: what is read of the truth, beside the depth; the rest is None.
 
     Raises:
         InputError: there is none; or one is cut short or no such file. Here and when a sample is read.
     """
 
-    def __init__(self, where: str | Path | Iterable[str | Path]):
+    def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
+        self._truth = {'depth', *truth}
         places = [where] if isinstance(where, (str, Path)) else where
         self._entries = [(shard, key, members) for place in places for shard in shards(place)
                          for key, members in _index(shard)]
@@ -216,7 +218,7 @@ class Samples(Sequence):
                 offset, size = members[suffix]
                 file.seek(offset)
                 return file.read(size)
-            return _decode(read, members, f'{shard}: {key}')
+            return _decode(read, members, f'{shard}: {key}', self._truth)
 
 
 def read_samples(where: str | Path | Iterable[str | Path]) -> Iterator[Sample]:
@@ -276,7 +278,7 @@ def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
     return list(samples.items())
 
 
-def _decode(read, members: Iterable[str], name: str) -> Sample:
+def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) -> Sample:
     try:
         description = json.loads(read('json'))
         if not isinstance(description, dict) or description.get('format') != FORMAT:
@@ -287,7 +289,7 @@ def _decode(read, members: Iterable[str], name: str) -> Sample:
         images = np.stack([decode_image(read(suffix), f'{name}.{suffix}') for suffix in pictures])
         with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
             truth = {key: archive[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items()
-                     if key in archive}
+                     if key in archive and key in wanted}
         poses = description.get('poses')
         intrinsics = description.get('intrinsics')
         return Sample(images, states, truth.pop('depth'), **truth,

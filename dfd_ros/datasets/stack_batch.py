@@ -13,6 +13,9 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
 from dfd_ros.synthesis.procedural import StackBatch
 
+TRUTH_READ = ('depth', 'background')
+"""What `to_stack_batch` reads of a sample's truth."""
+
 
 def to_stack_batch(sample: Sample) -> StackBatch:
     """A sample as a `StackBatch` (B = 1) to train on, over the range that the focus sweeps. Where the truth is NaN, and

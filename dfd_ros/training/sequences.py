@@ -13,7 +13,7 @@ from dfd_ros import networks
 from dfd_ros.core.colour import srgb_decode, srgb_encode
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.networks.stack_network import StackNetwork
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
@@ -32,7 +32,7 @@ class SampleStacks:
     """
 
     def __init__(self, config: TrainingConfig):
-        self.samples, self.config = Samples(config.shards), config
+        self.samples, self.config = Samples(config.shards, TRUTH_READ), config
         self.reads_whole_stacks = issubclass(networks.find(config.network), StackNetwork)
         self.held_out = held_out(self.samples, config)
 

@@ -316,3 +316,10 @@ def test_places_without_samples(tmp_path):
     (tmp_path / 'x.tar').write_text('this is no tar file at all' * 100)
     with pytest.raises(InputError, match=r'x\.tar: cut short or no tar file'):
         count(tmp_path)
+
+
+def test_only_the_truth_that_is_wanted_is_read(tmp_path):
+    write_sample(tmp_path / 'a.tar', 'a', make_sample())
+    sample, = Samples(tmp_path, ('background',))
+    assert sample.depth is not None and sample.background is not None
+    assert sample.coc is sample.flow is sample.all_in_focus is None
