@@ -24,11 +24,10 @@ from dfd_ros import cli  # noqa: E402
 from dfd_ros.bags.bag_reader import Bag  # noqa: E402
 from dfd_ros.cameras.rgbd_source import INTRINSICS  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.core.focal_stack import FocalStack  # noqa: E402
 from dfd_ros.core.markdown_table import table  # noqa: E402
 from dfd_ros.datasets.shards import Samples  # noqa: E402
 from dfd_ros.drawing import visualise  # noqa: E402
-from dfd_ros.evaluation.evaluation_stacks import folder_stacks, sample_stack  # noqa: E402
+from dfd_ros.evaluation.evaluation_stacks import folder_stacks  # noqa: E402
 from dfd_ros.evaluation.frame_figures import evaluate  # noqa: E402
 from dfd_ros.inference.estimator import DepthEstimator  # noqa: E402
 from dfd_ros.networks import default_weights  # noqa: E402
@@ -120,16 +119,15 @@ def images_in(bags: Path) -> int:
 
 def draw(out: Path, weights: dict[str, Path]) -> None:
     """A held-out sweep, and its depth before and after fine-tuning beside that of the sensor."""
-    samples = Samples(out / 'held_out')
-    stack = sample_stack(next(sample for sample in samples if len(sample) >= STEPS))
-    range_ = stack.states[0].range
-    order = sorted(range(len(stack.images)), key=lambda i: -stack.states[i].focus_distance)
-    shown = [visualise.Panel(stack.images[i], f'focus {stack.states[i].focus_distance:.2f} m')
+    stack = next(sample for sample in folder_stacks(out / 'held_out') if len(sample) >= STEPS)
+    range_ = stack.range
+    order = sorted(range(len(stack.images)), key=lambda i: -stack.lens_states[i].focus_distance)
+    shown = [visualise.Panel(stack.images[i], f'focus {stack.lens_states[i].focus_distance:.2f} m')
              for i in (order[0], order[len(order) // 2], order[-1])]
     truth = stack.depth[len(stack.images) - 1]
     maps = [visualise.Panel(visualise.depth_picture(truth, range_), 'RGB-D sensor', visualise.Bar.depth(range_))]
     for name, path in weights.items():
-        estimate = DepthEstimator(path, device='cpu').estimate_stack(FocalStack(stack.images, stack.states))
+        estimate = DepthEstimator(path, device='cpu').estimate_stack(stack.to_focal_stack())
         maps.append(visualise.Panel(visualise.depth_picture(estimate.depth, range_), f'{name} fine-tuning',
                                     visualise.Bar.depth(range_)))
     for name, panels, title in (('sweep', shown, 'Rendered from an RGB-D image, recorded, converted'),

@@ -31,8 +31,8 @@ PYTHONS = ((3, 11), (3, 12))
 OLDEST_DISTRO = 'jazzy'
 DISK_NEEDED_GB = 4
 
-# Modules by which a requirement is known, where its name does not say so. cv_bridge is what rosbags-image is for.
-MODULES = {'opencv-python-headless': 'cv2', 'PyYAML': 'yaml', 'pillow': 'PIL', 'rosbags-image': 'cv_bridge'}
+# Modules by which a requirement is known, where its name does not say so.
+MODULES = {'opencv-python-headless': 'cv2', 'PyYAML': 'yaml', 'pillow': 'PIL'}
 
 
 class Unfit(Exception):

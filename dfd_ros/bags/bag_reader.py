@@ -1,4 +1,4 @@
-"""rosbag2 bags (MCAP, SQLite) read without ROS: whole, split, compressed, or cut short by a crash."""
+"""rosbag2 bags (MCAP, SQLite) read without ROS: whole, split or compressed; MCAP also cut short by a crash."""
 
 from __future__ import annotations
 
@@ -128,12 +128,11 @@ class Bag:
                     storage = rosbags_module('rosbag2.storage_mcap').McapReader(
                         path if end is None else _EndedFile(path, end))
                 else:
-                    missing = _missing_bytes(path)
-                    if missing:
-                        self._cut(file, ValueError(f'{missing} bytes are missing; read as far as it goes'))
-                        path = stack.enter_context(_recovered(path, missing))
-                    else:
-                        path = stack.enter_context(_with_journal(path))
+                    if not path.stat().st_size:
+                        raise ValueError('the file is empty')
+                    if any(path.with_name(path.name + end).exists() for end in ('-wal', '-journal')):
+                        self._cut(file, ValueError('its recorder has not closed it; open it once with sqlite3, which '
+                                                   'takes in the journal beside it'))
                     storage = rosbags_module('rosbag2.storage_sqlite3').Sqlite3Reader(path)
                 storage.open()
                 stack.callback(storage.close)
@@ -197,61 +196,6 @@ def _decompressed(file: Path) -> Iterator[Path]:
             with contextlib.suppress(EOFError, _zstd().ZstdError):
                 shutil.copyfileobj(source, target, 1 << 20)
         yield path
-
-
-@contextlib.contextmanager
-def _with_journal(path: Path) -> Iterator[Path]:
-    """An SQLite file as it is, or, where a crash has left a journal beside it, a copy that has taken it in."""
-    journals = [path.with_name(path.name + suffix) for suffix in ('-wal', '-journal')]
-    journals = [journal for journal in journals if journal.exists() and journal.stat().st_size]
-    if not journals:
-        yield path
-        return
-    import sqlite3
-    with tempfile.TemporaryDirectory(prefix='dfd-bag-') as folder:
-        for file in (path, *journals):
-            shutil.copy(file, folder)
-        copy = Path(folder) / path.name
-        with contextlib.closing(sqlite3.connect(copy)) as connection:
-            connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
-            connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
-        yield copy
-
-
-def _missing_bytes(path: Path) -> int:
-    """How much shorter an SQLite file is than its header says. https://sqlite.org/fileformat.html, section 1.3."""
-    with open(path, 'rb') as file:
-        head = file.read(100)
-    if len(head) < 100 or not head.startswith(b'SQLite format 3\0'):
-        raise ValueError('not an SQLite file' if head else 'the file is empty')
-    page_size, = struct.unpack('>H', head[16:18])
-    changes, pages, valid_for = struct.unpack('>I', head[24:28]) + struct.unpack('>I', head[28:32]) + struct.unpack(
-        '>I', head[92:96])
-    if changes != valid_for:      # an old library has written it, which left the number of pages alone
-        return 0
-    return max(0, (65536 if page_size == 1 else page_size) * pages - path.stat().st_size)
-
-
-@contextlib.contextmanager
-def _recovered(path: Path, missing: int) -> Iterator[Path]:
-    """A copy of a cut SQLite file with the rows that can still be read."""
-    import sqlite3
-    with tempfile.TemporaryDirectory(prefix='dfd-bag-') as folder:
-        padded, copy = Path(folder) / f'padded-{path.name}', Path(folder) / path.name
-        shutil.copy(path, padded)
-        os.truncate(padded, path.stat().st_size + missing)      # else SQLite reads nothing of it
-        with (contextlib.closing(sqlite3.connect(padded)) as source,
-              contextlib.closing(sqlite3.connect(copy)) as target):
-            for name, sql in source.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall():
-                target.execute(sql)
-                with contextlib.suppress(sqlite3.DatabaseError):
-                    rows = source.execute(f'SELECT * FROM "{name}"')
-                    places = ', '.join('?' * len(rows.description))
-                    for row in rows:
-                        target.execute(f'INSERT INTO "{name}" VALUES ({places})', row)
-            target.commit()
-        padded.unlink()
-        yield copy
 
 
 def _end_of_records(path: Path) -> int | None:

@@ -8,9 +8,7 @@ from tqdm import tqdm
 
 from dfd_ros.calibration.board import Board, View
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.image_io import read_image
-
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.pgm')
+from dfd_ros.core.image_io import SUFFIXES, read_image
 
 
 def image_files(folder: Path) -> list[Path]:

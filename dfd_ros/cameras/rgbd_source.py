@@ -16,6 +16,7 @@ from dfd_ros.cameras.focus_drive import DrivenSource, FocusDrive
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
+from dfd_ros.core.image_io import read_depth_image, read_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange
 from dfd_ros.synthesis.rgbd_scene import RgbdScene
@@ -115,15 +116,11 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 def _stored(color_path: Path, depth_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) as they are stored."""
-    color, depth = cv2.imread(str(color_path), cv2.IMREAD_COLOR), cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-    if color is None:
-        raise InputError(f'{color_path}: cannot be read as an image')
-    if depth is None or depth.dtype != np.uint16 or depth.ndim != 2:
-        raise InputError(f'{depth_path}: must be a 16-bit PNG, in millimetres')
+    color, depth = read_image(color_path), read_depth_image(depth_path)
     if color.shape[:2] != depth.shape:
         raise InputError(f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '
                          f'{color.shape[1]}x{color.shape[0]}; register the depth to the colour')
-    return cv2.cvtColor(color, cv2.COLOR_BGR2RGB), depth
+    return color, depth
 
 
 def _limits(color_path: Path, depth_path: Path, camera: CameraModel) -> tuple[float, float]:
@@ -140,7 +137,7 @@ def _limits(color_path: Path, depth_path: Path, camera: CameraModel) -> tuple[fl
 
 def _intrinsics(folder: Path, color: Path) -> CameraModel:
     """Of the images as they are stored."""
-    height, width = cv2.imread(str(color), cv2.IMREAD_COLOR).shape[:2]
+    height, width = read_image(color).shape[:2]
     path = folder / INTRINSICS
     if not path.exists():
         return CameraModel(width, height, PRIMESENSE * width, PRIMESENSE * width, (width - 1) / 2, (height - 1) / 2)

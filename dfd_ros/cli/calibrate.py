@@ -110,7 +110,7 @@ def _target(args: argparse.Namespace) -> None:
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
     if args.texture:
-        from dfd_ros.calibration.simulate import noise_target
+        from dfd_ros.calibration.noise_target import noise_target
         picture = noise_target(pixels * min(board.columns, board.rows))
     else:
         picture = board.picture(pixels)

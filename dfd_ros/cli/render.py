@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 HELP = 'render focal stacks with ground truth, and a contact sheet'
@@ -203,6 +202,7 @@ def _procedural(args: argparse.Namespace) -> int:
 
     from dfd_ros.core.errors import InputError
     from dfd_ros.datasets.shards import ShardWriter
+    from dfd_ros.datasets.stack_batch import to_sample
     from dfd_ros.drawing import visualise
     from dfd_ros.inference.backends import choose_device
     from dfd_ros.synthesis.procedural import render_stack
@@ -216,10 +216,12 @@ def _procedural(args: argparse.Namespace) -> int:
         for i in tqdm(range(args.stacks), desc='render', unit='stack'):
             seed = args.seed + i
             batch = render_stack(seed, settings, device).to('cpu')
+            name = f'seed {seed}'
             if shards is None:
-                focal_stack(batch, f'seed {seed}').write(args.out / f'{i:04d}')
+                to_sample(batch, name).to_focal_stack().write(args.out / f'{i:04d}')
             else:
-                shards.add(f'{seed:08d}', sample(batch, seed, {'preset': args.preset, 'split': args.split}))
+                shards.add(f'{seed:08d}', to_sample(batch, name, magnification_told=True, frame_rate=FRAME_RATE,
+                                                    seed=seed, about={'preset': args.preset, 'split': args.split}))
             if i < SHEET_STACKS:
                 rows.append(_row(batch))
     sheet = args.out / 'contact_sheet.png'
@@ -241,44 +243,6 @@ def _settings(args: argparse.Namespace):
     if args.preset == 'real':
         return StackSettings.real(split=args.split, photographs=args.photographs or '', **size)
     return {'study': StackSettings.study, 'field': StackSettings.field}[args.preset](split=args.split, **size)
-
-
-def focal_stack(batch, name: str):
-    """The first stack of a `StackBatch` as a `FocalStack`, with the true depth of its last frame.
-
-    The batch has to be rendered with the whole focus breathing (`breathing_residual=None`), as the lens states
-    tell its magnification; where the aperture is unknown the magnification is too.
-    """
-    from dfd_ros.core.focal_stack import FocalStack
-    from dfd_ros.core.lens_state import LensState
-    range_ = batch.ranges()[0]
-    known = math.isfinite(batch.blur_scale[0])
-    states = [LensState(range_.denormalise(v), focal_length=batch.focal_length[0].item(),
-                        f_number=batch.f_number[0].item() if known else math.nan,
-                        pixel_pitch=batch.pixel_pitch[0].item(),
-                        magnification=magnification if known else math.nan, near=range_.near, far=range_.far)
-              for v, magnification in zip(batch.focus[0].tolist(), batch.magnification[0].tolist())]
-    images = [image.permute(1, 2, 0).contiguous().numpy() for image in batch.images[0]]
-    depth = range_.denormalise(batch.vergence[0, -1, 0].double()).float().numpy()
-    return FocalStack(images, states, depth, name)
-
-
-def sample(batch, seed: int, about: dict):
-    """The first stack of a `StackBatch`, rendered as `focal_stack` takes it, as a `Sample` with truth for each frame.
-
-    The magnification is told where the aperture is unknown too: who trains on it has to bring the frames to one scale.
-    """
-    from dataclasses import replace
-
-    from dfd_ros.core.sample import Sample
-    stack, range_ = focal_stack(batch, f'seed {seed}'), batch.ranges()[0]
-    states = [replace(state, magnification=magnification, stamp=t / FRAME_RATE) for t, (state, magnification)
-              in enumerate(zip(stack.lens_states, batch.magnification[0].tolist()))]
-    return Sample(
-        batch.images[0].permute(0, 2, 3, 1).contiguous().numpy(), states,
-        range_.denormalise(batch.vergence[0, :, 0].double()).float().numpy(),
-        background=~batch.foreground[0, :, 0].numpy(), coc=batch.coc[0, :, 0].abs().numpy(), source='procedural',
-        seed=seed, about=about, name=stack.name)
 
 
 def _row(batch) -> list:

@@ -40,9 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.resources import resource
-    from dfd_ros.evaluation.study import study_scenes
+    from dfd_ros.datasets.stored_stacks import read_folder, stored_stacks
     from dfd_ros.evaluation.study.study_rows import read_rows
     from dfd_ros.evaluation.study.study_run import Settings, Study
+    from dfd_ros.evaluation.study.study_scenes import sample_scene
     if args.workers is not None and args.workers < 0:
         raise InputError(f'--workers {args.workers}: must be at least 0')
     folders = () if args.data == ['procedural'] else tuple(args.data)
@@ -52,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders,
                         args.frames)
     # Unreadable input is reported before hours are spent.
-    real = study_scenes.folder_scene(args.real, args.crop, args.frames) if args.real else None
-    blender = [stack.read(args.crop, args.frames)
-               for stack in study_scenes.stacks_in(args.blender)] if args.blender else []
+    real = sample_scene(read_folder(args.real), args.crop, args.frames) if args.real else None
+    blender = [sample_scene(stack.read(), args.crop, args.frames)
+               for stack in stored_stacks(args.blender)] if args.blender else []
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))

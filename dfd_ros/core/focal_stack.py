@@ -21,7 +21,7 @@ import shutil
 import tempfile
 import tokenize
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,7 @@ class FocalStack:
     @property
     def range(self) -> VergenceRange:
         """From the nearest to the farthest focus distance. Raises `InputError` if all are equal."""
-        distances = [state.focus_distance for state in self.lens_states]
-        if min(distances) == max(distances):
-            raise InputError(f'{self.name}: every frame is focused at {distances[0]:g} m, '
-                             'a focal stack needs at least two focus distances')
-        return VergenceRange(min(distances), max(distances))
+        return swept_range(self.lens_states, self.name)
 
     @classmethod
     def read(cls, folder: str | Path) -> FocalStack:
@@ -153,6 +149,16 @@ class FocalStack:
         if self.depth is not None:
             description['depth'] = 'depth.npy'
         return description
+
+
+def swept_range(lens_states: Sequence[LensState], name: str) -> VergenceRange:
+    """The distances from the nearest to the farthest focus of a stack of this name. Raises `InputError` where all are
+    one."""
+    distances = [state.focus_distance for state in lens_states]
+    if min(distances) == max(distances):
+        raise InputError(f'{name}: every frame is focused at {distances[0]:g} m, '
+                         'a focal stack needs at least two focus distances')
+    return VergenceRange(min(distances), max(distances))
 
 
 def stacks_with_depth(folder: str | Path) -> list[Path]:

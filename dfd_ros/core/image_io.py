@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dfd_ros.core.errors import InputError
 
+FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pnm')
+LARGEST = 200_000_000   # px
+Image.MAX_IMAGE_PIXELS = LARGEST   # else Pillow warns of less, and refuses less
 _FULL_FRAME_DIAGONAL = math.hypot(36e-3, 24e-3)
 _RESOLUTION_UNIT = {2: 25.4e-3, 3: 1e-2, 4: 1e-3, 5: 1e-6}   # 4 and 5 are not in the standard but in use
 _UNKNOWN, _INFINITY = 0, 0xFFFFFFFF                          # the standard's special subject distances
@@ -30,19 +38,48 @@ def read_image(path: Path, named_by: str = '') -> np.ndarray:
 def read_image_and_lens(path: Path, named_by: str = '') -> tuple[np.ndarray, int, dict[str, float]]:
     """As `read_image`; also the width (px) of the image as it is stored, along which the sensor's width counts, and
     its `lens_data`."""
+    with _opened(path, path, named_by) as image:
+        return _rgb(image), image.width, lens_data(image)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """As `read_image`, of the bytes of a file. name: for messages."""
+    with _opened(io.BytesIO(data), name) as image:
+        return _rgb(image)
+
+
+def read_depth_image(path: Path) -> np.ndarray:
+    """(H, W) uint16, in the unit of the file, of an image file of one channel of 16 bits, upright. Raises as
+    `read_image`."""
+    with _opened(path, path) as image:
+        if not image.mode.startswith('I'):
+            raise ValueError('must be of one channel of 16 bits')
+        return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+
+
+@contextlib.contextmanager
+def _opened(file: Path | BinaryIO, name: object, named_by: str = '') -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as opened:
-            lens = lens_data(opened)
-            if opened.mode == 'F':
-                raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
-            # Pillow would clip to 255 and not scale. Before version 10.3 it opens a 16-bit PNG as I.
-            if opened.mode.startswith('I;16') or opened.mode == 'I' and opened.getextrema()[1] > 255:
-                opened = Image.fromarray((np.asarray(opened) >> 8).clip(0, 255).astype(np.uint8))
-            return np.asarray(ImageOps.exif_transpose(opened).convert('RGB')), opened.width, lens
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > LARGEST:
+                raise ValueError(f'{image.width}x{image.height} pixels, more than {LARGEST // 10 ** 6} million')
+            yield image
     except FileNotFoundError:
-        raise InputError(f'{path}: no such image' + (f', named by {named_by}' if named_by else '')) from None
+        raise InputError(f'{name}: no such image' + (f', named by {named_by}' if named_by else '')) from None
+    except UnidentifiedImageError:
+        raise InputError(f'{name}: cannot be read as an image, give PNG, JPEG, TIFF, WebP or PNM') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f'{path}: cannot be read as an image: {" ".join(str(error).split())}') from None
+        raise InputError(f'{name}: cannot be read as an image: {" ".join(str(error).split())}') from None
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == 'F':
+        raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
+    upright = ImageOps.exif_transpose(image)
+    # Pillow would clip to 255 and not scale. Before version 10.3 it opens a 16-bit PNG as I.
+    if image.mode.startswith('I;16') or image.mode == 'I' and image.getextrema()[1] > 255:
+        upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
+    return np.array(upright.convert('RGB'))   # one that may be written to
 
 
 def _positive(value) -> float:

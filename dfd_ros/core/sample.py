@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.focal_stack import FocalStack, swept_range
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import VergenceRange
 
 TRUTH = {'depth': (np.float32, ()), 'background': (np.bool_, ()), 'coc': (np.float32, ()), 'flow': (np.float16, (2,)),
          'all_in_focus': (np.uint8, (3,))}
@@ -25,7 +26,8 @@ class Sample:
     Attributes:
         images: (T, H, W, 3) uint8 RGB.
         lens_states: of each frame.
-        depth: (T, H, W) float32 m along the optical axis, in the view of each frame; NaN = none, infinity allowed.
+        depth: (T, H, W) float32 or float64 m along the optical axis, in the view of each frame; NaN = none, infinity
+            allowed.
         background: (T, H, W) bool, the wall or whatever else is not an object.
         coc: (T, H, W) float32 px, diameter of the circle of confusion, without sign.
         flow: (T - 1, H, W, 2) float16 px, (x, y) from where a point is in frame t to where it is in frame t + 1.
@@ -70,6 +72,11 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def range(self) -> VergenceRange:
+        """From the nearest to the farthest focus distance. Raises `InputError` if all are equal."""
+        return swept_range(self.lens_states, self.name)
 
     @classmethod
     def from_focal_stack(cls, stack: FocalStack, source: str = 'focal stack', **rest) -> Sample:

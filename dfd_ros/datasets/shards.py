@@ -23,7 +23,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from PIL import Image
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
+from dfd_ros.core.image_io import decode_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
 
@@ -190,12 +191,14 @@ class Samples(Sequence):
 
     Args:
         where: a folder with shards in it or below it, a shard, or several of either.
+        truth: what is read of the truth, beside the depth; the rest is None.
 
     Raises:
         InputError: there is none; or one is cut short or no such file. Here and when a sample is read.
     """
 
-    def __init__(self, where: str | Path | Iterable[str | Path]):
+    def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
+        self._truth = {'depth', *truth}
         places = [where] if isinstance(where, (str, Path)) else where
         self._entries = [(shard, key, members) for place in places for shard in shards(place)
                          for key, members in _index(shard)]
@@ -215,7 +218,7 @@ class Samples(Sequence):
                 offset, size = members[suffix]
                 file.seek(offset)
                 return file.read(size)
-            return _decode(read, members, f'{shard}: {key}')
+            return _decode(read, members, f'{shard}: {key}', self._truth)
 
 
 def read_samples(where: str | Path | Iterable[str | Path]) -> Iterator[Sample]:
@@ -239,12 +242,16 @@ def shards(where: str | Path) -> list[Path]:
         return [where]
     if not where.is_dir():
         raise InputError(f'{where}: no such folder or shard')
-    # What is hidden is not done yet.
-    found = sorted(path for path in where.glob('**/*.tar')
-                   if not any(part.startswith('.') for part in path.relative_to(where).parts))
+    found = shards_below(where)
     if not found:
         raise InputError(f'{where}: no shard (*.tar) of samples in it')
     return found
+
+
+def shards_below(folder: Path) -> list[Path]:
+    """All shards of a folder and what is below it. What is hidden is not done yet."""
+    return sorted(path for path in folder.glob('**/*.tar')
+                  if not any(part.startswith('.') for part in path.relative_to(folder).parts))
 
 
 def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
@@ -271,7 +278,7 @@ def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
     return list(samples.items())
 
 
-def _decode(read, members: Iterable[str], name: str) -> Sample:
+def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) -> Sample:
     try:
         description = json.loads(read('json'))
         if not isinstance(description, dict) or description.get('format') != FORMAT:
@@ -279,10 +286,10 @@ def _decode(read, members: Iterable[str], name: str) -> Sample:
             raise InputError(f'{name}: its format is {found!r}, must be "{FORMAT}"')
         states = [_lens_state(frame) for frame in description['frames']]
         pictures = sorted(suffix for suffix in members if suffix.startswith('image.'))
-        images = np.stack([np.asarray(Image.open(io.BytesIO(read(suffix))).convert('RGB')) for suffix in pictures])
+        images = np.stack([decode_image(read(suffix), f'{name}.{suffix}') for suffix in pictures])
         with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
             truth = {key: archive[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items()
-                     if key in archive}
+                     if key in archive and key in wanted}
         poses = description.get('poses')
         intrinsics = description.get('intrinsics')
         return Sample(images, states, truth.pop('depth'), **truth,

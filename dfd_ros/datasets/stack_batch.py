@@ -1,4 +1,4 @@
-"""Samples as what training reads."""
+"""Samples as what training reads, a batch of tensors, and back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
 from dfd_ros.synthesis.procedural import StackBatch
+
+TRUTH_READ = ('depth', 'background')
+"""What `to_stack_batch` reads of a sample's truth."""
 
 
 def to_stack_batch(sample: Sample) -> StackBatch:
@@ -23,7 +27,7 @@ def to_stack_batch(sample: Sample) -> StackBatch:
     Raises:
         InputError: every frame has the same focus.
     """
-    range_, first = sample.to_focal_stack().range, sample.lens_states[0]
+    range_, first = sample.range, sample.lens_states[0]
 
     def row(values: Iterable[float]) -> torch.Tensor:
         return torch.tensor([list(values)], dtype=torch.float32)
@@ -55,3 +59,28 @@ def to_stack_batch(sample: Sample) -> StackBatch:
         f_number=torch.tensor([first.f_number], dtype=torch.float32),
         pixel_pitch=torch.tensor([first.pixel_pitch], dtype=torch.float32),
         magnification=(growth * zoom)[None])
+
+
+def to_sample(batch: StackBatch, name: str, *, magnification_told: bool = False, frame_rate: float = math.nan,
+              **about) -> Sample:
+    """The first stack of a batch on the CPU as a sample with truth for each frame, of depth in float64.
+
+    The batch has to be rendered with the whole focus breathing (`breathing_residual=None`), as the lens states tell
+    its magnification.
+
+    Args:
+        magnification_told: where the aperture is unknown too, for training, which brings the frames to one scale.
+        frame_rate: of the stamps (1/s), NaN = none.
+        about: `seed` and `about` of the sample.
+    """
+    range_ = batch.ranges()[0]
+    known = math.isfinite(batch.blur_scale[0])
+    focal_length, f_number, pixel_pitch = (x[0].item() for x in (batch.focal_length, batch.f_number, batch.pixel_pitch))
+    states = [LensState(range_.denormalise(v), focal_length, f_number if known else math.nan, pixel_pitch,
+                        magnification=magnification if known or magnification_told else math.nan,
+                        near=range_.near, far=range_.far, stamp=t / frame_rate)
+              for t, (v, magnification) in enumerate(zip(batch.focus[0].tolist(), batch.magnification[0].tolist()))]
+    return Sample(
+        batch.images[0].permute(0, 2, 3, 1).contiguous().numpy(), states,
+        range_.denormalise(batch.vergence[0, :, 0].double()).numpy(), background=~batch.foreground[0, :, 0].numpy(),
+        coc=batch.coc[0, :, 0].abs().numpy(), source='procedural', name=name, **about)

@@ -7,6 +7,7 @@ resizing need Pillow.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Sequence
@@ -24,34 +25,21 @@ BACKGROUND = (17, 19, 23)
 TEXT = (236, 238, 242)
 MUTED = (150, 156, 168)
 
-# Seventeen even samples each of Google's turbo and of matplotlib's viridis, magma and inferno.
-_COLOUR_MAPS = {
-    'turbo': '30123b 4040a2 466be3 4294ff 28bceb 18ddc2 32f298 6dfe62 a4fc3c cbed34 ecd13a fdae35 fb8122 '
-             'ec530f d23105 ac1701 7a0403',
-    'viridis': '440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1f9f88 27ad81 3dbc74 5cc863 '
-               '81d34d aadc32 d5e21a fde725',
-    'magma': '000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 cf4070 e55064 f4695c fb8761 '
-             'fea571 fec287 fde0a1 fcfdbf',
-    'inferno': '000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d04545 e35933 f1711f f98c0a '
-               'fcaa0f f9c932 f2e865 fcffa4',
-}
 
-
-def _table(samples: str) -> np.ndarray:
-    colours = np.array([list(bytes.fromhex(colour)) for colour in samples.split()], np.float64)
-    positions = np.linspace(0, len(colours) - 1, 256)
-    return np.stack([np.interp(positions, np.arange(len(colours)), colours[:, i]) for i in range(3)],
-                    1).round().astype(np.uint8)
-
-
-_TABLES = {name: _table(samples) for name, samples in _COLOUR_MAPS.items()}
+@functools.cache
+def _table(colour_map: str) -> np.ndarray:
+    """(256, 3) uint8 RGB of one of OpenCV's colour maps."""
+    import cv2
+    values = np.arange(256, dtype=np.uint8)[:, None]
+    table = cv2.applyColorMap(values, getattr(cv2, f'COLORMAP_{colour_map.upper()}'))[:, 0, ::-1]
+    return np.ascontiguousarray(table)
 
 
 def colour(values: np.ndarray, colour_map: str = 'turbo') -> np.ndarray:
     """Values (any shape) in 0..1 to colours; others are clipped, NaN becomes `NO_VALUE`."""
     known = ~np.isnan(values)
     index = (np.where(known, np.clip(values, 0, 1), 0) * 255).astype(np.uint8)
-    picture = _TABLES[colour_map][index]
+    picture = _table(colour_map)[index]
     picture[~known] = NO_VALUE
     return picture
 

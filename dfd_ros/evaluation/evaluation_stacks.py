@@ -7,52 +7,28 @@ The two procedural sets are of seeds and of families of textures and shapes that
 * `field`: all moves, focus breathing as the camera delivers it, noise, half of it with unknown aperture (and with
   unknown magnification), blur scale from 6 px, falling, shuffled and uneven sweeps, untextured parts.
 
-Only pixels whose truth lies in the swept range count.
+Only pixels whose truth lies in the swept range, and is not known to be background, count.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.focal_stack import FocalStack, stacks_with_depth
-from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
-from dfd_ros.datasets.shards import read_samples
+from dfd_ros.datasets.stack_batch import to_sample
+from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
 _FIRST_SEED = 2_000_000_000
 SETS = {'study': StackSettings.study, 'field': StackSettings.field}
 
 
-@dataclass
-class TestStack:
-    """One stack with truth for some of its frames.
-
-    Attributes:
-        images: (H, W, 3) uint8 each; states: of the lens, each.
-        depth: true depth (H, W) in m, by the index of the frame.
-        counted: (H, W) bool, by the index of the frame: pixels that count.
-        coc: true circle of confusion (H, W) in px, by the index of the frame; empty where it is not known.
-    """
-
-    images: list[np.ndarray]
-    states: list[LensState]
-    depth: dict[int, np.ndarray]
-    counted: dict[int, np.ndarray]
-    coc: dict[int, np.ndarray]
-
-    __test__ = False  # not a test case, whatever its name says to pytest
-
-
-def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5
-                      ) -> Iterator[TestStack]:
+def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5) -> Iterator[Sample]:
     """The first stacks of a procedural test set.
 
     Args:
@@ -66,57 +42,26 @@ def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256,
     settings = SETS[name](split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size,
                           breathing_residual=None)
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
-        batch = render_stack(seed, settings)
-        range_ = batch.ranges()[0]
-        known = bool(torch.isfinite(batch.blur_scale[0]))
-        states = [LensState(
-            focus_distance=range_.denormalise(v), focal_length=batch.focal_length.item(),
-            f_number=batch.f_number.item() if known else math.nan, pixel_pitch=batch.pixel_pitch.item(),
-            magnification=batch.magnification[0, t].item() if known else math.nan,
-            near=range_.near, far=range_.far, stamp=t / 30) for t, v in enumerate(batch.focus[0].tolist())]
-        u = batch.vergence[0, :, 0]
-        counted = (u >= 0) & (u <= 1)
-        if name == 'study':
-            counted &= batch.foreground[0, :, 0]
-        depth = range_.denormalise(u.double()).numpy()
-        yield TestStack([i.permute(1, 2, 0).numpy() for i in batch.images[0]], states, dict(enumerate(depth)),
-                        dict(enumerate(counted.numpy())), dict(enumerate(batch.coc[0, :, 0].abs().numpy())))
+        sample = to_sample(render_stack(seed, settings), f'{name} {seed}')
+        yield sample if name == 'study' else replace(sample, background=None)
 
 
-def folder_stacks(folder: Path) -> Iterator[TestStack]:
-    """All samples in the shards below a folder, with the truth of each frame; where there are no shards, all
-    focal-stack folders with ground truth, which is that of the last frame. What is known to be background does not
-    count.
+def folder_stacks(folder: Path) -> Iterator[Sample]:
+    """The stacks of `stored_stacks`, each with the range that its focus sweeps as that of its lens.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none; every frame of one has the same focus.
     """
-    if any(folder.glob('**/*.tar')):
-        yield from map(sample_stack, read_samples(folder))
-        return
-    paths = stacks_with_depth(folder)
-    if not paths:
-        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (a stack.yaml that names depth) in it; '
-                         f'name a test set ({", ".join(SETS)}) or a folder of focal stacks')
-    for path in paths:
-        stack = FocalStack.read(path)
-        range_ = stack.range
-        states = [replace(state, near=range_.near, far=range_.far) for state in stack.lens_states]
-        last = len(states) - 1
-        depth = stack.depth.astype(np.float64)
-        counted = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
-        yield TestStack(list(stack.images), states, {last: depth}, {last: counted}, {})
+    for stack in stored_stacks(folder):
+        sample = stack.read()
+        range_ = sample.range
+        yield replace(sample, lens_states=[replace(state, near=range_.near, far=range_.far)
+                                           for state in sample.lens_states])
 
 
-def sample_stack(sample: Sample) -> TestStack:
-    """A sample as a stack to test on. Raises `InputError` where every frame has the same focus."""
-    range_ = sample.to_focal_stack().range
-    states = [replace(state, near=range_.near, far=range_.far) for state in sample.lens_states]
-    depth = sample.depth.astype(np.float64)
+def counted(sample: Sample, index: int) -> np.ndarray:
+    """(H, W) bool: the pixels of a frame that count."""
+    range_, depth = sample.lens_states[0].range, sample.depth[index].astype(np.float64)
     with np.errstate(invalid='ignore'):
-        counted = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
-    if sample.background is not None:
-        counted &= ~sample.background
-    known = [t for t in range(len(sample)) if np.isfinite(depth[t]).any()]
-    coc = {} if sample.coc is None else {t: sample.coc[t] for t in known}
-    return TestStack(list(sample.images), states, {t: depth[t] for t in known}, {t: counted[t] for t in known}, coc)
+        inside = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
+    return inside if sample.background is None else inside & ~sample.background[index]

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from dfd_ros.core.focal_stack import FocalStack
-from dfd_ros.evaluation.evaluation_stacks import TestStack
+from dfd_ros.core.sample import Sample
+from dfd_ros.evaluation.evaluation_stacks import counted
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.training import metrics
 from dfd_ros.training.losses import edge_sides
@@ -43,7 +43,7 @@ class FrameFigures:
     inner_accuracy: float
 
 
-def evaluate(estimator: DepthEstimator, stacks: Iterator[TestStack],
+def evaluate(estimator: DepthEstimator, stacks: Iterator[Sample],
              frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
     where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
@@ -54,16 +54,18 @@ def evaluate(estimator: DepthEstimator, stacks: Iterator[TestStack],
     """
     pixels: dict[int, list[np.ndarray]] = {}
     for stack in stacks:
-        for index, estimate in enumerate(estimator.estimate_frames(FocalStack(stack.images, stack.states))):
-            if index not in stack.depth or (len(stack.depth) > 1 and index + 1 not in frames):
+        known = [index for index, depth in enumerate(stack.depth) if np.isfinite(depth).any()]
+        for index, estimate in enumerate(estimator.estimate_frames(stack.to_focal_stack())):
+            if index not in known or (len(known) > 1 and index + 1 not in frames):
                 continue
-            where = stack.counted[index]
-            depth, range_ = stack.depth[index][where], estimate.range
-            coc = stack.coc[index][where] if stack.coc else np.full(depth.shape, np.nan)
+            where, range_ = counted(stack, index), estimate.range
+            true_depth = stack.depth[index].astype(np.float64)
+            depth = true_depth[where]
+            coc = np.full(depth.shape, np.nan) if stack.coc is None else stack.coc[index][where]
             # An infinite depth is a far one: the largest that this range tells from infinity.
-            true_u = torch.from_numpy(range_.normalise(stack.depth[index])).float().nan_to_num(0)
+            true_u = torch.from_numpy(range_.normalise(true_depth)).float().nan_to_num(0)
             edge = torch.logical_or(*edge_sides(true_u[None, None], EDGE))[0, 0].numpy()
-            pixels.setdefault(index + 1 if len(stack.depth) > 1 else 0, []).append(np.stack([
+            pixels.setdefault(index + 1 if len(known) > 1 else 0, []).append(np.stack([
                 range_.normalise(depth), estimate.vergence[where], np.minimum(depth, metrics.farthest(range_)),
                 metrics.counted_depth(estimate.vergence[where], range_),
                 estimate.log_scale[where], coc, estimate.coc[where], edge[where]]).astype(np.float32))

@@ -117,7 +117,7 @@ class StackBatch:
     """B focal stacks of T frames.
 
     Attributes:
-        images: (B, T, 3, H, W) uint8, sRGB.
+        images: (B, T, 3, H, W) uint8, sRGB; float in 0..1 once they are cut for training.
         focus: (B, T) v, the focus scaled to 0..1 over the swept range.
         blur_scale: (B,) px, NaN = unknown to the network.
         vergence: (B, T, 1, H, W) u, truth.
@@ -145,6 +145,11 @@ class StackBatch:
     def coc(self) -> torch.Tensor:
         """(B, T, 1, H, W) truth, px, positive for what is nearer than the focus."""
         return self.blur[..., None, None, None] * (self.vergence - self.focus[..., None, None, None])
+
+    @property
+    def range_ratio(self) -> torch.Tensor:
+        """(B,) far / near of the swept range."""
+        return self.far / self.near
 
     def ranges(self) -> list[VergenceRange]:
         return [VergenceRange(near, far) for near, far in zip(self.near.tolist(), self.far.tolist())]

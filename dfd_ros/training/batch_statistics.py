@@ -24,7 +24,7 @@ def take_statistics(network: nn.Module, batches: Iterable) -> None:
     else training changes in a network, dropout for one, rests meanwhile.
 
     Args:
-        batches: of `dfd_ros.training.sequences.Sequences`.
+        batches: of `dfd_ros.training.sequences.TrainingData`.
     """
     norms = [module for module in network.modules() if isinstance(module, _NORMS)]
     was_training, momenta = network.training, [norm.momentum for norm in norms]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,23 +13,11 @@ from dfd_ros import networks
 from dfd_ros.core.colour import srgb_decode, srgb_encode
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
 from dfd_ros.synthesis.sensor import expose
 from dfd_ros.training.config import Stage, TrainingConfig
-
-
-class Sequences(NamedTuple):
-    """B training sequences of T frames: images (B, T, 3, H, W) in 0..1, focus (B, T), blur scale (B,); the truth,
-    vergence and signed CoC (px), (B, T, 1, H, W), NaN where a pixel is not to count; far / near of the range (B,)."""
-
-    images: torch.Tensor
-    focus: torch.Tensor
-    blur_scale: torch.Tensor
-    vergence: torch.Tensor
-    coc: torch.Tensor
-    range_ratio: torch.Tensor
 
 
 class SampleStacks:
@@ -43,7 +31,7 @@ class SampleStacks:
     """
 
     def __init__(self, config: TrainingConfig):
-        self.samples, self.config = Samples(config.shards), config
+        self.samples, self.config = Samples(config.shards, TRUTH_READ), config
         self.reads_stacks = networks.find(config.network).reads_stacks
         self.held_out = held_out(self.samples, config)
 
@@ -108,13 +96,12 @@ class TrainingData:
             self.pool = StackPool(Path(pool.folder or run / 'pool') / str(rank), config.data, pool.workers,
                                   pool.first_seed + rank * 10_000_000)
 
-    def batch(self, step: int) -> Sequences:
-        """The sequences of a step."""
+    def batch(self, step: int) -> StackBatch:
+        """The sequences of a step; their vergence is NaN where a pixel does not count."""
         config, stage = self.config, self.config.stage(step)
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
         stacks = [self._stack(step, i, rng) for i in range(stage.batch)]
-        cuts = [_cut(stack, stage, config, rng) for stack in stacks]
-        return Sequences(*(torch.cat(parts).to(self.device) for parts in zip(*cuts)))
+        return StackBatch.stack([_cut(stack, stage, config, rng) for stack in stacks]).to(self.device)
 
     def _stack(self, step: int, index: int, rng: torch.Generator) -> StackBatch:
         """The stack of a step's sequence `index`."""
@@ -152,7 +139,7 @@ def _frames(available: int, wanted: int, rng: torch.Generator) -> torch.Tensor:
     return torch.minimum(position, period - position)
 
 
-def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Generator) -> Sequences:
+def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Generator) -> StackBatch:
     """A part of one stack: some frames in a row, in either direction, of a crop that is flipped and turned."""
     frames = _frames(stack.images.shape[1], stage.frames, rng)
     size = stage.crop
@@ -161,20 +148,22 @@ def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Gen
     y, x = (_integer(rng, n - wide + 1) for n in stack.images.shape[-2:])
     area = (..., slice(y, y + wide), slice(x, x + wide))
     images = stack.images[area][:, frames].float() / 255
-    vergence = counted(stack.vergence[area][:, frames].float(), stack.foreground[area][:, frames], config)
-    focus, blur, blur_scale = stack.focus[:, frames], stack.blur[:, frames], stack.blur_scale
+    foreground = stack.foreground[area][:, frames]
+    vergence = counted(stack.vergence[area][:, frames].float(), foreground, config)
+    blur, blur_scale = stack.blur[:, frames], stack.blur_scale
     if halve:
         images = F.avg_pool2d(images[0], 2)[None]
-        vergence = vergence[..., ::2, ::2]
+        vergence, foreground = vergence[..., ::2, ::2], foreground[..., ::2, ::2]
         blur, blur_scale = blur / 2, blur_scale / 2
-    coc = blur[..., None, None, None] * (vergence - focus[..., None, None, None])
-
+    rows = [stack.focus[:, frames], blur, stack.magnification[:, frames]]
+    maps = [images, vergence, foreground]
     if _integer(rng, 2) and config.reverse:  # backwards in time
-        images, vergence, coc, focus = (a.flip(1) for a in (images, vergence, coc, focus))
+        rows, maps = ([a.flip(1) for a in parts] for parts in (rows, maps))
     flips = [axis for axis in (-1, -2) if _integer(rng, 2)]
-    transpose = _integer(rng, 2)
-    images, vergence, coc = (a.flip(flips) for a in (images, vergence, coc))
-    if transpose:
-        images, vergence, coc = (a.transpose(-1, -2) for a in (images, vergence, coc))
+    maps = [a.flip(flips) for a in maps]
+    if _integer(rng, 2):
+        maps = [a.transpose(-1, -2) for a in maps]
+    (focus, blur, magnification), (images, vergence, foreground) = rows, maps
     images = images[:, :, torch.randperm(3, generator=rng)]
-    return Sequences(images, focus, blur_scale, vergence, coc, stack.far / stack.near)
+    return replace(stack, images=images, focus=focus, blur_scale=blur_scale, vergence=vergence, blur=blur,
+                   foreground=foreground, magnification=magnification)

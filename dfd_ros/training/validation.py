@@ -11,7 +11,7 @@ import torch
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.drawing.visualise import colour, write_picture
 from dfd_ros.networks import Network, Prediction
@@ -132,7 +132,7 @@ class SampleValidation:
     SCORE = 'mae'
 
     def __init__(self, config: TrainingConfig, device: torch.device):
-        samples = Samples(config.shards)
+        samples = Samples(config.shards, TRUTH_READ)
         indices = held_out(samples, config)
         count = min(config.validate_stacks, len(indices))
         self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]

@@ -1,7 +1,5 @@
 """Bags of every kind are read: MCAP and SQLite, compressed, split, cut short, and what is none."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -53,15 +51,6 @@ def test_cut_mcap_is_read_up_to_the_cut(tmp_path, compression):
     assert len(bag.cuts) == 1 and str(file) in bag.cuts[0]
 
 
-def test_cut_sqlite_is_read_up_to_the_cut(tmp_path):
-    path = write_bag(tmp_path / 'bag', storage='sqlite3', options=Options(sweeps=10))
-    file, = path.glob('*.db3')
-    whole = file.read_bytes()
-    file.write_bytes(whole[:len(whole) * 2 // 3])
-    found, bag = focus_distances(path)
-    assert found == (ALL * 10)[:len(found)] and len(found) > 5 and len(bag.cuts) == 1
-
-
 def test_cut_compressed_file_is_read_up_to_the_cut(tmp_path):
     path = write_bag(tmp_path / 'bag', compression='file', options=Options(sweeps=30))
     file, = path.glob('*.zstd')
@@ -98,22 +87,14 @@ def test_split_bag_with_its_last_file_cut(tmp_path):
     assert times == list(range(1, len(times) + 1)) and 80 < len(times) < 100 and bag.cuts
 
 
-def test_sqlite_with_what_was_not_yet_taken_in(tmp_path):
-    """After a crash of a recorder that writes with a write-ahead log, the last messages are in that log."""
-    import sqlite3
-    path = write_bag(tmp_path / 'bag', storage='sqlite3')
+def test_of_cut_sqlite_and_of_a_journal_beside_it_there_is_a_line(tmp_path):
+    path = write_bag(tmp_path / 'bag', storage='sqlite3', options=Options(sweeps=10))
     file, = path.glob('*.db3')
-    connection = sqlite3.connect(file)
-    connection.execute('PRAGMA journal_mode=WAL')
-    connection.execute('INSERT INTO messages(topic_id, timestamp, data) SELECT topic_id, timestamp + 1, data FROM '
-                       'messages WHERE id = (SELECT max(m.id) FROM messages m JOIN topics t ON m.topic_id = t.id '
-                       'WHERE t.name = ?)', (TOPIC,))
-    connection.commit()
-    crashed = tmp_path / 'crashed'
-    shutil.copytree(path, crashed)
-    connection.close()
-    assert list(crashed.glob('*-wal'))
-    assert focus_distances(crashed)[0] == [*ALL, ALL[-1]]
+    file.with_name(f'{file.name}-wal').write_bytes(b'x')
+    assert 'open it once with sqlite3' in Bag(path).cuts[0]
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(InputError, match='record it again'):
+        Bag(path)
 
 
 def test_what_is_no_bag_is_one_line(tmp_path):

@@ -83,7 +83,7 @@ def test_no_reading_is_nan():
 @pytest.mark.parametrize('read, message, said', [
     (to_rgb, raw(RGB, 'rgb32'), "unknown encoding 'rgb32'"),
     (to_depth, raw(RGB, 'rgb8'), "encoding 'rgb8' is no depth"),
-    (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'height': 99}), 'are too few for 20x99'),
+    (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'height': 99}), 'bytes of data, expected height x step = 99 x 60'),
     (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'width': 0}), 'image of zero size'),
     (to_rgb, compressed(b'no image', 'jpeg'), '8 bytes that OpenCV cannot read'),
     (to_depth, compressed(cv2.imencode('.jpg', RGB)[1].tobytes(), 'jpeg'), 'is no depth; must be PNG of 16 bits'),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import dfd
 from PIL import Image
+from simulated_rig import SimulatedRig
 
 from dfd_ros.calibration import focus, recorded_sweep
 from dfd_ros.calibration.aperture import measure_aperture
@@ -16,7 +17,6 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.calibration.extrinsics import calibrate_extrinsics
 from dfd_ros.calibration.intrinsics import calibrate_intrinsics
 from dfd_ros.calibration.record import record_sweep
-from dfd_ros.calibration.simulated_rig import SimulatedRig
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance, magnification, vergence
 

@@ -14,7 +14,7 @@ from dfd_ros.cli import main
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.datasets.shards import read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
-from dfd_ros.evaluation.study.study_scenes import stacks_in
+from dfd_ros.evaluation.study.study_scenes import sample_scene
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training.config import Stage, TrainingConfig
 from dfd_ros.training.sequences import TrainingData
@@ -94,7 +94,7 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
     np.testing.assert_allclose(sample.coc, truth.coc[0, :, 0].abs(), rtol=1e-5)
 
     assert main(['evaluate', '--data', str(out), '--weights', str(random_weights), '--device', 'cpu']) == 0
-    assert [stack.read(40).images.shape for stack in stacks_in(out)] == [(1, 4, 3, 40, 40)] * 2
+    assert [sample_scene(sample, 40).images.shape for sample in read_samples(out)] == [(1, 4, 3, 40, 40)] * 2
     config = TrainingConfig(shards=str(out), stages=(Stage(crop=32, batch=2, frames=4, decode=2),), half_size=0.0)
     assert TrainingData(config, tmp_path, torch.device('cpu')).batch(0).images.shape == (2, 4, 3, 32, 32)
     assert render(out, '--format', 'shards') == 2

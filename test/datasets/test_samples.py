@@ -293,7 +293,7 @@ def changed(members: dict[str, bytes], **values) -> dict[str, bytes]:
     (lambda m: m.update(changed(m, focus_distance=0)), 'focus_distance 0 of a frame, must be positive'),
     (lambda m: m.update(changed(m, f_number=-1.8)), 'f_number -1.8 of a frame, must be positive'),
     (lambda m: m.pop('a.image.001.png'), '2 images, but 3 lens states'),
-    (lambda m: m.update({'a.image.001.png': m['a.image.001.png'][:60]}), 'cannot be read as a sample'),
+    (lambda m: m.update({'a.image.001.png': m['a.image.001.png'][:60]}), 'cannot be read as an image'),
     (lambda m: m.update({'a.truth.npz': m['a.truth.npz'][:200]}), 'cannot be read as a sample'),
     (lambda m: m.update({'readme.txt': b'hello'}), 'readme has no readme.json'),
 ])
@@ -316,3 +316,10 @@ def test_places_without_samples(tmp_path):
     (tmp_path / 'x.tar').write_text('this is no tar file at all' * 100)
     with pytest.raises(InputError, match=r'x\.tar: cut short or no tar file'):
         count(tmp_path)
+
+
+def test_only_the_truth_that_is_wanted_is_read(tmp_path):
+    write_sample(tmp_path / 'a.tar', 'a', make_sample())
+    sample, = Samples(tmp_path, ('background',))
+    assert sample.depth is not None and sample.background is not None
+    assert sample.coc is sample.flow is sample.all_in_focus is None

@@ -19,15 +19,6 @@ from dfd_ros.drawing.visualise import Bar, Panel
 RANGE = VergenceRange(0.5, math.inf)
 
 
-def test_colours_are_those_of_the_colour_maps():
-    cv2 = pytest.importorskip('cv2')
-    ramp = np.arange(256, dtype=np.uint8)[:, None]
-    for name in ('turbo', 'viridis', 'magma', 'inferno'):
-        theirs = cv2.applyColorMap(ramp, getattr(cv2, f'COLORMAP_{name.upper()}'))[:, 0, ::-1].astype(int)
-        ours = visualise.colour(np.linspace(0, 1, 256), name).astype(int)
-        assert np.abs(ours - theirs).max() < 12, name
-
-
 def test_near_is_red_far_is_blue_and_unknown_is_grey():
     depth = np.array([[0.5, math.inf, math.nan, 0.1]], np.float32)
     near, far, unknown, nearer = visualise.depth_picture(depth, RANGE)[0].astype(int)

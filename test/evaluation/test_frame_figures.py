@@ -12,9 +12,9 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.evaluation.evaluation_stacks import TestStack
+from dfd_ros.core.sample import Sample
+from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.frame_figures import EDGE, evaluate
-from dfd_ros.evaluation.study import study_scenes
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.networks import Network, Prediction
 
@@ -36,9 +36,8 @@ class Known:
 def figures(vergence):
     depth = np.full((SIDE, SIDE), 2.0)
     depth[:, STEP:] = 0.5
-    everywhere = np.ones(depth.shape, bool)
-    stack = TestStack([np.zeros((SIDE, SIDE, 3), np.uint8)], [LensState(1.0, near=0.5, far=2.0)], {0: depth},
-                      {0: everywhere}, {0: np.zeros(depth.shape)})
+    stack = Sample(np.zeros((1, SIDE, SIDE, 3), np.uint8), [LensState(1.0, near=0.5, far=2.0)], depth[None],
+                   coc=np.zeros((1, SIDE, SIDE)))
     (result,) = evaluate(Known(vergence), iter([stack]), (1,))
     return result
 
@@ -73,10 +72,10 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
     assert dfd(*command) == 2
     assert 'stacks: no shard (*.tar) and no focal stack (a stack.yaml that names depth)' in capsys.readouterr().err
     with pytest.raises(InputError, match='a stack.yaml that names depth'):
-        study_scenes.stacks_in(tmp_path / 'stacks')
+        stored_stacks(tmp_path / 'stacks')
     folder = write('b', 9.0, 'truth.npy')
     (folder / 'depth.npy').rename(folder / 'truth.npy')
-    assert len(study_scenes.stacks_in(tmp_path / 'stacks')) == 1
+    assert len(stored_stacks(tmp_path / 'stacks')) == 1
     assert dfd(*command) == 2       # all of it is out of the range
     error = capsys.readouterr().err
     assert 'stacks: nothing to measure' in error and 'Traceback' not in error
@@ -90,10 +89,10 @@ def test_a_stack_is_one_stream_whatever_its_times_are():
             count = state[0] + 1 if state else torch.zeros_like(image[:, :1])
             return Prediction(count / 4, count, count), count
 
-    depth = np.ones((SIDE, SIDE))
-    stack = TestStack([np.zeros((SIDE, SIDE, 3), np.uint8)] * 4,
-                      [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)], {3: depth},
-                      {3: np.ones(depth.shape, bool)}, {})
+    depth = np.full((4, SIDE, SIDE), np.nan)
+    depth[3] = 1
+    stack = Sample(np.zeros((4, SIDE, SIDE, 3), np.uint8),
+                   [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)], depth)
     (result,) = evaluate(DepthEstimator(network=Counts()), iter([stack]), (1,))
     assert result.mae_u == pytest.approx(3 / 4 - RANGE.normalise(1.0))
 

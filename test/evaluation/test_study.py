@@ -19,14 +19,15 @@ from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.sample import Sample
-from dfd_ros.evaluation.study import study_report, study_run, study_scenes
+from dfd_ros.datasets.stored_stacks import read_folder
+from dfd_ros.evaluation.study import study_run, study_scenes
 from dfd_ros.evaluation.study.scene_figures import evaluate, milliseconds
 from dfd_ros.evaluation.study.study_rows import SHIPPED as SHIPPED_WEIGHTS
 from dfd_ros.evaluation.study.study_rows import Budget, choose_rows, read_rows
-from dfd_ros.evaluation.study.study_scenes import TestScene
 from dfd_ros.evaluation.study.views import Views
 from dfd_ros.inference.backends import TorchBackend
 from dfd_ros.networks import Prediction
+from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training import loop
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.sequences import TrainingData
@@ -142,7 +143,7 @@ def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, ca
     stream_row = next(row for row in a_study.rows if row.name == 'stream')
     stage, = a_study.config(stream_row).stages
     assert (stage.frames, stage.decode) == (5, 5)
-    scene = study_scenes.folder_scene(real, 32, 5)
+    scene = folder_scene(real, 32, 5)
     titles = [title for title, _ in a_study.pictured([scene] * 3, scene)]
     assert titles == ['small objects', 'small and large objects', 'small and large objects', 'moving scenes', 'Blender',
                       'Blender', 'real stack']
@@ -291,7 +292,7 @@ def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
         source.close()
     for other in batches[1:]:
         for a, b in zip(batches[0], other):
-            assert all(torch.equal(x.nan_to_num(-9), y.nan_to_num(-9)) for x, y in zip(a, b))
+            assert all(torch.equal(x.nan_to_num(-9), vars(b)[name].nan_to_num(-9)) for name, x in vars(a).items())
     for batch in batches[0]:
         assert batch.images.shape == (2, 4, 3, 32, 32)
         assert torch.allclose(batch.focus, torch.linspace(0, 1, 4))   # rising
@@ -314,7 +315,8 @@ def test_a_loss_without_a_weight_is_not_computed():
     truth, u = torch.rand(2, 2, 1, 1, 8, 8, generator=generator)
     truth[0, ..., :4] = torch.nan
     u.requires_grad_()
-    weights = SimpleNamespace(likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0)
+    weights = SimpleNamespace(likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0,
+                              gradient=0.0)
     total, parts = sequence_loss(Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)), [], None, truth,
                                  10 * truth, torch.tensor([5.0]), weights)
     assert set(parts) == {'mse'}
@@ -334,10 +336,22 @@ def test_validation_presets_are_not_for_stacks(study, config, tmp_path):
 RANGE = VergenceRange(0.25, 1.25)
 
 
-def scene(u: torch.Tensor, counted: torch.Tensor | None = None) -> TestScene:
+def scene(u: torch.Tensor, counted: torch.Tensor | None = None) -> StackBatch:
     counted = torch.ones_like(u, dtype=torch.bool) if counted is None else counted
-    return TestScene(torch.zeros(1, 4, 3, *u.shape, dtype=torch.uint8), torch.linspace(0, 1, 4)[None],
-                     torch.tensor([20.0]), u, counted, RANGE)
+    one, row = torch.ones(1), torch.ones(1, 4)
+    return StackBatch(
+        images=torch.zeros(1, 4, 3, *u.shape, dtype=torch.uint8), focus=torch.linspace(0, 1, 4)[None],
+        blur_scale=20 * one, vergence=u.expand(1, 4, 1, -1, -1), blur=20 * row,
+        foreground=counted.expand(1, 4, 1, -1, -1), near=RANGE.near * one, far=RANGE.far * one, focal_length=one,
+        f_number=one, pixel_pitch=one, magnification=row)
+
+
+def folder_scene(folder, *arguments) -> StackBatch:
+    return study_scenes.sample_scene(read_folder(folder), *arguments)
+
+
+def last(maps: torch.Tensor) -> torch.Tensor:
+    return maps[0, -1, 0]
 
 
 class Fixed:
@@ -381,42 +395,6 @@ def test_a_depth_map_of_a_stack_is_timed_with_all_its_frames():
     times = milliseconds({'stream': (stream, 1), 'stack': (stack, 4)}, scene(u), rounds=2)
     assert set(times) == {'stream', 'stack'} and min(times.values()) > 0
     assert stack.calls == 3 * 4 and stream.calls == 3 * 2   # of which one is the stream's past
-
-
-def row(name, network, small=0.1, large=0.1, moving=0.1, seen=0.1):
-    sets = {key: {'rms': value} for key, value in
-            dict(small=small, large=large, moving=moving, seen=seen).items() if value is not None}
-    return {'name': name, 'title': name.upper(), 'network': network, 'sets': sets}
-
-
-def test_findings_are_confirmed_and_contradicted_by_the_figures():
-    rows = [row('ddff', 'ddffnet', large=0.2, moving=0.8),
-            row('lstm', 'lstm_ddff', small=0.05, large=0.06, moving=0.07),
-            row('ra', 'recurrent_autoencoder', moving=0.08), row('ours', 'stream', 0.01, 0.01, 0.01)]
-    synthetic, moving, general = study_report.findings(rows)
-    assert ': confirmed.' in synthetic and 'RMS 0.0600 (LSTM) against 0.1000 (RA)' in synthetic
-    assert ': contradicted.' in moving and 'RMS 0.0800 (RA) against 0.0700 (LSTM)' in moving
-    assert ': confirmed.' in general and '4.00 times (DDFF)' in general
-    rows[1]['sets']['large']['rms'] = 0.3
-    assert ': partly confirmed.' in study_report.findings(rows)[0]
-    rows[1]['sets']['blender'], rows[2]['sets']['blender'] = {'rms': 0.3}, {'rms': 0.2}
-    assert 'Blender: RMS 0.3000 (LSTM) against 0.2000 (RA)' in study_report.findings(rows)[0]
-    assert all('not tested' in finding for finding in study_report.findings(rows[-1:]))
-
-
-def test_ours_is_told_beside_what_had_the_same_budget():
-    rows = [row('ra', 'recurrent_autoencoder', small=0.2, large=0.1, moving=0.2), row('ours', 'stream', 0.1, 0.08, 0.1),
-            {**row('ships', 'stream', 0.05, 0.04, 0.05), 'trained_before': True}]
-    assert ': confirmed.' in study_report._ours(rows)
-    assert 'RMS 0.0800 (OURS) against 0.1000 (RA)' in study_report._ours(rows)
-    assert ': contradicted.' in study_report._ours([rows[0], row('ours', 'stream', 0.3, 0.3, 0.3), rows[2]])
-    for figures in rows[2]['sets'].values():
-        figures.update(mse=figures['rms'] ** 2, accuracy=95.0)
-    assert 'not reached: SHIPS has 1.6e-03, 0.040, 95.00 % on small and large objects' in study_report._reached(rows)
-    rows[2]['sets']['small'].update(rms=0.033, mse=0.033 ** 2)
-    assert 'are reached: SHIPS has 1.1e-03, 0.033, 95.00 % on small objects' in study_report._reached(rows)
-    rows[0]['sets']['blender'] = {'mse': 7.4e-3, 'rms': 0.086, 'accuracy': 92.31}   # the study's own figures' kind
-    assert f'not reached: {rows[0]["title"]} has 7.4e-03, 0.086, 92.31 % on Blender' in study_report._reached(rows)
 
 
 # Input.
@@ -500,14 +478,14 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path, config, capsys, argum
 # Focal stacks of other makers.
 
 def test_of_a_real_stack_the_frames_at_even_steps_are_read(real):
-    read = study_scenes.folder_scene(real)
+    read = folder_scene(real)
     assert read.focus[0].tolist() == pytest.approx([0, 1 / 3, 0.7, 1], abs=1e-6)
-    assert read.images.shape == (1, 4, 3, 40, 56) and read.blur_scale.isnan().all() and not read.counted.any()
-    small = study_scenes.folder_scene(real, 32)
-    assert small.images.shape == (1, 4, 3, 32, 32) and small.vergence.shape == (32, 32)
+    assert read.images.shape == (1, 4, 3, 40, 56) and read.blur_scale.isnan().all() and not read.foreground.any()
+    small = folder_scene(real, 32)
+    assert small.images.shape == (1, 4, 3, 32, 32) and last(small.vergence).shape == (32, 32)
     assert small.images.float().mean() == pytest.approx(read.images[..., 8:48].float().mean(), abs=2)
     with pytest.raises(InputError, match='images of 56x40, smaller than the 64x64 of this study'):
-        study_scenes.folder_scene(real, 64)
+        folder_scene(real, 64)
     stack = FocalStack.read(real)
     assert all(np.array_equal(read.images[0, t].permute(1, 2, 0), stack.images[i]) for t, i in enumerate((0, 1, 3, 4)))
 
@@ -519,10 +497,11 @@ def test_the_truth_of_a_sample_is_that_of_the_frame_read_last():
         background[:, :, :3] = (np.arange(len(v)) % 2)[:, None, None] > 0
         return Sample(np.zeros((len(v), 32, 32, 3), np.uint8), [LensState(1 / x) for x in v], depth, background)
     rising = np.linspace(0.5, 11, 5)
-    for v, last in ((rising, 4), (np.tile(rising, 2), 9), (rising[::-1], 0)):
+    for v, number in ((rising, 4), (np.tile(rising, 2), 9), (rising[::-1], 0)):
         scene = study_scenes.sample_scene(sample(v))
-        assert scene.range.denormalise(scene.vergence[5, 5].item()) == pytest.approx(1 / (last + 1), rel=1e-4)
-        assert scene.vergence[:, :3].isnan().all() == (last % 2 == 1)
+        u = last(scene.vergence)
+        assert scene.ranges()[0].denormalise(u[5, 5].item()) == pytest.approx(1 / (number + 1), rel=1e-4)
+        assert u[:, :3].isnan().all() == (number % 2 == 1)
     falling = sample(rising[::-1])
     falling.depth[:-1] = np.nan
     with pytest.raises(InputError, match='no true depth of frame 0, which the study reads last'):
@@ -530,9 +509,9 @@ def test_the_truth_of_a_sample_is_that_of_the_frame_read_last():
 
 
 def test_a_folder_whose_last_frame_is_not_read_last_is_refused(tmp_path):
-    with pytest.raises(InputError, match='falling: its true depth is that of its last frame'):
-        study_scenes.folder_scene(write(tmp_path / 'falling', (4.0, 3.0, 2.0, 1.0)))
-    assert study_scenes.folder_scene(write(tmp_path / 'ramps', (1.0, 2.0, 3.0, 4.0) * 2)).counted.any()
+    with pytest.raises(InputError, match='falling: no true depth of frame 0.*a folder has that of its last frame'):
+        folder_scene(write(tmp_path / 'falling', (4.0, 3.0, 2.0, 1.0)))
+    assert folder_scene(write(tmp_path / 'ramps', (1.0, 2.0, 3.0, 4.0) * 2)).foreground.any()
 
 
 def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6), seed=1) -> Path:
@@ -544,9 +523,9 @@ def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6), seed=1) -> Path:
 
 def test_what_is_reduced_is_blurred_less(tmp_path):
     folder = write(tmp_path / 'stack', (1.0, 2.0, 3.0, 4.0), size=(64, 80))
-    whole, half = study_scenes.folder_scene(folder), study_scenes.folder_scene(folder, 32)
+    whole, half = folder_scene(folder), folder_scene(folder, 32)
     assert half.blur_scale == pytest.approx(whole.blur_scale / 2)
-    assert half.counted.all() and half.vergence.unique().tolist() == pytest.approx([0.5], abs=1e-6)
+    assert half.foreground.all() and half.vergence.unique().tolist() == pytest.approx([0.5], abs=1e-6)
 
 
 @pytest.mark.slow(reason='a study is trained on files')
@@ -592,13 +571,13 @@ def test_the_last_of_ten_stacks_is_validated_on_and_not_trained_on(config, tmp_p
     settings = one.config(one.rows[0])
     assert (settings.pool.start, settings.pool.held_out) == (9, 1)
     [(images, _, _, truth)] = DataValidation(settings, torch.device('cpu')).batches
-    last = study_scenes.folder_scene(tmp_path / 'stacks' / '9')
-    assert torch.equal(images, last.images[..., 4:36, 8:40]) and truth.isfinite().all()
+    held_out = folder_scene(tmp_path / 'stacks' / '9')
+    assert torch.equal(images, held_out.images[..., 4:36, 8:40]) and truth.isfinite().all()
 
 
 def test_large_stacks_are_reduced_for_training(tmp_path):
-    scene = study_scenes.folder_scene(write(tmp_path / 'stack', (1.0, 2.0, 3.0, 4.0), size=(80, 96)))
-    stack = study_scenes.training_stack(scene, 32)
+    sample = read_folder(write(tmp_path / 'stack', (1.0, 2.0, 3.0, 4.0), size=(80, 96)))
+    scene, stack = study_scenes.sample_scene(sample), study_scenes.training_stack(sample, 32)
     assert stack.images.shape[-2:] == stack.vergence.shape[-2:] == stack.foreground.shape[-2:] == (40, 40)
     assert stack.blur_scale == pytest.approx(scene.blur_scale / 2)
 
@@ -611,4 +590,4 @@ def test_large_stacks_are_reduced_for_training(tmp_path):
 ])
 def test_stacks_that_cannot_be_trained_on(tmp_path, v, changes, says):
     with pytest.raises(InputError, match=says):
-        study_scenes.training_stack(study_scenes.folder_scene(write(tmp_path / 'stack', v, **changes)), 32)
+        study_scenes.training_stack(read_folder(write(tmp_path / 'stack', v, **changes)), 32)

@@ -69,7 +69,7 @@ def test_rgb8_is_not_copied():
 
 
 @pytest.mark.parametrize('changes, words', [
-    (dict(encoding='rgb9'), "camera/image_raw: unknown encoding 'rgb9'; publish one of rgb8"),
+    (dict(encoding='rgb9'), "camera/image_raw: unknown encoding 'rgb9'; known are rgb8"),
     (dict(encoding='32FC1'), "unknown encoding '32FC1'"),
     (dict(encoding=''), "unknown encoding ''"),
     (dict(width=0), 'image of zero size (0x4)'),

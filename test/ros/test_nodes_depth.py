@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
 from ros_processes import NodeProcess, wait_until  # noqa: E402
@@ -17,8 +18,8 @@ from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
+from dfd_ros.core.image_encodings import COLOUR  # noqa: E402
 from dfd_ros.core.lens_state import LensState  # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
 from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
 
 WIDTH, HEIGHT = 96, 64
@@ -186,7 +187,7 @@ def test_unsure_depth_is_nan(rig):
 
 @pytest.mark.parametrize('encoding', ['bgr8', 'mono8', 'bgra8'])
 def test_other_encodings(rig, encoding):
-    step = WIDTH * image_messages.PIXEL_BYTES[encoding]
+    step = WIDTH * COLOUR[encoding].channels
     image = rig.image(encoding=encoding, step=step, data=bytes(HEIGHT * step))
     rig.send_until(lambda: with_header(rig.depth, image.header), f'depth of {encoding}', image)
 

@@ -199,7 +199,7 @@ def test_two_processes_train_one_network(tmp_path, crop, weights):
 # Data: a function of the step alone.
 
 def same(a, b) -> bool:
-    return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in zip(a, b))
+    return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in zip(vars(a).values(), vars(b).values()))
 
 
 def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):

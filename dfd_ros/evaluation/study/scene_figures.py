@@ -9,23 +9,24 @@ from statistics import median
 
 import torch
 
-from dfd_ros.evaluation.study.study_scenes import TestScene
+from dfd_ros.core.optics import VergenceRange
 from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training import metrics
 
 
 @torch.inference_mode()
-def depth_maps(backend: TorchBackend, scene: TestScene) -> list[torch.Tensor]:
+def depth_maps(backend: TorchBackend, scene: StackBatch) -> list[torch.Tensor]:
     """u (H, W) after each frame of a scene, NaN before the first depth map. The frames come as the camera gives
     them: nothing takes motion out of them."""
     state, result = [], []
     for index in range(scene.images.shape[1]):
-        prediction, *state = backend(*scene.frame(index, backend.device), *state)
+        prediction, *state = backend(*_frame(scene, index, backend.device), *state)
         result.append(prediction.vergence[0, 0].cpu())
     return result
 
 
-def evaluate(backend: TorchBackend, scenes: Iterable[TestScene]) -> dict[str, float]:
+def evaluate(backend: TorchBackend, scenes: Iterable[StackBatch]) -> dict[str, float]:
     """Figures over the pixels that count, of all scenes; see `dfd_ros.training.metrics`.
 
     Returns:
@@ -35,12 +36,13 @@ def evaluate(backend: TorchBackend, scenes: Iterable[TestScene]) -> dict[str, fl
     """
     last, first, first_map = [], [], None
     for scene in scenes:
+        truth, counted = scene.vergence[0, -1, 0], scene.foreground[0, -1, 0]
         maps = depth_maps(backend, scene)
         first_map = first_map or next((i + 1 for i, u in enumerate(maps) if not u.isnan().all()), len(maps))
         # The truth is that of the last frame, of an earlier map too: a fair one only where nothing moves.
         for pixels, u in ((last, maps[-1]), (first, maps[first_map - 1])):
-            depth, estimate = (_depth(x[scene.counted], scene) for x in (scene.vergence, u))
-            pixels.append(torch.stack([scene.vergence[scene.counted], u[scene.counted], depth, estimate]))
+            depth, estimate = (_depth(x[counted], scene.ranges()[0]) for x in (truth, u))
+            pixels.append(torch.stack([truth[counted], u[counted], depth, estimate]))
     true_u, u, depth, estimate = torch.cat(last, 1)
     if not len(depth):
         return {'first_map': first_map}
@@ -51,11 +53,17 @@ def evaluate(backend: TorchBackend, scenes: Iterable[TestScene]) -> dict[str, fl
             'first_map': first_map, 'first_rms': metrics.rms(first_estimate, first_depth, largest)}
 
 
-def _depth(u: torch.Tensor, scene: TestScene) -> torch.Tensor:
-    return metrics.counted_depth(u.double(), scene.range).float()
+def _frame(scene: StackBatch, index: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(image (1, 3, H, W) in 0..1, focus (1,), blur scale (1,)), as networks read it."""
+    return (scene.images[:, index].to(device).float() / 255, scene.focus[:, index].to(device),
+            scene.blur_scale.to(device))
 
 
-def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: TestScene, rounds: int = 5) -> dict[str, float]:
+def _depth(u: torch.Tensor, range_: VergenceRange) -> torch.Tensor:
+    return metrics.counted_depth(u.double(), range_).float()
+
+
+def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: StackBatch, rounds: int = 5) -> dict[str, float]:
     """Median time of one depth map, all networks in turn, so that a busy machine is as busy for each.
 
     Args:
@@ -66,7 +74,7 @@ def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: TestScene
     times: dict[str, list[float]] = {name: [] for name in backends}
     for turn in range(rounds + 1):
         for name, (backend, frames) in backends.items():
-            inputs = [scene.frame(index % scene.images.shape[1], backend.device) for index in range(frames)]
+            inputs = [_frame(scene, index % scene.images.shape[1], backend.device) for index in range(frames)]
             state: list[torch.Tensor] = []
             if frames == 1:   # a stream that runs already
                 _, *state = backend(*inputs[0])

@@ -12,8 +12,8 @@ from dfd_ros.drawing.plots import new_figure, save_figure
 from dfd_ros.drawing.visualise import BACKGROUND, Panel, colour, sheet, with_unit, write_picture
 from dfd_ros.evaluation.study.scene_figures import depth_maps
 from dfd_ros.evaluation.study.study_report import TITLES
-from dfd_ros.evaluation.study.study_scenes import TestScene
 from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.synthesis.procedural import StackBatch
 
 _PANEL = 240  # px, width of a column
 
@@ -76,7 +76,7 @@ def _colour(i: int) -> str:
     return f'C{i % 10}'
 
 
-def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[tuple[str, TestScene]]) -> None:
+def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[tuple[str, StackBatch]]) -> None:
     """A column for each scene: its first and last frame, the true vergence, and what each network says after the last.
 
     Pixels that do not count (the wall, on which no network is trained) are dark grey where the truth is known.
@@ -84,7 +84,8 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
     Args:
         networks: by title; scenes: with their title.
     """
-    keeps = [scene.counted.numpy() | (not scene.counted.any()) for _, scene in scenes]   # without truth all pixels
+    counted = [scene.foreground[0, -1, 0].numpy() for _, scene in scenes]
+    keeps = [pixels | (not pixels.any()) for pixels in counted]   # without truth all pixels
 
     def row(title: str, maps: Sequence[np.ndarray]) -> list[Panel]:
         return [Panel(colour(np.where(keep, u, np.nan)), title if i == 0 else '')
@@ -92,7 +93,7 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
 
     rows = [[Panel(scene.images[0, 0].permute(1, 2, 0).numpy(), name) for name, scene in scenes],
             [Panel(scene.images[0, -1].permute(1, 2, 0).numpy()) for _, scene in scenes],
-            row('truth', [scene.vergence.numpy() for _, scene in scenes])]
+            row('truth', [scene.vergence[0, -1, 0].numpy() for _, scene in scenes])]
     for title, backend in networks.items():
         rows.append(row(title, [depth_maps(backend, scene)[-1].numpy() for _, scene in scenes]))
     write_picture(path, sheet(
@@ -100,9 +101,9 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
         'focused far, near; vergence: blue far, red near; dark grey: none, or not counted', _PANEL * len(scenes)))
 
 
-def write_stack(path: Path, networks: dict[str, TorchBackend], scene: TestScene) -> None:
+def write_stack(path: Path, networks: dict[str, TorchBackend], scene: StackBatch) -> None:
     """The frames of one stack, and below them what each network says after the last."""
-    frames = [Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.range.denormalise(v.item())))
+    frames = [Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.ranges()[0].denormalise(v.item())))
               for image, v in zip(scene.images[0], scene.focus[0])]
     maps = [Panel(colour(depth_maps(backend, scene)[-1].numpy()), title)
             for title, backend in networks.items()]

@@ -18,14 +18,15 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import changed_value, write_json
 from dfd_ros.core.machine import device_name
 from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
+from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.study import study_scenes
 from dfd_ros.evaluation.study.scene_figures import evaluate, milliseconds
 from dfd_ros.evaluation.study.study_report import TITLES
 from dfd_ros.evaluation.study.study_rows import Budget, Row, choose_rows
-from dfd_ros.evaluation.study.study_scenes import FRAMES, TestScene
+from dfd_ros.evaluation.study.study_scenes import FRAMES
 from dfd_ros.evaluation.study.views import Views
 from dfd_ros.inference.backends import TorchBackend, choose_device, is_bf16_fast
-from dfd_ros.synthesis.procedural import render_stack
+from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig, make_config
 from dfd_ros.training.loop import train
 
@@ -91,7 +92,7 @@ class Study:
         self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
         self.device = choose_device(device)
         self._shared = shared
-        self._stacks = [stack for folder in settings.data for stack in study_scenes.stacks_in(folder)]
+        self._stacks = [stack for folder in settings.data for stack in stored_stacks(folder)]
         self.scenes = len(self._stacks) or settings.scenes
         self._held_out = len(self._stacks) // HELD_OUT
         for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
@@ -169,8 +170,8 @@ class Study:
         bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
         if self.settings.data:
             for index in bar:
-                scene = self._stacks[index].read(None, self.settings.frames)
-                save_stack(stack_path(folder, index), study_scenes.training_stack(scene, self.settings.crop))
+                save_stack(stack_path(folder, index), study_scenes.training_stack(
+                    self._stacks[index].read(), self.settings.crop, self.settings.frames))
         elif workers == 0:
             for index in bar:
                 save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
@@ -206,7 +207,7 @@ class Study:
             return networks.load(row.weights_path(), network=row.network)
         return networks.create(row.network, **row.network_config(self.settings.crop, self.settings.frames))
 
-    def measure(self, row: Row, sets: dict[str, Callable[[], list[TestScene]]]) -> dict[str, dict]:
+    def measure(self, row: Row, sets: dict[str, Callable[[], list[StackBatch]]]) -> dict[str, dict]:
         """The figures of a row on each set."""
         path = self._of(row) / 'figures.json'
         self._begin(row)
@@ -222,7 +223,7 @@ class Study:
             write_json(path, figures)
         return {name: figures[name] for name in sets}
 
-    def results(self, blender: list[TestScene], real: TestScene | None) -> dict:
+    def results(self, blender: list[StackBatch], real: StackBatch | None) -> dict:
         """Everything that tables are made of; kept as results.json.
 
         Args:
@@ -231,7 +232,7 @@ class Study:
         sets = {name: functools.cache(functools.partial(self._scenes, name)) for name in study_scenes.SETS}
         if blender:
             sets['blender'] = lambda: blender
-        if real is not None and real.counted.any():
+        if real is not None and real.foreground.any():
             sets['real'] = lambda: [real]
         rows, timed = [], {}
         for row in self.rows:
@@ -248,11 +249,11 @@ class Study:
         write_json(self.folder / 'results.json', results)
         return results
 
-    def _scenes(self, name: str) -> list[TestScene]:
+    def _scenes(self, name: str) -> list[StackBatch]:
         scenes = self._procedural(name, self.settings.tests)
         return list(tqdm(scenes, desc=f'test scenes, {name}', total=self.settings.tests, leave=False))
 
-    def _procedural(self, name: str, count: int) -> Iterator[TestScene]:
+    def _procedural(self, name: str, count: int) -> Iterator[StackBatch]:
         return study_scenes.procedural_scenes(name, count, self.settings.crop, self.device, self.settings.frames)
 
     def curves(self) -> dict[str, list[dict]]:
@@ -268,7 +269,7 @@ class Study:
         backend = TorchBackend(network, self.device, precision)
         return Views(backend, row.views) if row.views > 1 else backend
 
-    def pictured(self, blender: list[TestScene], real: TestScene | None) -> list[tuple[str, TestScene]]:
+    def pictured(self, blender: list[StackBatch], real: StackBatch | None) -> list[tuple[str, StackBatch]]:
         """The scenes of the picture grid: of the test sets the first ones."""
         counts = {'small': 1, 'large': 2, 'moving': 1}
         scenes = [(TITLES[name], scene) for name, count in counts.items()

@@ -17,9 +17,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32
 
 from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
-from dfd_ros.bags.image_decoding import to_depth
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.image_encodings import to_depth
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
@@ -22,6 +21,7 @@ from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
+from dfd_ros.core.image_io import read_image
 from dfd_ros.datasets.shards import shards
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
@@ -119,7 +119,7 @@ class TrainerNode(Node, Observer):
             return
         with self._while_ros_runs():
             if picture is not None:
-                self._preview.publish(image_messages.to_message(_read(picture), self._header()))
+                self._preview.publish(image_messages.to_message(read_image(picture), self._header()))
             if weights is not None and self._settings.values.depth_node:
                 self._hand_over(weights, step)
 
@@ -171,13 +171,6 @@ class TrainerNode(Node, Observer):
             else:
                 self.get_logger().warning(f'{node} does not take the weights of step {step}: {result.reason}')
         client.call_async(request).add_done_callback(answered)
-
-
-def _read(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
-    from PIL import Image as Picture
-    with Picture.open(path) as picture:
-        return np.asarray(picture.convert('RGB'))
 
 
 def main(arguments: list[str] | None = None) -> int:

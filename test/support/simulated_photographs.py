@@ -118,20 +118,3 @@ def poses_of_board(size: tuple[float, float], camera: CameraModel, count: int, s
         tilt = angle * math.cos(direction), angle * math.sin(direction), rng.uniform(-0.2, 0.2)
         poses.append(pose((size[0] / 2, size[1] / 2), (x, y, z), tilt))
     return poses
-
-
-@lru_cache(maxsize=2)
-def noise_target(size: int = 1600, seed: int = 0) -> np.ndarray:
-    """(size, size) uint8: dead leaves, discs of all sizes in random grey, which have fine and coarse detail alike.
-
-    Lee, Mumford and Huang, "Occlusion models for natural images", IJCV 2001.
-    """
-    rng = np.random.default_rng(seed)
-    image = np.full((size, size), 128, np.uint8)
-    # Radii by the law r^-3 between the limits, the latest on top: the image looks alike at every scale.
-    smallest, largest = size / 400, size / 10
-    u = rng.random(40 * 400)
-    radii = 1 / np.sqrt(1 / largest ** 2 + u * (1 / smallest ** 2 - 1 / largest ** 2))
-    for radius, (x, y), grey in zip(radii, rng.integers(0, size, (len(u), 2)), rng.integers(20, 236, len(u))):
-        cv2.circle(image, (int(x), int(y)), round(radius), int(grey), -1, cv2.LINE_AA)
-    return image

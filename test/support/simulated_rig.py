@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import simulated_photographs
 from PIL import Image
 
-from dfd_ros.calibration import simulate
 from dfd_ros.calibration.board import Board
 from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.calibration.noise_target import noise_target
 from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.geometry import matrix_from_rpy
@@ -75,14 +76,14 @@ class SimulatedRig:
         texel = self.board.square / TEXELS
         camera = self.at_focus(focus_distance)
         back = np.linalg.inv(self.extrinsics)
-        for i, pose in enumerate(simulate.poses_of_board(self.board.size, camera, count)):
-            view, depth = simulate.look_at_plane(texture, texel, camera, pose, margin=TEXELS)
+        for i, pose in enumerate(simulated_photographs.poses_of_board(self.board.size, camera, count)):
+            view, depth = simulated_photographs.look_at_plane(texture, texel, camera, pose, margin=TEXELS)
             # With a wide aperture no board would be sharp everywhere, so stop down.
             stopped = Lens(self.focal_length, 8.0, self.lens.pixel_pitch)
-            view = simulate.blur_by_depth(view, depth, focus_distance, stopped, self.exponent)
-            _save(focus_folder / f'{i:02d}.png', simulate.develop(view, seed=2 * i))
-            view, _ = simulate.look_at_plane(texture, texel, self.rgbd_camera, back @ pose, margin=TEXELS)
-            _save(rgbd_folder / f'{i:02d}.png', simulate.develop(view, seed=2 * i + 1))
+            view = simulated_photographs.blur_by_depth(view, depth, focus_distance, stopped, self.exponent)
+            _save(focus_folder / f'{i:02d}.png', simulated_photographs.develop(view, seed=2 * i))
+            view, _ = simulated_photographs.look_at_plane(texture, texel, self.rgbd_camera, back @ pose, margin=TEXELS)
+            _save(rgbd_folder / f'{i:02d}.png', simulated_photographs.develop(view, seed=2 * i + 1))
 
     def photograph(self, target: str, target_distance: float, focus_distance: float, seed: int = 0) -> np.ndarray:
         """(H, W, 3) uint8 of a flat target, `board` or `texture`, that faces the camera."""
@@ -93,12 +94,12 @@ class SimulatedRig:
             texel, margin = self.board.square / TEXELS, TEXELS
             centre = self.board.size[0] / 2, self.board.size[1] / 2
         else:
-            texture = self._printed(simulate.noise_target())
+            texture = self._printed(noise_target())
             texel, margin, centre = across / len(texture), 0, (across / 2, across / 2)
-        pose = simulate.pose(centre, (0, 0, target_distance), (0, 0, 0))
+        pose = simulated_photographs.pose(centre, (0, 0, target_distance), (0, 0, 0))
         coc = self.lens.coc_px(target_distance, focus_distance)
-        linear = simulate.photograph_plane(texture, texel, camera, pose, coc, self.exponent, margin=margin)
-        return simulate.develop(linear, seed=seed)
+        linear = simulated_photographs.photograph_plane(texture, texel, camera, pose, coc, self.exponent, margin=margin)
+        return simulated_photographs.develop(linear, seed=seed)
 
     def write_sweep(self, folder: Path, target_distance: float, values: Sequence[float], target: str = 'board',
                     is_distance_known: bool = True) -> None:

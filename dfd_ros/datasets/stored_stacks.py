@@ -1,0 +1,41 @@
+"""Focal stacks with truth in a folder: samples in shards, or focal-stack folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack, stacks_with_depth
+from dfd_ros.core.sample import Sample
+from dfd_ros.datasets.shards import Samples, shards_below
+
+
+class StoredStack(NamedTuple):
+    """Its name in the folder, and what reads it."""
+
+    name: str
+    read: Callable[[], Sample]
+
+
+def stored_stacks(folder: str | Path) -> list[StoredStack]:
+    """All samples in the shards below a folder, or, where there are no shards, all focal-stack folders with true depth.
+
+    Raises:
+        InputError: there are none.
+    """
+    folder = Path(folder)
+    if shards_below(folder):
+        samples = Samples(folder)
+        return [StoredStack(name, partial(samples.__getitem__, i)) for i, name in enumerate(samples.names)]
+    paths = stacks_with_depth(folder)
+    if not paths:
+        raise InputError(f'{folder}: no shard (*.tar) and no focal stack (a stack.yaml that names depth) in it')
+    return [StoredStack(str(path.relative_to(folder)), partial(read_folder, path)) for path in paths]
+
+
+def read_folder(folder: str | Path) -> Sample:
+    """A focal-stack folder as a sample. Raises `InputError` where it cannot be read."""
+    return Sample.from_focal_stack(FocalStack.read(folder))
