@@ -120,7 +120,7 @@ def test_the_board_tells_its_own_distance():
     peak = focus.peak_of(recorded, rig.board, rig.at_focus(0.35))
     assert peak.distance == pytest.approx(0.35, rel=0.01)
     assert peak.value == pytest.approx(2, abs=0.2)
-    with pytest.raises(InputError, match='the intrinsics of the focus camera are needed'):
+    with pytest.raises(InputError, match='needs the intrinsics of the focus camera'):
         focus.peak_of(recorded)
     with pytest.raises(InputError, match='does not show the board'):
         focus.peak_of(recorded, Board(dictionary='4X4_100'), rig.at_focus(0.35))
@@ -146,7 +146,7 @@ def test_a_sweep_is_recorded_and_read_back(tmp_path):
     read = recorded_sweep.Sweep.read(tmp_path / 'sweep')
     assert read.distance == 0.5 and list(read.values) == [0, 50, 100]
     assert [image.mean() for image in read.images] == [0, 50, 100]
-    with pytest.raises(InputError, match='does not take the focus value 300'):
+    with pytest.raises(InputError, match='rejects the focus value 300'):
         record_sweep(Motor(), [0, 300], settle_time=0.0)
     with pytest.raises(InputError, match='gives no image'):
         record_sweep(Motor(alive=False), [0], settle_time=0.0)
@@ -183,7 +183,7 @@ def test_every_part_has_help_and_an_example(capsys):
     (['aperture', '{boards}/none', '--pixel-pitch', '-1'], '--pixel-pitch -1.0: must be positive'),
     (['sweep', '--first', '0', '--last', '9', '--steps', '20', '--out', 'x'], 'more than the integers'),
     (['sweep', '--first', '0', '--last', '99', '--device', '/dev/video77', '--out', 'x'], 'cannot open the camera'),
-    ([], 'required: WHAT')])
+    ([], 'required: STEP')])
 def test_bad_input_is_one_line_and_nothing_is_written(arguments, says, boards, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
@@ -202,7 +202,7 @@ def test_views_that_are_all_alike_do_not_calibrate(boards):
                                      ).astype(np.float32)) for i in range(6)]
     with pytest.raises(InputError, match='tilted'):
         calibrate_intrinsics(facing, (400, 300))
-    with pytest.raises(InputError, match='2 views of the board, at least 5'):
+    with pytest.raises(InputError, match='2 views of the board, but at least 5'):
         calibrate_intrinsics(facing[:2], (400, 300))
     scrambled = [replace(view, corners=rng.uniform(0, 300, view.corners.shape).astype(np.float32)) for _ in range(6)]
     with pytest.raises(InputError, match='intrinsics: '):
@@ -250,7 +250,7 @@ def test_focus_map_is_monotone_or_refused():
                         (peaks((0.2, 250.0), (0.4, 250.0)), 'does not rise or fall')):
         with pytest.raises(InputError, match=says):
             focus.fit_focus_map(given)
-    with pytest.raises(InputError, match='too near to carry the map on to infinity'):
+    with pytest.raises(InputError, match='too near to extend the map to infinity'):
         focus.fit_focus_map(line[:2], to_infinity=True)
 
 
@@ -259,7 +259,7 @@ def test_sweeps_that_show_no_blur_scale():
     distances = [1.0, 0.8, 0.6, 0.5, 0.4]
     with pytest.raises(InputError, match='no texture'):
         measure_aperture(flat, distances)
-    with pytest.raises(InputError, match='1 focus distances, at least 4'):
+    with pytest.raises(InputError, match='1 focus distances, but at least 4'):
         measure_aperture(flat, [1.0] * 5)
     rig = SimulatedRig(160, 120)
     far = [rig.photograph('texture', 0.3, d) for d in distances]
