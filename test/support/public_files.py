@@ -78,8 +78,7 @@ def rgbd(folder, height=96, width=128):
 
 
 def ddff12(path, stacks=2):
-    """Slices sharp at once are not made here: the files have the layout, the images are noise. Returns the disparity
-    (H, W), 0 where there is none."""
+    """All slices are equally sharp. Returns the disparity (H, W), 0 where there is none."""
     disparity = np.where(np.arange(64)[None] < 32, 0.2, 0.05) * np.ones((48, 1))
     disparity[:4] = 0
     images = np.stack([np.stack([texture(48, 64, i)] * 10) for i in range(stacks)])
