@@ -14,12 +14,14 @@ EXAMPLE = 'dfd evaluate --data field --stacks 100'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data', default='field',
-                        help='study, field, or a folder of shards or of focal stacks with true depth')
+                        help='study, field, a folder of shards or of focal stacks with true depth, or a public test '
+                             'set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)')
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument('--sweep', type=int, metavar='N',
                         help='frames of each of the three sweeps of a procedural stack '
-                             '(default: 5, or as many as the network reads at a time)')
+                             '(default: 5, or as many as the network reads at a time); of a public set: slices of '
+                             'each stack')
     add_estimator_arguments(parser)
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures to this file')
 
@@ -31,12 +33,15 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.files import write_json
     from dfd_ros.evaluation.evaluation_stacks import SETS, folder_stacks, procedural_stacks
     from dfd_ros.evaluation.frame_figures import EDGE, evaluate
+    from dfd_ros.evaluation.public_sets import find_public_set
     from dfd_ros.inference.estimator import DepthEstimator
     if args.stacks < 1 or args.size < 64:
         raise InputError('--stacks must be at least 1 and --size at least 64')
     if args.sweep is not None and args.sweep < 2:
         raise InputError(f'--sweep {args.sweep}: a sweep has at least 2 frames')
     estimator = DepthEstimator(**estimator_options(args))
+    if public := find_public_set(args.data):
+        return _run_public(args, estimator, *public)
     sweep = args.sweep or estimator.stack_frames or 5
     if args.data in SETS:
         stacks = tqdm(procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks,
@@ -63,4 +68,20 @@ def run(args: argparse.Namespace) -> int:
         print(f'{f.frame or "last":>5}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
     if args.json:
         write_json(args.json, [asdict(f) for f in figures])
+    return 0
+
+
+def _run_public(args: argparse.Namespace, estimator, public, path: Path) -> int:
+    from tqdm import tqdm
+
+    from dfd_ros.core.files import write_json
+    from dfd_ros.evaluation.public_sets import evaluate_public
+    from dfd_ros.evaluation.published_figures import comparison
+    stacks = public.open(path, args.sweep or estimator.stack_frames)
+    figures = evaluate_public(estimator, public, tqdm(stacks, total=len(stacks), desc=args.data))
+    name = args.network or (args.weights.stem if args.weights else 'the weights that ship')
+    print(f'\n{public.title}: mean over {len(stacks)} stacks, {figures["known"]:.1%} of the pixels have an estimate\n')
+    print(comparison(args.data.partition(':')[0], figures, name))
+    if args.json:
+        write_json(args.json, figures)
     return 0

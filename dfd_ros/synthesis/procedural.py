@@ -52,7 +52,8 @@ class StackSettings:
         exposure: most change of exposure between frames (share).
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
-        views: folder of path-traced views of rooms (`dfd render --world`), or None.
+        views: folder of path-traced views of rooms (`dfd render --world`), or RGB-D images as they are published
+            (`hypersim:DIR`, `tartanair:DIR`, `nyuv2:FILE`, `rgbd:DIR`), or None.
         views_share: probability that a stack is a photograph of one of these; the others are drawn.
         scene, surfaces: what is seen; `surfaces` says how often it is surfaces like real ones.
         camera: says how often it is by a camera like a real one.

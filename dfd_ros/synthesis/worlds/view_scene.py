@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,7 +19,8 @@ import torch.nn.functional as F
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.defocus import defocus
-from dfd_ros.synthesis.worlds.view import View, views
+from dfd_ros.synthesis.rgbd_sets.view_sources import ViewSource, open_views
+from dfd_ros.synthesis.worlds.view import View
 
 SLICES = 10
 SCALE = (0.72, 1.2)   # of a view, before it is cut
@@ -70,13 +70,13 @@ class ViewScene:
 
         Args:
             rng: a `Random`.
-            folder: of views.
+            folder: of views, or RGB-D images, see `open_views`.
 
         Raises:
             InputError: no views there, or a broken one.
         """
-        paths = _paths(folder)
-        view = View.read(paths[rng.integer(0, len(paths))])
+        source = _source(folder)
+        view = source.read(rng.integer(0, len(source)))
         colour, vergence, behind_colour, behind = _cut(rng, view, height + 2 * margin, width + 2 * margin)
         low, high = np.quantile(vergence[np.isfinite(vergence)], [0.01, 0.99])
         # u runs from `first` to `last` over the view: where the range ends is not where the scene does.
@@ -180,8 +180,8 @@ class ViewScene:
 
 
 @lru_cache(maxsize=8)
-def _paths(folder: str) -> list[Path]:
-    return views(Path(folder))
+def _source(folder: str) -> ViewSource:
+    return open_views(folder)
 
 
 def _cut(rng, view: View, height: int, width: int):

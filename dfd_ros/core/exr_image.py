@@ -1,0 +1,35 @@
+"""Depth in OpenEXR images. OpenEXR is needed only here: `pip install 'dfd_ros[public]'`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.core.errors import InputError
+
+CHANNELS = ('Z', 'V', 'Y', 'R')
+"""Where depth may be, the first that is there. Blender writes it to all of R, G and B, or to V."""
+
+
+def read_exr(path: Path) -> np.ndarray:
+    """(H, W) float32, the depth channel of an image.
+
+    Raises:
+        InputError: OpenEXR is not installed, no such file, no OpenEXR image, or none of its channels is depth.
+    """
+    try:
+        import OpenEXR
+    except ModuleNotFoundError:
+        raise InputError(f"{path}: EXR images need OpenEXR, install it with pip install 'dfd_ros[public]'") from None
+    if not path.is_file():
+        raise InputError(f'{path}: no such file')
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = {name: channel.pixels for name, channel in file.channels().items()}
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f'{path}: cannot be read as EXR: {" ".join(str(error).split())[:120]}') from None
+    for name in CHANNELS:
+        if name in channels:
+            return np.asarray(channels[name], np.float32)
+    raise InputError(f'{path}: its channels are {", ".join(channels)}, depth should be in {" or ".join(CHANNELS)}')

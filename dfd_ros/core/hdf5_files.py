@@ -1,0 +1,60 @@
+"""HDF5 files, with a clear word on what is wrong. h5py is needed only here: `pip install 'dfd_ros[public]'`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.core.errors import InputError
+
+
+class Hdf5File:
+    """An HDF5 file, open while the context lasts.
+
+    Raises:
+        InputError: h5py is not installed, no such file, or no HDF5.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            import h5py
+        except ModuleNotFoundError:
+            raise InputError(f"{path}: HDF5 needs h5py, install it with pip install 'dfd_ros[public]'") from None
+        self.path = path
+        try:
+            self._file = h5py.File(path, 'r')
+        except FileNotFoundError:
+            raise InputError(f'{path}: no such file') from None
+        except OSError as error:
+            raise InputError(f'{path}: cannot be read as HDF5: {" ".join(str(error).split())[:120]}') from None
+
+    def __enter__(self) -> Hdf5File:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def shape(self, name: str, expected: tuple[int | None, ...]) -> tuple[int, ...]:
+        """The shape of a data set.
+
+        Args:
+            expected: the shape that it should have, None = any.
+
+        Raises:
+            InputError: there is none, or of another shape.
+        """
+        layout = '(' + ', '.join('N' if n is None else str(n) for n in expected) + ')'
+        if not hasattr(self._file.get(name), 'shape'):
+            raise InputError(f'{self.path}: no data set "{name}" in it, it should be {layout}')
+        shape = self._file[name].shape
+        if len(shape) != len(expected) or any(n not in (None, m) for n, m in zip(expected, shape)):
+            raise InputError(f'{self.path}: "{name}" is {shape}, it should be {layout}')
+        return shape
+
+    def read(self, name: str, index: int | None = None) -> np.ndarray:
+        """All of a data set, or one element along its first axis."""
+        try:
+            return self._file[name][() if index is None else index]
+        except OSError as error:
+            raise InputError(f'{self.path}: "{name}" cannot be read: {" ".join(str(error).split())[:120]}') from None

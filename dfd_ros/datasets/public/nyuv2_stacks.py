@@ -1,0 +1,69 @@
+"""Focal stacks of NYU Depth V2, blurred by one fixed lens: that of HybridDepth (https://github.com/cake-lab/HybridDepth,
+dataloader/NYU/loader.py), 50 mm at f/8 with pixels of 12 um, focused at 1, 1.5, 2.5, 4 and 6 m. (HybridDepth itself
+focuses evenly from the nearest to the farthest true depth of each image, which no camera knows.)
+
+Where the toolbox's splits.mat lies beside the file, its 654 test images count, else all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.core.colour import srgb_encode
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.datasets.public.slices import chosen
+from dfd_ros.synthesis.rgbd_scene import RgbdScene
+from dfd_ros.synthesis.rgbd_sets.nyuv2 import NyuV2
+
+FOCUS = (1.0, 1.5, 2.5, 4.0, 6.0)   # m
+FOCAL_LENGTH, F_NUMBER, PIXEL_PITCH = 50e-3, 8.0, 12e-6
+
+
+class NyuV2Stacks:
+    """The test images of the file, as focal stacks.
+
+    Args:
+        slices: of each stack, None = all five.
+
+    Raises:
+        InputError: h5py is not installed, or the file is not as published.
+    """
+
+    def __init__(self, path: Path, slices: int | None = None):
+        self._slices = chosen(slices, len(FOCUS), f'{path} (NYUv2)')
+        self._images = NyuV2(path)
+        self._numbers = _test_numbers(path.with_name('splits.mat'), len(self._images))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> FocalStack:
+        number = self._numbers[index]
+        colour, depth = self._images.rgbd(number)
+        depth = np.where(depth > 0, depth, np.nan).astype(np.float32)
+        scene = RgbdScene(colour, depth)
+        states = [LensState(FOCUS[i], FOCAL_LENGTH, F_NUMBER, PIXEL_PITCH) for i in self._slices]
+        images = [(srgb_encode(scene.photograph(state.lens, state.focus_distance)[0].clip(0, 1)) * 255).round()
+                  .byte().permute(1, 2, 0).numpy() for state in states]
+        return FocalStack(images, states, depth, f'{self._images.path}, image {number}')
+
+
+def _test_numbers(path: Path, images: int) -> list[int]:
+    """Numbers of the test images, from 0."""
+    if not path.exists():
+        return list(range(images))
+    try:
+        from scipy.io import loadmat
+    except ModuleNotFoundError:
+        raise InputError(f"{path}: needs SciPy, install it with pip install 'dfd_ros[public]'") from None
+    try:
+        numbers = loadmat(path)['testNdxs'].ravel().astype(int) - 1
+    except (OSError, ValueError, KeyError, NotImplementedError):
+        raise InputError(f'{path}: should be the splits.mat of NYU Depth V2, with testNdxs') from None
+    if not len(numbers) or numbers.min() < 0 or numbers.max() >= images:
+        raise InputError(f'{path}: testNdxs should be 1 to {images}, as many as there are images')
+    return numbers.tolist()

@@ -1,0 +1,24 @@
+"""Which slices of a published stack are read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfd_ros.core.errors import InputError
+
+
+def chosen(slices: int | None, available: int, name: str) -> list[int]:
+    """Numbers of `slices` slices spread over all, as DFV and FOSSA choose them: 0, 2, 4, 6 and 9 for 5 of 10.
+
+    Args:
+        slices: None = all.
+        name: of the set, for the message.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if slices is None:
+        return list(range(available))
+    if slices > available:
+        raise InputError(f'{name}: its stacks have {available} slices, not {slices}')
+    return np.linspace(0, available - 1, slices).astype(int).tolist()

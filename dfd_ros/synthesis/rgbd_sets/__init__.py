@@ -1,0 +1,1 @@
+"""Published sets of RGB-D images, read as views to photograph anew."""

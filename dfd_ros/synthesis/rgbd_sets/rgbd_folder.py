@@ -1,0 +1,52 @@
+"""A folder of RGB-D images::
+
+    intrinsics.yaml     {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}   px
+    color/NAME.png      or .jpg, sRGB
+    depth/NAME.png      16 bit, mm; or .npy or .exr, m along the optical axis; 0 or NaN where there is none
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_yaml
+from dfd_ros.synthesis.rgbd_sets.image_files import DEPTH_SUFFIXES, read_depth, read_linear
+from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
+from dfd_ros.synthesis.worlds.view import View
+
+_INTRINSICS = ('fx', 'fy', 'cx', 'cy')
+
+
+class RgbdFolder:
+    """The images of a folder.
+
+    Raises:
+        InputError: no intrinsics, or no images.
+    """
+
+    def __init__(self, folder: Path):
+        path = folder / 'intrinsics.yaml'
+        intrinsics = read_yaml(path, ', RGB-D images need one: {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5} in px')
+        if not isinstance(intrinsics, dict) or not all(
+                isinstance(intrinsics.get(name), (int, float)) and intrinsics[name] > 0 for name in _INTRINSICS):
+            raise InputError(f'{path}: should be {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px')
+        self._focal_length = float(intrinsics['fx'])
+        self._depth = folder / 'depth'
+        self._frames = sorted(path for path in (folder / 'color').glob('*')
+                              if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
+        if not self._frames:
+            raise InputError(f'{folder / "color"}: no colour images (*.png, *.jpg) in it')
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def read(self, index: int) -> View:
+        """Raises `InputError` for a colour image that has no depth, or one of another size."""
+        path = self._frames[index]
+        candidates = [self._depth / f'{path.stem}{suffix}' for suffix in DEPTH_SUFFIXES]
+        depth_path = next((candidate for candidate in candidates if candidate.exists()), None)
+        if depth_path is None:
+            raise InputError(f'{candidates[0]}: no depth image of {path}, it should be .png (16 bit, mm), .npy or .exr '
+                             '(m)')
+        return rgbd_view(str(depth_path), read_linear(path), read_depth(depth_path), self._focal_length)
