@@ -29,7 +29,7 @@ def machine() -> str:
     return f'{processor()}, {cores()} cores{gpu}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}'
 
 
-def network(weights: Path | None) -> torch.nn.Module:
+def network(weights: Path | None) -> networks.Network:
     """The network of these weights; by default the one that ships, or random weights where none does: neither
     time nor memory depends on what it has learned."""
     if weights is not None:

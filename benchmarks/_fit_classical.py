@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
-from dfd_ros.networks.baselines.classical import log_error
+from dfd_ros.networks.baselines.classical import ClassicalNetwork, log_error
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
 FIRST_SEED = 500_000_000   # neither training's nor validation's nor the test sets'
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     check(options, stacks=1, size=32)
     torch.manual_seed(0)
     network = networks.create(options.network)
-    if not hasattr(network, 'update'):
+    if not isinstance(network, ClassicalNetwork):
         raise InputError(f'--network {options.network}: give one of those of dfd_ros/networks/baselines/classical.py')
     contrast, gap, error = samples(network, options.stacks, options.size)
     constants = fit(contrast, gap, error)
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @torch.inference_mode()
-def samples(network: torch.nn.Module, stacks: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def samples(network: ClassicalNetwork, stacks: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Contrast, gap and absolute error of u, at random pixels."""
     kept, collected = {}, []
     update = network.update

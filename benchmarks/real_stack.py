@@ -56,11 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     sharpest, textured = best_focus(stack.images, options.window, options.contrast)
     estimator = DepthEstimator(options.weights, network=options.network, range_=range_,
-                               resolution=options.resolution or None, reset_gap=math.inf,
-                               registration=options.registration)
-    for _ in range(options.sweeps):
-        for image, lens_state in stack:
-            estimate = estimator.push(image, lens_state)
+                               resolution=options.resolution or None, registration=options.registration)
+    estimate = estimator.estimate_stack(stack, options.sweeps)
 
     order = np.argsort(positions)
     frame = np.interp(estimate.vergence, positions[order], np.arange(len(order)))

@@ -14,10 +14,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-import torch
 from _common import check, exit_with, frames, machine, milliseconds, network
 from tqdm import tqdm
 
+from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.markdown_table import table
 from dfd_ros.inference.estimator import DepthEstimator
@@ -44,10 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class Watched(torch.nn.Module):
+class Watched(networks.Network):
     """A network, and the largest number that its state has held since the last look."""
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: networks.Network) -> None:
         super().__init__()
         self.network = network
         self.largest = 0.0
@@ -69,7 +69,7 @@ def resident_memory() -> float:
     return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
 
 
-def measure(network: torch.nn.Module, count: int, height: int, width: int) -> tuple[list, list, list]:
+def measure(network: networks.Network, count: int, height: int, width: int) -> tuple[list, list, list]:
     """Memory (MB), median time a frame (ms) and largest number in the state at each checkpoint."""
     watched = Watched(network)
     estimator, stream = DepthEstimator(network=watched), frames(height, width)

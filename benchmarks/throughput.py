@@ -18,8 +18,10 @@ from _common import check, exit_with, machine
 from dfd_ros.core.markdown_table import table
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
-PRESETS = {'default': StackSettings, 'study': StackSettings.study, 'field': StackSettings.field}
-WARM_UP = 2
+PRESETS = {'default': StackSettings, 'study': StackSettings.study, 'field': StackSettings.field,
+           'real': StackSettings.real}
+# As many as it takes until most prints are drawn, which others of the process then share.
+WARM_UP = {'real': 60}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,8 +62,8 @@ def _work(number: int, preset: str, options: argparse.Namespace, device: str, ba
     torch.set_num_threads(1)
     settings = PRESETS[preset](frames=options.frames, height=options.size, width=options.size)
     first = 3_000_000_000 + number * 1_000_000
-    for seed in range(WARM_UP):
-        render_stack(first - 1 - seed, settings, device)
+    for seed in range(WARM_UP.get(preset, 2)):
+        render_stack(first + options.stacks + seed, settings, device)
     barrier.wait()
     wall, cpu = time.perf_counter(), time.process_time()
     for seed in range(options.stacks):

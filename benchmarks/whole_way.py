@@ -24,6 +24,7 @@ from dfd_ros import cli  # noqa: E402
 from dfd_ros.bags.bag_reader import Bag  # noqa: E402
 from dfd_ros.cameras.rgbd_source import INTRINSICS  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.core.focal_stack import FocalStack  # noqa: E402
 from dfd_ros.core.markdown_table import table  # noqa: E402
 from dfd_ros.datasets.shards import Samples  # noqa: E402
 from dfd_ros.drawing import visualise  # noqa: E402
@@ -68,7 +69,7 @@ def main() -> int:
     held_out = args.out / 'held_out'
     rows = []
     for name, path in weights.items():
-        figures = evaluate(lambda: DepthEstimator(path, device='cpu'), folder_stacks(held_out), (STEPS,))[-1]
+        figures = evaluate(DepthEstimator(path, device='cpu'), folder_stacks(held_out), (STEPS,))[-1]
         rows.append([name, f'{figures.mae_u:.4f}', f'{figures.rms:.4f}', f'{figures.accuracy:.2f} %',
                      f'{figures.abs_rel:.4f}'])
     print(f'\nheld-out converted data, {len(Samples(held_out))} sweeps, after frame {STEPS}\n')
@@ -128,9 +129,7 @@ def draw(out: Path, weights: dict[str, Path]) -> None:
     truth = stack.depth[len(stack.images) - 1]
     maps = [visualise.Panel(visualise.depth_picture(truth, range_), 'RGB-D sensor', visualise.Bar.depth(range_))]
     for name, path in weights.items():
-        estimator = DepthEstimator(path, device='cpu')
-        for image, state in zip(stack.images, stack.states):
-            estimate = estimator.push(image, state)
+        estimate = DepthEstimator(path, device='cpu').estimate_stack(FocalStack(stack.images, stack.states))
         maps.append(visualise.Panel(visualise.depth_picture(estimate.depth, range_), f'{name} fine-tuning',
                                     visualise.Bar.depth(range_)))
     for name, panels, title in (('sweep', shown, 'Rendered from an RGB-D image, recorded, converted'),

@@ -25,7 +25,7 @@ from launch import LaunchContext, LaunchDescription
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(a.name, default_value=a.default, description=_description(a),
-                                choices=a.choices or None) for a in launch_arguments.ARGUMENTS),
+                                choices=a.closed_choices or None) for a in launch_arguments.ARGUMENTS),
         *(DeclareLaunchArgument(topic, default_value=topic, description=f'remap {topic} to this topic')
           for topic in launch_arguments.TOPICS),
         DeclareLaunchArgument('params_file', default_value=_share('config', 'depth_from_focus.yaml'),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import dfd_ros
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
 
@@ -46,7 +47,7 @@ def test_versions_agree():
     version = xml.parse(ROOT / 'package.xml').getroot().findtext('version')
     told = subprocess.run([sys.executable, 'setup.py', '--version'], cwd=ROOT, check=True, capture_output=True,
                           text=True).stdout
-    assert told.splitlines()[-1] == version
+    assert told.splitlines()[-1] == version == dfd_ros.__version__
 
 
 def test_cmake_generates_every_message():

@@ -1,13 +1,13 @@
 """Where the camera node's images come from: a synthetic scene, a recorded focal stack, RGB-D
-images, a V4L2 device.
+images, a V4L2 device, or a class of your own.
 
 Plain Python, no ROS. Each source is a `CameraSource`: it accepts focus commands and returns frames.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -43,14 +43,23 @@ class CameraLost(RuntimeError):
     """The camera gave no image: unplugged, or in use by another process. A later call may succeed."""
 
 
-class CameraSource(Protocol):
-    """A camera whose focus can be set. Times are those of `time.monotonic`, in seconds."""
+class CameraSource(ABC):
+    """A camera whose focus can be set. Times are those of `time.monotonic`, in seconds.
 
+    The camera node takes a subclass of your own as ``source:=module:Class``; ``source_options``, a mapping in YAML, are
+    the arguments of its constructor. That raises InputError for what cannot work. `focus` may be called while another
+    thread is in `capture`. `gives_rgbd`: its frames have `rgbd`.
+    """
+
+    gives_rgbd = False
+
+    @abstractmethod
     def focus(self, distance: float, time_s: float) -> None:
         """Starts to move the focus to `distance` (m, inf allowed). Raises InputError for an invalid distance."""
 
+    @abstractmethod
     def capture(self, time_s: float) -> Frame:
         """The frame exposed at `time_s` or soon after. Raises CameraLost if the camera gives none."""
 
     def close(self) -> None:
-        """Lets go of the device."""
+        """Lets go of the device, if there is one."""

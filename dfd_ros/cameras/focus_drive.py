@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from dfd_ros.cameras import CameraSource
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 
@@ -53,13 +54,10 @@ class FocusDrive:
         return motion.start + share * (motion.goal - motion.start), False
 
 
-class DrivenSource:
-    """What camera sources without a device share: a focus drive, `_drive`, and nothing to close."""
+class DrivenSource(CameraSource):
+    """What camera sources without a device share: a focus drive, `_drive`."""
 
     _drive: FocusDrive
 
     def focus(self, distance: float, time_s: float) -> None:
         self._drive.command(distance, time_s)
-
-    def close(self) -> None:
-        """Nothing to let go of."""

@@ -38,6 +38,8 @@ class RgbdSource(DrivenSource):
     same through a lens without focus breathing; its images are rendered from colour and depth (`RgbdScene`), and noisy.
     """
 
+    gives_rgbd = True
+
     def __init__(self, folder: str | Path, settle_time: float = 0.0, width: int = 0, seed: int = 0,
                  focal_length: float = 0.0, f_number: float = 0.0) -> None:
         """`width` (px) resizes all images; 0 leaves them. `focal_length` (m) and `f_number`: 0 = 50 mm, f/1.4.

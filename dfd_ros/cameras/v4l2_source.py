@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import yaml
 
-from dfd_ros.cameras import CameraLost, Frame
+from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.cameras.focus_drive import FocusDrive
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
@@ -66,7 +66,7 @@ class FocusTable:
         return float(np.interp(vergence(focus_distance), self._vergence, self._values))
 
 
-class V4l2Source:
+class V4l2Source(CameraSource):
     """A V4L2 device, its autofocus off, its focus motor driven by a `FocusTable`.
 
     A motor does not report when it has arrived, so the focus counts as settled `settle_time` s after a command.

@@ -11,10 +11,10 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from types import ModuleType
 from typing import NoReturn
 
+import dfd_ros
 from dfd_ros.core.errors import InputError
 
 
@@ -34,13 +34,6 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._get_help_string(action) if is_shown else action.help
 
 
-def _version() -> str:
-    try:
-        return metadata.version('dfd_ros')
-    except metadata.PackageNotFoundError:
-        return 'of a checkout, not installed'
-
-
 def _names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
 
@@ -53,7 +46,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for this command line. Imports only the command in use; all of them for the overview."""
     parser = _Parser(prog='dfd', formatter_class=_Help, description='Metric depth from a focus sweep.',
                      epilog='dfd COMMAND --help shows the arguments of a command, and an example.')
-    parser.add_argument('--version', action='version', version=f'dfd {_version()}')
+    parser.add_argument('--version', action='version', version=f'dfd {dfd_ros.__version__}')
     subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True,
                                        parser_class=_Parser)
     wanted = [name for name in _names() if name in argv[:1]] or _names()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
+from collections import deque
 from pathlib import Path
 
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
@@ -29,8 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     import numpy as np
     from tqdm import tqdm
 
@@ -52,26 +50,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         range_ = VergenceRange(args.near, args.far)
     estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
-    estimator.check_stack([state.focus_distance for state in stack.lens_states], range_)
+    estimates = estimator.estimate_frames(stack, args.sweeps)
     args.out.mkdir(parents=True, exist_ok=True)
 
-    depths, cocs = [], []
-    with tqdm(total=args.sweeps * len(stack), desc='estimate', unit='frame') as progress:
-        for sweep in range(args.sweeps):
-            for image, lens_state in stack:
-                # Without its time: the next sweep goes back to the first, and begins nothing new.
-                estimate = estimator.push(image, replace(lens_state, stamp=math.nan))
-                if sweep == args.sweeps - 1:
-                    depths.append(estimate.masked_depth(args.confidence))
-                    cocs.append(estimate.coc)
-                progress.update()
+    depths, cocs = deque(maxlen=len(stack)), deque(maxlen=len(stack))   # of the last sweep
+    for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
+        depths.append(estimate.masked_depth(args.confidence))
+        cocs.append(estimate.coc)
     depth = depths[-1]
     _save(args.out / 'depth.npy', depth)
     _save(args.out / 'coc.npy', np.stack(cocs))
     _save(args.out / 'confidence.npy', estimate.confidence)
     visualise.write_picture(args.out / 'depth.png', visualise.depth_picture(depth, range_))
     visualise.write_picture(args.out / 'overview.png', visualise.overview(
-        stack, depths, estimate.confidence, cocs[-1], range_, args.stack.resolve().name))
+        stack, list(depths), estimate.confidence, cocs[-1], range_, args.stack.resolve().name))
 
     known = ~np.isnan(depth)
     print(f'frames   {len(stack)} of {depth.shape[1]}x{depth.shape[0]}'

@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='file to write')
     parser.add_argument('--weights', metavar='FILE', type=Path,
                         help='weights of the network (default: the ones included)')
+    parser.add_argument('--network', metavar='NAME',
+                        help='network that the weights must belong to; your own as module:Class')
     parser.add_argument('--size', metavar='HxW', type=_size,
                         help='fix the image size, for compilers that need it (default: any size)')
 
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros import networks
     from dfd_ros.inference.onnx_export import export_onnx
 
-    network = networks.load(args.weights or networks.default_weights())
+    network = networks.load(args.weights or networks.default_weights(), network=args.network)
     export_onnx(network, args.out, args.size)
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
           + ('images of any size' if args.size is None else f'images of {args.size[1]}x{args.size[0]}'))

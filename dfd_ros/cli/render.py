@@ -9,7 +9,7 @@ from pathlib import Path
 HELP = 'render focal stacks with ground truth, and a contact sheet'
 EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
 
-PRESETS = {'procedural': ('default', 'study', 'field'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
+PRESETS = {'procedural': ('default', 'study', 'field', 'real'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
 FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
 SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
 SMALLEST_SIDE = 32
@@ -29,13 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--format', choices=FORMATS['procedural'],
                         help='folders (default of procedural: true depth of the last frame) or shards of samples with '
                              'ground truth for every frame, for dfd train, study and evaluate (always with blender)')
-    parser.add_argument('--stacks', '--scenes', metavar='N', type=int, default=6, help='stacks to render')
+    parser.add_argument('--stacks', '--scenes', '--views', metavar='N', type=int, default=6,
+                        help='stacks to render; with --world: views')
     parser.add_argument('--seed', metavar='N', type=int, default=0,
                         help='seed of the first stack; the same seed and size give the same stack')
     parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
-                        help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise) '
-                             'or default (as in training; the default); blender: the lens, defocusnet (the default), '
-                             'phone or machine_vision')
+                        help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise), '
+                             'real (realistic surfaces and cameras) or default (as in training; the default); '
+                             'blender: the lens, defocusnet (the default), phone or machine_vision')
+    parser.add_argument('--photographs', metavar='DIR',
+                        help='preset real: images for the surfaces, as `dfd assets` unpacks them (default: '
+                             'illustrations)')
     parser.add_argument('--split', choices=SPLITS['blender'], default='train',
                         help='families of textures and shapes; training never sees those of test')
     parser.add_argument('--frames', metavar='N', type=int, default=5, help='frames of a stack')
@@ -61,10 +65,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     blender.add_argument('--blender-python', metavar='FILE',
                          help='Python 3.11 of an environment with bpy (default: $DFD_BLENDER_PYTHON, otherwise '
                               'this Python)')
+    world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
+    world.add_argument('--world', metavar='FILE.world', type=Path,
+                       help='a Gazebo world (SDF): render views of it in two layers, instead of stacks')
+    world.add_argument('--rooms', action='store_true',
+                       help='render views of generated furnished rooms, with the objects of --models and the pictures '
+                            'of --textures')
+    world.add_argument('--models', metavar='DIR', type=Path, action='append', default=[],
+                       help='folder to search for the models of the world, or for meshes; repeatable')
+    world.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
+                       help='skip models whose names match, for example "*Portrait*"; repeatable')
 
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
+    if args.world is not None or args.rooms:
+        return _world(args)
+    if args.models or args.exclude:
+        raise InputError(f'--{"models" if args.models else "exclude"}: only with --world or --rooms')
     args.preset = args.preset or PRESETS[args.engine][0]
     args.format = args.format or FORMATS[args.engine][0]
     given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
@@ -75,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) not in choices:
             raise InputError(f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of '
                              f'{", ".join(choices)}')
+    if args.photographs is not None and args.preset != 'real':
+        raise InputError('--photographs: only with --preset real, give that too or leave it out')
     _check(args)
     return {'procedural': _procedural, 'blender': _blender}[args.engine](args)
 
@@ -88,6 +108,51 @@ def _check(args: argparse.Namespace) -> None:
             raise InputError(f'--{option} {getattr(args, name)}: must be at least {least}')
     if args.seed + args.stacks > 2 ** 62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
+
+
+def _world(args: argparse.Namespace) -> int:
+    import os
+    import sys
+
+    from tqdm import tqdm
+
+    from dfd_ros.core.child_processes import terminable
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.machine import cores
+    from dfd_ros.datasets.rendering.rendered_dataset import Machine
+    from dfd_ros.datasets.rendering.workers import BlenderCrashed
+    from dfd_ros.datasets.rendering.world_views import WorldTask, render_views, write_view_sheet
+    from dfd_ros.synthesis.worlds.sdf import read_world
+
+    _check(args)
+    if args.device not in ('auto', 'cpu', 'gpu'):
+        raise InputError(f'--device {args.device}: with --world choose auto, cpu or gpu')
+    if args.world and args.rooms:
+        raise InputError('--world and --rooms: give one of them')
+    if args.world:
+        read_world(args.world, args.models, tuple(args.exclude))   # bad input is refused before Blender starts
+    given = {} if args.samples is None else {'samples': args.samples}
+    task = WorldTask(args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures),
+                     **given)
+    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
+    machine = Machine(workers, max(1, cores() // workers), args.device,
+                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
+
+    def progress(done: int, all_: int):
+        return tqdm(initial=done, total=all_, desc='render', unit='view', smoothing=0.1)
+
+    try:
+        with terminable():
+            rendered, left_out = render_views(args.out, task, range(args.seed, args.seed + args.stacks), machine,
+                                              progress)
+    except BlenderCrashed as error:
+        print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
+        return 1
+    for line in left_out:
+        print(f'dfd: left out: {line}', file=sys.stderr)
+    print(f'views    {args.stacks} of {task.name}, {rendered} rendered now, in {args.out}/')
+    print(f'picture  {write_view_sheet(args.out)}')
+    return 0
 
 
 def _blender(args: argparse.Namespace) -> int:
@@ -172,6 +237,8 @@ def _settings(args: argparse.Namespace):
     size = {'frames': args.frames, 'height': args.height, 'width': args.width, 'breathing_residual': None}
     if args.preset == 'default':
         return StackSettings(scene=SceneSettings(split=args.split), **size)
+    if args.preset == 'real':
+        return StackSettings.real(split=args.split, photographs=args.photographs or '', **size)
     return {'study': StackSettings.study, 'field': StackSettings.field}[args.preset](split=args.split, **size)
 
 

@@ -21,10 +21,10 @@ def _option(name: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for argument in ARGUMENTS:
-        parser.add_argument(_option(argument.name), metavar=argument.type.__name__.upper()
-                            if not argument.choices else None, default=argument.default or None,
-                            choices=[choice for choice in argument.choices if choice] or None,
-                            help=argument.description)
+        choices = [choice for choice in argument.closed_choices if choice] or None
+        metavar = '|'.join(argument.choices) if argument.choices else argument.type.__name__.upper()
+        parser.add_argument(_option(argument.name), metavar=None if choices else metavar, choices=choices,
+                            default=argument.default or None, help=argument.description)
     for topic in TOPICS:
         parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
                             help=f'remap {topic} to this topic')

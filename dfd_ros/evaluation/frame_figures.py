@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
+from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.evaluation.evaluation_stacks import TestStack
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.training import metrics
@@ -42,26 +43,18 @@ class FrameFigures:
     inner_accuracy: float
 
 
-def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[TestStack],
+def evaluate(estimator: DepthEstimator, stacks: Iterator[TestStack],
              frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
     where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
     counts.
 
-    Args:
-        make_estimator: called once; the estimator is reset before each stack.
-
     Raises:
         InputError: the network cannot read one of the stacks.
     """
-    estimator = make_estimator()
     pixels: dict[int, list[np.ndarray]] = {}
     for stack in stacks:
-        estimator.reset()
-        estimator.check_stack([state.focus_distance for state in stack.states], stack.states[0].range)
-        for index, (image, state) in enumerate(zip(stack.images, stack.states)):
-            # Without its time: a stack is one stream, however far apart its frames were taken.
-            estimate = estimator.push(image, replace(state, stamp=math.nan))
+        for index, estimate in enumerate(estimator.estimate_frames(FocalStack(stack.images, stack.states))):
             if index not in stack.depth or (len(stack.depth) > 1 and index + 1 not in frames):
                 continue
             where = stack.counted[index]
@@ -70,10 +63,9 @@ def evaluate(make_estimator: Callable[[], DepthEstimator], stacks: Iterator[Test
             # An infinite depth is a far one: the largest that this range tells from infinity.
             true_u = torch.from_numpy(range_.normalise(stack.depth[index])).float().nan_to_num(0)
             edge = torch.logical_or(*edge_sides(true_u[None, None], EDGE))[0, 0].numpy()
-            far = range_.far if math.isfinite(range_.far) else 50 * range_.near
             pixels.setdefault(index + 1 if len(stack.depth) > 1 else 0, []).append(np.stack([
-                range_.normalise(depth), estimate.vergence[where], np.minimum(depth, far),
-                range_.denormalise(np.clip(estimate.vergence[where], range_.normalise(far), None)),
+                range_.normalise(depth), estimate.vergence[where], np.minimum(depth, metrics.farthest(range_)),
+                metrics.counted_depth(estimate.vergence[where], range_),
                 estimate.log_scale[where], coc, estimate.coc[where], edge[where]]).astype(np.float32))
     largest = max((float(p[2].max()) for parts in pixels.values() for p in parts if p.size), default=math.nan)
     joined = {frame: torch.from_numpy(np.concatenate(parts, 1)) for frame, parts in pixels.items()}
@@ -86,10 +78,9 @@ def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
     inner = edge == 0
     error = (estimated_u - u).abs()
     return FrameFigures(
-        frame, error.mean().item(), metrics.mse(estimated_depth, depth, largest),
-        metrics.rms(estimated_depth, depth, largest), metrics.accuracy(estimated_depth, depth),
-        metrics.abs_rel(estimated_depth, depth),
-        metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
-        metrics.ause(error, -log_scale), metrics.mae(estimated_coc, coc),
-        known.float().mean().item(), inner.float().mean().item(),
-        metrics.rms(estimated_depth, depth, largest, inner), metrics.accuracy(estimated_depth, depth, mask=inner))
+        frame, error.mean().item(), **asdict(metrics.depth_errors(estimated_depth, depth, largest)),
+        confident=metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
+        ause=metrics.ause(error, -log_scale), coc_px=metrics.mae(estimated_coc, coc),
+        known=known.float().mean().item(), inner=inner.float().mean().item(),
+        inner_rms=metrics.rms(estimated_depth, depth, largest, inner),
+        inner_accuracy=metrics.accuracy(estimated_depth, depth, mask=inner))

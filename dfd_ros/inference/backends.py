@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.inference.onnx_export import METADATA_KEY, names_of_state
-from dfd_ros.networks import Prediction
+from dfd_ros.inference.onnx_export import METADATA_KEY, multiple_of, names_of_state
+from dfd_ros.networks import Network, Prediction
 
 PRECISIONS = ('auto', 'fp32', 'bf16')
 
@@ -55,21 +55,22 @@ class TorchBackend:
     scale is known the CoC follows from the vergence, and a decoder for it that can be left out is.
     """
 
-    def __init__(self, network: torch.nn.Module, device: torch.device, precision: str = 'auto'):
+    def __init__(self, network: Network, device: torch.device, precision: str = 'auto'):
         if precision not in PRECISIONS:
             raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
+        if not isinstance(network, Network):
+            raise InputError(f'network: {type(network).__name__} does not derive from dfd_ros.networks.Network')
         self.device = device
         self.bf16 = uses_bf16(precision, device)
-        self.frames: int | None = getattr(network, 'frames', None)
-        self.network_name: str = getattr(network, 'name', type(network).__name__)
-        self._coc_is_optional: bool = getattr(network, 'coc_is_optional', False)
-        self._network = network.to(device, memory_format=torch.channels_last).eval()
+        self.frames = network.frames
+        self.network_name = network.name
+        self._network: Network = network.to(device, memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
     def __call__(self, image, focus, blur_scale, *state):
         image = image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            options = {'decode_coc': not blur_scale.isfinite().all()} if self._coc_is_optional else {}
+            options = {'decode_coc': not blur_scale.isfinite().all()} if self._network.coc_is_optional else {}
             prediction, *state = self._network(image, focus, blur_scale, *state, **options)
         return Prediction(*(map_.float() for map_ in prediction)), *state
 
@@ -103,7 +104,7 @@ class OnnxBackend:
         metadata = json.loads(metadata)
         self.network_name: str = metadata['network']
         self._path, self._size, self._state = path, metadata['size'], metadata['state']
-        self._multiple = max(stride for _, stride in self._state)
+        self._multiple = multiple_of(self._state)
 
     def __call__(self, image, focus, blur_scale, *state):
         height, width = image.shape[-2:]

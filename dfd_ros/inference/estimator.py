@@ -4,15 +4,18 @@
     for image, lens_state in camera:
         estimate = estimator.push(image, lens_state)
         estimate.depth        # (H, W) float32, m, NaN = unknown
+
+    estimate = estimator.estimate_stack(FocalStack.read('balls'))   # or of a whole stack
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +29,9 @@ from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
 from dfd_ros.networks.stack_network import check_stack
+
+if TYPE_CHECKING:
+    from dfd_ros.core.focal_stack import FocalStack   # needs Pillow, which a machine that only trains may be without
 
 CONFIDENT_ERROR = 0.05
 """Confidence is the probability that u is wrong by less than this."""
@@ -123,14 +129,14 @@ class DepthEstimator:
     """How far the state may lie off the view before it is resampled, in cells of its finest map: resampling
     at every frame would wash it out."""
 
-    def __init__(self, weights: str | Path | None = None, *, network: torch.nn.Module | str | None = None,
+    def __init__(self, weights: str | Path | None = None, *, network: networks.Network | str | None = None,
                  backend: str = 'torch', device: str = 'auto', precision: str = 'auto',
                  range_: VergenceRange | None = None, resolution: int | None = RESOLUTION, reset_gap: float = 2.0,
                  registration: bool = True):
         """
         weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
-        network: a module to use as it is, or a name: of a network without weights (best_focus, variational), or
-            the one that the weights must be of.
+        network: a network to use as it is, or a name: of a network without weights (best_focus, variational), or
+            the one that the weights must be of; your own as module:Class.
         backend: torch or onnx. device: auto, cpu, cuda, cuda:N.
         precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
         resolution: longer side (px) of what the network sees at most, None = all of it; larger images are reduced
@@ -159,14 +165,27 @@ class DepthEstimator:
         frame by frame."""
         return self._backend.frames
 
-    def check_stack(self, focus_distances: Sequence[float], range_: VergenceRange) -> None:
-        """Whether the network can read a focal stack (m) from its first to its last frame.
+    def estimate_stack(self, stack: FocalStack, sweeps: int = 1) -> Estimate:
+        """Depth of a whole stack, in the view of its last frame. See `estimate_frames`."""
+        return deque(self.estimate_frames(stack, sweeps), maxlen=1)[0]
+
+    def estimate_frames(self, stack: FocalStack, sweeps: int = 1) -> Iterator[Estimate]:
+        """The estimate after each frame of a stack that is read `sweeps` times, one after the other, from an empty
+        memory. The range of depth is `range_`, else that of the lens states, else what the stack covers. Time stamps
+        do not count: a stack is one stream, however far apart its frames were taken.
 
         Raises:
-            InputError: it reads stacks of another number of frames, or of another part of the range.
+            InputError: the network reads stacks of another number of frames, or of another part of the range.
         """
+        known = self._fixed_range or stack.lens_states[0].range
+        range_ = known or stack.range
         if self.stack_frames is not None:
-            check_stack(self._backend.network_name, self.stack_frames, [range_.normalise(d) for d in focus_distances])
+            check_stack(self._backend.network_name, self.stack_frames,
+                        [range_.normalise(state.focus_distance) for state in stack.lens_states])
+        limits = {} if known else {'near': range_.near, 'far': range_.far}
+        self.reset()
+        return (self.push(image, replace(state, stamp=math.nan, **limits))
+                for _ in range(sweeps) for image, state in stack)
 
     def reset(self) -> None:
         """Forget all frames so far."""
@@ -289,16 +308,16 @@ def _open_backend(weights, network, backend: str, device: str, precision: str):
     if backend == 'onnx':
         if isinstance(network, str) and not networks.needs_weights(network):
             raise InputError(f'backend onnx: the network "{network}" runs by torch alone')
-        if weights is None or isinstance(network, torch.nn.Module):
+        if weights is None or not isinstance(network, str | None):
             raise InputError('backend onnx: needs the weights as an ONNX file; make it with '
                              'dfd export --format onnx --out stream.onnx')
         opened = OnnxBackend(weights, device)
-        if network is not None and opened.network_name != network:
+        if network is not None and not networks.is_same(opened.network_name, network):
             raise InputError(f'weights {weights}: of the network "{opened.network_name}", not of "{network}"')
         return opened
     if backend != 'torch':
         raise InputError(f'backend {backend!r}: give torch or onnx')
-    if isinstance(network, torch.nn.Module):
+    if not isinstance(network, str | None):
         if weights is not None:
             raise InputError('give the network as a module or the weights, not both')
         return TorchBackend(network, device, precision)

@@ -13,7 +13,7 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
                         help='weights, or for onnx a file of dfd export (default: those that ship)')
     parser.add_argument('--network', metavar='NAME',
                         help='best_focus or variational, which take no weights; else the network that the weights '
-                             'have to be of (default: any)')
+                             'have to be of, your own as module:Class (default: any of dfd_ros)')
     parser.add_argument('--backend', choices=('torch', 'onnx'), default='torch', help='what runs the network')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--no-registration', dest='registration', action='store_false',

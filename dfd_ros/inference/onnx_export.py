@@ -2,7 +2,7 @@
 
 Inputs are `image` (1, 3, H, W), `focus` (1,), `blur_scale` (1,), `state0`...; outputs are `vergence`,
 `log_scale`, `coc` (1, 1, H, W) and `next_state0`...; as `dfd_ros.networks` has them. For the first frame the
-state is zeros. H and W are multiples of the network's coarsest stride, and free unless a size is given.
+state is zeros. H and W are multiples of 16 and of the state's coarsest stride, and free unless a size is given.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import torch
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
+from dfd_ros.networks import Network, name_of
 
 METADATA_KEY = 'dfd_ros'
+STRIDE = 16   # px; that of the layers may be coarser than that of the state
 
 
 def names_of_state(count: int) -> list[str]:
@@ -27,23 +29,28 @@ def names_of_state(count: int) -> list[str]:
     return [f'state{i}' for i in range(count)]
 
 
-def export_onnx(network: torch.nn.Module, path: str | Path, size: tuple[int, int] | None = None) -> None:
+def multiple_of(state: list[tuple[int, int]]) -> int:
+    """What height and width have to be a multiple of, by channels and stride of the maps of the state."""
+    return max(STRIDE, *(stride for _, stride in state))
+
+
+def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write `network` to `path`, whole or not at all.
 
-    size: (H, W) of the images, where they shall be fixed; rounded up to the network's coarsest stride.
+    size: (H, W) of the images, where they shall be fixed; rounded up to a multiple as above.
     """
     path = Path(path)
     try:
         import onnxscript  # noqa: F401  torch asks for it in the midst of the export
     except ImportError:
         raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
-    if getattr(network, 'frames', None) is not None:
+    if network.reads_stacks:
         raise InputError(f'dfd export: the network {network.name} reads stacks of {network.frames} frames and not '
                          'frame by frame, and has no single step to export; run it by torch')
     network = network.cpu().eval()
     probe = 1024
     state = [(s.shape[1], probe // s.shape[2]) for s in network.initial_state(1, probe, probe)]
-    multiple = max(stride for _, stride in state)
+    multiple = multiple_of(state)
     height, width = (-(-n // multiple) * multiple for n in size or (6 * multiple, 8 * multiple))
 
     dynamic = None
@@ -64,7 +71,7 @@ def export_onnx(network: torch.nn.Module, path: str | Path, size: tuple[int, int
         program = torch.onnx.export(network, example, dynamo=True, dynamic_shapes=dynamic, verbose=False,
                                     input_names=inputs, output_names=outputs)
     program.model.metadata_props[METADATA_KEY] = json.dumps({
-        'network': getattr(network, 'name', type(network).__name__), 'state': state,
+        'network': name_of(type(network)), 'state': state,
         'size': None if size is None else [height, width]})
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(path) as temporary:

@@ -3,16 +3,16 @@
     prediction, *state = network(image, focus, blur_scale, *state)
 
 reads one frame: `image` (B, 3, H, W) sRGB in 0..1; `focus` (B,) v, the focus scaled to 0..1 over the swept range;
-`blur_scale` (B,) k, px, NaN = unknown. The first call takes no state. A state is a list of maps (B, C, h, w) in
-the view of the image, so that it can be warped when the view moves.
+`blur_scale` (B,) k, px, NaN = unknown. The first call takes no state, or one of zeros. A state is a list of maps
+(B, C, h, w) in the view of the image, so that it can be warped when the view moves; H / h and W / w are a power of two.
+See `dfd_ros.networks.network.Network` for the rest of the contract.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
+import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,58 +20,60 @@ from safetensors.torch import save_file
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
+from dfd_ros.core.own_class import MODULE_CLASS, find_class
+from dfd_ros.networks.network import Network, Prediction, signed_coc
+
+__all__ = ['Network', 'Prediction', 'create', 'default_weights', 'find', 'is_same', 'load', 'name_of', 'names',
+           'needs_weights', 'save', 'signed_coc']
 
 _NETWORKS = {
-    'stream': ('dfd_ros.networks.stream', 'StreamNetwork'),
-    'ddffnet': ('dfd_ros.networks.baselines.ddffnet', 'DDFFNet'),
-    'lstm_ddff': ('dfd_ros.networks.baselines.lstm_ddff', 'LSTMDDFF'),
-    'recurrent_autoencoder': ('dfd_ros.networks.baselines.recurrent_autoencoder', 'RecurrentAutoencoder'),
-    'poolnet': ('dfd_ros.networks.baselines.poolnet', 'PoolNet'),
-    'best_focus': ('dfd_ros.networks.baselines.classical', 'BestFocus'),
-    'variational': ('dfd_ros.networks.baselines.classical', 'Variational'),
+    'stream': 'dfd_ros.networks.stream:StreamNetwork',
+    'ddffnet': 'dfd_ros.networks.baselines.ddffnet:DDFFNet',
+    'lstm_ddff': 'dfd_ros.networks.baselines.lstm_ddff:LSTMDDFF',
+    'recurrent_autoencoder': 'dfd_ros.networks.baselines.recurrent_autoencoder:RecurrentAutoencoder',
+    'poolnet': 'dfd_ros.networks.baselines.poolnet:PoolNet',
+    'best_focus': 'dfd_ros.networks.baselines.classical:BestFocus',
+    'variational': 'dfd_ros.networks.baselines.classical:Variational',
 }
 _ALIASES = {'classical': 'variational'}
 _FORMAT = 'dfd_ros-1'
 
 
-class Prediction(NamedTuple):
-    """What a network says of one frame, each (B, 1, H, W).
-
-    Attributes:
-        vergence: u, the vergence scaled to 0..1 over the swept range.
-        log_scale: log of the scale b of the Laplace distribution of u.
-        coc: signed circle of confusion (px) in this frame, positive for what is nearer than the focus.
-    """
-
-    vergence: torch.Tensor
-    log_scale: torch.Tensor
-    coc: torch.Tensor
-
-
 def names() -> list[str]:
-    """The networks that `create` knows."""
+    """The networks of this package."""
     return sorted(_NETWORKS)
 
 
-def find(name: str) -> type[torch.nn.Module]:
-    """The class of the network of that name.
+def find(name: str) -> type[Network]:
+    """The class of a network: one of `names`, or one of your own as `module:Class`.
 
     Raises:
         InputError: no network of that name.
     """
     name = _ALIASES.get(name, name)
-    if name not in _NETWORKS:
-        raise InputError(f'no network "{name}": choose one of {", ".join(names())}')
-    module, cls = _NETWORKS[name]
-    return getattr(importlib.import_module(module), cls)
+    if name not in _NETWORKS and ':' not in name:
+        raise InputError(f'no network "{name}": choose one of {", ".join(names())}, or give your own as {MODULE_CLASS}')
+    return find_class(_NETWORKS.get(name, name), Network)
+
+
+def name_of(network: type[Network]) -> str:
+    """The name by which `find` finds this class."""
+    own = f'{network.__module__}:{network.__qualname__}'
+    return next((name for name, cls in _NETWORKS.items() if cls == own), own)
+
+
+def is_same(name: str, other: str) -> bool:
+    """Whether two names are of the same network; `name` as `name_of` gives it."""
+    return name == other or (':' in other and name == name_of(find(other)))
 
 
 def needs_weights(name: str) -> bool:
     """False for a network without learning, which is created and not loaded; True for a name that is not known."""
-    return _ALIASES.get(name, name) not in _NETWORKS or getattr(find(name), 'needs_weights', True)
+    is_known = ':' in name or _ALIASES.get(name, name) in _NETWORKS
+    return not is_known or find(name).needs_weights
 
 
-def create(name: str, **config) -> torch.nn.Module:
+def create(name: str, **config) -> Network:
     """A network with random weights, or one that has none.
 
     Args:
@@ -90,21 +92,22 @@ def create(name: str, **config) -> torch.nn.Module:
         raise InputError(f'network "{name}" with {json.dumps(config, default=str)}: {reason}') from None
 
 
-def save(path: str | Path, network: torch.nn.Module, metadata: dict[str, str] | None = None) -> None:
+def save(path: str | Path, network: Network, metadata: dict[str, str] | None = None) -> None:
     """Write a network's weights, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with written_atomically(path) as temporary:
-        save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': network.name,
+        save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': name_of(type(network)),
                                        'config': json.dumps(network.config)})
         temporary.chmod(0o644)  # safetensors lets the owner alone read
 
 
 def load(path: str | Path, device: str | torch.device = 'cpu', network: str | None = None,
-         changes: dict | None = None) -> torch.nn.Module:
+         changes: dict | None = None) -> Network:
     """The network that `save` wrote, in evaluation mode.
 
     Args:
-        network: the name that the weights have to be of; None takes any.
+        network: the name that the weights have to be of; None takes any network of this package, and of others those
+            that are imported already: a file alone does not decide which code runs.
         changes: of the network's configuration; parts that it gains have random weights, as `create` gives them.
 
     Raises:
@@ -127,8 +130,11 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
     except (KeyError, ValueError):
         raise InputError(f'weights {path}: its metadata does not say of which network it is; fetch or train it again'
                          ) from None
-    if network is not None and name != network:
+    if network is not None and not is_same(name, network):
         raise InputError(f'weights {path}: of the network "{name}", not of "{network}"')
+    if network is None and ':' in name and name.partition(':')[0] not in sys.modules:
+        raise InputError(f'weights {path}: of "{name}", which is not a network of dfd_ros; give that name as the '
+                         'network to run its code')
     try:
         module = create(name, **{**config, **(changes or {})})
     except (InputError, TypeError) as error:   # not even a mapping

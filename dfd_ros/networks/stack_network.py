@@ -13,16 +13,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction, signed_coc
 
 LEAST_SPAN = 0.75
 """Share of the range that the focus of a stack has to cover for the network to know all of it."""
 
 
-class StackNetwork(nn.Module):
+class StackNetwork(Network):
     """Base of the networks that read stacks of a fixed number of frames.
 
-    A subclass sets `name` and `STRIDE` and writes `stack`. State: the frames of the stack in hand (B, 4 n, H, W),
+    A subclass sets `STRIDE` and writes `stack`. State: the frames of the stack in hand (B, 4 n, H, W),
     each its RGB and its focus as a constant map, without a channel at the start of a stack; and the last depth map
     (B, 2, H, W): u times its weight, and its weight, zero where nothing is known. The frames may come in any
     order: they are sorted by their focus.
@@ -30,21 +30,20 @@ class StackNetwork(nn.Module):
     Args:
         frames: of a stack.
         coc: with a decoder for the circle of confusion.
-        config: the subclass's own constructor arguments.
+        width: of the layers.
     """
 
-    name: str
+    reads_stacks = True
     STRIDE: int
     RECORD_MEMORY = 0.99
 
-    def __init__(self, frames: int, coc: bool, **config):
+    def __init__(self, frames: int, coc: bool, width: float):
         super().__init__()
         if frames < 2:
             raise InputError(f'network {self.name}, frames: {frames}, a stack has at least 2')
-        if not config.get('width', 1) > 0:
-            raise InputError(f'network {self.name}, width: {config["width"]} has to be above 0')
-        self.frames = frames
-        self.config = {'frames': frames, 'coc': coc, **config}
+        if not width > 0:
+            raise InputError(f'network {self.name}, width: {width} has to be above 0')
+        self.frames, self.decodes_coc = frames, coc
         self.register_buffer('log_error', torch.tensor(math.log(0.25)))  # before training: u is anything in 0..1
 
     def stack(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
@@ -58,11 +57,7 @@ class StackNetwork(nn.Module):
         """
         raise NotImplementedError
 
-    def check_size(self, height: int, width: int) -> None:
-        """Raises `InputError` for images of a size that the network cannot take."""
-
     def check_frames(self, total: int) -> None:
-        """Raises `InputError` for a sequence of so many frames that is no whole number of stacks."""
         if total % self.frames:
             raise InputError(f'network {self.name}: sequences of {total} frames, but it reads stacks of '
                              f'{self.frames}: give a multiple of that')
@@ -94,7 +89,7 @@ class StackNetwork(nn.Module):
             InputError: the network cannot take images of this size.
         """
         u, cocs, state = self._read(image, focus, blur_scale, state)
-        coc = _coc(u, focus, blur_scale) if cocs is None else cocs[:, -1]
+        coc = signed_coc(u, focus, blur_scale) if cocs is None else cocs[:, -1]
         return Prediction(u, self._log_scale(u), coc), *state
 
     def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
@@ -120,7 +115,7 @@ class StackNetwork(nn.Module):
         for t in range(total):
             u, decoded, state = self._read(images[:, t], focus[:, t], blur_scale, state)
             maps.append(u)
-            cocs.append(_coc(u, focus[:, t], blur_scale))
+            cocs.append(signed_coc(u, focus[:, t], blur_scale))
             if decoded is not None:
                 here = min(t + 1, self.frames)   # the rest came before this sequence
                 cocs[-here:] = decoded.unbind(1)[-here:]
@@ -200,10 +195,6 @@ def up_bn(inputs: int, outputs: int, slope: float = 0.0) -> nn.Sequential:
 def expand_coc(compressed: torch.Tensor) -> torch.Tensor:
     """CoC (px) of what a decoder gives, asinh(c / 4): linear near the focus, and never beyond about 300 px."""
     return 4 * torch.sinh(compressed.float().clamp(-5, 5))
-
-
-def _coc(u: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor) -> torch.Tensor:
-    return blur_scale[:, None, None, None] * (u - focus[:, None, None, None])
 
 
 def _constant(map_: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction, signed_coc
 
 _BANDS = 4
 _ENERGY_FLOOR = 2e-6  # below what 8-bit images resolve
@@ -229,7 +229,7 @@ class Context(nn.Module):
         return x + _double(self.out(self.up32(x64, x32)))[..., :height, :width]
 
 
-class StreamNetwork(nn.Module):
+class StreamNetwork(Network):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
     Args:
@@ -239,16 +239,13 @@ class StreamNetwork(nn.Module):
         context: features of the levels at 1/32 and 1/64; 0 = there are none.
     """
 
-    name = 'stream'
     STRIDE = 16
-    coc_is_optional = True   # `forward` takes decode_coc
+    decodes_coc = coc_is_optional = True
 
     def __init__(self, channels: tuple[int, ...] = (24, 48, 64, 96), hypotheses: int = 16,
                  kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48),
                  blocks: tuple[int, ...] = (3, 2, 3, 3), context: int = 0):
         super().__init__()
-        self.config = {'channels': list(channels), 'hypotheses': hypotheses, 'kinds': list(kinds),
-                       'hidden': list(hidden), 'blocks': list(blocks), 'context': context}
         c2, c4, c8, c16 = channels
         centres = torch.linspace(-0.06, 1.06, hypotheses)
         self.register_buffer('centres', centres, persistent=False)
@@ -393,7 +390,7 @@ class StreamNetwork(nn.Module):
         log_b = F.pixel_shuffle(fine[:, 4:], 2).clamp(-6, 1)
 
         if blur_scale is not None:
-            return Prediction(u, log_b, blur_scale[:, None, None, None] * (u - v)), [votes, logits]
+            return Prediction(u, log_b, signed_coc(u, focus, blur_scale)), [votes, logits]
         c8 = self.coc8(_join([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)]))
         c2 = self.coc2(self.coc4(c8, x4, d4), x2, d2)
         coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.own_class import MODULE_CLASS, is_choice
 
 EXTERNAL = 'external'
 
@@ -30,9 +31,14 @@ class Argument:
     default: str = ''
     choices: tuple[str, ...] = ()
 
+    @property
+    def closed_choices(self) -> tuple[str, ...]:
+        """`choices`, where nothing else is allowed."""
+        return () if MODULE_CLASS in self.choices else self.choices
+
     def convert(self, text: str) -> bool | int | float | str:
         """The value in the parameter's type. Raises InputError."""
-        if self.choices and text not in self.choices:
+        if self.choices and not is_choice(text, self.choices):
             raise InputError(f'{self.name}: {text!r} is not one of {", ".join(self.choices)}')
         try:
             if self.type is bool:
@@ -47,7 +53,8 @@ class Argument:
 
 ARGUMENTS = (
     Argument('source', str, ('camera',), 'where the images come from; external: a camera driver of your own',
-             'synthetic', ('synthetic', 'stack', 'rgbd', 'v4l2', EXTERNAL)),
+             'synthetic', ('synthetic', 'stack', 'rgbd', 'v4l2', MODULE_CLASS, EXTERNAL)),
+    Argument('source_options', str, ('camera',), 'arguments of a class of your own, a mapping in YAML'),
     Argument('stack', str, ('camera',), 'focal stack folder (source stack)'),
     Argument('rgbd_folder', str, ('camera',), 'folder with color_N.jpg and depth_N.png, in mm (source rgbd)'),
     Argument('video_device', str, ('camera',), 'device, as a path or a number (source v4l2)'),
@@ -68,7 +75,7 @@ ARGUMENTS = (
     Argument('far', float, ('sweep', 'depth', 'accuracy'), 'farthest distance of sweep and depth, m; inf for infinity'),
     Argument('weights', str, ('depth',), 'weights of the network (safetensors; ONNX for backend onnx)'),
     Argument('network', str, ('depth',), 'classical or best_focus, which take no weights; else what the weights have '
-             'to be of'),
+             'to be of, your own as module:Class'),
     Argument('backend', str, ('depth',), 'what runs the network', choices=('', 'torch', 'onnx')),
     Argument('device', str, ('depth',), 'where it runs: auto, cpu, cuda, cuda:1'),
     Argument('resolution', int, ('depth',), 'longer side of the image that the network sees, px'),

@@ -22,6 +22,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.parameter import Parameter
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.own_class import is_choice
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -68,7 +69,7 @@ class Declaration:
             value = float(value)
         if type(value) is not self.type:
             raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {value!r}')
-        if self.choices and value not in self.choices:
+        if self.choices and not is_choice(value, self.choices):
             raise InputError(f'parameter {self.name}: {value!r} is not {self.limits}')
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum

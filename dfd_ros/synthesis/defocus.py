@@ -58,7 +58,7 @@ class _Blur:
     squared: torch.Tensor
 
     @staticmethod
-    def of(coc: float, exponent: torch.Tensor) -> _Blur:
+    def of(coc: float, exponent: torch.Tensor, psf=psf_kernel) -> _Blur:
         """That of a PSF with this CoC (px) and exponents (N,)."""
         factor = 1
         while coc / factor > _LARGEST_KERNEL:
@@ -66,7 +66,7 @@ class _Blur:
         # Averaging over pixels and linear upsampling blur as well, together by a CoC of two of the larger pixels.
         resampling = 4 if factor > 1 else 0
         low = math.sqrt((coc / factor) ** 2 - resampling)
-        kernel = psf_kernel(low, exponent, 2 * math.ceil(0.72 * low) + 1)
+        kernel = psf(low, exponent, 2 * math.ceil(0.72 * low) + 1)
         return _Blur(kernel, factor, factor ** 2 * (second_moment(kernel) + resampling))
 
     def __getitem__(self, rows) -> _Blur:
@@ -88,7 +88,7 @@ class _Blur:
         return x
 
 
-def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
+def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tensor, psf=psf_kernel) -> torch.Tensor:
     """Scatter every point of one surface over its circle of confusion.
 
     What is mixed of two kernels is chosen by their measured second moments, so that the result's second moment is
@@ -99,12 +99,13 @@ def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tens
         coc: (N, 1, H, W) circle of confusion diameter (px), sign ignored; beyond the largest kernel (about 94 px)
             it is taken as that.
         exponent: (N,) exponent of the PSF, 2 (Gaussian) to 32 (disc).
+        psf: kernels of another shape, called as `psf_kernel`.
 
     Returns:
         (N, 4, H, W), the same quantities as the lens spreads them. Energy is kept.
     """
     distinct, which = exponent.unique(return_inverse=True)
-    blurs = [_Blur.of(kernel_coc, distinct)[which] for kernel_coc in KERNEL_COCS]
+    blurs = [_Blur.of(kernel_coc, distinct, psf)[which] for kernel_coc in KERNEL_COCS]
     steps = torch.stack([torch.zeros_like(exponent)] + [blur.squared for blur in blurs])  # (levels, N), rising
     squared = torch.minimum(coc ** 2, steps[-1, :, None, None, None])
     visible = premultiplied[:, 3:] > 0

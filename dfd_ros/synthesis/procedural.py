@@ -14,8 +14,11 @@ import torch
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.draws import Random
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
+from dfd_ros.synthesis.processing import CameraSettings, Look
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
+from dfd_ros.synthesis.surroundings import real_scene
 from dfd_ros.synthesis.worlds.view_scene import ViewScene
 
 ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
@@ -51,6 +54,8 @@ class StackSettings:
         sharpening: probability of a sharpening camera.
         views: folder of path-traced views of rooms (`dfd render --world`), or None.
         views_share: probability that a stack is a photograph of one of these; the others are drawn.
+        scene, surfaces: what is seen; `surfaces` says how often it is surfaces like real ones.
+        camera: says how often it is by a camera like a real one.
     """
 
     height: int = 256
@@ -79,6 +84,8 @@ class StackSettings:
     views: str | None = None
     views_share: float = 0.5
     scene: SceneSettings = field(default_factory=SceneSettings)
+    surfaces: SurfaceSettings = field(default_factory=SurfaceSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
 
     @staticmethod
     def study(**changes) -> StackSettings:
@@ -96,6 +103,13 @@ class StackSettings:
         """What robots meet: all moves and breathes, noise, half with unknown aperture, untextured parts."""
         scene = SceneSettings(split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(static=0.0, unknown_aperture=0.5, scene=scene), **changes})
+
+    @staticmethod
+    def real(**changes) -> StackSettings:
+        """Surfaces and cameras like real ones, with the `photographs` of a folder on some."""
+        scene = SceneSettings(split=changes.pop('split', 'train'))
+        surfaces = SurfaceSettings(share=1.0, photographs=changes.pop('photographs', ''))
+        return StackSettings(**{**dict(scene=scene, surfaces=surfaces, camera=CameraSettings(share=0.8)), **changes})
 
 
 @dataclass
@@ -172,6 +186,23 @@ def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
     return path - path[:1]
 
 
+def _scene(rng: Random, seed: int, settings: StackSettings, range_: VergenceRange) -> Scene:
+    if settings.surfaces.share:
+        own = Random(seed ^ 0x7EA1, rng.device)   # so that all else of the stack stays as it is without
+        if own.chance(settings.surfaces.share):
+            return real_scene(own, settings.height, settings.width, settings.scene, settings.surfaces,
+                              1 / range_.far / range_.width, seed, margin=40)
+    return Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
+
+
+def _look(rng: Random, seed: int, settings: StackSettings) -> Look | None:
+    if not settings.camera.share:
+        return None
+    own = Random(seed ^ 0xCA3E4A, rng.device)
+    return Look(own, settings.camera, settings.frames, settings.height, settings.width) \
+        if own.chance(settings.camera.share) else None
+
+
 def render_stack(seed: int, settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
     """One focal stack (B = 1). The same seed and settings give the same stack on the same device."""
     rng = Random(seed, device)
@@ -181,7 +212,9 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     room = None
     if settings.views and rng.chance(settings.views_share):
         room = ViewScene.random(rng, settings.height, settings.width, settings.views, near)
-    far = room.range.far if room else math.inf if rng.chance(settings.infinity) else near * rng.log_uniform(*settings.range_ratio)
+        far = room.range.far
+    else:
+        far = math.inf if rng.chance(settings.infinity) else near * rng.log_uniform(*settings.range_ratio)
     range_ = VergenceRange(near, far)
     focal_length = near * rng.log_uniform(0.002, 0.06)
     pixel_pitch = rng.log_uniform(1e-6, 6e-6)
@@ -191,7 +224,10 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     focus = focus_positions(rng, settings).to(rng.device)
     time = torch.arange(frames, dtype=torch.float32, device=rng.device)
     static = rng.chance(settings.static)
-    scene = room or Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
+    scene = room or _scene(rng, seed, settings, range_)
+    look = _look(rng, seed, settings)
+    if look:
+        focus = look.focus(focus, 1 / far / range_.width, scene.vergence())
     if static:
         time = torch.zeros_like(time)
     travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))
@@ -207,18 +243,27 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
     exponent = torch.full((frames,), rng.log_uniform(*settings.exponent), device=rng.device)
     softness = rng.uniform(*settings.softness)
-    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness)
+    aperture = look and look.aperture(settings.exponent)
+    linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness, aperture)
+    if look:
+        linear, vergence, foreground = look.roll(0.0 if static else settings.shake, linear, vergence, foreground)
+        linear = look.light(linear)
 
     level = 0.85 / torch.quantile(linear[:, 1].flatten()[::37], 0.98).clamp_min(0.05)
     gain = level * rng.log_uniform(0.5, 1.3) * (1 + settings.exposure * rng.uniform(-1, 1, frames))
+    if look:
+        gain = look.gain(gain)
     image = expose(linear, gain, rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read),
                    rng.normal(*linear.shape))
-    image = srgb_encode(image) ** rng.uniform(0.85, 1.15)
-    if rng.chance(settings.sharpening):
-        image = sharpen(image, rng.uniform(0.2, 1.0))
-    image = (image * 255).round() / 255
-    if rng.chance(settings.jpeg):
-        image = jpeg(image, rng.uniform(60, 95))
+    image = srgb_encode(look.balance(image) if look else image) ** rng.uniform(0.85, 1.15)
+    if look:
+        image = look.process(image)
+    else:
+        if rng.chance(settings.sharpening):
+            image = sharpen(image, rng.uniform(0.2, 1.0))
+        image = (image * 255).round() / 255
+        if rng.chance(settings.jpeg):
+            image = jpeg(image, rng.uniform(60, 95))
 
     def one(value):
         return torch.tensor([value], device=rng.device)

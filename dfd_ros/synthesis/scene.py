@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.defocus import defocus
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.shapes import coverage
@@ -126,6 +127,13 @@ class Scene:
             layers.append(layer)
         return Scene(layers, height, width)
 
+    def vergence(self) -> torch.Tensor:
+        """(S, S) u of what is seen where nothing has moved."""
+        result = self.layers[0].vergence[0]
+        for layer in self.layers[1:]:
+            result = torch.where(layer.rgba[3] > 0.5, layer.vergence[0], result)
+        return result
+
     def poses(self, time: torch.Tensor, camera: torch.Tensor, turn: torch.Tensor, zoom: torch.Tensor) -> list[Pose]:
         """Where each layer lies at times (T,) in frames, for camera shifts (T, 2) px at u = 1 and turns (T, 2) px
         (the same for all distances), and a zoom (T,) of the whole image (focus breathing)."""
@@ -138,7 +146,7 @@ class Scene:
 
     def photograph(self, poses: list[Pose], blur: torch.Tensor, focus: torch.Tensor,
                    exponent: torch.Tensor,
-                   softness: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+                   softness: float = 0.0, aperture: Aperture | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Linear-light photographs through a lens.
 
         Args:
@@ -147,6 +155,7 @@ class Scene:
             focus: (T,) u of the focus.
             exponent: (T,) of the point spread function.
             softness: CoC (px) of what is in focus.
+            aperture: one that is no disc, in place of `exponent`.
 
         Returns:
             images (T, 3, H, W); u of what is seen at each pixel (T, 1, H, W); whether that is not the
@@ -166,7 +175,8 @@ class Scene:
                 continue
             top, bottom, left, right = window
             rgba, u = self._sample(layer, pose, window)
-            seen = defocus(rgba, torch.hypot(blur * (u - focus), soft), exponent)
+            coc = blur * (u - focus)
+            seen = aperture.spread(rgba, coc, soft) if aperture else defocus(rgba, torch.hypot(coc, soft), exponent)
             # Cut the window, which reaches beyond the image by the blur, to the image.
             rows = slice(max(-top, 0), bottom - top - max(bottom - self.height, 0))
             columns = slice(max(-left, 0), right - left - max(right - self.width, 0))

@@ -11,7 +11,9 @@ from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.inference.backends import PRECISIONS
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
+from dfd_ros.synthesis.processing import CameraSettings
 from dfd_ros.synthesis.scene import SceneSettings
 
 
@@ -148,7 +150,8 @@ class TrainingConfig:
 
 
 _TYPES = {cls.__name__: cls for cls in (int, float, str, bool, dict)}
-_NESTED = {'pool': PoolConfig, 'data': StackSettings, 'scene': SceneSettings}
+_NESTED = {'pool': PoolConfig, 'data': StackSettings, 'scene': SceneSettings, 'surfaces': SurfaceSettings,
+           'camera': CameraSettings}
 
 
 def _build(cls, values: dict, where: str):
@@ -205,13 +208,18 @@ _LEAST_OF_POOL = {'start': 0, 'size': 1, 'workers': 0, 'first_seed': 0, 'held_ou
 _LEAST_OF_DATA = {'height': 1, 'width': 1, 'frames': 1, 'ramp': 1, 'range_ratio': 1, 'shake': 0, 'travel': 0,
                   'breathing': 0, 'softness': 0}
 _LEAST_OF_SCENE = {'objects': 0, 'speed': 0}
+_LEAST_OF_SURFACES = {'objects': 0, 'lying': 0}
 _ABOVE_0 = ('learning_rate', 'clip')
 _ABOVE_0_OF_POOL = ('reuse',)
 _ABOVE_0_OF_DATA = ('blur_scale', 'near', 'exponent', 'shot', 'read')
 _ABOVE_0_OF_SCENE = ('radius',)
+_ABOVE_0_OF_SURFACES = ('radius',)
 _SHARES = ('decay', 'ema', 'half_size')
 _SHARES_OF_DATA = ('uneven', 'unknown_aperture', 'infinity', 'static', 'exposure', 'jpeg', 'sharpening')
 _SHARES_OF_SCENE = ('untextured', 'highlights', 'moving')
+_SHARES_OF_SURFACES = ('share', 'prints', 'photos', 'plain', 'materials', 'grain', 'large_planes', 'boxes')
+_SHARES_OF_CAMERA = ('share', 'denoising', 'sharpening', 'jpeg', 'video', 'tone', 'wander', 'vignetting',
+                     'lateral_colour', 'aperture', 'sides_differ', 'rolling_shutter', 'focus_tied', 'focus_log')
 
 
 def _lowest(settings, name: str) -> float:
@@ -222,12 +230,14 @@ def _lowest(settings, name: str) -> float:
 
 def _check(config: TrainingConfig, where: str) -> None:
     """Values that have the right type but cannot be."""
-    scene = config.data.scene
+    scene, surfaces = config.data.scene, config.data.surfaces
     for place, settings, least, above_0, shares in (
             (where, config, _LEAST, _ABOVE_0, _SHARES),
             (f'{where}, pool', config.pool, _LEAST_OF_POOL, _ABOVE_0_OF_POOL, ()),
             (f'{where}, data', config.data, _LEAST_OF_DATA, _ABOVE_0_OF_DATA, _SHARES_OF_DATA),
-            (f'{where}, data, scene', scene, _LEAST_OF_SCENE, _ABOVE_0_OF_SCENE, _SHARES_OF_SCENE)):
+            (f'{where}, data, scene', scene, _LEAST_OF_SCENE, _ABOVE_0_OF_SCENE, _SHARES_OF_SCENE),
+            (f'{where}, data, surfaces', surfaces, _LEAST_OF_SURFACES, _ABOVE_0_OF_SURFACES, _SHARES_OF_SURFACES),
+            (f'{where}, data, camera', config.data.camera, {'quality': 1}, (), _SHARES_OF_CAMERA)):
         for name, value in least.items():
             if not _lowest(settings, name) >= value:   # NaN is not either
                 raise InputError(f'{place}, {name}: {_lowest(settings, name)} has to be at least {value}')
@@ -239,6 +249,13 @@ def _check(config: TrainingConfig, where: str) -> None:
                 raise InputError(f'{place}, {name}: {getattr(settings, name)} has to be at least 0 and at most 1')
     if scene.split not in ('train', 'test'):
         raise InputError(f'{where}, data, scene, split: "{scene.split}" is neither train nor test')
+    if (together := surfaces.prints + surfaces.photos + surfaces.plain + surfaces.materials) > 1 + 1e-6:
+        raise InputError(f'{where}, data, surfaces: prints, photos, plain and materials are together {together:.3g}, '
+                         'have to be at most 1')
+    if config.data.camera.quality[1] > 100:
+        raise InputError(f'{where}, data, camera, quality: {config.data.camera.quality[1]} has to be at most 100')
+    if surfaces.share and surfaces.photographs and not Path(surfaces.photographs).is_dir():
+        raise InputError(f'{where}, data, surfaces, photographs: {surfaces.photographs}: no such folder')
     if not (config.likelihood or config.mse or config.depth or config.coarse or config.coc):
         raise InputError(f'{where}: likelihood, mse, depth, coarse and coc are all 0, one has to have a weight')
     try:

@@ -111,12 +111,13 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     else:
         network = networks.create(config.network, **config.network_config)
     network = network.to(device).train()
-    if config.validation == 'presets' and hasattr(network, 'frames'):
+    if config.validation == 'presets' and network.reads_stacks:
         raise InputError(f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
                          'have ten; set validation: data')
-    if config.coc and hasattr(network, 'frames') and getattr(network, 'coc_decoder', None) is None:
+    if config.coc and not network.decodes_coc:
         raise InputError(f'coc: {config.coc}, but the network {config.network} has no decoder for the circle of '
-                         'confusion as it is configured: set coc: 0, or network_config: {coc: true}')
+                         'confusion as it is configured: set coc: 0'
+                         + (', or network_config: {coc: true}' if 'coc' in network.config else ''))
     average = torch.optim.swa_utils.AveragedModel(
         network, use_buffers=True,
         avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))))
@@ -169,7 +170,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
 
             with precision:
                 prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
-            loss, parts = sequence_loss(prediction, logits, getattr(network, 'centres', None),
+            loss, parts = sequence_loss(prediction, logits, network.centres,
                                         batch.vergence[:, frames], batch.coc[:, frames], batch.range_ratio, config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -180,8 +181,7 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             elif (skipped := skipped + 1) == _MOST_SKIPPED:
                 raise InputError(f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
                                  f'up to step {step + 1}; give a lower learning_rate, or weigh other losses')
-            if hasattr(network, 'record_error'):   # one that has no uncertainty of its own to train
-                network.record_error(prediction.vergence, batch.vergence[:, frames])
+            network.record_error(prediction.vergence, batch.vergence[:, frames])
             average.update_parameters(network)
 
             done, before = step + 1, share
@@ -208,10 +208,8 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
                 bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
                 picture = None
-                if hasattr(validation, 'picture'):
-                    with contextlib.suppress(ImportError):   # a machine that only trains may have no Pillow
-                        validation.picture(average.module, folder / 'samples.png')
-                        picture = folder / 'samples.png'
+                with contextlib.suppress(ImportError):   # a machine that only trains may have no Pillow
+                    picture = validation.picture(average.module, folder / 'samples.png')
                 score = figures[validation.SCORE]
                 is_best = score < best or best == float('inf')
                 for name in ['last'] + ['best'] * is_best:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
+
+from dfd_ros.core.optics import VergenceRange
 
 
 def _valid(estimate: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None):
@@ -39,6 +44,33 @@ def abs_rel(estimate, truth, mask=None) -> float:
     """Mean of |d - d*| / d*."""
     e, t = _valid(estimate, truth, mask)
     return ((e - t).abs() / t).mean().item()
+
+
+@dataclass(frozen=True)
+class DepthErrors:
+    """Depth (m) against the truth, see the functions of these names."""
+
+    mse: float
+    rms: float
+    accuracy: float
+    """Per cent."""
+    abs_rel: float
+
+
+def depth_errors(estimate, truth, largest: float = 1.0) -> DepthErrors:
+    """All figures of depth. `largest`: see `mse`."""
+    return DepthErrors(mse(estimate, truth, largest), rms(estimate, truth, largest), accuracy(estimate, truth),
+                       abs_rel(estimate, truth))
+
+
+def farthest(range_: VergenceRange) -> float:
+    """The far end of a range (m); where that is infinity, 50 times the near end: an infinite depth is a far one."""
+    return range_.far if math.isfinite(range_.far) else 50 * range_.near
+
+
+def counted_depth(u, range_: VergenceRange):
+    """Depth (m) of u, an array or a tensor, as figures count it: what lies beyond the range is at its far end."""
+    return range_.denormalise(u.clip(min=range_.normalise(farthest(range_))))
 
 
 def most_confident(error: torch.Tensor, confidence: torch.Tensor, share: float) -> float:

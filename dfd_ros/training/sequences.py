@@ -15,7 +15,6 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
-from dfd_ros.networks.stack_network import StackNetwork
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
 from dfd_ros.synthesis.sensor import expose
 from dfd_ros.training.config import Stage, TrainingConfig
@@ -45,14 +44,14 @@ class SampleStacks:
 
     def __init__(self, config: TrainingConfig):
         self.samples, self.config = Samples(config.shards), config
-        self.reads_whole_stacks = issubclass(networks.find(config.network), StackNetwork)
+        self.reads_stacks = networks.find(config.network).reads_stacks
         self.held_out = held_out(self.samples, config)
 
     def draw(self, stage: Stage, rng: torch.Generator) -> StackBatch:
         """One of them at random (B = 1)."""
         sample = self.samples[_integer(rng, self.held_out.start)]
         frames, height, width, _ = sample.images.shape
-        if frames < stage.frames and self.reads_whole_stacks:
+        if frames < stage.frames and self.reads_stacks:
             raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames), '
                              f'and {self.config.network} reads as many different ones')
         if min(height, width) < stage.crop:

@@ -14,8 +14,7 @@ from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.drawing.visualise import colour, write_picture
-from dfd_ros.networks import Prediction
-from dfd_ros.networks.stack_network import StackNetwork
+from dfd_ros.networks import Network, Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
@@ -36,7 +35,7 @@ class Validation:
                      for name, make in (('study', StackSettings.study), ('field', StackSettings.field))}
 
     @torch.no_grad()
-    def _run(self, network: torch.nn.Module, batch):
+    def _run(self, network: Network, batch):
         was_training = network.training
         network.eval()
         predictions = []
@@ -47,7 +46,7 @@ class Validation:
         network.train(was_training)
         return [torch.cat(parts) for parts in zip(*predictions)]
 
-    def figures(self, network: torch.nn.Module) -> dict[str, float]:
+    def figures(self, network: Network) -> dict[str, float]:
         """MAE of u after one and two ramps of five frames, and of the most confident 70 %."""
         result = {}
         for name, batch in self.sets.items():
@@ -59,7 +58,7 @@ class Validation:
             result[f'{name}_coc_px'] = mae(coc[:, 4], batch.coc[:, 4])
         return result
 
-    def picture(self, network: torch.nn.Module, path: Path, stacks: int = 6) -> None:
+    def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
         """The first stacks of each set after their fifth frame."""
         columns = []
         for batch in self.sets.values():
@@ -68,6 +67,7 @@ class Validation:
             columns.append([_row(batch.images[i, 4], batch.vergence[i, 4], batch.coc[i, 4], vergence[i, 4],
                                  log_scale[i, 4], coc[i, 4]) for i in range(len(batch.images))])
         write_picture(path, np.concatenate([np.concatenate(rows) for rows in columns], 1))
+        return path
 
 
 def _row(image, vergence, coc, *estimate) -> np.ndarray:
@@ -106,7 +106,7 @@ class DataValidation:
                 yield render_batch([seed], config.data, device)
 
     @torch.no_grad()
-    def figures(self, network: torch.nn.Module) -> dict[str, float]:
+    def figures(self, network: Network) -> dict[str, float]:
         """MSE, its root and MAE of u after the last frame."""
         was_training = network.training
         network.eval()
@@ -115,6 +115,10 @@ class DataValidation:
         network.train(was_training)
         estimate, truth = torch.cat(estimates), torch.cat([batch[-1] for batch in self.batches])
         return {'mse': mse(estimate, truth), 'rms': rms(estimate, truth), 'mae': mae(estimate, truth)}
+
+    def picture(self, network: Network, path: Path) -> Path | None:
+        """None: the study draws its own."""
+        return None
 
 
 class SampleValidation:
@@ -142,11 +146,9 @@ class SampleValidation:
         """u (1, H, W) after the last frame, NaN where a pixel does not count."""
         return counted(stack.vergence[0, -1], stack.foreground[0, -1], self.config)
 
-    def check(self, network: torch.nn.Module) -> None:
+    def check(self, network: Network) -> None:
         """Raises `InputError`, with the sample's name, for a network that cannot read one of them: known before the
         training, not when hours have gone into it."""
-        if not isinstance(network, StackNetwork):
-            return
         for sample in self.samples:
             frames, height, width, _ = sample.images.shape
             try:
@@ -156,7 +158,7 @@ class SampleValidation:
                 raise InputError(f'{sample.name}: {error}') from None
 
     @torch.no_grad()
-    def _run(self, network: torch.nn.Module) -> Iterator[tuple[StackBatch, Prediction]]:
+    def _run(self, network: Network) -> Iterator[tuple[StackBatch, Prediction]]:
         was_training = network.training
         network.eval()
         for sample in self.samples:
@@ -166,7 +168,7 @@ class SampleValidation:
             yield stack, Prediction(*(p[0, 0] for p in prediction))
         network.train(was_training)
 
-    def figures(self, network: torch.nn.Module) -> dict[str, float]:
+    def figures(self, network: Network) -> dict[str, float]:
         """MSE, its root, MAE of u, and that of the most confident 70 %."""
         errors, confidences = [], []
         for stack, (vergence, log_scale, _) in self._run(network):
@@ -178,13 +180,14 @@ class SampleValidation:
         return {'mae': error.mean().item(), 'mse': error.square().mean().item(),
                 'rms': error.square().mean().sqrt().item(), 'confident_70': most_confident(error, confidence, 0.7)}
 
-    def picture(self, network: torch.nn.Module, path: Path, stacks: int = 6) -> None:
+    def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
         """The first samples after their last frame."""
         rows = [_row(stack.images[0, -1], stack.vergence[0, -1], stack.coc[0, -1], *prediction)
                 for _, (stack, prediction) in zip(range(stacks), self._run(network))]
         width = max(row.shape[1] for row in rows)
         rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]   # of several sizes
         write_picture(path, np.concatenate(rows))
+        return path
 
 
 def make_validation(config: TrainingConfig, device: torch.device) -> Validation | DataValidation | SampleValidation:

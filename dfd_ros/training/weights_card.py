@@ -10,10 +10,11 @@ from dfd_ros.core.files import write_text
 from dfd_ros.core.machine import device_name
 from dfd_ros.core.markdown_table import table
 from dfd_ros.inference.backends import uses_bf16
+from dfd_ros.networks import Network
 from dfd_ros.training.config import TrainingConfig
 
 
-def write_card(path: Path, network: torch.nn.Module, config: TrainingConfig, device: torch.device, step: int,
+def write_card(path: Path, network: Network, config: TrainingConfig, device: torch.device, step: int,
                hours: float, figures: dict[str, float]) -> None:
     """Markdown beside the weights.
 

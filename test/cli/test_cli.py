@@ -16,6 +16,7 @@ from command_line import dfd
 from PIL import Image
 from sharpest_focus import SharpestFocus
 
+import dfd_ros
 from dfd_ros import cli, networks
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
@@ -140,7 +141,7 @@ def test_every_command_has_help_and_an_example(capsys):
 
 def test_version(capsys):
     assert dfd('--version') == 0
-    assert capsys.readouterr().out.startswith('dfd ')
+    assert capsys.readouterr().out == f'dfd {dfd_ros.__version__}\n'
 
 
 def test_help_is_quick_since_nothing_heavy_is_imported():

@@ -214,7 +214,7 @@ def test_a_path_may_begin_at_home(monkeypatch):
     ('rate', 'fast', "rate: 'fast' is not a number"),
     ('steps', '2.5', "steps: '2.5' is not a whole number"),
     ('publish_truth', 'perhaps', "publish_truth: 'perhaps' is not true or false"),
-    ('source', 'bag', "source: 'bag' is not one of synthetic, stack, rgbd, v4l2, external"),
+    ('source', 'bag', "source: 'bag' is not one of synthetic, stack, rgbd, v4l2, module:Class, external"),
 ])
 def test_a_bad_value_is_one_line(name, value, line):
     argument, = (a for a in launch_arguments.ARGUMENTS if a.name == name)

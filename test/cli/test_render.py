@@ -141,3 +141,15 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert render(tmp_path) == 2
     assert 'already exists' in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
+
+
+def test_surfaces_like_real_ones(tmp_path, capsys):
+    photographs = tmp_path / 'photographs'
+    photographs.mkdir()
+    Image.fromarray(np.full((64, 64, 3), 99, np.uint8)).save(photographs / 'a.png')
+    assert render(tmp_path / 'a', '--stacks', '2', '--preset', 'real', '--photographs', str(photographs)) == 0
+    assert len(FocalStack.read(tmp_path / 'a' / '0001')) == 3
+    assert render(tmp_path / 'b', '--photographs', str(photographs)) == 2
+    assert 'only with --preset real' in capsys.readouterr().err
+    assert render(tmp_path / 'c', '--preset', 'real', '--photographs', str(tmp_path / 'none')) == 2
+    assert 'no such folder' in capsys.readouterr().err

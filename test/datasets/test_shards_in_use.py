@@ -20,7 +20,7 @@ from dfd_ros.datasets.shards import Samples, count, read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.evaluation.evaluation_stacks import folder_stacks
 from dfd_ros.evaluation.study import study_scenes as study
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction
 from dfd_ros.training.config import Stage, TrainingConfig, make_config
 from dfd_ros.training.loop import train
 from dfd_ros.training.observer import Observer
@@ -187,7 +187,7 @@ def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tm
 
 def test_what_does_not_count_in_training_does_not_in_validation():
     """A network that is right about the objects and wrong about the wall."""
-    class KnowsObjects(torch.nn.Module):
+    class KnowsObjects(Network):
         def sequence(self, images, focus, blur_scale, decode):
             stack = to_stack_batch(Samples(BLENDER)[2])
             u = torch.where(stack.foreground, stack.vergence, 0.5)[:, -1:]

@@ -16,7 +16,7 @@ from dfd_ros.evaluation.evaluation_stacks import TestStack
 from dfd_ros.evaluation.frame_figures import EDGE, evaluate
 from dfd_ros.evaluation.study import study_scenes
 from dfd_ros.inference.estimator import DepthEstimator
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction
 
 RANGE = VergenceRange(0.5, 2.0)
 SIDE, STEP = 24, 12   # px; the depth steps from 2 m to 0.5 m at this column
@@ -28,15 +28,9 @@ class Known:
     def __init__(self, vergence):
         self.vergence = vergence
 
-    def reset(self):
-        pass
-
-    def check_stack(self, *_):
-        pass
-
-    def push(self, image, state):
+    def estimate_frames(self, stack):
         zero = np.zeros_like(self.vergence)
-        return SimpleNamespace(vergence=self.vergence, log_scale=zero, coc=zero, range=RANGE)
+        return [SimpleNamespace(vergence=self.vergence, log_scale=zero, coc=zero, range=RANGE)] * len(stack)
 
 
 def figures(vergence):
@@ -45,7 +39,7 @@ def figures(vergence):
     everywhere = np.ones(depth.shape, bool)
     stack = TestStack([np.zeros((SIDE, SIDE, 3), np.uint8)], [LensState(1.0, near=0.5, far=2.0)], {0: depth},
                       {0: everywhere}, {0: np.zeros(depth.shape)})
-    (result,) = evaluate(lambda: Known(vergence), iter([stack]), (1,))
+    (result,) = evaluate(Known(vergence), iter([stack]), (1,))
     return result
 
 
@@ -91,7 +85,7 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
 
 
 def test_a_stack_is_one_stream_whatever_its_times_are():
-    class Counts(torch.nn.Module):
+    class Counts(Network):
         def forward(self, image, focus, blur_scale, *state):
             count = state[0] + 1 if state else torch.zeros_like(image[:, :1])
             return Prediction(count / 4, count, count), count
@@ -100,7 +94,7 @@ def test_a_stack_is_one_stream_whatever_its_times_are():
     stack = TestStack([np.zeros((SIDE, SIDE, 3), np.uint8)] * 4,
                       [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)], {3: depth},
                       {3: np.ones(depth.shape, bool)}, {})
-    (result,) = evaluate(lambda: DepthEstimator(network=Counts()), iter([stack]), (1,))
+    (result,) = evaluate(DepthEstimator(network=Counts()), iter([stack]), (1,))
     assert result.mae_u == pytest.approx(3 / 4 - RANGE.normalise(1.0))
 
 

@@ -52,7 +52,7 @@ def small():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks._NETWORKS, 'tiny_stack', ('tiny_stack_network', 'TinyStackNetwork'))
+        patch.setitem(networks._NETWORKS, 'tiny_stack', 'tiny_stack_network:TinyStackNetwork')
         patch.setattr(study_scenes, 'OBJECTS', (2, 4))
         yield
     torch.set_num_threads(threads)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -17,18 +19,19 @@ from sharpest_focus import SharpestFocus
 from dfd_ros import cli, networks
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
 from dfd_ros.inference.onnx_export import export_onnx
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction
 
 RANGE = VergenceRange(0.5, 4.0)
 HEIGHT, WIDTH = 96, 128
 
 
-class Probe(torch.nn.Module):
+class Probe(Network):
     """Says what it was given: u = v, a CoC of 3 px, and in its state how many frames there have been."""
 
     def forward(self, image, focus, blur_scale, *state):
@@ -270,7 +273,7 @@ def structured(shift, seed=4):
 
 def test_state_follows_the_view():
     """A marker in the state stays with the scene while the camera pans."""
-    class Marker(torch.nn.Module):
+    class Marker(Network):
         def forward(self, image, focus, blur_scale, *state):
             self.state = state[0] if state else torch.zeros(1, 1, image.shape[2] // 4, image.shape[3] // 4)
             if not state:
@@ -489,3 +492,32 @@ def test_upsampling_copies_no_texture_and_makes_no_new_values():
 def test_upsampling_to_the_same_size_changes_nothing():
     maps = torch.rand(1, 3, 24, 32)
     assert upsampling.upsample(maps, torch.rand(1, 1, 24, 32)) is maps
+
+
+# Whole stacks
+
+def test_a_stack_is_its_frames_one_by_one_from_an_empty_memory():
+    stack = FocalStack([frame(focus) for focus in FOCI],
+                       [LensState(focus, stamp=9.0 * i) for i, focus in enumerate(FOCI)])
+    estimator = DepthEstimator(network=SharpestFocus(), range_=RANGE)
+    by_frame = run(DepthEstimator(network=SharpestFocus(), range_=RANGE))
+    for _ in range(2):
+        estimates = list(estimator.estimate_frames(stack))
+        assert [estimate.frames for estimate in estimates] == [*range(1, len(FOCI) + 1)]
+        np.testing.assert_array_equal(estimates[-1].depth, by_frame[-1].depth)
+    twice = estimator.estimate_stack(stack, sweeps=2)
+    assert twice.frames == 2 * len(FOCI) and min(halves_are_right(twice)) > 0.95
+
+
+@pytest.mark.parametrize('limits, range_', [({}, VergenceRange(min(FOCI), max(FOCI))),
+                                            ({'near': 0.25, 'far': 8.0}, VergenceRange(0.25, 8.0))])
+def test_the_range_of_a_stack_is_that_of_its_lens_else_what_it_covers(limits, range_):
+    stack = FocalStack([frame(focus) for focus in FOCI[::4]], [LensState(focus, **limits) for focus in FOCI[::4]])
+    assert DepthEstimator(network=Probe()).estimate_stack(stack).range == range_
+    assert DepthEstimator(network=Probe(), range_=RANGE).estimate_stack(stack).range == RANGE
+
+
+def test_the_public_names_are_light():
+    code = ('import sys, dfd_ros; dfd_ros.__version__; from dfd_ros import LensState; '
+            'assert "torch" not in sys.modules; from dfd_ros import DepthEstimator, FocalStack')
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=300)

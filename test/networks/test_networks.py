@@ -89,27 +89,6 @@ def test_what_happens_in_one_place_stays_near_it_in_the_state(network):
 
 
 @torch.no_grad()
-def test_no_state_is_a_state_of_zeros(network):
-    images, focus, blur_scale = clip(1)
-    without, *_ = network(images[:, 0], focus[:, 0], blur_scale)
-    zeros = network.initial_state(2, 48, 64)
-    assert all(not z.any() for z in zeros)
-    with_zeros, *_ = network(images[:, 0], focus[:, 0], blur_scale, *zeros)
-    assert_same(without, with_zeros, 0)
-
-
-@torch.no_grad()
-def test_a_sequence_is_its_frames_one_by_one(network):
-    images, focus, blur_scale = clip(5)
-    predictions, state = stream(network, images, focus, blur_scale)
-    together, _, final = network.sequence(images, focus, blur_scale)
-    for t, prediction in enumerate(predictions):
-        assert_same(prediction, Prediction(*(p[:, t] for p in together)))
-    for a, b in zip(state, final):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
 def test_a_sequence_may_go_on_and_decode_only_some_frames(network):
     images, focus, blur_scale = clip(5)
     whole, logits, _ = network.sequence(images, focus, blur_scale)
@@ -233,6 +212,26 @@ def refused(path, match, **arguments):
     with pytest.raises(InputError, match=match) as caught:
         networks.load(path, **arguments)
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_context_is_added_to_weights_without_it_and_changes_nothing_until_it_is_trained(network, weights):
+    grown = networks.load(weights, changes={'context': 8})
+    assert grown.config['context'] == 8 and grown.context is not None
+    images, focus, blur_scale = clip(height=50, width=70)
+    assert_same(stream(network, images, focus, blur_scale)[0][-1], stream(grown, images, focus, blur_scale)[0][-1])
+
+
+def test_context_sees_the_whole_image(network, weights):
+    grown = networks.load(weights, changes={'context': 8})
+    with torch.no_grad():
+        for layer in (grown.context.mean, grown.context.out):
+            layer.weight.normal_(0, 0.5)
+    images, focus, blur_scale = clip(frames=1, height=32, width=640, batch=1)
+    other = images.clone()
+    other[..., :32] = 1 - other[..., :32]
+    far = [stream(n, x, focus, blur_scale)[0][-1].vergence[..., -16:]
+           for n in (network, grown) for x in (images, other)]
+    assert torch.equal(far[0], far[1]) and not torch.equal(far[2], far[3])
 
 
 def test_absent_weights(tmp_path):

@@ -413,7 +413,7 @@ def test_upsampling_leaves_unknown_what_is_and_nothing_else():
 def test_figures_are_those_of_the_frames_with_depth():
     estimator_ = estimator(make('poolnet', {'focus_channel': True}), registration=False)
     stacks = evaluation_stacks.procedural_stacks('study', 1, frames=8, size=64, sweep=4)
-    figures = frame_figures.evaluate(lambda: estimator_, stacks, (1, 3, 4, 5, 8))
+    figures = frame_figures.evaluate(estimator_, stacks, (1, 3, 4, 5, 8))
     assert [f.frame for f in figures] == [4, 5, 8]
     assert all(f.known == 1 and math.isfinite(f.rms) and math.isfinite(f.mae_u) for f in figures)
 

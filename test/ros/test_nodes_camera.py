@@ -155,7 +155,11 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
 @pytest.mark.parametrize('parameters, line', [
     (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
     (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
-    (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2"),
+    (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2, module:Class"),
+    (dict(source='nowhere:MyCamera'), 'error: "nowhere:MyCamera": Python finds no module nowhere; install it, or put '
+                                      'its folder on PYTHONPATH'),
+    (dict(source='fractions:Fraction'), 'error: "fractions:Fraction": has to be a class that derives from '
+                                        'dfd_ros.cameras.CameraSource'),
     (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
                           'the control values of the focus motor, or calibration one that has them'),
     (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),

@@ -68,7 +68,7 @@ def record(start_node, scene, folder):
 
 def error(weights, held_out):
     """Mean error of u after the last frame of a sweep."""
-    found = evaluate(lambda: DepthEstimator(weights, device='cpu', registration=False), folder_stacks(held_out),
+    found = evaluate(DepthEstimator(weights, device='cpu', registration=False), folder_stacks(held_out),
                      (STEPS,))
     return found[-1].mae_u
 

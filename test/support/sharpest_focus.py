@@ -7,13 +7,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction
 
 
-class SharpestFocus(torch.nn.Module):
+class SharpestFocus(Network):
     """Depth from focus by hand: the focus at which each place was sharpest so far. State (B, 2, H/4, W/4)."""
-
-    name = 'sharpest'
 
     def initial_state(self, batch, height, width, device='cpu'):
         return [torch.zeros(batch, 2, height // 4, width // 4, device=device)]

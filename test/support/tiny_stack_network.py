@@ -6,20 +6,19 @@ import torch
 from torch import nn
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction
 
 
-class TinyStackNetwork(nn.Module):
+class TinyStackNetwork(Network):
     """u from all frames of a stack and their focus, by two convolutions and dropout.
 
     size: the only image size that it takes.
     """
 
-    name = 'tiny_stack'
+    reads_stacks = True
 
     def __init__(self, frames: int = 4, channels: int = 8, size: tuple[int, int] | None = None):
         super().__init__()
-        self.config = {'frames': frames, 'channels': channels, 'size': size}
         self.frames, self.size = frames, size
         self.layers = nn.Sequential(nn.Conv2d(4 * frames, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(),
                                     nn.Dropout(0.2), nn.Conv2d(channels, 1, 3, padding=1))

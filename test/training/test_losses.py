@@ -10,10 +10,10 @@ import torch
 
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.networks import Prediction
-from dfd_ros.training.losses import edge_sides, hypothesis_cross_entropy, laplace_nll, sequence_loss, share_of_far
+from dfd_ros.training.losses import edge_sides, gradient_error, hypothesis_cross_entropy, laplace_nll, sequence_loss, share_of_far
 
 CENTRES = torch.linspace(0, 1, 5)
-WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, depth=3.0, coarse=0.5, coc=0.25, edges=0.0,
+WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, depth=3.0, coarse=0.5, coc=0.25, gradient=2.0, edges=0.0,
                           edges_behind=0.5)
 RATIO = torch.tensor([5.0])
 
@@ -71,8 +71,9 @@ def sequences(height=16, width=16):
 def test_the_sum_is_the_weighted_sum_of_the_parts():
     prediction, logits, vergence, coc = sequences()
     total, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
-    assert set(parts) == {'likelihood', 'mse', 'depth', 'coarse', 'coc'}
-    expected = parts['likelihood'] + 10 * parts['mse'] + 3 * parts['depth'] + 0.5 * parts['coarse'] + 0.25 * parts['coc']
+    assert set(parts) == {'likelihood', 'mse', 'depth', 'coarse', 'coc', 'gradient'}
+    expected = (parts['likelihood'] + 10 * parts['mse'] + 3 * parts['depth'] + 0.5 * parts['coarse']
+                + 0.25 * parts['coc'] + 2 * parts['gradient'])
     assert total.item() == pytest.approx(expected.item())
     assert parts['mse'].item() == pytest.approx((prediction.vergence - vergence).square().mean().item())
     truth = vergence[..., 2::4, 2::4].flatten(0, 1)
@@ -181,3 +182,19 @@ def test_where_the_prediction_is_nan_only_the_coc_counts():
     assert parts['coc'].item() == pytest.approx(everywhere['coc'].item())
     total.backward()
     assert torch.isfinite(early.grad).all() and early.grad[:, 2:].any()
+
+
+def test_a_constant_error_has_no_gradient_and_a_slope_the_same_at_each_scale():
+    valid = torch.ones(1, 1, 32, 32, dtype=torch.bool)
+    assert gradient_error(torch.full((1, 1, 32, 32), 0.3), valid) == 0
+    slope = (0.01 * torch.arange(32.0)).expand(1, 1, 32, 32)
+    # Neighbours at a half, a quarter and an eighth of the size lie 2, 4 and 8 px apart; along the other axis none differ.
+    assert gradient_error(slope, valid).item() == pytest.approx(0.01 * (1 + 2 + 4 + 8) / 8, rel=1e-4)
+
+
+def test_the_gradient_of_pixels_without_truth_does_not_count():
+    error = torch.zeros(1, 1, 16, 16)
+    valid = torch.ones(1, 1, 16, 16, dtype=torch.bool)
+    error[..., 5, 5], valid[..., 5, 5] = 9.0, False
+    assert gradient_error(error, valid) == 0
+    assert gradient_error(error, torch.zeros_like(valid)) == 0

@@ -15,6 +15,7 @@ from dfd_ros.datasets.shards import ShardWriter
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 SHARD_NAME = 'blender'
+WORKER = 'dfd_ros.datasets.rendering.worker'
 SETTINGS_FILE = 'settings.json'
 SCENES_FILE = 'scenes.jsonl'
 
@@ -50,7 +51,7 @@ def render_dataset(folder: Path, settings: RenderSettings, seeds: range, machine
         _claim(folder, settings, bool(writer.done))
         jobs = [Job(f'{seed:08d}', seed, writer.parts / f'{seed:08d}.tar') for seed in seeds]
         wanted = [job for job in jobs if job.key not in writer.done]
-        with (BlenderWorkers(settings, machine.workers, machine.threads, machine.device, machine.python) as workers,
+        with (BlenderWorkers(WORKER, {'settings': asdict(settings)}, machine.workers, machine.threads, machine.device, machine.python) as workers,
               progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
               open(folder / SCENES_FILE, 'a') as log):
             for job, about in workers.render(wanted):

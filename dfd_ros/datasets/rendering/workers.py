@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -20,11 +20,9 @@ from typing import BinaryIO
 from dfd_ros.core.child_processes import PR_SET_PDEATHSIG
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.blender.blender_process import environment
-from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 TRIES = 2
 """How often a scene is tried that Blender crashes on."""
-_MODULE = 'dfd_ros.datasets.rendering.worker'
 
 
 class BlenderCrashed(RuntimeError):
@@ -44,17 +42,23 @@ class BlenderWorkers:
     """Processes that render scenes. Leaving the context ends them.
 
     Args:
-        settings: of all scenes.
+        module: that they run; it speaks the protocol of `dfd_ros.datasets.rendering.worker`.
+        task: what all scenes have in common, sent to it first.
         workers: how many; threads: of each.
         device: cpu, gpu or auto.
         python: of an environment with bpy; None = this one.
+
+    Attributes:
+        gpu: whether a GPU renders.
+        left_out: what could not be read of the user's files, a line each.
     """
 
-    def __init__(self, settings: RenderSettings, workers: int = 1, threads: int = 1, device: str = 'auto',
+    def __init__(self, module: str, task: dict, workers: int = 1, threads: int = 1, device: str = 'auto',
                  python: str | None = None):
-        self.settings, self.threads, self.device = settings, threads, device
+        self.module, self.task, self.threads, self.device = module, task, threads, device
         self.count, self.python = workers, python or sys.executable
         self.gpu = False
+        self.left_out: list[str] = []
         self._selector = selectors.DefaultSelector()
         self._running: list[_Process] = []
         self._free = _shares(workers, threads)
@@ -102,12 +106,13 @@ class BlenderWorkers:
                     raise InputError(answer['input_error'])
                 if not process.ready:
                     process.ready, self.gpu = True, answer['gpu']
+                    self.left_out = answer.get('left_out', [])
                     continue
                 job, process.job = process.job, None
                 yield job, answer['about']
 
     def _start(self) -> None:
-        process = _Process(self.python, asdict(self.settings), self.threads, self.device, self._free.pop())
+        process = _Process(self.python, self.module, self.task, self.threads, self.device, self._free.pop())
         self._running.append(process)
         self._selector.register(process.popen.stdout, selectors.EVENT_READ, process)
 
@@ -132,18 +137,18 @@ def _shares(workers: int, threads: int) -> list[set[int] | None]:
 class _Process:
     """One Blender, and the scene that it is at."""
 
-    def __init__(self, python: str, settings: dict, threads: int, device: str, cores: set[int] | None):
+    def __init__(self, python: str, module: str, task: dict, threads: int, device: str, cores: set[int] | None):
         self.log: BinaryIO = tempfile.TemporaryFile()
         try:
             # Libraries of its own threads would take cores from its neighbours.
             self.popen = subprocess.Popen(
-                [python, '-m', _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                [python, '-m', module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
                 bufsize=1, env=environment(OMP_NUM_THREADS=str(threads)), process_group=0,
                 preexec_fn=partial(_prepare, cores))
         except OSError as error:
             raise InputError(f'--blender-python {python}: {error.strerror}') from None
         self.cores, self.ready, self.job, self.tries = cores, False, None, 0
-        self._send({'settings': settings, 'threads': threads, 'device': device})
+        self._send({**task, 'threads': threads, 'device': device})
 
     def give(self, job: Job, tries: int) -> None:
         self.job, self.tries = job, tries

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from statistics import median
 
 import torch
@@ -46,17 +46,13 @@ def evaluate(backend: TorchBackend, scenes: Iterable[TestScene]) -> dict[str, fl
         return {'first_map': first_map}
     largest = depth.max().item()
     _, _, first_depth, first_estimate = torch.cat(first, 1)
-    return {'mse': metrics.mse(estimate, depth, largest), 'rms': metrics.rms(estimate, depth, largest),
-            'accuracy': metrics.accuracy(estimate, depth), 'abs_rel': metrics.abs_rel(estimate, depth),
+    return {**asdict(metrics.depth_errors(estimate, depth, largest)),
             'mae_u': metrics.mae(u, true_u), 'known': torch.isfinite(estimate).double().mean().item(),
             'first_map': first_map, 'first_rms': metrics.rms(first_estimate, first_depth, largest)}
 
 
 def _depth(u: torch.Tensor, scene: TestScene) -> torch.Tensor:
-    """Metres; what lies beyond the range is at its far end, infinity a far one (as in `dfd evaluate`)."""
-    range_ = scene.range
-    far = range_.far if math.isfinite(range_.far) else 50 * range_.near
-    return range_.denormalise(u.double().clamp_min(range_.normalise(far))).float()
+    return metrics.counted_depth(u.double(), scene.range).float()
 
 
 def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: TestScene, rounds: int = 5) -> dict[str, float]:

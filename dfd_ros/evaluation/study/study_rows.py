@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,8 +74,7 @@ class Row:
         """`config`, for crops of this side (px) and, where the network reads whole stacks, for stacks of so many
         frames."""
         config = {key: [crop, crop] if value == 'crop' else value for key, value in self.config.items()}
-        reads_stacks = 'frames' in inspect.signature(networks.find(self.network)).parameters
-        return {'frames': frames, **config} if reads_stacks else config
+        return {'frames': frames, **config} if networks.find(self.network).reads_stacks else config
 
 
 def read_rows(path: Path) -> tuple[dict, list[Row]]:

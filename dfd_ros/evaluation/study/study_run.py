@@ -98,7 +98,7 @@ class Study:
             if row.train:
                 self.config(row)
             try:
-                reads = getattr(self._initial(row), 'frames', settings.frames)
+                reads = self._initial(row).frames or settings.frames
             except InputError as error:
                 raise InputError(f'row {row.name}: {error}') from None
             if reads != settings.frames:
@@ -195,13 +195,13 @@ class Study:
             (folder / 'checkpoint.pt').unlink()   # as large as three networks, and of no use any more
         return json.loads(finished.read_text())
 
-    def network(self, row: Row) -> torch.nn.Module:
+    def network(self, row: Row) -> networks.Network:
         """The network of a row, with the best weights by validation."""
         if row.train:
             return networks.load(self._of(row) / 'best.safetensors', network=row.network)
         return self._initial(row)
 
-    def _initial(self, row: Row) -> torch.nn.Module:
+    def _initial(self, row: Row) -> networks.Network:
         if row.weights:
             return networks.load(row.weights_path(), network=row.network)
         return networks.create(row.network, **row.network_config(self.settings.crop, self.settings.frames))
@@ -236,7 +236,7 @@ class Study:
         rows, timed = [], {}
         for row in self.rows:
             network = self.network(row)
-            timed[row.name] = self._backend(row, network, 'auto'), getattr(network, 'frames', 1)
+            timed[row.name] = self._backend(row, network, 'auto'), network.frames or 1
             parameters = sum(p.numel() for p in network.parameters())
             rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
                          'trained_before': bool(row.weights), 'weights': row.weights,
@@ -264,7 +264,7 @@ class Study:
         return {row.title: self._backend(row, self.network(row)) for row in self.rows
                 if network in (None, row.network)}
 
-    def _backend(self, row: Row, network: torch.nn.Module, precision: str = 'fp32') -> TorchBackend | Views:
+    def _backend(self, row: Row, network: networks.Network, precision: str = 'fp32') -> TorchBackend | Views:
         backend = TorchBackend(network, self.device, precision)
         return Views(backend, row.views) if row.views > 1 else backend
 

@@ -11,9 +11,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from dfd_ros.networks import Prediction
+from dfd_ros.networks import Network, Prediction, signed_coc
 from dfd_ros.networks.baselines.focus_volume import BINS, STRIDE, FocusVolume, half_size_grey, pad, sharpness
 
 
@@ -27,14 +26,13 @@ def log_error(constants, contrast: torch.Tensor, gap: torch.Tensor) -> torch.Ten
     return torch.log(floor + (flat + share * gap) * torch.exp(-contrast.sqrt() / scale))
 
 
-class ClassicalNetwork(nn.Module):
+class ClassicalNetwork(Network):
     """The interface of `dfd_ros.networks` around `update`, which subclasses write.
 
     State: the volume and the table of `FocusVolume`, and what maps at half the resolution the subclass adds.
     """
 
     needs_weights = False
-    config: dict = {}
     LEAK = 0.02  # of log energy, a frame: 0.1 costs accuracy where nothing moves
     own_channels = 0
     error: tuple[float, float, float, float]  # floor, flat, share, scale, see `log_error`
@@ -62,19 +60,7 @@ class ClassicalNetwork(nn.Module):
             maps = torch.cat([u, log_error(self.error, contrast, gap)], 1)
             u, log_b = F.interpolate(maps, scale_factor=2.0, mode='bilinear',
                                      align_corners=False)[..., :height, :width].split(1, 1)
-            coc = blur_scale[:, None, None, None] * (u - focus[:, None, None, None])
-            return Prediction(u, log_b, coc), volume.volume, volume.table, *own
-
-    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
-                 decode: list[int] | None = None):
-        """T frames one by one; arguments and results as of `StreamNetwork.sequence`, without logits."""
-        predictions, state = [], list(state)
-        for t in range(images.shape[1]):
-            prediction, *state = self(images[:, t], focus[:, t], blur_scale, *state)
-            predictions.append(prediction)
-        if decode is not None:
-            predictions = [predictions[t] for t in decode]
-        return Prediction(*(torch.stack(maps, 1) for maps in zip(*predictions))), [], state
+            return Prediction(u, log_b, signed_coc(u, focus, blur_scale)), volume.volume, volume.table, *own
 
 
 class BestFocus(ClassicalNetwork):
@@ -84,7 +70,6 @@ class BestFocus(ClassicalNetwork):
     interpolation, here for uneven focus and frame by frame.
     """
 
-    name = 'best_focus'
     error = (0.007, 0.273, 0.360, 1.291)  # fitted on 14 stacks
 
     def update(self, volume, grey, sharp, own):
@@ -111,7 +96,6 @@ class Variational(ClassicalNetwork):
     State, third map: all-in-focus grey image, its sharpness, u, and the dual variable (2): (B, 5, H/2, W/2).
     """
 
-    name = 'variational'
     own_channels = 5
     error = (0.007, 0.192, 0.263, 1.568)  # fitted on 14 stacks
     # Chosen by the error of u on eight stacks of the training family after 3, 5 and 10 frames.

@@ -90,11 +90,10 @@ class DDFFNet(StackNetwork):
         coc: with a second decoder, for the CoC in each frame from the code of that frame alone.
     """
 
-    name = 'ddffnet'
     STRIDE = Encoder.STRIDE
 
     def __init__(self, frames: int = 4, width: float = 1.0, dropout: float = 0.5, coc: bool = False):
-        super().__init__(frames, coc, width=width, dropout=dropout)
+        super().__init__(frames, coc, width)
         self.encoder = Encoder(width, dropout)
         self.decoder = Decoder(width, dropout, 1, skip=3)
         self.score = nn.Conv2d(frames, 1, 1)

@@ -76,13 +76,11 @@ class LSTMDDFF(StackNetwork):
         InputError: another kind.
     """
 
-    name = 'lstm_ddff'
     STRIDE = Encoder.STRIDE
 
     def __init__(self, frames: int = 4, width: float = 1.0, dropout: float = 0.5, coc: bool = False,
                  kind: str = 'fully_connected', size: tuple[int, int] = (256, 256), skip_module: bool = True):
-        super().__init__(frames, coc, width=width, dropout=dropout, kind=kind, size=list(size),
-                         skip_module=skip_module)
+        super().__init__(frames, coc, width)
         if kind not in KINDS:
             raise InputError(f'network {self.name}, kind: "{kind}" is none of {", ".join(KINDS)}')
         if len(size) != 2 or min(size) < 1:

@@ -88,12 +88,11 @@ class PoolNet(StackNetwork):
         InputError: both `coc` and `two_stage`, which has a CoC already.
     """
 
-    name = 'poolnet'
     STRIDE = 2 ** (len(CHANNELS) - 1)
 
     def __init__(self, frames: int = 4, width: float = 1.0, coc: bool = False, focus_channel: bool = False,
                  two_stage: bool = False):
-        super().__init__(frames, coc, width=width, focus_channel=focus_channel, two_stage=two_stage)
+        super().__init__(frames, coc or two_stage, width)
         if coc and two_stage:
             raise InputError(f'network {self.name}: two_stage predicts the CoC already, leave out coc')
         channels = scaled(CHANNELS, width)

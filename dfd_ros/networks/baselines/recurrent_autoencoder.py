@@ -81,11 +81,10 @@ class RecurrentAutoencoder(StackNetwork):
         coc: with a second decoder, which gives the CoC in all frames at once, at the end of the stack.
     """
 
-    name = 'recurrent_autoencoder'
     STRIDE = 2 ** (len(CHANNELS) - 1)
 
     def __init__(self, frames: int = 4, width: float = 2.0, coc: bool = False):
-        super().__init__(frames, coc, width=width)
+        super().__init__(frames, coc, width)
         channels = scaled(CHANNELS, width)
         self.encoder = nn.ModuleList(RecurrentBlock(i, o, frames) for i, o in zip([3, *channels], channels))
         self.pool = nn.MaxPool2d(2)

@@ -27,7 +27,7 @@ from dfd_ros.ros.extrinsics_source import ExtrinsicsSource
 from dfd_ros.ros.node_runner import run
 from dfd_ros.ros.parameters import BoundParameters, Parameters, check_range, parameter
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
-from dfd_ros.training import metrics
+from dfd_ros.training.metrics import DepthErrors, depth_errors
 
 WAITING = 30             # messages of a topic that wait for their counterparts
 UNPAIRED_AFTER = 3.0     # s without a pair
@@ -58,22 +58,11 @@ class AccuracyParameters(Parameters):
         check_range(self.near, self.far)
 
 
-@dataclass(frozen=True)
-class Errors:
-    """One depth image against the truth; see `dfd_ros.training.metrics`."""
-
-    mse: float
-    rms: float
-    accuracy: float
-    """Per cent."""
-    abs_rel: float
-
-
-def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float], largest: float) -> Errors | None:
+def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float], largest: float) -> DepthErrors | None:
     """Errors of depth over the pixels that have both, and whose truth is within `limits` (near and far, m).
 
     Both (H, W) float32 m, NaN = none. An estimate beyond far, up to infinity, counts as far: it is wrong by no less.
-    None where no pixel has both. `largest`: see `metrics.mse`.
+    None where no pixel has both. `largest`: see `dfd_ros.training.metrics.mse`.
     """
     near, far = limits
     with np.errstate(invalid='ignore'):
@@ -81,8 +70,7 @@ def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float]
     if not both.any():
         return None
     e, t = torch.from_numpy(np.minimum(estimate[both], np.float32(far))), torch.from_numpy(truth[both])
-    return Errors(metrics.mse(e, t, largest), metrics.rms(e, t, largest), metrics.accuracy(e, t),
-                  metrics.abs_rel(e, t))
+    return depth_errors(e, t, largest)
 
 
 @functools.lru_cache(16)     # as many as a sweep of a lens that breathes has views
@@ -108,7 +96,7 @@ class AccuracyNode(Node):
         self._extrinsics: dict[tuple[str, str], ExtrinsicsSource] = {}
         self._lens_limits = 0.0, math.inf
         self._truth_info: CameraInfo | None = None
-        self._recent: deque[Errors] = deque(maxlen=RECENT)
+        self._recent: deque[DepthErrors] = deque(maxlen=RECENT)
         self._pairs = self._compared = 0
         self._problem = ''                                     # of the last pair
         self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
@@ -116,7 +104,7 @@ class AccuracyNode(Node):
 
         overridable = {'qos_overriding_options': qos.overridable()}
         self._figures = {field.name: self.create_publisher(Float32, f'~/{field.name}', qos.PUBLISHER)
-                            for field in fields(Errors)}
+                            for field in fields(DepthErrors)}
         self.create_subscription(CameraInfo, TRUTH_INFO, self._on_truth_info, qos.SENSOR_SUBSCRIBER, **overridable)
         self.create_subscription(LensStateMessage, 'lens_state', self._on_lens_state, qos.SENSOR_SUBSCRIBER,
                                  **overridable)
@@ -209,7 +197,7 @@ class AccuracyNode(Node):
         report: dict[str, float | int | str] = {'pairs': self._pairs, 'with depth to compare': self._compared}
         if self._recent:
             means = np.mean([astuple(errors) for errors in self._recent], 0)
-            names = (f'{field.name} (%)' if field.name == 'accuracy' else field.name for field in fields(Errors))
+            names = (f'{field.name} (%)' if field.name == 'accuracy' else field.name for field in fields(DepthErrors))
             report |= dict(zip(names, map(float, means)))
         unpaired = self._unpaired()
         if unpaired:

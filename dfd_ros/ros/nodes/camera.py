@@ -1,8 +1,9 @@
-"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack, RGB-D images or a V4L2
-device."""
+"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack, RGB-D images, a V4L2
+device or a class of your own."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+import yaml
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
@@ -19,6 +21,7 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import Lens
+from dfd_ros.core.own_class import MODULE_CLASS, find_class
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
@@ -44,7 +47,9 @@ class CameraParameters(Parameters):
 
     source: str = parameter(
         'synthetic', 'Where the images come from: a rendered scene, a focal stack folder, a folder of RGB-D images, a '
-        'V4L2 device.', choices=('synthetic', 'stack', 'rgbd', 'v4l2'))
+        'V4L2 device, a class of your own.', choices=('synthetic', 'stack', 'rgbd', 'v4l2', MODULE_CLASS))
+    source_options: str = parameter(
+        '', 'Class of your own: arguments of its constructor, a mapping in YAML, such as {serial: 42}.')
     rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.1, maximum=1000.0, run_time=True)
     frame_id: str = parameter(
         'focus_camera_optical_frame', 'Coordinate frame of the images (z forward, x right, y down).')
@@ -84,6 +89,8 @@ class CameraParameters(Parameters):
 
 def make_source(parameters: CameraParameters, calibration: Calibration = Calibration()) -> CameraSource:
     """The source that `parameters` ask for. Raises InputError for a folder or device that is not there."""
+    if ':' in parameters.source:
+        return _own_source(parameters.source, parameters.source_options)
     # Each source is imported only when used: rendering needs torch, a device needs OpenCV.
     if parameters.source == 'synthetic':
         import torch
@@ -114,6 +121,17 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
                       magnification=aperture.magnification if aperture else None,
                       settle_time=_settle_time(parameters), width=parameters.image_width,
                       height=parameters.image_height)
+
+
+def _own_source(name: str, options: str) -> CameraSource:
+    cls = find_class(name, CameraSource)
+    try:
+        arguments = yaml.safe_load(options) or {}
+        inspect.signature(cls).bind(**arguments)
+    except (yaml.YAMLError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f'parameter source_options: {options!r} are no arguments of {name} ({reason})') from None
+    return cls(**arguments)
 
 
 def _settle_time(parameters: CameraParameters) -> float:
@@ -169,7 +187,7 @@ class CameraNode(Node):
         self._truth = (self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable)
                        if values.publish_truth else None)
         self._rgbd = {topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, **overridable)
-                      for topic, kind in RGBD_TOPICS.items()} if values.source == 'rgbd' else {}
+                      for topic, kind in RGBD_TOPICS.items()} if self._source.gives_rgbd else {}
         self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
         Diagnostics(self, self._report, hardware_id=values.source)
 

@@ -43,7 +43,7 @@ class DepthParameters(Parameters):
                              'start from an empty memory.', run_time=True)
     network: str = parameter(
         '', 'classical (variational) or best_focus: depth from focus without learning, which takes no weights. Else '
-        'the network that the weights have to be of. Empty: the one that they name.')
+        'the network that the weights have to be of, your own as module:Class. Empty: the one that they name.')
     backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
     device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     precision: str = parameter(

@@ -95,22 +95,31 @@ class Renderer:
 
     def on_gpu(self) -> bool:
         """Whether a GPU renders; sets it up."""
-        if self.device == 'cpu':
-            return False
-        preferences = bpy.context.preferences.addons['cycles'].preferences
-        for kind in _GPUS:
-            try:
-                preferences.compute_device_type = kind
-            except TypeError:   # not built into this Blender
-                continue
-            preferences.refresh_devices()
-            if found := [d for d in preferences.devices if d.type == kind]:
-                for device in preferences.devices:
-                    device.use = device in found
-                return True
-        if self.device == 'gpu':
-            raise InputError('device gpu: Blender finds none that it can render on, use cpu')
+        return on_gpu(self.device)
+
+
+def on_gpu(device: str) -> bool:
+    """Whether a GPU renders on a device: cpu, gpu or auto; sets it up.
+
+    Raises:
+        InputError: gpu, and there is none.
+    """
+    if device == 'cpu':
         return False
+    preferences = bpy.context.preferences.addons['cycles'].preferences
+    for kind in _GPUS:
+        try:
+            preferences.compute_device_type = kind
+        except TypeError:   # not built into this Blender
+            continue
+        preferences.refresh_devices()
+        if found := [d for d in preferences.devices if d.type == kind]:
+            for each in preferences.devices:
+                each.use = each in found
+            return True
+    if device == 'gpu':
+        raise InputError('device gpu: Blender finds none that it can render on, use cpu')
+    return False
 
 
 def _finite(depth: np.ndarray) -> np.ndarray:

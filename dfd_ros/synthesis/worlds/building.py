@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import tempfile
 from pathlib import Path
 
 import bpy
-from mathutils import Matrix
+import numpy as np
+from mathutils import Matrix, Vector
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.worlds.collada import repaired
@@ -31,12 +32,26 @@ def build(world: World) -> None:
         except InputError as error:
             world.left_out.append(str(error))
             continue
-        placed += [(visual, data, Matrix.Diagonal((*visual.scale, 1)) @ pose) for visual in visuals
-                   for name, data, pose in parts if visual.submesh is None or visual.submesh in (name, data.name)]
+        for visual in visuals:
+            wanted = [part for part in parts if visual.submesh in (None, part[0], part[1].name)]
+            stands = _stands(visual, wanted)
+            placed += [(visual, data, stands @ pose) for _, data, pose in wanted]
     for visual, data, pose in placed:
         _place(visual, data, pose)
     for image in list(bpy.data.images):
         _check(image, world)
+
+
+def _stands(visual: Visual, parts) -> Matrix:
+    """From the frame of the mesh file to that of its visual."""
+    turned = Matrix.Rotation(math.pi / 2, 4, 'X') if visual.y_up else Matrix()
+    if visual.fit is None or not parts:
+        return Matrix.Diagonal((*visual.scale, 1)) @ turned
+    corners = np.array([turned @ pose @ vertex.co for _, data, pose in parts for vertex in data.vertices])
+    low, high = corners.min(0), corners.max(0)
+    scale = visual.fit / max(float((high - low).max()), 1e-6)
+    foot = Vector((-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]))
+    return Matrix.Diagonal((scale, scale, scale, 1)) @ Matrix.Translation(foot) @ turned
 
 
 def _place(visual: Visual, data, pose: Matrix) -> None:
@@ -128,12 +143,16 @@ def _check(image, world: World) -> None:
     if not width or not height or width * height > LARGEST_IMAGE:
         world.left_out.append(f'{bpy.path.abspath(image.filepath)}: no image, or one of more than '
                               f'{LARGEST_IMAGE / 1e6:.0f} megapixels ({width}x{height})')
+        image.user_remap(_grey())   # Blender shows magenta where an image is missing
         bpy.data.images.remove(image)
     elif max(width, height) > LARGEST_TEXTURE:
         share = LARGEST_TEXTURE / max(width, height)
         image.scale(max(1, round(width * share)), max(1, round(height * share)))
 
 
-def log(text: str) -> None:
-    """Blender writes to stdout: what is meant for a person goes to stderr."""
-    print(text, file=sys.stderr, flush=True)
+def _grey():
+    grey = bpy.data.images.get('grey')
+    if grey is None:
+        grey = bpy.data.images.new('grey', 4, 4)
+        grey.generated_color = (0.6, 0.6, 0.6, 1)
+    return grey

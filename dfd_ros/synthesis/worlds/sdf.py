@@ -9,6 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ class Visual:
         shape, size: name, and (3,) m: of a box its sides; of a sphere and a cylinder diameter, diameter, length; of a
             plane its sides and 0.
         scale: (3,) of the mesh.
+        fit: m; the mesh is scaled so that this is its longest side, and stands on its pose; None = as it is.
+        y_up: the mesh's own vertical is y, as most are that are not from Gazebo.
         colour: (3,) sRGB in 0..1; None = what the mesh says.
         texture: image file; None = what the mesh says.
     """
@@ -45,6 +48,8 @@ class Visual:
     shape: str | None = None
     size: tuple[float, float, float] = (1.0, 1.0, 1.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    fit: float | None = None
+    y_up: bool = False
     colour: tuple[float, float, float] | None = None
     texture: Path | None = None
 
@@ -57,12 +62,13 @@ class World:
     left_out: list[str] = field(default_factory=list)
 
 
-def read_world(path: Path, model_folders: list[Path]) -> World:
+def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] = ()) -> World:
     """The visuals of an SDF world.
 
     Args:
         path: FILE.world or FILE.sdf.
         model_folders: searched for models, with all folders below them.
+        exclude: patterns of the names of models that are left out, such as '*Portrait*'.
 
     Raises:
         InputError: the file is not there or no SDF world, a folder is not there, or nothing is to be seen.
@@ -74,7 +80,7 @@ def read_world(path: Path, model_folders: list[Path]) -> World:
     world = root.find('world')
     if root.tag != 'sdf' or world is None:
         raise InputError(f'{path}: no SDF world: expected <sdf><world>')
-    reader = _Reader(_models([path.parent, *model_folders]), [path.parent, *model_folders])
+    reader = _Reader(_models([path.parent, *model_folders]), [path.parent, *model_folders], exclude)
     reader.add(world, np.eye(4), path.parent, 'world', 0)
     if not reader.world.visuals:
         reasons = '; '.join(reader.world.left_out[:2])
@@ -84,11 +90,11 @@ def read_world(path: Path, model_folders: list[Path]) -> World:
 
 
 def _parse(path: Path) -> ET.Element:
+    if not path.is_file():
+        raise InputError(f'{path}: no such file')
     try:
-        if not path.is_file():
-            raise InputError(f'{path}: no such file')
         if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f'{path}: larger than {LARGEST_FILE >> 20} MB, no SDF')
+            raise ValueError(f'larger than {LARGEST_FILE >> 20} MB')
         # Expat refuses entities that grow beyond measure, and the standard library reads none from elsewhere.
         return ET.fromstring(path.read_bytes().lstrip())
     except (ET.ParseError, OSError, ValueError, LookupError, RecursionError) as error:
@@ -106,8 +112,8 @@ def _models(folders: list[Path]) -> dict[str, Path]:
 
 
 class _Reader:
-    def __init__(self, models: dict[str, Path], roots: list[Path]):
-        self.models = models
+    def __init__(self, models: dict[str, Path], roots: list[Path], exclude: tuple[str, ...]):
+        self.models, self.exclude = models, exclude
         self.roots = [root.resolve() for root in roots]
         self.world = World()
 
@@ -118,6 +124,8 @@ class _Reader:
             return
         for child in element:
             label = f'{name}/{child.get("name", child.tag)}'
+            if child.tag in ('model', 'include') and self._is_excluded(child):
+                continue
             try:
                 if child.tag == 'include':
                     self._include(child, at, label, depth)
@@ -146,6 +154,10 @@ class _Reader:
             return
         pose = _pose(include) if include.find('pose') is not None else _pose(model)
         self.add(model, at @ pose, folder, f'{label}({folder.name})', depth + 1)
+
+    def _is_excluded(self, element: ET.Element) -> bool:
+        names = (element.get('name', ''), _name((element.findtext('uri') or '').strip()))
+        return any(fnmatchcase(name, pattern) for name in names for pattern in self.exclude)
 
     def _visual(self, visual: ET.Element, at: np.ndarray, base: Path, label: str) -> None:
         geometry = visual.find('geometry')

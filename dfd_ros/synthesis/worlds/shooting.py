@@ -13,7 +13,8 @@ from mathutils import Matrix, Vector
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.blender.passes import Renderer
-from dfd_ros.synthesis.worlds.peeling import Peeling, limits
+from dfd_ros.synthesis.worlds.peeling import Peeling
+from dfd_ros.synthesis.worlds.second_layer import limits
 from dfd_ros.synthesis.worlds.view import View
 
 REACH = 24   # px: about the largest blur that a view is photographed with, beyond an edge
@@ -36,6 +37,8 @@ class ViewSettings:
         farthest: largest distance (m).
         things: least number of things in view.
         varied: most share of the materials that are exchanged in a view.
+        close: share of the views that look at one thing from near by.
+        distance: of that thing (m).
     """
 
     height: int = 360
@@ -48,6 +51,8 @@ class ViewSettings:
     farthest: float = 9.0
     things: int = 3
     varied: float = 0.5
+    close: float = 0.5
+    distance: tuple[float, float] = (0.2, 1.6)
 
 
 class Shooting:
@@ -81,6 +86,9 @@ class Shooting:
         scene.camera = self._camera
         scene.world = bpy.data.worlds.new('surroundings')
         scene.world.use_nodes = True
+        # What can be looked at from near by: no walls, no lawns.
+        self._things = [(low, high) for low, high in map(_bounds, (t for t in scene.objects if t.type == 'MESH'))
+                        if 0.03 < (high - low).length < 1.6]
         corners = np.array([thing.matrix_world @ Vector(corner) for thing in scene.objects if thing.type == 'MESH'
                             for corner in thing.bound_box])
         self._low, self._high = np.percentile(corners, 2, 0), np.percentile(corners, 98, 0)
@@ -109,12 +117,13 @@ class Shooting:
         """Put the camera where there is something to see; the focal length in px."""
         settings, scene = self.settings, bpy.context.scene
         graph = bpy.context.evaluated_depsgraph_get()
+        close = bool(self._things) and rng.random() < settings.close
         for attempt in range(TRIES):
-            eye = Vector((rng.uniform(self._low[0], self._high[0]), rng.uniform(self._low[1], self._high[1]),
-                          self._low[2] + rng.uniform(*settings.eye)))
-            yaw, roll = rng.uniform(0, 2 * math.pi), math.radians(rng.gauss(0, 4))
-            pitch = math.radians(rng.triangular(-65, 25, -15))
-            forward = Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
+            roll = math.radians(rng.gauss(0, 4))
+            if close and attempt < TRIES // 2:
+                eye, forward = self._near(rng)
+            else:
+                eye, forward = self._anywhere(rng)
             right = forward.cross(Vector((0, 0, 1))).normalized()
             up = right.cross(forward)
             right, up = right * math.cos(roll) + up * math.sin(roll), up * math.cos(roll) - right * math.sin(roll)
@@ -127,6 +136,24 @@ class Shooting:
                 return settings.width / 2 / tangent
         raise InputError(f'{self.name}: no view with {settings.things} things between {settings.nearest} and '
                          f'{settings.farthest} m in {TRIES} tries; is it a room, in metres?')
+
+    def _anywhere(self, rng: random.Random) -> tuple[Vector, Vector]:
+        """An eye point and a direction, as of a robot that drives through."""
+        eye = Vector((rng.uniform(self._low[0], self._high[0]), rng.uniform(self._low[1], self._high[1]),
+                      self._low[2] + rng.uniform(*self.settings.eye)))
+        yaw, pitch = rng.uniform(0, 2 * math.pi), math.radians(rng.triangular(-65, 25, -15))
+        return eye, Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
+
+    def _near(self, rng: random.Random) -> tuple[Vector, Vector]:
+        """As `_anywhere`, of one that looks at something on a table."""
+        low, high = rng.choice(self._things)
+        aim = Vector(rng.uniform(a, b) for a, b in zip(low, high))
+        yaw, pitch = rng.uniform(0, 2 * math.pi), math.radians(rng.triangular(-75, 15, -30))
+        forward = Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
+        near, far = (math.log(distance) for distance in self.settings.distance)
+        eye = aim - forward * math.exp(rng.uniform(near, far))
+        aside = Vector(rng.gauss(0, 0.12) for _ in range(3))
+        return eye, (forward + aside).normalized()
 
     def _is_worth(self, scene, graph, eye, right, up, forward, tangent, things) -> bool:
         settings, seen, depths = self.settings, {}, []
@@ -152,10 +179,14 @@ class Shooting:
         background = bpy.context.scene.world.node_tree.nodes['Background']
         background.inputs[0].default_value = (*(rng.uniform(0.7, 1) for _ in range(3)), 1)
         background.inputs[1].default_value = math.exp(rng.uniform(math.log(0.08), math.log(0.9)))
+        scene, graph = bpy.context.scene, bpy.context.evaluated_depsgraph_get()
         eye = self._camera.matrix_world.translation
         lit = rng.randint(1, len(self._lamps))
         for i, lamp in enumerate(self._lamps):
-            lamp.location = eye + Vector((rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(0.1, 1.2)))
+            # Not behind a wall: as far as can be seen from the eye.
+            away = Vector((rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(0.1, 1.2)))
+            hit, at, *_ = scene.ray_cast(graph, eye, away.normalized(), distance=away.length)
+            lamp.location = eye + (0.8 * (at - eye) if hit else away)
             lamp.data.shadow_soft_size = math.exp(rng.uniform(math.log(0.03), math.log(0.5)))
             lamp.data.energy = math.exp(rng.uniform(math.log(4), math.log(60))) if i < lit else 0.0
             lamp.data.color = [rng.uniform(0.7, 1) for _ in range(3)]
@@ -181,6 +212,11 @@ class Shooting:
                     pictured.inputs['Factor'].default_value = 0.0
         for picture in [p for p in bpy.data.images if p.name.startswith(_VARIED) and not p.users]:
             bpy.data.images.remove(picture)
+
+
+def _bounds(thing) -> tuple[Vector, Vector]:
+    corners = [thing.matrix_world @ Vector(corner) for corner in thing.bound_box]
+    return (Vector(min(c[i] for c in corners) for i in range(3)), Vector(max(c[i] for c in corners) for i in range(3)))
 
 
 def _all_materials() -> list:
@@ -211,7 +247,7 @@ def _prepared(material) -> tuple | None:
     if not shader.inputs['Alpha'].is_linked:
         shader.inputs['Alpha'].default_value = 1.0
     new, link = tree.nodes.new, tree.links.new
-    mix, pictured = (_colour_mix(tree) for _ in range(2))
+    mix, pictured = (_ColourMix(tree) for _ in range(2))
     colour, picture, place = new('ShaderNodeRGB'), new('ShaderNodeTexImage'), new('ShaderNodeTexCoord')
     picture.projection, picture.projection_blend = 'BOX', 0.02
     link(place.outputs['Generated'], picture.inputs['Vector'])
@@ -228,16 +264,11 @@ def _prepared(material) -> tuple | None:
     return mix, colour, picture, pictured
 
 
-def _colour_mix(tree):
-    """A node that mixes two colours, with its sockets by name ('Factor', 'A', 'B', 'Result' are there for each type)."""
-    node = tree.nodes.new('ShaderNodeMixRGB')
-    return _Sockets(node)
+class _ColourMix:
+    """A node that mixes two colours, and its sockets by name."""
 
-
-class _Sockets:
-    """A MixRGB node by the names of its sockets."""
-
-    def __init__(self, node):
+    def __init__(self, tree):
+        node = tree.nodes.new('ShaderNodeMixRGB')
         self.inputs = {'Factor': node.inputs['Fac'], 'A': node.inputs['Color1'], 'B': node.inputs['Color2']}
         self.outputs = {'Result': node.outputs['Color']}
 

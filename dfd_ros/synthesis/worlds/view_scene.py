@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.defocus import defocus
 from dfd_ros.synthesis.worlds.view import View, views
 
@@ -79,8 +80,10 @@ class ViewScene:
         colour, vergence, behind_colour, behind = _cut(rng, view, height + 2 * margin, width + 2 * margin)
         low, high = np.quantile(vergence[np.isfinite(vergence)], [0.01, 0.99])
         # u runs from `first` to `last` over the view: where the range ends is not where the scene does.
-        last, ratio = rng.uniform(0.85, 1.05), low / max(high, 1e-9)
-        first = min(rng.uniform(-0.04, 0.2), ratio * last)
+        # As often as not it ends there, as where a sweep is set to what is to be seen.
+        fits = rng.chance(0.5)
+        last, ratio = rng.uniform(0.95, 1.03) if fits else rng.uniform(0.85, 1.05), low / max(high, 1e-9)
+        first = min(rng.uniform(-0.03, 0.03) if fits else rng.uniform(-0.04, 0.2), ratio * last)
         first = min(first, last - 0.25)
         if ratio > 0.9:   # all but one distance: the range is the user's, not the scene's
             first = last * rng.uniform(0.1, 0.8)
@@ -93,12 +96,20 @@ class ViewScene:
         slices = _slices(rng, colour, u, behind_colour, u_behind)
         return ViewScene(slices, VergenceRange(near, far), height, width, margin)
 
+    def vergence(self) -> torch.Tensor:
+        """u (H, W) of what is seen, for a camera that does not move."""
+        seen = torch.full_like(self.slices[0].vergence[0], math.nan)
+        for one in self.slices:
+            seen = torch.where(one.rgba[3] > 0.5, one.vergence[0], seen)
+        return seen
+
     def poses(self, time: torch.Tensor, camera: torch.Tensor, turn: torch.Tensor, zoom: torch.Tensor) -> ViewPoses:
         """As `Scene.poses`; nothing in a view moves on its own."""
         return ViewPoses(camera, turn, zoom)
 
     def photograph(self, poses: ViewPoses, blur: torch.Tensor, focus: torch.Tensor, exponent: torch.Tensor,
-                   softness: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+                   softness: float = 0.0, aperture: Aperture | None = None
+                   ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `Scene.photograph`; no pixel is background."""
         frames = len(focus)
         size = (self.height + 2 * self.margin, self.width + 2 * self.margin)
@@ -113,7 +124,8 @@ class ViewScene:
                 rgba, u = (x[(None, ..., *window)].expand(frames, -1, -1, -1) for x in (one.rgba, one.vergence))
             else:
                 rgba, u = self._moved(one, poses, window)
-            seen = defocus(rgba, torch.hypot(blur * (u - focus), soft), exponent)
+            coc = blur * (u - focus)
+            seen = aperture.spread(rgba, coc, soft) if aperture else defocus(rgba, torch.hypot(coc, soft), exponent)
             # Where the blur varies, the parts of one surface can add up to more than it: never more than opaque.
             seen = seen / seen[:, 3:].clamp_min(1)
             area = (..., *window)
@@ -208,16 +220,23 @@ def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, b
     for i in np.unique(number):
         # Of each pixel the nearest surface that is not before the slice.
         top = np.where(number <= i, own, own + u.size)
-        known = numbers[top] <= i
-        if not known.all():
-            _, labels = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5,
-                                                        labelType=cv2.DIST_LABEL_PIXEL)
-            pixel_of = np.zeros(labels.max() + 1, np.int64)
-            pixel_of[labels[known]] = top[known]
-            top = pixel_of[labels]
+        top = _nearest(top, numbers[top] <= i)
         covered = numbers[top] == i
         # The next slice may be the same surface, which goes on without a seam.
         source = np.where(number == i + 1, own, top)
+        # Beyond its rim the slice has the vergence of the rim, by which it moves.
+        rim = _nearest(source, covered | (number == i + 1))
         rgba = np.concatenate([(colours[source] * covered[..., None]).transpose(2, 0, 1), covered[None]])
-        slices.append(_Slice(torch.from_numpy(rgba.astype(np.float32)), torch.from_numpy(vergences[source][None])))
+        slices.append(_Slice(torch.from_numpy(rgba.astype(np.float32)), torch.from_numpy(vergences[rim][None])))
     return slices
+
+
+def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(H, W) values, those that are not known taken from the nearest that is."""
+    if known.all() or not known.any():
+        return values
+    _, labels = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5,
+                                                labelType=cv2.DIST_LABEL_PIXEL)
+    value_of = np.zeros(labels.max() + 1, values.dtype)
+    value_of[labels[known]] = values[known]
+    return value_of[labels]

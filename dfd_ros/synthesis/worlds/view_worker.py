@@ -1,10 +1,14 @@
-"""The process that renders views: ``python -m dfd_ros.synthesis.worlds.view_worker``, one JSON object on stdin::
+"""The process that renders views of a world: ``python -m dfd_ros.synthesis.worlds.view_worker``.
 
-    {"world": "FILE.world", "models": ["DIR"], "out": "DIR", "seeds": [0, 1, 2], "textures": ["a.jpg"],
-     "settings": {...}, "threads": 1, "device": "cpu"}
+Speaks the protocol of `dfd_ros.datasets.rendering.worker`: the first line of stdin says what to render with, the others
+are views::
 
-Answers with a JSON object a line: {"left_out": [...]} once the world is built, {"seed": 0, "seconds": 4.1} for each view,
-and {"input_error": "..."} for bad input. What Blender has to say goes to stderr.
+    {"world": "FILE.world", "models": ["DIR"], "exclude": ["*Portrait*"], "textures": ["a.jpg"], "settings": {...},
+     "threads": 1, "device": "cpu"}                       ->  {"blender": "4.5.15 LTS", "gpu": false, "left_out": [...]}
+    {"key": "house-000007", "seed": 7, "path": "..."}     ->  {"key": "house-000007", "about": {"seconds": 4.1, ...}}
+
+Without a world ("world": null) each 20 views are of another room that is made here, with "models" as the files of
+things in it. Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from pathlib import Path
 
 from dfd_ros.core.errors import InputError
 
+VIEWS_OF_A_ROOM = 20
+
 
 def main() -> int:
     # Blender writes to the process's stdout, whatever Python's is: keep that for the answers.
@@ -27,7 +33,7 @@ def main() -> int:
         answers.write(json.dumps(values) + '\n')
 
     try:
-        _work(json.loads(sys.stdin.readline()), answer)
+        _work(answer)
     except InputError as error:
         answer(input_error=str(error))
         return 2
@@ -36,29 +42,41 @@ def main() -> int:
     return 0
 
 
-def _work(job: dict, answer) -> None:
+def _work(answer) -> None:
+    try:
+        import bpy
+    except ImportError as error:
+        raise InputError(f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
+                         '--blender-python') from None
+    from dfd_ros.synthesis.blender.passes import on_gpu
     from dfd_ros.synthesis.worlds.building import build
+    from dfd_ros.synthesis.worlds.made_rooms import make_room
     from dfd_ros.synthesis.worlds.sdf import read_world
     from dfd_ros.synthesis.worlds.shooting import Shooting, ViewSettings
 
-    path, out = Path(job['world']), Path(job['out'])
-    world = read_world(path, [Path(folder) for folder in job['models']])
-    build(world)
-    answer(left_out=world.left_out)
-    shooting = Shooting(path.stem, ViewSettings(**job['settings']), [Path(file) for file in job['textures']],
-                        job['threads'], job['device'])
-    for seed in job['seeds']:
-        file = out / view_name(path.stem, seed)
-        if file.exists():
-            continue
+    task = json.loads(sys.stdin.readline())
+    models, textures = ([Path(file) for file in task[name]] for name in ('models', 'textures'))
+
+    def prepare(world, name) -> Shooting:
+        build(world)
+        return Shooting(name, ViewSettings(**task['settings']), textures, task['threads'], task['device'])
+
+    room = None
+    if task['world']:
+        world = read_world(Path(task['world']), models, tuple(task['exclude']))
+        shooting = prepare(world, Path(task['world']).stem)
+    else:
+        world, shooting = make_room(0, models, textures), None
+    answer(blender=bpy.app.version_string, gpu=on_gpu(task['device']), left_out=world.left_out)
+    for line in sys.stdin:
+        job = json.loads(line)
         start = time.monotonic()
-        shooting.view(seed).write(file)
-        answer(seed=seed, seconds=time.monotonic() - start)
-
-
-def view_name(world: str, seed: int) -> str:
-    """The file of the view of a seed."""
-    return f'{world}-{seed:06d}.npz'
+        if not task['world'] and room != job['seed'] // VIEWS_OF_A_ROOM:
+            room = job['seed'] // VIEWS_OF_A_ROOM
+            shooting = prepare(make_room(room, models, textures), f'room {room}')
+        view = shooting.view(job['seed'])
+        view.write(Path(job['path']))
+        answer(key=job['key'], about={'seconds': round(time.monotonic() - start, 2), **view.about})
 
 
 if __name__ == '__main__':

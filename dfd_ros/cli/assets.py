@@ -1,0 +1,47 @@
+"""dfd assets: photographs, models and surroundings for made scenes, unpacked into one folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = 'unpack photographs, models and surroundings to make training data of'
+EXAMPLE = 'dfd assets --out data/assets'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('sources', metavar='SOURCE', type=Path, nargs='*',
+                        help='.deb or .sh3f files, or folders of your own images, .obj models and .exr or .hdr '
+                             'surroundings; without any, the Debian packages sweethome3d-furniture, '
+                             'plasma-workspace-wallpapers and mate-backgrounds, downloaded by apt (260 MB)')
+    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
+                        help='folder for photographs/, models/, hdris/ and LICENCES.md, which says of each where it is '
+                             'from; the same command goes on where it was stopped')
+    parser.add_argument('--bpy', metavar='DIR', type=Path,
+                        help="site-packages folder of the environment with Blender's bpy, for the surroundings in it")
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from dfd_ros.synthesis.assets import PACKAGES, Unpacked, download, unpack, unpack_bpy, write_licences
+
+    def progress(items, what: str):
+        return tqdm(items, desc=what, unit='file', leave=False) if what else items
+
+    result = Unpacked()
+    sources = args.sources
+    if not sources and args.bpy is None:
+        sources = download(PACKAGES, args.out / 'packages')
+    for source in sources:
+        unpack(source, args.out, result, progress)
+    if args.bpy is not None:
+        unpack_bpy(args.bpy, args.out, result)
+    for line in result.left_out:
+        print(f'dfd: warning: {line}', file=sys.stderr)
+    print(f'photographs  {result.photographs} in {args.out / "photographs"}/')
+    print(f'models       {result.models} in {args.out / "models"}/')
+    print(f'surroundings {result.hdris} in {args.out / "hdris"}/')
+    print(f'licences     {write_licences(args.out, result)}')
+    return 0

@@ -1,0 +1,149 @@
+"""Views of a world: as many as asked for, rendered by several processes, each a file of its own; resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dfd_ros.core.colour import srgb_encode
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import changed_value, write_json
+from dfd_ros.datasets.rendering.rendered_dataset import Machine
+from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
+from dfd_ros.drawing import visualise
+from dfd_ros.synthesis.worlds.view import View, views
+
+WORKER = 'dfd_ros.synthesis.worlds.view_worker'
+SHEET_VIEWS = 8
+TEXTURES = ('.jpg', '.jpeg', '.png')
+MESHES = ('.obj', '.glb', '.ply')
+LARGEST_THING = 3 * 2 ** 20   # bytes: a room has dozens of things
+
+
+@dataclass(frozen=True)
+class WorldTask:
+    """What to render views of.
+
+    Attributes:
+        world: FILE.world, SDF; None = rooms that are made here.
+        models: folders that are searched for models; for rooms, for mesh files of things.
+        exclude: patterns of models that are left out.
+        textures: folder of images for materials that are exchanged from view to view, or None.
+        height, width: of the views, px.
+        samples: paths for a pixel, before denoising.
+    """
+
+    world: Path | None
+    models: tuple[Path, ...] = ()
+    exclude: tuple[str, ...] = ()
+    textures: Path | None = None
+    height: int = 360
+    width: int = 480
+    samples: int = 4
+
+    def message(self) -> dict:
+        """For the worker."""
+        models = self.models if self.world else self._meshes()
+        return {'world': self.world and str(self.world), 'models': [str(path) for path in models],
+                'exclude': list(self.exclude), 'textures': [str(file) for file in self._textures()],
+                'settings': {'height': self.height, 'width': self.width, 'samples': self.samples}}
+
+    @property
+    def name(self) -> str:
+        return self.world.stem if self.world else 'room'
+
+    def _meshes(self) -> list[Path]:
+        found = []
+        for folder in self.models:
+            meshes = sorted(file for file in folder.rglob('*') if file.suffix.lower() in MESHES
+                            and file.stat().st_size <= LARGEST_THING)
+            if not meshes:
+                raise InputError(f'--models {folder}: no meshes ({" ".join(MESHES)}) in it')
+            found += meshes
+        return found
+
+    def _textures(self) -> list[Path]:
+        if self.textures is None:
+            return []
+        found = sorted(file for file in self.textures.rglob('*') if file.suffix.lower() in TEXTURES)
+        if not found:
+            raise InputError(f'--textures {self.textures}: no images ({" ".join(TEXTURES)}) in it')
+        return found
+
+    def fingerprint(self) -> dict:
+        """What the views depend on, but for the models' files."""
+        try:
+            content = self.world.read_bytes() if self.world else '\n'.join(map(str, self._meshes())).encode()
+        except OSError as error:
+            raise InputError(f'{self.world}: {error.strerror}') from None
+        names = [str(file.relative_to(self.textures)) for file in self._textures()]
+        return {'world': hashlib.sha256(content).hexdigest(), 'exclude': list(self.exclude),
+                'textures': hashlib.sha256('\n'.join(names).encode()).hexdigest() if names else None,
+                'settings': self.message()['settings']}
+
+
+def render_views(folder: Path, task: WorldTask, seeds: range, machine: Machine,
+                 progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None
+                 ) -> tuple[int, list[str]]:
+    """Render the views of these seeds into a folder, which may hold those of other worlds; those that are there stay.
+
+    Args:
+        progress: of (views that are there already, all views), gives a context with `update()` for each view.
+
+    Returns:
+        How many were rendered now, and what could not be read of the world, a line each.
+
+    Raises:
+        InputError: the world cannot be read or shows nothing, the folder holds views of the world by other settings, or
+            Blender is missing.
+        BlenderCrashed: it has crashed twice on one view.
+    """
+    name, settings = task.name, task.fingerprint()
+    folder.mkdir(parents=True, exist_ok=True)
+    if other := changed_value(folder / f'{name}.json', settings):
+        raise InputError(f'{folder}: holds views of {name} by other settings ({other[0]}); give a new folder, or the '
+                         'same settings')
+    jobs = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]
+    wanted = [job for job in jobs if not job.path.exists()]
+    write_json(folder / f'{name}.json', settings)
+    with (BlenderWorkers(WORKER, task.message(), machine.workers, machine.threads, machine.device, machine.python
+                         ) as workers,
+          progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
+          open(folder / f'{name}.jsonl', 'a') as log):
+        for job, about in workers.render(wanted):
+            log.write(json.dumps({'view': job.path.name, **about}) + '\n')
+            log.flush()
+            if bar is not None:
+                bar.update()
+    return len(wanted), workers.left_out
+
+
+def write_view_sheet(folder: Path) -> Path:
+    """A picture of some views: image, depth, and what stands behind the edges."""
+    paths = views(folder)
+    rows = []
+    for i in range(min(SHEET_VIEWS, len(paths))):
+        view = View.read(paths[i * len(paths) // min(SHEET_VIEWS, len(paths))])
+        behind = view.behind_depth if view.behind_depth is not None else np.full_like(view.depth, np.nan)
+        colour = np.where(np.isfinite(behind)[..., None], view.behind_colour, view.colour)
+        nearest, farthest = np.nanquantile(1 / view.depth, [0.99, 0.01])
+        rows.append([visualise.Panel(_picture(view.colour), view.about.get('world', '')),
+                     visualise.Panel(_picture(colour), 'second layer'),
+                     *(visualise.Panel(visualise.colour((1 / depth - farthest) / max(nearest - farthest, 1e-9)), title)
+                       for depth, title in ((view.depth, f'vergence, {1 / nearest:.2f} to {1 / farthest:.2f} m'),
+                                            (behind, 'of the second layer')))])
+    path = folder / 'contact_sheet.png'
+    visualise.write_picture(path, visualise.sheet(rows, 'path-traced views', f'{len(paths)} views'))
+    return path
+
+
+def _picture(linear: np.ndarray) -> np.ndarray:
+    import torch
+    white = max(float(np.quantile(linear, 0.97)), 1e-6)
+    return (255 * srgb_encode(torch.from_numpy(np.clip(0.8 * linear / white, 0, 1)).float()).numpy()).astype(np.uint8)

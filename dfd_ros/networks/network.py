@@ -1,0 +1,132 @@
+"""The contract of all networks: the base class `Network`, and what they give, `Prediction`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+
+class Prediction(NamedTuple):
+    """What a network says of one frame, each (B, 1, H, W).
+
+    Attributes:
+        vergence: u, the vergence scaled to 0..1 over the swept range.
+        log_scale: log of the scale b of the Laplace distribution of u.
+        coc: signed circle of confusion (px) in this frame, positive for what is nearer than the focus.
+    """
+
+    vergence: torch.Tensor
+    log_scale: torch.Tensor
+    coc: torch.Tensor
+
+
+def signed_coc(vergence: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor) -> torch.Tensor:
+    """The CoC k (u - v) of a vergence (B, 1, H, W), for networks that do not predict it. NaN where k is unknown."""
+    return blur_scale[:, None, None, None] * (vergence - focus[:, None, None, None])
+
+
+class Network(nn.Module):
+    """Base of all networks. A subclass has to write `forward`; the rest has defaults.
+
+    The arguments of the constructor are recorded as `config`, which is saved with the weights. They have to be values
+    that JSON can hold.
+
+    Attributes:
+        config: arguments of the constructor.
+        needs_weights: False for a network that learns nothing.
+        reads_stacks: True for a network that reads whole stacks of `frames` frames.
+        frames: of these stacks; None for a network that reads frame by frame.
+        decodes_coc: True where the CoC is a prediction of its own that the loss `coc` can train.
+        coc_is_optional: True where `forward` takes `decode_coc=False`, which spares the decoder of the CoC.
+        centres: u of the hypotheses that the logits of `sequence` are of, for the loss `coarse`; None without.
+    """
+
+    config: dict
+    needs_weights = True
+    reads_stacks = False
+    frames: int | None = None
+    decodes_coc = False
+    coc_is_optional = False
+    centres: torch.Tensor | None
+
+    def __init__(self):
+        super().__init__()
+        self.__dict__.setdefault('config', {})
+        self.register_buffer('centres', None, persistent=False)
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if '__init__' in cls.__dict__:
+            cls.__init__ = _recording(cls.__init__)
+
+    @property
+    def name(self) -> str:
+        """The name by which `dfd_ros.networks.find` finds its class."""
+        from dfd_ros.networks import name_of
+        return name_of(type(self))
+
+    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
+        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
+        """A state before the first frame of (height, width): zeros. By default its shapes are those of the state that
+        `forward` gives without one."""
+        was_training = self.training
+        zero = torch.zeros(batch, device=device)
+        _, *state = self.eval()(torch.zeros(batch, 3, height, width, device=device), zero, zero + 1)
+        self.train(was_training)
+        return [torch.zeros_like(map_) for map_ in state]
+
+    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
+                 decode: list[int] | None = None):
+        """T frames in turn, as in training. By default `forward`, frame by frame.
+
+        Args:
+            images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
+            decode: the frames, rising, to predict for; None = all T.
+
+        Returns:
+            Prediction of (B, T, 1, H, W) tensors, T the number of decoded frames; logits of hypotheses, a list of
+            (B, T, J, H/4, W/4), empty without; the state.
+        """
+        predictions, state = [], list(state)
+        for t in range(images.shape[1]):
+            prediction, *state = self(images[:, t], focus[:, t], blur_scale, *state)
+            if decode is None or t in decode:
+                predictions.append(prediction)
+        return Prediction(*(torch.stack(maps, 1) for maps in zip(*predictions))), [], state
+
+    def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
+        """Told of every training step, for a network that does not learn its uncertainty. u, of one shape; NaN does
+        not count."""
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises `InputError` for images of a size that the network cannot take."""
+
+    def check_frames(self, total: int) -> None:
+        """Raises `InputError` for sequences of a length that the network cannot take."""
+
+
+def _recording(init):
+    """A constructor that records its arguments as `config`, unless that of a subclass has done so already."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def recording(self, *args, **kwargs):
+        if 'config' not in self.__dict__:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            config = dict(list(bound.arguments.items())[1:])
+            for parameter in signature.parameters.values():
+                if parameter.kind is parameter.VAR_KEYWORD:
+                    config.update(config.pop(parameter.name))
+            self.__dict__['config'] = {name: list(value) if isinstance(value, tuple) else value
+                                       for name, value in config.items()}
+        init(self, *args, **kwargs)
+    return recording

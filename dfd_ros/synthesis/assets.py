@@ -1,0 +1,377 @@
+"""Photographs, models and surroundings for made scenes: unpacked into one folder, with what their licences are.
+
+    OUT/photographs/SOURCE/*.jpg   OUT/models/SOURCE/NAME/*.obj   OUT/hdris/SOURCE/*.exr   OUT/LICENCES.md
+
+Sources are Debian packages, libraries of Sweet Home 3D (.sh3f), folders of one's own and the `bpy` wheel. What is
+broken is left out, with one line that names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import write_text
+from dfd_ros.synthesis.pictures import SUFFIXES, unusable
+
+PACKAGES = ('sweethome3d-furniture', 'plasma-workspace-wallpapers', 'mate-backgrounds')
+HDRI_SUFFIXES = ('.exr', '.hdr')
+LONGEST = 2048      # px, of a photograph; larger ones are reduced
+MOST_BYTES = 500 * 2 ** 20      # of one file in an archive
+LICENCES = 'LICENCES.md'
+# Catalogues of people's figures, whose faces are portraits, are left out.
+_LEFT_OUT = {'reallusion': 'figures of people'}
+
+
+@dataclass
+class Unpacked:
+    """What has been unpacked.
+
+    Attributes:
+        photographs, models, hdris: how many there are.
+        licences: for each source (title, what its licence says, names of what came from it with who made it).
+        left_out: lines, each naming a file and why it was left out.
+    """
+
+    photographs: int = 0
+    models: int = 0
+    hdris: int = 0
+    licences: list[tuple[str, str, list[str]]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def leave_out(self, path, reason: str) -> None:
+        self.left_out.append(f'{path}: left out: {reason}')
+
+
+Progress = Callable[[Iterable, str], Iterable]
+
+
+def _silent(items: Iterable, _: str) -> Iterable:
+    return items
+
+
+def download(packages: Iterable[str], folder: Path) -> list[Path]:
+    """The .deb files of packages, downloaded by apt unless they are there.
+
+    Raises:
+        InputError: there is no apt here, or it has no such package.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        if list(folder.glob(f'{package}_*.deb')):
+            continue
+        if not shutil.which('apt-get'):
+            raise InputError(f'{package}: no apt-get here to download it with; give its .deb file')
+        result = subprocess.run(['apt-get', 'download', package], cwd=folder, capture_output=True, text=True)
+        if result.returncode:
+            said = (result.stderr.strip().splitlines() or ['no reason given'])[-1]
+            raise InputError(f'{package}: apt-get cannot download it: {said}')
+    return [sorted(folder.glob(f'{package}_*.deb'))[-1] for package in packages]
+
+
+def unpack(source: Path, out: Path, result: Unpacked, progress: Progress = _silent) -> None:
+    """Add what a .deb, a .sh3f or a folder holds to `out`.
+
+    Raises:
+        InputError: it is not there, or is none of these.
+    """
+    source = Path(source)
+    if source.is_dir():
+        name = _plain(source.resolve().name)
+        before = result.photographs + result.models + result.hdris
+        names = _photographs(source, out / 'photographs' / name, result, progress)
+        names += _loose_models(source, out / 'models' / name, result)
+        names += _hdris(source, out / 'hdris' / name, result)
+        if result.photographs + result.models + result.hdris == before:
+            raise InputError(f'{source}: nothing in it that can be used: no image, no .obj and no .exr or .hdr')
+        result.licences.append((str(source), 'as its owner says', names))
+    elif not source.is_file():
+        raise InputError(f'{source}: no such file or folder')
+    elif source.suffix == '.sh3f':
+        _catalogue(source, out / 'models', result, progress)
+    elif source.suffix == '.deb':
+        _package(source, out, result, progress)
+    else:
+        raise InputError(f'{source}: neither a .deb nor a .sh3f nor a folder')
+
+
+def unpack_bpy(site_packages: Path, out: Path, result: Unpacked) -> None:
+    """Add the surroundings that come with Blender's `bpy` wheel.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = sorted(Path(site_packages).glob('bpy/*/datafiles/studiolights/world/*.exr'))
+    if not found:
+        raise InputError(f'{site_packages}: no bpy/*/datafiles/studiolights/world/*.exr in it; give the site-packages '
+                         'folder of the environment with bpy')
+    names = _hdris(found[0].parent, out / 'hdris' / 'bpy', result)
+    said = found[0].with_name('license.txt')
+    licence = ' '.join(said.read_text(errors='replace').split()) if said.is_file() else 'none beside them'
+    result.licences.append(('bpy (Blender)', licence, names))
+
+
+def write_licences(out: Path, result: Unpacked) -> Path:
+    """Say of all that was unpacked where it is from, who made it and under which licence, in OUT/LICENCES.md. What it
+    says of other sources stays."""
+    path = out / LICENCES
+    before = path.read_text().split('\n## ')[1:] if path.is_file() else []
+    titles = [title for title, _, _ in result.licences]
+    lines = ['# Photographs, models and surroundings', '',
+             'Written by `dfd assets`. None of it is part of dfd_ros; each is under the licence of its source.']
+    lines += [f'\n## {section.rstrip()}' for section in before if section.partition('\n')[0] not in titles]
+    for title, licence, names in result.licences:
+        lines += ['', f'## {title}', '', f'Licence: {licence}', ''] + [f'- {name}' for name in names]
+    write_text(path, '\n'.join(lines) + '\n')
+    return path
+
+
+def _plain(name: str) -> str:
+    """A name that is a name of a folder on every system."""
+    return re.sub(r'[^A-Za-z0-9._-]+', '_', name).strip('._') or 'assets'
+
+
+def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None:
+    if not shutil.which('dpkg-deb'):
+        raise InputError(f'{deb}: no dpkg-deb here to unpack it with (apt install dpkg)')
+    with tempfile.TemporaryDirectory(prefix='dfd-assets-') as folder:
+        tree, known = Path(folder), len(result.left_out)
+        done = subprocess.run(['dpkg-deb', '-x', str(deb.resolve()), folder], capture_output=True, text=True)
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ['no reason given'])[-1]
+            raise InputError(f'{deb}: not a Debian package that can be unpacked: {said}')
+        name = deb.name.split('_')[0]
+        copyrights = sorted(tree.glob('usr/share/doc/*/copyright'))
+        licences = ', '.join(_licences(copyrights[0].read_text(errors='replace'))) if copyrights else 'none in it'
+        if copyrights:
+            (out / 'copyright').mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copyrights[0], out / 'copyright' / f'{name}.txt')
+        for catalogue in sorted(tree.rglob('*.sh3f')):
+            _catalogue(catalogue, out / 'models', result, progress)
+        names = _photographs(tree / 'usr', out / 'photographs' / name, result, progress)
+        # The folder is gone when this is read.
+        result.left_out[known:] = [line.replace(f'{folder}/', f'{deb}!') for line in result.left_out[known:]]
+        result.licences.append((deb.name, f'{licences} (see copyright/{name}.txt)', names))
+
+
+def _licences(copyright_file: str) -> list[str]:
+    """Short names of the licences in a debian/copyright, in the order in which they come."""
+    return list(dict.fromkeys(line.removeprefix('License:').strip() for line in copyright_file.splitlines()
+                              if line.startswith('License:') and line.removeprefix('License:').strip()))
+
+
+def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) -> list[str]:
+    from PIL import Image, ImageOps
+    names = []
+    paths = sorted(p for p in source.rglob('*') if p.suffix.lower() in SUFFIXES and p.is_file()
+                   and not out.resolve() in p.resolve().parents)
+    # Beside an .obj an image is its texture, and wallpapers come with small pictures of themselves.
+    paths = [p for p in paths if not any(p.parent.glob('*.obj')) and p.stem != 'screenshot' and not _is_link(p, source)]
+    for path in progress(paths, f'photographs of {source.name}' if paths else ''):
+        if path.is_symlink():
+            result.leave_out(path, 'a link to outside the folder')
+            continue
+        if reason := unusable(path):
+            result.leave_out(path, reason)
+            continue
+        inside = path.relative_to(source)
+        target = out / f'{_plain("_".join(inside.with_suffix("").parts))}.jpg'
+        try:
+            if not target.exists():
+                most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                try:
+                    with Image.open(path) as image:
+                        image.draft('RGB', (2 * LONGEST, 2 * LONGEST))
+                        image = ImageOps.exif_transpose(image).convert('RGB')
+                        image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+                finally:
+                    Image.MAX_IMAGE_PIXELS = most
+                out.mkdir(parents=True, exist_ok=True)
+                part = target.with_suffix('.part')
+                image.save(part, 'JPEG', quality=95)
+                os.replace(part, target)
+        except Exception as error:      # Pillow's readers raise all kinds on broken files
+            result.leave_out(path, f'an image that cannot be read whole ({type(error).__name__})')
+            continue
+        result.photographs += 1
+        names.append(str(inside))
+    return names
+
+
+def _is_link(path: Path, folder: Path) -> bool:
+    """Whether a file is another name of one in the folder."""
+    return path.is_symlink() and folder.resolve() in path.resolve().parents
+
+
+def _hdris(source: Path, out: Path, result: Unpacked) -> list[str]:
+    names = []
+    for path in sorted(p for p in source.rglob('*') if p.suffix.lower() in HDRI_SUFFIXES and p.is_file()):
+        start = path.read_bytes()[:10]
+        if not (start.startswith(b'\x76\x2f\x31\x01') or start.startswith((b'#?RADIANCE', b'#?RGBE'))):
+            result.leave_out(path, 'neither OpenEXR nor Radiance')
+            continue
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, out / path.name)
+        result.hdris += 1
+        names.append(path.name)
+    return names
+
+
+def _faces(obj: Path) -> str | None:
+    """Why a Wavefront .obj cannot be used; None where it has faces whose points are there."""
+    points = faces = largest = 0
+    try:
+        with open(obj, errors='replace') as lines:
+            for line in lines:
+                if line.startswith('v '):
+                    points += 1
+                    [float(value) for value in line.split()[1:4]]
+                elif line.startswith('f '):
+                    corners = [int(corner.split('/')[0]) for corner in line.split()[1:]]
+                    faces += len(corners) >= 3      # modellers leave edges among them, which readers skip
+                    largest = max([largest, *(abs(corner) for corner in corners)])
+    except (ValueError, OSError) as error:
+        return f'not a Wavefront .obj ({error})'
+    if largest > points:
+        return f'a face has point {largest}, but there are {points}'
+    return None if faces else 'a model without faces'
+
+
+def _needed(obj: Path, root: Path) -> list[Path] | str:
+    """The materials and textures of an .obj, of those that are there; or why it cannot be used: one is outside."""
+    root, found = root.resolve(), []
+    for mtl in _named(obj, ('mtllib',)):
+        path = (obj.parent / mtl)
+        if root not in path.resolve().parents:
+            return f'its material {mtl} lies outside the folder'
+        if not path.is_file():
+            continue
+        found.append(path)
+        for texture in _named(path, ('map_', 'bump', 'disp', 'norm')):
+            image = path.parent / texture
+            if root not in image.resolve().parents:
+                return f'its texture {texture} lies outside the folder'
+            if image.is_file():
+                found.append(image)
+    return found
+
+
+def _named(path: Path, keywords: tuple[str, ...]) -> list[str]:
+    """Files that lines of an .obj or .mtl name, behind options as `-s 1 1 1`."""
+    names = []
+    for line in path.read_text(errors='replace').splitlines():
+        word, _, rest = line.strip().partition(' ')
+        if word.lower().startswith(keywords) and rest.strip():
+            rest = rest.strip().replace('\\', '/')
+            names.append(re.split(r'\s+', re.sub(r'^(-\w+\s+([\d.eE+-]+\s+|on\s+|off\s+)*)+', '', rest), maxsplit=0)[0]
+                         if rest.startswith('-') else rest)
+    return names
+
+
+def _loose_models(source: Path, out: Path, result: Unpacked) -> list[str]:
+    names = []
+    for obj in sorted(source.rglob('*.obj')):
+        needed = _faces(obj) or _needed(obj, source)
+        if isinstance(needed, str):
+            result.leave_out(obj, needed)
+            continue
+        inside = obj.relative_to(source)
+        for path in (obj, *needed):
+            target = out / path.resolve().relative_to(source.resolve())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        result.models += 1
+        names.append(str(inside))
+    return names
+
+
+def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -> None:
+    """A library of furniture of Sweet Home 3D: its models, with textures, and who made each."""
+    if reason := next((why for word, why in _LEFT_OUT.items() if word in archive.stem.lower()), None):
+        result.leave_out(archive, reason)
+        return
+    folder = out / _plain(archive.stem)
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            _extract(archive, zipped, folder, result)
+            properties = _properties(zipped)
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        raise InputError(f'{archive}: not a furniture library that can be unpacked: {error}') from None
+    names = []
+    for number in progress(_numbers(properties), f'models of {archive.stem}'):
+        model = properties[f'model#{number}'].lstrip('/')
+        obj = folder / model
+        if folder.resolve() not in obj.resolve().parents:
+            result.leave_out(f'{archive}!{model}', 'a path outside the folder')
+        elif not obj.is_file():
+            if obj.suffix.lower() == '.obj':
+                result.leave_out(f'{archive}!{model}', 'the catalogue names it, but it is not there')
+        elif isinstance(needed := _faces(obj) or _needed(obj, folder), str):
+            result.leave_out(f'{archive}!{model}', needed)
+            obj.unlink()
+        else:
+            result.models += 1
+            maker, licence = (properties.get(f'{what}#{number}') for what in ('creator', 'license'))
+            names.append(model + (f', by {maker}' if maker else '') + (f', {licence}' if licence else ''))
+    result.licences.append((archive.name, _licence(archive, folder, properties), names))
+
+
+def _licence(archive: Path, folder: Path, properties: dict[str, str]) -> str:
+    """What a catalogue says; the first lines of its LICENSE.TXT where it says nothing."""
+    if 'license' in properties:
+        return ' '.join(properties['license'].split())
+    files = [p for p in folder.glob('*') if p.name.lower() == 'license.txt']
+    text = files[0].read_text(errors='replace').split('\n\n')[:2] if files else []
+    return ' '.join(' '.join(text).split()) or 'none in it'
+
+
+def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpacked) -> None:
+    for entry in zipped.infolist():
+        inside = PurePosixPath(entry.filename.replace('\\', '/'))
+        if entry.is_dir() or inside.name.startswith('PluginFurnitureCatalog'):
+            continue
+        if inside.is_absolute() or '..' in inside.parts or ':' in inside.parts[0]:
+            result.leave_out(f'{archive}!{entry.filename}', 'a path outside the folder')
+        elif entry.file_size > MOST_BYTES:
+            result.leave_out(f'{archive}!{entry.filename}', f'{entry.file_size / 2 ** 20:.0f} MiB, too large')
+        # Pictures of the catalogue lie beside the models' folders, textures in them.
+        elif inside.suffix.lower() == '.png' and len(inside.parts) <= 2:
+            continue
+        else:
+            target = folder.joinpath(*inside.parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with zipped.open(entry) as data, open(target, 'wb') as file:
+                    shutil.copyfileobj(data, file)
+            except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+                target.unlink(missing_ok=True)
+                result.leave_out(f'{archive}!{entry.filename}', f'cannot be unpacked ({error})')
+                continue
+            if inside.suffix.lower() in SUFFIXES and (reason := unusable(target)) and 'too small' not in reason:
+                result.leave_out(f'{archive}!{entry.filename}', reason)
+                target.unlink()
+
+
+def _properties(zipped: zipfile.ZipFile) -> dict[str, str]:
+    """The catalogue: a Java properties file, in Latin 1."""
+    try:
+        text = zipped.read('PluginFurnitureCatalog.properties').decode('latin-1')
+    except KeyError:
+        raise OSError('no PluginFurnitureCatalog.properties in it') from None
+    text = re.sub(r'\\\r?\n\s*', '', text)
+    pairs = (line.partition('=') for line in text.splitlines() if '=' in line and not line.lstrip().startswith('#'))
+    return {key.strip(): re.sub(r'\\u([0-9a-fA-F]{4})', lambda m: chr(int(m[1], 16)), value.strip())
+            for key, _, value in pairs}
+
+
+def _numbers(properties: dict[str, str]) -> list[int]:
+    return sorted(int(key.partition('#')[2]) for key in properties
+                  if key.startswith('model#') and key.partition('#')[2].isdigit())

@@ -1,0 +1,241 @@
+"""What cameras do to their images beyond a lens and noise: colour, tone, denoising, sharpening, compression, rolling
+shutter. And where they focus."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from dfd_ros.synthesis.apertures import Aperture
+from dfd_ros.synthesis.draws import Random
+from dfd_ros.synthesis.sensor import _CHROMINANCE, _DCT, _LUMINANCE, _YCBCR
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """A camera like a real one. Probabilities are 0..1, each of a stack by such a camera; pairs are least and most.
+
+    Attributes:
+        share: probability that a stack is by such a camera; with 0 nothing here has any effect, and sharpening and
+            compression are as `StackSettings` says.
+        denoising: of smoothing that spares edges.
+        sharpening: of an unsharp mask of 1 to 3 px.
+        jpeg, quality: of JPEG with half the colour resolution, and its quality.
+        video: of what video compression leaves of frames, each coded as the difference to the one before.
+        tone: of a tone curve of its own, and of more or less colour.
+        wander: that white balance and exposure wander over the frames.
+        vignetting: of darker corners.
+        lateral_colour: of red and blue images of another size.
+        aperture: of one with blades, or cut off by the rim.
+        sides_differ: that such a one looks different before and behind the focus.
+        rolling_shutter: that rows are exposed one after the other while the camera shakes.
+        focus_tied: that focus distances follow where the scene is; they then do not reach the ends of the range.
+        focus_log: that they lie between even in vergence and even in the logarithm of the distance.
+    """
+
+    share: float = 0.0
+    denoising: float = 0.5
+    sharpening: float = 0.5
+    jpeg: float = 0.5
+    quality: tuple[float, float] = (30.0, 95.0)
+    video: float = 0.25
+    tone: float = 0.7
+    wander: float = 0.5
+    vignetting: float = 0.5
+    lateral_colour: float = 0.3
+    aperture: float = 0.5
+    sides_differ: float = 0.5
+    rolling_shutter: float = 0.3
+    focus_tied: float = 0.3
+    focus_log: float = 0.5
+
+
+def respaced(v: torch.Tensor, offset: float, share: float) -> torch.Tensor:
+    """Focus positions (T,) that are even in vergence, moved by a share towards even in the logarithm of the distance.
+
+    Args:
+        offset: inverse distance of the far end of the range, in units of the range; 0 = at infinity, where the logarithm
+            is of a distance 20 times the near one.
+    """
+    offset = max(offset, 0.05)
+    return (1 - share) * v + share * (offset * ((1 + offset) / offset) ** v - offset)
+
+
+def tied(v: torch.Tensor, vergence: torch.Tensor, share: float) -> torch.Tensor:
+    """Focus positions (T,) moved by a share towards the quantiles of a scene's vergence."""
+    quantiles = torch.quantile(vergence.flatten()[::29].clamp(0, 1), 0.02 + 0.96 * v.clamp(0, 1))
+    return (1 - share) * v + share * quantiles
+
+
+def _box(x: torch.Tensor, radius: int) -> torch.Tensor:
+    """The mean of the (2 radius + 1)^2 pixels around each, of those that there are: along rows, then columns."""
+    side = 2 * radius + 1
+    x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
+    return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+
+
+def denoise(image: torch.Tensor, radius: int, strength: float) -> torch.Tensor:
+    """The guided filter (He et al., 2010) of images (T, 3, H, W) by their own luminance: noise weaker than `strength`
+    goes, edges stay."""
+    guide = image.mean(1, keepdim=True)
+    every = _box(torch.cat([image, guide, guide * guide, image * guide], 1), radius)
+    means, middle, square, product = every[:, :3], every[:, 3:4], every[:, 4:5], every[:, 5:]
+    slope = (product - means * middle) / (square - middle ** 2 + strength ** 2)
+    slope, start = _box(torch.cat([slope, means - slope * middle], 1), radius).split(3, 1)
+    return (slope * guide + start).clamp(0, 1)
+
+
+def sharpen(image: torch.Tensor, radius: int, amount: float) -> torch.Tensor:
+    """An unsharp mask of some pixels."""
+    return (image + amount * (image - _box(image, radius))).clamp(0, 1)
+
+
+def tone(image: torch.Tensor, gamma: float, contrast: float, saturation: float, black: float) -> torch.Tensor:
+    """A tone curve on encoded images (T, 3, H, W): a power, an S, a lifted black; and colours stronger or weaker."""
+    image = image.clamp_min(1e-5) ** gamma
+    image = image + contrast * (image * image * (3 - 2 * image) - image)
+    grey = image.mean(1, keepdim=True)
+    return (black + (1 - black) * (grey + saturation * (image - grey))).clamp(0, 1)
+
+
+def _coded(planes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """What is left of planes (T, C, H, W) in 0..255, about 0, quantised in blocks of 8x8 by a table (8, 8)."""
+    height, width = planes.shape[-2:]
+    planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode='replicate')
+    t, c, h, w = planes.shape
+    blocks = planes.reshape(t, c, h // 8, 8, w // 8, 8).permute(0, 1, 2, 4, 3, 5)
+    dct = _DCT.to(planes.device)
+    blocks = (dct @ blocks @ dct.T / table).round() * table
+    return (dct.T @ blocks @ dct).permute(0, 1, 2, 4, 3, 5).reshape(t, c, h, w)[..., :height, :width]
+
+
+def _coded_420(ycc: torch.Tensor, luminance: torch.Tensor, chrominance: torch.Tensor) -> torch.Tensor:
+    """As `_coded`, the two planes of colour at half the resolution."""
+    height, width = ycc.shape[-2:]
+    colour = F.avg_pool2d(F.pad(ycc[:, 1:], (0, width % 2, 0, height % 2), mode='replicate'), 2)
+    colour = F.interpolate(_coded(colour, chrominance), scale_factor=2, mode='bilinear', align_corners=False)
+    return torch.cat([_coded(ycc[:, :1], luminance), colour[..., :height, :width]], 1)
+
+
+def _to_ycc(image: torch.Tensor) -> torch.Tensor:
+    return torch.einsum('ij,tjhw->tihw', _YCBCR.to(image.device), image * 255 - 128)
+
+
+def _to_rgb(ycc: torch.Tensor) -> torch.Tensor:
+    return ((torch.einsum('ij,tjhw->tihw', torch.linalg.inv(_YCBCR).to(ycc.device), ycc) + 128) / 255).clamp(0, 1)
+
+
+def jpeg_420(image: torch.Tensor, quality: float) -> torch.Tensor:
+    """What is left of images (T, 3, H, W) in 0..1 after JPEG compression with colour at half the resolution."""
+    scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
+    tables = [(table.to(image.device) * scale).round().clamp(1, 255) for table in (_LUMINANCE, _CHROMINANCE)]
+    return _to_rgb(_coded_420(_to_ycc(image), *tables))
+
+
+def video(image: torch.Tensor, step: float) -> torch.Tensor:
+    """What video compression leaves of frames (T, 3, H, W) in a row: each is coded as the difference to the one before
+    as it was shown, so that small changes get lost or come late.
+
+    Args:
+        step: of the quantisation, of 255.
+    """
+    rise = torch.arange(8, device=image.device)
+    table = step * (1 + (rise[:, None] + rise) / 7)
+    ycc = _to_ycc(image)
+    shown = [_coded_420(ycc[:1], table / 1.5, table)]
+    for t in range(1, len(ycc)):
+        shown.append(shown[-1] + _coded_420(ycc[t:t + 1] - shown[-1], table, table))
+    return _to_rgb(torch.cat(shown))
+
+
+class Look:
+    """One camera: draws all that it does from `rng`, in the order in which it is asked."""
+
+    def __init__(self, rng: Random, settings: CameraSettings, frames: int, height: int, width: int):
+        self.rng, self.settings = rng, settings
+        self.frames, self.height, self.width = frames, height, width
+
+    def focus(self, v: torch.Tensor, offset: float, vergence: torch.Tensor) -> torch.Tensor:
+        """Focus positions (T,), of even ones, for a scene of a vergence (S, S)."""
+        if self.rng.chance(self.settings.focus_log):
+            v = respaced(v, offset, self.rng.uniform(0.2, 1))
+        if self.rng.chance(self.settings.focus_tied):
+            v = tied(v, vergence, self.rng.uniform(0.3, 0.9))
+        return v
+
+    def aperture(self, exponent: tuple[float, float]) -> Aperture | None:
+        """None where it is a disc."""
+        rng = self.rng
+        if not rng.chance(self.settings.aperture):
+            return None
+        return Aperture.random(rng, exponent, rng.chance(self.settings.sides_differ))
+
+    def roll(self, shake: float, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images (T, C, H, W), rows moved as they are exposed while the camera turns by up to `shake` px a frame.
+        The first is interpolated, of the others the nearest pixel is taken."""
+        if not (shake and self.rng.chance(self.settings.rolling_shutter)):
+            return images
+        slope = self.rng.normal(self.frames) * 0.5 * shake
+        y = torch.linspace(-1, 1, self.height + 1, device=slope.device)
+        y = (y[1:] + y[:-1]) / 2
+        x = torch.linspace(-1, 1, self.width + 1, device=slope.device)
+        x = (x[1:] + x[:-1]) / 2
+        shift = slope[:, None] * y / 2 * (2 / self.width)
+        grid = torch.stack([x + shift[..., None], y[:, None].expand(self.frames, -1, self.width)], -1)
+        rolled = [F.grid_sample(image.float(), grid, 'nearest' if i else 'bicubic', 'border', align_corners=False)
+                  for i, image in enumerate(images)]
+        return rolled[0].clamp_min(0), *(a.to(b.dtype) for a, b in zip(rolled[1:], images[1:]))
+
+    def light(self, linear: torch.Tensor) -> torch.Tensor:
+        """What the lens does to linear light (T, 3, H, W): the image is a part of what it shows, off its centre."""
+        rng, settings = self.rng, self.settings
+        cx, cy = rng.uniform(-1, 1), rng.uniform(-1, 1)
+        if rng.chance(settings.lateral_colour):
+            linear = linear.clone()
+            for channel in (0, 2):
+                zoom = 1 + rng.uniform(-0.006, 0.006)
+                theta = torch.tensor([[zoom, 0, cx * (1 - zoom)], [0, zoom, cy * (1 - zoom)]], device=linear.device)
+                grid = F.affine_grid(theta.expand(self.frames, 2, 3), [self.frames, 1, self.height, self.width],
+                                     align_corners=False)
+                linear[:, channel:channel + 1] = F.grid_sample(linear[:, channel:channel + 1], grid, 'bicubic', 'border',
+                                                               align_corners=False).clamp_min(0)
+        if rng.chance(settings.vignetting):
+            x = torch.linspace(-1, 1, self.width, device=linear.device) - cx
+            y = torch.linspace(-1, 1, self.height, device=linear.device) - cy
+            linear = linear / (1 + rng.uniform(0.02, 0.25) * (x ** 2 + y[:, None] ** 2)) ** 2
+        return linear
+
+    def gain(self, gain: torch.Tensor) -> torch.Tensor:
+        """Exposure (T,) that wanders on."""
+        self._wanders = self.rng.chance(self.settings.wander)
+        if not self._wanders:
+            return gain
+        return gain * torch.exp(self._walk(1)[:, 0] * self.rng.uniform(0, 0.15))
+
+    def balance(self, image: torch.Tensor) -> torch.Tensor:
+        """White balance, off by as much for all frames and a little differently for each."""
+        if not self._wanders:
+            return image
+        off = self.rng.normal(1, 3) * 0.08 + self._walk(3) * self.rng.uniform(0, 0.05)
+        return (image * torch.exp(off.clamp(-0.4, 0.4))[..., None, None]).clamp(0, 1)
+
+    def _walk(self, channels: int) -> torch.Tensor:
+        return self.rng.normal(self.frames, channels).cumsum(0) / math.sqrt(self.frames)
+
+    def process(self, image: torch.Tensor) -> torch.Tensor:
+        """Encoded images (T, 3, H, W) in 0..1, as the camera gives them out."""
+        rng, settings = self.rng, self.settings
+        if rng.chance(settings.denoising):
+            image = denoise(image, rng.integer(1, 4), rng.log_uniform(0.008, 0.06))
+        if rng.chance(settings.tone):
+            image = tone(image, rng.log_uniform(0.7, 1.4), rng.uniform(-0.3, 0.8), rng.uniform(0.4, 1.5),
+                         rng.uniform(0, 0.08) if rng.chance(0.4) else 0.0)
+        if rng.chance(settings.sharpening):
+            image = sharpen(image, rng.integer(1, 4), rng.uniform(0.2, 1.3))
+        image = (image * 255).round() / 255
+        if rng.chance(settings.video):
+            return video(image, rng.log_uniform(3, 16))
+        return jpeg_420(image, rng.uniform(*settings.quality)) if rng.chance(settings.jpeg) else image

@@ -1,0 +1,41 @@
+"""Where a view needs a second layer: up to where the camera's rays have to pass what is near, to see behind its edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def limits(depth: np.ndarray, reach: int, step: float = 0.02) -> np.ndarray:
+    """Up to where the rays of the second rendering pass all: (H, W) m, infinity where nothing has to be rendered.
+
+    Near an edge that hides something: half way in vergence between the near side and the farthest of what is seen
+    within `reach`, so that neither the surface itself nor its far side is met.
+
+    Args:
+        depth: (H, W) m, infinity for nothing.
+        reach: how far the blur of a lens can look behind an edge, px.
+        step: share of the depth by which the far side has to be farther.
+    """
+    vergence = 1 / depth
+    least = -_dilated(-vergence, reach)
+    hidden = least < vergence * (1 - step) - 0.01
+    # A slanted plane reaches far depths within `reach` too: an edge is where depth jumps from pixel to pixel.
+    jump = np.zeros_like(hidden)
+    for axis in (0, 1):
+        ratio = np.abs(np.diff(vergence, axis=axis)) > 0.03 * np.maximum(*_neighbours(vergence, axis)) + 0.01
+        jump |= np.pad(ratio, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
+        jump |= np.pad(ratio, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
+    near_edge = _dilated(jump.astype(np.float32), reach) > 0
+    return np.where(hidden & near_edge, 2 / (vergence + least), np.inf).astype(np.float32)
+
+
+def _neighbours(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.take(x, range(1, x.shape[axis]), axis), np.take(x, range(x.shape[axis] - 1), axis)
+
+
+def _dilated(x: np.ndarray, reach: int) -> np.ndarray:
+    """The largest value within a square of 2 reach + 1 px."""
+    for axis in (0, 1):
+        padded = np.pad(x, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode='edge')
+        x = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis).max(-1)
+    return x
