@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', metavar='FILE', type=Path,
                         help='weights of the network (default: the ones included)')
     parser.add_argument('--network', metavar='NAME',
-                        help='the network that the weights have to be of, your own as module:Class')
+                        help='network that the weights must belong to; your own as module:Class')
     parser.add_argument('--size', metavar='HxW', type=_size,
                         help='fix the image size, for compilers that need it (default: any size)')
 

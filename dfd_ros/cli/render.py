@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='seed of the first stack; the same seed and size give the same stack')
     parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
                         help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise), '
-                             'real (realistic surfaces and cameras) or default (as in training; the default); blender: '
-                             'the lens, defocusnet (the default), phone or machine_vision')
+                             'real (realistic surfaces and cameras) or default (as in training; the default); '
+                             'blender: the lens, defocusnet (the default), phone or machine_vision')
     parser.add_argument('--photographs', metavar='DIR',
-                        help='preset real: folder of images to show on surfaces, as dfd assets unpacks them (default: '
+                        help='preset real: images for the surfaces, as `dfd assets` unpacks them (default: '
                              'illustrations)')
     parser.add_argument('--split', choices=SPLITS['blender'], default='train',
                         help='families of textures and shapes; training never sees those of test')
@@ -66,15 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                               'this Python)')
     world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
     world.add_argument('--world', metavar='FILE.world', type=Path,
-                       help='a Gazebo world (SDF): render views of it in two layers instead of stacks')
+                       help='a Gazebo world (SDF): render views of it in two layers, instead of stacks')
     world.add_argument('--rooms', action='store_true',
-                       help='the same of furnished rooms that are made here, with the things of --models and the '
-                            'pictures of --textures')
+                       help='render views of generated furnished rooms, with the objects of --models and the pictures '
+                            'of --textures')
     world.add_argument('--models', metavar='DIR', type=Path, action='append', default=[],
-                       help='folder that is searched for the models of the world, or for meshes; may be given several '
-                            'times')
+                       help='folder to search for the models of the world, or for meshes; repeatable')
     world.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
-                       help='leave out models of such names, for example "*Portrait*"; may be given several times')
+                       help='skip models whose names match, for example "*Portrait*"; repeatable')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -227,7 +227,7 @@ def test_a_bad_value_is_one_line(name, value, line):
     (['demo', '--seconds', '0'], 'dfd: error: --seconds 0: must be 1 to 3600'),
     (['demo', '--size', '10x10'], "dfd: error: argument --size: '10x10' is not WIDTHxHEIGHT"),
     (['run', '--rate', 'fast'], "dfd: error: rate: 'fast' is not a number"),
-    (['run', '--seconds', '3'], 'dfd: error: --seconds: only together with --record'),
+    (['run', '--seconds', '3'], 'dfd: error: --seconds: needs --record'),
     (['run', '--params-file', 'none.yaml'], 'dfd: error: none.yaml: no such file'),
 ])
 def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):

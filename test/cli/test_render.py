@@ -109,11 +109,11 @@ def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, says', [
-    (('--motion', 'both'), '--motion: only with --engine blender'),
-    (('--objects', 'small', '--samples', '64'), '--objects: only with --engine blender'),
-    (('--meshes', '/nowhere'), '--meshes: only with --engine blender'),
-    (('--breathing',), '--breathing: only with --engine blender'),
-    (('--blender-python', 'x'), '--blender-python: only with --engine blender'),
+    (('--motion', 'both'), '--motion: needs --engine blender'),
+    (('--objects', 'small', '--samples', '64'), '--objects: needs --engine blender'),
+    (('--meshes', '/nowhere'), '--meshes: needs --engine blender'),
+    (('--breathing',), '--breathing: needs --engine blender'),
+    (('--blender-python', 'x'), '--blender-python: needs --engine blender'),
     (('--stacks', '0'), '--stacks 0: must be at least 1'),
     (('--frames', '1'), '--frames 1: must be at least 2'),
     (('--width', '8'), '--width 8: must be at least 32'),

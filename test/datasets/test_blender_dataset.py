@@ -185,7 +185,7 @@ def test_a_scene_that_always_crashes_is_named(tmp_path, painter, capsys):
     assert main(arguments(out, painter(s1='crash'), '--scenes', '3', '--workers', '1')) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == ('dfd: error: Blender ended with status 11 on the scene of seed 1: '
-                     'Segmentation fault of some kind; the same command goes on from here')
+                     'Segmentation fault of some kind; rerun the same command to resume')
     assert count(out) == 1   # what was done is packed
 
 
