@@ -2,6 +2,7 @@
 
 With ROS, CMakeLists.txt installs the same Python package beside its messages.
 """
+
 import re
 from pathlib import Path
 
@@ -11,8 +12,12 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'<version>([^<]+)</version>', (ROOT / 'package.xml').read_text()).group(1)
 
 # Folders of the repository that ship inside the package, as dfd_ros/share/NAME: see dfd_ros/core/resources.py.
-RESOURCES = [path for top in ('config', 'msg', 'weights')
-             for path in [Path(top), *sorted(Path(top).rglob('*/'))] if (ROOT / path).is_dir()]
+RESOURCES = [
+    path
+    for top in ('config', 'msg', 'weights')
+    for path in [Path(top), *sorted(Path(top).rglob('*/'))]
+    if (ROOT / path).is_dir()
+]
 PACKAGES = {'dfd_ros.share.' + '.'.join(path.parts): str(path) for path in RESOURCES}
 
 setup(
@@ -39,7 +44,14 @@ setup(
     package_dir=PACKAGES,
     package_data={'dfd_ros': ['py.typed'], **{name: ['*'] for name in PACKAGES}},
     install_requires=[
-        'torch>=2.4', 'numpy', 'opencv-python-headless', 'pillow', 'pydantic>=2.12', 'safetensors', 'PyYAML', 'tqdm',
+        'torch>=2.4',
+        'numpy',
+        'opencv-python-headless',
+        'pillow',
+        'pydantic>=2.12',
+        'safetensors',
+        'PyYAML',
+        'tqdm',
     ],
     extras_require={
         'bags': ['rosbags', 'backports.zstd; python_version < "3.14"'],

@@ -44,8 +44,15 @@ def network(weights: Path | None) -> networks.Network:
 def frames(height: int, width: int) -> Iterator[tuple[np.ndarray, LensState]]:
     """An endless stream: a textured wall that drifts by, in and out of focus as the focus goes to and fro."""
     generator = torch.Generator().manual_seed(0)
-    noise = sum(F.interpolate(torch.randn(1, 3, height // s + 2, width // s + 2, generator=generator),
-                              size=(height, width), mode='bicubic') * s ** 0.5 for s in (1, 2, 4, 16))
+    noise = sum(
+        F.interpolate(
+            torch.randn(1, 3, height // s + 2, width // s + 2, generator=generator),
+            size=(height, width),
+            mode='bicubic',
+        )
+        * s**0.5
+        for s in (1, 2, 4, 16)
+    )
     wall = (128 + 30 * noise).clamp(0, 255)
     focus = sweeps.ping_pong(RANGE, 9)[:-1]
     blurred = {}
@@ -56,8 +63,10 @@ def frames(height: int, width: int) -> Iterator[tuple[np.ndarray, LensState]]:
     while True:
         distance = focus[i % len(focus)]
         image = blurred[distance][0].roll((i // 4 % height, i // 2 % width), (1, 2))
-        yield (image.permute(1, 2, 0).contiguous().numpy(),
-               LensState(distance, 0.004, 1.8, 2e-6, near=RANGE.near, far=RANGE.far))
+        yield (
+            image.permute(1, 2, 0).contiguous().numpy(),
+            LensState(distance, 0.004, 1.8, 2e-6, near=RANGE.near, far=RANGE.far),
+        )
         i += 1
 
 

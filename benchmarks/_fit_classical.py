@@ -20,8 +20,8 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.networks.baselines.classical import ClassicalNetwork, log_error
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
-FIRST_SEED = 500_000_000   # neither training's nor validation's nor the test sets'
-PIXELS = 400               # of each frame
+FIRST_SEED = 500_000_000  # neither training's nor validation's nor the test sets'
+PIXELS = 400  # of each frame
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     b = log_error(constants, contrast, gap).exp()
     print('error = (' + ', '.join(f'{c:.3f}' for c in constants.tolist()) + ')')
     print('contrast    share   mean error   mean b')
-    for low, high in zip((0, .25, .5, 1, 2, 4, 8), (.25, .5, 1, 2, 4, 8, 99)):
+    for low, high in zip((0, 0.25, 0.5, 1, 2, 4, 8), (0.25, 0.5, 1, 2, 4, 8, 99)):
         here = (contrast >= low) & (contrast < high)
         share, mean_error, mean_b = (x.mean() for x in (here.float(), error[here], b[here]))
         print(f'{low:5g} to {high:<3g}  {share:5.2f}   {mean_error:10.3f}   {mean_b:6.3f}')
@@ -57,6 +57,7 @@ def samples(network: ClassicalNetwork, stacks: int, size: int) -> tuple[torch.Te
         u, contrast, gap, own = update(*arguments)
         kept.update(contrast=contrast, gap=gap)
         return u, contrast, gap, own
+
     network.update = listening
     for seed in tqdm(range(stacks)):
         settings = StackSettings(height=size, width=size, frames=10, ramp=(3, 10))
@@ -81,6 +82,7 @@ def fit(contrast: torch.Tensor, gap: torch.Tensor, error: torch.Tensor) -> torch
         value = (error * torch.exp(-log_b) + log_b).mean() + 1e-4 * log_constants.square().sum()
         value.backward()
         return value
+
     optimiser.step(loss)
     return log_constants.detach().exp()
 

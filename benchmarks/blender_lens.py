@@ -30,8 +30,14 @@ def cases(preset: str, breathing: bool) -> list[dict]:
     for focus in settings.focus_distances():
         v = settings.range.normalise(focus)
         for u in ((v + 0.3) % 1.0, (v + 0.75) % 1.0):
-            found.append({**asdict(settings.lens), 'distance': min(settings.range.denormalise(u), 6.0),
-                          'focus_distance': focus, 'breathing': breathing})
+            found.append(
+                {
+                    **asdict(settings.lens),
+                    'distance': min(settings.range.denormalise(u), 6.0),
+                    'focus_distance': focus,
+                    'breathing': breathing,
+                }
+            )
     return found
 
 
@@ -50,9 +56,11 @@ def main() -> int:
                 expected = lens.coc_px(case['distance'], case['focus_distance'])
                 agrees = abs(found - expected) <= max(0.5, 0.05 * expected)
                 worst &= agrees
-                print(f'{preset:16} {"yes" if breathing else "no":9} {case["focus_distance"]:9.3f} '
-                      f'{case["distance"]:9.3f} {expected:14.2f} {found:12.2f} {found - expected:+9.2f} px'
-                      f'{"" if agrees else "  no"}')
+                print(
+                    f'{preset:16} {"yes" if breathing else "no":9} {case["focus_distance"]:9.3f} '
+                    f'{case["distance"]:9.3f} {expected:14.2f} {found:12.2f} {found - expected:+9.2f} px'
+                    f'{"" if agrees else "  no"}'
+                )
     print('all agree within 5 % or 0.5 px' if worst else 'NOT all agree within 5 % or 0.5 px')
     return 0 if worst else 1
 

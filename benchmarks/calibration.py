@@ -1,6 +1,6 @@
 """How exact is dfd calibrate? A simulated rig of which all is known is recorded, calibrated, and compared.
 
-    .venv/bin/python benchmarks/calibration.py --out output/calibration     # leaves recordings and pictures there
+.venv/bin/python benchmarks/calibration.py --out output/calibration     # leaves recordings and pictures there
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dfd_ros.core.optics import distance, magnification, vergence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
 
-from simulated_rig import SimulatedRig  # noqa: E402
+from simulated_rig import SimulatedRig
 
-FOCUS = 0.5                            # m, at which the boards are photographed
-TARGETS = (0.25, 0.35, 0.5, 0.8, 1.2)    # m, of the focus sweeps
+FOCUS = 0.5  # m, at which the boards are photographed
+TARGETS = (0.25, 0.35, 0.5, 0.8, 1.2)  # m, of the focus sweeps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,35 +60,49 @@ def calibrate(out: Path) -> bool:
     to = ['--calibration', str(out / 'calibration.yaml')]
     sweeps = [str(out / f'sweep_{target:.2f}') for target in TARGETS]
     with open(out / 'calibration.log', 'w') as log, redirect_stdout(log):
-        return not any(cli.main(['calibrate', *command, *to]) for command in (
-            ['intrinsics', str(out / 'focus'), '--focus-distance', str(FOCUS)],
-            ['intrinsics', str(out / 'rgbd'), '--camera', 'rgbd'],
-            ['extrinsics', str(out / 'focus'), str(out / 'rgbd')],
-            ['focus', *sweeps],
-            ['aperture', str(out / 'texture'), '--focal-length', '16']))
+        return not any(
+            cli.main(['calibrate', *command, *to])
+            for command in (
+                ['intrinsics', str(out / 'focus'), '--focus-distance', str(FOCUS)],
+                ['intrinsics', str(out / 'rgbd'), '--camera', 'rgbd'],
+                ['extrinsics', str(out / 'focus'), str(out / 'rgbd')],
+                ['focus', *sweeps],
+                ['aperture', str(out / 'texture'), '--focal-length', '16'],
+            )
+        )
 
 
 def compare(rig: SimulatedRig, found: Calibration) -> list[list[str]]:
     """Error of each figure, and what the issue allows."""
     rows = []
-    for name, true, camera in (('focus camera', rig.at_focus(FOCUS), found.focus_camera),
-                               ('RGB-D camera', rig.rgbd_camera, found.rgbd_camera)):
+    for name, true, camera in (
+        ('focus camera', rig.at_focus(FOCUS), found.focus_camera),
+        ('RGB-D camera', rig.rgbd_camera, found.rgbd_camera),
+    ):
         focal = max(abs(camera.fx / true.fx - 1), abs(camera.fy / true.fy - 1))
         centre = max(abs(camera.cx - true.cx), abs(camera.cy - true.cy)) / true.fx
-        rows += [[f'{name}: focal length', f'{100 * focal:.3f} %', '0.5 %'],
-                 [f'{name}: principal point, of the focal length', f'{100 * centre:.3f} %', '0.5 %']]
+        rows += [
+            [f'{name}: focal length', f'{100 * focal:.3f} %', '0.5 %'],
+            [f'{name}: principal point, of the focal length', f'{100 * centre:.3f} %', '0.5 %'],
+        ]
     off = np.linalg.inv(rig.extrinsics) @ found.extrinsics.matrix
     turn = math.degrees(math.acos(min(1.0, (np.trace(off[:3, :3]) - 1) / 2)))
     shift = 1e3 * np.linalg.norm(found.extrinsics.matrix[:3, 3] - rig.extrinsics[:3, 3])
-    rows += [['extrinsics: position', f'{shift:.3f} mm', '2 mm'],
-             ['extrinsics: rotation', f'{turn:.4f} deg', '0.2 deg']]
+    rows += [
+        ['extrinsics: position', f'{shift:.3f} mm', '2 mm'],
+        ['extrinsics: rotation', f'{turn:.4f} deg', '0.2 deg'],
+    ]
     grid = [distance(v) for v in np.linspace(vergence(TARGETS[-1]), vergence(TARGETS[0]), 50)]
     focus = max(abs(vergence(found.focus.focus_distance(rig.control_value(d))) - vergence(d)) for d in grid)
-    breathing = max(abs(found.aperture.magnification(d) / magnification(d, rig.focal_length) - 1)
-                    for d in found.aperture.focus_distances)
-    rows += [['focus map', f'{focus:.3f} dioptres', ''],
-             ['aperture (f-number)', f'{100 * abs(found.aperture.lens.f_number / rig.f_number - 1):.2f} %', '5 %'],
-             ['breathing', f'{100 * breathing:.4f} %', '0.1 %']]
+    breathing = max(
+        abs(found.aperture.magnification(d) / magnification(d, rig.focal_length) - 1)
+        for d in found.aperture.focus_distances
+    )
+    rows += [
+        ['focus map', f'{focus:.3f} dioptres', ''],
+        ['aperture (f-number)', f'{100 * abs(found.aperture.lens.f_number / rig.f_number - 1):.2f} %', '5 %'],
+        ['breathing', f'{100 * breathing:.4f} %', '0.1 %'],
+    ]
     return rows
 
 

@@ -1,6 +1,6 @@
 """How fast `dfd convert` turns bags of 640x480 into samples, and that its memory does not grow with the bag.
 
-    python benchmarks/conversion.py --frames 300
+python benchmarks/conversion.py --frames 300
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ from dfd_ros.bags.message_types import typestore
 SIZE = 480, 640
 SWEEP = (math.inf, 2.0, 1.0, 2 / 3, 0.5)
 RATE = 30.0
-TYPES = {'/image_raw': 'sensor_msgs/msg/Image', '/lens_state': 'dfd_ros/msg/LensState',
-         '/camera_info': 'sensor_msgs/msg/CameraInfo', '/rgbd/depth/image_rect': 'sensor_msgs/msg/Image',
-         '/rgbd/depth/camera_info': 'sensor_msgs/msg/CameraInfo', '/tf_static': 'tf2_msgs/msg/TFMessage'}
+TYPES = {
+    '/image_raw': 'sensor_msgs/msg/Image',
+    '/lens_state': 'dfd_ros/msg/LensState',
+    '/camera_info': 'sensor_msgs/msg/CameraInfo',
+    '/rgbd/depth/image_rect': 'sensor_msgs/msg/Image',
+    '/rgbd/depth/camera_info': 'sensor_msgs/msg/CameraInfo',
+    '/tf_static': 'tf2_msgs/msg/TFMessage',
+}
 
 
 def write_bag(folder: Path, frames: int) -> None:
@@ -33,38 +38,52 @@ def write_bag(folder: Path, frames: int) -> None:
     types, draw = store.types, np.random.default_rng(0)
     numbers = {topic: i for i, topic in enumerate(TYPES)}
     bag = BagWriter(folder, [Topic(*item, latched=item[0] == '/tf_static') for item in TYPES.items()])
-    y, x = np.mgrid[:SIZE[0], :SIZE[1]]
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     scene = 120 + 50 * np.sin(x / 9)[..., None] * np.sin(y / 13)[..., None] * np.array([1, 0.8, 0.6])
     scenes = [np.clip(scene + draw.normal(0, 3, scene.shape), 0, 255).astype(np.uint8) for _ in range(4)]
     room = np.where((abs(x - 300) < 100) & (abs(y - 200) < 90), 900, 1500 + x + y // 2)
     rooms = [(room + draw.integers(-3, 4, room.shape)).astype(np.uint16) for _ in range(4)]
 
     def header(stamp: float, frame: str):
-        return types['std_msgs/msg/Header'](types['builtin_interfaces/msg/Time'](
-            int(stamp), round(stamp % 1 * 1e9)), frame)
+        return types['std_msgs/msg/Header'](
+            types['builtin_interfaces/msg/Time'](int(stamp), round(stamp % 1 * 1e9)), frame
+        )
 
     def image(array: np.ndarray, encoding: str, stamp: float, frame: str):
-        return types['sensor_msgs/msg/Image'](header(stamp, frame), *SIZE, encoding, 0, array.strides[0],
-                                              array.reshape(-1).view(np.uint8))
+        return types['sensor_msgs/msg/Image'](
+            header(stamp, frame), *SIZE, encoding, 0, array.strides[0], array.reshape(-1).view(np.uint8)
+        )
 
     def info(f: float, stamp: float, frame: str):
         k = np.array([f, 0, 319.5, 0, f, 239.5, 0, 0, 1.0])
         roi = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
-        return types['sensor_msgs/msg/CameraInfo'](header(stamp, frame), *SIZE, 'plumb_bob', np.zeros(5), k,
-                                                   np.eye(3).reshape(-1), np.zeros(12), 0, 0, roi)
+        return types['sensor_msgs/msg/CameraInfo'](
+            header(stamp, frame), *SIZE, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), np.zeros(12), 0, 0, roi
+        )
 
     def write(topic: str, stamp: float, message) -> None:
         bag.write(numbers[topic], round(stamp * 1e9), bytes(store.serialize_cdr(message, TYPES[topic])))
 
-    pose = types['geometry_msgs/msg/Transform'](types['geometry_msgs/msg/Vector3'](-0.05, 0.0, 0.0),
-                                                types['geometry_msgs/msg/Quaternion'](0.0, 0.01, 0.0, 1.0))
-    write('/tf_static', 999.9, types['tf2_msgs/msg/TFMessage'](
-        [types['geometry_msgs/msg/TransformStamped'](header(0.0, 'focus'), 'depth', pose)]))
+    pose = types['geometry_msgs/msg/Transform'](
+        types['geometry_msgs/msg/Vector3'](-0.05, 0.0, 0.0), types['geometry_msgs/msg/Quaternion'](0.0, 0.01, 0.0, 1.0)
+    )
+    write(
+        '/tf_static',
+        999.9,
+        types['tf2_msgs/msg/TFMessage'](
+            [types['geometry_msgs/msg/TransformStamped'](header(0.0, 'focus'), 'depth', pose)]
+        ),
+    )
     for i in range(frames):
         stamp, focus = 1000 + i / RATE, SWEEP[i % len(SWEEP)]
         zoom = 1 + 0.02 / focus
-        write('/lens_state', stamp, types['dfd_ros/msg/LensState'](
-            header(stamp, 'focus'), focus, 0.0043, 1.8, 6e-6, zoom, 0.1, math.inf, True, 0))
+        write(
+            '/lens_state',
+            stamp,
+            types['dfd_ros/msg/LensState'](
+                header(stamp, 'focus'), focus, 0.0043, 1.8, 6e-6, zoom, 0.1, math.inf, True, 0
+            ),
+        )
         write('/camera_info', stamp, info(600 * zoom, stamp, 'focus'))
         write('/image_raw', stamp, image(scenes[i % 4], 'rgb8', stamp, 'focus'))
         write('/rgbd/depth/camera_info', stamp, info(525, stamp, 'depth'))
@@ -74,13 +93,19 @@ def write_bag(folder: Path, frames: int) -> None:
 
 def convert(bags: Path, out: Path, workers: int, *options: str) -> tuple[float, float]:
     """(s, MB of the largest process) of `dfd convert` in a process of its own."""
-    script = ('import resource, sys\nfrom dfd_ros import cli\nstatus = cli.main(sys.argv[1:])\n'
-              'print(max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))\n'
-              'sys.exit(status)')
+    script = (
+        'import resource, sys\nfrom dfd_ros import cli\nstatus = cli.main(sys.argv[1:])\n'
+        'print(max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))\n'
+        'sys.exit(status)'
+    )
     began = time.monotonic()
-    said = subprocess.run([sys.executable, '-c', script, 'convert', str(bags), '--out', str(out), '--workers',
-                           str(workers), *options], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          text=True).stdout
+    said = subprocess.run(
+        [sys.executable, '-c', script, 'convert', str(bags), '--out', str(out), '--workers', str(workers), *options],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
     return time.monotonic() - began, int(said.split()[-1]) / 1024
 
 
@@ -95,14 +120,20 @@ def main() -> None:
         for bag, frames in (('a', args.frames), ('b', args.frames), ('c', args.frames // 4)):
             write_bag(folder / ('short' if bag == 'c' else 'long') / bag, frames)
         for bags, frames, workers, options in (
-                ('long', 2 * args.frames, 2, ()), ('long', 2 * args.frames, 2, ('--width', '320')),
-                ('long', 2 * args.frames, 2, ('--image-format', 'png')), ('short', args.frames // 4, 1, ())):
+            ('long', 2 * args.frames, 2, ()),
+            ('long', 2 * args.frames, 2, ('--width', '320')),
+            ('long', 2 * args.frames, 2, ('--image-format', 'png')),
+            ('short', args.frames // 4, 1, ()),
+        ):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             seconds, memory = convert(folder / bags, folder / f'out-{bags}-{"".join(options)}', workers, *options)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            print(f'| {workers} | {frames} | {" ".join(options)} | {seconds:.1f} | {frames / seconds:.0f} | '
-                  f'{cpu / frames:.3f} | {memory:.0f} |', flush=True)
+            print(
+                f'| {workers} | {frames} | {" ".join(options)} | {seconds:.1f} | {frames / seconds:.0f} | '
+                f'{cpu / frames:.3f} | {memory:.0f} |',
+                flush=True,
+            )
 
 
 if __name__ == '__main__':

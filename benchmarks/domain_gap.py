@@ -39,16 +39,22 @@ def _rows(folder: Path) -> list[list[str]]:
         results = json.loads((folder / 'results.json').read_text())
     except (OSError, ValueError):
         raise InputError(f'{folder}: no results.json of a study in it') from None
-    found = [[row['title'], _training(row, results['settings']),
-              *(cell for name in SETS for cell in cells_of(row['sets'][name])[:3])] for row in results['rows']
-             if 'rms' in row['sets'].get('blender', {})]
+    found = [
+        [
+            row['title'],
+            _training(row, results['settings']),
+            *(cell for name in SETS for cell in cells_of(row['sets'][name])[:3]),
+        ]
+        for row in results['rows']
+        if 'rms' in row['sets'].get('blender', {})
+    ]
     if not found:
         raise InputError(f'{folder}: was not measured on Blender scenes, run its dfd study again with --blender')
     return found
 
 
 def _training(row: dict, settings: dict) -> str:
-    weights = row.get('weights', 'trained before')   # results of earlier versions do not say by what
+    weights = row.get('weights', 'trained before')  # results of earlier versions do not say by what
     before = ['as it ships' if weights == 'default' else weights] if row['trained_before'] else []
     if 'hours' in row:
         before.append(f'{", ".join(settings["data"]) or "procedural"}, {duration(row["hours"])}')

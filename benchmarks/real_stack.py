@@ -29,11 +29,11 @@ from dfd_ros.core.geometry import Similarity
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.registration import Registration
 
-TOLERANCE = 1.0       # frames
-CONTRAST = 8.0        # of energies
-FLOOR = 2.0           # of energy, square grey levels of 255
-FEWEST_PIXELS = 200   # of a frame, for its agreement to mean something
-MARGIN = 16           # px at the border of any frame, where windows and registration are not to be trusted
+TOLERANCE = 1.0  # frames
+CONTRAST = 8.0  # of energies
+FLOOR = 2.0  # of energy, square grey levels of 255
+FEWEST_PIXELS = 200  # of a frame, for its agreement to mean something
+MARGIN = 16  # px at the border of any frame, where windows and registration are not to be trusted
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,12 +42,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--sweeps', type=int, default=1, help='read the stack N times')
     parser.add_argument('--contrast', type=float, default=CONTRAST, help='of sharpest against most blurred frame')
     parser.add_argument('--window', type=float, default=4.0, help='standard deviation of the window, px')
-    parser.add_argument('--resolution', type=int, default=640,
-                        help='longer side that the network sees; 0: all (default: 640, as for dfd estimate)')
+    parser.add_argument(
+        '--resolution',
+        type=int,
+        default=640,
+        help='longer side that the network sees; 0: all (default: 640, as for dfd estimate)',
+    )
     parser.add_argument('--weights', type=Path, help='(default: those that ship with the package)')
     parser.add_argument('--network', help='best_focus or variational, which take no weights')
-    parser.add_argument('--no-registration', dest='registration', action='store_false',
-                        help='of the estimator; the sharpness is always registered')
+    parser.add_argument(
+        '--no-registration',
+        dest='registration',
+        action='store_false',
+        help='of the estimator; the sharpness is always registered',
+    )
     parser.add_argument('--picture', metavar='FILE', type=Path, help='write both maps side by side')
     options = parser.parse_args(arguments)
     stack = FocalStack.read(options.stack)
@@ -55,13 +63,18 @@ def main(arguments: list[str] | None = None) -> int:
     positions = np.array([range_.normalise(state.focus_distance) for state in stack.lens_states])
 
     sharpest, textured = best_focus(stack.images, options.window, options.contrast)
-    estimator = DepthEstimator(options.weights, network=options.network, range_=range_,
-                               resolution=options.resolution or None, registration=options.registration)
+    estimator = DepthEstimator(
+        options.weights,
+        network=options.network,
+        range_=range_,
+        resolution=options.resolution or None,
+        registration=options.registration,
+    )
     estimate = estimator.estimate_stack(stack, options.sweeps)
 
     order = np.argsort(positions)
     frame = np.interp(estimate.vergence, positions[order], np.arange(len(order)))
-    rank = np.empty(len(order), int)   # by focus: neighbours in focus need not be neighbours in time
+    rank = np.empty(len(order), int)  # by focus: neighbours in focus need not be neighbours in time
     rank[order] = np.arange(len(order))
     agrees = np.abs(frame - rank[sharpest]) <= TOLERANCE
     report(stack, sharpest, textured, agrees, rank)
@@ -80,7 +93,7 @@ def sharpness(image: np.ndarray, window: float) -> np.ndarray:
 def to_last_view(images: list[np.ndarray]) -> list[Similarity]:
     """For each frame, what maps pixels of the last frame to it."""
     registration = Registration()
-    steps = [registration.push(image) for image in images]   # each maps to the frame before
+    steps = [registration.push(image) for image in images]  # each maps to the frame before
     result = [Similarity()]
     for step in reversed(steps[1:]):
         result.append(step @ result[-1])
@@ -95,9 +108,12 @@ def best_focus(images: list[np.ndarray], window: float, contrast: float) -> tupl
     energies, in_view = [], inside > 0
     brightness = [float(image.mean()) for image in images]
     for image, similarity, bright in zip(images, to_last_view(images), brightness):
+
         def warp(map_):
-            return cv2.warpAffine(map_, similarity.matrix(height, width), (width, height),
-                                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            return cv2.warpAffine(
+                map_, similarity.matrix(height, width), (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            )
+
         # Exposure differs between frames: so does energy, by the square.
         energies.append(warp(sharpness(image, window)) * (np.median(brightness) / bright) ** 2)
         in_view &= warp(inside) > 0.5
@@ -107,9 +123,9 @@ def best_focus(images: list[np.ndarray], window: float, contrast: float) -> tupl
     return energies.argmax(0), textured
 
 
-def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees: np.ndarray,
-           rank: np.ndarray) -> None:
+def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees: np.ndarray, rank: np.ndarray) -> None:
     from dfd_ros.core.markdown_table import table
+
     rows, shares, counted = [], [], []
     for i in np.argsort(rank):
         pixels = textured & (sharpest == i)
@@ -118,30 +134,47 @@ def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees
         if enough:
             shares.append(share)
             counted.append(rank[i])
-        rows.append([i, f'{stack.lens_states[i].focus_distance:.3g}', int(pixels.sum()),
-                     f'{share:.3f}' if enough else f'({share:.3f}, too few)'])
+        rows.append(
+            [
+                i,
+                f'{stack.lens_states[i].focus_distance:.3g}',
+                int(pixels.sum()),
+                f'{share:.3f}' if enough else f'({share:.3f}, too few)',
+            ]
+        )
     if not shares:
         raise InputError(f'{stack.name}: no frame has {FEWEST_PIXELS} textured pixels, nothing to compare with')
     constant = max(np.mean(np.abs(np.array(counted) - c) <= TOLERANCE) for c in range(len(stack)))
     print(table(['frame', 'focus m', 'textured pixels sharpest in it', 'agreement'], rows))
-    print(f'\nagreement with best focus, each frame\'s pixels counting the same: {np.mean(shares):.3f}'
-          f'   (the best constant: {constant:.3f})'
-          f'\nof all textured pixels alike: {agrees[textured].mean():.3f}; textured are {textured.mean():.0%}')
+    print(
+        f"\nagreement with best focus, each frame's pixels counting the same: {np.mean(shares):.3f}"
+        f'   (the best constant: {constant:.3f})'
+        f'\nof all textured pixels alike: {agrees[textured].mean():.3f}; textured are {textured.mean():.0%}'
+    )
 
 
-def write_picture(path: Path, stack: FocalStack, estimate, best: np.ndarray, textured: np.ndarray,
-                  agrees: np.ndarray) -> None:
+def write_picture(
+    path: Path, stack: FocalStack, estimate, best: np.ndarray, textured: np.ndarray, agrees: np.ndarray
+) -> None:
     from dfd_ros.drawing import visualise
+
     range_ = stack.range
     seen = visualise.colour(np.where(textured, best, np.nan))
     wrong = visualise.colour(np.where(textured, ~agrees, np.nan).astype(float), 'inferno')
-    panels = [[visualise.Panel(stack.images[-1], 'last frame'),
-               visualise.Panel(visualise.depth_picture(estimate.depth, range_), 'estimate')],
-              [visualise.Panel(seen, 'best focus by sharpness', visualise.Bar.depth(range_)),
-               visualise.Panel(wrong, 'bright: more than a frame apart')]]
+    panels = [
+        [
+            visualise.Panel(stack.images[-1], 'last frame'),
+            visualise.Panel(visualise.depth_picture(estimate.depth, range_), 'estimate'),
+        ],
+        [
+            visualise.Panel(seen, 'best focus by sharpness', visualise.Bar.depth(range_)),
+            visualise.Panel(wrong, 'bright: more than a frame apart'),
+        ],
+    ]
     visualise.write_picture(path, visualise.sheet(panels, 'agreement with best focus', stack.name))
 
 
 if __name__ == '__main__':
     from _common import exit_with
+
     exit_with(main)

@@ -1,6 +1,6 @@
 """Whether the recorder keeps up: 640x480 colour of two cameras and depth at 30 Hz over DDS, what of it is in the bag.
 
-    .venv/bin/python benchmarks/recorder.py --seconds 60
+.venv/bin/python benchmarks/recorder.py --seconds 60
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from dfd_ros.ros.node_runner import use_image_transport_profile  # noqa: E402
+from dfd_ros.ros.node_runner import use_image_transport_profile
 
 use_image_transport_profile()
 
@@ -46,9 +46,10 @@ def publish(seconds: float) -> int:
     while not all(p.get_subscription_count() for p in (lens, *publishers.values())):
         time.sleep(0.05)
     time.sleep(2.0)
-    made = {topic: image_messages.to_message(np.zeros((480, 640, 3) if kind is np.uint8 else (480, 640), kind),
-                                             Header())
-            for topic, kind in IMAGES.items()}
+    made = {
+        topic: image_messages.to_message(np.zeros((480, 640, 3) if kind is np.uint8 else (480, 640), kind), Header())
+        for topic, kind in IMAGES.items()
+    }
     count, began = 0, time.monotonic()
     while (due := began + count / RATE) < began + seconds:
         time.sleep(max(0.0, due - time.monotonic()))
@@ -71,8 +72,9 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help='for the bag, which is removed; default: the temporary one')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        recorder = subprocess.Popen([sys.executable, '-m', 'dfd_ros.ros.nodes.recorder', '--ros-args', '-p',
-                                     f'folder:={name}'])
+        recorder = subprocess.Popen(
+            [sys.executable, '-m', 'dfd_ros.ros.nodes.recorder', '--ros-args', '-p', f'folder:={name}']
+        )
         try:
             count = publish(args.seconds)
         finally:
@@ -83,8 +85,10 @@ def main() -> None:
         print('| topic | published | in the bag | lost |\n| --- | --- | --- | --- |')
         for topic in ('lens_state', *IMAGES):
             print(f'| {topic} | {count} | {bag.counts["/" + topic]} | {count - bag.counts["/" + topic]} |')
-        print(f'recorder: {(used.ru_utime + used.ru_stime) / args.seconds:.0%} of a core with its start, '
-              f'{used.ru_maxrss / 1024:.0f} MB; load {os.getloadavg()[0]:.1f}')
+        print(
+            f'recorder: {(used.ru_utime + used.ru_stime) / args.seconds:.0%} of a core with its start, '
+            f'{used.ru_maxrss / 1024:.0f} MB; load {os.getloadavg()[0]:.1f}'
+        )
 
 
 if __name__ == '__main__':

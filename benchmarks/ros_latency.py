@@ -35,20 +35,18 @@ from dfd_ros.ros.node_runner import run, use_image_transport_profile
 from dfd_ros.ros.nodes.depth import DepthNode, FrameTimes
 from dfd_ros.ros.synchronisation import nanoseconds
 
-WARM_UP = 5      # frames that are not counted
-START = 120.0    # s that the depth node may take to start
-LOST = 10.0      # s after which an image counts as lost
-PAUSE = 0.05     # s between a depth and the next image: all threads are at rest again
+WARM_UP = 5  # frames that are not counted
+START = 120.0  # s that the depth node may take to start
+LOST = 10.0  # s after which an image counts as lost
+PAUSE = 0.05  # s between a depth and the next image: all threads are at rest again
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--width', type=int, default=640)
     parser.add_argument('--height', type=int, default=480)
     parser.add_argument('--frames', type=int, default=100)
-    parser.add_argument('--weights', type=Path,
-                        help='weights of the depth node; default: those that ship, or random')
+    parser.add_argument('--weights', type=Path, help='weights of the depth node; default: those that ship, or random')
     parser.add_argument('--node', type=Path, metavar='FILE', help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args(arguments)
     if options.node:
@@ -73,8 +71,15 @@ class TimedDepthNode(DepthNode):
 def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]:
     """The times of each frame, s, and how many images were published."""
     log = folder / 'times.jsonl'
-    command = [sys.executable, __file__, '--node', str(log), '--ros-args', '-p',
-               f'weights:={weights(options.weights, folder)}']
+    command = [
+        sys.executable,
+        __file__,
+        '--node',
+        str(log),
+        '--ros-args',
+        '-p',
+        f'weights:={weights(options.weights, folder)}',
+    ]
     process = subprocess.Popen(command)
     use_image_transport_profile()
     rclpy.init()
@@ -87,8 +92,11 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]
         process.wait()
     frames = [json.loads(line) for line in log.read_text().splitlines()]
     # A frame that was dropped on its way has no line, or was never received.
-    return [{**frame, 'sent': sent[frame['stamp']], 'seen': received[frame['stamp']]}
-            for frame in frames[WARM_UP:] if frame['stamp'] in received], len(sent) - WARM_UP
+    return [
+        {**frame, 'sent': sent[frame['stamp']], 'seen': received[frame['stamp']]}
+        for frame in frames[WARM_UP:]
+        if frame['stamp'] in received
+    ], len(sent) - WARM_UP
 
 
 def weights(path: Path | None, folder: Path) -> Path:
@@ -110,10 +118,14 @@ def exchange(node, options: argparse.Namespace, process: subprocess.Popen) -> tu
 
     def note(message: Image) -> None:
         received[nanoseconds(message.header.stamp)] = time.monotonic()
+
     depth = node.create_subscription(Image, 'depth/image_rect', note, qos.SENSOR_SUBSCRIBER)
     end = time.monotonic() + START
-    while not (image_publisher.get_subscription_count() and lens_publisher.get_subscription_count()
-               and node.count_publishers(depth.topic_name)):
+    while not (
+        image_publisher.get_subscription_count()
+        and lens_publisher.get_subscription_count()
+        and node.count_publishers(depth.topic_name)
+    ):
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError('the depth node has not started')
         time.sleep(0.1)
@@ -147,13 +159,13 @@ def table(frames: list[dict], published: int) -> str:
         'pair waits for the worker thread': lambda f: f['started'] - f['received'],
         'message to array': lambda f: f['converted'] - f['started'],
         'results to messages, published': lambda f: f['published'] - f['estimated'],
-        '**added by ROS, image published to depth published**':
-            lambda f: f['published'] - f['sent'] - (f['estimated'] - f['converted']),
+        '**added by ROS, image published to depth published**': lambda f: (
+            f['published'] - f['sent'] - (f['estimated'] - f['converted'])
+        ),
         'the network itself': lambda f: f['estimated'] - f['converted'],
         'depth published to depth received by another process': lambda f: f['seen'] - f['published'],
     }
-    lines = [f'{len(frames)} of {published} frames came back', '',
-             '| | median ms | 95 % ms |', '| --- | --- | --- |']
+    lines = [f'{len(frames)} of {published} frames came back', '', '| | median ms | 95 % ms |', '| --- | --- | --- |']
     for name, span in spans.items():
         values = 1e3 * np.array([span(frame) for frame in frames])
         lines.append(f'| {name} | {np.median(values):.2f} | {np.percentile(values, 95):.2f} |')

@@ -37,7 +37,7 @@ from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.registration import Registration
 
 WARM_UP = 3
-FRAMES_A_TURN = 3    # of each way, so that the caches are its own
+FRAMES_A_TURN = 3  # of each way, so that the caches are its own
 # One depth map of a 640x480 stack of five frames, fp32, on two CPU cores (2026-11-23).
 PUBLISHED = {'DFV (level 4)': 4.0, 'DefocusNet': 4.2}
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--width', type=int, default=640)
     parser.add_argument('--height', type=int, default=480)
     parser.add_argument('--rounds', type=int, default=10, help=f'turns of {FRAMES_A_TURN} frames each')
-    parser.add_argument('--threads', type=int, help='of torch; default: torch\'s own choice')
+    parser.add_argument('--threads', type=int, help="of torch; default: torch's own choice")
     parser.add_argument('--weights', type=Path, help='default: those that ship, or random ones')
     parser.add_argument('--no-onnx', dest='onnx', action='store_false', help='leave ONNX Runtime out')
     parser.add_argument('--reference-command', metavar='CMD', help='see above')
@@ -66,21 +66,28 @@ def main(arguments: list[str] | None = None) -> int:
 def estimators(options: argparse.Namespace, folder: Path) -> dict[str, DepthEstimator]:
     """Every way to run the network on this machine, by name."""
     module, half = network(options.weights), max(options.width, options.height) // 2
-    kinds = {'torch fp32, CPU': {'network': module, 'device': 'cpu', 'precision': 'fp32'},
-             'torch bf16, CPU': {'network': module, 'device': 'cpu', 'precision': 'bf16'}}
+    kinds = {
+        'torch fp32, CPU': {'network': module, 'device': 'cpu', 'precision': 'fp32'},
+        'torch bf16, CPU': {'network': module, 'device': 'cpu', 'precision': 'bf16'},
+    }
     if options.onnx:
         try:
             from dfd_ros.inference.onnx_export import export_onnx
+
             export_onnx(module, folder / 'network.onnx')
             kinds['ONNX Runtime, CPU'] = {'weights': folder / 'network.onnx', 'backend': 'onnx', 'device': 'cpu'}
         except InputError as error:
             print(f'without ONNX Runtime: {error}', file=sys.stderr)
-    ways = {f'{name}, {sees}': DepthEstimator(**kind, resolution=resolution) for name, kind in kinds.items()
-            for sees, resolution in (('full', None), (f'{half} px', half))}
+    ways = {
+        f'{name}, {sees}': DepthEstimator(**kind, resolution=resolution)
+        for name, kind in kinds.items()
+        for sees, resolution in (('full', None), (f'{half} px', half))
+    }
     if torch.cuda.is_available():
         for precision in ('fp32', 'bf16'):
             ways[f'torch {precision}, GPU, full'] = DepthEstimator(
-                network=network(options.weights), device='cuda', precision=precision)
+                network=network(options.weights), device='cuda', precision=precision
+            )
     return ways
 
 
@@ -92,8 +99,9 @@ class Reference:
 
     def __enter__(self) -> Reference:
         try:
-            self._process = subprocess.Popen(shlex.split(self._command), stdin=subprocess.PIPE,
-                                             stdout=subprocess.PIPE, text=True)
+            self._process = subprocess.Popen(
+                shlex.split(self._command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
         except (OSError, ValueError) as error:
             raise InputError(f'--reference-command {self._command!r}: cannot be started: {error}') from None
         self._reply()
@@ -123,8 +131,9 @@ class Reference:
             raise InputError(f'--reference-command {self._command!r}: ended without an answer')
 
 
-def measure(ways: dict[str, DepthEstimator], options: argparse.Namespace,
-            reference: Reference | None) -> tuple[dict[str, list], list]:
+def measure(
+    ways: dict[str, DepthEstimator], options: argparse.Namespace, reference: Reference | None
+) -> tuple[dict[str, list], list]:
     """Times and processor times of each way, and of the reference, ms."""
     streams = {name: frames(options.height, options.width) for name in ways}
     for name, estimator in ways.items():
@@ -138,7 +147,7 @@ def measure(ways: dict[str, DepthEstimator], options: argparse.Namespace,
             for _ in range(FRAMES_A_TURN + 1):
                 image, state = next(streams[name])
                 turn.append(timed(lambda: estimator.push(image, state)))
-            times[name] += turn[1:]   # the first brings the way's own memory back into the caches
+            times[name] += turn[1:]  # the first brings the way's own memory back into the caches
         if reference:
             reference_times.append(reference.compute())
     return times, reference_times
@@ -148,22 +157,28 @@ def measure_stages(options: argparse.Namespace) -> dict[str, list[float]]:
     """Times (ms) of what `DepthEstimator.push` does besides running the network."""
     stream, registration = frames(options.height, options.width), Registration()
     half = options.height // 2, options.width // 2
-    times: dict[str, list[float]] = {'registration of two frames': [], 'reduction to half the size': [],
-                                     'edge-aware upsampling from half the size': []}
+    times: dict[str, list[float]] = {
+        'registration of two frames': [],
+        'reduction to half the size': [],
+        'edge-aware upsampling from half the size': [],
+    }
     maps = torch.rand(1, 3, *half)
     for _ in range(options.rounds * FRAMES_A_TURN):
         image, _ = next(stream)
         grey = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[None, None].float() / 255
-        calls = (lambda: registration.push(image),
-                 lambda: cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA),
-                 lambda: upsampling.upsample(maps, grey))
+        calls = (
+            lambda: registration.push(image),
+            lambda: cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA),
+            lambda: upsampling.upsample(maps, grey),
+        )
         for name, call in zip(times, calls):
             times[name].append(milliseconds(call))
     return times
 
 
-def report(options: argparse.Namespace, times: dict[str, list], reference_times: list,
-           stages: dict[str, list[float]]) -> None:
+def report(
+    options: argparse.Namespace, times: dict[str, list], reference_times: list, stages: dict[str, list[float]]
+) -> None:
     print(f'\n{machine()}, {torch.get_num_threads()} threads\n')
     reference = np.median(reference_times, 0) if reference_times else None
     header = [f'image {options.width}x{options.height} to depth', 'median ms', '95 % ms', 'processor ms']
@@ -177,11 +192,15 @@ def report(options: argparse.Namespace, times: dict[str, list], reference_times:
         rows.append(row + [f'{1e3 * seconds / clock:.0f}' for seconds in PUBLISHED.values()])
     print(table(header, rows))
     if reference is not None:
-        print(f'\nreference, one depth map: median {reference[0]:.0f} ms, processor {reference[1]:.0f} ms, '
-              f'of {len(reference_times)} in the same run')
+        print(
+            f'\nreference, one depth map: median {reference[0]:.0f} ms, processor {reference[1]:.0f} ms, '
+            f'of {len(reference_times)} in the same run'
+        )
     print('\n' + table(['part of it', 'median ms'], [[name, f'{np.median(v):.2f}'] for name, v in stages.items()]))
-    print('\nThe published times are of one depth map from a 640x480 stack of five frames on two CPU cores, '
-          'measured on 2026-11-23.')
+    print(
+        '\nThe published times are of one depth map from a 640x480 stack of five frames on two CPU cores, '
+        'measured on 2026-11-23.'
+    )
 
 
 if __name__ == '__main__':

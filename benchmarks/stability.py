@@ -38,9 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     check(options, frames=0, large_frames=0)
     width, height = map(int, size.groups())
     print(machine())
-    for count, height, width in ((options.frames, height, width), (options.large_frames, 480, 640)):
+    for count, rows, columns in ((options.frames, height, width), (options.large_frames, 480, 640)):
         if count:
-            print(report(*measure(network(options.weights), count, height, width), count, f'{width}x{height}'))
+            print(report(*measure(network(options.weights), count, rows, columns), count, f'{columns}x{rows}'))
     return 0
 
 
@@ -90,15 +90,19 @@ def measure(network: networks.Network, count: int, height: int, width: int) -> t
 
 def report(memory: list[float], times: list[float], state: list[float], count: int, name: str) -> str:
     each = max(count // CHECKPOINTS, 1)
-    rows = [[each * (i + 1), f'{m:.1f}', f'{t:.1f}', f'{s:.2f}']
-            for i, (m, t, s) in enumerate(zip(memory, times, state))]
+    rows = [
+        [each * (i + 1), f'{m:.1f}', f'{t:.1f}', f'{s:.2f}'] for i, (m, t, s) in enumerate(zip(memory, times, state))
+    ]
 
-    def slope(values):   # a frame; the first checkpoint still fills caches
+    def slope(values):  # a frame; the first checkpoint still fills caches
         return np.polyfit(each * np.arange(1, len(values)), values[1:], 1)[0]
-    return (f'\nstream of {name}\n\n'
-            + table(['frames', 'resident memory MB', 'median ms a frame', 'largest in the state'], rows)
-            + f'\n\nslope after the first checkpoint: memory {1e3 * slope(memory):+.3f} MB, time '
-              f'{1e3 * slope(times):+.3f} ms a frame, per 1000 frames')
+
+    return (
+        f'\nstream of {name}\n\n'
+        + table(['frames', 'resident memory MB', 'median ms a frame', 'largest in the state'], rows)
+        + f'\n\nslope after the first checkpoint: memory {1e3 * slope(memory):+.3f} MB, time '
+        f'{1e3 * slope(times):+.3f} ms a frame, per 1000 frames'
+    )
 
 
 if __name__ == '__main__':

@@ -18,8 +18,12 @@ from _common import check, exit_with, machine
 from dfd_ros.core.markdown_table import table
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
-PRESETS = {'default': StackSettings, 'study': StackSettings.study, 'field': StackSettings.field,
-           'real': StackSettings.real}
+PRESETS = {
+    'default': StackSettings,
+    'study': StackSettings.study,
+    'field': StackSettings.field,
+    'real': StackSettings.real,
+}
 # As many as it takes until most prints are drawn, which others of the process then share.
 WARM_UP = {'real': 60}
 
@@ -35,9 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
     rows = [row(preset, options) for preset in PRESETS]
     if torch.cuda.is_available():
         rows.append(row('default', options, 'cuda'))
-    print(f'\n{machine()}\n\n' + table(
-        [f'stacks of {options.frames} frames, {options.size}x{options.size}', 'processes', 'stacks a second',
-         'CPU ms a stack', 'stacks a second of idle cores'], rows))
+    print(
+        f'\n{machine()}\n\n'
+        + table(
+            [
+                f'stacks of {options.frames} frames, {options.size}x{options.size}',
+                'processes',
+                'stacks a second',
+                'CPU ms a stack',
+                'stacks a second of idle cores',
+            ],
+            rows,
+        )
+    )
     return 0
 
 
@@ -45,8 +59,10 @@ def row(preset: str, options: argparse.Namespace, device: str = 'cpu') -> list[s
     processes = options.processes if device == 'cpu' else 1
     context = multiprocessing.get_context('spawn')
     barrier, results = context.Barrier(processes), context.Queue()
-    workers = [context.Process(target=_work, args=(i, preset, options, device, barrier, results), daemon=True)
-               for i in range(processes)]
+    workers = [
+        context.Process(target=_work, args=(i, preset, options, device, barrier, results), daemon=True)
+        for i in range(processes)
+    ]
     for worker in workers:
         worker.start()
     figures = [results.get(timeout=600) for _ in workers]

@@ -18,25 +18,25 @@ from pathlib import Path
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from dfd_ros import cli  # noqa: E402
-from dfd_ros.bags.bag_reader import Bag  # noqa: E402
-from dfd_ros.cameras.rgbd_source import INTRINSICS  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.core.markdown_table import table  # noqa: E402
-from dfd_ros.datasets.shards import Samples  # noqa: E402
-from dfd_ros.drawing import visualise  # noqa: E402
-from dfd_ros.evaluation.evaluation_stacks import folder_stacks  # noqa: E402
-from dfd_ros.evaluation.frame_figures import evaluate  # noqa: E402
-from dfd_ros.inference.estimator import DepthEstimator  # noqa: E402
-from dfd_ros.networks import default_weights  # noqa: E402
-from dfd_ros.ros.node_processes import NodeProcesses  # noqa: E402
-from dfd_ros.training.config import make_config  # noqa: E402
-from dfd_ros.training.loop import train  # noqa: E402
+from dfd_ros import cli
+from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.cameras.rgbd_source import INTRINSICS
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.markdown_table import table
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.drawing import visualise
+from dfd_ros.evaluation.evaluation_stacks import folder_stacks
+from dfd_ros.evaluation.frame_figures import evaluate
+from dfd_ros.inference.estimator import DepthEstimator
+from dfd_ros.networks import default_weights
+from dfd_ros.ros.node_processes import NodeProcesses
+from dfd_ros.training.config import make_config
+from dfd_ros.training.loop import train
 
-STEPS = 5            # focus distances of a sweep
-PATIENCE = 300.0     # s that a recording may take
+STEPS = 5  # focus distances of a sweep
+PATIENCE = 300.0  # s that a recording may take
 
 
 def main() -> int:
@@ -56,11 +56,22 @@ def main() -> int:
         print(f'{part}: {bag} in {time.monotonic() - began:.0f} s', flush=True)
         if cli.main(['convert', str(bag), '--out', str(args.out / part)]):
             return 1
-    config = make_config({
-        'name': 'fine_tuned', 'initial_weights': str(weights['before']), 'steps': args.steps, 'learning_rate': 3e-4,
-        'warmup': 10, 'precision': 'fp32', 'ema': 0.95, 'shards': str(args.out / 'train'), 'validate_every': 10 ** 9,
-        'validate_stacks': 1, 'stages': [{'crop': args.crop, 'batch': 4, 'frames': STEPS - 1, 'decode': 3}],
-    }, 'benchmarks/whole_way.py')
+    config = make_config(
+        {
+            'name': 'fine_tuned',
+            'initial_weights': str(weights['before']),
+            'steps': args.steps,
+            'learning_rate': 3e-4,
+            'warmup': 10,
+            'precision': 'fp32',
+            'ema': 0.95,
+            'shards': str(args.out / 'train'),
+            'validate_every': 10**9,
+            'validate_stacks': 1,
+            'stages': [{'crop': args.crop, 'batch': 4, 'frames': STEPS - 1, 'decode': 3}],
+        },
+        'benchmarks/whole_way.py',
+    )
     began = time.monotonic()
     train(config, args.out / 'run', 'cpu')
     weights['after'] = args.out / 'run' / 'last.safetensors'
@@ -69,8 +80,9 @@ def main() -> int:
     rows = []
     for name, path in weights.items():
         figures = evaluate(DepthEstimator(path, device='cpu'), folder_stacks(held_out), (STEPS,))[-1]
-        rows.append([name, f'{figures.mae_u:.4f}', f'{figures.rms:.4f}', f'{figures.accuracy:.2f} %',
-                     f'{figures.abs_rel:.4f}'])
+        rows.append(
+            [name, f'{figures.mae_u:.4f}', f'{figures.rms:.4f}', f'{figures.accuracy:.2f} %', f'{figures.abs_rel:.4f}']
+        )
     print(f'\nheld-out converted data, {len(Samples(held_out))} sweeps, after frame {STEPS}\n')
     print(table(['fine-tuning', 'MAE of u', 'RMS', 'accuracy', 'AbsRel'], rows))
     draw(args.out, weights)
@@ -105,15 +117,17 @@ def record(images: Path, bags: Path, width: int, count: int) -> Path:
         while time.monotonic() < end and images_in(bags) < count:
             time.sleep(1.0)
     if images_in(bags) < count:
-        raise InputError(f'{bags}: only {images_in(bags)} of {count} images within {PATIENCE:g} s; give less --images '
-                         'or a smaller --width')
+        raise InputError(
+            f'{bags}: only {images_in(bags)} of {count} images within {PATIENCE:g} s; give less --images '
+            'or a smaller --width'
+        )
     return next(bags.glob('*/metadata.yaml')).parent
 
 
 def images_in(bags: Path) -> int:
     try:
         return max((Bag(path.parent).counts.get('/image_raw', 0) for path in bags.glob('*/metadata.yaml')), default=0)
-    except InputError:     # nothing in it yet
+    except InputError:  # nothing in it yet
         return 0
 
 
@@ -122,20 +136,28 @@ def draw(out: Path, weights: dict[str, Path]) -> None:
     stack = next(sample for sample in folder_stacks(out / 'held_out') if len(sample) >= STEPS)
     range_ = stack.range
     order = sorted(range(len(stack.images)), key=lambda i: -stack.lens_states[i].focus_distance)
-    shown = [visualise.Panel(stack.images[i], f'focus {stack.lens_states[i].focus_distance:.2f} m')
-             for i in (order[0], order[len(order) // 2], order[-1])]
+    shown = [
+        visualise.Panel(stack.images[i], f'focus {stack.lens_states[i].focus_distance:.2f} m')
+        for i in (order[0], order[len(order) // 2], order[-1])
+    ]
     truth = stack.depth[len(stack.images) - 1]
     maps = [visualise.Panel(visualise.depth_picture(truth, range_), 'RGB-D sensor', visualise.Bar.depth(range_))]
     for name, path in weights.items():
         estimate = DepthEstimator(path, device='cpu').estimate_stack(stack.to_focal_stack())
-        maps.append(visualise.Panel(visualise.depth_picture(estimate.depth, range_), f'{name} fine-tuning',
-                                    visualise.Bar.depth(range_)))
-    for name, panels, title in (('sweep', shown, 'Rendered from an RGB-D image, recorded, converted'),
-                                ('depth', maps, 'Depth of a held-out image')):
+        maps.append(
+            visualise.Panel(
+                visualise.depth_picture(estimate.depth, range_), f'{name} fine-tuning', visualise.Bar.depth(range_)
+            )
+        )
+    for name, panels, title in (
+        ('sweep', shown, 'Rendered from an RGB-D image, recorded, converted'),
+        ('depth', maps, 'Depth of a held-out image'),
+    ):
         visualise.write_picture(out / f'{name}.jpg', np.asarray(visualise.sheet([panels], title, width=1200)))
         print(out / f'{name}.jpg')
 
 
 if __name__ == '__main__':
     from _common import exit_with
+
     exit_with(main)

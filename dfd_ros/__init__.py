@@ -1,20 +1,26 @@
 """Metric depth from one camera whose focus moves.
 
-    from dfd_ros import DepthEstimator, FocalStack, LensState
+from dfd_ros import DepthEstimator, FocalStack, LensState
 """
+
 from pkgutil import extend_path
 
 # The generated dfd_ros.msg lies in a directory of its own where the package is used from a checkout.
 __path__ = extend_path(__path__, __name__)
 
 # Imported when they are asked for: they need torch, which Blender's Python has not.
-_PUBLIC = {'DepthEstimator': 'dfd_ros.inference.estimator', 'FocalStack': 'dfd_ros.core.focal_stack',
-           'LensState': 'dfd_ros.core.lens_state', '__version__': 'dfd_ros.core.version'}
+_PUBLIC = {
+    'DepthEstimator': 'dfd_ros.inference.estimator',
+    'FocalStack': 'dfd_ros.core.focal_stack',
+    'LensState': 'dfd_ros.core.lens_state',
+    '__version__': 'dfd_ros.core.version',
+}
 
 
 def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     import importlib
+
     value = globals()[name] = getattr(importlib.import_module(_PUBLIC[name]), name)
     return value

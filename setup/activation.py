@@ -3,6 +3,7 @@
 Lies in the environment's site-packages, where a .pth file imports it. The values are beside it, in
 dfd_ros_activation.json: the set-up writes them.
 """
+
 import json
 import os
 import sys

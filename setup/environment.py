@@ -3,6 +3,7 @@
 `make env` runs it. Each step is done again only when something that goes into it has changed. Needs nothing but
 the standard library, and runs on any Python 3.7, so that it can say what is missing.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -53,8 +54,9 @@ class Python:
     )
 
     def __init__(self, command: str):
-        output = subprocess.run([command, '-c', self.PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                check=True).stdout
+        output = subprocess.run(
+            [command, '-c', self.PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        ).stdout
         found = json.loads(output.decode())
         self.path: str = found['path']
         self.version: tuple = tuple(found['version'])
@@ -111,11 +113,16 @@ def choose() -> tuple:
     if distro and not shutil.which('cmake'):
         missing['CMake'] = 'cmake'
     if missing:
-        raise Unfit('this machine lacks {}; on Debian or Ubuntu: sudo apt install {}'.format(
-            ', '.join(missing), ' '.join(missing.values())))
+        raise Unfit(
+            'this machine lacks {}; on Debian or Ubuntu: sudo apt install {}'.format(
+                ', '.join(missing), ' '.join(missing.values())
+            )
+        )
     if not distro and (platform.system(), platform.machine()) != ('Linux', 'x86_64'):
-        raise Unfit(f'the ROS 2 wheels are for Linux on x86_64, this is {platform.system()} on {platform.machine()}; '
-                    f'source a ROS 2 installation ({OLDEST_DISTRO} or later) first')
+        raise Unfit(
+            f'the ROS 2 wheels are for Linux on x86_64, this is {platform.system()} on {platform.machine()}; '
+            f'source a ROS 2 installation ({OLDEST_DISTRO} or later) first'
+        )
     return distro, python
 
 
@@ -125,8 +132,10 @@ def sourced_ros(candidates: list) -> str | None:
     if not distro or not os.environ.get('AMENT_PREFIX_PATH', os.environ.get('ROS_PACKAGE_PATH')):
         return None
     if os.environ.get('ROS_VERSION', '2') != '2' or distro < OLDEST_DISTRO:
-        raise Unfit(f'ROS {distro} is sourced, which is too old; source {OLDEST_DISTRO} or later, or start from a '
-                    'shell with no ROS sourced')
+        raise Unfit(
+            f'ROS {distro} is sourced, which is too old; source {OLDEST_DISTRO} or later, or start from a '
+            'shell with no ROS sourced'
+        )
     return distro if any(python.rclpy for python in candidates) else None
 
 
@@ -183,14 +192,24 @@ def call(command: list, log: str, environment: dict | None = None) -> None:
     LOGS.mkdir(exist_ok=True)
     path = LOGS / log
     last = ''
-    with path.open('w', encoding='utf-8') as file, subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, encoding='utf-8', errors='replace') as process:
+    with (
+        path.open('w', encoding='utf-8') as file,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding='utf-8',
+            errors='replace',
+        ) as process,
+    ):
         for line in process.stdout:
             file.write(line)
             last = line.strip() or last
             if sys.stdout.isatty():
-                print(f'\r\033[K  {line.strip()[:shutil.get_terminal_size().columns - 3]}', end='', flush=True)
+                print(f'\r\033[K  {line.strip()[: shutil.get_terminal_size().columns - 3]}', end='', flush=True)
     if sys.stdout.isatty():
         print('\r\033[K', end='', flush=True)
     if process.returncode:
@@ -208,8 +227,20 @@ def make_venv(python: Python, distro: str | None) -> None:
 def install_packages(distro: str | None) -> None:
     pip = [VENV / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check']
     if not distro:
-        call([*pip, '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements.txt',
-              '-r', SETUP / 'requirements-ros.txt', '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
+        call(
+            [
+                *pip,
+                '-c',
+                SETUP / 'constraints.txt',
+                '-r',
+                SETUP / 'requirements.txt',
+                '-r',
+                SETUP / 'requirements-ros.txt',
+                '-r',
+                SETUP / 'requirements-lint.txt',
+            ],
+            'packages.log',
+        )
         return
     call([*pip, *requirements_beside_ros(), '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
 
@@ -222,15 +253,19 @@ def requirements_beside_ros() -> list:
     requirements = [line for line in requirements if line and not line.startswith('#')]
     names = {line: line.split('==')[0] for line in requirements}
     modules = {name: MODULES.get(name, name.replace('-', '_')) for name in names.values()}
-    probe = ('import importlib.util as u, json, sys\n'
-             'numpy = __import__("numpy").__version__ if u.find_spec("numpy") else None\n'
-             'print(json.dumps([numpy, [m for m in sys.argv[1:] if u.find_spec(m)]]))')
-    output = subprocess.run([str(VENV / 'bin' / 'python'), '-c', probe, *modules.values()],
-                            stdout=subprocess.PIPE, check=True).stdout
+    probe = (
+        'import importlib.util as u, json, sys\n'
+        'numpy = __import__("numpy").__version__ if u.find_spec("numpy") else None\n'
+        'print(json.dumps([numpy, [m for m in sys.argv[1:] if u.find_spec(m)]]))'
+    )
+    output = subprocess.run(
+        [str(VENV / 'bin' / 'python'), '-c', probe, *modules.values()], stdout=subprocess.PIPE, check=True
+    ).stdout
     numpy, present = json.loads(output.decode())
     exact = 'torch', 'pydantic'
-    wanted = [line if name in exact else name for line, name in names.items()
-              if name in exact or modules[name] not in present]
+    wanted = [
+        line if name in exact else name for line, name in names.items() if name in exact or modules[name] not in present
+    ]
     return wanted + (['numpy==' + numpy] if numpy else [])
 
 
@@ -239,8 +274,21 @@ def install_tools(python: Python) -> None:
     call([python.path, '-m', 'venv', TOOLS], 'tools.log')
     # What a sourced ROS puts on PYTHONPATH is not to pass for what this environment has.
     environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
-    call([TOOLS / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check',
-          '-c', SETUP / 'constraints.txt', '-r', SETUP / 'requirements-build.txt'], 'tools.log', environment)
+    call(
+        [
+            TOOLS / 'bin' / 'python',
+            '-m',
+            'pip',
+            'install',
+            '--disable-pip-version-check',
+            '-c',
+            SETUP / 'constraints.txt',
+            '-r',
+            SETUP / 'requirements-build.txt',
+        ],
+        'tools.log',
+        environment,
+    )
 
 
 def site_packages(python: Python, prefix: Path) -> Path:
@@ -256,21 +304,32 @@ def sourced_paths(name: str, distro: str | None) -> list:
 def install_activation(python: Python, distro: str | None) -> None:
     """The checkout, the overlay and ROS, for whatever is started by the environment's Python; and the command."""
     site = site_packages(python, VENV)
-    variables = {'ROS_DISTRO': distro, 'ROS_VERSION': '2'} if distro else {
-        # Keeps the wheels' own start-up hook from starting Python once more.
-        '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
+    variables = (
+        {'ROS_DISTRO': distro, 'ROS_VERSION': '2'}
+        if distro
+        else {
+            # Keeps the wheels' own start-up hook from starting Python once more.
+            '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'
+        }
+    )
     own = [] if distro else [str(VENV)]
     libraries = [] if distro else [str(VENV / 'lib'), *sorted(map(str, site.glob('ros_*.libs')))]
     values = {
         'variables': variables,
-        'paths': {'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced_paths('AMENT_PREFIX_PATH', distro)],
-                  'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced_paths('LD_LIBRARY_PATH', distro)]},
+        'paths': {
+            'AMENT_PREFIX_PATH': [str(OVERLAY), *own, *sourced_paths('AMENT_PREFIX_PATH', distro)],
+            'LD_LIBRARY_PATH': [str(OVERLAY / 'lib'), *libraries, *sourced_paths('LD_LIBRARY_PATH', distro)],
+        },
     }
     (site / 'dfd_ros_activation.json').write_text(json.dumps(values, indent=2))
     shutil.copyfile(str(SETUP / 'activation.py'), str(site / 'dfd_ros_activation.py'))
     # The checkout comes before the overlay: Python files are taken from where they are edited.
-    lines = [str(ROOT), str(site_packages(python, OVERLAY)), *sourced_paths('PYTHONPATH', distro),
-             'import dfd_ros_activation']
+    lines = [
+        str(ROOT),
+        str(site_packages(python, OVERLAY)),
+        *sourced_paths('PYTHONPATH', distro),
+        'import dfd_ros_activation',
+    ]
     (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
 
     command, text = VENV / 'bin' / 'dfd', (SETUP / 'node.in').read_text()
@@ -294,12 +353,35 @@ def build_overlay(python: Python, distro: str | None) -> None:
     else:
         path.reverse()
     environment['PATH'] = os.pathsep.join(path)
-    call([TOOLS / 'bin' / 'colcon', '--log-base', LOGS / 'colcon', 'build', '--base-paths', ROOT,
-          '--packages-select', 'dfd_ros', '--build-base', BUILD, '--install-base', OVERLAY, '--merge-install',
-          '--symlink-install', '--event-handlers', 'console_direct+', '--cmake-args', '-DBUILD_TESTING=OFF',
-          '-DPython3_EXECUTABLE={}'.format(VENV / 'bin' / 'python')], 'overlay.log', environment)
-    call([VENV / 'bin' / 'python', '-c', 'import rclpy, torch; from dfd_ros.msg import LensState; LensState()'],
-         'check.log')
+    call(
+        [
+            TOOLS / 'bin' / 'colcon',
+            '--log-base',
+            LOGS / 'colcon',
+            'build',
+            '--base-paths',
+            ROOT,
+            '--packages-select',
+            'dfd_ros',
+            '--build-base',
+            BUILD,
+            '--install-base',
+            OVERLAY,
+            '--merge-install',
+            '--symlink-install',
+            '--event-handlers',
+            'console_direct+',
+            '--cmake-args',
+            '-DBUILD_TESTING=OFF',
+            '-DPython3_EXECUTABLE={}'.format(VENV / 'bin' / 'python'),
+        ],
+        'overlay.log',
+        environment,
+    )
+    call(
+        [VENV / 'bin' / 'python', '-c', 'import rclpy, torch; from dfd_ros.msg import LensState; LensState()'],
+        'check.log',
+    )
 
 
 def set_up() -> None:
@@ -307,8 +389,10 @@ def set_up() -> None:
     if VENV.exists() and any(VENV.iterdir()) and not STAMPS.exists():
         raise Unfit(f'{VENV} is there but was not made by this set-up; move it away')
 
-    requirements = [SETUP / name for name in ('requirements.txt', 'requirements-ros.txt', 'requirements-lint.txt',
-                                              'constraints.txt')]
+    requirements = [
+        SETUP / name
+        for name in ('requirements.txt', 'requirements-ros.txt', 'requirements-lint.txt', 'constraints.txt')
+    ]
     venv = key_of(str(ROOT), ros_name(distro), python.path, python.version, python.rclpy if distro else '')
     packages = key_of(venv, *requirements)
     tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
@@ -316,8 +400,11 @@ def set_up() -> None:
     activation = key_of(packages, *shell, SETUP / 'activation.py', SETUP / 'node.in', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
     # The overlay links to these: a new one has to be linked, a changed one is seen through its link.
-    linked = [path for pattern in ('dfd_ros/ros/nodes/*.py', 'launch/*', 'urdf/*', 'config/*', 'weights/*')
-              for path in sorted(ROOT.glob(pattern))]
+    linked = [
+        path
+        for pattern in ('dfd_ros/ros/nodes/*.py', 'launch/*', 'urdf/*', 'config/*', 'weights/*')
+        for path in sorted(ROOT.glob(pattern))
+    ]
     fresh = key_of(packages, tools, ROOT / 'package.xml', *map(str, messages))
     overlay = key_of(fresh, ROOT / 'CMakeLists.txt', SETUP / 'node.in', *messages, *map(str, linked))
 
@@ -327,8 +414,7 @@ def set_up() -> None:
     if steps.done.get('packages') != packages:
         check_disk()
     steps.run('venv', f'.venv with {python.name} and {ros_name(distro)}', venv, lambda: make_venv(python, distro))
-    steps.run('packages', 'Python packages (takes minutes the first time)', packages,
-              lambda: install_packages(distro))
+    steps.run('packages', 'Python packages (takes minutes the first time)', packages, lambda: install_packages(distro))
     steps.run('activation', 'start-up of .venv', activation, lambda: install_activation(python, distro))
     steps.run('tools', 'build tools', tools, lambda: install_tools(python))
     steps.run('fresh', 'empty overlay', fresh, clear_overlay)

@@ -19,13 +19,15 @@ settings.register_profile('dfd_ros', deadline=None)
 settings.load_profile('dfd_ros')
 
 # Tests over 5 s are marked `slow`, each with its reason; `make test-fast` leaves them out. Some follow from a fixture.
-SLOW_FIXTURES = {'start_node': 'nodes are processes that have to find each other over DDS',
-                 'observer': 'nodes are processes that have to find each other over DDS',
-                 'dfd': 'a command that starts nodes, which load torch and find each other over DDS',
-                 'study': 'the rows of a small study are trained'}
+SLOW_FIXTURES = {
+    'start_node': 'nodes are processes that have to find each other over DDS',
+    'observer': 'nodes are processes that have to find each other over DDS',
+    'dfd': 'a command that starts nodes, which load torch and find each other over DDS',
+    'study': 'the rows of a small study are trained',
+}
 
 
-@pytest.hookimpl(tryfirst=True)    # before pytest leaves out by marker
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out by marker
 def pytest_collection_modifyitems(items):
     for item in items:
         for name in SLOW_FIXTURES.keys() & set(getattr(item, 'fixturenames', ())):
@@ -40,6 +42,7 @@ def random_weights(tmp_path_factory):
     import torch
 
     from dfd_ros import networks
+
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'stream.safetensors'
     networks.save(path, networks.create('stream'))
@@ -51,11 +54,13 @@ def start_node(tmp_path):
     """Starts a node as a process of its own, and ends it with the test. See `ros_processes.NodeProcess`."""
     pytest.importorskip('rclpy')
     from ros_processes import NodeProcess
+
     processes = []
 
     def start(name, *arguments, **parameters):
         processes.append(NodeProcess(name, tmp_path / f'{name}-{len(processes)}.log', *arguments, **parameters))
         return processes[-1]
+
     yield start
     for process in processes:
         process.end()
@@ -66,6 +71,7 @@ def observer():
     """A node of the test's own that publishes and listens. See `ros_processes.Observer`."""
     pytest.importorskip('rclpy')
     from ros_processes import Observer
+
     observer = Observer()
     yield observer
     observer.close()

@@ -55,9 +55,13 @@ def test_the_table_names_every_room_and_goes_one_way():
 @pytest.mark.parametrize('room', MAY_IMPORT)
 def test_a_room_imports_only_rooms_below_it(room):
     allowed = {room, *MAY_IMPORT[room].split()}
-    wrong = [f'dfd_ros/{module}.py:{line}: {name}' for module in MODULES if module.parts[0] == room
-             for line, name in imports(module)
-             if name.startswith('dfd_ros.') and name.split('.')[1] in MAY_IMPORT and name.split('.')[1] not in allowed]
+    wrong = [
+        f'dfd_ros/{module}.py:{line}: {name}'
+        for module in MODULES
+        if module.parts[0] == room
+        for line, name in imports(module)
+        if name.startswith('dfd_ros.') and name.split('.')[1] in MAY_IMPORT and name.split('.')[1] not in allowed
+    ]
     assert not wrong, '\n'.join(wrong)
 
 
@@ -65,8 +69,14 @@ def test_only_the_room_ros_imports_ros():
     def is_ros(name):
         top, _, rest = name.partition('.')
         return top in ROS or rest.startswith('msg.') or rest == 'msg'
-    wrong = [f'dfd_ros/{module}.py:{line}: {name}' for module in MODULES if module.parts[0] != 'ros'
-             for line, name in imports(module) if is_ros(name)]
+
+    wrong = [
+        f'dfd_ros/{module}.py:{line}: {name}'
+        for module in MODULES
+        if module.parts[0] != 'ros'
+        for line, name in imports(module)
+        if is_ros(name)
+    ]
     assert not wrong, '\n'.join(wrong)
 
 

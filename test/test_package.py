@@ -25,8 +25,13 @@ FIELD = re.compile(r'^(?P<type>[\w/]+) (?P<name>\w+) *(?P<comment>#.*)?$')
 
 def tracked_files() -> list[str]:
     """Files of the checkout that git knows of or would add."""
-    listing = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], cwd=ROOT,
-                             check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run(
+        ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     return [name for name in listing.splitlines() if (ROOT / name).is_file()]
 
 
@@ -45,8 +50,9 @@ def test_every_message_field_says_its_unit_and_what_odd_values_mean(name):
 
 def test_versions_agree():
     version = xml.parse(ROOT / 'package.xml').getroot().findtext('version')
-    told = subprocess.run([sys.executable, 'setup.py', '--version'], cwd=ROOT, check=True, capture_output=True,
-                          text=True).stdout
+    told = subprocess.run(
+        [sys.executable, 'setup.py', '--version'], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert told.splitlines()[-1] == version == dfd_ros.__version__
 
 
@@ -57,10 +63,21 @@ def test_cmake_generates_every_message():
 
 
 # The import name of what a manifest calls otherwise.
-ROSDEP = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-yaml', 'PIL': 'python3-pil',
-          'tqdm': 'python3-tqdm'}
-BY_PIP = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'PIL': 'pillow', 'pydantic_core': 'pydantic',
-          'mathutils': 'bpy', 'OpenImageIO': 'bpy'}   # these two come with it
+ROSDEP = {
+    'cv2': 'python3-opencv',
+    'numpy': 'python3-numpy',
+    'yaml': 'python3-yaml',
+    'PIL': 'python3-pil',
+    'tqdm': 'python3-tqdm',
+}
+BY_PIP = {
+    'cv2': 'opencv-python-headless',
+    'yaml': 'PyYAML',
+    'PIL': 'pillow',
+    'pydantic_core': 'pydantic',
+    'mathutils': 'bpy',
+    'OpenImageIO': 'bpy',
+}  # these two come with it
 # Where ROS has no cv_bridge, the set-up of wheels brings this.
 ONLY_WITH_WHEELS = {'rosbags'}
 
@@ -116,12 +133,14 @@ def test_pip_installs_the_library_its_resources_and_the_command(tmp_path):
     for name in tracked_files():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '-w',
-                    tmp_path, source], check=True)
-    wheel, = tmp_path.glob('*.whl')
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '-w', tmp_path, source],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob('*.whl')
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-        entry_points, = (name for name in archive.namelist() if name.endswith('entry_points.txt'))
+        (entry_points,) = (name for name in archive.namelist() if name.endswith('entry_points.txt'))
         assert 'dfd = dfd_ros.cli:main' in archive.read(entry_points).decode()
 
     package, config = dfd(site, '-c', FIND_CONFIG).stdout.splitlines()
@@ -158,7 +177,7 @@ def test_the_ros_installation_has_nodes_and_resources():
         assert (prefix / 'share' / 'dfd_ros' / folder).is_dir()
 
 
-TRAINING = '''
+TRAINING = """
 network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
 steps: 1
 stages: [{crop: 32, batch: 1, frames: 3, decode: 1}]
@@ -166,7 +185,7 @@ pool: {start: 1, workers: 1}
 data: {height: 32, width: 32, frames: 3, ramp: [3, 3]}
 validation: data
 validate_stacks: 1
-'''
+"""
 
 
 @pytest.mark.slow(reason='two commands train, and each starts processes that load torch')
@@ -175,13 +194,14 @@ def test_the_commands_start_processes_of_their_own(tmp_path):
     (tmp_path / 'run.yaml').write_text(TRAINING)
     commands = overlay() / 'bin' / 'dfd', Path(sys.executable).with_name('dfd')
     for number, command in enumerate(command for command in commands if command.exists()):
-        result = subprocess.run([command, 'train', tmp_path / 'run.yaml', '--out', tmp_path / str(number)],
-                                capture_output=True, text=True)
+        result = subprocess.run(
+            [command, 'train', tmp_path / 'run.yaml', '--out', tmp_path / str(number)], capture_output=True, text=True
+        )
         assert result.returncode == 0, result.stderr
         assert list(tmp_path.glob(f'{number}/**/best.safetensors'))
 
 
-ECHO = '''
+ECHO = """
 import rclpy
 from dfd_ros.msg import FocusCommand, LensState
 
@@ -191,16 +211,20 @@ for message_type, name in ((LensState, 'lens_state'), (FocusCommand, 'focus_comm
     publisher = node.create_publisher(message_type, f'{name}_back', 10)
     node.create_subscription(message_type, name, publisher.publish, 10)
 rclpy.spin(node)
-'''
+"""
 
 
 def fields_of(message) -> dict:
     """Fields of a flat message with its header; NaN, which equals nothing, as text."""
     values = {name: getattr(message, name) for name in message.get_fields_and_field_types() if name != 'header'}
-    values = {name: 'nan' if isinstance(value, float) and math.isnan(value) else value
-              for name, value in values.items()}
-    return {**values, 'stamp': (message.header.stamp.sec, message.header.stamp.nanosec),
-            'frame_id': message.header.frame_id}
+    values = {
+        name: 'nan' if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()
+    }
+    return {
+        **values,
+        'stamp': (message.header.stamp.sec, message.header.stamp.nanosec),
+        'frame_id': message.header.frame_id,
+    }
 
 
 @pytest.mark.slow(reason='processes have to find each other over DDS')
@@ -211,11 +235,21 @@ def test_messages_come_back_unchanged_from_another_process():
     from std_msgs.msg import Header
 
     from dfd_ros.msg import FocusCommand, LensState
+
     header = Header(stamp=Time(sec=12, nanosec=345), frame_id='camera_optical_frame')
     sent = {
-        'lens_state': LensState(header=header, focus_distance=math.inf, focal_length=4.3e-3, f_number=math.nan,
-                                pixel_pitch=1e-6, magnification=1.06, near_distance=0.1, far_distance=math.inf,
-                                settled=True, command_id=2**32 - 1),
+        'lens_state': LensState(
+            header=header,
+            focus_distance=math.inf,
+            focal_length=4.3e-3,
+            f_number=math.nan,
+            pixel_pitch=1e-6,
+            magnification=1.06,
+            near_distance=0.1,
+            far_distance=math.inf,
+            settled=True,
+            command_id=2**32 - 1,
+        ),
         'focus_command': FocusCommand(header=header, focus_distance=0.25, command_id=7),
     }
     received = {}
@@ -226,8 +260,9 @@ def test_messages_come_back_unchanged_from_another_process():
     executor.add_node(node)
     publishers = {name: node.create_publisher(type(message), name, 10) for name, message in sent.items()}
     for name, message in sent.items():
-        node.create_subscription(type(message), f'{name}_back',
-                                 lambda back, name=name: received.setdefault(name, back), 10)
+        node.create_subscription(
+            type(message), f'{name}_back', lambda back, name=name: received.setdefault(name, back), 10
+        )
     with subprocess.Popen([sys.executable, '-c', ECHO]) as echo:
         try:
             deadline = time.monotonic() + 60
@@ -240,4 +275,5 @@ def test_messages_come_back_unchanged_from_another_process():
             node.destroy_node()
             rclpy.shutdown(context=context)
     assert {name: fields_of(message) for name, message in received.items()} == {
-        name: fields_of(message) for name, message in sent.items()}
+        name: fields_of(message) for name, message in sent.items()
+    }

@@ -27,8 +27,12 @@ def environment(tmp_path):
 
 def set_up(checkout: Path, **variables: str) -> subprocess.CompletedProcess:
     """Runs the set-up of a checkout on a machine that has nothing but what `variables` name."""
-    return subprocess.run([BASE_PYTHON, checkout / 'setup' / 'environment.py'], capture_output=True, text=True,
-                          env={'PATH': str(checkout / 'bin'), 'PYTHON': BASE_PYTHON, **variables})
+    return subprocess.run(
+        [BASE_PYTHON, checkout / 'setup' / 'environment.py'],
+        capture_output=True,
+        text=True,
+        env={'PATH': str(checkout / 'bin'), 'PYTHON': BASE_PYTHON, **variables},
+    )
 
 
 @pytest.fixture
@@ -76,8 +80,9 @@ def test_a_failing_command_is_told_in_one_line_with_its_log(environment):
 def test_no_compiler(checkout):
     result = set_up(checkout)
     assert result.returncode == 1 and result.stdout == ''
-    assert result.stderr == ('dfd_ros: this machine lacks a C and C++ compiler; '
-                             'on Debian or Ubuntu: sudo apt install build-essential\n')
+    assert result.stderr == (
+        'dfd_ros: this machine lacks a C and C++ compiler; on Debian or Ubuntu: sudo apt install build-essential\n'
+    )
 
 
 def test_no_python(checkout):
@@ -99,8 +104,10 @@ def test_old_ros_is_sourced(checkout):
     compilers(checkout)
     result = set_up(checkout, ROS_DISTRO='humble', ROS_VERSION='2', AMENT_PREFIX_PATH='/opt/ros/humble')
     assert result.returncode == 1
-    assert result.stderr == ('dfd_ros: ROS humble is sourced, which is too old; source jazzy or later, or start '
-                             'from a shell with no ROS sourced\n')
+    assert result.stderr == (
+        'dfd_ros: ROS humble is sourced, which is too old; source jazzy or later, or start '
+        'from a shell with no ROS sourced\n'
+    )
 
 
 def test_an_environment_of_another_maker_is_left_alone(checkout):
@@ -109,8 +116,7 @@ def test_an_environment_of_another_maker_is_left_alone(checkout):
     (checkout / '.venv' / 'mine').write_text('precious')
     result = set_up(checkout)
     assert result.returncode == 1
-    assert result.stderr == (f'dfd_ros: {checkout}/.venv is there but was not made by this set-up; '
-                             'move it away\n')
+    assert result.stderr == (f'dfd_ros: {checkout}/.venv is there but was not made by this set-up; move it away\n')
     assert (checkout / '.venv' / 'mine').read_text() == 'precious'
 
 

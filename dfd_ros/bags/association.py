@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from dfd_ros.core.lens_state import LensState
 
-LENS_TOLERANCE = 2e-3     # s; a lens state carries its image's stamp
-HORIZON = 3.0             # s by the recording that an image waits for what belongs to it
-KEPT = 1.0                # s of lens states and depth before the oldest image that waits
+LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
+HORIZON = 3.0  # s by the recording that an image waits for what belongs to it
+KEPT = 1.0  # s of lens states and depth before the oldest image that waits
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Counts:
     def __str__(self) -> str:
         reasons = ', '.join(f'{count} {reason}' for reason, count in self.left_out.most_common())
         return f'{self.images} images, {self.frames} in {self.samples} samples' + (
-            f'; left out: {reasons}' if reasons else '')
+            f'; left out: {reasons}' if reasons else ''
+        )
 
 
 class _Waiting:
@@ -113,9 +114,12 @@ def associate(events: Iterable[Any], tolerance: float, counts: Counts) -> Iterat
     def take(now: float) -> Iterator[tuple[Exposure, Exposure]]:
         while images:
             image = images[0]
-            has_lens = image.state is not None or lens.newest >= image.stamp + LENS_TOLERANCE or (
-                lens.nearest(image.stamp)[0] == 0.0)
-            if not (has_lens and depth.newest >= image.stamp + tolerance or now - image.received > HORIZON):
+            has_lens = (
+                image.state is not None
+                or lens.newest >= image.stamp + LENS_TOLERANCE
+                or (lens.nearest(image.stamp)[0] == 0.0)
+            )
+            if not ((has_lens and depth.newest >= image.stamp + tolerance) or now - image.received > HORIZON):
                 return
             images.popleft()
             yield from pair(image)
@@ -150,7 +154,7 @@ def associate(events: Iterable[Any], tolerance: float, counts: Counts) -> Iterat
             depth.add(event.exposure.stamp, event.exposure)
             now = event.exposure.received
         yield from take(now)
-        if not images:      # what no image waits for must not pile up
+        if not images:  # what no image waits for must not pile up
             lens.forget(-math.inf, 1000)
             depth.forget(-math.inf, 120)
     yield from take(math.inf)

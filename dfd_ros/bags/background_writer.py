@@ -15,9 +15,9 @@ from typing import Any
 from dfd_ros.bags.bag_writer import BagWriter, Latched, Topic
 from dfd_ros.core.errors import InputError
 
-MOST_WAITING = 256 << 20     # bytes in memory, after which messages are dropped and counted
-FLUSH_EVERY = 0.4            # s; with the time of a write well under the second that a kill may cost
-CHECK_DISK_EVERY = 0.5       # s
+MOST_WAITING = 256 << 20  # bytes in memory, after which messages are dropped and counted
+FLUSH_EVERY = 0.4  # s; with the time of a write well under the second that a kill may cost
+CHECK_DISK_EVERY = 0.5  # s
 
 
 class BackgroundWriter:
@@ -31,9 +31,16 @@ class BackgroundWriter:
         split_size, split_time: as `BagWriter` takes them.
     """
 
-    def __init__(self, folder: Path, topics: list[Topic], *, smallest_free: int = 0,
-                 on_end: Callable[[str], None] = lambda line: None, split_size: int = 0,
-                 split_time: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        topics: list[Topic],
+        *,
+        smallest_free: int = 0,
+        on_end: Callable[[str], None] = lambda line: None,
+        split_size: int = 0,
+        split_time: float = 0.0,
+    ) -> None:
         self.folder, self.topics = folder, topics
         self.dropped = 0
         """Messages of this bag that found no place in memory."""
@@ -94,8 +101,9 @@ class BackgroundWriter:
         try:
             return answer.result(timeout)
         except NoAnswer:
-            raise InputError(f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, and it '
-                             'goes on') from None
+            raise InputError(
+                f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, and it goes on'
+            ) from None
 
     def close(self) -> None:
         """Ends the bag, if one is open, and `run` with it."""
@@ -178,5 +186,7 @@ class BackgroundWriter:
     def _check_disk(self) -> None:
         self.free = shutil.disk_usage(self.folder).free
         if self.free < self._smallest_free:
-            raise InputError(f'{self.folder}: {self.free / 1e9:.2f} GB left on the disk, less than the '
-                             f'{self._smallest_free / 1e9:.2f} GB to be left free; make room')
+            raise InputError(
+                f'{self.folder}: {self.free / 1e9:.2f} GB left on the disk, less than the '
+                f'{self._smallest_free / 1e9:.2f} GB to be left free; make room'
+            )

@@ -21,7 +21,7 @@ from dfd_ros.bags.message_types import rosbags_module, typestore
 from dfd_ros.core.errors import InputError
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
-_FINGERPRINT = 1 << 16      # bytes of each end of a file that tell it from others
+_FINGERPRINT = 1 << 16  # bytes of each end of a file that tell it from others
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _LARGEST_OPCODE = 0x0F
 _END = struct.pack('<BQI', DATA_END, 4, 0) + struct.pack('<BQQQI', FOOTER, 20, 0, 0, 0) + MAGIC
@@ -64,8 +64,11 @@ class Bag:
         if connection.msgtype not in self._store.types and connection.msgdef.data:
             typesys = rosbags_module('typesys')
             read = typesys.get_types_from_idl if connection.msgdef.format.name == 'IDL' else None
-            types = (read(connection.msgdef.data) if read
-                     else typesys.get_types_from_msg(connection.msgdef.data, connection.msgtype))
+            types = (
+                read(connection.msgdef.data)
+                if read
+                else typesys.get_types_from_msg(connection.msgdef.data, connection.msgtype)
+            )
             self._store.register({name: fields for name, fields in types.items() if name not in self._store.types})
 
     def require(self, topic: str, *types: str) -> str:
@@ -100,11 +103,11 @@ class Bag:
                     raise
                 except GeneratorExit:
                     raise
-                except Exception as error:     # whatever a decoder makes of broken data
+                except Exception as error:  # whatever a decoder makes of broken data
                     self._cut(file, error)
 
     def _deserialise(self, data: bytes, message_type: str):
-        if data[:4] == _ZSTD:      # compressed message by message
+        if data[:4] == _ZSTD:  # compressed message by message
             data = _zstd().decompress(data)
         return self._store.deserialize_cdr(data, message_type)
 
@@ -126,13 +129,19 @@ class Bag:
                     if end is not None:
                         self._cut(file, ValueError('it has no end; read up to the last whole record'))
                     storage = rosbags_module('rosbag2.storage_mcap').McapReader(
-                        path if end is None else _EndedFile(path, end))
+                        path if end is None else _EndedFile(path, end)
+                    )
                 else:
                     if not path.stat().st_size:
                         raise ValueError('the file is empty')
                     if any(path.with_name(path.name + end).exists() for end in ('-wal', '-journal')):
-                        self._cut(file, ValueError('its recorder has not closed it; open it once with sqlite3, which '
-                                                   'takes in the journal beside it'))
+                        self._cut(
+                            file,
+                            ValueError(
+                                'its recorder has not closed it; open it once with sqlite3, which '
+                                'takes in the journal beside it'
+                            ),
+                        )
                     storage = rosbags_module('rosbag2.storage_sqlite3').Sqlite3Reader(path)
                 storage.open()
                 stack.callback(storage.close)
@@ -257,8 +266,8 @@ class _Joined(io.RawIOBase):
             data = self._file.read(min(wanted, self._length - self._position))
         else:
             start = self._position - self._length
-            data = self._tail[start:start + wanted]
-        buffer[:len(data)] = data
+            data = self._tail[start : start + wanted]
+        buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
 

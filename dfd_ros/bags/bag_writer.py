@@ -13,8 +13,8 @@ from dfd_ros.bags.mcap_file import McapFile
 from dfd_ros.bags.message_types import typestore
 from dfd_ros.core.files import write_text
 
-CHUNK = 8 << 20      # bytes after which a chunk is written, whatever the time
-MAX_DURATION = 2 ** 63 - 1
+CHUNK = 8 << 20  # bytes after which a chunk is written, whatever the time
+MAX_DURATION = 2**63 - 1
 LATCHED_QOS = """\
 - history: 1
   depth: 1
@@ -54,7 +54,7 @@ class Latched:
             message = self._store.deserialize_cdr(data, self._type)
             names = [transform.child_frame_id for transform in message.transforms]
         for name in names:
-            self._last.pop(name, None)      # its new place is the last: what is heard later goes before
+            self._last.pop(name, None)  # its new place is the last: what is heard later goes before
             self._last[name] = data
 
     def messages(self) -> list[bytes]:
@@ -69,8 +69,15 @@ class BagWriter:
     again at the start of each file, so that each can be used alone.
     """
 
-    def __init__(self, folder: Path, topics: list[Topic], *, split_size: int = 0, split_time: float = 0.0,
-                 flush_every: float = 0.5) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        topics: list[Topic],
+        *,
+        split_size: int = 0,
+        split_time: float = 0.0,
+        flush_every: float = 0.5,
+    ) -> None:
         """
         Args:
             folder: the bag, which must not exist yet.
@@ -86,8 +93,7 @@ class BagWriter:
         """Written in all, the files that are finished included."""
         self._split_size, self._split_time, self._flush_every = split_size, split_time, flush_every
         self._store = typestore()
-        self._definitions = {topic.type: self._store.generate_msgdef(topic.type, ros_version=2)[0]
-                             for topic in topics}
+        self._definitions = {topic.type: self._store.generate_msgdef(topic.type, ros_version=2)[0] for topic in topics}
         self._hashes = {topic.type: self._store.hash_rihs01(topic.type) for topic in topics}
         self._finished: list[dict] = []
         self._counts = [0] * len(topics)
@@ -102,9 +108,15 @@ class BagWriter:
         self._opened_at = time.monotonic()
         file = McapFile(self.folder / f'{self.folder.name}_{number}.mcap')
         for topic in self.topics:
-            file.add_channel(topic.name, topic.type, self._definitions[topic.type], {
-                'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
-                'topic_type_hash': self._hashes[topic.type]})
+            file.add_channel(
+                topic.name,
+                topic.type,
+                self._definitions[topic.type],
+                {
+                    'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
+                    'topic_type_hash': self._hashes[topic.type],
+                },
+            )
         return file
 
     def write(self, topic: int, log_time: int, data: bytes, publish_time: int | None = None) -> None:
@@ -126,8 +138,9 @@ class BagWriter:
 
     def _is_full(self) -> bool:
         return bool(self._file.end) and bool(
-            self._split_size and self._file.size >= self._split_size
-            or self._split_time and time.monotonic() - self._opened_at >= self._split_time)
+            (self._split_size and self._file.size >= self._split_size)
+            or (self._split_time and time.monotonic() - self._opened_at >= self._split_time)
+        )
 
     def _split(self, log_time: int) -> None:
         self._file.close()
@@ -154,22 +167,44 @@ class BagWriter:
 
     @staticmethod
     def _information(file: McapFile) -> dict:
-        return {'path': file.path.name, 'starting_time': {'nanoseconds_since_epoch': file.start},
-                'duration': {'nanoseconds': file.end - file.start}, 'message_count': sum(file.counts.values())}
+        return {
+            'path': file.path.name,
+            'starting_time': {'nanoseconds_since_epoch': file.start},
+            'duration': {'nanoseconds': file.end - file.start},
+            'message_count': sum(file.counts.values()),
+        }
 
     def _write_metadata(self) -> None:
         """As rosbag2 writes it: version 8, which every distribution since Iron reads."""
         files = [*self._finished, self._information(self._file)]
         start, end = (self._start, self._end) if self.messages else (0, 0)
-        described = [{'topic_metadata': {
-            'name': topic.name, 'type': topic.type, 'serialization_format': 'cdr',
-            'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
-            'type_description_hash': self._hashes[topic.type]}, 'message_count': count}
-            for topic, count in zip(self.topics, self._counts)]
-        metadata = {'rosbag2_bagfile_information': {
-            'version': 8, 'storage_identifier': 'mcap', 'duration': {'nanoseconds': end - start},
-            'starting_time': {'nanoseconds_since_epoch': start}, 'message_count': self.messages,
-            'topics_with_message_count': described, 'compression_format': '', 'compression_mode': '',
-            'relative_file_paths': [file['path'] for file in files], 'files': files, 'custom_data': None,
-            'ros_distro': os.environ.get('ROS_DISTRO', '')}}
+        described = [
+            {
+                'topic_metadata': {
+                    'name': topic.name,
+                    'type': topic.type,
+                    'serialization_format': 'cdr',
+                    'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
+                    'type_description_hash': self._hashes[topic.type],
+                },
+                'message_count': count,
+            }
+            for topic, count in zip(self.topics, self._counts)
+        ]
+        metadata = {
+            'rosbag2_bagfile_information': {
+                'version': 8,
+                'storage_identifier': 'mcap',
+                'duration': {'nanoseconds': end - start},
+                'starting_time': {'nanoseconds_since_epoch': start},
+                'message_count': self.messages,
+                'topics_with_message_count': described,
+                'compression_format': '',
+                'compression_mode': '',
+                'relative_file_paths': [file['path'] for file in files],
+                'files': files,
+                'custom_data': None,
+                'ros_distro': os.environ.get('ROS_DISTRO', ''),
+            }
+        }
         write_text(self.folder / 'metadata.yaml', yaml.safe_dump(metadata, sort_keys=False))

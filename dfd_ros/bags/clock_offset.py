@@ -14,16 +14,16 @@ import numpy as np
 
 from dfd_ros.core.errors import InputError
 
-RATE = 200.0                 # Hz, of the signals that are correlated
-SMALLEST_OVERLAP = 0.5       # of the shorter recording: over less, chance correlates well
-LEAST_ACTIVITY = 1e-3        # of a signal; one with less says nothing
+RATE = 200.0  # Hz, of the signals that are correlated
+SMALLEST_OVERLAP = 0.5  # of the shorter recording: over less, chance correlates well
+LEAST_ACTIVITY = 1e-3  # of a signal; one with less says nothing
 SMALLEST_CORRELATION = 0.5
-RIVAL_DISTANCE = 0.25        # s; peaks farther off than this are others
-LARGEST_RIVAL = 0.9          # of the peak: above it the offset could be either
-LONGEST_GAP = 0.5            # s; between frames farther apart nothing is known
-_NOISE = (4.0, 4.0, 0.4)     # px/s, px/s, 1/s: of the signals of a camera that stands still
-_SHARES = (1.0, 1.0, 0.2)    # of the signals in the correlation
-_SIDE = 64                   # px, of the images that motion is measured in
+RIVAL_DISTANCE = 0.25  # s; peaks farther off than this are others
+LARGEST_RIVAL = 0.9  # of the peak: above it the offset could be either
+LONGEST_GAP = 0.5  # s; between frames farther apart nothing is known
+_NOISE = (4.0, 4.0, 0.4)  # px/s, px/s, 1/s: of the signals of a camera that stands still
+_SHARES = (1.0, 1.0, 0.2)  # of the signals in the correlation
+_SIDE = 64  # px, of the images that motion is measured in
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class ChangeSignal:
     def push(self, stamp: float, image: np.ndarray) -> None:
         """image: (H, W) or (H, W, 3) uint8, or (H, W) float32 depth with NaN. Stamps that do not rise are left out."""
         import cv2
+
         if self._last is not None and stamp <= self._last[0]:
             return
         if image.ndim == 3:
@@ -77,8 +78,7 @@ class ChangeSignal:
         at = start + np.arange(int((times[-1] - start) * RATE) + 1) / RATE
         after = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
         known = times[after] - times[after - 1] < LONGEST_GAP
-        out = np.stack([np.interp(at, times, _robust(row, noise))
-                        for row, noise in zip(values, _NOISE)])
+        out = np.stack([np.interp(at, times, _robust(row, noise)) for row, noise in zip(values, _NOISE)])
         out *= known
         return start, out, known
 
@@ -97,8 +97,9 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     """
     for signal, which in ((first, 'focus camera'), (second, 'RGB-D sensor')):
         if len(signal) < 10:
-            raise InputError(f'clock offset: {len(signal) + 1} images of the {which} are too few to find it; '
-                             'give it in seconds')
+            raise InputError(
+                f'clock offset: {len(signal) + 1} images of the {which} are too few to find it; give it in seconds'
+            )
     start_a, a, known_a = first.sampled()
     start_b, b, known_b = second.sampled()
     size = 1 << (a.shape[1] + b.shape[1]).bit_length()
@@ -106,7 +107,7 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     def correlate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """sum over t of x(t + lag) y(t), for lags from -(len(y) - 1) to len(x) - 1."""
         full = np.fft.irfft(np.fft.rfft(x, size) * np.conj(np.fft.rfft(y, size)), size)
-        return np.concatenate([full[..., size - (y.shape[-1] - 1):], full[..., :x.shape[-1]]], -1)
+        return np.concatenate([full[..., size - (y.shape[-1] - 1) :], full[..., : x.shape[-1]]], -1)
 
     lags = np.arange(-(b.shape[1] - 1), a.shape[1])
     overlap = correlate(known_a.astype(float), known_b.astype(float))
@@ -120,19 +121,22 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     weights = np.array([_SHARES[i] * _activity(a[i], noise) * _activity(b[i], noise) for i, noise in enumerate(_NOISE)])
     enough = overlap > SMALLEST_OVERLAP * min(a.shape[1], b.shape[1])
     if not weights.any() or not enough.any():
-        raise InputError('clock offset: nothing moves in the images, so that it cannot be found; move the rig while '
-                         'it records, or give the offset in seconds')
+        raise InputError(
+            'clock offset: nothing moves in the images, so that it cannot be found; move the rig while '
+            'it records, or give the offset in seconds'
+        )
     correlation = np.where(enough, (weights[:, None] * each).sum(0) / weights.sum(), -1.0)
     peak = int(correlation.argmax())
     others = correlation[np.abs(lags - lags[peak]) > RIVAL_DISTANCE * RATE]
-    if (correlation[peak] < SMALLEST_CORRELATION
-            or (others.size and others.max() > LARGEST_RIVAL * correlation[peak])):
-        raise InputError('clock offset: what the two cameras see moves too differently, or too regularly, to find it '
-                         f'(correlation {max(correlation[peak], 0):.2f}); move the rig to and fro irregularly while it '
-                         'records, or give the offset in seconds')
+    if correlation[peak] < SMALLEST_CORRELATION or (others.size and others.max() > LARGEST_RIVAL * correlation[peak]):
+        raise InputError(
+            'clock offset: what the two cameras see moves too differently, or too regularly, to find it '
+            f'(correlation {max(correlation[peak], 0):.2f}); move the rig to and fro irregularly while it '
+            'records, or give the offset in seconds'
+        )
     shift = 0.0
     if 0 < peak < len(correlation) - 1:
-        left, middle, right = correlation[peak - 1:peak + 2]
+        left, middle, right = correlation[peak - 1 : peak + 2]
         bend = left - 2 * middle + right
         shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
     return ClockOffset(float(start_a - start_b + (lags[peak] + shift) / RATE), float(correlation[peak]))
@@ -144,5 +148,5 @@ def _activity(row: np.ndarray, noise: float) -> float:
     Images without any noise differ by rounding alone, by how much depends on the processor: no motion to go by.
     """
     variance = float(row.var())
-    share = variance / (variance + noise ** 2)
+    share = variance / (variance + noise**2)
     return share if share > LEAST_ACTIVITY else 0.0

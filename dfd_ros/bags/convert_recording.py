@@ -19,11 +19,11 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
 
-DARK, BRIGHT = 8, 250              # of 255: an image below in the mean, or a pixel above, is badly exposed
-LARGEST_BRIGHT = 0.3               # share of such pixels
-SMALLEST_SWEEP = 3                 # frames
-DEPTH_BITS = 12                    # of the mantissa that are kept: 0.012 %, and a third of the space
-_REGISTRATIONS = 64                # kept, one for each focus where the lens breathes
+DARK, BRIGHT = 8, 250  # of 255: an image below in the mean, or a pixel above, is badly exposed
+LARGEST_BRIGHT = 0.3  # share of such pixels
+SMALLEST_SWEEP = 3  # frames
+DEPTH_BITS = 12  # of the mantissa that are kept: 0.012 %, and a third of the space
+_REGISTRATIONS = 64  # kept, one for each focus where the lens breathes
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,13 @@ class ConvertSettings:
     keep_moving: bool = False
 
     def __post_init__(self) -> None:
-        for name, least, most in (('tolerance', 1e-4, 10.0), ('frames', 0, 1000), ('largest', SMALLEST_SWEEP, 1000),
-                                  ('width', 0, 8192), ('smallest_depth', 0.0, 1.0)):
+        for name, least, most in (
+            ('tolerance', 1e-4, 10.0),
+            ('frames', 0, 1000),
+            ('largest', SMALLEST_SWEEP, 1000),
+            ('width', 0, 8192),
+            ('smallest_depth', 0.0, 1.0),
+        ):
             value = getattr(self, name)
             if not least <= value <= most:
                 raise InputError(f'{name}: {value} is out of range ({least} to {most})')
@@ -86,8 +91,9 @@ class Converter:
         self._registrations: OrderedDict[tuple, DepthRegistration] = OrderedDict()
         self._maps: OrderedDict[tuple, tuple] = OrderedDict()
 
-    def samples(self, events: Iterable, is_done: Callable[[int], bool] = lambda number: False,
-                ) -> Iterator[tuple[int, Sample | None]]:
+    def samples(
+        self, events: Iterable, is_done: Callable[[int], bool] = lambda number: False
+    ) -> Iterator[tuple[int, Sample | None]]:
         """(number of the sweep, its sample) of each sweep that gives one; None for those that are done already.
 
         Raises InputError where the recording cannot give any: no intrinsics, frames that nothing links.
@@ -132,14 +138,16 @@ class Converter:
             self._full_size = image.shape[:2]
             own = self._intrinsics(frame, image.shape[:2], follows)
             # Of focus at infinity; the same for all frames of the sweep.
-            unzoomed = Intrinsics(own.fx / self._magnification(frame.state), own.fy / self._magnification(frame.state),
-                                  own.cx, own.cy)
+            unzoomed = Intrinsics(
+                own.fx / self._magnification(frame.state), own.fy / self._magnification(frame.state), own.cx, own.cy
+            )
             # All frames in the scale of the largest, so that none has a border with nothing in it.
             view = Intrinsics(unzoomed.fx * largest, unzoomed.fy * largest, unzoomed.cx, unzoomed.cy)
             image = self._rectified(image, own, view)
             scale = 1.0
             if self.settings.width and self.settings.width != image.shape[1]:
                 import cv2
+
                 scale = self.settings.width / image.shape[1]
                 size = self.settings.width, max(1, round(image.shape[0] * scale))
                 image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -151,16 +159,29 @@ class Converter:
             depths.append(_rounded(depth))
             known = not math.isnan(frame.state.magnification) or self.calibration.aperture is not None
             lens = self._lens(frame.state, self._full_size[1]).scaled(scale)
-            states.append(replace(
-                frame.state, focal_length=lens.focal_length, f_number=lens.f_number, pixel_pitch=lens.pixel_pitch,
-                magnification=largest if known else math.nan))
+            states.append(
+                replace(
+                    frame.state,
+                    focal_length=lens.focal_length,
+                    f_number=lens.f_number,
+                    pixel_pitch=lens.pixel_pitch,
+                    magnification=largest if known else math.nan,
+                )
+            )
             at_infinity = unzoomed.resized(scale)
             intrinsics = at_infinity.fx, at_infinity.fy, at_infinity.cx, at_infinity.cy
         if len(images) < wanted or len({state.focus_distance for state in states}) < 2:
             self.counts.left_out['in sweeps that are too short'] += len(images)
             return None
-        return Sample(np.stack(images), states, np.stack(depths), intrinsics=intrinsics, source='recording',
-                      about={'recording': self.name}, name=self.name)
+        return Sample(
+            np.stack(images),
+            states,
+            np.stack(depths),
+            intrinsics=intrinsics,
+            source='recording',
+            about={'recording': self.name},
+            name=self.name,
+        )
 
     _full_size = (0, 0)
 
@@ -192,11 +213,15 @@ class Converter:
         else:
             info = frame.image.info()
             if info is None:
-                raise InputError(f'{self.name}: no camera_info of the focus camera; give its intrinsics with '
-                                 '--calibration (dfd calibrate intrinsics)')
+                raise InputError(
+                    f'{self.name}: no camera_info of the focus camera; give its intrinsics with '
+                    '--calibration (dfd calibrate intrinsics)'
+                )
             if (info.height, info.width) not in (size, (0, 0)):
-                raise InputError(f'{self.name}: camera_info is of {info.width}x{info.height} pixels, the images have '
-                                 f'{size[1]}x{size[0]}; give their intrinsics with --calibration')
+                raise InputError(
+                    f'{self.name}: camera_info is of {info.width}x{info.height} pixels, the images have '
+                    f'{size[1]}x{size[0]}; give their intrinsics with --calibration'
+                )
             own = Intrinsics.from_message(info, f'{self.name}: camera_info of the focus camera')
         zoom = 1.0 if follows else self._magnification(frame.state)
         return replace(own, fx=own.fx * zoom, fy=own.fy * zoom)
@@ -204,12 +229,14 @@ class Converter:
     def _rectified(self, image: np.ndarray, own: Intrinsics, view: Intrinsics) -> np.ndarray:
         """Without distortion, and in the scale of the view."""
         import cv2
+
         height, width = image.shape[:2]
         if own.distortion:
             key = own, view, width, height
             if key not in self._maps:
-                self._maps[key] = cv2.initUndistortRectifyMap(own.matrix, np.array(own.distortion), None, view.matrix,
-                                                              (width, height), cv2.CV_16SC2)
+                self._maps[key] = cv2.initUndistortRectifyMap(
+                    own.matrix, np.array(own.distortion), None, view.matrix, (width, height), cv2.CV_16SC2
+                )
                 if len(self._maps) > _REGISTRATIONS:
                     self._maps.popitem(last=False)
             return cv2.remap(image, *self._maps[key], cv2.INTER_LINEAR)
@@ -218,8 +245,13 @@ class Converter:
             return image
         zoom_y = own.fy / view.fy
         to_own = np.array([[zoom, 0, own.cx - zoom * view.cx], [0, zoom_y, own.cy - zoom_y * view.cy]])
-        return cv2.warpAffine(image, to_own, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                              borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(
+            image,
+            to_own,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
 
     def _registered(self, frame: _Frame, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
         depth = frame.depth.load()
@@ -237,14 +269,17 @@ class Converter:
         info = frame.depth.info()
         if info is not None:
             if (info.height, info.width) not in (size, (0, 0)):
-                raise InputError(f'{self.name}: camera_info is of {info.width}x{info.height} pixels, the depth images '
-                                 f'have {size[1]}x{size[0]}; give the topic of the camera_info that goes with them')
+                raise InputError(
+                    f'{self.name}: camera_info is of {info.width}x{info.height} pixels, the depth images '
+                    f'have {size[1]}x{size[0]}; give the topic of the camera_info that goes with them'
+                )
             return Intrinsics.from_message(info, f'{self.name}: camera_info of the RGB-D sensor', rectified=True)
         if self.calibration.rgbd_camera is not None:
             camera = self.calibration.rgbd_camera.resized(size[1], size[0])
             return Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy)
-        raise InputError(f'{self.name}: no camera_info of the RGB-D sensor; give its topic, or its intrinsics with '
-                         '--calibration')
+        raise InputError(
+            f'{self.name}: no camera_info of the RGB-D sensor; give its topic, or its intrinsics with --calibration'
+        )
 
     def _pose(self, frame: _Frame) -> np.ndarray:
         """From the frame of the depth image to that of the focus camera."""
@@ -256,16 +291,20 @@ class Converter:
                 return extrinsics.matrix
             rest = self._frames.between(extrinsics.child, depth_frame, frame.depth.stamp)
             if rest is None:
-                raise InputError(f'{self.name}: depth is in the frame {depth_frame}, the extrinsics are to '
-                                 f'{extrinsics.child}, and TF does not link the two; correct the child of the '
-                                 'extrinsics, or record depth that is registered to that frame')
+                raise InputError(
+                    f'{self.name}: depth is in the frame {depth_frame}, the extrinsics are to '
+                    f'{extrinsics.child}, and TF does not link the two; correct the child of the '
+                    'extrinsics, or record depth that is registered to that frame'
+                )
             return extrinsics.matrix @ rest
         pose = self._frames.between(image_frame, depth_frame, frame.depth.stamp)
         if pose is None:
             reason = 'TF does not link them' if self._frames else 'the recording has no TF'
-            raise InputError(f'{self.name}: images are in the frame {image_frame or "(none)"}, depth is in '
-                             f'{depth_frame or "(none)"}, and {reason}; give the extrinsics with --calibration '
-                             '(dfd calibrate extrinsics)')
+            raise InputError(
+                f'{self.name}: images are in the frame {image_frame or "(none)"}, depth is in '
+                f'{depth_frame or "(none)"}, and {reason}; give the extrinsics with --calibration '
+                '(dfd calibrate extrinsics)'
+            )
         return pose
 
 

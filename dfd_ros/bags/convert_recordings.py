@@ -25,7 +25,7 @@ from dfd_ros.core.files import write_json
 from dfd_ros.datasets.shards import ShardWriter, locked
 
 SAMPLES_PER_SHARD = 50
-TOLD_EVERY = 0.2      # s
+TOLD_EVERY = 0.2  # s
 AUTO = 'auto'
 
 
@@ -55,9 +55,15 @@ class Job:
         """What decides how the samples of a recording look, for the report: contents, not paths. Raises OSError."""
         # A calibration is measured again into the same file; recordings of two days may have the same name.
         calibration = hashlib.sha256(self.calibration.read_bytes()).hexdigest() if self.calibration else None
-        return {'recording': fingerprint(recording), 'topics': asdict(self.topics), 'settings': asdict(self.settings),
-                'clock_offset': self.clock_offset, 'calibration': calibration,
-                'phone': str(self.phone) if self.phone else None, 'image_format': self.image_format}
+        return {
+            'recording': fingerprint(recording),
+            'topics': asdict(self.topics),
+            'settings': asdict(self.settings),
+            'clock_offset': self.clock_offset,
+            'calibration': calibration,
+            'phone': str(self.phone) if self.phone else None,
+            'image_format': self.image_format,
+        }
 
 
 @dataclass(frozen=True)
@@ -115,8 +121,13 @@ def name_of(recording: Path) -> str:
     return name.partition('.')[0] if recording.is_file() else name.replace('.', '_')
 
 
-def convert_all(recordings: list[Path], job: Job, *, workers: int = 1,
-                progress: Callable[[int, int], None] = lambda images, more: None) -> list[Result]:
+def convert_all(
+    recordings: list[Path],
+    job: Job,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda images, more: None,
+) -> list[Result]:
     """Converts each; what fails is reported and leaves nothing behind.
 
     progress: called with the images done since the last call, and how many more have been found. What it raises ends
@@ -152,7 +163,8 @@ def _start(queue) -> None:
     _queue = queue
     try:
         import cv2
-        cv2.setNumThreads(1)      # the workers share the cores
+
+        cv2.setNumThreads(1)  # the workers share the cores
     except ImportError:
         pass
 
@@ -171,11 +183,15 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
             before = json.loads(report.read_text())
             other = [key for key, value in described.items() if before['job'].get(key) != value]
             if 'recording' in other:
-                raise InputError(f'{recording}: {report} is of another recording of that name, or of this one before '
-                                 f'it changed ({before["recording"]}); rename this one, or give another --out')
+                raise InputError(
+                    f'{recording}: {report} is of another recording of that name, or of this one before '
+                    f'it changed ({before["recording"]}); rename this one, or give another --out'
+                )
             if other:
-                raise InputError(f'{report}: converted before, with other settings ({", ".join(other)}); give another '
-                                 '--out, or remove it')
+                raise InputError(
+                    f'{report}: converted before, with other settings ({", ".join(other)}); give another '
+                    '--out, or remove it'
+                )
             return Result(recording, before['summary'], skipped=True)
         summary, details = _convert(recording, job, described, partial, progress)
         write_json(report, {'recording': str(recording.resolve()), 'summary': summary, **details, 'job': described})
@@ -186,14 +202,15 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
         return Result(recording, error=f'{recording}: {error.filename or job.out}: {error.strerror or error}')
 
 
-def _convert(recording: Path, job: Job, described: dict, partial: Path,
-             progress: Callable[[int, int], None]) -> tuple[str, dict]:
+def _convert(
+    recording: Path, job: Job, described: dict, partial: Path, progress: Callable[[int, int], None]
+) -> tuple[str, dict]:
     stream, frames, notes, offset, total = _open(recording, job)
     progress(0, total)
     calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
     converter = Converter(job.settings, calibration, frames, str(recording))
     if partial.exists():
-        os.close(locked(partial))      # what another process has half done is not to be removed
+        os.close(locked(partial))  # what another process has half done is not to be removed
     try:
         _write(recording, converter, stream, job, described, partial, progress)
     except (InputError, OSError):
@@ -201,12 +218,24 @@ def _convert(recording: Path, job: Job, described: dict, partial: Path,
         raise
     counts = converter.counts
     summary = '; '.join([str(counts), *notes()])
-    return summary, {'clock_offset': offset, 'images': counts.images, 'frames': counts.frames,
-                     'samples': counts.samples, 'left_out': dict(counts.left_out)}
+    return summary, {
+        'clock_offset': offset,
+        'images': counts.images,
+        'frames': counts.frames,
+        'samples': counts.samples,
+        'left_out': dict(counts.left_out),
+    }
 
 
-def _write(recording: Path, converter: Converter, stream, job: Job, described: dict, partial: Path,
-           progress: Callable[[int, int], None]) -> None:
+def _write(
+    recording: Path,
+    converter: Converter,
+    stream,
+    job: Job,
+    described: dict,
+    partial: Path,
+    progress: Callable[[int, int], None],
+) -> None:
     """The shards of a recording, first into `partial`, which may hold some samples already."""
     done, told = 0, time.monotonic()
     mark = partial / 'job.json'
@@ -237,11 +266,11 @@ def _open(recording: Path, job: Job):
     bag, frames = Bag(recording), Frames()
     if job.phone is not None:
         from dfd_ros.bags import phone_recording
+
         return phone_recording.open_with(bag, job.phone, job.topics, job.clock_offset, frames)
     topics = job.topics.of(bag)
     offset = clock_offset(bag, topics) if job.clock_offset == AUTO else float(job.clock_offset)
-    return (events(bag, topics, frames, offset=offset), frames, lambda: bag.cuts, offset,
-            bag.counts[topics.image])
+    return (events(bag, topics, frames, offset=offset), frames, lambda: bag.cuts, offset, bag.counts[topics.image])
 
 
 def nothing(counts: Counts) -> str:
@@ -250,9 +279,10 @@ def nothing(counts: Counts) -> str:
         return 'no images in it'
     reason, count = counts.left_out.most_common(1)[0] if counts.left_out else ('', 0)
     hint = {
-        'with no depth at that time':
-            f'their stamps are {counts.gap:.3g} s apart; give --clock-offset auto, or a larger --tolerance'
-            if counts.gap == counts.gap else 'there is none',
+        'with no depth at that time': f'their stamps are {counts.gap:.3g} s apart; '
+        'give --clock-offset auto, or a larger --tolerance'
+        if counts.gap == counts.gap
+        else 'there is none',
         'with no lens state': 'lens states carry the stamps of their images; was the lens state recorded?',
         'with a moving lens': 'the lens was never at rest; let it settle, or give --keep-moving',
         'with too little valid depth': 'do the two cameras see the same, and are the extrinsics right?',

@@ -11,7 +11,7 @@ from dfd_ros.core.errors import InputError
 
 FOOTPRINT = 1.15
 """Side of what a depth pixel covers, in units of its distance to the next: surfaces that turn away leave no cracks."""
-LARGEST_FOOTPRINT = 8     # px; a far denser focus camera gets its truth with gaps
+LARGEST_FOOTPRINT = 8  # px; a far denser focus camera gets its truth with gaps
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,23 @@ class Intrinsics:
 
     def resized(self, scale: float) -> Intrinsics:
         """Of the image resized by `scale`; pixel centres are whole numbers."""
-        return Intrinsics(self.fx * scale, self.fy * scale, (self.cx + 0.5) * scale - 0.5,
-                          (self.cy + 0.5) * scale - 0.5, self.distortion)
+        return Intrinsics(
+            self.fx * scale,
+            self.fy * scale,
+            (self.cx + 0.5) * scale - 0.5,
+            (self.cy + 0.5) * scale - 0.5,
+            self.distortion,
+        )
 
     def rays(self, height: int, width: int) -> np.ndarray:
         """(H, W, 2) float32 x/z and y/z of each pixel."""
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         if not self.distortion:
-            return np.stack([(x - np.float32(self.cx)) / np.float32(self.fx),
-                             (y - np.float32(self.cy)) / np.float32(self.fy)], -1)
+            return np.stack(
+                [(x - np.float32(self.cx)) / np.float32(self.fx), (y - np.float32(self.cy)) / np.float32(self.fy)], -1
+            )
         import cv2
+
         points = np.stack([x, y], -1).reshape(-1, 1, 2)
         return cv2.undistortPoints(points, self.matrix, np.array(self.distortion)).reshape(height, width, 2)
 
@@ -84,8 +91,9 @@ class DepthRegistration:
         with np.errstate(invalid='ignore', divide='ignore'):
             half = np.float32(FOOTPRINT / 2 * self._view.fx / self._depth.fx) * depth.reshape(-1) / z
             np.minimum(half, np.float32(LARGEST_FOOTPRINT / 2), out=half)
-            inside = np.flatnonzero((z > 0) & (x > -half) & (x < width - 1 + half) & (y > -half)
-                                    & (y < height - 1 + half))
+            inside = np.flatnonzero(
+                (z > 0) & (x > -half) & (x < width - 1 + half) & (y > -half) & (y < height - 1 + half)
+            )
         x, y, z, half = x[inside], y[inside], z[inside], half[inside]
         # With a margin, so that what a footprint covers beyond the image needs no test.
         margin = LARGEST_FOOTPRINT

@@ -10,7 +10,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
-KEPT = 10.0     # s of moving frames that are remembered
+KEPT = 10.0  # s of moving frames that are remembered
 
 
 class Frames:

@@ -12,7 +12,7 @@ from dfd_ros.core.errors import InputError
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
-_COMPRESSED_DEPTH_HEADER = 12     # bytes: int32 format, float32 quantisation A and B
+_COMPRESSED_DEPTH_HEADER = 12  # bytes: int32 format, float32 quantisation A and B
 
 
 def to_rgb(message: Any, topic: str) -> np.ndarray:
@@ -49,8 +49,9 @@ def _compressed_depth(message: Any, topic: str) -> np.ndarray:
             raise InputError(f'{topic}: depth compressed with RVL cannot be read; record it as PNG or raw')
     stored = _decode(data, cv2.IMREAD_UNCHANGED, topic)
     if stored.ndim != 2 or stored.dtype != np.uint16:
-        raise InputError(f'{topic}: a compressed {stored.dtype} image of shape {stored.shape} is no depth; must be '
-                         'PNG of 16 bits')
+        raise InputError(
+            f'{topic}: a compressed {stored.dtype} image of shape {stored.shape} is no depth; must be PNG of 16 bits'
+        )
     if not is_float:
         return stored * np.float32(1e-3)
     # Inverse depth, quantised: compressed_depth_image_transport, codec.cpp.
@@ -71,6 +72,7 @@ def _cv2():
     try:
         import cv2
     except ImportError:
-        raise InputError('images of bags need OpenCV, which is not installed: pip install opencv-python-headless'
-                         ) from None
+        raise InputError(
+            'images of bags need OpenCV, which is not installed: pip install opencv-python-headless'
+        ) from None
     return cv2

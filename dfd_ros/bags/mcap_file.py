@@ -19,7 +19,7 @@ from pathlib import Path
 MAGIC = b'\x89MCAP0\r\n'
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = range(1, 9)
 STATISTICS, SUMMARY_OFFSET, DATA_END = 0x0B, 0x0E, 0x0F
-_BUFFERS = 512     # of one os.pwritev; the system takes up to IOV_MAX, 1024 on Linux
+_BUFFERS = 512  # of one os.pwritev; the system takes up to IOV_MAX, 1024 on Linux
 
 
 def _text(text: str | bytes) -> bytes:
@@ -48,9 +48,9 @@ class McapFile:
         """Times of the first and last message (ns); 0 where there is none."""
         self.pending = 0
         """Bytes that wait for the next flush."""
-        self._flushed = ({}, 0, 0)               # counts, start and end of what is in the file
+        self._flushed = ({}, 0, 0)  # counts, start and end of what is in the file
         self._schemas: dict[str, int] = {}
-        self._descriptions: list[bytes] = []     # schema and channel records
+        self._descriptions: list[bytes] = []  # schema and channel records
         self._channels = 0
         self._chunk_indexes: list[bytes] = []
         self._buffers: list[bytes | memoryview] = []
@@ -71,11 +71,19 @@ class McapFile:
         """The number of a new channel of CDR messages. `definition`: text of the type, with all it is made of."""
         if message_type not in self._schemas:
             self._schemas[message_type] = number = len(self._schemas) + 1
-            self._describe(_record(SCHEMA, struct.pack('<H', number), _text(message_type), _text('ros2msg'),
-                                   _text(definition)))
+            self._describe(
+                _record(SCHEMA, struct.pack('<H', number), _text(message_type), _text('ros2msg'), _text(definition))
+            )
         self._channels += 1
-        self._describe(_record(CHANNEL, struct.pack('<HH', self._channels, self._schemas[message_type]),
-                               _text(topic), _text('cdr'), _map(metadata)))
+        self._describe(
+            _record(
+                CHANNEL,
+                struct.pack('<HH', self._channels, self._schemas[message_type]),
+                _text(topic),
+                _text('cdr'),
+                _map(metadata),
+            )
+        )
         return self._channels
 
     def _describe(self, record: bytes) -> None:
@@ -94,14 +102,18 @@ class McapFile:
         self.start = min(self.start or log_time, log_time)
         self.end = max(self.end, log_time)
         self._index[channel].append((log_time, self.pending))
-        self._append(struct.pack('<BQHIQQ', MESSAGE, 22 + len(data), channel, self.counts[channel] & 0xFFFFFFFF,
-                                 log_time, publish_time), data)
+        self._append(
+            struct.pack(
+                '<BQHIQQ', MESSAGE, 22 + len(data), channel, self.counts[channel] & 0xFFFFFFFF, log_time, publish_time
+            ),
+            data,
+        )
         self.counts[channel] += 1
 
     def flush(self) -> None:
         """Writes what has been taken, and the end of the file. Raises OSError, the file as it was before."""
         if not any(self._index.values()):
-            self._write_end([])      # channels may have come
+            self._write_end([])  # channels may have come
             return
         crc = 0
         for data in self._buffers:
@@ -112,13 +124,22 @@ class McapFile:
         indexes, offsets = [], {}
         for channel, entries in self._index.items():
             offsets[channel] = after + sum(map(len, indexes))
-            indexes.append(_record(MESSAGE_INDEX, struct.pack('<HI', channel, 16 * len(entries)),
-                                   *(struct.pack('<QQ', *entry) for entry in entries)))
+            indexes.append(
+                _record(
+                    MESSAGE_INDEX,
+                    struct.pack('<HI', channel, 16 * len(entries)),
+                    *(struct.pack('<QQ', *entry) for entry in entries),
+                )
+            )
         index_size = sum(map(len, indexes))
         chunk_index = _record(
-            CHUNK_INDEX, struct.pack('<QQQQ', *self._times, self._data_end, len(head) + size),
-            _text(b''.join(struct.pack('<HQ', *item) for item in offsets.items())), struct.pack('<Q', index_size),
-            _text(''), struct.pack('<QQ', size, size))
+            CHUNK_INDEX,
+            struct.pack('<QQQQ', *self._times, self._data_end, len(head) + size),
+            _text(b''.join(struct.pack('<HQ', *item) for item in offsets.items())),
+            struct.pack('<Q', index_size),
+            _text(''),
+            struct.pack('<QQ', size, size),
+        )
         self._chunk_indexes.append(chunk_index)
         before = self._data_end, self._flushed
         self._data_end, self._flushed = after + index_size, (dict(self.counts), self.start, self.end)
@@ -138,9 +159,12 @@ class McapFile:
         """`buffers`, which end at the end of the data, and the end of the file after them."""
         start = self._data_end - sum(map(len, buffers))
         data_end = _record(DATA_END, struct.pack('<I', 0))
-        groups = [(SCHEMA, [r for r in self._descriptions if r[0] == SCHEMA]),
-                  (CHANNEL, [r for r in self._descriptions if r[0] == CHANNEL]),
-                  (STATISTICS, [self._statistics()]), (CHUNK_INDEX, self._chunk_indexes)]
+        groups = [
+            (SCHEMA, [r for r in self._descriptions if r[0] == SCHEMA]),
+            (CHANNEL, [r for r in self._descriptions if r[0] == CHANNEL]),
+            (STATISTICS, [self._statistics()]),
+            (CHUNK_INDEX, self._chunk_indexes),
+        ]
         summary_start = position = self._data_end + len(data_end)
         summary, offsets = [], []
         for kind, records in groups:
@@ -159,9 +183,21 @@ class McapFile:
 
     def _statistics(self) -> bytes:
         counts, start, end = self._flushed
-        return _record(STATISTICS, struct.pack('<QHIIIIQQ', sum(counts.values()), len(self._schemas), self._channels,
-                                               0, 0, len(self._chunk_indexes), start, end),
-                       _text(b''.join(struct.pack('<HQ', *item) for item in counts.items())))
+        return _record(
+            STATISTICS,
+            struct.pack(
+                '<QHIIIIQQ',
+                sum(counts.values()),
+                len(self._schemas),
+                self._channels,
+                0,
+                0,
+                len(self._chunk_indexes),
+                start,
+                end,
+            ),
+            _text(b''.join(struct.pack('<HQ', *item) for item in counts.items())),
+        )
 
     def close(self) -> None:
         """Flushes and closes. Raises OSError where the rest does not fit on the disk; the file is whole without."""
@@ -177,7 +213,7 @@ class McapFile:
 
 def _write_all(file: int, buffers: list[bytes | memoryview], offset: int) -> None:
     for first in range(0, len(buffers), _BUFFERS):
-        part = [memoryview(data).cast('B') for data in buffers[first:first + _BUFFERS]]
+        part = [memoryview(data).cast('B') for data in buffers[first : first + _BUFFERS]]
         while part:
             written = os.pwritev(file, part, offset)
             offset += written

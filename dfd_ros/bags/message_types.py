@@ -14,6 +14,7 @@ OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
 def rosbags_module(name: str) -> ModuleType:
     """``rosbags.NAME``. Raises InputError where rosbags is not installed."""
     import importlib
+
     try:
         return importlib.import_module(f'rosbags.{name}')
     except ImportError:

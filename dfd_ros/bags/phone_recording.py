@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import functools
 import heapq
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -41,8 +42,13 @@ from dfd_ros.core.optics import distance
 
 TABLE = 'frames.csv'
 VIDEOS = ('.mp4', '.mov', '.mkv', '.avi', '.webm')
-_ALIASES = {'sensor_timestamp': 'timestamp_ns', 'lens_focus_distance': 'focus_dioptre',
-            'sensor_exposure_time': 'exposure_ns', 'lens_aperture': 'f_number', 'lens_focal_length': 'focal_length_mm'}
+_ALIASES = {
+    'sensor_timestamp': 'timestamp_ns',
+    'lens_focus_distance': 'focus_dioptre',
+    'sensor_exposure_time': 'exposure_ns',
+    'lens_aperture': 'f_number',
+    'lens_focal_length': 'focal_length_mm',
+}
 _NEEDED = ('timestamp_ns', 'focus_dioptre')
 _MOVING = 1.0
 
@@ -76,13 +82,15 @@ class PhoneRecording:
                 yield functools.partial(read_image, self.folder / row.file, TABLE)
             return
         import cv2
+
         video = cv2.VideoCapture(str(self._video))
         try:
             for number in range(len(self._rows)):
                 is_there, image = video.read()
                 if not is_there:
-                    raise InputError(f'{self._video}: {number} frames, but {self.folder / TABLE} has '
-                                     f'{len(self._rows)} rows')
+                    raise InputError(
+                        f'{self._video}: {number} frames, but {self.folder / TABLE} has {len(self._rows)} rows'
+                    )
                 yield functools.partial(cv2.cvtColor, image, cv2.COLOR_BGR2RGB)
         finally:
             video.release()
@@ -110,10 +118,15 @@ def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str, frame
         except InputError as error:
             raise InputError(f'{folder} and {bag.path}: {error}') from None
     # By stamps, as the phone has no other time.
-    depths = (DepthExposure(replace(event.exposure, received=event.exposure.stamp))
-              for event in events(bag, topics, frames, offset=offset, with_images=False))
-    merged = heapq.merge(phone.exposures(), depths, key=lambda event: (
-        event.exposure if isinstance(event, DepthExposure) else event).received)
+    depths = (
+        DepthExposure(replace(event.exposure, received=event.exposure.stamp))
+        for event in events(bag, topics, frames, offset=offset, with_images=False)
+    )
+    merged = heapq.merge(
+        phone.exposures(),
+        depths,
+        key=lambda event: (event.exposure if isinstance(event, DepthExposure) else event).received,
+    )
     return merged, frames, lambda: bag.cuts, offset, len(phone)
 
 
@@ -128,12 +141,12 @@ def _read_table(path: Path) -> list[_Row]:
                 raise InputError(f'{path}: no column {missing[0]}; its first line must name the columns')
             rows = [_row(values, f'{path}: row {number}') for number, values in enumerate(reader, 1)]
     except FileNotFoundError:
-        raise InputError(f'{path}: no such file; a phone\'s recording needs one') from None
+        raise InputError(f"{path}: no such file; a phone's recording needs one") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f'{path}: cannot be read: {error}') from None
     if not rows:
         raise InputError(f'{path}: no rows')
-    for number, (before, after) in enumerate(zip(rows, rows[1:]), 2):
+    for number, (before, after) in enumerate(itertools.pairwise(rows), 2):
         if not after.state.stamp > before.state.stamp:
             raise InputError(f'{path}: row {number}: timestamp_ns is not after that of the row before')
         if bool(after.file) != bool(before.file):
@@ -166,9 +179,15 @@ def _row(values: dict, where: str) -> _Row:
     exposure, nearest = positive('exposure_ns'), positive('nearest_dioptre')
     middle = stamp + (0.0 if math.isnan(exposure) else exposure / 2)
     state = LensState(
-        distance(focus), positive('focal_length_mm') * 1e-3, positive('f_number'), positive('pixel_pitch_um') * 1e-6,
-        near=1 / nearest, far=math.nan if math.isnan(nearest) else math.inf,
-        settled=number('lens_state') != _MOVING, stamp=middle * 1e-9)
+        distance(focus),
+        positive('focal_length_mm') * 1e-3,
+        positive('f_number'),
+        positive('pixel_pitch_um') * 1e-6,
+        near=1 / nearest,
+        far=math.nan if math.isnan(nearest) else math.inf,
+        settled=number('lens_state') != _MOVING,
+        stamp=middle * 1e-9,
+    )
     return _Row(state, (values.get('file') or '').strip())
 
 
@@ -176,6 +195,8 @@ def _find_video(folder: Path) -> Path:
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS)
     named = [path for path in found if path.stem == 'video']
     if len(named or found) != 1:
-        raise InputError(f'{folder}: {len(found)} videos and no column file in {TABLE}; give one video.mp4, or name '
-                         'the images of the frames')
+        raise InputError(
+            f'{folder}: {len(found)} videos and no column file in {TABLE}; give one video.mp4, or name '
+            'the images of the frames'
+        )
     return (named or found)[0]

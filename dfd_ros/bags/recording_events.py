@@ -19,7 +19,7 @@ from dfd_ros.core.lens_state import LensState
 
 CAMERA_INFO, TF_MESSAGE = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 LENS_STATE = 'dfd_ros/msg/LensState'
-OFFSET_SECONDS = 60.0      # of a recording, that the clock offset is found in
+OFFSET_SECONDS = 60.0  # of a recording, that the clock offset is found in
 COMPRESSED = ('/compressed', '/compressedDepth')
 
 
@@ -69,8 +69,11 @@ class CameraInfos:
         if not self._infos:
             return None
         at = bisect_left(self._infos, stamp, key=lambda item: item[0])
-        return min((self._infos[i] for i in (at - 1, at) if 0 <= i < len(self._infos)),
-                   key=lambda item: abs(item[0] - stamp), default=self._infos[-1])[1]
+        return min(
+            (self._infos[i] for i in (at - 1, at) if 0 <= i < len(self._infos)),
+            key=lambda item: abs(item[0] - stamp),
+            default=self._infos[-1],
+        )[1]
 
 
 def stamp_of(message: Any) -> float:
@@ -85,8 +88,9 @@ def lens_state(message: Any) -> LensState:
     return LensState.of_message(message, stamp_of(message))
 
 
-def events(bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0,
-           with_images: bool = True) -> Iterator[Exposure | LensReport | DepthExposure]:
+def events(
+    bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0, with_images: bool = True
+) -> Iterator[Exposure | LensReport | DepthExposure]:
     """What a bag holds for training, in the order of the recording. What moves on TF goes to `frames`.
 
     offset: s, added to the stamps of the RGB-D sensor. with_images: False for the bag of an RGB-D sensor alone.
@@ -100,18 +104,29 @@ def events(bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0,
         received = time * 1e-9
         if topic == topics.image and with_images:
             stamp = stamp_of(message)
-            yield Exposure(stamp, functools.partial(image_decoding.to_rgb, message, topic), message.header.frame_id,
-                           functools.partial(image_infos.at, stamp), received=received)
+            yield Exposure(
+                stamp,
+                functools.partial(image_decoding.to_rgb, message, topic),
+                message.header.frame_id,
+                functools.partial(image_infos.at, stamp),
+                received=received,
+            )
         elif topic == topics.depth:
             stamp = stamp_of(message)
-            yield DepthExposure(Exposure(
-                stamp + offset, functools.partial(image_decoding.to_depth, message, topic), message.header.frame_id,
-                functools.partial(depth_infos.at, stamp), received=received))
+            yield DepthExposure(
+                Exposure(
+                    stamp + offset,
+                    functools.partial(image_decoding.to_depth, message, topic),
+                    message.header.frame_id,
+                    functools.partial(depth_infos.at, stamp),
+                    received=received,
+                )
+            )
         elif topic == topics.lens_state and with_images:
             try:
                 yield LensReport(lens_state(message), received)
             except InputError:
-                continue        # its image is then one without a lens state, and counted
+                continue  # its image is then one without a lens state, and counted
         elif topic == topics.camera_info and with_images:
             image_infos.add(message)
         elif topic == topics.depth_info:
@@ -123,8 +138,11 @@ def events(bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0,
 def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
     """What the RGB-D sensor sees change: in colour where the bag has it, else in depth."""
     has_color = bag.topics.get(topics.color) in image_decoding.IMAGE_TYPES
-    return _signal(bag, topics.color if has_color else topics.depth,
-                   image_decoding.to_rgb if has_color else image_decoding.to_depth)
+    return _signal(
+        bag,
+        topics.color if has_color else topics.depth,
+        image_decoding.to_rgb if has_color else image_decoding.to_depth,
+    )
 
 
 def _signal(bag: Bag, topic: str, decode) -> ChangeSignal:

@@ -8,8 +8,8 @@ from typing import Any
 
 from dfd_ros.core.optics import vergence
 
-LONGEST_PAUSE = 2.0     # s between two frames of one sweep
-STILL = 1e-3            # dioptres; less is no movement of the focus
+LONGEST_PAUSE = 2.0  # s between two frames of one sweep
+STILL = 1e-3  # dioptres; less is no movement of the focus
 
 
 def sweeps(frames: Iterable[Any], *, length: int = 0, largest: int = 30) -> Iterator[list[Any]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -24,11 +24,11 @@ from dfd_ros.core.optics import vergence
 from dfd_ros.inference.registration import Registration
 
 MIN_FRAMES = 4
-MIN_BLUR = 3.0           # px, of the most blurred image; less has no measurable shape, nor a size to 5 %
-MIN_CONTRAST = 0.03      # standard deviation over mean of the sharpest image
-HIGHEST_FREQUENCY = 0.25   # cycles/px; above it, interpolation of the registered image dominates
-MARGIN = 0.1               # of the image on each side, where lenses are worst
-LARGEST_BLUR = 94.0        # px
+MIN_BLUR = 3.0  # px, of the most blurred image; less has no measurable shape, nor a size to 5 %
+MIN_CONTRAST = 0.03  # standard deviation over mean of the sharpest image
+HIGHEST_FREQUENCY = 0.25  # cycles/px; above it, interpolation of the registered image dominates
+MARGIN = 0.1  # of the image on each side, where lenses are worst
+LARGEST_BLUR = 94.0  # px
 EXPONENTS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 32.0)
 
 
@@ -66,8 +66,9 @@ class ApertureResult:
     """Root mean square of the transfer functions against the fit."""
 
 
-def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[float], name: str = 'sweep', *,
-                     is_linear: bool = False) -> ApertureResult:
+def measure_aperture(
+    images: Sequence[np.ndarray], focus_distances: Sequence[float], name: str = 'sweep', *, is_linear: bool = False
+) -> ApertureResult:
     """Blur scale and breathing of a sweep.
 
     Args:
@@ -83,14 +84,14 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
     light = [_linear(image, is_linear) for image in images]
     sharp = _sharpest(light, at, name)
     views = [_registration(light[sharp], image, name) for image in light]
-    scale = np.array([1 / view.scale for view in views])       # of the image, relative to the sharpest
+    scale = np.array([1 / view.scale for view in views])  # of the image, relative to the sharpest
     breathing, at_infinity, off = _breathing(at, scale)
     magnification = scale / at_infinity
     frequencies, transfer, weight = _transfer_functions(light[sharp], light, views, name)
 
     def model(parameters, exponent):
         blur, target = parameters
-        coc = blur * magnification[sharp] * np.abs(target - at)    # in pixels of the sharpest image
+        coc = blur * magnification[sharp] * np.abs(target - at)  # in pixels of the sharpest image
         expected = _otf(np.outer(coc, frequencies), exponent)
         # The sharpest image is slightly blurred too.
         measured = transfer * expected[sharp]
@@ -105,25 +106,39 @@ def measure_aperture(images: Sequence[np.ndarray], focus_distances: Sequence[flo
     nearest = np.sort(step)[1]
     start = (math.log(8.0 / widest), at[sharp])
     spread = (math.log(10.0), nearest)
-    best = min((_minimum(lambda p: cost((math.exp(p[0]), p[1]), n), start, spread) + (n,) for n in EXPONENTS),
-               key=lambda found: found[1])
+    best = min(
+        (_minimum(lambda p: cost((math.exp(p[0]), p[1]), n), start, spread) + (n,) for n in EXPONENTS),
+        key=lambda found: found[1],
+    )
     (log_blur, target), least, exponent = best
     blur = math.exp(log_blur)
     if not at.min() < target < at.max():
-        raise InputError(f'{name}: is never sharp within the sweep; move the target between the nearest and the '
-                         'farthest focus distance')
+        raise InputError(
+            f'{name}: is never sharp within the sweep; move the target between the nearest and the '
+            'farthest focus distance'
+        )
     expected, measured, coc = model((blur, target), exponent)
     if coc.max() < MIN_BLUR:
-        raise InputError(f'{name}: blurs the target by at most {coc.max():.1f} px, but {MIN_BLUR:g} px are needed; '
-                         'sweep further')
+        raise InputError(
+            f'{name}: blurs the target by at most {coc.max():.1f} px, but {MIN_BLUR:g} px are needed; sweep further'
+        )
     if coc.max() > LARGEST_BLUR:
         raise InputError(f'{name}: blurs the target by {coc.max():.0f} px, more than can be measured; sweep less far')
     measured = _with_gain(measured, expected, weight)
     in_image = magnification / magnification[sharp]
     alone = np.array([_coc_alone(m, frequencies, exponent, w) for m, w in zip(measured, weight)])
-    return ApertureResult(np.asarray(focus_distances, float), blur, 1 / target, exponent, alone * in_image,
-                          coc * in_image, magnification, breathing, off,
-                          math.sqrt(least / weight.sum()))
+    return ApertureResult(
+        np.asarray(focus_distances, float),
+        blur,
+        1 / target,
+        exponent,
+        alone * in_image,
+        coc * in_image,
+        magnification,
+        breathing,
+        off,
+        math.sqrt(least / weight.sum()),
+    )
 
 
 def _linear(image: np.ndarray, is_linear: bool) -> np.ndarray:
@@ -138,21 +153,25 @@ def _linear(image: np.ndarray, is_linear: bool) -> np.ndarray:
 def _middle(image: np.ndarray) -> np.ndarray:
     h, w = image.shape
     y, x = round(MARGIN * h), round(MARGIN * w)
-    return image[y:h - y, x:w - x]
+    return image[y : h - y, x : w - x]
 
 
 def _sharpest(light: Sequence[np.ndarray], at: np.ndarray, name: str) -> int:
     cv2 = opencv()
     smooth = [cv2.GaussianBlur(_middle(image), (0, 0), 1.0) for image in light]
-    contrast = [float((cv2.Sobel(s, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(s, cv2.CV_32F, 0, 1) ** 2).mean())
-                for s in smooth]
+    contrast = [
+        float((cv2.Sobel(s, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(s, cv2.CV_32F, 0, 1) ** 2).mean()) for s in smooth
+    ]
     sharp = int(np.argmax(contrast))
     if smooth[sharp].std() < MIN_CONTRAST:
-        raise InputError(f'{name}: the target has no texture to measure blur on; print one (dfd calibrate target '
-                         '--texture)')
+        raise InputError(
+            f'{name}: the target has no texture to measure blur on; print one (dfd calibrate target --texture)'
+        )
     if at[sharp] in (at.min(), at.max()):
-        raise InputError(f'{name}: is never sharp within the sweep, and sharpest at its end; move the target '
-                         'between the nearest and the farthest focus distance')
+        raise InputError(
+            f'{name}: is never sharp within the sweep, and sharpest at its end; move the target '
+            'between the nearest and the farthest focus distance'
+        )
     return sharp
 
 
@@ -170,8 +189,9 @@ def _breathing(at: np.ndarray, scale: np.ndarray) -> tuple[float, float, float]:
     return float(-slope / at_infinity), float(1 / at_infinity), float(np.sqrt(((scale * fitted - 1) ** 2).mean()))
 
 
-def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], views: Sequence[Similarity],
-                        name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _transfer_functions(
+    reference: np.ndarray, images: Sequence[np.ndarray], views: Sequence[Similarity], name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frequencies (K,) in cycles/px, real transfer functions (T, K) from the reference, weights (T, K)."""
     cv2 = opencv()
     height, width = reference.shape
@@ -179,13 +199,16 @@ def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], vie
     warped = []
     for image, view in zip(images, views):
         matrix = view.matrix(height, width)
-        warped.append(cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LANCZOS4,
-                                     borderMode=cv2.BORDER_REFLECT))
+        warped.append(
+            cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
+        )
         inside *= cv2.warpAffine(np.ones_like(image), matrix, (width, height), flags=cv2.INTER_NEAREST)
     y, x = round(MARGIN * height), round(MARGIN * width)
-    if not inside[y:height - y, x:width - x].all():
-        raise InputError(f'{name}: the images differ in position or scale by more than {MARGIN:.0%} of '
-                         'their size; keep camera and target still')
+    if not inside[y : height - y, x : width - x].all():
+        raise InputError(
+            f'{name}: the images differ in position or scale by more than {MARGIN:.0%} of '
+            'their size; keep camera and target still'
+        )
     window = np.outer(np.hanning(height - 2 * y), np.hanning(width - 2 * x)).astype(np.float32)
 
     def spectrum(image):
@@ -206,7 +229,7 @@ def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], vie
 
     power = mean(np.abs(ours) ** 2)
     number = mean(np.ones_like(radius))
-    noise = float(np.median(np.abs(ours[radius > 0.45]) ** 2)) / math.log(2)    # power of noise is exponential
+    noise = float(np.median(np.abs(ours[radius > 0.45]) ** 2)) / math.log(2)  # power of noise is exponential
     signal = power / number / (power / number + noise)
     transfer = np.stack([mean((spectrum(image) * ours.conj()).real) / power for image in warped])
     frequencies = mean(radius) / number
@@ -215,19 +238,20 @@ def _transfer_functions(reference: np.ndarray, images: Sequence[np.ndarray], vie
 
 def _with_gain(measured: np.ndarray, expected: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Each transfer function times its best-fitting gain, because exposures differ."""
-    gain = (weight * measured * expected).sum(1) / np.maximum((weight * measured ** 2).sum(1), 1e-12)
+    gain = (weight * measured * expected).sum(1) / np.maximum((weight * measured**2).sum(1), 1e-12)
     return measured * np.clip(gain, 0.8, 1.25)[:, None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _otf_table(exponent: float) -> tuple[np.ndarray, np.ndarray]:
     """Transfer function over frequency of a PSF with a CoC of 1 px, by its Hankel transform."""
     import torch
 
     from dfd_ros.synthesis.defocus import psf_radius
+
     radius = float(psf_radius(torch.ones(1, dtype=torch.float64), torch.tensor([exponent], dtype=torch.float64)))
     r = (torch.arange(1500, dtype=torch.float64) + 0.5) / 1500 * radius * (2.8 if exponent < 4 else 1.8)
-    density = r * torch.exp(-(r / radius) ** exponent)
+    density = r * torch.exp(-((r / radius) ** exponent))
     q = torch.linspace(0, LARGEST_BLUR * HIGHEST_FREQUENCY, 1200, dtype=torch.float64)
     transform = torch.special.bessel_j0(2 * math.pi * q[:, None] * r[None]) @ density / density.sum()
     return q.numpy(), transform.numpy()
@@ -244,8 +268,11 @@ def _minimum(cost, centre: tuple[float, float], spread: tuple[float, float]) -> 
     points = 15
     best, least = centre, math.inf
     for _ in range(8):
-        grid = [(a, b) for a in np.linspace(best[0] - spread[0], best[0] + spread[0], points)
-                for b in np.linspace(best[1] - spread[1], best[1] + spread[1], points)]
+        grid = [
+            (a, b)
+            for a in np.linspace(best[0] - spread[0], best[0] + spread[0], points)
+            for b in np.linspace(best[1] - spread[1], best[1] + spread[1], points)
+        ]
         costs = [cost(point) for point in grid]
         best, least = grid[int(np.argmin(costs))], min(costs)
         spread = spread[0] * 0.35, spread[1] * 0.35

@@ -26,8 +26,9 @@ def opencv():
     except ImportError:
         raise InputError('calibration needs OpenCV: pip install opencv-python-headless') from None
     if not hasattr(getattr(cv2, 'aruco', None), 'CharucoDetector'):
-        raise InputError(f'calibration needs OpenCV 4.7 or newer, this is {cv2.__version__}: '
-                         'pip install opencv-python-headless')
+        raise InputError(
+            f'calibration needs OpenCV 4.7 or newer, this is {cv2.__version__}: pip install opencv-python-headless'
+        )
     return cv2
 
 
@@ -62,15 +63,21 @@ class Board:
         if self.columns < 3 or self.rows < 3:
             raise InputError(f'board of {self.columns}x{self.rows} squares: must have at least 3x3')
         if not 0 < self.marker < self.square:
-            raise InputError(f'board: markers of {self.marker * 1e3:g} mm must be smaller than the squares '
-                             f'({self.square * 1e3:g} mm)')
+            raise InputError(
+                f'board: markers of {self.marker * 1e3:g} mm must be smaller than the squares '
+                f'({self.square * 1e3:g} mm)'
+            )
         if not hasattr(opencv().aruco, f'DICT_{self.dictionary}'):
-            raise InputError(f'board: no marker dictionary {self.dictionary!r}; it is named as in OpenCV without '
-                             'DICT_, for example 5X5_100')
+            raise InputError(
+                f'board: no marker dictionary {self.dictionary!r}; it is named as in OpenCV without '
+                'DICT_, for example 5X5_100'
+            )
         markers, needed = len(self._dictionary.bytesList), self.columns * self.rows // 2
         if markers < needed:
-            raise InputError(f'board of {self.columns}x{self.rows} squares: needs {needed} markers, dictionary '
-                             f'{self.dictionary} has {markers}')
+            raise InputError(
+                f'board of {self.columns}x{self.rows} squares: needs {needed} markers, dictionary '
+                f'{self.dictionary} has {markers}'
+            )
 
     @property
     def size(self) -> tuple[float, float]:
@@ -109,7 +116,7 @@ class Board:
             return None
         ids, corners = ids.reshape(-1), corners.reshape(-1, 2)
         points = self._board.getChessboardCorners()[ids]
-        if np.linalg.matrix_rank(points[:, :2] - points[:, :2].mean(0)) < 2:   # corners on one line define no plane
+        if np.linalg.matrix_rank(points[:, :2] - points[:, :2].mean(0)) < 2:  # corners on one line define no plane
             return None
         self._check_order(marker_corners, marker_ids.reshape(-1), name)
         return View(name, ids, corners.astype(np.float32), points.astype(np.float32))
@@ -126,5 +133,7 @@ class Board:
                 error = np.linalg.norm(mapped[:, :2] / mapped[:, 2:] - where, axis=1)
                 misfit = float(np.median(error) / np.ptp(where, axis=0).max())
         if misfit > LARGEST_MISFIT or known.mean() < 0.9:
-            raise InputError(f'{name}: the markers of dictionary {self.dictionary} are visible, but not as on a board '
-                             f'of {self.columns}x{self.rows} squares; check --squares')
+            raise InputError(
+                f'{name}: the markers of dictionary {self.dictionary} are visible, but not as on a board '
+                f'of {self.columns}x{self.rows} squares; check --squares'
+            )

@@ -15,8 +15,9 @@ def image_files(folder: Path) -> list[Path]:
     """The images of a folder, sorted by name. Raises `InputError` if there are none."""
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder')
-    files = sorted(path for path in folder.iterdir()
-                   if path.suffix.lower() in SUFFIXES and not path.name.startswith('.'))
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith('.')
+    )
     if not files:
         raise InputError(f'{folder}: no images ({", ".join(SUFFIXES)})')
     return files
@@ -34,8 +35,10 @@ def find_boards(folder: str | Path, board: Board, least: int) -> tuple[list[View
             image = read_image(path)
             width, height = image.shape[1::-1]
             if size is not None and size != (width, height):
-                raise InputError(f'{path}: {width}x{height} pixels, but {files[0].name} has {size[0]}x{size[1]}; give '
-                                 'images of one camera, of one size')
+                raise InputError(
+                    f'{path}: {width}x{height} pixels, but {files[0].name} has {size[0]}x{size[1]}; give '
+                    'images of one camera, of one size'
+                )
             size = (width, height)
             try:
                 view = board.find(image, path.stem)
@@ -44,7 +47,9 @@ def find_boards(folder: str | Path, board: Board, least: int) -> tuple[list[View
             if view is not None:
                 views.append(view)
     if len(views) < least:
-        raise InputError(f'{folder}: the board of {board.columns}x{board.rows} squares ({board.dictionary}) was found '
-                         f'in {len(views)} of {len(files)} images, at least {least} are needed; check --squares and '
-                         '--dictionary, and that the images are sharp')
+        raise InputError(
+            f'{folder}: the board of {board.columns}x{board.rows} squares ({board.dictionary}) was found '
+            f'in {len(views)} of {len(files)} images, at least {least} are needed; check --squares and '
+            '--dictionary, and that the images are sharp'
+        )
     return views, size

@@ -88,11 +88,20 @@ class CameraModel:
     def resized(self, width: int, height: int) -> CameraModel:
         """The same camera seen in images of another size. Raises `InputError` where the shape is another."""
         if abs(width * self.height - height * self.width) > max(self.width, self.height):
-            raise InputError(f'calibration: for images of {self.width}x{self.height}, these have {width}x{height}, '
-                             'another shape; calibrate with images of this one')
+            raise InputError(
+                f'calibration: for images of {self.width}x{self.height}, these have {width}x{height}, '
+                'another shape; calibrate with images of this one'
+            )
         sx, sy = width / self.width, height / self.height
-        return replace(self, width=width, height=height, fx=self.fx * sx, fy=self.fy * sy,
-                       cx=(self.cx + 0.5) * sx - 0.5, cy=(self.cy + 0.5) * sy - 0.5)
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+        )
 
     def zoomed(self, factor: float) -> CameraModel:
         """The same camera at a focus at which the image is `factor` times as large."""
@@ -229,8 +238,9 @@ class Calibration:
         camera = camera.resized(width, height)
         if self.aperture is None or math.isnan(camera.focus_distance):
             return camera
-        return camera.zoomed(self.aperture.magnification(focus_distance)
-                             / self.aperture.magnification(camera.focus_distance))
+        return camera.zoomed(
+            self.aperture.magnification(focus_distance) / self.aperture.magnification(camera.focus_distance)
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> Calibration:
@@ -239,10 +249,17 @@ class Calibration:
         if not isinstance(content, dict) or content.get('format') != FORMAT:
             raise InputError(f'{path}: not a calibration file, its first line must be "format: {FORMAT}"')
         file = parse(_File, content, str(path))
-        aperture = None if file.aperture is None else Aperture(
-            file.aperture.width, Lens(file.aperture.focal_length_mm * 1e-3, file.aperture.f_number,
-                                      file.aperture.pixel_pitch_um * 1e-6),
-            *_columns(file.aperture.breathing, 'magnification'), file.aperture.residual, file.aperture.frames)
+        aperture = (
+            None
+            if file.aperture is None
+            else Aperture(
+                file.aperture.width,
+                Lens(file.aperture.focal_length_mm * 1e-3, file.aperture.f_number, file.aperture.pixel_pitch_um * 1e-6),
+                *_columns(file.aperture.breathing, 'magnification'),
+                file.aperture.residual,
+                file.aperture.frames,
+            )
+        )
         focus = None if file.focus_table is None else _focus_map(file.focus_table, file.focus or _FocusSection())
         return cls(file.focus_camera, file.rgbd_camera, file.extrinsics, focus, aperture)
 
@@ -255,17 +272,30 @@ class Calibration:
         """Write the file, whole or not at all."""
         focus, aperture = self.focus, self.aperture
         file = _File(
-            focus_camera=self.focus_camera, rgbd_camera=self.rgbd_camera, extrinsics=self.extrinsics,
-            focus_table=None if focus is None else [
-                _Entry(*entry) for entry in zip(focus.values, focus.focus_distances)],
+            focus_camera=self.focus_camera,
+            rgbd_camera=self.rgbd_camera,
+            extrinsics=self.extrinsics,
+            focus_table=None
+            if focus is None
+            else [_Entry(*entry) for entry in zip(focus.values, focus.focus_distances)],
             focus=None if focus is None else _FocusSection(focus.residual, focus.sweeps),
-            aperture=None if aperture is None else _ApertureSection(
-                aperture.width, aperture.lens.focal_length * 1e3, aperture.lens.pixel_pitch * 1e6,
+            aperture=None
+            if aperture is None
+            else _ApertureSection(
+                aperture.width,
+                aperture.lens.focal_length * 1e3,
+                aperture.lens.pixel_pitch * 1e6,
                 aperture.lens.f_number,
                 [_Breathing(*entry) for entry in zip(aperture.focus_distances, aperture.magnifications)],
-                aperture.residual, aperture.frames))
-        content = {name: section for name, section in TypeAdapter(_File).dump_python(
-            file, by_alias=True, warnings=False).items() if section is not None}
+                aperture.residual,
+                aperture.frames,
+            ),
+        )
+        content = {
+            name: section
+            for name, section in TypeAdapter(_File).dump_python(file, by_alias=True, warnings=False).items()
+            if section is not None
+        }
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, yaml.safe_dump(_rounded(content), sort_keys=False, default_flow_style=None, width=110))

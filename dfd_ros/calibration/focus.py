@@ -16,9 +16,9 @@ from dfd_ros.calibration.recorded_sweep import Sweep, sharpest_value
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance, vergence
 
-ENTRIES = 9               # of the table that is written
-LARGEST_RESIDUAL = 0.1    # of the span in vergence
-STRETCH = 0.25            # of the span in vergence: largest extension of the map to infinity
+ENTRIES = 9  # of the table that is written
+LARGEST_RESIDUAL = 0.1  # of the span in vergence
+STRETCH = 0.25  # of the span in vergence: largest extension of the map to infinity
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def sharpness(image: np.ndarray) -> float:
     cv2 = opencv()
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     h, w = grey.shape
-    grey = grey[h // 8:h - h // 8, w // 8:w - w // 8]
+    grey = grey[h // 8 : h - h // 8, w // 8 : w - w // 8]
     gx, gy = (cv2.Sobel(grey, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1)))
     return float((gx * gx + gy * gy).mean() / max(float(grey.mean()), 1.0) ** 2)
 
@@ -64,13 +64,16 @@ def peak_of(sweep: Sweep, board: Board | None = None, camera: CameraModel | None
 def _distance_of_board(sweep: Sweep, contrast: np.ndarray, board: Board | None, camera: CameraModel | None) -> float:
     """Mean depth of the board in the sharpest image."""
     if board is None or camera is None:
-        raise InputError(f'{sweep.name}: distance_m is not given, and measuring it on a board needs the intrinsics of '
-                         'the focus camera; run dfd calibrate intrinsics first')
+        raise InputError(
+            f'{sweep.name}: distance_m is not given, and measuring it on a board needs the intrinsics of '
+            'the focus camera; run dfd calibrate intrinsics first'
+        )
     image = sweep.images[int(np.argmax(contrast))]
     view = board.find(image, sweep.name)
     if view is None:
-        raise InputError(f'{sweep.name}: distance_m is not given, and the sharpest image does not show the board; give '
-                         'distance_m')
+        raise InputError(
+            f'{sweep.name}: distance_m is not given, and the sharpest image does not show the board; give distance_m'
+        )
     cv2 = opencv()
     camera = camera.resized(image.shape[1], image.shape[0])
     _, turn, shift = cv2.solvePnP(view.points, view.corners, camera.matrix, np.array(camera.distortion))
@@ -89,26 +92,33 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
     at = np.array([vergence(peak.distance) for peak in peaks])
     values = np.array([peak.value for peak in peaks])
     if len(peaks) < 2 or np.ptp(at) < 0.05:
-        raise InputError(f'focus: {len(peaks)} sweeps over {np.ptp(at) if len(at) else 0:.2f} dioptres, at least two '
-                         'with targets at clearly different distances are needed')
+        raise InputError(
+            f'focus: {len(peaks)} sweeps over {np.ptp(at) if len(at) else 0:.2f} dioptres, at least two '
+            'with targets at clearly different distances are needed'
+        )
     far, near, span = at.min(), at.max(), np.ptp(at)
     if to_infinity:
         if far > STRETCH * span:
-            raise InputError(f'focus: the farthest target is at {distance(far):.2f} m, too near to extend the map '
-                             f'to infinity; sweep over one at {distance(STRETCH / (1 + STRETCH) * near):.2f} m or '
-                             'farther')
+            raise InputError(
+                f'focus: the farthest target is at {distance(far):.2f} m, too near to extend the map '
+                f'to infinity; sweep over one at {distance(STRETCH / (1 + STRETCH) * near):.2f} m or '
+                'farther'
+            )
         far = 0.0
     curve = np.polynomial.Polynomial.fit(at, values, 2 if len(np.unique(at)) >= 4 else 1)
     ends = curve.deriv()(np.array([far, near]))
     if not (ends * np.sign(ends[0])).min() > 1e-6 * max(np.abs(values).max(), 1.0) / span:
-        raise InputError('focus: the control value does not rise or fall monotonically with the focus distance; '
-                         + _listed(peaks))
+        raise InputError(
+            'focus: the control value does not rise or fall monotonically with the focus distance; ' + _listed(peaks)
+        )
     # Error of the map in vergence: the error of the value divided by the slope.
     errors = (values - curve(at)) / curve.deriv()(at)
-    residual = float(np.sqrt((errors ** 2).mean()))
+    residual = float(np.sqrt((errors**2).mean()))
     if residual > LARGEST_RESIDUAL * span:
-        raise InputError(f'focus: the sweeps are {residual:.2f} dioptres off any monotone map; a distance is wrong, or '
-                         'the motor does not return to its positions; ' + _listed(peaks))
+        raise InputError(
+            f'focus: the sweeps are {residual:.2f} dioptres off any monotone map; a distance is wrong, or '
+            'the motor does not return to its positions; ' + _listed(peaks)
+        )
     grid = np.linspace(far, near, ENTRIES)
     return FocusMap(tuple(float(v) for v in curve(grid)), tuple(distance(float(v)) for v in grid), residual, len(peaks))
 

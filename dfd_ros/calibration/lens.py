@@ -12,8 +12,9 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import Lens
 
 
-def aperture_of(result: ApertureResult, size: tuple[int, int], lens: Lens,
-                camera: CameraModel | None = None) -> Aperture:
+def aperture_of(
+    result: ApertureResult, size: tuple[int, int], lens: Lens, camera: CameraModel | None = None
+) -> Aperture:
     """Effective f-number, and the breathing table.
 
     Blur per dioptre is f^2 / (N p): with the focal length f and the pixel pitch p it gives N. One of the two may be
@@ -36,13 +37,21 @@ def aperture_of(result: ApertureResult, size: tuple[int, int], lens: Lens,
         elif math.isnan(focal_length):
             focal_length = pixels * pitch
     if math.isnan(focal_length) or math.isnan(pitch):
-        raise InputError('aperture: focal length and pixel pitch are needed, or one of them and the intrinsics; give '
-                         '--focal-length (mm), and --pixel-pitch (um) or run dfd calibrate intrinsics first')
-    f_number = focal_length ** 2 / (result.blur_per_dioptre * pitch)
-    distances, first = np.unique(-result.focus_distances, return_index=True)     # from far to near
+        raise InputError(
+            'aperture: focal length and pixel pitch are needed, or one of them and the intrinsics; give '
+            '--focal-length (mm), and --pixel-pitch (um) or run dfd calibrate intrinsics first'
+        )
+    f_number = focal_length**2 / (result.blur_per_dioptre * pitch)
+    distances, first = np.unique(-result.focus_distances, return_index=True)  # from far to near
     distances = [float(-d) for d in distances]
     magnifications = [float(result.magnification[i]) for i in first]
     if math.isfinite(distances[0]):
         distances, magnifications = [math.inf, *distances], [1.0, *magnifications]
-    return Aperture(size[0], Lens(focal_length, f_number, pitch), tuple(distances), tuple(magnifications),
-                    result.residual, len(result.focus_distances))
+    return Aperture(
+        size[0],
+        Lens(focal_length, f_number, pitch),
+        tuple(distances),
+        tuple(magnifications),
+        result.residual,
+        len(result.focus_distances),
+    )

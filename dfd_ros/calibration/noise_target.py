@@ -19,7 +19,7 @@ def noise_target(size: int = 1600, seed: int = 0) -> np.ndarray:
     # Radii by the law r^-3 between the limits, the latest on top: the image looks alike at every scale.
     smallest, largest = size / 400, size / 10
     u = rng.random(40 * 400)
-    radii = 1 / np.sqrt(1 / largest ** 2 + u * (1 / smallest ** 2 - 1 / largest ** 2))
+    radii = 1 / np.sqrt(1 / largest**2 + u * (1 / smallest**2 - 1 / largest**2))
     for radius, (x, y), grey in zip(radii, rng.integers(0, size, (len(u), 2)), rng.integers(20, 236, len(u))):
         cv2.circle(image, (int(x), int(y)), round(radius), int(grey), -1, cv2.LINE_AA)
     return image

@@ -13,7 +13,7 @@ from dfd_ros.calibration.board import opencv
 from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.core.errors import InputError
 
-DRIVER_QUEUE = 4     # frames that a driver may hold from before the motor stopped
+DRIVER_QUEUE = 4  # frames that a driver may hold from before the motor stopped
 
 
 def open_camera(device: str, width: int = 0, height: int = 0):
@@ -28,8 +28,9 @@ def open_camera(device: str, width: int = 0, height: int = 0):
     return capture
 
 
-def record_sweep(capture, values: Sequence[float], *, distance: float = math.nan, settle_time: float = 0.5,
-                 name: str = 'sweep') -> Sweep:
+def record_sweep(
+    capture, values: Sequence[float], *, distance: float = math.nan, settle_time: float = 0.5, name: str = 'sweep'
+) -> Sweep:
     """An image at each control value of the focus motor.
 
     Args:
@@ -46,8 +47,10 @@ def record_sweep(capture, values: Sequence[float], *, distance: float = math.nan
     with tqdm(values, desc='sweep', unit='image') as progress:
         for value in progress:
             if not capture.set(cv2.CAP_PROP_FOCUS, float(value)):
-                raise InputError(f'{name}: the camera rejects the focus value {value:g}; v4l2-ctl --list-ctrls '
-                                 'shows the limits of focus_absolute')
+                raise InputError(
+                    f'{name}: the camera rejects the focus value {value:g}; v4l2-ctl --list-ctrls '
+                    'shows the limits of focus_absolute'
+                )
             time.sleep(settle_time)
             for _ in range(DRIVER_QUEUE + 1):
                 received, image = capture.read()

@@ -24,7 +24,7 @@ from dfd_ros.core.files import write_text
 from dfd_ros.core.image_io import read_image
 
 FILE = 'sweep.yaml'
-MIN_PEAK = 1.5    # contrast of the sharpest image over that of the most blurred one
+MIN_PEAK = 1.5  # contrast of the sharpest image over that of the most blurred one
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,14 @@ class Sweep:
             distance = content.get('distance_m')
             distance = math.nan if distance is None else float(distance)
         except FileNotFoundError:
-            raise InputError(f'{path}: no such file; dfd calibrate sweep records one, docs/calibration.md has its '
-                             'format') from None
+            raise InputError(
+                f'{path}: no such file; dfd calibrate sweep records one, docs/calibration.md has its format'
+            ) from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} '
-                             f'({type(error).__name__}: {" ".join(str(error).split())})') from None
+            raise InputError(
+                f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} '
+                f'({type(error).__name__}: {" ".join(str(error).split())})'
+            ) from None
         if not (math.isnan(distance) or distance > 0):
             raise InputError(f'{path}: distance_m: {distance} must be positive')
         frames.sort()
@@ -73,8 +76,10 @@ class Sweep:
         files = [f'{i:03d}.png' for i in range(len(self.images))]
         for file, image in zip(files, self.images):
             Image.fromarray(image).save(folder / file)
-        content = {'distance_m': None if math.isnan(self.distance) else float(self.distance),
-                   'frames': [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)]}
+        content = {
+            'distance_m': None if math.isnan(self.distance) else float(self.distance),
+            'frames': [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)],
+        }
         write_text(folder / FILE, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
 
 
@@ -93,18 +98,22 @@ def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: st
         raise InputError(f'{name}: {len(values)} frames, a sweep needs at least 5')
     peak = int(np.argmax(sharpness))
     if not sharpness[peak] > MIN_PEAK * sharpness.min():
-        raise InputError(f'{name}: is never sharp (contrast {sharpness[peak]:.2g} in the sharpest image, '
-                         f'{sharpness.min():.2g} in the most blurred one); sweep further, or light the target better')
+        raise InputError(
+            f'{name}: is never sharp (contrast {sharpness[peak]:.2g} in the sharpest image, '
+            f'{sharpness.min():.2g} in the most blurred one); sweep further, or light the target better'
+        )
     if peak in (0, len(values) - 1):
-        raise InputError(f'{name}: is sharpest at the end of the sweep (value {values[peak]:g}), so the peak may lie '
-                         'beyond it; sweep further, or move the target')
+        raise InputError(
+            f'{name}: is sharpest at the end of the sweep (value {values[peak]:g}), so the peak may lie '
+            'beyond it; sweep further, or move the target'
+        )
     low = high = peak
     while low > 0 and sharpness[low - 1] > 0.5 * sharpness[peak]:
         low -= 1
     while high < len(values) - 1 and sharpness[high + 1] > 0.5 * sharpness[peak]:
         high += 1
     low, high = min(low, peak - 1), max(high, peak + 1)
-    x = values[low:high + 1]
-    curve = np.polyfit(x - values[peak], np.log(sharpness[low:high + 1]), 2)
+    x = values[low : high + 1]
+    curve = np.polyfit(x - values[peak], np.log(sharpness[low : high + 1]), 2)
     top = values[peak] - curve[1] / (2 * curve[0]) if curve[0] < 0 else values[peak]
     return float(np.clip(top, values[peak - 1], values[peak + 1]))

@@ -24,16 +24,27 @@ def _figure(columns: int, title: str):
 def write_intrinsics(path: Path, result: IntrinsicsResult) -> None:
     """The detected corners with their errors, and the residual of each view."""
     camera = result.camera
-    figure, (image, views) = _figure(2, f'{camera.width}x{camera.height}: f = {camera.fx:.1f}, {camera.fy:.1f} px, '
-                                        f'residual {camera.residual_px:.3f} px')
+    figure, (image, views) = _figure(
+        2,
+        f'{camera.width}x{camera.height}: f = {camera.fx:.1f}, {camera.fy:.1f} px, '
+        f'residual {camera.residual_px:.3f} px',
+    )
     corners, off = np.concatenate([v.corners for v in result.views]), np.concatenate(result.residuals)
-    arrows = image.quiver(*corners.T, *off.T, np.linalg.norm(off, axis=1), angles='xy', scale_units='xy',
-                          cmap='viridis', scale=max(camera.residual_px, 1e-3) / (0.03 * camera.width))
+    arrows = image.quiver(
+        *corners.T,
+        *off.T,
+        np.linalg.norm(off, axis=1),
+        angles='xy',
+        scale_units='xy',
+        cmap='viridis',
+        scale=max(camera.residual_px, 1e-3) / (0.03 * camera.width),
+    )
     image.plot(camera.cx, camera.cy, 'r+', markersize=14)
-    image.set(xlim=(0, camera.width), ylim=(camera.height, 0), aspect='equal', xlabel='px',
-              title='corners and their errors')
+    image.set(
+        xlim=(0, camera.width), ylim=(camera.height, 0), aspect='equal', xlabel='px', title='corners and their errors'
+    )
     figure.colorbar(arrows, ax=image, label='px', shrink=0.7)
-    views.bar(range(len(result.views)), [np.sqrt((r ** 2).sum(1).mean()) for r in result.residuals])
+    views.bar(range(len(result.views)), [np.sqrt((r**2).sum(1).mean()) for r in result.residuals])
     views.set(xlabel='view', ylabel='residual (px)', title='by view')
     save_figure(path, figure)
 
@@ -42,8 +53,9 @@ def write_extrinsics(path: Path, result: ExtrinsicsResult) -> None:
     """The two cameras from above, and the residual of each pair."""
     extrinsics = result.extrinsics
     matrix = extrinsics.matrix
-    figure, (above, pairs) = _figure(2, f'{np.linalg.norm(matrix[:3, 3]) * 1e3:.1f} mm apart, residual '
-                                        f'{extrinsics.residual_px:.3f} px')
+    figure, (above, pairs) = _figure(
+        2, f'{np.linalg.norm(matrix[:3, 3]) * 1e3:.1f} mm apart, residual {extrinsics.residual_px:.3f} px'
+    )
     length = max(0.6e3 * np.linalg.norm(matrix[:3, 3]), 10.0)
     for pose, label, colour in ((np.eye(4), extrinsics.parent, 'C0'), (matrix, extrinsics.child, 'C1')):
         place, right, forward = (1e3 * pose[[0, 2], 3], length * pose[[0, 2], 0], length * pose[[0, 2], 2])
@@ -83,8 +95,9 @@ def write_aperture(path: Path, result: ApertureResult, f_number: float) -> None:
     """Circle of confusion and image scale over the focus, measured and by the lens model."""
     at = np.array([vergence(float(d)) for d in result.focus_distances])
     order = np.argsort(at)
-    figure, (blur, scale) = _figure(2, f'f/{f_number:.2f}, target in focus at {result.target:.3g} m, '
-                                       f'residual {result.residual:.3g}')
+    figure, (blur, scale) = _figure(
+        2, f'f/{f_number:.2f}, target in focus at {result.target:.3g} m, residual {result.residual:.3g}'
+    )
     grid = np.linspace(at.min(), at.max(), 300)
     coc = result.blur_per_dioptre * np.abs(grid - 1 / result.target) / (1 - result.breathing * grid)
     blur.plot(grid, coc, '-', label='thin lens')
@@ -97,4 +110,3 @@ def write_aperture(path: Path, result: ApertureResult, f_number: float) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     save_figure(path, figure)
-

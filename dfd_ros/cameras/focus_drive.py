@@ -11,9 +11,9 @@ from dfd_ros.core.optics import VergenceRange, distance, vergence
 
 
 class _Motion(NamedTuple):
-    start: float      # vergence, dioptres
+    start: float  # vergence, dioptres
     goal: float
-    began: float      # s
+    began: float  # s
 
 
 class FocusDrive:
@@ -22,8 +22,7 @@ class FocusDrive:
     One thread may give commands while another asks where the focus is.
     """
 
-    def __init__(self, focus_distance: float, settle_time: float,
-                 range_: VergenceRange | None = None) -> None:
+    def __init__(self, focus_distance: float, settle_time: float, range_: VergenceRange | None = None) -> None:
         """At rest at `focus_distance` (m). Commands outside `range_` are clamped to it."""
         self.settle_time = settle_time
         self._range = range_
@@ -33,12 +32,11 @@ class FocusDrive:
     def command(self, focus_distance: float, time_s: float) -> None:
         """Starts towards `focus_distance` (m, inf allowed). Raises InputError for NaN, 0 and negative values."""
         if not focus_distance > 0:
-            raise InputError(f'focus command: focus distance {focus_distance} m must be positive '
-                             f'(inf for infinity)')
+            raise InputError(f'focus command: focus distance {focus_distance} m must be positive (inf for infinity)')
         goal = vergence(focus_distance)
         if self._range is not None:
             goal = min(max(goal, vergence(self._range.far)), vergence(self._range.near))
-        if goal != self._motion.goal:   # a repeated command does not restart the motion
+        if goal != self._motion.goal:  # a repeated command does not restart the motion
             self._motion = _Motion(self._at(self._motion, time_s)[0], goal, time_s)
 
     def at(self, time_s: float) -> tuple[float, bool]:

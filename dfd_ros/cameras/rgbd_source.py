@@ -22,13 +22,13 @@ from dfd_ros.core.optics import Lens, VergenceRange
 from dfd_ros.synthesis.rgbd_scene import RgbdScene
 from dfd_ros.synthesis.sensor import expose
 
-FOCAL_LENGTH, F_NUMBER = 0.05, 1.4    # blur of some pixels at the distances of a room
+FOCAL_LENGTH, F_NUMBER = 0.05, 1.4  # blur of some pixels at the distances of a room
 INTRINSICS = 'intrinsics.yaml'
-PRIMESENSE = 525.0 / 640               # default focal length, in image widths
-PERIOD = 2.0                           # s that an image is shown
-MARGIN = 1.1                           # by which the range of the focus exceeds that of the depth
-SHOT, READ = 3e-4, 1e-3                # noise, see `sensor.expose`
-KEPT = 32                              # photographs; a sweep repeats the same ones
+PRIMESENSE = 525.0 / 640  # default focal length, in image widths
+PERIOD = 2.0  # s that an image is shown
+MARGIN = 1.1  # by which the range of the focus exceeds that of the depth
+SHOT, READ = 3e-4, 1e-3  # noise, see `sensor.expose`
+KEPT = 32  # photographs; a sweep repeats the same ones
 
 
 class RgbdSource(DrivenSource):
@@ -41,8 +41,15 @@ class RgbdSource(DrivenSource):
 
     gives_rgbd = True
 
-    def __init__(self, folder: str | Path, settle_time: float = 0.0, width: int = 0, seed: int = 0,
-                 focal_length: float = 0.0, f_number: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        settle_time: float = 0.0,
+        width: int = 0,
+        seed: int = 0,
+        focal_length: float = 0.0,
+        f_number: float = 0.0,
+    ) -> None:
         """`width` (px) resizes all images; 0 leaves them. `focal_length` (m) and `f_number`: 0 = 50 mm, f/1.4.
 
         Raises InputError for a folder without images, or with images that are broken or do not belong together.
@@ -72,12 +79,22 @@ class RgbdSource(DrivenSource):
         linear = self._photograph(number, focus_distance)
         noise = torch.randn(linear.shape, generator=self._noise)
         image = (srgb_encode(expose(linear, torch.ones(1), SHOT, READ, noise))[0] * 255).round().to(torch.uint8)
-        state = LensState(focus_distance, self._lens.focal_length, self._lens.f_number, self._lens.pixel_pitch,
-                          magnification=1.0, near=self._range.near, far=self._range.far, settled=settled, stamp=time_s)
+        state = LensState(
+            focus_distance,
+            self._lens.focal_length,
+            self._lens.f_number,
+            self._lens.pixel_pitch,
+            magnification=1.0,
+            near=self._range.near,
+            far=self._range.far,
+            settled=settled,
+            stamp=time_s,
+        )
         _, color, depth = self._scene(number)
         metres = np.where(depth > 0, depth * np.float32(1e-3), np.float32(np.nan))
-        return Frame(image.permute(1, 2, 0).contiguous().numpy(), state, time_s, metres,
-                     RgbdImages(color, depth, self.camera))
+        return Frame(
+            image.permute(1, 2, 0).contiguous().numpy(), state, time_s, metres, RgbdImages(color, depth, self.camera)
+        )
 
     def _photograph_of(self, number: int, focus_distance: float) -> torch.Tensor:
         return self._scene(number)[0].photograph(self._lens, focus_distance)
@@ -118,8 +135,10 @@ def _stored(color_path: Path, depth_path: Path) -> tuple[np.ndarray, np.ndarray]
     """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) as they are stored."""
     color, depth = read_image(color_path), read_depth_image(depth_path)
     if color.shape[:2] != depth.shape:
-        raise InputError(f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '
-                         f'{color.shape[1]}x{color.shape[0]}; register the depth to the colour')
+        raise InputError(
+            f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '
+            f'{color.shape[1]}x{color.shape[0]}; register the depth to the colour'
+        )
     return color, depth
 
 
@@ -127,8 +146,10 @@ def _limits(color_path: Path, depth_path: Path, camera: CameraModel) -> tuple[fl
     """(nearest, farthest) depth (m) of an image. Broken files are reported here, before they are played."""
     _, depth = _stored(color_path, depth_path)
     if depth.shape != (camera.height, camera.width):
-        raise InputError(f'{color_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but the first image has '
-                         f'{camera.width}x{camera.height}; all images must come from one camera')
+        raise InputError(
+            f'{color_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but the first image has '
+            f'{camera.width}x{camera.height}; all images must come from one camera'
+        )
     known = depth[depth > 0]
     if not known.size:
         raise InputError(f'{depth_path}: no pixel has a depth')

@@ -34,8 +34,7 @@ class StackSource(DrivenSource):
         self._depth = stack.depth
         if self._depth is not None and width:
             # Nearest: a mean across an edge would be the depth of nothing.
-            self._depth = cv2.resize(self._depth, self._images[0].shape[1::-1],
-                                     interpolation=cv2.INTER_NEAREST)
+            self._depth = cv2.resize(self._depth, self._images[0].shape[1::-1], interpolation=cv2.INTER_NEAREST)
         self._vergence = np.array([vergence(state.focus_distance) for state in states])
         self._drive = FocusDrive(stack.range.far, settle_time, stack.range)
 

@@ -18,7 +18,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
 
-DRIVER_QUEUE = 4     # frames that a driver holds at most where it does not take CAP_PROP_BUFFERSIZE
+DRIVER_QUEUE = 4  # frames that a driver holds at most where it does not take CAP_PROP_BUFFERSIZE
 OLDEST_STAMP = 10.0  # s; an older stamp comes from another clock
 
 
@@ -44,8 +44,7 @@ class FocusTable:
         steps = np.diff(self._values)
         if not (np.diff(self._vergence) > 0).all() or not ((steps > 0).all() or (steps < 0).all()):
             raise InputError('focus table: the value must rise, or fall, with every step of focus_distance_m')
-        self.range = VergenceRange(1 / self._vergence[-1],
-                                   1 / self._vergence[0] if self._vergence[0] > 0 else math.inf)
+        self.range = VergenceRange(1 / self._vergence[-1], 1 / self._vergence[0] if self._vergence[0] > 0 else math.inf)
 
     @classmethod
     def load(cls, path: str | Path) -> FocusTable:
@@ -67,9 +66,19 @@ class V4l2Source(CameraSource):
     A motor does not report when it has arrived, so the focus counts as settled `settle_time` s after a command.
     """
 
-    def __init__(self, device: str, table: FocusTable, *, settle_time: float, lens: Lens = Lens(),
-                 lens_width: int = 0, magnification: Callable[[float], float] | None = None,
-                 width: int = 0, height: int = 0, api: int = cv2.CAP_V4L2) -> None:
+    def __init__(
+        self,
+        device: str,
+        table: FocusTable,
+        *,
+        settle_time: float,
+        lens: Lens = Lens(),
+        lens_width: int = 0,
+        magnification: Callable[[float], float] | None = None,
+        width: int = 0,
+        height: int = 0,
+        api: int = cv2.CAP_V4L2,
+    ) -> None:
         """`device` is a path or a number; 0 px leaves the size to the driver; `api` is OpenCV's.
 
         `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
@@ -86,7 +95,7 @@ class V4l2Source(CameraSource):
         self._drive = FocusDrive(table.range.far, settle_time, table.range)
         self._goal = table.range.far
         self._capture: cv2.VideoCapture | None = None
-        self._opened_or_closed = threading.Lock()     # commands and frames come from different threads
+        self._opened_or_closed = threading.Lock()  # commands and frames come from different threads
         self._period = math.nan
         try:
             self._open()
@@ -111,11 +120,15 @@ class V4l2Source(CameraSource):
         _, settled = self._drive.at(exposed - self._period)
         lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
-            focus_distance=focus_distance, focal_length=lens.focal_length, f_number=lens.f_number,
+            focus_distance=focus_distance,
+            focal_length=lens.focal_length,
+            f_number=lens.f_number,
             pixel_pitch=lens.pixel_pitch,
             magnification=self._magnification(focus_distance) if self._magnification else math.nan,
-            near=self._table.range.near, far=self._table.range.far,
-            settled=settled)
+            near=self._table.range.near,
+            far=self._table.range.far,
+            settled=settled,
+        )
         return Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), state, exposed)
 
     def close(self) -> None:
@@ -129,9 +142,9 @@ class V4l2Source(CameraSource):
         for _ in range(DRIVER_QUEUE + 1):
             if not self._capture.grab():
                 raise self._lost()
-            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000   # V4L2: of CLOCK_MONOTONIC
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # V4L2: of CLOCK_MONOTONIC
             if not time.monotonic() - OLDEST_STAMP < stamp <= time.monotonic():
-                return time_s   # a driver with a clock of its own
+                return time_s  # a driver with a clock of its own
             if stamp > time_s - self._period:
                 break
         return stamp
@@ -145,8 +158,9 @@ class V4l2Source(CameraSource):
         capture = cv2.VideoCapture(device, self._api)
         if not capture.isOpened():
             capture.release()
-            raise CameraLost(f'{self._device}: cannot open the camera; is it plugged in, and may you read it '
-                             f'(group video)?')
+            raise CameraLost(
+                f'{self._device}: cannot open the camera; is it plugged in, and may you read it (group video)?'
+            )
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         for name, value in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self._size):
             if value:

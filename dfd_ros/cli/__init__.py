@@ -29,7 +29,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """Shows defaults and keeps the line breaks of the example."""
 
     def _get_help_string(self, action):
-        is_known = action.default not in (None, '') and action.default == action.default   # NaN stands for unknown
+        is_known = action.default not in (None, '') and action.default == action.default  # NaN stands for unknown
         is_shown = is_known and not isinstance(action.default, bool)
         return super()._get_help_string(action) if is_shown else action.help
 
@@ -44,16 +44,24 @@ def _load(name: str) -> ModuleType:
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for this command line. Imports only the command in use; all of them for the overview."""
-    parser = _Parser(prog='dfd', formatter_class=_Help, description='Metric depth from a focus sweep.',
-                     epilog='dfd COMMAND --help shows the arguments of a command, and an example.')
+    parser = _Parser(
+        prog='dfd',
+        formatter_class=_Help,
+        description='Metric depth from a focus sweep.',
+        epilog='dfd COMMAND --help shows the arguments of a command, and an example.',
+    )
     parser.add_argument('--version', action='version', version=f'dfd {dfd_ros.__version__}')
-    subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True,
-                                       parser_class=_Parser)
+    subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True, parser_class=_Parser)
     wanted = [name for name in _names() if name in argv[:1]] or _names()
     for name in wanted:
         module = _load(name)
-        command = subparsers.add_parser(name, help=module.HELP, description=module.HELP,
-                                        epilog=f'example:\n  {module.EXAMPLE}', formatter_class=_Help)
+        command = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=f'example:\n  {module.EXAMPLE}',
+            formatter_class=_Help,
+        )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

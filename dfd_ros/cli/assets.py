@@ -11,15 +11,29 @@ EXAMPLE = 'dfd assets --out data/assets'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('sources', metavar='SOURCE', type=Path, nargs='*',
-                        help='.deb or .sh3f files, or folders of your own images, .obj models and .exr or .hdr '
-                             'surroundings; without any, the Debian packages sweethome3d-furniture, '
-                             'plasma-workspace-wallpapers and mate-backgrounds, downloaded by apt (260 MB)')
-    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='folder for photographs/, models/, hdris/ and LICENCES.md, which says of each where it is '
-                             'from; the same command goes on where it was stopped')
-    parser.add_argument('--bpy', metavar='DIR', type=Path,
-                        help="site-packages folder of the environment with Blender's bpy, for the surroundings in it")
+    parser.add_argument(
+        'sources',
+        metavar='SOURCE',
+        type=Path,
+        nargs='*',
+        help='.deb or .sh3f files, or folders of your own images, .obj models and .exr or .hdr '
+        'surroundings; without any, the Debian packages sweethome3d-furniture, '
+        'plasma-workspace-wallpapers and mate-backgrounds, downloaded by apt (260 MB)',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        required=True,
+        help='folder for photographs/, models/, hdris/ and LICENCES.md, which says of each where it is '
+        'from; the same command goes on where it was stopped',
+    )
+    parser.add_argument(
+        '--bpy',
+        metavar='DIR',
+        type=Path,
+        help="site-packages folder of the environment with Blender's bpy, for the surroundings in it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

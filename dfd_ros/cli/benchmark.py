@@ -12,15 +12,19 @@ EXAMPLE = 'dfd benchmark speed stability'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('names', metavar='NAME', nargs='*',
-                        help='benchmarks to run (default: all); python benchmarks/NAME.py --help shows the options '
-                             'of one')
+    parser.add_argument(
+        'names',
+        metavar='NAME',
+        nargs='*',
+        help='benchmarks to run (default: all); python benchmarks/NAME.py --help shows the options of one',
+    )
     parser.add_argument('--weights', metavar='FILE', type=Path, help='weights file (default: the ones included)')
     parser.add_argument('--stack', metavar='DIR', type=Path, help='real focal stack, for the benchmark real_stack')
 
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
+
     scripts = _scripts()
     unknown = [name for name in args.names if name not in scripts]
     if unknown:
@@ -42,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _scripts() -> dict[str, Path]:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.resources import PACKAGE
+
     folder = PACKAGE.parent / 'benchmarks'
     if not folder.is_dir():
         raise InputError(f'dfd benchmark: this installation ({PACKAGE}) has no benchmarks; run it in a checkout')
@@ -50,6 +55,7 @@ def _scripts() -> dict[str, Path]:
 
 def _cannot_run(name: str, args: argparse.Namespace) -> str | None:
     import importlib.util
+
     if name == 'real_stack' and args.stack is None:
         return 'needs a real focal stack (--stack)'
     if name == 'ros_latency' and importlib.util.find_spec('rclpy') is None:

@@ -16,70 +16,138 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest='kind', metavar='STEP', required=True, parser_class=type(parser))
 
     def add(name: str, does, text: str, example: str) -> argparse.ArgumentParser:
-        kind = kinds.add_parser(name, help=text, description=text, epilog=f'example:\n  dfd calibrate {name} {example}',
-                                formatter_class=parser.formatter_class)
+        kind = kinds.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f'example:\n  dfd calibrate {name} {example}',
+            formatter_class=parser.formatter_class,
+        )
         kind.set_defaults(does=does)
         return kind
 
-    target = add('target', _target, 'make a target to print at full size: a ChArUco board, or random discs',
-                 '--out board.png')
+    target = add(
+        'target', _target, 'make a target to print at full size: a ChArUco board, or random discs', '--out board.png'
+    )
     target.add_argument('--out', metavar='PNG', type=Path, required=True, help='image file to write')
     target.add_argument('--texture', action='store_true', help='random discs of all sizes, for focus and aperture')
     _add_board(target)
 
-    sweep = add('sweep', _sweep, 'record a sweep with a V4L2 camera, by control value, for focus and aperture',
-                '--device /dev/video0 --first 0 --last 250 --steps 26 --distance 0.5 --out sweeps/050')
+    sweep = add(
+        'sweep',
+        _sweep,
+        'record a sweep with a V4L2 camera, by control value, for focus and aperture',
+        '--device /dev/video0 --first 0 --last 250 --steps 26 --distance 0.5 --out sweeps/050',
+    )
     sweep.add_argument('--device', default='/dev/video0', help='V4L2 device, as a path or a number')
     sweep.add_argument('--first', metavar='N', type=float, required=True, help='control value to start at')
     sweep.add_argument('--last', metavar='N', type=float, required=True, help='control value to end at')
     sweep.add_argument('--steps', metavar='N', type=int, default=26, help='number of images')
-    sweep.add_argument('--distance', metavar='M', type=float, default=math.nan,
-                       help='from the front of the lens to the target (default: measured on the board)')
+    sweep.add_argument(
+        '--distance',
+        metavar='M',
+        type=float,
+        default=math.nan,
+        help='from the front of the lens to the target (default: measured on the board)',
+    )
     sweep.add_argument('--settle-time', metavar='S', type=float, default=0.5, help='time that the motor needs per step')
-    sweep.add_argument('--width', metavar='PX', type=int, default=0, help='image width; 0: the driver\'s default')
-    sweep.add_argument('--height', metavar='PX', type=int, default=0, help='image height; 0: the driver\'s default')
+    sweep.add_argument('--width', metavar='PX', type=int, default=0, help="image width; 0: the driver's default")
+    sweep.add_argument('--height', metavar='PX', type=int, default=0, help="image height; 0: the driver's default")
     sweep.add_argument('--out', metavar='DIR', type=Path, required=True, help='new folder for images and sweep.yaml')
 
-    intrinsics = add('intrinsics', _intrinsics,
-                     'measure focal length, principal point and distortion from images of a board',
-                     'images/focus --focus-distance 0.6')
+    intrinsics = add(
+        'intrinsics',
+        _intrinsics,
+        'measure focal length, principal point and distortion from images of a board',
+        'images/focus --focus-distance 0.6',
+    )
     intrinsics.add_argument('images', metavar='DIR', type=Path, help='images of the board, tilted in all directions')
-    intrinsics.add_argument('--camera', choices=('focus', 'rgbd'), default='focus',
-                            help='the focus camera, or the colour camera of the RGB-D sensor')
-    intrinsics.add_argument('--focus-distance', metavar='M', type=float, default=math.nan,
-                            help='focus distance of the images, or inf; the focal length in pixels depends on it')
+    intrinsics.add_argument(
+        '--camera',
+        choices=('focus', 'rgbd'),
+        default='focus',
+        help='the focus camera, or the colour camera of the RGB-D sensor',
+    )
+    intrinsics.add_argument(
+        '--focus-distance',
+        metavar='M',
+        type=float,
+        default=math.nan,
+        help='focus distance of the images, or inf; the focal length in pixels depends on it',
+    )
     _add_board(intrinsics)
 
-    extrinsics = add('extrinsics', _extrinsics, 'measure the pose of the RGB-D camera from pairs of images of a board',
-                     'images/focus images/rgbd')
+    extrinsics = add(
+        'extrinsics',
+        _extrinsics,
+        'measure the pose of the RGB-D camera from pairs of images of a board',
+        'images/focus images/rgbd',
+    )
     extrinsics.add_argument('focus_images', metavar='FOCUS_DIR', type=Path, help='images of the focus camera')
-    extrinsics.add_argument('rgbd_images', metavar='RGBD_DIR', type=Path,
-                            help='images of the RGB-D colour camera; the images of a pair have the same file name')
-    extrinsics.add_argument('--parent', metavar='FRAME', default='focus_camera_optical_frame',
-                            help='optical frame of the focus camera')
-    extrinsics.add_argument('--child', metavar='FRAME', default='rgbd_camera_color_optical_frame',
-                            help='optical frame of the RGB-D colour camera, as named by its driver')
+    extrinsics.add_argument(
+        'rgbd_images',
+        metavar='RGBD_DIR',
+        type=Path,
+        help='images of the RGB-D colour camera; the images of a pair have the same file name',
+    )
+    extrinsics.add_argument(
+        '--parent', metavar='FRAME', default='focus_camera_optical_frame', help='optical frame of the focus camera'
+    )
+    extrinsics.add_argument(
+        '--child',
+        metavar='FRAME',
+        default='rgbd_camera_color_optical_frame',
+        help='optical frame of the RGB-D colour camera, as named by its driver',
+    )
     _add_board(extrinsics)
 
-    focus = add('focus', _focus, 'measure the focus map (control value to focus distance) from sweeps over targets',
-                'sweeps/020 sweeps/030 sweeps/050 sweeps/100')
-    focus.add_argument('sweeps', metavar='SWEEP', type=Path, nargs='+',
-                       help='folders with images and sweep.yaml, one for each target distance')
+    focus = add(
+        'focus',
+        _focus,
+        'measure the focus map (control value to focus distance) from sweeps over targets',
+        'sweeps/020 sweeps/030 sweeps/050 sweeps/100',
+    )
+    focus.add_argument(
+        'sweeps',
+        metavar='SWEEP',
+        type=Path,
+        nargs='+',
+        help='folders with images and sweep.yaml, one for each target distance',
+    )
     focus.add_argument('--to-infinity', action='store_true', help='extend the map from the farthest target to infinity')
     _add_board(focus)
 
-    aperture = add('aperture', _aperture, 'measure aperture and focus breathing from a sweep over a flat target',
-                   'sweeps/texture --focal-length 4.3')
-    aperture.add_argument('stack', metavar='DIR', type=Path,
-                          help='focal stack (stack.yaml), or sweep (sweep.yaml) if the focus is calibrated')
-    aperture.add_argument('--focal-length', metavar='MM', type=float, default=math.nan,
-                          help='focal length (default: from the stack)')
-    aperture.add_argument('--pixel-pitch', metavar='UM', type=float, default=math.nan,
-                          help='pixel pitch of the images (default: from focal length and intrinsics)')
+    aperture = add(
+        'aperture',
+        _aperture,
+        'measure aperture and focus breathing from a sweep over a flat target',
+        'sweeps/texture --focal-length 4.3',
+    )
+    aperture.add_argument(
+        'stack',
+        metavar='DIR',
+        type=Path,
+        help='focal stack (stack.yaml), or sweep (sweep.yaml) if the focus is calibrated',
+    )
+    aperture.add_argument(
+        '--focal-length', metavar='MM', type=float, default=math.nan, help='focal length (default: from the stack)'
+    )
+    aperture.add_argument(
+        '--pixel-pitch',
+        metavar='UM',
+        type=float,
+        default=math.nan,
+        help='pixel pitch of the images (default: from focal length and intrinsics)',
+    )
     aperture.add_argument('--linear', action='store_true', help='the images are linear, not sRGB')
     for kind in (intrinsics, extrinsics, focus, aperture):
-        kind.add_argument('--calibration', metavar='YAML', type=Path, default=Path('calibration.yaml'),
-                          help='calibration file to update; its other sections stay')
+        kind.add_argument(
+            '--calibration',
+            metavar='YAML',
+            type=Path,
+            default=Path('calibration.yaml'),
+            help='calibration file to update; its other sections stay',
+        )
 
 
 def _add_board(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
 def _board(args: argparse.Namespace):
     from dfd_ros.calibration.board import Board
     from dfd_ros.core.errors import InputError
+
     columns, by, rows = args.squares.partition('x')
     if not (by and columns.isdigit() and rows.isdigit()):
         raise InputError(f'--squares {args.squares}: must be columns x rows, such as 10x7')
@@ -107,10 +176,12 @@ def _target(args: argparse.Namespace) -> None:
     from PIL import Image
 
     from dfd_ros.core.files import written_atomically
+
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
     if args.texture:
         from dfd_ros.calibration.noise_target import noise_target
+
         picture = noise_target(pixels * min(board.columns, board.rows))
     else:
         picture = board.picture(pixels)
@@ -127,6 +198,7 @@ def _sweep(args: argparse.Namespace) -> None:
 
     from dfd_ros.calibration.record import open_camera, record_sweep
     from dfd_ros.core.errors import InputError
+
     if args.steps < 5:
         raise InputError(f'--steps {args.steps}: must be at least 5')
     if args.distance <= 0:
@@ -152,6 +224,7 @@ def _intrinsics(args: argparse.Namespace) -> None:
     from dfd_ros.calibration.calibration_file import Calibration
     from dfd_ros.calibration.result_plots import write_intrinsics
     from dfd_ros.core.errors import InputError
+
     if args.focus_distance <= 0:
         raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
     calibration = Calibration.read_or_empty(args.calibration)
@@ -163,8 +236,13 @@ def _intrinsics(args: argparse.Namespace) -> None:
     print(f'centre    {camera.cx:.2f}, {camera.cy:.2f} px')
     print('distorts  ' + ', '.join(f'{d:.4g}' for d in camera.distortion))
     print(f'residual  {camera.residual_px:.3f} px')
-    _write(args, replace(calibration, **{f'{args.camera}_camera': camera}),
-           f'{args.camera}_intrinsics', write_intrinsics, result)
+    _write(
+        args,
+        replace(calibration, **{f'{args.camera}_camera': camera}),
+        f'{args.camera}_intrinsics',
+        write_intrinsics,
+        result,
+    )
 
 
 def _extrinsics(args: argparse.Namespace) -> None:
@@ -174,18 +252,21 @@ def _extrinsics(args: argparse.Namespace) -> None:
     from dfd_ros.calibration.calibration_file import Calibration
     from dfd_ros.calibration.result_plots import write_extrinsics
     from dfd_ros.core.errors import InputError
+
     calibration, cameras = Calibration.read_or_empty(args.calibration), {}
     for camera in ('focus', 'rgbd'):
         cameras[camera] = getattr(calibration, f'{camera}_camera')
         if cameras[camera] is None:
-            raise InputError(f'{args.calibration}: no {camera}_camera; run dfd calibrate intrinsics --camera {camera} '
-                             'first')
+            raise InputError(
+                f'{args.calibration}: no {camera}_camera; run dfd calibrate intrinsics --camera {camera} first'
+            )
     board, views = _board(args), {}
     for camera, folder in (('focus', args.focus_images), ('rgbd', args.rgbd_images)):
         views[camera], size = board_images.find_boards(folder, board, extrinsics.MIN_PAIRS)
         cameras[camera] = cameras[camera].resized(*size)
-    result = extrinsics.calibrate_extrinsics(views['focus'], cameras['focus'], views['rgbd'], cameras['rgbd'],
-                                             args.parent, args.child)
+    result = extrinsics.calibrate_extrinsics(
+        views['focus'], cameras['focus'], views['rgbd'], cameras['rgbd'], args.parent, args.child
+    )
     found = result.extrinsics
     print(f'pairs     {found.pairs}')
     print('position  ' + ', '.join(f'{1e3 * t:.2f}' for t in found.translation) + ' mm (x right, y down, z forward)')
@@ -203,6 +284,7 @@ def _focus(args: argparse.Namespace) -> None:
     from dfd_ros.calibration.focus import fit_focus_map, peak_of
     from dfd_ros.calibration.recorded_sweep import Sweep
     from dfd_ros.calibration.result_plots import write_focus
+
     calibration, board = Calibration.read_or_empty(args.calibration), _board(args)
     with tqdm(args.sweeps, desc='focus', unit='sweep') as progress:
         peaks = [peak_of(Sweep.read(folder), board, calibration.focus_camera) for folder in progress]
@@ -221,26 +303,45 @@ def _aperture(args: argparse.Namespace) -> None:
     from dfd_ros.calibration.lens import aperture_of
     from dfd_ros.calibration.result_plots import write_aperture
     from dfd_ros.core.errors import InputError
+
     for name in ('focal_length', 'pixel_pitch'):
         if getattr(args, name) <= 0:
             raise InputError(f'--{name.replace("_", "-")} {getattr(args, name)}: must be positive')
     calibration = Calibration.read_or_empty(args.calibration)
     images, distances, lens = _stack(args.stack, calibration)
-    lens = replace(lens, **{name: value * unit for name, value, unit in (
-        ('focal_length', args.focal_length, 1e-3), ('pixel_pitch', args.pixel_pitch, 1e-6)) if value > 0})
+    lens = replace(
+        lens,
+        **{
+            name: value * unit
+            for name, value, unit in (
+                ('focal_length', args.focal_length, 1e-3),
+                ('pixel_pitch', args.pixel_pitch, 1e-6),
+            )
+            if value > 0
+        },
+    )
     result = measure_aperture(images, distances, str(args.stack), is_linear=args.linear)
     height, width = images[0].shape[:2]
     found = aperture_of(result, (width, height), lens, calibration.focus_camera)
     print(f'frames    {found.frames}, with at most {result.coc.max():.1f} px of blur')
     print(f'target    in focus at {result.target:.4g} m')
-    print(f'aperture  f/{found.lens.f_number:.3g} of {1e3 * found.lens.focal_length:.3g} mm, that is '
-          f'{1e3 * found.lens.focal_length / found.lens.f_number:.3g} mm across; {result.blur_per_dioptre:.3g} px of '
-          'blur per dioptre')
-    print(f'breathing {100 * (max(found.magnifications) - 1):.2f} % from infinity to {min(distances):.3g} m, '
-          f'{100 * result.breathing_residual:.3f} % off a thin lens of {1e3 * result.breathing:.3g} mm')
+    print(
+        f'aperture  f/{found.lens.f_number:.3g} of {1e3 * found.lens.focal_length:.3g} mm, that is '
+        f'{1e3 * found.lens.focal_length / found.lens.f_number:.3g} mm across; {result.blur_per_dioptre:.3g} px of '
+        'blur per dioptre'
+    )
+    print(
+        f'breathing {100 * (max(found.magnifications) - 1):.2f} % from infinity to {min(distances):.3g} m, '
+        f'{100 * result.breathing_residual:.3f} % off a thin lens of {1e3 * result.breathing:.3g} mm'
+    )
     print(f'residual  {result.residual:.3g} of the transfer functions')
-    _write(args, replace(calibration, aperture=found), 'aperture',
-           lambda path, r: write_aperture(path, r, found.lens.f_number), result)
+    _write(
+        args,
+        replace(calibration, aperture=found),
+        'aperture',
+        lambda path, r: write_aperture(path, r, found.lens.f_number),
+        result,
+    )
 
 
 def _stack(folder: Path, calibration) -> tuple:
@@ -249,6 +350,7 @@ def _stack(folder: Path, calibration) -> tuple:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import Lens
+
     if not is_sweep(folder):
         stack = FocalStack.read(folder)
         return stack.images, [state.focus_distance for state in stack.lens_states], stack.lens_states[0].lens
@@ -264,6 +366,7 @@ def _stack(folder: Path, calibration) -> tuple:
 
 def _write(args: argparse.Namespace, calibration, name: str, draw, result) -> None:
     from dfd_ros.core.errors import InputError
+
     calibration.write(args.calibration)
     print(f'written   {args.calibration}')
     picture = args.calibration.with_name(f'{args.calibration.stem}_{name}.png')

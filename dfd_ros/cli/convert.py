@@ -14,32 +14,71 @@ TOPICS = ('image', 'lens_state', 'camera_info', 'color', 'depth', 'depth_info')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from dfd_ros.bags.recording_events import Topics
-    parser.add_argument('bags', metavar='BAG', type=Path, nargs='+',
-                        help='rosbag2 folder or file (MCAP, SQLite), or a folder of such folders')
-    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='folder for the shards; recordings already converted into it are skipped')
-    parser.add_argument('--calibration', metavar='FILE', type=Path,
-                        help='calibration of the rig, by dfd calibrate (default: camera_info and TF of the bags)')
-    parser.add_argument('--clock-offset', metavar='S', default='0',
-                        help='seconds to add to the stamps of the RGB-D sensor; auto: estimated from the images')
-    parser.add_argument('--phone', metavar='DIR', type=Path,
-                        help='phone recording (frames or video, and frames.csv); the single bag holds the depth')
-    parser.add_argument('--tolerance', metavar='S', type=float, default=0.02,
-                        help='largest time between an image and its depth image')
-    parser.add_argument('--frames', metavar='N', type=int, default=0,
-                        help='make a sample of every N consecutive frames; 0: of every ramp of the focus')
+
+    parser.add_argument(
+        'bags',
+        metavar='BAG',
+        type=Path,
+        nargs='+',
+        help='rosbag2 folder or file (MCAP, SQLite), or a folder of such folders',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        required=True,
+        help='folder for the shards; recordings already converted into it are skipped',
+    )
+    parser.add_argument(
+        '--calibration',
+        metavar='FILE',
+        type=Path,
+        help='calibration of the rig, by dfd calibrate (default: camera_info and TF of the bags)',
+    )
+    parser.add_argument(
+        '--clock-offset',
+        metavar='S',
+        default='0',
+        help='seconds to add to the stamps of the RGB-D sensor; auto: estimated from the images',
+    )
+    parser.add_argument(
+        '--phone',
+        metavar='DIR',
+        type=Path,
+        help='phone recording (frames or video, and frames.csv); the single bag holds the depth',
+    )
+    parser.add_argument(
+        '--tolerance', metavar='S', type=float, default=0.02, help='largest time between an image and its depth image'
+    )
+    parser.add_argument(
+        '--frames',
+        metavar='N',
+        type=int,
+        default=0,
+        help='make a sample of every N consecutive frames; 0: of every ramp of the focus',
+    )
     parser.add_argument('--width', metavar='PX', type=int, default=0, help='image width of the samples; 0: as recorded')
-    parser.add_argument('--smallest-depth', metavar='SHARE', type=float, default=0.2,
-                        help='smallest share of pixels with depth in a frame')
+    parser.add_argument(
+        '--smallest-depth',
+        metavar='SHARE',
+        type=float,
+        default=0.2,
+        help='smallest share of pixels with depth in a frame',
+    )
     parser.add_argument('--keep-moving', action='store_true', help='keep frames exposed while the lens moved')
     parser.add_argument('--image-format', choices=('jpg', 'png'), default='jpg', help='image format of the samples')
     parser.add_argument('--workers', metavar='N', type=int, default=1, help='processes, each with one bag at a time')
-    parser.add_argument('--shard', metavar='I/N', default='1/1',
-                        help='this is job I of N (1..N): convert every N-th bag')
+    parser.add_argument(
+        '--shard', metavar='I/N', default='1/1', help='this is job I of N (1..N): convert every N-th bag'
+    )
     defaults = Topics()
     for name in TOPICS:
-        parser.add_argument(f'--{name.replace("_", "-")}-topic', metavar='TOPIC', default=getattr(defaults, name),
-                            help='topic name in the bags')
+        parser.add_argument(
+            f'--{name.replace("_", "-")}-topic',
+            metavar='TOPIC',
+            default=getattr(defaults, name),
+            help='topic name in the bags',
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,11 +88,18 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.bags.recording_events import Topics
     from dfd_ros.core.errors import InputError
 
-    settings = convert_recordings.ConvertSettings(args.tolerance, args.frames, width=args.width,
-                                          smallest_depth=args.smallest_depth, keep_moving=args.keep_moving)
-    job = convert_recordings.Job(args.out, Topics(**{name: getattr(args, f'{name}_topic') for name in TOPICS}),
-                                 settings, convert_recordings.clock_offset_of(args.clock_offset), args.calibration,
-                                 args.phone, args.image_format)
+    settings = convert_recordings.ConvertSettings(
+        args.tolerance, args.frames, width=args.width, smallest_depth=args.smallest_depth, keep_moving=args.keep_moving
+    )
+    job = convert_recordings.Job(
+        args.out,
+        Topics(**{name: getattr(args, f'{name}_topic') for name in TOPICS}),
+        settings,
+        convert_recordings.clock_offset_of(args.clock_offset),
+        args.calibration,
+        args.phone,
+        args.image_format,
+    )
     if args.workers < 1:
         raise InputError(f'--workers {args.workers}: must be at least 1')
     recordings = convert_recordings.find_recordings(args.bags)
@@ -62,11 +108,14 @@ def run(args: argparse.Namespace) -> int:
     recordings = _share(recordings, args.shard)
     if args.calibration:
         from dfd_ros.calibration.calibration_file import Calibration
-        Calibration.read(args.calibration)      # a wrong file is one line, not one for each bag
+
+        Calibration.read(args.calibration)  # a wrong file is one line, not one for each bag
     with tqdm(desc='convert', unit='image', total=0) as bar:
+
         def progress(images: int, more: int) -> None:
             bar.total += more
             bar.update(images)
+
         results = convert_recordings.convert_all(recordings, job, workers=args.workers, progress=progress)
     for result in results:
         if not result.error:
@@ -81,7 +130,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _share(recordings: list[Path], shard: str) -> list[Path]:
     from dfd_ros.core.errors import InputError
+
     number, _, of = shard.partition('/')
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise InputError(f'--shard {shard}: must be I/N with I from 1 to N, such as 2/4')
-    return sorted(recordings)[int(number) - 1::int(of)]
+    return sorted(recordings)[int(number) - 1 :: int(of)]

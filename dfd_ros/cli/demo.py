@@ -11,8 +11,8 @@ from dfd_ros.ros.node_parameters import SweepParameters
 HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
 EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
-PATIENCE = 120.0     # s until the first depth image: a busy machine is slow to load torch three times
-DRAWING = 120.0      # s that pictures and video may take after Ctrl-C
+PATIENCE = 120.0  # s until the first depth image: a busy machine is slow to load torch three times
+DRAWING = 120.0  # s that pictures and video may take after Ctrl-C
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -24,18 +24,28 @@ def _size(text: str) -> tuple[int, int]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seconds', metavar='S', type=float, default=20.0, help='how long to run')
-    parser.add_argument('--out', metavar='DIR', type=Path, default=Path('output/demo'),
-                        help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        default=Path('output/demo'),
+        help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes',
+    )
     parser.add_argument('--size', metavar='WxH', type=_size, default=(320, 240), help='size of the images')
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
     parser.add_argument('--seed', type=int, default=10, help='which scene')
     pattern = next(d for d in SweepParameters.declarations() if d.name == 'pattern')
-    parser.add_argument('--pattern', choices=pattern.choices, default=pattern.default,
-                        help='order of the focus distances')
-    parser.add_argument('--resolution', metavar='PX', type=int, default=640,
-                        help='longer side of the image that the network sees; 0: full size')
-    parser.add_argument('--weights', metavar='FILE', default='',
-                        help='weights file (default: the ones included)')
+    parser.add_argument(
+        '--pattern', choices=pattern.choices, default=pattern.default, help='order of the focus distances'
+    )
+    parser.add_argument(
+        '--resolution',
+        metavar='PX',
+        type=int,
+        default=640,
+        help='longer side of the image that the network sees; 0: full size',
+    )
+    parser.add_argument('--weights', metavar='FILE', default='', help='weights file (default: the ones included)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,15 +64,30 @@ def run(args: argparse.Namespace) -> int:
     domain = os.getpid() % 100 + 1
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST', ROS_DOMAIN_ID=str(domain))
     width, height = args.size
-    print(f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS, '
-          f'domain {domain}; {args.seconds:g} s', flush=True)
+    print(
+        f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS, '
+        f'domain {domain}; {args.seconds:g} s',
+        flush=True,
+    )
     try:
         with terminable(), NodeProcesses(logs) as processes:
             # The listener first, so that it misses nothing.
-            processes.start('monitor', {'seconds': args.seconds, 'patience': PATIENCE, 'truth': True,
-                                        'output': str(args.out)}, grace=DRAWING)
-            processes.start('camera', {'source': 'synthetic', 'image_width': width, 'image_height': height,
-                                       'rate': args.rate, 'seed': args.seed, 'publish_truth': True})
+            processes.start(
+                'monitor',
+                {'seconds': args.seconds, 'patience': PATIENCE, 'truth': True, 'output': str(args.out)},
+                grace=DRAWING,
+            )
+            processes.start(
+                'camera',
+                {
+                    'source': 'synthetic',
+                    'image_width': width,
+                    'image_height': height,
+                    'rate': args.rate,
+                    'seed': args.seed,
+                    'publish_truth': True,
+                },
+            )
             processes.start('sweep', {'pattern': args.pattern})
             # A busy machine should not reset the memory.
             processes.start('depth', {'weights': args.weights, 'resolution': args.resolution, 'reset_gap': 10.0})

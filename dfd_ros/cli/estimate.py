@@ -14,17 +14,34 @@ EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('stack', metavar='STACK', type=Path, help='folder with images and stack.yaml')
-    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, overview.png')
-    parser.add_argument('--confidence', type=float, default=0.0,
-                        help='depth with less confidence (0..1) becomes NaN')
-    parser.add_argument('--near', metavar='M', type=float,
-                        help='near end of the depth range, in m (default: the nearest focus distance of the stack)')
-    parser.add_argument('--far', metavar='M', type=float,
-                        help='far end of the depth range, in m, or inf (default: the farthest focus distance)')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        required=True,
+        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, overview.png',
+    )
+    parser.add_argument('--confidence', type=float, default=0.0, help='depth with less confidence (0..1) becomes NaN')
+    parser.add_argument(
+        '--near',
+        metavar='M',
+        type=float,
+        help='near end of the depth range, in m (default: the nearest focus distance of the stack)',
+    )
+    parser.add_argument(
+        '--far',
+        metavar='M',
+        type=float,
+        help='far end of the depth range, in m, or inf (default: the farthest focus distance)',
+    )
     parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
-    parser.add_argument('--resolution', metavar='PX', type=int, default=640,
-                        help='longest side of the image that the network sees; 0: full size')
+    parser.add_argument(
+        '--resolution',
+        metavar='PX',
+        type=int,
+        default=640,
+        help='longest side of the image that the network sees; 0: full size',
+    )
     add_estimator_arguments(parser)
 
 
@@ -45,15 +62,16 @@ def run(args: argparse.Namespace) -> int:
     stack = FocalStack.read(args.stack)
     if args.near is None or args.far is None:
         covered = stack.range
-        range_ = VergenceRange(covered.near if args.near is None else args.near,
-                               covered.far if args.far is None else args.far)
+        range_ = VergenceRange(
+            covered.near if args.near is None else args.near, covered.far if args.far is None else args.far
+        )
     else:
         range_ = VergenceRange(args.near, args.far)
     estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
     estimates = estimator.estimate_frames(stack, args.sweeps)
     args.out.mkdir(parents=True, exist_ok=True)
 
-    depths, cocs = deque(maxlen=len(stack)), deque(maxlen=len(stack))   # of the last sweep
+    depths, cocs = deque(maxlen=len(stack)), deque(maxlen=len(stack))  # of the last sweep
     for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
         depths.append(estimate.masked_depth(args.confidence))
         cocs.append(estimate.coc)
@@ -62,15 +80,21 @@ def run(args: argparse.Namespace) -> int:
     _save(args.out / 'coc.npy', np.stack(cocs))
     _save(args.out / 'confidence.npy', estimate.confidence)
     visualise.write_picture(args.out / 'depth.png', visualise.depth_picture(depth, range_))
-    visualise.write_picture(args.out / 'overview.png', visualise.overview(
-        stack, list(depths), estimate.confidence, cocs[-1], range_, args.stack.resolve().name))
+    visualise.write_picture(
+        args.out / 'overview.png',
+        visualise.overview(stack, list(depths), estimate.confidence, cocs[-1], range_, args.stack.resolve().name),
+    )
 
     known = ~np.isnan(depth)
-    print(f'frames   {len(stack)} of {depth.shape[1]}x{depth.shape[0]}'
-          + (f', read {args.sweeps} times' if args.sweeps > 1 else ''))
+    print(
+        f'frames   {len(stack)} of {depth.shape[1]}x{depth.shape[0]}'
+        + (f', read {args.sweeps} times' if args.sweeps > 1 else '')
+    )
     print(f'range    {range_.near:.3g} m to {range_.far:.3g} m')
-    print(f'depth    known for {known.mean():.0%} of the pixels'
-          + (f', median {np.median(depth[known]):.3g} m' if known.any() else ''))
+    print(
+        f'depth    known for {known.mean():.0%} of the pixels'
+        + (f', median {np.median(depth[known]):.3g} m' if known.any() else '')
+    )
     print(f'files    {args.out}/: depth.npy (m), coc.npy (px), confidence.npy, depth.png, overview.png')
     return 0
 
@@ -80,5 +104,6 @@ def _save(path: Path, array) -> None:
     import numpy as np
 
     from dfd_ros.core.files import written_atomically
+
     with written_atomically(path) as temporary:
         np.save(temporary, array)

@@ -13,15 +13,22 @@ EXAMPLE = 'dfd evaluate --data field --stacks 100'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--data', default='field',
-                        help='study, field, a folder of shards or of focal stacks with true depth, or a public test '
-                             'set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)')
+    parser.add_argument(
+        '--data',
+        default='field',
+        help='study, field, a folder of shards or of focal stacks with true depth, or a public test '
+        'set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
+    )
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
-    parser.add_argument('--sweep', type=int, metavar='N',
-                        help='frames of each of the three sweeps of a procedural stack '
-                             '(default: 5, or as many as the network reads at a time); of a public set: slices of '
-                             'each stack')
+    parser.add_argument(
+        '--sweep',
+        type=int,
+        metavar='N',
+        help='frames of each of the three sweeps of a procedural stack '
+        '(default: 5, or as many as the network reads at a time); of a public set: slices of '
+        'each stack',
+    )
     add_estimator_arguments(parser)
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures to this file')
 
@@ -35,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.evaluation.frame_figures import EDGE, evaluate
     from dfd_ros.evaluation.public_sets import find_public_set
     from dfd_ros.inference.estimator import DepthEstimator
+
     if args.stacks < 1 or args.size < 64:
         raise InputError('--stacks must be at least 1 and --size at least 64')
     if args.sweep is not None and args.sweep < 2:
@@ -44,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
         return _run_public(args, estimator, *public)
     sweep = args.sweep or estimator.stack_frames or 5
     if args.data in SETS:
-        stacks = tqdm(procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks,
-                      desc=args.data)
+        stacks = tqdm(
+            procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks, desc=args.data
+        )
     elif Path(args.data).is_dir():
         stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)
     else:
@@ -53,15 +62,20 @@ def run(args: argparse.Namespace) -> int:
 
     figures = evaluate(estimator, stacks, (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
     if not figures:
-        raise InputError(f'--data {args.data}: nothing to measure: no pixel in the swept range has an estimate and a '
-                         'true depth')
-    print(f'\nTest set {args.data}, errors after each frame. MSE and RMS are of depth divided by the largest depth of '
-          'the set.\n')
+        raise InputError(
+            f'--data {args.data}: nothing to measure: no pixel in the swept range has an estimate and a true depth'
+        )
+    print(
+        f'\nTest set {args.data}, errors after each frame. MSE and RMS are of depth divided by the largest depth of '
+        'the set.\n'
+    )
     print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
     for f in figures:
         name = f'{f.frame:5d}' if f.frame else ' last'
-        print(f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
-              f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px')
+        print(
+            f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
+            f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px'
+        )
     print(f'\nmore than {EDGE} px from every depth edge, {figures[-1].inner:.0%} of the pixels\n')
     print('frame   RMS     Accuracy')
     for f in figures:
@@ -77,6 +91,7 @@ def _run_public(args: argparse.Namespace, estimator, public, path: Path) -> int:
     from dfd_ros.core.files import write_json
     from dfd_ros.evaluation.public_sets import evaluate_public
     from dfd_ros.evaluation.published_figures import comparison
+
     stacks = public.open(path, args.sweep or estimator.stack_frames)
     figures = evaluate_public(estimator, public, tqdm(stacks, total=len(stacks), desc=args.data))
     name = args.network or (args.weights.stem if args.weights else 'the weights that ship')

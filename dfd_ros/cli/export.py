@@ -19,12 +19,15 @@ def _size(text: str) -> tuple[int, int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--format', choices=('onnx',), default='onnx', help='file format')
     parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='file to write')
-    parser.add_argument('--weights', metavar='FILE', type=Path,
-                        help='weights of the network (default: the ones included)')
-    parser.add_argument('--network', metavar='NAME',
-                        help='network that the weights must belong to; your own as module:Class')
-    parser.add_argument('--size', metavar='HxW', type=_size,
-                        help='fix the image size, for compilers that need it (default: any size)')
+    parser.add_argument(
+        '--weights', metavar='FILE', type=Path, help='weights of the network (default: the ones included)'
+    )
+    parser.add_argument(
+        '--network', metavar='NAME', help='network that the weights must belong to; your own as module:Class'
+    )
+    parser.add_argument(
+        '--size', metavar='HxW', type=_size, help='fix the image size, for compilers that need it (default: any size)'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
     network = networks.load(args.weights or networks.default_weights(), network=args.network)
     export_onnx(network, args.out, args.size)
-    print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
-          + ('images of any size' if args.size is None else f'images of {args.size[1]}x{args.size[0]}'))
+    print(
+        f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
+        + ('images of any size' if args.size is None else f'images of {args.size[1]}x{args.size[0]}')
+    )
     return 0

@@ -15,69 +15,138 @@ SMALLEST_SIDE = 32
 SHEET_STACKS = 8
 SHEET_FRAMES = 7
 FRAME_RATE = 30.0
-BLENDER_ONLY = ('objects', 'motion', 'ramp', 'breathing', 'samples', 'meshes', 'textures', 'hdris', 'workers',
-                'blender_python')
+BLENDER_ONLY = (
+    'objects',
+    'motion',
+    'ramp',
+    'breathing',
+    'samples',
+    'meshes',
+    'textures',
+    'hdris',
+    'workers',
+    'blender_python',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='procedural: new folder for the stacks (0000, 0001, ..., or shards) and '
-                             'contact_sheet.png; blender: folder for shards of samples, a contact sheet and a data '
-                             'card; rerun the same command to resume')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        required=True,
+        help='procedural: new folder for the stacks (0000, 0001, ..., or shards) and '
+        'contact_sheet.png; blender: folder for shards of samples, a contact sheet and a data '
+        'card; rerun the same command to resume',
+    )
     parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='renderer')
-    parser.add_argument('--format', choices=FORMATS['procedural'],
-                        help='folders (default of procedural: true depth of the last frame) or shards of samples with '
-                             'ground truth for every frame, for dfd train, study and evaluate (always with blender)')
-    parser.add_argument('--stacks', '--scenes', '--views', metavar='N', type=int, default=6,
-                        help='stacks to render; with --world or --rooms: views')
-    parser.add_argument('--seed', metavar='N', type=int, default=0,
-                        help='seed of the first stack; the same seed and size give the same stack')
-    parser.add_argument('--preset', choices=sum(PRESETS.values(), ()),
-                        help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise), '
-                             'real (realistic surfaces and cameras) or default (as in training; the default); '
-                             'blender: the lens, defocusnet (the default), phone or machine_vision')
-    parser.add_argument('--photographs', metavar='DIR',
-                        help='preset real: images for the surfaces, as `dfd assets` unpacks them (default: '
-                             'illustrations)')
-    parser.add_argument('--split', choices=SPLITS['blender'], default='train',
-                        help='families of textures and shapes; training never sees those of test')
+    parser.add_argument(
+        '--format',
+        choices=FORMATS['procedural'],
+        help='folders (default of procedural: true depth of the last frame) or shards of samples with '
+        'ground truth for every frame, for dfd train, study and evaluate (always with blender)',
+    )
+    parser.add_argument(
+        '--stacks',
+        '--scenes',
+        '--views',
+        metavar='N',
+        type=int,
+        default=6,
+        help='stacks to render; with --world or --rooms: views',
+    )
+    parser.add_argument(
+        '--seed',
+        metavar='N',
+        type=int,
+        default=0,
+        help='seed of the first stack; the same seed and size give the same stack',
+    )
+    parser.add_argument(
+        '--preset',
+        choices=sum(PRESETS.values(), ()),
+        help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise), '
+        'real (realistic surfaces and cameras) or default (as in training; the default); '
+        'blender: the lens, defocusnet (the default), phone or machine_vision',
+    )
+    parser.add_argument(
+        '--photographs',
+        metavar='DIR',
+        help='preset real: images for the surfaces, as `dfd assets` unpacks them (default: illustrations)',
+    )
+    parser.add_argument(
+        '--split',
+        choices=SPLITS['blender'],
+        default='train',
+        help='families of textures and shapes; training never sees those of test',
+    )
     parser.add_argument('--frames', metavar='N', type=int, default=5, help='frames of a stack')
     parser.add_argument('--height', metavar='PX', type=int, default=256, help='image height')
     parser.add_argument('--width', metavar='PX', type=int, default=256, help='image width')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; blender: auto, cpu or gpu')
     blender = parser.add_argument_group('with --engine blender')
     # No defaults here, so that options given with the other engine are noticed; RenderSettings has the defaults.
-    blender.add_argument('--objects', choices=('small', 'small_and_large'),
-                         help='sizes of the objects (default: small_and_large)')
-    blender.add_argument('--motion', choices=('static', 'camera', 'objects', 'both'),
-                         help='what moves between the frames (default: static)')
-    blender.add_argument('--ramp', metavar='N', type=int,
-                         help='frames of a rising focus ramp; the focus jumps back after each (default: 5)')
-    blender.add_argument('--breathing', action='store_true', default=None,
-                         help='focus breathing: the image grows with nearer focus')
+    blender.add_argument(
+        '--objects', choices=('small', 'small_and_large'), help='sizes of the objects (default: small_and_large)'
+    )
+    blender.add_argument(
+        '--motion',
+        choices=('static', 'camera', 'objects', 'both'),
+        help='what moves between the frames (default: static)',
+    )
+    blender.add_argument(
+        '--ramp',
+        metavar='N',
+        type=int,
+        help='frames of a rising focus ramp; the focus jumps back after each (default: 5)',
+    )
+    blender.add_argument(
+        '--breathing', action='store_true', default=None, help='focus breathing: the image grows with nearer focus'
+    )
     blender.add_argument('--samples', metavar='N', type=int, help='paths per pixel, before denoising (default: 16)')
     blender.add_argument('--meshes', metavar='DIR', help='your own .obj, .glb and .ply files')
     blender.add_argument('--textures', metavar='DIR', help='your own images for materials')
     blender.add_argument('--hdris', metavar='DIR', help='your own .hdr and .exr environment maps')
-    blender.add_argument('--workers', metavar='N', type=int,
-                         help='Blender processes (default: one for each core, with --device gpu 1)')
-    blender.add_argument('--blender-python', metavar='FILE',
-                         help='Python 3.11 of an environment with bpy (default: $DFD_BLENDER_PYTHON, otherwise '
-                              'this Python)')
+    blender.add_argument(
+        '--workers', metavar='N', type=int, help='Blender processes (default: one for each core, with --device gpu 1)'
+    )
+    blender.add_argument(
+        '--blender-python',
+        metavar='FILE',
+        help='Python 3.11 of an environment with bpy (default: $DFD_BLENDER_PYTHON, otherwise this Python)',
+    )
     world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
-    world.add_argument('--world', metavar='FILE.world', type=Path,
-                       help='a Gazebo world (SDF): render views of it in two layers, instead of stacks')
-    world.add_argument('--rooms', action='store_true',
-                       help='render views of generated furnished rooms, with the objects of --models and the pictures '
-                            'of --textures')
-    world.add_argument('--models', metavar='DIR', type=Path, action='append', default=[],
-                       help='folder to search for the models of the world, or for meshes; repeatable')
-    world.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
-                       help='skip models whose names match, for example "*Portrait*"; repeatable')
+    world.add_argument(
+        '--world',
+        metavar='FILE.world',
+        type=Path,
+        help='a Gazebo world (SDF): render views of it in two layers, instead of stacks',
+    )
+    world.add_argument(
+        '--rooms',
+        action='store_true',
+        help='render views of generated furnished rooms, with the objects of --models and the pictures of --textures',
+    )
+    world.add_argument(
+        '--models',
+        metavar='DIR',
+        type=Path,
+        action='append',
+        default=[],
+        help='folder to search for the models of the world, or for meshes; repeatable',
+    )
+    world.add_argument(
+        '--exclude',
+        metavar='PATTERN',
+        action='append',
+        default=[],
+        help='skip models whose names match, for example "*Portrait*"; repeatable',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
+
     if args.world is not None or args.rooms:
         return _world(args)
     if args.models or args.exclude:
@@ -87,11 +156,15 @@ def run(args: argparse.Namespace) -> int:
     given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
     if args.engine != 'blender' and given:
         raise InputError(f'--{given[0].replace("_", "-")}: needs --engine blender')
-    for name, choices in (('preset', PRESETS[args.engine]), ('split', SPLITS[args.engine]),
-                          ('format', FORMATS[args.engine])):
+    for name, choices in (
+        ('preset', PRESETS[args.engine]),
+        ('split', SPLITS[args.engine]),
+        ('format', FORMATS[args.engine]),
+    ):
         if getattr(args, name) not in choices:
-            raise InputError(f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of '
-                             f'{", ".join(choices)}')
+            raise InputError(
+                f'--{name} {getattr(args, name)}: with --engine {args.engine} choose one of {", ".join(choices)}'
+            )
     if args.photographs is not None and args.preset != 'real':
         raise InputError('--photographs: only with --preset real, give that too or leave it out')
     _check(args)
@@ -100,12 +173,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     from dfd_ros.core.errors import InputError
-    for name, least in (('stacks', 1), ('frames', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
-                        ('seed', 0), ('workers', 1)):
+
+    for name, least in (
+        ('stacks', 1),
+        ('frames', 2),
+        ('height', SMALLEST_SIDE),
+        ('width', SMALLEST_SIDE),
+        ('seed', 0),
+        ('workers', 1),
+    ):
         if getattr(args, name) is not None and getattr(args, name) < least:
             option = 'scenes' if name == 'stacks' and args.engine == 'blender' else name
             raise InputError(f'--{option} {getattr(args, name)}: must be at least {least}')
-    if args.seed + args.stacks > 2 ** 62:
+    if args.seed + args.stacks > 2**62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
 
 
@@ -129,21 +209,24 @@ def _world(args: argparse.Namespace) -> int:
     if args.world and args.rooms:
         raise InputError('--world and --rooms: give one of them')
     if args.world:
-        read_world(args.world, args.models, tuple(args.exclude))   # bad input is refused before Blender starts
+        read_world(args.world, args.models, tuple(args.exclude))  # bad input is refused before Blender starts
     given = {} if args.samples is None else {'samples': args.samples}
-    task = WorldTask(args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures),
-                     **given)
+    task = WorldTask(
+        args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures), **given
+    )
     workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
-    machine = Machine(workers, max(1, cores() // workers), args.device,
-                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
+    machine = Machine(
+        workers, max(1, cores() // workers), args.device, args.blender_python or os.environ.get('DFD_BLENDER_PYTHON')
+    )
 
     def progress(done: int, all_: int):
         return tqdm(initial=done, total=all_, desc='render', unit='view', smoothing=0.1)
 
     try:
         with terminable():
-            rendered, left_out = render_views(args.out, task, range(args.seed, args.seed + args.stacks), machine,
-                                              progress)
+            rendered, left_out = render_views(
+                args.out, task, range(args.seed, args.seed + args.stacks), machine, progress
+            )
     except BlenderCrashed as error:
         print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
         return 1
@@ -172,11 +255,13 @@ def _blender(args: argparse.Namespace) -> int:
 
     if args.device not in ('auto', 'cpu', 'gpu'):
         raise InputError(f'--device {args.device}: with --engine blender choose auto, cpu or gpu')
-    settings = RenderSettings(**{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__
-                                 if getattr(args, name) is not None})
+    settings = RenderSettings(
+        **{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__ if getattr(args, name) is not None}
+    )
     workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
-    machine = Machine(workers, max(1, cores() // workers), args.device,
-                      args.blender_python or os.environ.get('DFD_BLENDER_PYTHON'))
+    machine = Machine(
+        workers, max(1, cores() // workers), args.device, args.blender_python or os.environ.get('DFD_BLENDER_PYTHON')
+    )
 
     def progress(done: int, all_: int):
         return tqdm(initial=done, total=all_, desc='render', unit='stack', smoothing=0.1)
@@ -219,13 +304,24 @@ def _procedural(args: argparse.Namespace) -> int:
             if shards is None:
                 to_sample(batch, name).to_focal_stack().write(args.out / f'{i:04d}')
             else:
-                shards.add(f'{seed:08d}', to_sample(batch, name, magnification_told=True, frame_rate=FRAME_RATE,
-                                                    seed=seed, about={'preset': args.preset, 'split': args.split}))
+                shards.add(
+                    f'{seed:08d}',
+                    to_sample(
+                        batch,
+                        name,
+                        magnification_told=True,
+                        frame_rate=FRAME_RATE,
+                        seed=seed,
+                        about={'preset': args.preset, 'split': args.split},
+                    ),
+                )
             if i < SHEET_STACKS:
                 rows.append(_row(batch))
     sheet = args.out / 'contact_sheet.png'
-    subtitle = (f'{args.preset}, {args.split} split, seed {args.seed}; frames in the order of their focus, '
-                'depth and circle of confusion of the frame taken last')
+    subtitle = (
+        f'{args.preset}, {args.split} split, seed {args.seed}; frames in the order of their focus, '
+        'depth and circle of confusion of the frame taken last'
+    )
     visualise.write_picture(sheet, visualise.sheet(rows, 'procedural focal stacks', subtitle))
     print(f'stacks   {args.stacks} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
     print(f'picture  {sheet}')
@@ -235,6 +331,7 @@ def _procedural(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace):
     from dfd_ros.synthesis.procedural import StackSettings
     from dfd_ros.synthesis.scene import SceneSettings
+
     # Stacks on disk show the whole focus breathing, as a camera delivers it, and say how large it is.
     size = {'frames': args.frames, 'height': args.height, 'width': args.width, 'breathing_residual': None}
     if args.preset == 'default':
@@ -249,13 +346,18 @@ def _row(batch) -> list:
     import numpy as np
 
     from dfd_ros.drawing.visualise import Bar, Panel, coc_picture, depth_picture, nice_limit
+
     range_, focus = batch.ranges()[0], batch.focus[0]
     order = focus.argsort(stable=True).tolist()
     shown = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(len(order), SHEET_FRAMES))})
-    panels = [Panel(batch.images[0, t].permute(1, 2, 0).numpy(), f'v = {focus[t]:.2f}')
-              for t in (order[i] for i in shown)]
+    panels = [
+        Panel(batch.images[0, t].permute(1, 2, 0).numpy(), f'v = {focus[t]:.2f}') for t in (order[i] for i in shown)
+    ]
     coc = batch.coc[0, -1, 0].abs().numpy()
     largest = nice_limit(coc)
     depth = range_.denormalise(batch.vergence[0, -1, 0].double()).numpy()
-    return [*panels, Panel(depth_picture(depth, range_), 'depth', Bar.depth(range_)),
-            Panel(coc_picture(coc, largest), f'CoC at v = {focus[-1]:.2f}', Bar.linear('magma', largest, 'px'))]
+    return [
+        *panels,
+        Panel(depth_picture(depth, range_), 'depth', Bar.depth(range_)),
+        Panel(coc_picture(coc, largest), f'CoC at v = {focus[-1]:.2f}', Bar.linear('magma', largest, 'px')),
+    ]

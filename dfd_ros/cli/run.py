@@ -11,8 +11,8 @@ from dfd_ros.ros.launch_arguments import ARGUMENTS, TOPICS
 HELP = 'run the camera, sweep and depth nodes, as depth_from_focus.launch.py does, without launch'
 EXAMPLE = 'dfd run --source stack --stack stacks/balls --record output/balls --seconds 20'
 
-PATIENCE = 120.0     # s until the first depth image, if --seconds limits the run
-DRAWING = 120.0      # s that pictures and video may take after Ctrl-C
+PATIENCE = 120.0  # s until the first depth image, if --seconds limits the run
+DRAWING = 120.0  # s that pictures and video may take after Ctrl-C
 
 
 def _option(name: str) -> str:
@@ -23,19 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for argument in ARGUMENTS:
         choices = [choice for choice in argument.closed_choices if choice] or None
         metavar = '|'.join(argument.choices) if argument.choices else argument.type.__name__.upper()
-        parser.add_argument(_option(argument.name), metavar=None if choices else metavar, choices=choices,
-                            default=argument.default or None, help=argument.description.replace('%', '%%'))
+        parser.add_argument(
+            _option(argument.name),
+            metavar=None if choices else metavar,
+            choices=choices,
+            default=argument.default or None,
+            help=argument.description.replace('%', '%%'),
+        )
     for topic in TOPICS:
-        parser.add_argument(_option(topic), metavar='TOPIC', default=topic,
-                            help=f'remap {topic} to this topic')
-    parser.add_argument('--params-file', metavar='YAML', type=Path,
-                        help='node parameter file; command-line arguments take precedence')
+        parser.add_argument(_option(topic), metavar='TOPIC', default=topic, help=f'remap {topic} to this topic')
+    parser.add_argument(
+        '--params-file', metavar='YAML', type=Path, help='node parameter file; command-line arguments take precedence'
+    )
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
-    parser.add_argument('--record', metavar='DIR', type=Path,
-                        help='save pictures and a video to this folder')
+    parser.add_argument('--record', metavar='DIR', type=Path, help='save pictures and a video to this folder')
     parser.add_argument('--rgbd', action='store_true', help='compare depth with an RGB-D sensor (accuracy node)')
-    parser.add_argument('--seconds', metavar='S', type=float, default=0.0,
-                        help='with --record: stop after this many seconds of depth; 0: at Ctrl-C')
+    parser.add_argument(
+        '--seconds',
+        metavar='S',
+        type=float,
+        default=0.0,
+        help='with --record: stop after this many seconds of depth; 0: at Ctrl-C',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +78,6 @@ def run(args: argparse.Namespace) -> int:
     except NodeFailed as error:
         print(f'dfd: error: {error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:    # the usual end
+    except KeyboardInterrupt:  # the usual end
         return 0
     return 0

@@ -10,31 +10,54 @@ EXAMPLE = 'dfd study --out study --budget 2h --networks stream,recurrent_autoenc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--out', metavar='DIR', type=Path, required=True,
-                        help='folder for table.md, results.json, curves.png, figures.png, grid.jpg and the weights; '
-                             'rerun the same command to resume')
-    parser.add_argument('--budget', required=True,
-                        help='budget of each network: optimiser steps (500), or time spent in them (10m, 2h, 3d)')
-    parser.add_argument('--networks', metavar='A,B,...',
-                        help='rows, or networks with all their rows (default: all of the configuration); finished '
-                             'rows stay in the tables')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        required=True,
+        help='folder for table.md, results.json, curves.png, figures.png, grid.jpg and the weights; '
+        'rerun the same command to resume',
+    )
+    parser.add_argument(
+        '--budget',
+        required=True,
+        help='budget of each network: optimiser steps (500), or time spent in them (10m, 2h, 3d)',
+    )
+    parser.add_argument(
+        '--networks',
+        metavar='A,B,...',
+        help='rows, or networks with all their rows (default: all of the configuration); finished '
+        'rows stay in the tables',
+    )
     parser.add_argument('--config', metavar='YAML', type=Path, help='the rows (default: config/study.yaml)')
-    parser.add_argument('--data', metavar='DIR', nargs='+', default=['procedural'],
-                        help='train on the samples in these folders, shards or focal stacks with true depth; '
-                             '"procedural" renders them')
+    parser.add_argument(
+        '--data',
+        metavar='DIR',
+        nargs='+',
+        default=['procedural'],
+        help='train on the samples in these folders, shards or focal stacks with true depth; "procedural" renders them',
+    )
     parser.add_argument('--scenes', metavar='N', type=int, default=1000, help='procedural stacks to train on')
     parser.add_argument('--tests', metavar='N', type=int, default=50, help='scenes of each test set')
     parser.add_argument('--crop', metavar='PX', type=int, default=256, help='side of the crops and of the test scenes')
     parser.add_argument('--frames', metavar='N', type=int, default=4, help='frames of a stack')
     parser.add_argument('--batch', metavar='N', type=int, default=4, help='stacks per step')
     parser.add_argument('--seed', metavar='N', type=int, default=0, help='seed of weights and order of the scenes')
-    parser.add_argument('--blender', metavar='DIR', type=Path,
-                        help='also measure on the samples in this folder, shards or focal stacks with true depth')
+    parser.add_argument(
+        '--blender',
+        metavar='DIR',
+        type=Path,
+        help='also measure on the samples in this folder, shards or focal stacks with true depth',
+    )
     parser.add_argument('--real', metavar='DIR', type=Path, help='real focal stack, for the picture grid')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--workers', metavar='N', type=int,
-                        help='processes that render the training stacks; 0 = this one, on the device '
-                             '(default: one for each core, on a GPU 0)')
+    parser.add_argument(
+        '--workers',
+        metavar='N',
+        type=int,
+        help='processes that render the training stacks; 0 = this one, on the device '
+        '(default: one for each core, on a GPU 0)',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,18 +67,23 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.evaluation.study.study_rows import read_rows
     from dfd_ros.evaluation.study.study_run import Settings, Study
     from dfd_ros.evaluation.study.study_scenes import sample_scene
+
     if args.workers is not None and args.workers < 0:
         raise InputError(f'--workers {args.workers}: must be at least 0')
     folders = () if args.data == ['procedural'] else tuple(args.data)
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')
     shared, rows = read_rows(args.config or resource('config/study.yaml'))
-    settings = Settings(args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders,
-                        args.frames)
+    settings = Settings(
+        args.budget.strip(), args.crop, args.batch, args.scenes, args.tests, args.seed, folders, args.frames
+    )
     # Unreadable input is reported before hours are spent.
     real = sample_scene(read_folder(args.real), args.crop, args.frames) if args.real else None
-    blender = [sample_scene(stack.read(), args.crop, args.frames)
-               for stack in stored_stacks(args.blender)] if args.blender else []
+    blender = (
+        [sample_scene(stack.read(), args.crop, args.frames) for stack in stored_stacks(args.blender)]
+        if args.blender
+        else []
+    )
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
     study.render(_workers(args.workers, study.device))
@@ -70,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _workers(wanted: int | None, device) -> int:
     from dfd_ros.core.machine import cores
+
     if wanted is not None:
         return wanted
     if device.type == 'cuda':
@@ -80,6 +109,7 @@ def _workers(wanted: int | None, device) -> int:
 def _print_report(folder: Path, results: dict) -> None:
     from dfd_ros.core.files import write_text
     from dfd_ros.evaluation.study.study_report import report
+
     text = report(results)
     write_text(folder / 'table.md', text)
     print(f'\n{text}')
@@ -89,15 +119,19 @@ def _draw(study, results: dict, blender: list, real) -> None:
     """Pictures whose library is missing are skipped; the same command draws them once it is installed."""
     from dfd_ros.core.errors import InputError
     from dfd_ros.evaluation.study import study_pictures
+
     folder, written = study.folder, ['table.md', 'results.json']
-    draws = {'figures.png': lambda path: study_pictures.write_bars(path, results['rows']),
-             'grid.jpg': lambda path: study_pictures.write_grid(path, study.backends(), study.pictured(blender, real))}
+    draws = {
+        'figures.png': lambda path: study_pictures.write_bars(path, results['rows']),
+        'grid.jpg': lambda path: study_pictures.write_grid(path, study.backends(), study.pictured(blender, real)),
+    }
     if curves := study.curves():
         draws['curves.png'] = lambda path: study_pictures.write_curves(path, curves)
     if real is not None:
         for network in dict.fromkeys(row.network for row in study.rows):
             draws[f'real/{network}.jpg'] = lambda path, network=network: study_pictures.write_stack(
-                path, study.backends(network), real)
+                path, study.backends(network), real
+            )
     for name, draw in draws.items():
         try:
             (folder / name).parent.mkdir(exist_ok=True)

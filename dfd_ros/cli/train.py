@@ -13,21 +13,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', type=Path, help='YAML file of a run, see config/training')
     parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--data', type=Path, metavar='FOLDER',
-                        help='samples to train on (shards), instead of those in the configuration')
-    parser.add_argument('--weights', type=Path, metavar='FILE',
-                        help='weights to start from, instead of those in the configuration')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        metavar='FOLDER',
+        help='samples to train on (shards), instead of those in the configuration',
+    )
+    parser.add_argument(
+        '--weights', type=Path, metavar='FILE', help='weights to start from, instead of those in the configuration'
+    )
     parser.add_argument('--steps', type=int, help='optimiser steps, instead of those in the configuration')
-    parser.add_argument('--stop-after', type=int, metavar='STEP',
-                        help='stop with a checkpoint after this step; rerun the same command to resume')
+    parser.add_argument(
+        '--stop-after',
+        type=int,
+        metavar='STEP',
+        help='stop with a checkpoint after this step; rerun the same command to resume',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.training.config import load_config
     from dfd_ros.training.loop import train
+
     changes = {'shards': args.data, 'initial_weights': args.weights, 'steps': args.steps}
-    changes = {name: str(value) if isinstance(value, Path) else value
-               for name, value in changes.items() if value is not None}
+    changes = {
+        name: str(value) if isinstance(value, Path) else value for name, value in changes.items() if value is not None
+    }
     config = load_config(args.config, **changes)
     best = train(config, args.out / config.name, args.device, args.stop_after)
     print(f'best weights: {best}')

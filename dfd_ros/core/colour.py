@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-Values = TypeVar('Values')   # np.ndarray or torch.Tensor; not imported, as Blender's Python has no torch
+Values = TypeVar('Values')  # np.ndarray or torch.Tensor; not imported, as Blender's Python has no torch
 
 
 def srgb_encode(linear: Values) -> Values:

@@ -58,8 +58,10 @@ def read_yaml(path: str | Path, hint: str = ''):
 
     class Loader(yaml.SafeLoader):
         """Takes 2e-3 for a number, as YAML 1.2 does; PyYAML's own rules want 2.0e-3."""
-    Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'),
-                                 list('-+0123456789'))
+
+    Loader.add_implicit_resolver(
+        'tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'), list('-+0123456789')
+    )
     try:
         return yaml.load(Path(path).read_text(), Loader)
     except FileNotFoundError:

@@ -72,20 +72,22 @@ class FocalStack:
         where = f'{folder / "stack.yaml"}'
         lens = description.get('lens') or {}
         _check_keys(lens, _LENS_KEYS, f'{where}: lens')
-        lens = {key: _number(lens.get(key), f'{where}: lens.{key}', infinite=key == 'far_m')
-                for key in _LENS_KEYS}
+        lens = {key: _number(lens.get(key), f'{where}: lens.{key}', infinite=key == 'far_m') for key in _LENS_KEYS}
 
         frames = description.get('frames')
         if not isinstance(frames, list) or not frames:
-            raise InputError(f'{where}: frames: no frames, list at least one as '
-                             '{file: 00.jpg, focus_distance_m: 1.5}')
+            raise InputError(
+                f'{where}: frames: no frames, list at least one as {{file: 00.jpg, focus_distance_m: 1.5}}'
+            )
         images, lens_states = [], []
         for i, frame in enumerate(frames):
             _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
             image, stored_width, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
             if images and image.shape != images[0].shape:
-                raise InputError(f'{folder / frame["file"]}: {_size(image)} pixels, but '
-                                 f'{frames[0]["file"]} has {_size(images[0])}; give images of one size')
+                raise InputError(
+                    f'{folder / frame["file"]}: {_size(image)} pixels, but '
+                    f'{frames[0]["file"]} has {_size(images[0])}; give images of one size'
+                )
             images.append(image)
             lens_states.append(_lens_state(lens, frame, exif, stored_width, f'{where}: frames[{i}]'))
 
@@ -129,12 +131,16 @@ class FocalStack:
         first = self.lens_states[0]
         for i, state in enumerate(self.lens_states):
             if repr((state.lens, state.near, state.far)) != repr((first.lens, first.near, first.far)):
-                raise InputError(f'{self.name}: the lens of frame {i} is another than that of frame 0, '
-                                 'a stack has one lens')
+                raise InputError(
+                    f'{self.name}: the lens of frame {i} is another than that of frame 0, a stack has one lens'
+                )
         digits = max(2, len(str(len(self) - 1)))
         description = {
-            'lens': {'focal_length_mm': _known(first.focal_length * 1e3), 'f_number': _known(first.f_number),
-                     'sensor_width_mm': _known(first.pixel_pitch * 1e3 * self.images[0].shape[1])},
+            'lens': {
+                'focal_length_mm': _known(first.focal_length * 1e3),
+                'f_number': _known(first.f_number),
+                'sensor_width_mm': _known(first.pixel_pitch * 1e3 * self.images[0].shape[1]),
+            },
             'frames': [],
         }
         for key, value in (('near_m', first.near), ('far_m', first.far)):
@@ -156,8 +162,9 @@ def swept_range(lens_states: Sequence[LensState], name: str) -> VergenceRange:
     one."""
     distances = [state.focus_distance for state in lens_states]
     if min(distances) == max(distances):
-        raise InputError(f'{name}: every frame is focused at {distances[0]:g} m, '
-                         'a focal stack needs at least two focus distances')
+        raise InputError(
+            f'{name}: every frame is focused at {distances[0]:g} m, a focal stack needs at least two focus distances'
+        )
     return VergenceRange(min(distances), max(distances))
 
 
@@ -167,8 +174,9 @@ def stacks_with_depth(folder: str | Path) -> list[Path]:
     Raises:
         InputError: a stack.yaml cannot be read.
     """
-    return sorted(path.parent for path in Path(folder).glob('**/stack.yaml')
-                  if _description(path).get('depth') is not None)
+    return sorted(
+        path.parent for path in Path(folder).glob('**/stack.yaml') if _description(path).get('depth') is not None
+    )
 
 
 def _known(value: float) -> float | None:
@@ -223,11 +231,14 @@ def _lens_state(lens: dict, frame: dict, exif: dict, width: int, where: str) -> 
     if math.isnan(focus_distance):
         focus_distance = exif['focus_distance']
     if math.isnan(focus_distance):
-        raise InputError(f'{where}.focus_distance_m: unknown, and {frame["file"]} has no EXIF subject '
-                         'distance; give the focus distance in metres (.inf for infinity)')
+        raise InputError(
+            f'{where}.focus_distance_m: unknown, and {frame["file"]} has no EXIF subject '
+            'distance; give the focus distance in metres (.inf for infinity)'
+        )
     stamp = frame.get('stamp_s')
-    if stamp is not None and (isinstance(stamp, bool) or not isinstance(stamp, (int, float))
-                              or not math.isfinite(stamp)):
+    if stamp is not None and (
+        isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not math.isfinite(stamp)
+    ):
         raise InputError(f'{where}.stamp_s: {stamp!r} is not a number')
 
     def known(value: float, otherwise: float) -> float:
@@ -239,8 +250,10 @@ def _lens_state(lens: dict, frame: dict, exif: dict, width: int, where: str) -> 
         f_number=known(lens['f_number'], exif['f_number']),
         pixel_pitch=known(lens['sensor_width_mm'] * 1e-3 / width, exif['pixel_pitch']),
         magnification=_number(frame.get('magnification'), f'{where}.magnification', infinite=False),
-        near=lens['near_m'], far=lens['far_m'],
-        stamp=math.nan if stamp is None else float(stamp))
+        near=lens['near_m'],
+        far=lens['far_m'],
+        stamp=math.nan if stamp is None else float(stamp),
+    )
 
 
 def _read_depth(folder: Path, name, shape: tuple[int, int], where: str) -> np.ndarray:
@@ -257,5 +270,5 @@ def _read_depth(folder: Path, name, shape: tuple[int, int], where: str) -> np.nd
         found = f'{depth.dtype} {depth.shape}' if isinstance(depth, np.ndarray) else 'an archive'
         raise InputError(f'{path}: {found}, must be float32 {shape} as the images are')
     depth = depth.astype(np.float32)
-    depth[depth <= 0] = np.nan    # some sensors write 0 for no reading
+    depth[depth <= 0] = np.nan  # some sensors write 0 for no reading
     return depth

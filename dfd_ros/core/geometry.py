@@ -17,9 +17,13 @@ from dfd_ros.core.errors import InputError
 def matrix_from_rpy(roll: float, pitch: float, yaw: float) -> np.ndarray:
     """(3, 3) rotation matrix Rz(yaw) Ry(pitch) Rx(roll); rad."""
     (sr, cr), (sp, cp), (sy, cy) = ((math.sin(a), math.cos(a)) for a in (roll, pitch, yaw))
-    return np.array([[cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-                     [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-                     [-sp, cp * sr, cp * cr]])
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
 
 
 def rpy_from_matrix(matrix: np.ndarray) -> tuple[float, float, float]:
@@ -32,9 +36,13 @@ def rpy_from_matrix(matrix: np.ndarray) -> tuple[float, float, float]:
 
 def matrix_from_unit_quaternion(x: float, y: float, z: float, w: float) -> np.ndarray:
     """(3, 3) rotation matrix of a quaternion of length 1."""
-    return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                     [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                     [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def matrix_from_quaternion(x: float, y: float, z: float, w: float) -> np.ndarray:
@@ -93,8 +101,7 @@ class Similarity:
         """The largest displacement of a corner of an image of this size (px)."""
         factor, shift = self._complex
         corner = complex(width / 2, height / 2)
-        return max(abs((factor - 1) * c + shift)
-                   for c in (corner, -corner, corner.conjugate(), -corner.conjugate()))
+        return max(abs((factor - 1) * c + shift) for c in (corner, -corner, corner.conjugate(), -corner.conjugate()))
 
     def resized(self, image_scale: float) -> Similarity:
         """The same similarity between images that are resized by `image_scale` (0.5 = half as many pixels a side)."""
@@ -105,5 +112,4 @@ class Similarity:
         factor, shift = self._complex
         centre = complex((width - 1) / 2, (height - 1) / 2)
         offset = centre + shift - factor * centre
-        return np.array([[factor.real, -factor.imag, offset.real], [factor.imag, factor.real, offset.imag]],
-                        np.float64)
+        return np.array([[factor.real, -factor.imag, offset.real], [factor.imag, factor.real, offset.imag]], np.float64)

@@ -29,13 +29,19 @@ COLOUR = {
     **{f'{name}16': Encoding(channels, 'u2', conversion, 16) for name, (channels, conversion) in _PLAIN.items()},
     'mono8': Encoding(1, 'u1', 'GRAY2RGB'),
     **{f'mono{bits}': Encoding(1, 'u2', 'GRAY2RGB', bits) for bits in (10, 12, 16)},
-    '8UC1': Encoding(1, 'u1', 'GRAY2RGB'), '8UC3': Encoding(3, 'u1', 'BGR2RGB'), '8UC4': Encoding(4, 'u1', 'BGRA2RGB'),
+    '8UC1': Encoding(1, 'u1', 'GRAY2RGB'),
+    '8UC3': Encoding(3, 'u1', 'BGR2RGB'),
+    '8UC4': Encoding(4, 'u1', 'BGRA2RGB'),
     **{name: Encoding(2, 'u1', 'YUV2RGB_UYVY') for name in ('yuv422', 'uyvy')},
     **{name: Encoding(2, 'u1', 'YUV2RGB_YUYV') for name in ('yuv422_yuy2', 'yuyv')},
-    'nv12': Encoding(1, 'u1', 'YUV2RGB_NV12', rows=1.5), 'nv21': Encoding(1, 'u1', 'YUV2RGB_NV21', rows=1.5),
+    'nv12': Encoding(1, 'u1', 'YUV2RGB_NV12', rows=1.5),
+    'nv21': Encoding(1, 'u1', 'YUV2RGB_NV21', rows=1.5),
     'nv24': Encoding(1, 'u1', 'YUV2RGB_NV12', rows=3),
-    **{f'bayer_{name}{bits}': Encoding(1, 'u1' if bits == 8 else 'u2', conversion, bits)
-       for bits in (8, 10, 12, 16) for name, conversion in _BAYER.items()},
+    **{
+        f'bayer_{name}{bits}': Encoding(1, 'u1' if bits == 8 else 'u2', conversion, bits)
+        for bits in (8, 10, 12, 16)
+        for name, conversion in _BAYER.items()
+    },
 }
 DEPTH = {'16UC1': Encoding(1, 'u2'), 'mono16': Encoding(1, 'u2'), '32FC1': Encoding(1, 'f4')}
 
@@ -52,15 +58,17 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
     image = pixels(message, encoding, topic)
     if encoding.conversion:
         import cv2
+
         try:
-            if message.encoding == 'nv24':   # as nv12 of twice the size, which has as much colour
+            if message.encoding == 'nv24':  # as nv12 of twice the size, which has as much colour
                 brightness, colour = np.split(image, [message.height])
                 image = np.concatenate([brightness.repeat(2, 0).repeat(2, 1), colour.reshape(message.height, -1)])
             image = cv2.cvtColor(np.ascontiguousarray(image), getattr(cv2, f'COLOR_{encoding.conversion}'))
             image = image[::2, ::2] if message.encoding == 'nv24' else image
         except cv2.error as error:
-            raise InputError(f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8: '
-                             f'{" ".join(str(error).split())}') from None
+            raise InputError(
+                f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8: {" ".join(str(error).split())}'
+            ) from None
     if image.dtype.itemsize == 2:
         image = np.minimum(image >> (encoding.bits - 8), 255).astype(np.uint8)
     return np.ascontiguousarray(image)
@@ -86,13 +94,17 @@ def pixels(message: Any, encoding: Encoding, topic: str) -> np.ndarray:
     dtype = np.dtype(('>' if message.is_bigendian else '<') + encoding.kind)
     row = message.width * encoding.channels * dtype.itemsize
     if message.step < row:
-        raise InputError(f'{topic}: step {message.step} is shorter than a row of {message.width} '
-                         f'{message.encoding} pixels ({row} bytes)')
+        raise InputError(
+            f'{topic}: step {message.step} is shorter than a row of {message.width} '
+            f'{message.encoding} pixels ({row} bytes)'
+        )
     data, height = np.frombuffer(message.data, np.uint8), int(message.height * encoding.rows)
     if data.size < height * message.step:
-        raise InputError(f'{topic}: {data.size} bytes of data, expected height x step = {height} x {message.step} = '
-                         f'{height * message.step}')
-    data = data[:height * message.step].reshape(height, message.step)
+        raise InputError(
+            f'{topic}: {data.size} bytes of data, expected height x step = {height} x {message.step} = '
+            f'{height * message.step}'
+        )
+    data = data[: height * message.step].reshape(height, message.step)
     image = np.ascontiguousarray(data[:, :row]).view(dtype).reshape(height, message.width, -1)
     image = image.astype(dtype.newbyteorder('='), copy=False)
     return image[..., 0] if encoding.channels == 1 else image

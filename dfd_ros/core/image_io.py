@@ -16,11 +16,11 @@ from dfd_ros.core.errors import InputError
 
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pnm')
-LARGEST = 200_000_000   # px
-Image.MAX_IMAGE_PIXELS = LARGEST   # else Pillow warns of less, and refuses less
+LARGEST = 200_000_000  # px
+Image.MAX_IMAGE_PIXELS = LARGEST  # else Pillow warns of less, and refuses less
 _FULL_FRAME_DIAGONAL = math.hypot(36e-3, 24e-3)
-_RESOLUTION_UNIT = {2: 25.4e-3, 3: 1e-2, 4: 1e-3, 5: 1e-6}   # 4 and 5 are not in the standard but in use
-_UNKNOWN, _INFINITY = 0, 0xFFFFFFFF                          # the standard's special subject distances
+_RESOLUTION_UNIT = {2: 25.4e-3, 3: 1e-2, 4: 1e-3, 5: 1e-6}  # 4 and 5 are not in the standard but in use
+_UNKNOWN, _INFINITY = 0, 0xFFFFFFFF  # the standard's special subject distances
 
 
 def read_image(path: Path, named_by: str = '') -> np.ndarray:
@@ -62,7 +62,7 @@ def _opened(file: Path | BinaryIO, name: object, named_by: str = '') -> Iterator
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > LARGEST:
-                raise ValueError(f'{image.width}x{image.height} pixels, more than {LARGEST // 10 ** 6} million')
+                raise ValueError(f'{image.width}x{image.height} pixels, more than {LARGEST // 10**6} million')
             yield image
     except FileNotFoundError:
         raise InputError(f'{name}: no such image' + (f', named by {named_by}' if named_by else '')) from None
@@ -77,9 +77,9 @@ def _rgb(image: Image.Image) -> np.ndarray:
         raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
     upright = ImageOps.exif_transpose(image)
     # Pillow would clip to 255 and not scale. Before version 10.3 it opens a 16-bit PNG as I.
-    if image.mode.startswith('I;16') or image.mode == 'I' and image.getextrema()[1] > 255:
+    if image.mode.startswith('I;16') or (image.mode == 'I' and image.getextrema()[1] > 255):
         upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
-    return np.array(upright.convert('RGB'))   # one that may be written to
+    return np.array(upright.convert('RGB'))  # one that may be written to
 
 
 def _positive(value) -> float:

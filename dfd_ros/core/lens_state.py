@@ -34,14 +34,24 @@ class LensState:
     def of_message(cls, message: Any, stamp: float) -> LensState:
         """From a dfd_ros/msg/LensState, however it was decoded. Values that are not positive and finite count as
         unknown; only the focus distance and far may be infinite."""
+
         def known(value: float) -> float:
             return value if 0 < value < math.inf else math.nan
 
         near, far = message.near_distance, message.far_distance
         if not 0 < near < far:
             near = far = math.nan
-        return cls(message.focus_distance, known(message.focal_length), known(message.f_number),
-                   known(message.pixel_pitch), known(message.magnification), near, far, bool(message.settled), stamp)
+        return cls(
+            message.focus_distance,
+            known(message.focal_length),
+            known(message.f_number),
+            known(message.pixel_pitch),
+            known(message.magnification),
+            near,
+            far,
+            bool(message.settled),
+            stamp,
+        )
 
     @property
     def lens(self) -> Lens:

@@ -21,6 +21,7 @@ def device_name(device) -> str:
     if device.type != 'cuda':
         return processor()
     import torch
+
     return torch.cuda.get_device_name(device)
 
 

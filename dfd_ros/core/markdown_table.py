@@ -12,4 +12,5 @@ def table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
 
     def line(row):
         return '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |'
+
     return '\n'.join([line(cells[0]), line(['-' * width for width in widths]), *map(line, cells[1:])])

@@ -24,6 +24,7 @@ def _lib(*values):
     for value in values:
         if type(value).__module__.startswith('torch'):
             import torch
+
             return torch
     return np
 
@@ -36,8 +37,10 @@ def _arrays(lib, *values):
         return [np.asarray(v, dtype=dtype) for v in values]
     tensor = next(v for v in values if lib.is_tensor(v))
     dtype = tensor.dtype if tensor.is_floating_point() else lib.get_default_dtype()
-    return [v if lib.is_tensor(v) and v.is_floating_point()
-            else lib.as_tensor(v, dtype=dtype, device=tensor.device) for v in values]
+    return [
+        v if lib.is_tensor(v) and v.is_floating_point() else lib.as_tensor(v, dtype=dtype, device=tensor.device)
+        for v in values
+    ]
 
 
 def _where(lib, condition, value, otherwise: float):
@@ -55,7 +58,7 @@ def _plain(result, *values):
 def vergence(distance):
     """1 / distance, in dioptres. Infinity gives 0; 0, a negative distance and NaN give NaN."""
     lib = _lib(distance)
-    d, = _arrays(lib, distance)
+    (d,) = _arrays(lib, distance)
     with np.errstate(all='ignore'):
         return _plain(_where(lib, d > 0, 1 / d, math.nan), distance)
 
@@ -63,7 +66,7 @@ def vergence(distance):
 def distance(vergence):
     """1 / vergence, in metres. 0 gives infinity; a negative vergence (beyond infinity) and NaN give NaN."""
     lib = _lib(vergence)
-    v, = _arrays(lib, vergence)
+    (v,) = _arrays(lib, vergence)
     with np.errstate(all='ignore'):
         at_infinity = _where(lib, v == 0, lib.full_like(v, math.inf), math.nan)
         return _plain(lib.where(v > 0, 1 / v, at_infinity), vergence)
@@ -151,8 +154,7 @@ class VergenceRange:
 
     def __post_init__(self):
         if not (0 < self.near < self.far and 0 < self.width < math.inf):
-            raise InputError(f'vergence range: near {self.near} m must be positive and less than far '
-                             f'{self.far} m')
+            raise InputError(f'vergence range: near {self.near} m must be positive and less than far {self.far} m')
 
     @property
     def width(self) -> float:
@@ -166,7 +168,7 @@ class VergenceRange:
     def denormalise(self, u):
         """u to distance (m). At and beyond vergence 0 the answer is infinity."""
         lib = _lib(u)
-        scaled, = _arrays(lib, u)
+        (scaled,) = _arrays(lib, u)
         v = scaled * self.width + 1 / self.far
         return _plain(distance(_where(lib, ~(v < 0), v, 0.0)), u)
 

@@ -33,9 +33,10 @@ def find_class(name: str, base: type[T]) -> type[T]:
         found = reduce(getattr, cls.split('.'), importlib.import_module(module))
     except ModuleNotFoundError as error:
         if error.name is None or not f'{module}.'.startswith(f'{error.name}.'):
-            raise   # the module is there, and what it imports is not
-        raise InputError(f'"{name}": Python finds no module {error.name}; install it, or put its folder on PYTHONPATH'
-                         ) from None
+            raise  # the module is there, and what it imports is not
+        raise InputError(
+            f'"{name}": Python finds no module {error.name}; install it, or put its folder on PYTHONPATH'
+        ) from None
     except AttributeError:
         raise InputError(f'"{name}": the module {module} has no class "{cls}"') from None
     if not (isinstance(found, type) and issubclass(found, base)):

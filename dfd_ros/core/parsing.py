@@ -14,10 +14,22 @@ from dfd_ros.core.errors import InputError
 
 T = TypeVar('T')
 
-_WORDS = {'an object': 'a mapping', 'a valid array': 'a list', 'a valid integer': 'a whole number',
-          'a valid number': 'a number', 'a valid string': 'text', 'a valid boolean': 'true or false',
-          'greater than or equal to': 'at least', 'less than or equal to': 'at most', 'greater than': 'above',
-          'less than': 'below', 'Tuple': 'list', 'List': 'list', 'String': 'text', ' after validation': ''}
+_WORDS = {
+    'an object': 'a mapping',
+    'a valid array': 'a list',
+    'a valid integer': 'a whole number',
+    'a valid number': 'a number',
+    'a valid string': 'text',
+    'a valid boolean': 'true or false',
+    'greater than or equal to': 'at least',
+    'less than or equal to': 'at most',
+    'greater than': 'above',
+    'less than': 'below',
+    'Tuple': 'list',
+    'List': 'list',
+    'String': 'text',
+    ' after validation': '',
+}
 """Plainer ones than pydantic's."""
 
 
@@ -29,10 +41,12 @@ def parse(cls: type[T], values: Any, where: str, extra: Literal['forbid', 'ignor
     """
     from pydantic import TypeAdapter, ValidationError  # here, as Blender's Python, which has this room, is without
     from pydantic_core import to_json
+
     try:
         # From JSON, a strict reading takes lists for tuples and mappings for dataclasses, but no text for a number.
-        return TypeAdapter(cls).validate_json(to_json(values, inf_nan_mode='constants', fallback=str), strict=True,
-                                              extra=extra)
+        return TypeAdapter(cls).validate_json(
+            to_json(values, inf_nan_mode='constants', fallback=str), strict=True, extra=extra
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     kind, place, value = first['type'], first['loc'], first['input']
@@ -57,8 +71,17 @@ def _names(cls: type, place: Sequence[str | int]) -> list[str]:
         if isinstance(part, str):
             cls = _dataclass_in(get_type_hints(cls)[part])
     hints = get_type_hints(_dataclass_in(cls), include_extras=True)
-    return [next((constraint.alias for constraint in getattr(hint, '__metadata__', ())
-                  if getattr(constraint, 'alias', None)), name) for name, hint in hints.items()]
+    return [
+        next(
+            (
+                constraint.alias
+                for constraint in getattr(hint, '__metadata__', ())
+                if getattr(constraint, 'alias', None)
+            ),
+            name,
+        )
+        for name, hint in hints.items()
+    ]
 
 
 def _dataclass_in(hint: Any) -> Any:

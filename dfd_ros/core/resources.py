@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dfd_ros.core.errors import InputError
 
-PACKAGE = Path(__file__).absolute().parents[1]   # not resolved: a symlinked install has its own share folder
+PACKAGE = Path(__file__).absolute().parents[1]  # not resolved: a symlinked install has its own share folder
 
 
 def resource(name: str) -> Path:

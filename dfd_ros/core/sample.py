@@ -14,8 +14,13 @@ from dfd_ros.core.focal_stack import FocalStack, swept_range
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 
-TRUTH = {'depth': (np.float32, ()), 'background': (np.bool_, ()), 'coc': (np.float32, ()), 'flow': (np.float16, (2,)),
-         'all_in_focus': (np.uint8, (3,))}
+TRUTH = {
+    'depth': (np.float32, ()),
+    'background': (np.bool_, ()),
+    'coc': (np.float32, ()),
+    'flow': (np.float16, (2,)),
+    'all_in_focus': (np.uint8, (3,)),
+}
 """Type and last axes of the parts that are truth."""
 
 
@@ -56,8 +61,10 @@ class Sample:
     def __post_init__(self):
         """Raises `InputError` where the parts do not fit together."""
         if self.images.ndim != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8 or not len(self):
-            raise InputError(f'{self.name}: images of {self.images.dtype} {self.images.shape}, must be uint8 '
-                             '(frames, height, width, 3)')
+            raise InputError(
+                f'{self.name}: images of {self.images.dtype} {self.images.shape}, must be uint8 '
+                '(frames, height, width, 3)'
+            )
         if len(self.lens_states) != len(self):
             raise InputError(f'{self.name}: {len(self)} images, but {len(self.lens_states)} lens states')
         for name, (_, last) in TRUTH.items():

@@ -15,8 +15,10 @@ from dfd_ros.core.optics import VergenceRange
 
 def _distances(range_: VergenceRange, positions: list[float]) -> list[float]:
     """Positions u in 0..1 to metres, clamped to the range against rounding errors."""
-    return [range_.far if u == 0 else range_.near if u == 1
-            else min(max(range_.denormalise(u), range_.near), range_.far) for u in positions]
+    return [
+        range_.far if u == 0 else range_.near if u == 1 else min(max(range_.denormalise(u), range_.near), range_.far)
+        for u in positions
+    ]
 
 
 def _positions(frames: int, near_to_far: bool) -> list[float]:
@@ -31,14 +33,12 @@ def ramp(range_: VergenceRange, frames: int = 5, *, near_to_far: bool = False) -
     return _distances(range_, _positions(frames, near_to_far))
 
 
-def repeated_ramps(range_: VergenceRange, frames: int = 5, ramps: int = 5, *,
-                   near_to_far: bool = False) -> list[float]:
+def repeated_ramps(range_: VergenceRange, frames: int = 5, ramps: int = 5, *, near_to_far: bool = False) -> list[float]:
     """The same ramp again and again, with a jump back between: by default the study's five of five frames."""
     return ramp(range_, frames, near_to_far=near_to_far) * ramps
 
 
-def ping_pong(range_: VergenceRange, frames: int = 5, ramps: int = 2, *,
-              near_to_far: bool = False) -> list[float]:
+def ping_pong(range_: VergenceRange, frames: int = 5, ramps: int = 2, *, near_to_far: bool = False) -> list[float]:
     """Ramps in alternating directions. A turning point is focused once: ramps * (frames - 1) + 1 frames.
 
     With an even number of ramps the last frame equals the first: drop it to repeat the pattern.
@@ -59,8 +59,7 @@ def jumps(range_: VergenceRange, frames: int = 5, ramps: int = 1, *, seed: int =
     return _distances(range_, positions)
 
 
-def uneven(range_: VergenceRange, frames: int = 5, *, near_to_far: bool = False,
-           seed: int = 0) -> list[float]:
+def uneven(range_: VergenceRange, frames: int = 5, *, near_to_far: bool = False, seed: int = 0) -> list[float]:
     """One ramp in random steps, none more than four times as large as another."""
     draw = random.Random(seed)
     positions = _positions(frames, near_to_far=False)

@@ -12,7 +12,7 @@ from dfd_ros.core.resources import resource
 def _version() -> str:
     try:
         return re.search(r'<version>([^<]+)</version>', resource('package.xml').read_text()).group(1)
-    except InputError:   # pip leaves that file out; its metadata is made of it
+    except InputError:  # pip leaves that file out; its metadata is made of it
         return metadata.version('dfd_ros')
 
 

@@ -97,7 +97,7 @@ class ShardWriter:
             self._pack()
 
     def _pack(self) -> None:
-        keys = sorted(self._waiting)[:self.samples_per_shard]
+        keys = sorted(self._waiting)[: self.samples_per_shard]
         if not keys:
             return
         number = 1 + max((int(path.stem.rpartition('-')[2]) for path in self._shards), default=-1)
@@ -140,7 +140,7 @@ def locked(folder: Path) -> int:
     except BlockingIOError:
         os.close(handle)
         raise InputError(f'{folder}: another process writes here, wait for its end or give another folder') from None
-    except OSError:   # a file system without locks
+    except OSError:  # a file system without locks
         pass
     return handle
 
@@ -175,8 +175,11 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, {'png': 'PNG', 'jpg': 'JPEG'}[image_format], quality=95)
         yield f'image.{t:03d}.{image_format}', buffer.getvalue()
-    arrays = {name: getattr(sample, name).astype(dtype) for name, (dtype, _) in TRUTH.items()
-              if getattr(sample, name) is not None}
+    arrays = {
+        name: getattr(sample, name).astype(dtype)
+        for name, (dtype, _) in TRUTH.items()
+        if getattr(sample, name) is not None
+    }
     buffer = io.BytesIO()
     # What np.savez_compressed writes, but four times as fast: level 6 makes it little smaller.
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -200,8 +203,9 @@ class Samples(Sequence):
     def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
         self._truth = {'depth', *truth}
         places = [where] if isinstance(where, (str, Path)) else where
-        self._entries = [(shard, key, members) for place in places for shard in shards(place)
-                         for key, members in _index(shard)]
+        self._entries = [
+            (shard, key, members) for place in places for shard in shards(place) for key, members in _index(shard)
+        ]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -214,10 +218,12 @@ class Samples(Sequence):
     def __getitem__(self, index: int) -> Sample:
         shard, key, members = self._entries[index]
         with open(shard, 'rb') as file:
+
             def read(suffix: str) -> bytes:
                 offset, size = members[suffix]
                 file.seek(offset)
                 return file.read(size)
+
             return _decode(read, members, f'{shard}: {key}', self._truth)
 
 
@@ -250,8 +256,11 @@ def shards(where: str | Path) -> list[Path]:
 
 def shards_below(folder: Path) -> list[Path]:
     """All shards of a folder and what is below it. What is hidden is not done yet."""
-    return sorted(path for path in folder.glob('**/*.tar')
-                  if not any(part.startswith('.') for part in path.relative_to(folder).parts))
+    return sorted(
+        path
+        for path in folder.glob('**/*.tar')
+        if not any(part.startswith('.') for part in path.relative_to(folder).parts)
+    )
 
 
 def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
@@ -288,15 +297,25 @@ def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) ->
         pictures = sorted(suffix for suffix in members if suffix.startswith('image.'))
         images = np.stack([decode_image(read(suffix), f'{name}.{suffix}') for suffix in pictures])
         with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
-            truth = {key: archive[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items()
-                     if key in archive and key in wanted}
+            truth = {
+                key: archive[key].astype(dtype, copy=False)
+                for key, (dtype, _) in TRUTH.items()
+                if key in archive and key in wanted
+            }
         poses = description.get('poses')
         intrinsics = description.get('intrinsics')
-        return Sample(images, states, truth.pop('depth'), **truth,
-                      intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),
-                      poses=None if poses is None else np.array(poses, float),
-                      source=str(description.get('source', '')), seed=description.get('seed'),
-                      about=description.get('about') or {}, name=name)
+        return Sample(
+            images,
+            states,
+            truth.pop('depth'),
+            **truth,
+            intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),
+            poses=None if poses is None else np.array(poses, float),
+            source=str(description.get('source', '')),
+            seed=description.get('seed'),
+            about=description.get('about') or {},
+            name=name,
+        )
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:

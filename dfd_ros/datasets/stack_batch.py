@@ -36,14 +36,16 @@ def to_stack_batch(sample: Sample) -> StackBatch:
     vergence = torch.from_numpy(range_.normalise(sample.depth.astype(np.float64))).float()
     foreground = torch.from_numpy(np.isfinite(sample.depth) if sample.background is None else ~sample.background)
     images = torch.from_numpy(sample.images).permute(0, 3, 1, 2).contiguous()
-    growth = torch.tensor([1.0 if math.isnan(state.magnification) else state.magnification
-                           for state in sample.lens_states])
+    growth = torch.tensor(
+        [1.0 if math.isnan(state.magnification) else state.magnification for state in sample.lens_states]
+    )
     zoom = growth.max() / growth
     if (zoom != 1).any():
         grid = F.affine_grid(torch.eye(2, 3) / zoom[:, None, None], images.shape, align_corners=False)
 
         def zoomed(maps: torch.Tensor, mode: str = 'nearest') -> torch.Tensor:
             return F.grid_sample(maps.float(), grid, mode, padding_mode='border', align_corners=False)
+
         images = zoomed(images, 'bilinear').round().to(torch.uint8)
         vergence, foreground = zoomed(vergence[:, None])[:, 0], zoomed(foreground[:, None])[:, 0] > 0.5
     return StackBatch(
@@ -51,18 +53,24 @@ def to_stack_batch(sample: Sample) -> StackBatch:
         focus=row(range_.normalise(state.focus_distance) for state in sample.lens_states),
         blur_scale=torch.tensor([blur_scale], dtype=torch.float32),
         vergence=vergence[None, :, None],
-        blur=zoom * row(state.lens.blur_scale(range_) / (1 - state.focal_length / state.focus_distance)
-                        for state in sample.lens_states),
+        blur=zoom
+        * row(
+            state.lens.blur_scale(range_) / (1 - state.focal_length / state.focus_distance)
+            for state in sample.lens_states
+        ),
         foreground=foreground[None, :, None],
-        near=torch.tensor([range_.near], dtype=torch.float32), far=torch.tensor([range_.far], dtype=torch.float32),
+        near=torch.tensor([range_.near], dtype=torch.float32),
+        far=torch.tensor([range_.far], dtype=torch.float32),
         focal_length=torch.tensor([first.focal_length], dtype=torch.float32),
         f_number=torch.tensor([first.f_number], dtype=torch.float32),
         pixel_pitch=torch.tensor([first.pixel_pitch], dtype=torch.float32),
-        magnification=(growth * zoom)[None])
+        magnification=(growth * zoom)[None],
+    )
 
 
-def to_sample(batch: StackBatch, name: str, *, magnification_told: bool = False, frame_rate: float = math.nan,
-              **about) -> Sample:
+def to_sample(
+    batch: StackBatch, name: str, *, magnification_told: bool = False, frame_rate: float = math.nan, **about
+) -> Sample:
     """The first stack of a batch on the CPU as a sample with truth for each frame, of depth in float64.
 
     The batch has to be rendered with the whole focus breathing (`breathing_residual=None`), as the lens states tell
@@ -76,11 +84,26 @@ def to_sample(batch: StackBatch, name: str, *, magnification_told: bool = False,
     range_ = batch.ranges()[0]
     known = math.isfinite(batch.blur_scale[0])
     focal_length, f_number, pixel_pitch = (x[0].item() for x in (batch.focal_length, batch.f_number, batch.pixel_pitch))
-    states = [LensState(range_.denormalise(v), focal_length, f_number if known else math.nan, pixel_pitch,
-                        magnification=magnification if known or magnification_told else math.nan,
-                        near=range_.near, far=range_.far, stamp=t / frame_rate)
-              for t, (v, magnification) in enumerate(zip(batch.focus[0].tolist(), batch.magnification[0].tolist()))]
+    states = [
+        LensState(
+            range_.denormalise(v),
+            focal_length,
+            f_number if known else math.nan,
+            pixel_pitch,
+            magnification=magnification if known or magnification_told else math.nan,
+            near=range_.near,
+            far=range_.far,
+            stamp=t / frame_rate,
+        )
+        for t, (v, magnification) in enumerate(zip(batch.focus[0].tolist(), batch.magnification[0].tolist()))
+    ]
     return Sample(
-        batch.images[0].permute(0, 2, 3, 1).contiguous().numpy(), states,
-        range_.denormalise(batch.vergence[0, :, 0].double()).numpy(), background=~batch.foreground[0, :, 0].numpy(),
-        coc=batch.coc[0, :, 0].abs().numpy(), source='procedural', name=name, **about)
+        batch.images[0].permute(0, 2, 3, 1).contiguous().numpy(),
+        states,
+        range_.denormalise(batch.vergence[0, :, 0].double()).numpy(),
+        background=~batch.foreground[0, :, 0].numpy(),
+        coc=batch.coc[0, :, 0].abs().numpy(),
+        source='procedural',
+        name=name,
+        **about,
+    )

@@ -44,9 +44,12 @@ class StackPool:
         context = multiprocessing.get_context('spawn')
         # How far to render; grows as the training goes on.
         self._wanted = context.Value('q', 0)
-        self._workers = [context.Process(target=_work, daemon=True, args=(self.folder, settings, first_seed, worker,
-                                                                          workers, self._wanted))
-                         for worker in range(workers)]
+        self._workers = [
+            context.Process(
+                target=_work, daemon=True, args=(self.folder, settings, first_seed, worker, workers, self._wanted)
+            )
+            for worker in range(workers)
+        ]
         for worker in self._workers:
             worker.start()
 
@@ -71,9 +74,10 @@ class StackPool:
             time.sleep(0.05)
         try:
             return StackBatch(**load_file(path))
-        except (SafetensorError, TypeError) as error:   # torn, or of another program
-            raise InputError(f'{path}: cannot be read as a stack ({error}); remove it, to have it rendered anew'
-                             ) from None
+        except (SafetensorError, TypeError) as error:  # torn, or of another program
+            raise InputError(
+                f'{path}: cannot be read as a stack ({error}); remove it, to have it rendered anew'
+            ) from None
 
     def close(self) -> None:
         for worker in self._workers:
@@ -84,8 +88,10 @@ def _claim(folder: Path, settings: StackSettings) -> None:
     path = folder / 'settings.json'
     if other := changed_value(path, asdict(settings)):
         name, theirs, mine = other
-        raise InputError(f'{folder}: holds stacks of other settings ({name}: {theirs}, not {mine}); remove it, or give '
-                         'the same data settings')
+        raise InputError(
+            f'{folder}: holds stacks of other settings ({name}: {theirs}, not {mine}); remove it, or give '
+            'the same data settings'
+        )
     # Of a pool of before this was written nothing is known.
     if not path.exists() and not any(folder.glob('*.safetensors')):
         write_json(path, asdict(settings))

@@ -30,6 +30,7 @@ MUTED = (150, 156, 168)
 def _table(colour_map: str) -> np.ndarray:
     """(256, 3) uint8 RGB of one of OpenCV's colour maps."""
     import cv2
+
     values = np.arange(256, dtype=np.uint8)[:, None]
     table = cv2.applyColorMap(values, getattr(cv2, f'COLORMAP_{colour_map.upper()}'))[:, 0, ::-1]
     return np.ascontiguousarray(table)
@@ -106,24 +107,27 @@ def with_unit(distance: float) -> str:
 
 def _font(size: float):
     from PIL import ImageFont
+
     return ImageFont.load_default(size)
 
 
 def _resized(picture: np.ndarray, width: int, height: int):
     from PIL import Image
+
     smaller = width < picture.shape[1]
     # Only small maps are enlarged, in which every cell counts.
-    return Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS if smaller
-                                           else Image.Resampling.BICUBIC)
+    return Image.fromarray(picture).resize(
+        (width, height), Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
+    )
 
 
-def sheet(rows: Sequence[Sequence[Panel]], title: str = '', subtitle: str = '',
-          width: int = 1600) -> np.ndarray:
+def sheet(rows: Sequence[Sequence[Panel]], title: str = '', subtitle: str = '', width: int = 1600) -> np.ndarray:
     """Panels in rows that fill the width of the sheet; pictures keep their aspect ratio and share the height of a row.
 
     Rows with the same number of panels reserve room for the same colour bars, so that their pictures line up.
     """
     from PIL import Image, ImageDraw
+
     unit = width / 1600
     margin, gap, head = round(28 * unit), round(12 * unit), round(30 * unit)
     bar_width = round(84 * unit)
@@ -172,8 +176,15 @@ def _draw_bar(canvas, draw, bar: Bar, place: tuple[int, int, int], unit: float) 
         draw.text((x + thickness + 6 * unit, at), label, font=_font(16 * unit), fill=TEXT, anchor=anchor)
 
 
-def overview(stack: FocalStack, depths: Sequence[np.ndarray], confidence: np.ndarray, coc: np.ndarray,
-             range_: VergenceRange, name: str = '', width: int = 1600) -> np.ndarray:
+def overview(
+    stack: FocalStack,
+    depths: Sequence[np.ndarray],
+    confidence: np.ndarray,
+    coc: np.ndarray,
+    range_: VergenceRange,
+    name: str = '',
+    width: int = 1600,
+) -> np.ndarray:
     """A stack on one sheet: its frames, the depth after each, and the final depth, confidence and CoC.
 
     depths: (H, W) m after each frame (the last sweep's, in the order of the stack). confidence (0..1) and coc
@@ -184,13 +195,17 @@ def overview(stack: FocalStack, depths: Sequence[np.ndarray], confidence: np.nda
     for i in shown:
         frames.append(Panel(stack.images[i], with_unit(stack.lens_states[i].focus_distance)))
         after.append(Panel(depth_picture(depths[i], range_), f'after {i + 1}'))
-    truth = (Panel(stack.images[-1], 'last frame') if stack.depth is None
-             else Panel(depth_picture(stack.depth, range_), 'true depth', Bar.depth(range_)))
+    truth = (
+        Panel(stack.images[-1], 'last frame')
+        if stack.depth is None
+        else Panel(depth_picture(stack.depth, range_), 'true depth', Bar.depth(range_))
+    )
     largest = nice_limit(coc)
     result = [truth, Panel(depth_picture(depths[-1], range_), 'depth', Bar.depth(range_))]
-    maps = [Panel(confidence_picture(confidence), 'confidence', Bar.linear('viridis', 1.0)),
-            Panel(coc_picture(coc, largest), 'circle of confusion, last frame',
-                  Bar.linear('magma', largest, 'px'))]
+    maps = [
+        Panel(confidence_picture(confidence), 'confidence', Bar.linear('viridis', 1.0)),
+        Panel(coc_picture(coc, largest), 'circle of confusion, last frame', Bar.linear('magma', largest, 'px')),
+    ]
     subtitle = f'{len(stack)} frames, {with_unit(range_.near)} to {with_unit(range_.far)}'
     return sheet([frames, after, result, maps], name or 'depth from focus', subtitle, width)
 
@@ -199,7 +214,7 @@ def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
     """1, 2 or 5 times a power of ten that `share` of the finite values do not exceed."""
     values = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(values, share)) if values.size else 0.0
-    if top < sys.float_info.min:   # practically zero, and there is no smaller power of ten
+    if top < sys.float_info.min:  # practically zero, and there is no smaller power of ten
         return 1.0
     power = 10.0 ** math.floor(math.log10(top))
     return next(step * power for step in (1, 2, 5, 10) if top <= step * power * (1 + 1e-9))
@@ -208,5 +223,6 @@ def nice_limit(values: np.ndarray, share: float = 0.98) -> float:
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write a picture atomically; the suffix sets the format."""
     from PIL import Image
+
     with written_atomically(path) as temporary:
         Image.fromarray(picture).save(temporary)

@@ -39,8 +39,9 @@ def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256,
     """
     if name not in SETS:
         raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
-    settings = SETS[name](split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size,
-                          breathing_residual=None)
+    settings = SETS[name](
+        split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size, breathing_residual=None
+    )
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
         sample = to_sample(render_stack(seed, settings), f'{name} {seed}')
         yield sample if name == 'study' else replace(sample, background=None)
@@ -55,8 +56,9 @@ def folder_stacks(folder: Path) -> Iterator[Sample]:
     for stack in stored_stacks(folder):
         sample = stack.read()
         range_ = sample.range
-        yield replace(sample, lens_states=[replace(state, near=range_.near, far=range_.far)
-                                           for state in sample.lens_states])
+        yield replace(
+            sample, lens_states=[replace(state, near=range_.near, far=range_.far) for state in sample.lens_states]
+        )
 
 
 def counted(sample: Sample, index: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.training import metrics
 from dfd_ros.training.losses import edge_sides
 
-EDGE = 3   # px
+EDGE = 3  # px
 
 
 @dataclass
@@ -43,8 +43,9 @@ class FrameFigures:
     inner_accuracy: float
 
 
-def evaluate(estimator: DepthEstimator, stacks: Iterator[Sample],
-             frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)) -> list[FrameFigures]:
+def evaluate(
+    estimator: DepthEstimator, stacks: Iterator[Sample], frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)
+) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
     where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
     counts.
@@ -65,10 +66,20 @@ def evaluate(estimator: DepthEstimator, stacks: Iterator[Sample],
             # An infinite depth is a far one: the largest that this range tells from infinity.
             true_u = torch.from_numpy(range_.normalise(true_depth)).float().nan_to_num(0)
             edge = torch.logical_or(*edge_sides(true_u[None, None], EDGE))[0, 0].numpy()
-            pixels.setdefault(index + 1 if len(known) > 1 else 0, []).append(np.stack([
-                range_.normalise(depth), estimate.vergence[where], np.minimum(depth, metrics.farthest(range_)),
-                metrics.counted_depth(estimate.vergence[where], range_),
-                estimate.log_scale[where], coc, estimate.coc[where], edge[where]]).astype(np.float32))
+            pixels.setdefault(index + 1 if len(known) > 1 else 0, []).append(
+                np.stack(
+                    [
+                        range_.normalise(depth),
+                        estimate.vergence[where],
+                        np.minimum(depth, metrics.farthest(range_)),
+                        metrics.counted_depth(estimate.vergence[where], range_),
+                        estimate.log_scale[where],
+                        coc,
+                        estimate.coc[where],
+                        edge[where],
+                    ]
+                ).astype(np.float32)
+            )
     largest = max((float(p[2].max()) for parts in pixels.values() for p in parts if p.size), default=math.nan)
     joined = {frame: torch.from_numpy(np.concatenate(parts, 1)) for frame, parts in pixels.items()}
     return [_figures(frame, p, largest) for frame, p in joined.items() if torch.isfinite(p[1]).any()]
@@ -80,9 +91,14 @@ def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
     inner = edge == 0
     error = (estimated_u - u).abs()
     return FrameFigures(
-        frame, error.mean().item(), **asdict(metrics.depth_errors(estimated_depth, depth, largest)),
+        frame,
+        error.mean().item(),
+        **asdict(metrics.depth_errors(estimated_depth, depth, largest)),
         confident=metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
-        ause=metrics.ause(error, -log_scale), coc_px=metrics.mae(estimated_coc, coc),
-        known=known.float().mean().item(), inner=inner.float().mean().item(),
+        ause=metrics.ause(error, -log_scale),
+        coc_px=metrics.mae(estimated_coc, coc),
+        known=known.float().mean().item(),
+        inner=inner.float().mean().item(),
         inner_rms=metrics.rms(estimated_depth, depth, largest, inner),
-        inner_accuracy=metrics.accuracy(estimated_depth, depth, mask=inner))
+        inner_accuracy=metrics.accuracy(estimated_depth, depth, mask=inner),
+    )

@@ -27,17 +27,30 @@ def measures(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     e, t = estimate[valid].astype(np.float64), truth[valid].astype(np.float64)
     error, ratio = e - t, np.maximum(e / t, t / e)
     mse = np.square(error).mean()
-    result = {'mae': np.abs(error).mean(), 'mse': mse, 'rms': np.sqrt(mse),
-              'log_rms': np.sqrt(np.square(np.log(e / t)).mean()), 'abs_rel': (np.abs(error) / t).mean(),
-              'sq_rel': (np.square(error) / t).mean(),
-              **{f'd{name}': (ratio < limit).mean() * 100 for name, limit in _THRESHOLDS.items()},
-              'bumpiness': bumpiness(estimate, truth, valid)}
+    result = {
+        'mae': np.abs(error).mean(),
+        'mse': mse,
+        'rms': np.sqrt(mse),
+        'log_rms': np.sqrt(np.square(np.log(e / t)).mean()),
+        'abs_rel': (np.abs(error) / t).mean(),
+        'sq_rel': (np.square(error) / t).mean(),
+        **{f'd{name}': (ratio < limit).mean() * 100 for name, limit in _THRESHOLDS.items()},
+        'bumpiness': bumpiness(estimate, truth, valid),
+    }
     return {name: float(value) for name, value in result.items()}
 
 
-_THRESHOLDS = {'1.05': 1.05, '1.15': 1.15, '1.25': 1.25, '1.25^2': 1.25 ** 2, '1.25^3': 1.25 ** 3}
-NAMES = {'mae': 'MAE', 'mse': 'MSE', 'rms': 'RMS', 'log_rms': 'log RMS', 'abs_rel': 'AbsRel', 'sq_rel': 'SqRel',
-         **{f'd{name}': f'd{name} %' for name in _THRESHOLDS}, 'bumpiness': 'Bump.'}
+_THRESHOLDS = {'1.05': 1.05, '1.15': 1.15, '1.25': 1.25, '1.25^2': 1.25**2, '1.25^3': 1.25**3}
+NAMES = {
+    'mae': 'MAE',
+    'mse': 'MSE',
+    'rms': 'RMS',
+    'log_rms': 'log RMS',
+    'abs_rel': 'AbsRel',
+    'sq_rel': 'SqRel',
+    **{f'd{name}': f'd{name} %' for name in _THRESHOLDS},
+    'bumpiness': 'Bump.',
+}
 """How each is printed."""
 
 

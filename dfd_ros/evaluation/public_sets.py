@@ -43,15 +43,29 @@ class PublicSet:
 
 
 PUBLIC_SETS = {
-    'ddff12': PublicSet(Ddff12, 'DDFF-12, validation stacks, disparity in px', (*_USUAL, 'bumpiness'),
-                        (DISPARITY_TIMES_DEPTH / 0.28, DISPARITY_TIMES_DEPTH / 0.02),
-                        disparity=DISPARITY_TIMES_DEPTH),
-    'fod500': PublicSet(Fod500, 'FoD500, test stacks, depth in m, up to 1.5 m', ('mae', *_USUAL, 'bumpiness'),
-                        (1e-4, 1.5), truth_limited=True),
-    'zedd': PublicSet(Zedd, 'ZEDD, validation scenes, depth in m', ('d1.05', 'd1.15', 'd1.25', 'abs_rel'),
-                      (0.01, 100.0)),
-    'nyuv2': PublicSet(NyuV2Stacks, 'NYUv2, refocused (50 mm, f/8), depth in m',
-                       ('rms', 'abs_rel', 'log_rms', 'd1.25', 'd1.25^2', 'd1.25^3'), (1e-3, 10.0)),
+    'ddff12': PublicSet(
+        Ddff12,
+        'DDFF-12, validation stacks, disparity in px',
+        (*_USUAL, 'bumpiness'),
+        (DISPARITY_TIMES_DEPTH / 0.28, DISPARITY_TIMES_DEPTH / 0.02),
+        disparity=DISPARITY_TIMES_DEPTH,
+    ),
+    'fod500': PublicSet(
+        Fod500,
+        'FoD500, test stacks, depth in m, up to 1.5 m',
+        ('mae', *_USUAL, 'bumpiness'),
+        (1e-4, 1.5),
+        truth_limited=True,
+    ),
+    'zedd': PublicSet(
+        Zedd, 'ZEDD, validation scenes, depth in m', ('d1.05', 'd1.15', 'd1.25', 'abs_rel'), (0.01, 100.0)
+    ),
+    'nyuv2': PublicSet(
+        NyuV2Stacks,
+        'NYUv2, refocused (50 mm, f/8), depth in m',
+        ('rms', 'abs_rel', 'log_rms', 'd1.25', 'd1.25^2', 'd1.25^3'),
+        (1e-3, 10.0),
+    ),
 }
 
 

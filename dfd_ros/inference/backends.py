@@ -28,8 +28,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise InputError(f'device {name!r}: give auto, cpu, cuda or cuda:N') from None
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f'device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; '
-                         'give auto or cpu')
+        raise InputError(
+            f'device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; give auto or cpu'
+        )
     if device.type not in ('cpu', 'cuda'):
         raise InputError(f'device {name!r}: give auto, cpu, cuda or cuda:N')
     return device
@@ -39,7 +40,7 @@ def is_bf16_fast(device: torch.device) -> bool:
     """A rule and no measurement, so that the same machine gives the same depth every time."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, 'get_capabilities', dict)     # older versions of torch cannot say
+    capabilities = getattr(torch.cpu, 'get_capabilities', dict)  # older versions of torch cannot say
     return capabilities().get('amx_bf16', False)
 
 
@@ -88,19 +89,19 @@ class OnnxBackend:
         path = Path(path)
         if not path.is_file():
             raise InputError(f'weights {path}: no such file')
-        self.device = torch.device('cpu')   # of the tensors: ONNX Runtime moves them itself
-        wanted = ['CUDAExecutionProvider', 'CPUExecutionProvider'][device.type != 'cuda':]
+        self.device = torch.device('cpu')  # of the tensors: ONNX Runtime moves them itself
+        wanted = ['CUDAExecutionProvider', 'CPUExecutionProvider'][device.type != 'cuda' :]
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
-        except Exception as error:   # ONNX Runtime has a class of its own for each kind of broken file
+        except Exception as error:  # ONNX Runtime has a class of its own for each kind of broken file
             reason = ' '.join(str(error).split())
-            raise InputError(f'weights {path}: not a whole ONNX file ({reason}); make it with '
-                             'dfd export --format onnx') from None
+            raise InputError(
+                f'weights {path}: not a whole ONNX file ({reason}); make it with dfd export --format onnx'
+            ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if metadata is None:
-            raise InputError(f'weights {path}: not an ONNX file of dfd_ros; make it with '
-                             'dfd export --format onnx')
+            raise InputError(f'weights {path}: not an ONNX file of dfd_ros; make it with dfd export --format onnx')
         metadata = json.loads(metadata)
         self.network_name: str = metadata['network']
         self._path, self._size, self._state = path, metadata['size'], metadata['state']
@@ -110,14 +111,22 @@ class OnnxBackend:
         height, width = image.shape[-2:]
         padded = [-(-n // self._multiple) * self._multiple for n in (height, width)]
         if self._size not in (None, padded):
-            raise InputError(f'weights {self._path}: exported for images of {self._size[1]}x{self._size[0]}, '
-                             f'these have {width}x{height}; export again with another --size, or none')
+            raise InputError(
+                f'weights {self._path}: exported for images of {self._size[1]}x{self._size[0]}, '
+                f'these have {width}x{height}; export again with another --size, or none'
+            )
         image = F.pad(image, (0, padded[1] - width, 0, padded[0] - height), mode='replicate')
         if not state:
-            state = [torch.zeros(image.shape[0], channels, padded[0] // stride, padded[1] // stride)
-                     for channels, stride in self._state]
-        inputs = {'image': image.contiguous(), 'focus': focus, 'blur_scale': blur_scale,
-                  **dict(zip(names_of_state(len(state)), state))}
+            state = [
+                torch.zeros(image.shape[0], channels, padded[0] // stride, padded[1] // stride)
+                for channels, stride in self._state
+            ]
+        inputs = {
+            'image': image.contiguous(),
+            'focus': focus,
+            'blur_scale': blur_scale,
+            **dict(zip(names_of_state(len(state)), state)),
+        }
         outputs = self._session.run(None, {name: value.float().numpy() for name, value in inputs.items()})
         outputs = [torch.from_numpy(output) for output in outputs]
         return Prediction(*(map_[..., :height, :width] for map_ in outputs[:3])), *outputs[3:]

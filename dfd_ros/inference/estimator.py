@@ -1,11 +1,11 @@
 """Metric depth from a stream of images whose focus moves: one frame in, one estimate out.
 
-    estimator = DepthEstimator()
-    for image, lens_state in camera:
-        estimate = estimator.push(image, lens_state)
-        estimate.depth        # (H, W) float32, m, NaN = unknown
+estimator = DepthEstimator()
+for image, lens_state in camera:
+    estimate = estimator.push(image, lens_state)
+    estimate.depth        # (H, W) float32, m, NaN = unknown
 
-    estimate = estimator.estimate_stack(FocalStack.read('balls'))   # or of a whole stack
+estimate = estimator.estimate_stack(FocalStack.read('balls'))   # or of a whole stack
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dfd_ros.inference.estimator_arguments import RESOLUTION
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:
-    from dfd_ros.core.focal_stack import FocalStack   # needs Pillow, which a machine that only trains may be without
+    from dfd_ros.core.focal_stack import FocalStack  # needs Pillow, which a machine that only trains may be without
 
 CONFIDENT_ERROR = 0.05
 """Confidence is the probability that u is wrong by less than this."""
@@ -85,7 +85,7 @@ class SweptRange:
         self._previous = math.nan
         self._direction = 0.0
         self._turned = False
-        self._near, self._far = 0.0, math.inf   # vergences
+        self._near, self._far = 0.0, math.inf  # vergences
         self.range: VergenceRange | None = None
 
     def push(self, focus_distance: float) -> VergenceRange | None:
@@ -127,10 +127,19 @@ class DepthEstimator:
     """How far the state may lie off the view before it is resampled, in cells of its finest map: resampling
     at every frame would wash it out."""
 
-    def __init__(self, weights: str | Path | None = None, *, network: networks.Network | str | None = None,
-                 backend: str = 'torch', device: str = 'auto', precision: str = 'auto',
-                 range_: VergenceRange | None = None, resolution: int | None = RESOLUTION, reset_gap: float = 2.0,
-                 registration: bool = True):
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        *,
+        network: networks.Network | str | None = None,
+        backend: str = 'torch',
+        device: str = 'auto',
+        precision: str = 'auto',
+        range_: VergenceRange | None = None,
+        resolution: int | None = RESOLUTION,
+        reset_gap: float = 2.0,
+        registration: bool = True,
+    ):
         """
         weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
         network: a network to use as it is, or a name: of a network without weights (best_focus, variational), or
@@ -178,12 +187,16 @@ class DepthEstimator:
         known = self._fixed_range or stack.lens_states[0].range
         range_ = known or stack.range
         if self.stack_frames is not None:
-            check_stack(self._backend.network_name, self.stack_frames,
-                        [range_.normalise(state.focus_distance) for state in stack.lens_states])
+            check_stack(
+                self._backend.network_name,
+                self.stack_frames,
+                [range_.normalise(state.focus_distance) for state in stack.lens_states],
+            )
         limits = {} if known else {'near': range_.near, 'far': range_.far}
         self.reset()
-        return (self.push(image, replace(state, stamp=math.nan, **limits))
-                for _ in range(sweeps) for image, state in stack)
+        return (
+            self.push(image, replace(state, stamp=math.nan, **limits)) for _ in range(sweeps) for image, state in stack
+        )
 
     def reset(self) -> None:
         """Forget all frames so far."""
@@ -197,10 +210,11 @@ class DepthEstimator:
         """Drop what depends on the range: the state of the network, and its view."""
         self._state: list[torch.Tensor] = []
         self._range: VergenceRange | None = None
-        self._to_state_view = Similarity()   # maps pixels of the current frame to the view of the state
+        self._to_state_view = Similarity()  # maps pixels of the current frame to the view of the state
         self._magnification = math.nan
         if self._registers:
             from dfd_ros.inference.registration import Registration  # needs OpenCV
+
             self._registration = Registration()
 
     def push(self, image: np.ndarray, lens_state: LensState) -> Estimate:
@@ -225,7 +239,7 @@ class DepthEstimator:
             for earlier in self._replay or ():
                 self._step(*earlier, range_)
         if self._replay is not None:
-            self._replay.append((image.copy(), lens_state))   # cameras use their buffers again
+            self._replay.append((image.copy(), lens_state))  # cameras use their buffers again
             if len(self._replay) > self.LONGEST_REPLAY:
                 # In the first sweep the newest frames are kept; after it, it is too late to read all again.
                 if range_ is None:
@@ -240,7 +254,7 @@ class DepthEstimator:
         if self._last is None:
             return False
         shape, last = self._last
-        gap = state.stamp - last.stamp   # NaN without stamps
+        gap = state.stamp - last.stamp  # NaN without stamps
         if shape != image.shape or gap > self._reset_gap or gap < 0:
             return True
         fixed = ('focal_length', 'f_number', 'pixel_pitch', 'near', 'far')
@@ -262,8 +276,11 @@ class DepthEstimator:
         focus = min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
         blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
         prediction, *self._state = self._backend(
-            seen, torch.tensor([focus], dtype=torch.float32, device=device),
-            torch.tensor([blur_scale], dtype=torch.float32, device=device), *self._state)
+            seen,
+            torch.tensor([focus], dtype=torch.float32, device=device),
+            torch.tensor([blur_scale], dtype=torch.float32, device=device),
+            *self._state,
+        )
         self._range = range_
 
         maps = torch.cat(prediction, 1)
@@ -307,8 +324,10 @@ def _open_backend(weights, network, backend: str, device: str, precision: str):
         if isinstance(network, str) and not networks.needs_weights(network):
             raise InputError(f'backend onnx: the network "{network}" runs by torch alone')
         if weights is None or not isinstance(network, str | None):
-            raise InputError('backend onnx: needs the weights as an ONNX file; make it with '
-                             'dfd export --format onnx --out stream.onnx')
+            raise InputError(
+                'backend onnx: needs the weights as an ONNX file; make it with '
+                'dfd export --format onnx --out stream.onnx'
+            )
         opened = OnnxBackend(weights, device)
         if network is not None and not networks.is_same(opened.network_name, network):
             raise InputError(f'weights {weights}: of the network "{opened.network_name}", not of "{network}"')
@@ -324,7 +343,7 @@ def _open_backend(weights, network, backend: str, device: str, precision: str):
             raise InputError(f'weights {weights}: the network "{network}" has none; leave them out')
         return TorchBackend(networks.create(network), device, precision)
     if weights is None and network is not None:
-        networks.find(network)   # a slip in the name is no matter of the weights
+        networks.find(network)  # a slip in the name is no matter of the weights
     path = networks.default_weights() if weights is None else weights
     return TorchBackend(networks.load(path, device, network), device, precision)
 
@@ -334,8 +353,9 @@ def _check(image: np.ndarray, lens_state: LensState) -> None:
         found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f'image: {found}, must be an RGB array of uint8 (H, W, 3)')
     if min(image.shape[:2]) < SMALLEST_IMAGE:
-        raise InputError(f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least '
-                         f'{SMALLEST_IMAGE}x{SMALLEST_IMAGE}')
+        raise InputError(
+            f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least {SMALLEST_IMAGE}x{SMALLEST_IMAGE}'
+        )
     if not lens_state.focus_distance > 0:
         raise InputError(f'lens state: focus_distance {lens_state.focus_distance} is no distance in metres')
 
@@ -343,12 +363,14 @@ def _check(image: np.ndarray, lens_state: LensState) -> None:
 def _reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Smaller by area averaging. OpenCV: on a CPU it takes a fortieth of what torch takes."""
     import cv2
+
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
     """(H, W, 1)"""
     import cv2
+
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
 
 
@@ -376,5 +398,4 @@ def _warp(map_: torch.Tensor, similarity: Similarity, height: int, width: int) -
     theta = np.linalg.inv(to_pixels) @ pixels @ to_pixels
     theta = torch.from_numpy(theta[None, :2]).to(map_.device, torch.float32)
     grid = F.affine_grid(theta, list(map_.shape), align_corners=False)
-    return F.grid_sample(map_.float(), grid, mode='bilinear', padding_mode='zeros',
-                         align_corners=False).to(map_.dtype)
+    return F.grid_sample(map_.float(), grid, mode='bilinear', padding_mode='zeros', align_corners=False).to(map_.dtype)

@@ -21,7 +21,7 @@ from dfd_ros.core.files import written_atomically
 from dfd_ros.networks import Network, name_of
 
 METADATA_KEY = 'dfd_ros'
-STRIDE = 16   # px; that of the layers may be coarser than that of the state
+STRIDE = 16  # px; that of the layers may be coarser than that of the state
 
 
 def names_of_state(count: int) -> list[str]:
@@ -45,8 +45,10 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
     except ImportError:
         raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
     if network.reads_stacks:
-        raise InputError(f'dfd export: the network {network.name} reads stacks of {network.frames} frames and not '
-                         'frame by frame, and has no single step to export; run it by torch')
+        raise InputError(
+            f'dfd export: the network {network.name} reads stacks of {network.frames} frames and not '
+            'frame by frame, and has no single step to export; run it by torch'
+        )
     network = network.cpu().eval()
     probe = 1024
     state = [(s.shape[1], probe // s.shape[2]) for s in network.initial_state(1, probe, probe)]
@@ -60,19 +62,34 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
         def spatial(stride):
             return {2: multiple // stride * rows, 3: multiple // stride * columns}
 
-        dynamic = {'image': spatial(1), 'focus': None, 'blur_scale': None,
-                   'state': tuple(spatial(stride) for _, stride in state)}
-    example = (torch.rand(1, 3, height, width), torch.tensor([0.5]), torch.tensor([10.0]),
-               *network.initial_state(1, height, width))
+        dynamic = {
+            'image': spatial(1),
+            'focus': None,
+            'blur_scale': None,
+            'state': tuple(spatial(stride) for _, stride in state),
+        }
+    example = (
+        torch.rand(1, 3, height, width),
+        torch.tensor([0.5]),
+        torch.tensor([10.0]),
+        *network.initial_state(1, height, width),
+    )
     names = names_of_state(len(state))
     inputs = ['image', 'focus', 'blur_scale', *names]
     outputs = ['vergence', 'log_scale', 'coc', *(f'next_{name}' for name in names)]
     with _quiet():
-        program = torch.onnx.export(network, example, dynamo=True, dynamic_shapes=dynamic, verbose=False,
-                                    input_names=inputs, output_names=outputs)
-    program.model.metadata_props[METADATA_KEY] = json.dumps({
-        'network': name_of(type(network)), 'state': state,
-        'size': None if size is None else [height, width]})
+        program = torch.onnx.export(
+            network,
+            example,
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            verbose=False,
+            input_names=inputs,
+            output_names=outputs,
+        )
+    program.model.metadata_props[METADATA_KEY] = json.dumps(
+        {'network': name_of(type(network)), 'state': state, 'size': None if size is None else [height, width]}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(path) as temporary:
         program.save(temporary, external_data=False)

@@ -51,9 +51,11 @@ class Registration:
             return prior
         found = self._align(pyramid, previous, prior, fixed_zoom=not math.isnan(zoom))
         found = found.resized(max(size) / max(pyramid[0].shape))
-        credible = (max(found.scale, 1 / found.scale) <= self.LARGEST_ZOOM
-                    and abs(found.angle) <= self.LARGEST_ANGLE
-                    and math.hypot(found.dx, found.dy) <= self.LARGEST_SHIFT * max(size))
+        credible = (
+            max(found.scale, 1 / found.scale) <= self.LARGEST_ZOOM
+            and abs(found.angle) <= self.LARGEST_ANGLE
+            and math.hypot(found.dx, found.dy) <= self.LARGEST_SHIFT * max(size)
+        )
         return found if credible else prior
 
     def _pyramid(self, image: np.ndarray) -> list[np.ndarray]:
@@ -72,21 +74,24 @@ class Registration:
             level = cv2.pyrDown(level)
         return levels
 
-    def _align(self, current: list[np.ndarray], previous: list[np.ndarray], start: Similarity, *,
-               fixed_zoom: bool) -> Similarity:
+    def _align(
+        self, current: list[np.ndarray], previous: list[np.ndarray], start: Similarity, *, fixed_zoom: bool
+    ) -> Similarity:
         """Similarity from `current` to `previous`, in pixels of the finest level."""
         found, finest = start, max(current[0].shape)
         for level in reversed(range(len(current))):
             image, template = previous[level], current[level]
             scale = max(template.shape) / finest
-            at_level, correlation = self._gauss_newton(template, image, found.resized(scale),
-                                                       self.ITERATIONS[-1 - level], fixed_zoom)
+            at_level, correlation = self._gauss_newton(
+                template, image, found.resized(scale), self.ITERATIONS[-1 - level], fixed_zoom
+            )
             found = at_level.resized(1 / scale)
         return found if correlation >= self.SMALLEST_CORRELATION else start
 
     @staticmethod
-    def _gauss_newton(template: np.ndarray, image: np.ndarray, warp: Similarity, iterations: int,
-                      fixed_zoom: bool) -> tuple[Similarity, float]:
+    def _gauss_newton(
+        template: np.ndarray, image: np.ndarray, warp: Similarity, iterations: int, fixed_zoom: bool
+    ) -> tuple[Similarity, float]:
         """Refine `warp` so that image(warp(x)) = gain template(x) + offset; also the correlation reached."""
         height, width = template.shape
         x = np.arange(width, dtype=np.float32) - (width - 1) / 2
@@ -107,8 +112,7 @@ class Registration:
         for _ in range(iterations):
             matrix = warp.matrix(height, width)
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            warped = cv2.warpAffine(image, matrix, (width, height), flags=flags,
-                                    borderMode=cv2.BORDER_REPLICATE)
+            warped = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
             weight = cv2.warpAffine(inside, matrix, (width, height), flags=flags) * inside
             total = float(weight.sum())
             if total < 0.3 * weight.size:
@@ -127,8 +131,9 @@ class Registration:
             weighted = jacobian * weight.reshape(1, -1)
             hessian = weighted @ jacobian.T
             hessian[np.diag_indices_from(hessian)] *= 1 + 1e-4
-            step = np.linalg.solve(hessian + 1e-6 * np.eye(len(hessian), dtype=np.float32),
-                                   weighted @ residual.reshape(-1))
+            step = np.linalg.solve(
+                hessian + 1e-6 * np.eye(len(hessian), dtype=np.float32), weighted @ residual.reshape(-1)
+            )
             zoom, (angle, dx, dy) = (0.0, step[:3]) if fixed_zoom else (float(step[0]), step[1:4])
             change = Similarity(math.exp(zoom), float(angle), float(dx), float(dy))
             warp = warp @ change.inverse()

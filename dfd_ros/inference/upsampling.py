@@ -34,7 +34,7 @@ def upsample(maps: torch.Tensor, guide: torch.Tensor, noise: float = 0.03) -> to
     if maps.shape[-2:] == guide.shape[-2:]:
         return maps
     unknown = maps.isnan()
-    if unknown.any():   # a mean, so that what is not known does not spread over what is
+    if unknown.any():  # a mean, so that what is not known does not spread over what is
         mean = maps.nanmean((2, 3), keepdim=True)
         result = upsample(torch.where(unknown, mean.nan_to_num(), maps), guide, noise)
         unknown = F.max_pool2d(unknown.float(), 3, 1, 1)

@@ -23,8 +23,20 @@ from dfd_ros.core.files import written_atomically
 from dfd_ros.core.own_class import MODULE_CLASS, find_class
 from dfd_ros.networks.network import Network, Prediction, signed_coc
 
-__all__ = ['Network', 'Prediction', 'create', 'default_weights', 'find', 'is_same', 'load', 'name_of', 'names',
-           'needs_weights', 'save', 'signed_coc']
+__all__ = [
+    'Network',
+    'Prediction',
+    'create',
+    'default_weights',
+    'find',
+    'is_same',
+    'load',
+    'name_of',
+    'names',
+    'needs_weights',
+    'save',
+    'signed_coc',
+]
 
 _NETWORKS = {
     'stream': 'dfd_ros.networks.stream:StreamNetwork',
@@ -87,7 +99,7 @@ def create(name: str, **config) -> Network:
         return network(**config)
     except InputError:
         raise
-    except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:   # as layers complain, or we do
+    except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:  # as layers complain, or we do
         reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
         raise InputError(f'network "{name}" with {json.dumps(config, default=str)}: {reason}') from None
 
@@ -96,13 +108,22 @@ def save(path: str | Path, network: Network, metadata: dict[str, str] | None = N
     """Write a network's weights, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with written_atomically(path) as temporary:
-        save_file(tensors, temporary, {**(metadata or {}), 'format': _FORMAT, 'network': name_of(type(network)),
-                                       'config': json.dumps(network.config)})
+        save_file(
+            tensors,
+            temporary,
+            {
+                **(metadata or {}),
+                'format': _FORMAT,
+                'network': name_of(type(network)),
+                'config': json.dumps(network.config),
+            },
+        )
         temporary.chmod(0o644)  # safetensors lets the owner alone read
 
 
-def load(path: str | Path, device: str | torch.device = 'cpu', network: str | None = None,
-         changes: dict | None = None) -> Network:
+def load(
+    path: str | Path, device: str | torch.device = 'cpu', network: str | None = None, changes: dict | None = None
+) -> Network:
     """The network that `save` wrote, in evaluation mode.
 
     Args:
@@ -119,31 +140,33 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
     try:
         with safe_open(path, 'pt') as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+            tensors = {name: file.get_tensor(name).float() for name in file}
     except (SafetensorError, OSError) as error:
-        raise InputError(f'weights {path}: not a whole safetensors file ({error}); fetch or train them again'
-                         ) from None
+        raise InputError(f'weights {path}: not a whole safetensors file ({error}); fetch or train them again') from None
     if metadata.get('format') != _FORMAT:
         raise InputError(f'weights {path}: not written by dfd_ros (no format "{_FORMAT}" in its metadata)')
     try:
         name, config = metadata['network'], json.loads(metadata['config'])
     except (KeyError, ValueError):
-        raise InputError(f'weights {path}: its metadata does not say of which network it is; fetch or train it again'
-                         ) from None
+        raise InputError(
+            f'weights {path}: its metadata does not say of which network it is; fetch or train it again'
+        ) from None
     if network is not None and not is_same(name, network):
         raise InputError(f'weights {path}: of the network "{name}", not of "{network}"')
     if network is None and ':' in name and name.partition(':')[0] not in sys.modules:
-        raise InputError(f'weights {path}: of "{name}", which is not a network of dfd_ros; give that name as the '
-                         'network to run its code')
+        raise InputError(
+            f'weights {path}: of "{name}", which is not a network of dfd_ros; give that name as the '
+            'network to run its code'
+        )
     try:
         module = create(name, **{**config, **(changes or {})})
-    except (InputError, TypeError) as error:   # not even a mapping
+    except (InputError, TypeError) as error:  # not even a mapping
         raise InputError(f'weights {path}: {error}') from None
     try:
         if changes:
             tensors = {**module.state_dict(), **tensors}
         module.load_state_dict(tensors)
-    except RuntimeError as error:   # of another version of this network
+    except RuntimeError as error:  # of another version of this network
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f'weights {path}: do not fit the network "{name}" ({reason})') from None
     return module.to(device).eval()
@@ -152,4 +175,5 @@ def load(path: str | Path, device: str | torch.device = 'cpu', network: str | No
 def default_weights() -> Path:
     """The weights that ship with the package."""
     from dfd_ros.core.resources import resource
+
     return resource('weights/stream.safetensors')

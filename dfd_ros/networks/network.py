@@ -67,6 +67,7 @@ class Network(nn.Module):
     def name(self) -> str:
         """The name by which `dfd_ros.networks.find` finds its class."""
         from dfd_ros.networks import name_of
+
         return name_of(type(self))
 
     def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
@@ -83,8 +84,14 @@ class Network(nn.Module):
         self.train(was_training)
         return [torch.zeros_like(map_) for map_ in state]
 
-    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
-                 decode: list[int] | None = None):
+    def sequence(
+        self,
+        images: torch.Tensor,
+        focus: torch.Tensor,
+        blur_scale: torch.Tensor,
+        *state: torch.Tensor,
+        decode: list[int] | None = None,
+    ):
         """T frames in turn, as in training. By default `forward`, frame by frame.
 
         Args:
@@ -126,7 +133,9 @@ def _recording(init):
             for parameter in signature.parameters.values():
                 if parameter.kind is parameter.VAR_KEYWORD:
                     config.update(config.pop(parameter.name))
-            self.__dict__['config'] = {name: list(value) if isinstance(value, tuple) else value
-                                       for name, value in config.items()}
+            self.__dict__['config'] = {
+                name: list(value) if isinstance(value, tuple) else value for name, value in config.items()
+            }
         init(self, *args, **kwargs)
+
     return recording

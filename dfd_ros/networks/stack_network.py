@@ -59,8 +59,10 @@ class StackNetwork(Network):
 
     def check_frames(self, total: int) -> None:
         if total % self.frames:
-            raise InputError(f'network {self.name}: sequences of {total} frames, but it reads stacks of '
-                             f'{self.frames}: give a multiple of that')
+            raise InputError(
+                f'network {self.name}: sequences of {total} frames, but it reads stacks of '
+                f'{self.frames}: give a multiple of that'
+            )
 
     @torch.no_grad()
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
@@ -92,8 +94,14 @@ class StackNetwork(Network):
         coc = signed_coc(u, focus, blur_scale) if cocs is None else cocs[:, -1]
         return Prediction(u, self._log_scale(u), coc), *state
 
-    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
-                 decode: list[int] | None = None):
+    def sequence(
+        self,
+        images: torch.Tensor,
+        focus: torch.Tensor,
+        blur_scale: torch.Tensor,
+        *state: torch.Tensor,
+        decode: list[int] | None = None,
+    ):
         """Stacks, one after the other, as in training.
 
         What comes out for a frame is what `forward` gives, but for the CoC of a network that has a decoder for it:
@@ -117,7 +125,7 @@ class StackNetwork(Network):
             maps.append(u)
             cocs.append(signed_coc(u, focus[:, t], blur_scale))
             if decoded is not None:
-                here = min(t + 1, self.frames)   # the rest came before this sequence
+                here = min(t + 1, self.frames)  # the rest came before this sequence
                 cocs[-here:] = decoded.unbind(1)[-here:]
         wanted = range(total) if decode is None else decode
         u, coc = (torch.stack([a[t] for t in wanted], 1) for a in (maps, cocs))
@@ -169,10 +177,12 @@ def check_stack(name: str, frames: int, focus: list[float]) -> None:
     if len(focus) % frames:
         raise InputError(f'network {name}: reads stacks of {frames} frames, this one has {len(focus)}: {takes}')
     for first in range(0, len(focus), frames):
-        part = focus[first:first + frames]
+        part = focus[first : first + frames]
         if max(part) - min(part) < LEAST_SPAN:
-            raise InputError(f'network {name}: reads stacks of {frames} frames, and frames {first + 1} to '
-                             f'{first + frames} cover only {max(part) - min(part):.0%} of the range: {takes}')
+            raise InputError(
+                f'network {name}: reads stacks of {frames} frames, and frames {first + 1} to '
+                f'{first + frames} cover only {max(part) - min(part):.0%} of the range: {takes}'
+            )
 
 
 def scaled(channels: tuple[int, ...], width: float) -> list[int]:
@@ -182,14 +192,20 @@ def scaled(channels: tuple[int, ...], width: float) -> list[int]:
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, slope: float = 0.0) -> nn.Sequential:
     """Convolution, batch normalisation (Ioffe and Szegedy 2015), leaky ReLU of `slope`, ReLU with 0."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
-                         nn.BatchNorm2d(outputs), nn.LeakyReLU(slope, inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(slope, inplace=True),
+    )
 
 
 def up_bn(inputs: int, outputs: int, slope: float = 0.0) -> nn.Sequential:
     """Transposed convolution that doubles the resolution, batch normalisation, leaky ReLU."""
-    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs),
-                         nn.LeakyReLU(slope, inplace=True))
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(slope, inplace=True),
+    )
 
 
 def expand_coc(compressed: torch.Tensor) -> torch.Tensor:

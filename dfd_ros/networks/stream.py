@@ -115,14 +115,15 @@ class BestFocus(nn.Module):
         super().__init__()
         self.bands, self.leak = bands, leak
 
-    def forward(self, measure: torch.Tensor, focus: torch.Tensor, payload: torch.Tensor | None,
-                state: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, measure: torch.Tensor, focus: torch.Tensor, payload: torch.Tensor | None, state: torch.Tensor
+    ) -> torch.Tensor:
         n = self.bands
-        best, at = (state[:, :n] - self.leak).clamp_min(0), state[:, n:2 * n]
+        best, at = (state[:, :n] - self.leak).clamp_min(0), state[:, n : 2 * n]
         better = measure >= best
         parts = [torch.where(better, measure, best), torch.where(better, focus[:, None, None, None], at)]
         if payload is not None:
-            parts.append(torch.where(better[:, :1], payload, state[:, 2 * n:]))
+            parts.append(torch.where(better[:, :1], payload, state[:, 2 * n :]))
         return _join(parts)
 
 
@@ -142,8 +143,9 @@ class VergenceMemory(nn.Module):
         self.register_buffer('hypotheses', hypotheses, persistent=False)
         self.kinds = kinds
         self.features = conv_block(inputs, self.FEATURES, 1)
-        self.filter = nn.Sequential(nn.Linear(11, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(),
-                                    nn.Linear(64, kinds * (self.FEATURES + 1)))
+        self.filter = nn.Sequential(
+            nn.Linear(11, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, kinds * (self.FEATURES + 1))
+        )
         self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, 3.0)
@@ -154,7 +156,7 @@ class VergenceMemory(nn.Module):
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
         """What the evidence alone says, (N, hypotheses, h, w)."""
-        evidence = state[:, :len(self.hypotheses) * self.kinds].unflatten(1, (len(self.hypotheses), self.kinds))
+        evidence = state[:, : len(self.hypotheses) * self.kinds].unflatten(1, (len(self.hypotheses), self.kinds))
         return (evidence * (self.VOTE * self.votes)[:, None, None]).sum(2)
 
     def evidence(self, x: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
@@ -165,17 +167,31 @@ class VergenceMemory(nn.Module):
         u, v = self.hypotheses[None].expand_as(known), focus[:, None].expand_as(known)
         d = u - v
         c = known * torch.asinh(k * d / 4)
-        described = torch.stack([d, d.abs(), d * d, u, v, torch.exp(-(d / 0.12) ** 2), known,
-                                 known * torch.log(k / 16), c, c.abs(), known * torch.exp(-c * c)], -1)
+        described = torch.stack(
+            [
+                d,
+                d.abs(),
+                d * d,
+                u,
+                v,
+                torch.exp(-((d / 0.12) ** 2)),
+                known,
+                known * torch.log(k / 16),
+                c,
+                c.abs(),
+                known * torch.exp(-c * c),
+            ],
+            -1,
+        )
         n, _, height, width = features.shape
         weights = self.filter(described.float()).reshape(n, len(self.hypotheses) * self.kinds, self.FEATURES + 1)
-        weights = (weights / self.FEATURES ** 0.5).to(features.dtype)
+        weights = (weights / self.FEATURES**0.5).to(features.dtype)
         flat = features.permute(0, 2, 3, 1).reshape(n, height * width, self.FEATURES)
         evidence = torch.baddbmm(weights[:, None, :, -1], flat, weights[..., :-1].transpose(1, 2))
         return features, torch.tanh(evidence).reshape(n, height, width, -1).permute(0, 3, 1, 2)
 
     def forward(self, features: torch.Tensor, evidence: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        old, weight = state[:, :-self.kinds], state[:, -self.kinds:]
+        old, weight = state[:, : -self.kinds], state[:, -self.kinds :]
         gate = torch.sigmoid(self.gate(_join([features, old.to(features.dtype)])).float())
         weight = (gate * weight).clamp_max(self.LONGEST - 1) + 1
         # Channels are hypothesis-major: the weights repeat for every hypothesis.
@@ -242,9 +258,15 @@ class StreamNetwork(Network):
     STRIDE = 16
     decodes_coc = coc_is_optional = True
 
-    def __init__(self, channels: tuple[int, ...] = (24, 48, 64, 96), hypotheses: int = 16,
-                 kinds: tuple[int, ...] = (2, 3, 3), hidden: tuple[int, ...] = (32, 48),
-                 blocks: tuple[int, ...] = (3, 2, 3, 3), context: int = 0):
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (24, 48, 64, 96),
+        hypotheses: int = 16,
+        kinds: tuple[int, ...] = (2, 3, 3),
+        hidden: tuple[int, ...] = (32, 48),
+        blocks: tuple[int, ...] = (3, 2, 3, 3),
+        context: int = 0,
+    ):
         super().__init__()
         c2, c4, c8, c16 = channels
         centres = torch.linspace(-0.06, 1.06, hypotheses)
@@ -260,8 +282,7 @@ class StreamNetwork(Network):
         self.encoder16 = nn.Sequential(conv_block(c8, c16, 4, stride=2), Residual(c16))
 
         self.best2, self.best4 = BestFocus(1), BestFocus(_BANDS)
-        self.memory4, self.memory8, self.memory16 = (
-            VergenceMemory(c, centres, k) for c, k in zip(channels[1:], kinds))
+        self.memory4, self.memory8, self.memory16 = (VergenceMemory(c, centres, k) for c, k in zip(channels[1:], kinds))
         self.gru8, self.gru16 = (ConvGRU(c, h) for c, h in zip(channels[2:], hidden))
         m4, m8, m16 = (m.channels for m in (self.memory4, self.memory8, self.memory16))
 
@@ -290,23 +311,39 @@ class StreamNetwork(Network):
     def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
         """The state before the first frame of (height, width): zeros."""
         height, width = (-(-n // self.STRIDE) * self.STRIDE for n in (height, width))
-        channels = {2: 14, 4: 2 * _BANDS + self.memory4.channels, 8: self.memory8.channels + self.gru8.channels,
-                    16: self.memory16.channels + self.gru16.channels}
+        channels = {
+            2: 14,
+            4: 2 * _BANDS + self.memory4.channels,
+            8: self.memory8.channels + self.gru8.channels,
+            16: self.memory16.channels + self.gru16.channels,
+        }
         return [torch.zeros(batch, c, height // s, width // s, device=device) for s, c in channels.items()]
 
-    def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
-                decode_coc: bool = True):
+    def forward(
+        self,
+        image: torch.Tensor,
+        focus: torch.Tensor,
+        blur_scale: torch.Tensor,
+        *state: torch.Tensor,
+        decode_coc: bool = True,
+    ):
         """One frame, see `dfd_ros.networks`. Returns (Prediction, *state).
 
         Args:
             decode_coc: False = the CoC is that of the vergence, k (u - v), which spares its decoder.
         """
-        predictions, _, state = self.sequence(image[:, None], focus[:, None], blur_scale, *state,
-                                              decode_coc=decode_coc)
+        predictions, _, state = self.sequence(image[:, None], focus[:, None], blur_scale, *state, decode_coc=decode_coc)
         return Prediction(*(p[:, 0] for p in predictions)), *state
 
-    def sequence(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor,
-                 decode: list[int] | None = None, decode_coc: bool = True):
+    def sequence(
+        self,
+        images: torch.Tensor,
+        focus: torch.Tensor,
+        blur_scale: torch.Tensor,
+        *state: torch.Tensor,
+        decode: list[int] | None = None,
+        decode_coc: bool = True,
+    ):
         """T frames at once, as in training: all but the memories runs batched over time.
 
         Args:
@@ -334,35 +371,49 @@ class StreamNetwork(Network):
         known = torch.isfinite(flat_scale)
         log_scale = torch.where(known, torch.log(torch.where(known, flat_scale, 16.0) / 16), 0.0)
         described = torch.stack([flat_focus, known.float(), log_scale, flat_focus * log_scale], -1)
-        bias4, bias8, bias16 = (b[:, :, None, None] for b in self.condition(described).split(
-            [self.memory4.features[0].in_channels, self.memory8.features[0].in_channels,
-             self.memory16.features[0].in_channels], 1))
+        bias4, bias8, bias16 = (
+            b[:, :, None, None]
+            for b in self.condition(described).split(
+                [
+                    self.memory4.features[0].in_channels,
+                    self.memory8.features[0].in_channels,
+                    self.memory16.features[0].in_channels,
+                ],
+                1,
+            )
+        )
 
         x2 = self.encoder2(_join([pixels * 2 - 1, measure2]))
         x4 = self.mix4(_join([self.encoder4(x2) + bias4, measure4.to(x2.dtype)]))
         x8 = self.mix8(_join([self.encoder8(x4) + bias8, measure8.to(x2.dtype)]))
         x16 = self.encoder16(x8) + bias16
 
-        evidences = [memory.evidence(x, flat_focus, flat_scale)
-                     for memory, x in ((self.memory4, x4), (self.memory8, x8), (self.memory16, x16))]
+        evidences = [
+            memory.evidence(x, flat_focus, flat_scale)
+            for memory, x in ((self.memory4, x4), (self.memory8, x8), (self.memory16, x16))
+        ]
         projected = [self.gru8.from_input(x8), self.gru16.from_input(x16)]
-        per_frame = [a.unflatten(0, (batch, frames)).unbind(1)
-                     for a in (measure2, pixels, measure4, *evidences[0], *evidences[1], *evidences[2], *projected)]
+        per_frame = [
+            a.unflatten(0, (batch, frames)).unbind(1)
+            for a in (measure2, pixels, measure4, *evidences[0], *evidences[1], *evidences[2], *projected)
+        ]
         states = []
         for t in range(frames):
             state = self._remember(focus[:, t], *(a[t] for a in per_frame), state)
             states.append(state)
         if decode is not None:
             states = [states[t] for t in decode]
-            x2, x4, x8, x16, measure4 = (a.unflatten(0, (batch, frames))[:, decode].flatten(0, 1)
-                                         .contiguous(memory_format=torch.channels_last)
-                                         for a in (x2, x4, x8, x16, measure4))
+            x2, x4, x8, x16, measure4 = (
+                a.unflatten(0, (batch, frames))[:, decode].flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                for a in (x2, x4, x8, x16, measure4)
+            )
             focus = focus[:, decode]
             flat_scale = blur_scale[:, None].expand(-1, len(decode)).flatten()
             frames = len(decode)
         remembered = (torch.stack(s, 1).flatten(0, 1) for s in zip(*states)) if frames > 1 else states[-1]
-        prediction, logits = self._decode(x2, x4, x8, x16, measure4, focus.flatten(), *remembered,
-                                          blur_scale=None if decode_coc else flat_scale)
+        prediction, logits = self._decode(
+            x2, x4, x8, x16, measure4, focus.flatten(), *remembered, blur_scale=None if decode_coc else flat_scale
+        )
         prediction = Prediction(*(p[..., :height, :width].unflatten(0, (batch, frames)) for p in prediction))
         return prediction, [a.unflatten(0, (batch, frames)) for a in logits], state
 
@@ -370,8 +421,9 @@ class StreamNetwork(Network):
         best4, memory4 = s4.split([2 * _BANDS, self.memory4.channels], 1)
         v = focus[:, None, None, None]
         # The scales are experts whose votes add up; the decoder corrects what they say.
-        votes = (self.memory4.logits(memory4) + _double(self.memory8.logits(s8)
-                                                        + _double(self.memory16.logits(s16)))).float()
+        votes = (
+            self.memory4.logits(memory4) + _double(self.memory8.logits(s8) + _double(self.memory16.logits(s16)))
+        ).float()
         shares = votes.softmax(1)
         voted = (shares * self.centres[:, None, None]).sum(1, keepdim=True)
         # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
@@ -380,8 +432,17 @@ class StreamNetwork(Network):
         if self.context is not None:
             d16 = self.context(d16)
         d8 = self.decoder8(d16, x8, s8)
-        d4 = self.decoder4(d8, x4, memory4, best4[:, :_BANDS] - measure4, best4[:, _BANDS:] - v, best4[:, _BANDS:],
-                           shares, voted, self.sharp4(sharp2))
+        d4 = self.decoder4(
+            d8,
+            x4,
+            memory4,
+            best4[:, :_BANDS] - measure4,
+            best4[:, _BANDS:] - v,
+            best4[:, _BANDS:],
+            shares,
+            voted,
+            self.sharp4(sharp2),
+        )
         logits = votes + self.coarse(d4).float()
         u2 = _double((logits.softmax(1) * self.centres[:, None, None]).sum(1, keepdim=True))
         d2 = self.decoder2(d4, x2, sharp2, u2)
@@ -391,20 +452,22 @@ class StreamNetwork(Network):
 
         if blur_scale is not None:
             return Prediction(u, log_b, signed_coc(u, focus, blur_scale)), [votes, logits]
-        c8 = self.coc8(_join([x8, d8, s8[:, -self.gru8.channels:].to(x8.dtype)]))
+        c8 = self.coc8(_join([x8, d8, s8[:, -self.gru8.channels :].to(x8.dtype)]))
         c2 = self.coc2(self.coc4(c8, x4, d4), x2, d2)
         coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))
         return Prediction(u, log_b, coc), [votes, logits]
 
     def _remember(self, focus, measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16, state):
         s2, s4, s8, s16 = state
-        best4, memory4 = s4[:, :2 * _BANDS], s4[:, 2 * _BANDS:]
+        best4, memory4 = s4[:, : 2 * _BANDS], s4[:, 2 * _BANDS :]
         memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)
         memory16, hidden16 = s16.split([self.memory16.channels, self.gru16.channels], 1)
-        return [self.best2(measure2, focus, pixels, s2),
-                _join([self.best4(measure4, focus, None, best4), self.memory4(f4, e4, memory4)]),
-                _join([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)]),
-                _join([self.memory16(f16, e16, memory16), self.gru16(g16, hidden16)])]
+        return [
+            self.best2(measure2, focus, pixels, s2),
+            _join([self.best4(measure4, focus, None, best4), self.memory4(f4, e4, memory4)]),
+            _join([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)]),
+            _join([self.memory16(f16, e16, memory16), self.gru16(g16, hidden16)]),
+        ]
 
 
 def _join(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -17,27 +17,41 @@ from dfd_ros.ros.parameters import Declaration, Parameters
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-ROS_TYPES = {bool: ParameterType.PARAMETER_BOOL, int: ParameterType.PARAMETER_INTEGER,
-             float: ParameterType.PARAMETER_DOUBLE, str: ParameterType.PARAMETER_STRING}
-INT64 = (-2 ** 63, 2 ** 63 - 1)
+ROS_TYPES = {
+    bool: ParameterType.PARAMETER_BOOL,
+    int: ParameterType.PARAMETER_INTEGER,
+    float: ParameterType.PARAMETER_DOUBLE,
+    str: ParameterType.PARAMETER_STRING,
+}
+INT64 = (-(2**63), 2**63 - 1)
 
 
 def descriptor(declaration: Declaration) -> ParameterDescriptor:
     """The ROS descriptor, with range, so that tools such as rqt_reconfigure can show a slider."""
     unit = f' [{declaration.unit}]' if declaration.unit else ''
     descriptor = ParameterDescriptor(
-        name=declaration.name, type=ROS_TYPES[declaration.type], description=declaration.description + unit,
-        additional_constraints=declaration.limits if declaration.choices else '', read_only=not declaration.run_time)
+        name=declaration.name,
+        type=ROS_TYPES[declaration.type],
+        description=declaration.description + unit,
+        additional_constraints=declaration.limits if declaration.choices else '',
+        read_only=not declaration.run_time,
+    )
     if declaration.minimum is None and declaration.maximum is None:
         return descriptor
     if declaration.type is float:
-        descriptor.floating_point_range = [FloatingPointRange(
-            from_value=-math.inf if declaration.minimum is None else float(declaration.minimum),
-            to_value=math.inf if declaration.maximum is None else float(declaration.maximum))]
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=-math.inf if declaration.minimum is None else float(declaration.minimum),
+                to_value=math.inf if declaration.maximum is None else float(declaration.maximum),
+            )
+        ]
     elif declaration.type is int:
-        descriptor.integer_range = [IntegerRange(
-            from_value=INT64[0] if declaration.minimum is None else int(declaration.minimum),
-            to_value=INT64[1] if declaration.maximum is None else int(declaration.maximum))]
+        descriptor.integer_range = [
+            IntegerRange(
+                from_value=INT64[0] if declaration.minimum is None else int(declaration.minimum),
+                to_value=INT64[1] if declaration.maximum is None else int(declaration.maximum),
+            )
+        ]
     return descriptor
 
 
@@ -58,15 +72,17 @@ class BoundParameters(Generic[P]):
         for declaration in cls.declarations():
             try:
                 values[declaration.name] = node.declare_parameter(
-                    declaration.name, declaration.default, descriptor(declaration)).value
+                    declaration.name, declaration.default, descriptor(declaration)
+                ).value
             except InvalidParameterTypeException as error:
                 hint = '; write 1.0, not 1' if declaration.type is float else ''
                 reason = error.args[0].split(': ')[0]
                 raise InputError(f'parameter {declaration.name}: {reason}{hint}') from None
             except InvalidParameterValueException:
                 unit = f' {declaration.unit}' if declaration.unit else ''
-                raise InputError(f'parameter {declaration.name}: out of range, expected '
-                                 f'{declaration.limits}{unit}') from None
+                raise InputError(
+                    f'parameter {declaration.name}: out of range, expected {declaration.limits}{unit}'
+                ) from None
         self.values: P = cls(**values)
         self.values.check()
         node.add_on_set_parameters_callback(self._validate)

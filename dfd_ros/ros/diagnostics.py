@@ -33,10 +33,15 @@ class Diagnostics:
     def publish(self) -> None:
         report = self._report()
         status = DiagnosticStatus(
-            level=report.level, name=self._node.get_fully_qualified_name().lstrip('/'),
-            message=report.message, hardware_id=self._hardware_id,
-            values=[KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else str(value))
-                    for key, value in report.values.items()])
+            level=report.level,
+            name=self._node.get_fully_qualified_name().lstrip('/'),
+            message=report.message,
+            hardware_id=self._hardware_id,
+            values=[
+                KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else str(value))
+                for key, value in report.values.items()
+            ],
+        )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)

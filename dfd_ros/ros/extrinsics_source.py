@@ -18,6 +18,7 @@ from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
 try:
     from tf_transformations import quaternion_matrix
+
     IMPLEMENTATION = 'tf_transformations'
 except ImportError:
     IMPLEMENTATION = 'dfd_ros.core.geometry (tf_transformations is not installed)'
@@ -56,8 +57,10 @@ class ExtrinsicsSource:
         except ImportError:
             self._buffer = None
             if self._file is None:
-                raise InputError(f'extrinsics: no transform from {child} to {parent}: tf2_ros is not installed here, '
-                                 'and no calibration file has these frames (dfd calibrate extrinsics)') from None
+                raise InputError(
+                    f'extrinsics: no transform from {child} to {parent}: tf2_ros is not installed here, '
+                    'and no calibration file has these frames (dfd calibrate extrinsics)'
+                ) from None
         else:
             self._buffer = Buffer(node=node)
             self._listener = TransformListener(self._buffer, node)
@@ -66,8 +69,9 @@ class ExtrinsicsSource:
     def matrix(self, timeout_s: float = 0.0) -> np.ndarray | None:
         """(4, 4) of points from `child` to `parent`; None while it is not known yet."""
         latest = Time()
-        if self._buffer is not None and self._buffer.can_transform(self._parent, self._child, latest,
-                                                                   Duration(seconds=timeout_s)):
+        if self._buffer is not None and self._buffer.can_transform(
+            self._parent, self._child, latest, Duration(seconds=timeout_s)
+        ):
             self._say('TF')
             return matrix_from_message(self._buffer.lookup_transform(self._parent, self._child, latest).transform)
         if self._file is not None:

@@ -48,7 +48,7 @@ class Argument:
             if self.type is bool:
                 return {'true': True, 'false': False}[text.lower()]
             if self.type is float:
-                return float(re.sub(r'\.(?=inf|nan)', '', text.lower()))   # as YAML writes them
+                return float(re.sub(r'\.(?=inf|nan)', '', text.lower()))  # as YAML writes them
             return os.path.expanduser(text) if self.type is str else self.type(text)
         except (KeyError, ValueError):
             kind = {bool: 'true or false', int: 'a whole number', float: 'a number'}[self.type]
@@ -59,8 +59,13 @@ def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
     """Arguments that set these parameters of these nodes; one of several nodes sets it of all."""
     found = []
     for name in dict.fromkeys(name for own in names.values() for name in own):
-        declared = {node: declaration for node, own in names.items() if name in own
-                    for declaration in NODES[node].declarations() if declaration.name == name}
+        declared = {
+            node: declaration
+            for node, own in names.items()
+            if name in own
+            for declaration in NODES[node].declarations()
+            if declaration.name == name
+        }
         first, *more = declared.values()
         description = first.description
         if more:
@@ -75,12 +80,28 @@ def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
     return tuple(found)
 
 
-ARGUMENTS = arguments({
-    'camera': ('source', 'source_options', 'stack', 'rgbd_folder', 'video_device', 'focus_table', 'calibration', 'image_width',
-               'image_height', 'rate', 'settle_time', 'seed', 'publish_truth'),
-    'sweep': ('pattern', 'steps', 'near', 'far'),
-    'depth': ('near', 'far', 'weights', 'network', 'backend', 'device', 'resolution', 'confidence_threshold'),
-    'accuracy': ('calibration', 'near', 'far')})
+ARGUMENTS = arguments(
+    {
+        'camera': (
+            'source',
+            'source_options',
+            'stack',
+            'rgbd_folder',
+            'video_device',
+            'focus_table',
+            'calibration',
+            'image_width',
+            'image_height',
+            'rate',
+            'settle_time',
+            'seed',
+            'publish_truth',
+        ),
+        'sweep': ('pattern', 'steps', 'near', 'far'),
+        'depth': ('near', 'far', 'weights', 'network', 'backend', 'device', 'resolution', 'confidence_threshold'),
+        'accuracy': ('calibration', 'near', 'far'),
+    }
+)
 """Of depth_from_focus.launch.py and `dfd run`."""
 RECORDER = arguments({'recorder': ('folder', 'enabled')})
 """Of record.launch.py."""
@@ -97,11 +118,15 @@ def nodes(source: str, rgbd: bool = False) -> tuple[str, ...]:
     return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()))
 
 
-def parameters(node: str, values: dict[str, str],
-               known: tuple[Argument, ...] = ARGUMENTS) -> dict[str, bool | int | float | str]:
+def parameters(
+    node: str, values: dict[str, str], known: tuple[Argument, ...] = ARGUMENTS
+) -> dict[str, bool | int | float | str]:
     """The parameters of `node` that `values`, `known` arguments by name, set. Raises InputError for a bad value."""
-    return {argument.name: argument.convert(values[argument.name]) for argument in known
-            if node in argument.nodes and values.get(argument.name)}
+    return {
+        argument.name: argument.convert(values[argument.name])
+        for argument in known
+        if node in argument.nodes and values.get(argument.name)
+    }
 
 
 def monitored(values: dict[str, str]) -> dict[str, bool]:

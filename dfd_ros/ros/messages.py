@@ -19,9 +19,17 @@ DISTORTION_MODEL = 'plumb_bob'
 def to_message(state: LensState, header: Header, command_id: int = 0) -> LensStateMessage:
     """The message of a lens state; `command_id` is that of the focus command it answers, 0 for none."""
     return LensStateMessage(
-        header=header, focus_distance=state.focus_distance, focal_length=state.focal_length,
-        f_number=state.f_number, pixel_pitch=state.pixel_pitch, magnification=state.magnification,
-        near_distance=state.near, far_distance=state.far, settled=state.settled, command_id=command_id)
+        header=header,
+        focus_distance=state.focus_distance,
+        focal_length=state.focal_length,
+        f_number=state.f_number,
+        pixel_pitch=state.pixel_pitch,
+        magnification=state.magnification,
+        near_distance=state.near,
+        far_distance=state.far,
+        settled=state.settled,
+        command_id=command_id,
+    )
 
 
 def from_message(message: LensStateMessage, topic: str = 'lens_state') -> LensState:
@@ -30,9 +38,10 @@ def from_message(message: LensStateMessage, topic: str = 'lens_state') -> LensSt
     Raises InputError, one line that names `topic`, where the focus distance is unknown: without it the
     image says nothing about depth.
     """
-    if not message.focus_distance > 0:   # NaN too
-        raise InputError(f'{topic}: focus_distance is {message.focus_distance} m; it must be positive '
-                         f'(inf for a focus at infinity)')
+    if not message.focus_distance > 0:  # NaN too
+        raise InputError(
+            f'{topic}: focus_distance is {message.focus_distance} m; it must be positive (inf for a focus at infinity)'
+        )
     return LensState.of_message(message, nanoseconds(message.header.stamp) / NANOSECONDS)
 
 
@@ -59,8 +68,13 @@ def camera_info(state: LensState, width: int, height: int, header: Header) -> Ca
 
 def calibrated_camera_info(camera: CameraModel, header: Header) -> CameraInfo:
     """Intrinsics of a calibrated camera, for its images as they are: with distortion, not rectified."""
-    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=DISTORTION_MODEL,
-                      d=[float(d) for d in camera.distortion])
+    info = CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model=DISTORTION_MODEL,
+        d=[float(d) for d in camera.distortion],
+    )
     fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
     info.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]

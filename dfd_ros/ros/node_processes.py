@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 from dfd_ros.core.child_processes import end_with_parent
 from dfd_ros.core.errors import InputError
 
-GRACE = 10.0             # s that a node has to end after SIGTERM
-POLL = 0.05              # s
-INPUT_ERROR = 'error: '   # what the line begins with that a node ends with for bad input
+GRACE = 10.0  # s that a node has to end after SIGTERM
+POLL = 0.05  # s
+INPUT_ERROR = 'error: '  # what the line begins with that a node ends with for bad input
 
 
 class NodeFailed(RuntimeError):
@@ -32,7 +32,8 @@ def require_ros() -> None:
         except ImportError:
             raise InputError(
                 f'the nodes need ROS 2, and {module} cannot be imported here: run `make env` in a checkout and '
-                f'use its .venv/bin/dfd, or source a workspace with dfd_ros') from None
+                f'use its .venv/bin/dfd, or source a workspace with dfd_ros'
+            ) from None
 
 
 @dataclass
@@ -58,19 +59,22 @@ class NodeProcesses:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, parameters: dict[str, Any] | None = None, *ros_arguments: str,
-              grace: float = GRACE) -> None:
+    def start(
+        self, name: str, parameters: dict[str, Any] | None = None, *ros_arguments: str, grace: float = GRACE
+    ) -> None:
         """Starts ``python -m dfd_ros.ros.nodes.NAME`` with these parameters and further arguments of ROS.
 
         `grace`: s that it has to end when all are stopped.
         """
         from dfd_ros.ros.parameters import yaml_scalar
+
         command = [sys.executable, '-m', f'dfd_ros.ros.nodes.{name}', '--ros-args', *ros_arguments]
         for parameter, value in (parameters or {}).items():
             command += ['-p', f'{parameter}:={yaml_scalar(value)}']
         # A group of its own: Ctrl-C in the terminal comes here alone, and `stop` says when a node ends.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
-                                   preexec_fn=end_with_parent)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0, preexec_fn=end_with_parent
+        )
         log = open(self._logs / f'{name}.log', 'wb') if self._logs else sys.stderr.buffer
         self._children[name] = child = _Child(process, grace, log)
         self._speaking.register(process.stderr, selectors.EVENT_READ, child)
@@ -98,10 +102,12 @@ class NodeProcesses:
         try:
             for child in self._children.values():
                 if child.process.poll() is None:
-                    child.process.terminate()    # SIGINT would be a traceback where one is still being imported
+                    child.process.terminate()  # SIGINT would be a traceback where one is still being imported
             began = time.monotonic()
-            while any(child.process.poll() is None and time.monotonic() - began < child.grace
-                      for child in self._children.values()):
+            while any(
+                child.process.poll() is None and time.monotonic() - began < child.grace
+                for child in self._children.values()
+            ):
                 self._listen(POLL)
         finally:
             for child in self._children.values():
@@ -118,7 +124,7 @@ class NodeProcesses:
 
     def _listen(self, timeout: float) -> None:
         """Passes on what the nodes say, for `timeout` s or until one has said something; 0: all there is."""
-        if not self._speaking.get_map():     # nothing to wait for: all have closed their stderr
+        if not self._speaking.get_map():  # nothing to wait for: all have closed their stderr
             time.sleep(timeout)
         while ready := self._speaking.select(timeout):
             for key, _ in ready:

@@ -16,8 +16,8 @@ from rclpy.task import Future
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
 
-NOTICED_WITHIN = 0.5     # s that a node may take to notice a signal
-OLD_FAST_DDS = ('humble', 'iron', 'jazzy')      # ROS distributions with Fast DDS 2
+NOTICED_WITHIN = 0.5  # s that a node may take to notice a signal
+OLD_FAST_DDS = ('humble', 'iron', 'jazzy')  # ROS distributions with Fast DDS 2
 
 
 class Worker:
@@ -28,7 +28,7 @@ class Worker:
         self._node = node
         self._work = work
         self._stop = stop
-        self.failure: Future = Future()     # what `work` has raised; None where there is nothing more to do
+        self.failure: Future = Future()  # what `work` has raised; None where there is nothing more to do
         # A daemon: `close` ends it, but a signal in the middle of the node's start leaves nobody to call that.
         self._thread = threading.Thread(target=self._run, name=node.get_name(), daemon=True)
         self._thread.start()
@@ -37,7 +37,7 @@ class Worker:
         try:
             self._work()
         except Exception as error:
-            if self._node.context.ok():     # else: ROS has shut down under its feet
+            if self._node.context.ok():  # else: ROS has shut down under its feet
                 self._node.get_logger().fatal(f'{type(error).__name__}: {error}')
                 self.failure.set_result(error)
 
@@ -69,7 +69,7 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     use_image_transport_profile()
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.ALL)
-    except Exception as error:   # malformed --ros-args, an unreadable parameter file
+    except Exception as error:  # malformed --ros-args, an unreadable parameter file
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     node: Node | None = None
@@ -88,7 +88,7 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     except Exception:
         if rclpy.ok():
             raise
-        return 0    # a signal in the middle of the start
+        return 0  # a signal in the middle of the start
     finally:
         if node is not None:
             node.destroy_node()

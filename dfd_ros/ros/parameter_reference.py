@@ -30,17 +30,23 @@ def configuration() -> str:
     for node, cls in NODES.items():
         lines = [f'/**/{node}:', '  ros__parameters:']
         for declaration in cls.declarations():
-            lines += textwrap.wrap(_comment(declaration), 110, initial_indent='    # ',
-                                   subsequent_indent='    # ')
+            lines += textwrap.wrap(_comment(declaration), 110, initial_indent='    # ', subsequent_indent='    # ')
             lines.append(f'    {declaration.name}: {yaml_scalar(declaration.default)}')
         parts.append('\n'.join(lines) + '\n')
     return '\n'.join(parts)
 
 
 def _comment(declaration: Declaration) -> str:
-    facts = [fact for fact in (declaration.unit, declaration.limits if not declaration.choices else '',
-                               'one of ' + ' | '.join(declaration.choices) if declaration.choices else '',
-                               'at run time too' if declaration.run_time else '') if fact]
+    facts = [
+        fact
+        for fact in (
+            declaration.unit,
+            declaration.limits if not declaration.choices else '',
+            'one of ' + ' | '.join(declaration.choices) if declaration.choices else '',
+            'at run time too' if declaration.run_time else '',
+        )
+        if fact
+    ]
     return declaration.description + (f' [{", ".join(facts)}]' if facts else '')
 
 
@@ -48,8 +54,15 @@ def table(cls: type[Parameters]) -> str:
     """The parameters as a Markdown table."""
     lines = ['| parameter | type | default | unit | allowed | at run time | |', '|' + ' --- |' * 7]
     for d in cls.declarations():
-        cells = [f'`{d.name}`', ROS_TYPE_NAMES[d.type], f'`{yaml_scalar(d.default)}`', d.unit,
-                 d.limits, 'yes' if d.run_time else '', d.description]
+        cells = [
+            f'`{d.name}`',
+            ROS_TYPE_NAMES[d.type],
+            f'`{yaml_scalar(d.default)}`',
+            d.unit,
+            d.limits,
+            'yes' if d.run_time else '',
+            d.description,
+        ]
         lines.append('| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |')
     return '\n'.join(lines)
 
@@ -73,10 +86,10 @@ def stale(root: Path) -> dict[Path, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m dfd_ros.ros.parameter_reference',
-                                     description=__doc__.splitlines()[0])
-    parser.add_argument('--check', action='store_true',
-                        help='write nothing; exit 1 where a file is out of date')
+    parser = argparse.ArgumentParser(
+        prog='python -m dfd_ros.ros.parameter_reference', description=__doc__.splitlines()[0]
+    )
+    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 where a file is out of date')
     check = parser.parse_args(arguments).check
     files = stale(ROOT)
     for path, text in files.items():

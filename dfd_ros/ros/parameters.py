@@ -63,20 +63,32 @@ class Declaration:
             raise InputError(f'parameter {self.name}: {value!r} is not {self.limits}')
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
-        if self.type in (int, float) and not low <= value <= high:   # NaN fails too
+        if self.type in (int, float) and not low <= value <= high:  # NaN fails too
             unit = f' {self.unit}' if self.unit else ''
             raise InputError(f'parameter {self.name}: {value}{unit} is out of range ({self.limits})')
 
 
-def parameter(default: bool | int | float | str, description: str, *, unit: str = '',
-              minimum: float | None = None, maximum: float | None = None, choices: tuple[str, ...] = (),
-              run_time: bool = False) -> Any:
+def parameter(
+    default: bool | int | float | str,
+    description: str,
+    *,
+    unit: str = '',
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    run_time: bool = False,
+) -> Any:
     """A dataclass field that is a ROS parameter; read-only unless `run_time`."""
     if type(default) not in ROS_TYPE_NAMES:
         raise TypeError(f'parameter default {default!r}: expected one of bool, int, float, str')
-    return field(default=default, metadata={'declaration': dict(
-        description=description, unit=unit, minimum=minimum, maximum=maximum, choices=choices,
-        run_time=run_time)})
+    return field(
+        default=default,
+        metadata={
+            'declaration': dict(
+                description=description, unit=unit, minimum=minimum, maximum=maximum, choices=choices, run_time=run_time
+            )
+        },
+    )
 
 
 @dataclass(frozen=True)

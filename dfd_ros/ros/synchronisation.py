@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 NANOSECONDS = 1_000_000_000
-JUMP = 1.0     # s; stamps that fall back by more begin anew: a bag that is played again, a clock that was set
+JUMP = 1.0  # s; stamps that fall back by more begin anew: a bag that is played again, a clock that was set
 
 
 class OwnFilter:
@@ -24,12 +24,12 @@ class OwnFilter:
     def __init__(self) -> None:
         self._callbacks: list[tuple[Callable, tuple]] = []
 
-    def registerCallback(self, callback: Callable, *args: Any) -> int:   # noqa: N802 (message_filters' name)
+    def registerCallback(self, callback: Callable, *args: Any) -> int:
         """Calls ``callback(*messages, *args)`` for what comes out. Gives the connection's number."""
         self._callbacks.append((callback, args))
         return len(self._callbacks) - 1
 
-    def signalMessage(self, *messages: Any) -> None:   # noqa: N802
+    def signalMessage(self, *messages: Any) -> None:
         for callback, args in self._callbacks:
             callback(*messages, *args)
 
@@ -37,8 +37,9 @@ class OwnFilter:
 class OwnSubscriber(OwnFilter):
     """A subscription whose messages go to the registered callbacks."""
 
-    def __init__(self, node: Node, message_type: type, topic: str, *, qos_profile: QoSProfile | int = 10,
-                 **options: Any) -> None:
+    def __init__(
+        self, node: Node, message_type: type, topic: str, *, qos_profile: QoSProfile | int = 10, **options: Any
+    ) -> None:
         super().__init__()
         self.sub = node.create_subscription(message_type, topic, self.signalMessage, qos_profile, **options)
         self.topic = topic
@@ -53,7 +54,7 @@ class OwnTimeSynchronizer(OwnFilter):
     def __init__(self, fs: list[OwnFilter], queue_size: int) -> None:
         super().__init__()
         self.queue_size = queue_size
-        self.queues: list[dict[int, Any]] = [{} for _ in fs]     # as message_filters calls them
+        self.queues: list[dict[int, Any]] = [{} for _ in fs]  # as message_filters calls them
         self._lock = threading.Lock()
         for index, source in enumerate(fs):
             source.registerCallback(self._add, index)
@@ -65,8 +66,7 @@ class OwnTimeSynchronizer(OwnFilter):
             queue[stamp] = message
             while len(queue) > self.queue_size:
                 del queue[min(queue)]
-            matches = [[queue.pop(s) for queue, s in zip(self.queues, stamps)]
-                       for stamps in self._match(stamp, index)]
+            matches = [[queue.pop(s) for queue, s in zip(self.queues, stamps)] for stamps in self._match(stamp, index)]
         for messages in matches:
             self.signalMessage(*messages)
 
@@ -87,11 +87,14 @@ class OwnApproximateTimeSynchronizer(OwnTimeSynchronizer):
         self._slop = round(slop * NANOSECONDS)
 
     def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
-        if stamp not in self.queues[index]:   # older than a whole queue: thrown away at once
+        if stamp not in self.queues[index]:  # older than a whole queue: thrown away at once
             return []
-        near = [[stamp] if i == index else
-                sorted((s for s in queue if abs(s - stamp) <= self._slop), key=lambda s: abs(s - stamp))
-                for i, queue in enumerate(self.queues)]
+        near = [
+            [stamp]
+            if i == index
+            else sorted((s for s in queue if abs(s - stamp) <= self._slop), key=lambda s: abs(s - stamp))
+            for i, queue in enumerate(self.queues)
+        ]
         for stamps in itertools.product(*near):
             if max(stamps) - min(stamps) < self._slop:
                 return [stamps]
@@ -105,12 +108,13 @@ def nanoseconds(stamp: Any) -> int:
 
 try:
     from message_filters import ApproximateTimeSynchronizer, Subscriber, TimeSynchronizer
+
     IMPLEMENTATION = 'message_filters'
 except ImportError:
     ApproximateTimeSynchronizer = OwnApproximateTimeSynchronizer
     Subscriber = OwnSubscriber
     TimeSynchronizer = OwnTimeSynchronizer
-    IMPLEMENTATION = "dfd_ros.ros.synchronisation (message_filters is not installed)"
+    IMPLEMENTATION = 'dfd_ros.ros.synchronisation (message_filters is not installed)'
 
 
 def synchronise(filters: list, queue_size: int, slop: float):
@@ -130,8 +134,10 @@ def synchronise(filters: list, queue_size: int, slop: float):
                 for left_over in [s for s in queue if s > latest]:
                     del queue[left_over]
         newest[index] = max(stamp, newest.get(index, stamp))
+
     for index, source in enumerate(filters):
-        source.registerCallback(watch, index)     # before the synchroniser, so that it is called before
-    synchroniser = (ApproximateTimeSynchronizer(filters, queue_size, slop) if slop
-                    else TimeSynchronizer(filters, queue_size))
+        source.registerCallback(watch, index)  # before the synchroniser, so that it is called before
+    synchroniser = (
+        ApproximateTimeSynchronizer(filters, queue_size, slop) if slop else TimeSynchronizer(filters, queue_size)
+    )
     return synchroniser

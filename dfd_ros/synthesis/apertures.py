@@ -50,7 +50,7 @@ class Shape:
             side = torch.cos(turned) * math.sqrt(1 + math.tan(part / 2) ** 2 / 3)
             reach = r * (side + self.roundness * (1 - side))
         reach = torch.maximum(reach, torch.hypot(x + dx, y + dy)) if self.cats_eye else reach
-        density = torch.exp(-(reach / radius) ** exponent[:, None, None])
+        density = torch.exp(-((reach / radius) ** exponent[:, None, None]))
         density = density * (1 + self.ring * (2 * (r / radius) ** 2 - 1).clamp(-1, 1)).clamp_min(0)
         kernel = F.avg_pool2d(density[:, None], supersampling)[:, 0]
         return kernel / kernel.sum((1, 2), keepdim=True)
@@ -78,8 +78,8 @@ class Aperture:
         cats_eye = rng.uniform(0.1, 0.9) if kind > 0.4 else 0.0
         sharp, ring = rng.log_uniform(*exponent), rng.uniform(-0.4, 0.7)
         before = Shape(sharp, blades, roundness, angle, cats_eye, ring)
-        if not sides_differ and (not blades or blades % 2 == 0 and not cats_eye):
-            return Aperture(before, before)   # the same upside down
+        if not sides_differ and (not blades or (blades % 2 == 0 and not cats_eye)):
+            return Aperture(before, before)  # the same upside down
         # Rays cross in the focus: what is seen behind is upside down.
         other = (rng.log_uniform(*exponent), -ring) if sides_differ else (sharp, ring)
         behind = Shape(other[0], blades, roundness, angle + math.pi, cats_eye, other[1])
@@ -96,8 +96,12 @@ class Aperture:
         is_before = coc > 0
         size = torch.hypot(coc, softness)
         if self.before == self.behind:
-            return defocus(premultiplied, size, torch.full((len(coc),), self.before.exponent, device=coc.device),
-                           self.before.kernel)
+            return defocus(
+                premultiplied,
+                size,
+                torch.full((len(coc),), self.before.exponent, device=coc.device),
+                self.before.kernel,
+            )
         result = None
         for shape, here in ((self.before, is_before), (self.behind, ~is_before)):
             if not here.any():

@@ -24,8 +24,8 @@ from dfd_ros.synthesis.pictures import SUFFIXES, unusable
 
 PACKAGES = ('sweethome3d-furniture', 'plasma-workspace-wallpapers', 'mate-backgrounds')
 HDRI_SUFFIXES = ('.exr', '.hdr')
-LONGEST = 2048      # px, of a photograph; larger ones are reduced
-MOST_BYTES = 500 * 2 ** 20      # of one file in an archive
+LONGEST = 2048  # px, of a photograph; larger ones are reduced
+MOST_BYTES = 500 * 2**20  # of one file in an archive
 LICENCES = 'LICENCES.md'
 # Catalogues of people's figures, whose faces are portraits, are left out.
 _LEFT_OUT = {'reallusion': 'figures of people'}
@@ -111,8 +111,10 @@ def unpack_bpy(site_packages: Path, out: Path, result: Unpacked) -> None:
     """
     found = sorted(Path(site_packages).glob('bpy/*/datafiles/studiolights/world/*.exr'))
     if not found:
-        raise InputError(f'{site_packages}: no bpy/*/datafiles/studiolights/world/*.exr in it; give the site-packages '
-                         'folder of the environment with bpy')
+        raise InputError(
+            f'{site_packages}: no bpy/*/datafiles/studiolights/world/*.exr in it; give the site-packages '
+            'folder of the environment with bpy'
+        )
     names = _hdris(found[0].parent, out / 'hdris' / 'bpy', result)
     said = found[0].with_name('license.txt')
     licence = ' '.join(said.read_text(errors='replace').split()) if said.is_file() else 'none beside them'
@@ -125,8 +127,11 @@ def write_licences(out: Path, result: Unpacked) -> Path:
     path = out / LICENCES
     before = path.read_text().split('\n## ')[1:] if path.is_file() else []
     titles = [title for title, _, _ in result.licences]
-    lines = ['# Photographs, models and surroundings', '',
-             'Written by `dfd assets`. None of it is part of dfd_ros; each is under the licence of its source.']
+    lines = [
+        '# Photographs, models and surroundings',
+        '',
+        'Written by `dfd assets`. None of it is part of dfd_ros; each is under the licence of its source.',
+    ]
     lines += [f'\n## {section.rstrip()}' for section in before if section.partition('\n')[0] not in titles]
     for title, licence, names in result.licences:
         lines += ['', f'## {title}', '', f'Licence: {licence}', ''] + [f'- {name}' for name in names]
@@ -164,15 +169,24 @@ def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None
 
 def _licences(copyright_file: str) -> list[str]:
     """Short names of the licences in a debian/copyright, in the order in which they come."""
-    return list(dict.fromkeys(line.removeprefix('License:').strip() for line in copyright_file.splitlines()
-                              if line.startswith('License:') and line.removeprefix('License:').strip()))
+    return list(
+        dict.fromkeys(
+            line.removeprefix('License:').strip()
+            for line in copyright_file.splitlines()
+            if line.startswith('License:') and line.removeprefix('License:').strip()
+        )
+    )
 
 
 def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) -> list[str]:
     from PIL import Image, ImageOps
+
     names = []
-    paths = sorted(p for p in source.rglob('*') if p.suffix.lower() in SUFFIXES and p.is_file()
-                   and not out.resolve() in p.resolve().parents)
+    paths = sorted(
+        p
+        for p in source.rglob('*')
+        if p.suffix.lower() in SUFFIXES and p.is_file() and out.resolve() not in p.resolve().parents
+    )
     # Beside an .obj an image is its texture, and wallpapers come with small pictures of themselves.
     paths = [p for p in paths if not any(p.parent.glob('*.obj')) and p.stem != 'screenshot' and not _is_link(p, source)]
     for path in progress(paths, f'photographs of {source.name}' if paths else ''):
@@ -198,7 +212,7 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
                 part = target.with_suffix('.part')
                 image.save(part, 'JPEG', quality=95)
                 os.replace(part, target)
-        except Exception as error:      # Pillow's readers raise all kinds on broken files
+        except Exception as error:  # Pillow's readers raise all kinds on broken files
             result.leave_out(path, f'an image that cannot be read whole ({type(error).__name__})')
             continue
         result.photographs += 1
@@ -236,7 +250,7 @@ def _faces(obj: Path) -> str | None:
                     [float(value) for value in line.split()[1:4]]
                 elif line.startswith('f '):
                     corners = [int(corner.split('/')[0]) for corner in line.split()[1:]]
-                    faces += len(corners) >= 3      # modellers leave edges among them, which readers skip
+                    faces += len(corners) >= 3  # modellers leave edges among them, which readers skip
                     largest = max([largest, *(abs(corner) for corner in corners)])
     except (ValueError, OSError) as error:
         return f'not a Wavefront .obj ({error})'
@@ -249,7 +263,7 @@ def _needed(obj: Path, root: Path) -> list[Path] | str:
     """The materials and textures of an .obj, of those that are there; or why it cannot be used: one is outside."""
     root, found = root.resolve(), []
     for mtl in _named(obj, ('mtllib',)):
-        path = (obj.parent / mtl)
+        path = obj.parent / mtl
         if root not in path.resolve().parents:
             return f'its material {mtl} lies outside the folder'
         if not path.is_file():
@@ -271,8 +285,11 @@ def _named(path: Path, keywords: tuple[str, ...]) -> list[str]:
         word, _, rest = line.strip().partition(' ')
         if word.lower().startswith(keywords) and rest.strip():
             rest = rest.strip().replace('\\', '/')
-            names.append(re.split(r'\s+', re.sub(r'^(-\w+\s+([\d.eE+-]+\s+|on\s+|off\s+)*)+', '', rest), maxsplit=0)[0]
-                         if rest.startswith('-') else rest)
+            names.append(
+                re.split(r'\s+', re.sub(r'^(-\w+\s+([\d.eE+-]+\s+|on\s+|off\s+)*)+', '', rest), maxsplit=0)[0]
+                if rest.startswith('-')
+                else rest
+            )
     return names
 
 
@@ -341,7 +358,7 @@ def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpac
         if inside.is_absolute() or '..' in inside.parts or ':' in inside.parts[0]:
             result.leave_out(f'{archive}!{entry.filename}', 'a path outside the folder')
         elif entry.file_size > MOST_BYTES:
-            result.leave_out(f'{archive}!{entry.filename}', f'{entry.file_size / 2 ** 20:.0f} MiB, too large')
+            result.leave_out(f'{archive}!{entry.filename}', f'{entry.file_size / 2**20:.0f} MiB, too large')
         # Pictures of the catalogue lie beside the models' folders, textures in them.
         elif inside.suffix.lower() == '.png' and len(inside.parts) <= 2:
             continue
@@ -368,10 +385,13 @@ def _properties(zipped: zipfile.ZipFile) -> dict[str, str]:
         raise OSError('no PluginFurnitureCatalog.properties in it') from None
     text = re.sub(r'\\\r?\n\s*', '', text)
     pairs = (line.partition('=') for line in text.splitlines() if '=' in line and not line.lstrip().startswith('#'))
-    return {key.strip(): re.sub(r'\\u([0-9a-fA-F]{4})', lambda m: chr(int(m[1], 16)), value.strip())
-            for key, _, value in pairs}
+    return {
+        key.strip(): re.sub(r'\\u([0-9a-fA-F]{4})', lambda m: chr(int(m[1], 16)), value.strip())
+        for key, _, value in pairs
+    }
 
 
 def _numbers(properties: dict[str, str]) -> list[int]:
-    return sorted(int(key.partition('#')[2]) for key in properties
-                  if key.startswith('model#') and key.partition('#')[2].isdigit())
+    return sorted(
+        int(key.partition('#')[2]) for key in properties if key.startswith('model#') and key.partition('#')[2].isdigit()
+    )

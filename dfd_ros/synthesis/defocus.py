@@ -31,7 +31,7 @@ def psf_kernel(coc: float, exponent: torch.Tensor, size: int, supersampling: int
     x = (torch.arange(fine, device=exponent.device) + 0.5) / supersampling - size / 2
     r = torch.sqrt(x[:, None] ** 2 + x[None] ** 2)
     radius = psf_radius(torch.full_like(exponent, coc), exponent)
-    density = torch.exp(-(r / radius[:, None, None]) ** exponent[:, None, None])
+    density = torch.exp(-((r / radius[:, None, None]) ** exponent[:, None, None]))
     kernel = F.avg_pool2d(density[:, None], supersampling)[:, 0]
     return kernel / kernel.sum((1, 2), keepdim=True)
 
@@ -40,7 +40,7 @@ def second_moment(kernel: torch.Tensor) -> torch.Tensor:
     """CoC^2 (px^2) of kernels (N, size, size): of the uniform disc with the same <r^2> = CoC^2 / 8."""
     size = kernel.shape[-1]
     x = torch.arange(size, device=kernel.device) - (size - 1) / 2
-    return 8 * (kernel * (x[:, None] ** 2 + x ** 2)).sum((1, 2))
+    return 8 * (kernel * (x[:, None] ** 2 + x**2)).sum((1, 2))
 
 
 @dataclass
@@ -67,7 +67,7 @@ class _Blur:
         resampling = 4 if factor > 1 else 0
         low = math.sqrt((coc / factor) ** 2 - resampling)
         kernel = psf(low, exponent, 2 * math.ceil(0.72 * low) + 1)
-        return _Blur(kernel, factor, factor ** 2 * (second_moment(kernel) + resampling))
+        return _Blur(kernel, factor, factor**2 * (second_moment(kernel) + resampling))
 
     def __getitem__(self, rows) -> _Blur:
         return _Blur(self.kernel[rows], self.factor, self.squared[rows])
@@ -107,7 +107,7 @@ def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tens
     distinct, which = exponent.unique(return_inverse=True)
     blurs = [_Blur.of(kernel_coc, distinct, psf)[which] for kernel_coc in KERNEL_COCS]
     steps = torch.stack([torch.zeros_like(exponent)] + [blur.squared for blur in blurs])  # (levels, N), rising
-    squared = torch.minimum(coc ** 2, steps[-1, :, None, None, None])
+    squared = torch.minimum(coc**2, steps[-1, :, None, None, None])
     visible = premultiplied[:, 3:] > 0
     least = torch.where(visible, squared, math.inf).amin((1, 2, 3))
     most = torch.where(visible, squared, -math.inf).amax((1, 2, 3))

@@ -1,7 +1,7 @@
 """Photographs of a folder and prints, for the surfaces of made scenes: drawn or read once for each process.
 
-Which ones a scene may show is a function of its seed alone: scenes of neighbouring seeds share a window of them, so that
-they stay in memory, and it moves on from window to window.
+Which ones a scene may show is a function of its seed alone: scenes of neighbouring seeds share a window of them, so
+that they stay in memory, and it moves on from window to window.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MOST_PIXELS = 200e6
 # Scenes of a window, what it holds, and by how much the next one differs.
 SCENES, PRINTS, PRINTS_ANEW, PHOTOGRAPHS, PHOTOGRAPHS_ANEW = 400, 200, 50, 48, 16
-LONGEST = 1024      # px, of a photograph in memory
+LONGEST = 1024  # px, of a photograph in memory
 PRINT_SIDES = (260, 640)
 _SPLITS = {'train': 0, 'test': 1}
 
@@ -46,11 +46,12 @@ def images_in(folder: str | Path) -> list[Path]:
 def unusable(path: Path) -> str | None:
     """Why an image cannot be used, by its header; None where it can."""
     from PIL import Image
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None   # the limit is ours
+
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit is ours
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except Exception:       # Pillow's readers raise all kinds on broken files
+    except Exception:  # Pillow's readers raise all kinds on broken files
         return 'not an image that can be read'
     finally:
         Image.MAX_IMAGE_PIXELS = most
@@ -100,6 +101,7 @@ class Library:
 
     def _read(self, number: int) -> np.ndarray:
         import cv2
+
         for path in self.paths[number:] + self.paths[:number]:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is not None:
@@ -114,6 +116,7 @@ class Library:
 
     def _draw(self, number: int) -> np.ndarray:
         from dfd_ros.synthesis.prints import draw_print
+
         rng = np.random.default_rng([number, _SPLITS[self.split]])
         height, width = (int(np.exp(rng.uniform(*np.log(PRINT_SIDES)))) for _ in range(2))
         photographs = []

@@ -76,8 +76,9 @@ class Plane:
         return torch.stack([first, torch.linalg.cross(n, first)])
 
 
-def coordinates(view: View, plane: Plane, axes: torch.Tensor, x: torch.Tensor, y: torch.Tensor
-                ) -> tuple[torch.Tensor, torch.Tensor]:
+def coordinates(
+    view: View, plane: Plane, axes: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Along both axes (2, 3), of the plane's points that are seen at x and y (px)."""
     w = plane.w(x, y).clamp_min(1e-3)
     (ax, ay, az), (bx, by, bz) = axes.tolist()
@@ -92,11 +93,18 @@ def sample(image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tenso
     blur what is slanted, and blur means depth here.
     """
     height, width = image.shape[-2:]
-    du, dv = ([d[..., 1:, :-1] - d[..., :-1, :-1], d[..., :-1, 1:] - d[..., :-1, :-1]] if min(d.shape) > 1
-              else [torch.zeros_like(d), torch.ones_like(d)] for d in (u, v))
+    du, dv = (
+        [d[..., 1:, :-1] - d[..., :-1, :-1], d[..., :-1, 1:] - d[..., :-1, :-1]]
+        if min(d.shape) > 1
+        else [torch.zeros_like(d), torch.ones_like(d)]
+        for d in (u, v)
+    )
     area = (du[0] * dv[1] - du[1] * dv[0]).abs() * (height * width / 4)
-    area = F.pad(area[None, None], (0, u.shape[1] - area.shape[1], 0, u.shape[0] - area.shape[0]), mode='replicate') \
-        if area.shape != u.shape else area[None, None]
+    area = (
+        F.pad(area[None, None], (0, u.shape[1] - area.shape[1], 0, u.shape[0] - area.shape[0]), mode='replicate')
+        if area.shape != u.shape
+        else area[None, None]
+    )
     most = max(0, int(math.log2(max(min(height, width), 2))) - 2)
     level = (0.5 * torch.log2(area[0].clamp_min(1e-6)) - 0.3).clamp(0, most)
     grid = torch.stack([u, v], -1)[None]
@@ -111,8 +119,14 @@ def sample(image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tenso
     return result
 
 
-def texture_plane(view: View, plane: Plane, image: torch.Tensor, density: float, rng: Random,
-                  window: tuple[slice, slice] | None = None) -> torch.Tensor:
+def texture_plane(
+    view: View,
+    plane: Plane,
+    image: torch.Tensor,
+    density: float,
+    rng: Random,
+    window: tuple[slice, slice] | None = None,
+) -> torch.Tensor:
     """(3, h, w) what a plane that shows an image again and again looks like.
 
     Args:
@@ -126,12 +140,16 @@ def texture_plane(view: View, plane: Plane, image: torch.Tensor, density: float,
     height, width = image.shape[-2:]
     middle = tuple(a // 2 for a in u.shape)
     start_u, start_v = ((a[middle].item()) for a in (u, v))
-    return sample(image, (u - start_u) * (2 * texels / width) + rng.uniform(-0.5, 0.5),
-                  (v - start_v) * (2 * texels / height) + rng.uniform(-0.5, 0.5))
+    return sample(
+        image,
+        (u - start_u) * (2 * texels / width) + rng.uniform(-0.5, 0.5),
+        (v - start_v) * (2 * texels / height) + rng.uniform(-0.5, 0.5),
+    )
 
 
-def lay(view: View, plane: Plane, image: torch.Tensor, x: float, y: float, radius: float, angle: float,
-        aspect: float) -> tuple[torch.Tensor, torch.Tensor, tuple[slice, slice]] | None:
+def lay(
+    view: View, plane: Plane, image: torch.Tensor, x: float, y: float, radius: float, angle: float, aspect: float
+) -> tuple[torch.Tensor, torch.Tensor, tuple[slice, slice]] | None:
     """A sheet that lies on a plane.
 
     Args:
@@ -161,7 +179,7 @@ def _patch(view, image, u, v, valid):
         return None
     coverage = torch.ones_like(u)
     for a in (u, v):
-        slope = sum(g ** 2 for g in torch.gradient(a)).sqrt().clamp_min(1e-6)
+        slope = sum(g**2 for g in torch.gradient(a)).sqrt().clamp_min(1e-6)
         coverage = torch.minimum(coverage, ((1 - a.abs()) / slope + 0.5).clamp(0, 1))
     return sample(image, u, v), coverage[None], window
 
@@ -200,19 +218,27 @@ class Box:
 
         def value(p):
             return p[0] * view.x + p[1] * view.y + p[2]
+
         fronts, backs = [plane(n) for _, n in front], [plane(n) for n in back]
         w = torch.stack([value(p) for p in fronts])
         w, which = w.min(0) if len(front) > 1 else (w[0], torch.zeros_like(view.x, dtype=torch.long))
         inside = None
-        for p in fronts:    # a point is in the box where its near end is before its far one, for all pairs of faces
+        for p in fronts:  # a point is in the box where its near end is before its far one, for all pairs of faces
             for q in backs:
                 d = tuple(a - b for a, b in zip(p, q))
                 distance = value(d) / max(math.hypot(d[0], d[1]), 1e-9)
                 inside = distance if inside is None else torch.minimum(inside, distance)
         return w, (inside + 0.5).clamp(0, 1) * (w > 0), which, [axis for axis, _ in front]
 
-    def texture(self, view: View, images: list[torch.Tensor], w: torch.Tensor, which: torch.Tensor, axes: list[int],
-                window: tuple[slice, slice]) -> torch.Tensor:
+    def texture(
+        self,
+        view: View,
+        images: list[torch.Tensor],
+        w: torch.Tensor,
+        which: torch.Tensor,
+        axes: list[int],
+        window: tuple[slice, slice],
+    ) -> torch.Tensor:
         """(3, h, w) of a window: each face shows an image from edge to edge."""
         x, y, w, which = (a[window] for a in (view.x, view.y, w, which))
         s = view.scale

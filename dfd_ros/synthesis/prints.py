@@ -41,8 +41,14 @@ def _font(number: int, size: int) -> ImageFont.FreeTypeFont:
 class _Sheet:
     """A sheet that is drawn on, and the taste of whoever designed it: a few fonts and a few colours."""
 
-    def __init__(self, rng: np.random.Generator, height: int, width: int, photographs: Photographs,
-                 ground: tuple[int, int, int] | None = None):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        height: int,
+        width: int,
+        photographs: Photographs,
+        ground: tuple[int, int, int] | None = None,
+    ):
         self.rng, self.photographs = rng, photographs
         self.height, self.width = height, width
         self.short = min(height, width)
@@ -64,8 +70,9 @@ class _Sheet:
         return _font(self.fonts[which % 2], max(int(size), _SMALLEST_FONT))
 
     def text(self, x: float, y: float, text: str, size: float, fill=None, which: int = 0, anchor: str = 'la') -> None:
-        self.draw.text((x, y), text, fill=self.ink if fill is None else fill, font=self.font(size, which),
-                       anchor=anchor)
+        self.draw.text(
+            (x, y), text, fill=self.ink if fill is None else fill, font=self.font(size, which), anchor=anchor
+        )
 
     def fitted(self, x0: float, y0: float, x1: float, y1: float, text: str, fill=None, which: int = 0) -> None:
         """A text as large as a rectangle lets it be, in its middle."""
@@ -77,8 +84,18 @@ class _Sheet:
         size = max(_SMALLEST_FONT, int(size * min(1, wide / max(length, 1))))
         self.text((x0 + x1) / 2, (y0 + y1) / 2, text, size, fill, which, 'mm')
 
-    def paragraph(self, x0: float, y0: float, x1: float, y1: float, size: float, fill=None, which: int = 0,
-                  ragged: bool = False, leading: float = 1.35) -> None:
+    def paragraph(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        size: float,
+        fill=None,
+        which: int = 0,
+        ragged: bool = False,
+        leading: float = 1.35,
+    ) -> None:
         """Lines of words that fill a rectangle; new paragraphs are indented."""
         rng, y, step = self.rng, y0, max(size, _SMALLEST_FONT) * leading
         letter = max(self.font(size, which).getlength('na') / 2, 1)
@@ -100,8 +117,9 @@ class _Sheet:
             picture = illustration(self.rng, y1 - y0, x1 - x0)
         self.image.paste(Image.fromarray(picture), (x0, y0))
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, fill=None, outline=None, width: int = 1,
-            radius: float = 0) -> None:
+    def box(
+        self, x0: float, y0: float, x1: float, y1: float, fill=None, outline=None, width: int = 1, radius: float = 0
+    ) -> None:
         if x1 - x0 < 2 or y1 - y0 < 2:
             return
         self.draw.rounded_rectangle((x0, y0, x1, y1), radius, fill, outline, width)
@@ -117,19 +135,21 @@ class _Sheet:
             bar = module * int(self.rng.integers(1, 4))
             self.draw.rectangle((x, y0 + 2, x + bar - 1, y1 - (y1 - y0) * 0.18), fill=(15, 15, 15))
             x += bar + module * int(self.rng.integers(1, 4))
-        self.fitted(x0, y1 - (y1 - y0) * 0.18, x1, y1, ' '.join(str(d) for d in self.rng.integers(0, 10, 9)),
-                    (15, 15, 15))
+        self.fitted(
+            x0, y1 - (y1 - y0) * 0.18, x1, y1, ' '.join(str(d) for d in self.rng.integers(0, 10, 9)), (15, 15, 15)
+        )
 
     def squares(self, x0: float, y0: float, side: float) -> None:
         """A two-dimensional code."""
         n = int(self.rng.integers(17, 34))
         cells = (self.rng.random((n, n)) < 0.5).astype(np.uint8)
         for y, x in ((0, 0), (0, n - 7), (n - 7, 0)):
-            cells[y:y + 7, x:x + 7] = 0
-            cells[y + 1:y + 6, x + 1:x + 6] = 1
-            cells[y + 2:y + 5, x + 2:x + 5] = 0
-        self.image.paste(Image.fromarray(cells * 240).resize((max(int(side), 4),) * 2, Image.Resampling.NEAREST),
-                         (int(x0), int(y0)))
+            cells[y : y + 7, x : x + 7] = 0
+            cells[y + 1 : y + 6, x + 1 : x + 6] = 1
+            cells[y + 2 : y + 5, x + 2 : x + 5] = 0
+        self.image.paste(
+            Image.fromarray(cells * 240).resize((max(int(side), 4),) * 2, Image.Resampling.NEAREST), (int(x0), int(y0))
+        )
 
     def array(self) -> np.ndarray:
         return np.array(self.image)
@@ -148,14 +168,45 @@ def _ink(rng: np.random.Generator, ground) -> tuple[int, int, int]:
     return tuple(int(c) for c in rng.integers(0, 70, 3) + (0 if light else 185))
 
 
-_ONSETS = 'b c d f g h k l m n p r s t v w br ch cl dr fl gr pl pr sh st str th tr'.split() + ['']
-_VOWELS = 'a e i o u ai ea ee ie oo ou'.split()
+_ONSETS = [
+    'b',
+    'c',
+    'd',
+    'f',
+    'g',
+    'h',
+    'k',
+    'l',
+    'm',
+    'n',
+    'p',
+    'r',
+    's',
+    't',
+    'v',
+    'w',
+    'br',
+    'ch',
+    'cl',
+    'dr',
+    'fl',
+    'gr',
+    'pl',
+    'pr',
+    'sh',
+    'st',
+    'str',
+    'th',
+    'tr',
+] + ['']
+_VOWELS = ['a', 'e', 'i', 'o', 'u', 'ai', 'ea', 'ee', 'ie', 'oo', 'ou']
 _CODAS = ['', '', '', 'n', 'r', 's', 't', 'l', 'nd', 'ng', 'st', 'm', 'ck']
 
 
 def _word(rng: np.random.Generator) -> str:
     def one(options):
         return options[int(rng.integers(len(options)))]
+
     return ''.join(one(_ONSETS) + one(_VOWELS) + one(_CODAS) for _ in range(int(rng.integers(1, 4))))
 
 
@@ -168,7 +219,7 @@ def _words(rng: np.random.Generator, letters: int) -> str:
         word = word.capitalize() if kind < 0.12 else word + (',' if kind < 0.2 else '.' if kind < 0.28 else '')
         words.append(word)
         length += len(word) + 1
-    return ' '.join(words)[:max(letters, 1)].strip()
+    return ' '.join(words)[: max(letters, 1)].strip()
 
 
 def _title(rng: np.random.Generator, words: int = 1) -> str:
@@ -181,7 +232,7 @@ def crop(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -
     scale = min(image.shape[0] / height, image.shape[1] / width) * rng.uniform(0.33, 1)
     h, w = (min(max(round(n * scale), 1), most) for n, most in ((height, image.shape[0]), (width, image.shape[1])))
     y, x = int(rng.integers(image.shape[0] - h + 1)), int(rng.integers(image.shape[1] - w + 1))
-    part = np.ascontiguousarray(image[y:y + h, x:x + w])
+    part = np.ascontiguousarray(image[y : y + h, x : x + w])
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC)
 
 
@@ -192,8 +243,10 @@ def illustration(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     image = np.ascontiguousarray(np.broadcast_to(image, (height, width, 3)))
     x = np.arange(width)
     for i in range(int(rng.integers(1, 5))):
-        shape = sum(rng.uniform(-1, 1) * np.sin(x / width * rng.uniform(2, 9) * (k + 1) + rng.uniform(0, 6)) / (k + 1)
-                    for k in range(4))
+        shape = sum(
+            rng.uniform(-1, 1) * np.sin(x / width * rng.uniform(2, 9) * (k + 1) + rng.uniform(0, 6)) / (k + 1)
+            for k in range(4)
+        )
         ridge = height * (0.35 + 0.13 * i + 0.12 * shape)
         points = np.stack([np.r_[x, width, 0], np.r_[ridge, height, height]], 1).astype(np.int32)
         cv2.fillPoly(image, [points], tuple(float(c) for c in others[i % 4] * rng.uniform(0.5, 1)), cv2.LINE_AA)
@@ -204,14 +257,25 @@ def illustration(rng: np.random.Generator, height: int, width: int) -> np.ndarra
         if rng.random() < 0.5:
             cv2.circle(image, centre, radius, colour, -1, cv2.LINE_AA)
         else:
-            cv2.ellipse(image, centre, (radius, max(2, int(radius * rng.uniform(0.2, 0.8)))), rng.uniform(0, 180), 0, 360,
-                        colour, -1, cv2.LINE_AA)
-    light = cv2.resize(rng.uniform(0.6, 1.25, (3, 3)).astype(np.float32), (width, height),
-                       interpolation=cv2.INTER_CUBIC)
+            cv2.ellipse(
+                image,
+                centre,
+                (radius, max(2, int(radius * rng.uniform(0.2, 0.8)))),
+                rng.uniform(0, 180),
+                0,
+                360,
+                colour,
+                -1,
+                cv2.LINE_AA,
+            )
+    light = cv2.resize(
+        rng.uniform(0.6, 1.25, (3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
 
 
 # Layouts of training.
+
 
 def _page(rng, height, width, photographs):
     """A page of a book or a magazine: columns of text, headings, figures."""
@@ -307,13 +371,24 @@ def _poster(rng, height, width, photographs):
         sheet.picture(frame, frame, width - frame, height * rng.uniform(0.6, 1) - frame)
     else:
         for _ in range(int(rng.integers(3, 12))):
-            points = [(float(rng.uniform(0, width)), float(rng.uniform(0, height))) for _ in range(int(rng.integers(3, 6)))]
+            points = [
+                (float(rng.uniform(0, width)), float(rng.uniform(0, height))) for _ in range(int(rng.integers(3, 6)))
+            ]
             sheet.draw.polygon(points, sheet.colours[int(rng.integers(3))])
     if rng.random() < 0.7:
         y, high = height * rng.uniform(0.05, 0.8), height * rng.uniform(0.06, 0.3)
-        sheet.fitted(width * 0.06, y, width * 0.94, y + high, _title(rng, int(rng.integers(1, 4))),
-                     sheet.colours[2] if rng.random() < 0.4 else None, 1)
-        sheet.paragraph(width * 0.1, y + 1.1 * high, width * 0.9, y + 1.5 * high, sheet.short * rng.uniform(0.015, 0.04))
+        sheet.fitted(
+            width * 0.06,
+            y,
+            width * 0.94,
+            y + high,
+            _title(rng, int(rng.integers(1, 4))),
+            sheet.colours[2] if rng.random() < 0.4 else None,
+            1,
+        )
+        sheet.paragraph(
+            width * 0.1, y + 1.1 * high, width * 0.9, y + 1.5 * high, sheet.short * rng.uniform(0.015, 0.04)
+        )
     return sheet.array()
 
 
@@ -344,16 +419,18 @@ def _screen(rng, height, width, photographs):
         else:
             _keys(sheet, *inside, ink)
     sheet.box(0, 0, width, 1.6 * size, (40, 40, 44) if dark else (232, 232, 232))
-    sheet.text(size, 0.2 * size, '   '.join(_title(rng) for _ in range(5)), size,
-               (220, 220, 220) if dark else (20, 20, 20))
+    sheet.text(
+        size, 0.2 * size, '   '.join(_title(rng) for _ in range(5)), size, (220, 220, 220) if dark else (20, 20, 20)
+    )
     return sheet.array()
 
 
 def _keyboard(rng, height, width, photographs):
     """A grid of keys, each with a sign."""
     sheet = _Sheet(rng, height, width, photographs)
-    _keys(sheet, width * 0.03, height * 0.05, width * 0.97, height * 0.95, _ink(rng, sheet.colours[1]),
-          sheet.colours[1])
+    _keys(
+        sheet, width * 0.03, height * 0.05, width * 0.97, height * 0.95, _ink(rng, sheet.colours[1]), sheet.colours[1]
+    )
     return sheet.array()
 
 
@@ -366,18 +443,33 @@ def _sign(rng, height, width, photographs):
     kind = rng.random()
     if kind < 0.3:
         r = sheet.short * rng.uniform(0.2, 0.4)
-        sheet.draw.ellipse((width / 2 - r, height / 2 - r, width / 2 + r, height / 2 + r), sheet.colours[2], sheet.ink,
-                           max(1, int(r / 8)))
+        sheet.draw.ellipse(
+            (width / 2 - r, height / 2 - r, width / 2 + r, height / 2 + r),
+            sheet.colours[2],
+            sheet.ink,
+            max(1, int(r / 8)),
+        )
     elif kind < 0.5:
         y, h = height * rng.uniform(0.3, 0.7), height * 0.08
-        sheet.draw.polygon([(width * 0.15, y - h), (width * 0.6, y - h), (width * 0.6, y - 2 * h), (width * 0.85, y),
-                            (width * 0.6, y + 2 * h), (width * 0.6, y + h), (width * 0.15, y + h)], sheet.ink)
+        sheet.draw.polygon(
+            [
+                (width * 0.15, y - h),
+                (width * 0.6, y - h),
+                (width * 0.6, y - 2 * h),
+                (width * 0.85, y),
+                (width * 0.6, y + 2 * h),
+                (width * 0.6, y + h),
+                (width * 0.15, y + h),
+            ],
+            sheet.ink,
+        )
     if kind > 0.2:
         rows = int(rng.integers(1, 4))
         for row in range(rows):
             y = height * (0.12 + 0.76 * row / rows)
-            sheet.fitted(width * 0.1, y, width * 0.9, y + height * 0.66 / rows, _title(rng, int(rng.integers(1, 3))),
-                         None, 1)
+            sheet.fitted(
+                width * 0.1, y, width * 0.9, y + height * 0.66 / rows, _title(rng, int(rng.integers(1, 3))), None, 1
+            )
     return sheet.array()
 
 
@@ -385,13 +477,18 @@ def _blocks(rng, height, width, photographs):
     """Nothing but a few large plain areas, as furniture and packaging have them."""
     sheet = _Sheet(rng, height, width, photographs)
     for _ in range(int(rng.integers(1, 6))):
-        sheet.box(*_rectangle(rng, height, width, 1.5), sheet.colours[int(rng.integers(3))],
-                  sheet.ink if rng.random() < 0.3 else None, int(rng.integers(1, 4)),
-                  sheet.short * rng.uniform(0, 0.1) * (rng.random() < 0.4))
+        sheet.box(
+            *_rectangle(rng, height, width, 1.5),
+            sheet.colours[int(rng.integers(3))],
+            sheet.ink if rng.random() < 0.3 else None,
+            int(rng.integers(1, 4)),
+            sheet.short * rng.uniform(0, 0.1) * (rng.random() < 0.4),
+        )
     return sheet.array()
 
 
 # Layouts of the test.
+
 
 def _calendar(rng, height, width, photographs):
     sheet = _Sheet(rng, height, width, photographs)
@@ -442,8 +539,10 @@ def _label(rng, height, width, photographs):
     return sheet.array()
 
 
-LAYOUTS = {'train': (_page, _page, _cover, _box, _box, _box, _poster, _screen, _keyboard, _sign, _blocks, _blocks),
-           'test': (_calendar, _map, _label)}
+LAYOUTS = {
+    'train': (_page, _page, _cover, _box, _box, _box, _poster, _screen, _keyboard, _sign, _blocks, _blocks),
+    'test': (_calendar, _map, _label),
+}
 
 
 def _rectangle(rng: np.random.Generator, height: int, width: int, largest: float = 0.8):
@@ -474,8 +573,9 @@ def _keys(sheet: _Sheet, x0: float, y0: float, x1: float, y1: float, ink, fill=N
             sheet.text(x + wide * 0.25, y + high * 0.15, _word(sheet.rng)[:1].upper(), high * 0.45, ink)
 
 
-def draw_print(rng: np.random.Generator, height: int, width: int, photographs: Photographs = (),
-               split: str = 'train') -> np.ndarray:
+def draw_print(
+    rng: np.random.Generator, height: int, width: int, photographs: Photographs = (), split: str = 'train'
+) -> np.ndarray:
     """A printed sheet.
 
     Args:

@@ -14,10 +14,10 @@ import torch
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.draws import Random
-from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.processing import CameraSettings, Look
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.surroundings import real_scene
 from dfd_ros.synthesis.worlds.view_scene import ViewScene
 
@@ -93,11 +93,29 @@ class StackSettings:
         """The study's conditions: one known lens that focuses from 1.25 m to 0.25 m, static, wide blur, textured
         objects before a wall, rising ramps."""
         scene = SceneSettings(untextured=0.0, wall=True, split=changes.pop('split', 'train'))
-        return StackSettings(**{**dict(
-            orders=('rising',), uneven=0.0, blur_scale=(15.0, 48.0), unknown_aperture=0.0, near=(0.25, 0.25),
-            range_ratio=(5.0, 5.0), infinity=0.0, static=1.0, breathing=0.0, softness=(0.0, 0.0),
-            exposure=0.0, jpeg=0.0,
-            sharpening=0.0, shot=(1e-5, 1e-4), read=(3e-4, 1e-3), scene=scene), **changes})
+        return StackSettings(
+            **{
+                **dict(
+                    orders=('rising',),
+                    uneven=0.0,
+                    blur_scale=(15.0, 48.0),
+                    unknown_aperture=0.0,
+                    near=(0.25, 0.25),
+                    range_ratio=(5.0, 5.0),
+                    infinity=0.0,
+                    static=1.0,
+                    breathing=0.0,
+                    softness=(0.0, 0.0),
+                    exposure=0.0,
+                    jpeg=0.0,
+                    sharpening=0.0,
+                    shot=(1e-5, 1e-4),
+                    read=(3e-4, 1e-3),
+                    scene=scene,
+                ),
+                **changes,
+            }
+        )
 
     @staticmethod
     def field(**changes) -> StackSettings:
@@ -182,7 +200,7 @@ def focus_positions(rng: Random, settings: StackSettings) -> torch.Tensor:
         elif order == 'shuffled':
             v = v[rng.permutation(n)]
         sweeps.append(v)
-    return torch.cat(sweeps)[:settings.frames]
+    return torch.cat(sweeps)[: settings.frames]
 
 
 def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
@@ -194,10 +212,18 @@ def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
 
 def _scene(rng: Random, seed: int, settings: StackSettings, range_: VergenceRange) -> Scene:
     if settings.surfaces.share:
-        own = Random(seed ^ 0x7EA1, rng.device)   # so that all else of the stack stays as it is without
+        own = Random(seed ^ 0x7EA1, rng.device)  # so that all else of the stack stays as it is without
         if own.chance(settings.surfaces.share):
-            return real_scene(own, settings.height, settings.width, settings.scene, settings.surfaces,
-                              1 / range_.far / range_.width, seed, margin=40)
+            return real_scene(
+                own,
+                settings.height,
+                settings.width,
+                settings.scene,
+                settings.surfaces,
+                1 / range_.far / range_.width,
+                seed,
+                margin=40,
+            )
     return Scene.random(rng, settings.height, settings.width, settings.scene, margin=40)
 
 
@@ -205,8 +231,11 @@ def _look(rng: Random, seed: int, settings: StackSettings) -> Look | None:
     if not settings.camera.share:
         return None
     own = Random(seed ^ 0xCA3E4A, rng.device)
-    return Look(own, settings.camera, settings.frames, settings.height, settings.width) \
-        if own.chance(settings.camera.share) else None
+    return (
+        Look(own, settings.camera, settings.frames, settings.height, settings.width)
+        if own.chance(settings.camera.share)
+        else None
+    )
 
 
 def render_stack(seed: int, settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
@@ -225,7 +254,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     focal_length = near * rng.log_uniform(0.002, 0.06)
     pixel_pitch = rng.log_uniform(1e-6, 6e-6)
     blur_scale = rng.log_uniform(*settings.blur_scale)
-    f_number = focal_length ** 2 * range_.width / (blur_scale * pixel_pitch)
+    f_number = focal_length**2 * range_.width / (blur_scale * pixel_pitch)
 
     focus = focus_positions(rng, settings).to(rng.device)
     time = torch.arange(frames, dtype=torch.float32, device=rng.device)
@@ -236,8 +265,9 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
         focus = look.focus(focus, 1 / far / range_.width, scene.vergence())
     if static:
         time = torch.zeros_like(time)
-    travel, turn = (_walk(rng, frames, 0 if static else rng.uniform(0, most))
-                    for most in (settings.travel, settings.shake))
+    travel, turn = (
+        _walk(rng, frames, 0 if static else rng.uniform(0, most)) for most in (settings.travel, settings.shake)
+    )
     breathing = rng.uniform(0, settings.breathing)
     if settings.breathing_residual is None:
         magnification = 1 + breathing * focus
@@ -259,8 +289,9 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     gain = level * rng.log_uniform(0.5, 1.3) * (1 + settings.exposure * rng.uniform(-1, 1, frames))
     if look:
         gain = look.gain(gain)
-    image = expose(linear, gain, rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read),
-                   rng.normal(*linear.shape))
+    image = expose(
+        linear, gain, rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read), rng.normal(*linear.shape)
+    )
     image = srgb_encode(look.balance(image) if look else image) ** rng.uniform(0.85, 1.15)
     if look:
         image = look.process(image)
@@ -276,11 +307,19 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
 
     known = not rng.chance(settings.unknown_aperture)
     return StackBatch(
-        images=(image * 255).round().to(torch.uint8)[None], focus=focus[None],
-        blur_scale=one(blur_scale if known else math.nan), vergence=vergence[None],
-        blur=blur[None], foreground=foreground[None],
-        near=one(near), far=one(far), focal_length=one(focal_length), f_number=one(f_number),
-        pixel_pitch=one(pixel_pitch), magnification=magnification[None])
+        images=(image * 255).round().to(torch.uint8)[None],
+        focus=focus[None],
+        blur_scale=one(blur_scale if known else math.nan),
+        vergence=vergence[None],
+        blur=blur[None],
+        foreground=foreground[None],
+        near=one(near),
+        far=one(far),
+        focal_length=one(focal_length),
+        f_number=one(f_number),
+        pixel_pitch=one(pixel_pitch),
+        magnification=magnification[None],
+    )
 
 
 def render_batch(seeds: list[int], settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:

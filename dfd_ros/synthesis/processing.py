@@ -57,8 +57,8 @@ def respaced(v: torch.Tensor, offset: float, share: float) -> torch.Tensor:
     """Focus positions (T,) that are even in vergence, moved by a share towards even in the logarithm of the distance.
 
     Args:
-        offset: inverse distance of the far end of the range, in units of the range; 0 = at infinity, where the logarithm
-            is of a distance 20 times the near one.
+        offset: inverse distance of the far end of the range, in units of the range; 0 = at infinity, where the
+            logarithm is of a distance 20 times the near one.
     """
     offset = max(offset, 0.05)
     return (1 - share) * v + share * (offset * ((1 + offset) / offset) ** v - offset)
@@ -83,7 +83,7 @@ def denoise(image: torch.Tensor, radius: int, strength: float) -> torch.Tensor:
     guide = image.mean(1, keepdim=True)
     every = _box(torch.cat([image, guide, guide * guide, image * guide], 1), radius)
     means, middle, square, product = every[:, :3], every[:, 3:4], every[:, 4:5], every[:, 5:]
-    slope = (product - means * middle) / (square - middle ** 2 + strength ** 2)
+    slope = (product - means * middle) / (square - middle**2 + strength**2)
     slope, start = _box(torch.cat([slope, means - slope * middle], 1), radius).split(3, 1)
     return (slope * guide + start).clamp(0, 1)
 
@@ -147,7 +147,7 @@ def video(image: torch.Tensor, step: float) -> torch.Tensor:
     ycc = _to_ycc(image)
     shown = [_coded_420(ycc[:1], table / 1.5, table)]
     for t in range(1, len(ycc)):
-        shown.append(shown[-1] + _coded_420(ycc[t:t + 1] - shown[-1], table, table))
+        shown.append(shown[-1] + _coded_420(ycc[t : t + 1] - shown[-1], table, table))
     return _to_rgb(torch.cat(shown))
 
 
@@ -185,8 +185,10 @@ class Look:
         x = (x[1:] + x[:-1]) / 2
         shift = slope[:, None] * y / 2 * (2 / self.width)
         grid = torch.stack([x + shift[..., None], y[:, None].expand(self.frames, -1, self.width)], -1)
-        rolled = [F.grid_sample(image.float(), grid, 'nearest' if i else 'bicubic', 'border', align_corners=False)
-                  for i, image in enumerate(images)]
+        rolled = [
+            F.grid_sample(image.float(), grid, 'nearest' if i else 'bicubic', 'border', align_corners=False)
+            for i, image in enumerate(images)
+        ]
         return rolled[0].clamp_min(0), *(a.to(b.dtype) for a, b in zip(rolled[1:], images[1:]))
 
     def light(self, linear: torch.Tensor) -> torch.Tensor:
@@ -198,14 +200,16 @@ class Look:
             for channel in (0, 2):
                 zoom = 1 + rng.uniform(-0.006, 0.006)
                 theta = torch.tensor([[zoom, 0, cx * (1 - zoom)], [0, zoom, cy * (1 - zoom)]], device=linear.device)
-                grid = F.affine_grid(theta.expand(self.frames, 2, 3), [self.frames, 1, self.height, self.width],
-                                     align_corners=False)
-                linear[:, channel:channel + 1] = F.grid_sample(linear[:, channel:channel + 1], grid, 'bicubic', 'border',
-                                                               align_corners=False).clamp_min(0)
+                grid = F.affine_grid(
+                    theta.expand(self.frames, 2, 3), [self.frames, 1, self.height, self.width], align_corners=False
+                )
+                linear[:, channel : channel + 1] = F.grid_sample(
+                    linear[:, channel : channel + 1], grid, 'bicubic', 'border', align_corners=False
+                ).clamp_min(0)
         if rng.chance(settings.vignetting):
             x = torch.linspace(-1, 1, self.width, device=linear.device) - cx
             y = torch.linspace(-1, 1, self.height, device=linear.device) - cy
-            linear = linear / (1 + rng.uniform(0.02, 0.25) * (x ** 2 + y[:, None] ** 2)) ** 2
+            linear = linear / (1 + rng.uniform(0.02, 0.25) * (x**2 + y[:, None] ** 2)) ** 2
         return linear
 
     def gain(self, gain: torch.Tensor) -> torch.Tensor:
@@ -231,8 +235,13 @@ class Look:
         if rng.chance(settings.denoising):
             image = denoise(image, rng.integer(1, 4), rng.log_uniform(0.008, 0.06))
         if rng.chance(settings.tone):
-            image = tone(image, rng.log_uniform(0.7, 1.4), rng.uniform(-0.3, 0.8), rng.uniform(0.4, 1.5),
-                         rng.uniform(0, 0.08) if rng.chance(0.4) else 0.0)
+            image = tone(
+                image,
+                rng.log_uniform(0.7, 1.4),
+                rng.uniform(-0.3, 0.8),
+                rng.uniform(0.4, 1.5),
+                rng.uniform(0, 0.08) if rng.chance(0.4) else 0.0,
+            )
         if rng.chance(settings.sharpening):
             image = sharpen(image, rng.integer(1, 4), rng.uniform(0.2, 1.3))
         image = (image * 255).round() / 255

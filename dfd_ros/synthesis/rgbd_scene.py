@@ -37,8 +37,12 @@ def fill_depth(depth: np.ndarray) -> np.ndarray:
     columns = np.arange(depth.shape[1])
     left = np.maximum.accumulate(np.where(known, columns, -1), 1)
     right = np.minimum.accumulate(np.where(known, columns, len(columns))[:, ::-1], 1)[:, ::-1]
-    beside = [np.where((at >= 0) & (at < len(columns)),
-                       np.take_along_axis(depth, np.clip(at, 0, len(columns) - 1), 1), -np.inf) for at in (left, right)]
+    beside = [
+        np.where(
+            (at >= 0) & (at < len(columns)), np.take_along_axis(depth, np.clip(at, 0, len(columns) - 1), 1), -np.inf
+        )
+        for at in (left, right)
+    ]
     return np.where(known, depth, np.maximum(*beside)).astype(np.float32)
 
 
@@ -60,14 +64,16 @@ class RgbdScene:
         self.size = depth.shape
 
     @staticmethod
-    def _layer(linear: np.ndarray, vergence: np.ndarray, number: np.ndarray, i: int
-               ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _layer(
+        linear: np.ndarray, vergence: np.ndarray, number: np.ndarray, i: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """((1, 4, H, W) colour times coverage and coverage, (1, 1, H, W) vergence) of a slice, from far to near.
 
         It goes on beneath nearer ones, where it is the nearest in the image of those that are not before it.
         """
-        _, labels = cv2.distanceTransformWithLabels((number > i).astype(np.uint8), cv2.DIST_L2, 5,
-                                                    labelType=cv2.DIST_LABEL_PIXEL)
+        _, labels = cv2.distanceTransformWithLabels(
+            (number > i).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
         behind = number <= i
         pixel_of = np.zeros(labels.max() + 1, np.int64)
         pixel_of[labels[behind]] = np.flatnonzero(behind)

@@ -102,8 +102,9 @@ class Scene:
         rgb = texture(rng, size, settings.split, settings.untextured)
         layers = [Layer(torch.cat([rgb, torch.ones_like(rgb[:1])]), surface[None], rng.uniform(0, 0.3))]
 
-        nearness = sorted(rng.uniform(0.05, 1.0) for _ in range(rng.integer(settings.objects[0],
-                                                                            settings.objects[1] + 1)))
+        nearness = sorted(
+            rng.uniform(0.05, 1.0) for _ in range(rng.integer(settings.objects[0], settings.objects[1] + 1))
+        )
         for u in nearness:
             # Near things look larger; small and thin ones are as frequent as large ones.
             radius = short * rng.log_uniform(*settings.radius)
@@ -144,9 +145,15 @@ class Scene:
             result.append(Pose(zoom * (1 + layer.growth * time), layer.spin * time, zoom[:, None] * shift))
         return result
 
-    def photograph(self, poses: list[Pose], blur: torch.Tensor, focus: torch.Tensor,
-                   exponent: torch.Tensor,
-                   softness: float = 0.0, aperture: Aperture | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def photograph(
+        self,
+        poses: list[Pose],
+        blur: torch.Tensor,
+        focus: torch.Tensor,
+        exponent: torch.Tensor,
+        softness: float = 0.0,
+        aperture: Aperture | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Linear-light photographs through a lens.
 
         Args:
@@ -245,8 +252,9 @@ def _background_vergence(rng: Random, x: torch.Tensor, y: torch.Tensor, wall: bo
         return base + rng.uniform(-0.05, 0.05) * x + rng.uniform(-0.05, 0.05) * y
     if rng.chance(0.4):  # a floor, with a wall behind it from the horizon up
         horizon = rng.uniform(-0.9, 0.2)
-        return torch.maximum(base + 0 * x, base + rng.uniform(0.3, 1.0) * (y - horizon) / (1 - horizon)
-                             + rng.uniform(-0.1, 0.1) * x)
+        return torch.maximum(
+            base + 0 * x, base + rng.uniform(0.3, 1.0) * (y - horizon) / (1 - horizon) + rng.uniform(-0.1, 0.1) * x
+        )
     angle = rng.uniform(0, 2 * math.pi)
     slope = rng.uniform(0.1, 0.5)
     plane = slope * (x * math.cos(angle) + y * math.sin(angle)) + rng.uniform(0.1, 0.6)
@@ -262,5 +270,5 @@ def _relief(rng: Random, x: torch.Tensor, y: torch.Tensor, radius: float) -> tor
         return torch.zeros_like(x)
     slant = rng.uniform(-0.12, 0.12) * x / radius + rng.uniform(-0.12, 0.12) * y / radius
     if rng.chance(0.4):
-        slant = slant + rng.uniform(0.02, 0.15) * (1 - (x * x + y * y) / radius ** 2).clamp_min(0).sqrt()
+        slant = slant + rng.uniform(0.02, 0.15) * (1 - (x * x + y * y) / radius**2).clamp_min(0).sqrt()
     return slant.clamp(-0.4, 0.4)

@@ -15,7 +15,7 @@ def expose(linear: torch.Tensor, gain: torch.Tensor, shot: float, read: float, n
     `noise` standard normal, shaped as the images.
     """
     signal = linear * gain[:, None, None, None]
-    return (signal + noise * torch.sqrt(shot * signal.clamp(0, 1) + read ** 2)).clamp(0, 1)
+    return (signal + noise * torch.sqrt(shot * signal.clamp(0, 1) + read**2)).clamp(0, 1)
 
 
 def sharpen(image: torch.Tensor, amount: float) -> torch.Tensor:
@@ -25,16 +25,27 @@ def sharpen(image: torch.Tensor, amount: float) -> torch.Tensor:
 
 
 # Annex K of ITU-T T.81 (JPEG), quality 50.
-_LUMINANCE = torch.tensor([
-    [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
-    [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
-    [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]], dtype=torch.float32)
+_LUMINANCE = torch.tensor(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=torch.float32,
+)
 _CHROMINANCE = torch.full((8, 8), 99.0)
-_CHROMINANCE[:4, :4] = torch.tensor([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]],
-                                    dtype=torch.float32)
+_CHROMINANCE[:4, :4] = torch.tensor(
+    [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]], dtype=torch.float32
+)
 _YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-_DCT = torch.tensor([[math.cos(math.pi * (2 * n + 1) * k / 16) * (0.5 if k else math.sqrt(0.125))
-                      for n in range(8)] for k in range(8)])
+_DCT = torch.tensor(
+    [[math.cos(math.pi * (2 * n + 1) * k / 16) * (0.5 if k else math.sqrt(0.125)) for n in range(8)] for k in range(8)]
+)
 
 
 def jpeg(image: torch.Tensor, quality: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What surfaces of made scenes show: prints, photographs, plain and nearly plain paint, wood, cloth, tiles, patterns."""
+"""Materials of made scenes: prints, photographs, plain and nearly plain paint, wood, cloth, tiles, patterns."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dfd_ros.synthesis import textures
-from dfd_ros.synthesis.pictures import Library
-from dfd_ros.synthesis.draws import Random
 from dfd_ros.core.colour import srgb_decode
+from dfd_ros.synthesis import textures
+from dfd_ros.synthesis.draws import Random
+from dfd_ros.synthesis.pictures import Library
 from dfd_ros.synthesis.textures import _grid, _soft_step, _unit, spectral_noise
 
-SIZE = 384   # px, of those that are not pictures
+SIZE = 384  # px, of those that are not pictures
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def paint(rng: Random, size: int = 64) -> torch.Tensor:
 
 def _stretched(rng: Random, size: int, stretch: int, slope: float) -> torch.Tensor:
     """Noise whose features are `stretch` times as long as wide."""
-    noise = spectral_noise(rng, size, slope)[:, :max(size // stretch, 4)]
+    noise = spectral_noise(rng, size, slope)[:, : max(size // stretch, 4)]
     return F.interpolate(noise[None], (size, size), mode='bicubic', align_corners=False)[0, 0]
 
 
@@ -95,10 +95,13 @@ def _wood(rng, size):
     """Fibres and growth rings along one direction, in boards with dark joints or in one piece."""
     fibres = _stretched(rng, size, rng.integer(8, 24), rng.uniform(0.3, 1.0))
     x = torch.arange(size, device=rng.device) / size
-    rings = torch.sin(2 * math.pi * rng.uniform(3, 25) * (x[None] + rng.uniform(0.02, 0.12)
-                                                          * _stretched(rng, size, 6, 2.2)))
-    image = rng.log_uniform(0.05, 0.5) * torch.tensor([1.0, rng.uniform(0.55, 0.8), rng.uniform(0.25, 0.6)],
-                                                      device=rng.device)[:, None, None]
+    rings = torch.sin(
+        2 * math.pi * rng.uniform(3, 25) * (x[None] + rng.uniform(0.02, 0.12) * _stretched(rng, size, 6, 2.2))
+    )
+    image = (
+        rng.log_uniform(0.05, 0.5)
+        * torch.tensor([1.0, rng.uniform(0.55, 0.8), rng.uniform(0.25, 0.6)], device=rng.device)[:, None, None]
+    )
     image = image * torch.exp(rng.uniform(0.03, 0.25) * fibres + rng.uniform(0.0, 0.25) * rings)
     if rng.chance(0.5):
         board = rng.uniform(0.08, 0.4)
@@ -113,8 +116,9 @@ def _cloth(rng, size):
     """A weave, with or without a pattern of stripes, in folds."""
     u, v = _grid(rng, size, rng.log_uniform(2.5, 8))
     weave = (torch.sin(math.pi * u) * torch.sin(math.pi * v)).abs()
-    image = _mixed(rng, torch.sin(u * rng.uniform(0.05, 0.3)) > rng.uniform(-0.5, 0.5)) if rng.chance(0.4) \
-        else _colour(rng)
+    image = (
+        _mixed(rng, torch.sin(u * rng.uniform(0.05, 0.3)) > rng.uniform(-0.5, 0.5)) if rng.chance(0.4) else _colour(rng)
+    )
     folds = _stretched(rng, size, rng.integer(1, 5), 2.4)
     return image * (1 - rng.uniform(0.05, 0.5) * weave) * torch.exp(rng.uniform(0.05, 0.35) * folds)
 
@@ -141,7 +145,9 @@ def _bricks(rng, size):
 
 def _carpet(rng, size):
     loops = spectral_noise(rng, size, rng.uniform(0, 0.5))[0]
-    return _mixed(rng, _unit(textures._cells(rng, size)), rng.uniform(0, 0.5)) * torch.exp(rng.uniform(0.1, 0.4) * loops)
+    return _mixed(rng, _unit(textures._cells(rng, size)), rng.uniform(0, 0.5)) * torch.exp(
+        rng.uniform(0.1, 0.4) * loops
+    )
 
 
 MATERIALS = {'train': (_wood, _cloth, _tiles), 'test': (_marble, _bricks, _carpet)}
@@ -160,7 +166,8 @@ def material(rng: Random, settings: SurfaceSettings, pictures: Library, seed: in
     kind -= settings.prints
     if kind < settings.photos:
         from dfd_ros.synthesis.prints import crop, illustration
-        own = np.random.default_rng(int(choice * 2 ** 32))
+
+        own = np.random.default_rng(int(choice * 2**32))
         height, width = (int(n) for n in own.integers(260, 560, 2))
         image = pictures.photograph(seed, choice)
         image = illustration(own, height, width) if image is None else crop(own, image, height, width)

@@ -11,15 +11,15 @@ import math
 import torch
 import torch.nn.functional as F
 
-from dfd_ros.synthesis.surface_materials import SurfaceSettings, grain, material, shading
+from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.pictures import library
 from dfd_ros.synthesis.planes import Box, Plane, View, lay, texture_plane
-from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.scene import Layer, Scene, SceneSettings, _relief
 from dfd_ros.synthesis.shapes import coverage
+from dfd_ros.synthesis.surface_materials import SurfaceSettings, grain, material, shading
 from dfd_ros.synthesis.textures import highlights
 
-_STEP = 0.002   # in u, of a thing before what it stands before
+_STEP = 0.002  # in u, of a thing before what it stands before
 # Vergence beyond the swept range is cut as everywhere in made scenes.
 _LOWEST, _HIGHEST = -0.05, 1.05
 
@@ -38,7 +38,7 @@ class _Painter:
         """Light, and grain on some."""
         rgb = rgb * shading(self.rng, *rgb.shape[-2:])
         if self.rng.chance(self.settings.grain):
-            rgb = rgb * grain(self.rng, max(rgb.shape[-2:]))[:, :rgb.shape[1], :rgb.shape[2]]
+            rgb = rgb * grain(self.rng, max(rgb.shape[-2:]))[:, : rgb.shape[1], : rgb.shape[2]]
         return rgb.clamp(0, 1.5)
 
     def plane(self, plane: Plane, window=None) -> torch.Tensor:
@@ -54,14 +54,22 @@ class _Painter:
                 break
             row, column = places[rng.integer(0, len(places))].tolist()
             x, y = view.x[row, column].item(), view.y[row, column].item()
-            sheet = lay(view, plane, self.material(), x, y, short * rng.log_uniform(0.08, 0.6),
-                        rng.uniform(0, 2 * math.pi) if rng.chance(0.6) else 0.0, rng.uniform(0.4, 1))
+            sheet = lay(
+                view,
+                plane,
+                self.material(),
+                x,
+                y,
+                short * rng.log_uniform(0.08, 0.6),
+                rng.uniform(0, 2 * math.pi) if rng.chance(0.6) else 0.0,
+                rng.uniform(0.4, 1),
+            )
             if sheet is None:
                 continue
             colour, alpha, window = sheet
             area = (..., *window)
             alpha = alpha * where[window]
-            if rng.chance(0.4):   # the shadow of a thin thing, or of the gap beneath it
+            if rng.chance(0.4):  # the shadow of a thin thing, or of the gap beneath it
                 around = F.avg_pool2d(alpha[None], 7, 1, 3)[0]
                 rgb[area] = rgb[area] * (1 - rng.uniform(0.1, 0.5) * around)
             if rng.chance(0.5):
@@ -70,8 +78,16 @@ class _Painter:
         return rgb
 
 
-def real_scene(rng: Random, height: int, width: int, scene: SceneSettings, settings: SurfaceSettings, offset: float,
-               seed: int, margin: int) -> Scene:
+def real_scene(
+    rng: Random,
+    height: int,
+    width: int,
+    scene: SceneSettings,
+    settings: SurfaceSettings,
+    offset: float,
+    seed: int,
+    margin: int,
+) -> Scene:
     """A scene drawn at random.
 
     Args:
@@ -95,8 +111,13 @@ def real_scene(rng: Random, height: int, width: int, scene: SceneSettings, setti
     planes, nearest, floor = (_large if dominated else _far)(rng, view, gravity)
     background, surface = _background(painter, planes, nearest, short)
     u = surface.mean().item()
-    layers = [Layer(torch.cat([background, torch.ones_like(background[:1])]), surface[None],
-                    0.3 + 0.7 * u if dominated else rng.uniform(0, 0.3))]
+    layers = [
+        Layer(
+            torch.cat([background, torch.ones_like(background[:1])]),
+            surface[None],
+            0.3 + 0.7 * u if dominated else rng.uniform(0, 0.3),
+        )
+    ]
 
     count = rng.integer(settings.objects[0], settings.objects[1] + 1)
     things = []
@@ -148,9 +169,9 @@ def _floor(rng: Random, view: View, gravity: tuple[float, float], nearest: tuple
 def _large(rng: Random, view: View, gravity) -> tuple[list[Plane], bool, Plane | None]:
     """Planes that fill the image, whether the nearest of them is seen (the farthest else), and the floor."""
     kind = rng.uniform(0, 1)
-    if kind < 0.4:    # a wall, a page, the face of something
+    if kind < 0.4:  # a wall, a page, the face of something
         return [_slanted(rng, view, rng.uniform(0.05, 0.95), 0.9)], True, None
-    if kind < 0.75:   # a table before a wall
+    if kind < 0.75:  # a table before a wall
         floor = _floor(rng, view, gravity, (0.5, 1.05))
         return [floor, _slanted(rng, view, rng.uniform(0, 0.45), 0.1)], True, floor
     # Two or three planes that meet, as a room's corner or as the edge of something large
@@ -167,8 +188,9 @@ def _far(rng: Random, view: View, gravity) -> tuple[list[Plane], bool, Plane | N
     return [floor, wall], True, floor
 
 
-def _background(painter: _Painter, planes: list[Plane], nearest: bool, short: float
-                ) -> tuple[torch.Tensor, torch.Tensor]:
+def _background(
+    painter: _Painter, planes: list[Plane], nearest: bool, short: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(3, S, S) colour and (S, S) u of planes that fill the canvas."""
     view = painter.view
     w = torch.stack([plane.w(view.x, view.y) for plane in planes])
@@ -192,7 +214,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
     rng, view = painter.rng, painter.view
     sides = torch.tensor([rng.log_uniform(0.3, 1) for _ in range(3)])
     if rng.chance(0.3):
-        sides[2] *= 0.2     # as a book is thin
+        sides[2] *= 0.2  # as a book is thin
     if floor is not None and rng.chance(0.7) and floor.w(cx, cy) > view.offset + 0.02:
         w = floor.w(cx, cy)
         up = -F.normalize(floor.normal(view), dim=0)
@@ -216,7 +238,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
     if window is None or min(a.stop - a.start for a in window) < 4:
         return None
     images = [painter.material() for _ in faces]
-    if rng.chance(0.4):     # one paper all round
+    if rng.chance(0.4):  # one paper all round
         images = images[:1] * len(faces)
     images = [image * rng.uniform(0.4, 1.1) for image in images]
     rgb = torch.zeros(3, view.size, view.size, device=view.x.device)

@@ -30,17 +30,24 @@ class SyntheticCamera:
     SENSOR_WIDTH = 5.6e-3
     PERIOD = 16.0  # s, of the motion
 
-    def __init__(self, width: int = 640, height: int = 480, seed: int = 0, near: float = 0.15, far: float = 1.5,
-                 blur_scale: float = 40.0, split: str = 'test'):
+    def __init__(
+        self,
+        width: int = 640,
+        height: int = 480,
+        seed: int = 0,
+        near: float = 0.15,
+        far: float = 1.5,
+        blur_scale: float = 40.0,
+        split: str = 'test',
+    ):
         self._rng = Random(seed)
         self._size = max(width, height)
         self._range = VergenceRange(near, far)
         pixel_pitch = self.SENSOR_WIDTH / width
         blur_scale *= width / 640
-        f_number = self.FOCAL_LENGTH ** 2 * self._range.width / (blur_scale * pixel_pitch)
+        f_number = self.FOCAL_LENGTH**2 * self._range.width / (blur_scale * pixel_pitch)
         self._lens = Lens(self.FOCAL_LENGTH, f_number, pixel_pitch)
-        settings = SceneSettings(objects=(6, 8), radius=(0.1, 0.3), untextured=0.0, moving=0.6, speed=1.0,
-                                 split=split)
+        settings = SceneSettings(objects=(6, 8), radius=(0.1, 0.3), untextured=0.0, moving=0.6, speed=1.0, split=split)
         self._scene = Scene.random(self._rng, height, width, settings, margin=24 + self._size // 16)
         self._direction = self._rng.uniform(0, 2 * math.pi)
 
@@ -67,8 +74,17 @@ class SyntheticCamera:
         image = expose(linear, torch.tensor([1.1]), 3e-4, 1e-3, self._rng.normal(*linear.shape))
         image = (srgb_encode(image)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
         # What lies beyond the range, up to infinity, is still somewhere: never at or behind infinity.
-        depth = self._range.denormalise(vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far
-                                                                                     * self._range.width)))
-        state = LensState(focus_distance, self._lens.focal_length, self._lens.f_number, self._lens.pixel_pitch,
-                          magnification=1.0, near=self._range.near, far=self._range.far, stamp=time_s)
+        depth = self._range.denormalise(
+            vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far * self._range.width))
+        )
+        state = LensState(
+            focus_distance,
+            self._lens.focal_length,
+            self._lens.f_number,
+            self._lens.pixel_pitch,
+            magnification=1.0,
+            near=self._range.near,
+            far=self._range.far,
+            stamp=time_s,
+        )
         return image, depth.float().numpy(), state

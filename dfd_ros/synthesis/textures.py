@@ -33,7 +33,7 @@ def spectral_noise(rng: Random, size: int, slope: float, channels: int = 1) -> t
     frequency = torch.fft.fftfreq(size, device=rng.device)
     half = torch.fft.rfftfreq(size, device=rng.device)
     radius = torch.sqrt(frequency[:, None] ** 2 + half[None] ** 2).clamp_min(1 / size)
-    spectrum = torch.fft.rfft2(rng.normal(channels, size, size)) * radius ** -slope
+    spectrum = torch.fft.rfft2(rng.normal(channels, size, size)) * radius**-slope
     noise = torch.fft.irfft2(spectrum, s=(size, size))
     return (noise - noise.mean((-2, -1), keepdim=True)) / noise.std((-2, -1), keepdim=True)
 
@@ -43,6 +43,7 @@ def _soft_step(x: torch.Tensor, width: float) -> torch.Tensor:
 
 
 # Training families: each gives a pattern (size, size) in 0..1.
+
 
 def _noise(rng, size):
     return _unit(spectral_noise(rng, size, rng.uniform(0, 2.2))[0].clamp(-2.5, 2.5))
@@ -64,7 +65,7 @@ def _checkers(rng, size):
 
 
 def _stripes(rng, size):
-    u, v = _grid(rng, size, rng.log_uniform(2.5, 40))
+    u, _v = _grid(rng, size, rng.log_uniform(2.5, 40))
     bend = spectral_noise(rng, size, 2.0)[0] * rng.uniform(0, 0.6) if rng.chance(0.5) else 0
     return _soft_step(torch.sin(2 * math.pi * (u + bend)) + rng.uniform(-0.5, 0.5), rng.log_uniform(0.1, 2.0))
 
@@ -72,8 +73,10 @@ def _stripes(rng, size):
 def _dots(rng, size):
     u, v = _grid(rng, size, rng.log_uniform(4, 30))
     warp = spectral_noise(rng, size, 1.8, 2) * rng.uniform(0, 0.3)
-    return _soft_step(torch.cos(2 * math.pi * (u + warp[0])) + torch.cos(2 * math.pi * (v + warp[1]))
-                      - rng.uniform(0, 1.4), rng.uniform(0.1, 0.6))
+    return _soft_step(
+        torch.cos(2 * math.pi * (u + warp[0])) + torch.cos(2 * math.pi * (v + warp[1])) - rng.uniform(0, 1.4),
+        rng.uniform(0.1, 0.6),
+    )
 
 
 def _glyphs(rng, size):
@@ -81,7 +84,7 @@ def _glyphs(rng, size):
     cell = rng.integer(2, 7)
     n = size // cell + 1
     bits = (rng.uniform(0, 1, (n, n)) > rng.uniform(0.4, 0.7)).float()
-    bits[::rng.integer(3, 7)] = 0
+    bits[:: rng.integer(3, 7)] = 0
     pattern = bits.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:size, :size]
     return pattern.T if rng.chance(0.5) else pattern
 
@@ -93,6 +96,7 @@ def _speckle(rng, size):
 
 
 # Test families.
+
 
 def _cells(rng, size):
     """Voronoi cells."""

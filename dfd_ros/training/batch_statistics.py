@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-_NORMS = nn.modules.batchnorm._BatchNorm   # of all dimensions; torch's own `update_bn` goes by it as well
+_NORMS = nn.modules.batchnorm._BatchNorm  # of all dimensions; torch's own `update_bn` goes by it as well
 
 
 def has_statistics(network: nn.Module) -> bool:
@@ -31,7 +31,7 @@ def take_statistics(network: nn.Module, batches: Iterable) -> None:
     network.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None   # the mean over all batches
+        norm.momentum = None  # the mean over all batches
         norm.train()
     for batch in batches:
         network.sequence(batch.images, batch.focus, batch.blur_scale, decode=[batch.images.shape[1] - 1])

@@ -15,10 +15,10 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.inference.backends import PRECISIONS
-from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 from dfd_ros.synthesis.processing import CameraSettings
 from dfd_ros.synthesis.scene import SceneSettings
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
 
 
 def _trainable(network: str) -> str:
@@ -167,15 +167,55 @@ class TrainingConfig:
 
 # Limits of what StackSettings and the settings in it declare, which say types alone. Of a pair the lower value counts
 # (_MOST: the upper one).
-_LEAST = {'height': 1, 'width': 1, 'frames': 1, 'ramp': 1, 'range_ratio': 1, 'shake': 0, 'travel': 0, 'breathing': 0,
-          'softness': 0, 'objects': 0, 'speed': 0, 'lying': 0, 'quality': 1}
+_LEAST = {
+    'height': 1,
+    'width': 1,
+    'frames': 1,
+    'ramp': 1,
+    'range_ratio': 1,
+    'shake': 0,
+    'travel': 0,
+    'breathing': 0,
+    'softness': 0,
+    'objects': 0,
+    'speed': 0,
+    'lying': 0,
+    'quality': 1,
+}
 _MOST = {'quality': 100}
 _ABOVE_0 = ('blur_scale', 'near', 'exponent', 'shot', 'read', 'radius')
-_SHARES = ('uneven', 'unknown_aperture', 'infinity', 'static', 'exposure', 'jpeg', 'sharpening', 'views_share',
-           'untextured', 'highlights', 'moving',
-           'share', 'prints', 'photos', 'plain', 'materials', 'grain', 'large_planes', 'boxes',
-           'denoising', 'video', 'tone', 'wander', 'vignetting', 'lateral_colour', 'aperture', 'sides_differ',
-           'rolling_shutter', 'focus_tied', 'focus_log')
+_SHARES = (
+    'uneven',
+    'unknown_aperture',
+    'infinity',
+    'static',
+    'exposure',
+    'jpeg',
+    'sharpening',
+    'views_share',
+    'untextured',
+    'highlights',
+    'moving',
+    'share',
+    'prints',
+    'photos',
+    'plain',
+    'materials',
+    'grain',
+    'large_planes',
+    'boxes',
+    'denoising',
+    'video',
+    'tone',
+    'wander',
+    'vignetting',
+    'lateral_colour',
+    'aperture',
+    'sides_differ',
+    'rolling_shutter',
+    'focus_tied',
+    'focus_log',
+)
 _CHOICES = {'orders': ORDERS, 'split': ('train', 'test')}
 
 
@@ -191,7 +231,7 @@ def _check_data(settings: StackSettings | SceneSettings | SurfaceSettings | Came
             if wrong := wrong.difference(_CHOICES[name]):
                 raise InputError(f'{here}: "{min(wrong)}" is none of {", ".join(_CHOICES[name])}')
         else:
-            if isinstance(value, tuple) and not value[0] <= value[1]:   # NaN is not either
+            if isinstance(value, tuple) and not value[0] <= value[1]:  # NaN is not either
                 raise InputError(f'{here}: {value} is not a pair of least and most')
             lowest, highest = value if isinstance(value, tuple) else (value, value)
             if name in _LEAST and not lowest >= _LEAST[name]:
@@ -208,8 +248,10 @@ def _check(config: TrainingConfig, where: str) -> None:
     """Settings that do not go together."""
     surfaces = config.data.surfaces
     if (together := surfaces.prints + surfaces.photos + surfaces.plain + surfaces.materials) > 1 + 1e-6:
-        raise InputError(f'{where}, data, surfaces: prints, photos, plain and materials are together {together:.3g}, '
-                         'should be at most 1')
+        raise InputError(
+            f'{where}, data, surfaces: prints, photos, plain and materials are together {together:.3g}, '
+            'should be at most 1'
+        )
     if surfaces.share and surfaces.photographs and not Path(surfaces.photographs).is_dir():
         raise InputError(f'{where}, data, surfaces, photographs: {surfaces.photographs}: no such folder')
     if not (config.likelihood or config.mse or config.depth or config.coarse or config.coc):
@@ -222,13 +264,15 @@ def _check(config: TrainingConfig, where: str) -> None:
         if stage.decode > stage.frames:
             raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
     if config.validation == 'data' and config.stages[-1].frames > config.data.frames:
-        raise InputError(f'{where}, stages: frames {config.stages[-1].frames}, but the stacks that validation: data is '
-                         f'of have {config.data.frames} (data, frames)')
+        raise InputError(
+            f'{where}, stages: frames {config.stages[-1].frames}, but the stacks that validation: data is '
+            f'of have {config.data.frames} (data, frames)'
+        )
     if config.validation == 'data' and config.pool.held_out and not config.pool.folder:
         raise InputError(f'{where}, pool, held_out: {config.pool.held_out} stacks of pool, folder, which is not given')
     height, width = config.data.height, config.data.width
     stages = config.stages
-    if config.shards and config.shards_share == 1:   # those trained on have the size of the samples
+    if config.shards and config.shards_share == 1:  # those trained on have the size of the samples
         stages = stages[-1:] if config.validation == 'data' else ()
     for stage in stages:
         if stage.crop > min(height, width):

@@ -28,8 +28,8 @@ from dfd_ros.training.validation import SampleValidation, make_validation
 from dfd_ros.training.weights_card import write_card
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
-_STATISTICS = 4            # steps whose batches give the averaged weights' statistics
-_MOST_SKIPPED = 50         # steps in a row
+_STATISTICS = 4  # steps whose batches give the averaged weights' statistics
+_MOST_SKIPPED = 50  # steps in a row
 
 
 class _Trainable(torch.nn.Module):
@@ -70,12 +70,17 @@ def decoded_frames(config: TrainingConfig, step: int) -> list[int]:
     """The frames that enter a step's loss: the last, and others at random."""
     stage = config.stage(step)
     rng = torch.Generator().manual_seed(config.seed + 7919 * step)
-    others = torch.randperm(stage.frames - 1, generator=rng)[:stage.decode - 1].tolist()
+    others = torch.randperm(stage.frames - 1, generator=rng)[: stage.decode - 1].tolist()
     return sorted([*others, stage.frames - 1])
 
 
-def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after: int | None = None,
-          observer: Observer | None = None) -> Path:
+def train(
+    config: TrainingConfig,
+    folder: Path,
+    device: str = 'auto',
+    stop_after: int | None = None,
+    observer: Observer | None = None,
+) -> Path:
     """Train until `config.steps` or `config.hours`, going on from the run's last checkpoint where there is one.
 
     A run that was killed and goes on gives what it would have given without: data and random draws are functions
@@ -112,20 +117,29 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
         network = networks.create(config.network, **config.network_config)
     network = network.to(device).train()
     if config.validation == 'presets' and network.reads_stacks:
-        raise InputError(f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
-                         'have ten; set validation: data')
+        raise InputError(
+            f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
+            'have ten; set validation: data'
+        )
     if config.coc and not network.decodes_coc:
-        raise InputError(f'coc: {config.coc}, but the network {config.network} has no decoder for the circle of '
-                         'confusion as it is configured: set coc: 0'
-                         + (', or network_config: {coc: true}' if 'coc' in network.config else ''))
+        raise InputError(
+            f'coc: {config.coc}, but the network {config.network} has no decoder for the circle of '
+            'confusion as it is configured: set coc: 0'
+            + (', or network_config: {coc: true}' if 'coc' in network.config else '')
+        )
     average = torch.optim.swa_utils.AveragedModel(
-        network, use_buffers=True,
-        avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))))
+        network,
+        use_buffers=True,
+        avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))),
+    )
     weights, biases = [], []
     for parameter in network.parameters():
         (weights if parameter.ndim > 1 else biases).append(parameter)
-    optimiser = torch.optim.AdamW([{'params': weights, 'weight_decay': config.weight_decay},
-                                   {'params': biases, 'weight_decay': 0.0}], config.learning_rate, (0.9, 0.99))
+    optimiser = torch.optim.AdamW(
+        [{'params': weights, 'weight_decay': config.weight_decay}, {'params': biases, 'weight_decay': 0.0}],
+        config.learning_rate,
+        (0.9, 0.99),
+    )
 
     checkpoint = folder / 'checkpoint.pt'
     first, best, seconds = 0, float('inf'), 0.0
@@ -137,10 +151,12 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             optimiser.load_state_dict(saved['optimiser'])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
-            raise InputError(f'{checkpoint}: not a whole checkpoint of this network ({reason}); remove it, or give '
-                             'the run another name') from None
+            raise InputError(
+                f'{checkpoint}: not a whole checkpoint of this network ({reason}); remove it, or give '
+                'the run another name'
+            ) from None
         first, best = saved['step'], saved['best']
-        seconds = saved.get('seconds', 0.0)   # older ones have none
+        seconds = saved.get('seconds', 0.0)  # older ones have none
     model = _Trainable(network, config)
     if ranks > 1:
         weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
@@ -150,28 +166,41 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
     validation = make_validation(config, device) if rank == 0 else None
     if isinstance(validation, SampleValidation):
         validation.check(network)
-    folder.mkdir(parents=True, exist_ok=True)   # now that the input is known to be good
+    folder.mkdir(parents=True, exist_ok=True)  # now that the input is known to be good
     writer = _writer(folder) if rank == 0 else None
     log = (folder / 'log.jsonl').open('a') if rank == 0 else None
     share, saved_at = progress(config, first, seconds), seconds
     at_start, skipped = (share, seconds), 0
-    bar = tqdm(iter(range(first, config.steps if share < 1 else first)), initial=first,
-               total=None if config.hours else config.steps, desc=config.name, disable=rank > 0 or observer is not None,
-               smoothing=0.02, mininterval=2)
+    bar = tqdm(
+        iter(range(first, config.steps if share < 1 else first)),
+        initial=first,
+        total=None if config.hours else config.steps,
+        desc=config.name,
+        disable=rank > 0 or observer is not None,
+        smoothing=0.02,
+        mininterval=2,
+    )
     precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
     with contextlib.closing(data):
         for step in bar:
             batch = data.batch(step)
             started = time.monotonic()
-            torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)   # of dropout
+            torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)  # of dropout
             frames = decoded_frames(config, step)
             for group in optimiser.param_groups:
                 group['lr'] = learning_rate(config, step, share)
 
             with precision:
                 prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
-            loss, parts = sequence_loss(prediction, logits, network.centres,
-                                        batch.vergence[:, frames], batch.coc[:, frames], batch.range_ratio, config)
+            loss, parts = sequence_loss(
+                prediction,
+                logits,
+                network.centres,
+                batch.vergence[:, frames],
+                batch.coc[:, frames],
+                batch.range_ratio,
+                config,
+            )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -179,8 +208,10 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 optimiser.step()
                 skipped = 0
             elif (skipped := skipped + 1) == _MOST_SKIPPED:
-                raise InputError(f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
-                                 f'up to step {step + 1}; give a lower learning_rate, or weigh other losses')
+                raise InputError(
+                    f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
+                    f'up to step {step + 1}; give a lower learning_rate, or weigh other losses'
+                )
             network.record_error(prediction.vergence, batch.vergence[:, frames])
             average.update_parameters(network)
 
@@ -195,9 +226,14 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             if rank == 0 and done % 20 == 0:
                 with torch.no_grad():
                     error = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
-                figures = {'step': done, 'loss': loss.item(), 'mae_last_frame': error, 'gradient': norm.item(),
-                           'hours': seconds / 3600,
-                           **{name: value.item() for name, value in parts.items()}}
+                figures = {
+                    'step': done,
+                    'loss': loss.item(),
+                    'mae_last_frame': error,
+                    'gradient': norm.item(),
+                    'hours': seconds / 3600,
+                    **{name: value.item() for name, value in parts.items()},
+                }
                 _write(log, writer, figures, 'training')
                 bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{error:.3f}', refresh=False)
             if rank == 0 and (validates or last):
@@ -208,14 +244,16 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
                 _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
                 bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
                 picture = None
-                with contextlib.suppress(ImportError):   # a machine that only trains may have no Pillow
+                with contextlib.suppress(ImportError):  # a machine that only trains may have no Pillow
                     picture = validation.picture(average.module, folder / 'samples.png')
                 score = figures[validation.SCORE]
                 is_best = score < best or best == float('inf')
                 for name in ['last'] + ['best'] * is_best:
-                    networks.save(folder / f'{name}.safetensors', average.module,
-                                  {'steps': str(done), 'run': json.dumps(asdict(config)),
-                                   'validation': json.dumps(figures)})
+                    networks.save(
+                        folder / f'{name}.safetensors',
+                        average.module,
+                        {'steps': str(done), 'run': json.dumps(asdict(config)), 'validation': json.dumps(figures)},
+                    )
                 best = min(best, score)
                 if is_best:
                     write_card(folder / 'README.md', average.module, config, device, done, seconds / 3600, figures)
@@ -227,9 +265,17 @@ def train(config: TrainingConfig, folder: Path, device: str = 'auto', stop_after
             if rank == 0 and (done % config.save_every == 0 or last or seconds - saved_at > _LONGEST_UNSAVED):
                 saved_at = seconds
                 with written_atomically(checkpoint) as temporary:
-                    torch.save({'network': network.state_dict(), 'average': average.state_dict(),
-                                'optimiser': optimiser.state_dict(), 'step': done, 'best': best,
-                                'seconds': seconds}, temporary)
+                    torch.save(
+                        {
+                            'network': network.state_dict(),
+                            'average': average.state_dict(),
+                            'optimiser': optimiser.state_dict(),
+                            'step': done,
+                            'best': best,
+                            'seconds': seconds,
+                        },
+                        temporary,
+                    )
             if last:
                 break
     if ranks > 1:

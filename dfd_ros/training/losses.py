@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from dfd_ros.networks import Prediction
 
 
-def laplace_nll(vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Tensor, beta: float = 0.0
-                ) -> torch.Tensor:
+def laplace_nll(
+    vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Tensor, beta: float = 0.0
+) -> torch.Tensor:
     """Negative log-likelihood of a Laplace distribution, per pixel (Kendall and Gal, NeurIPS 2017).
 
     The vergence learns little where the scale is large: at depth edges, just where it is wrong. Weighed by the scale
@@ -35,8 +36,10 @@ def edge_sides(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> t
     """Which pixels are in front of a depth edge and which behind, (N, 1, H, W) bool each: within `radius` px there is
     one that is farther, or nearer, by more than `step` of vergence."""
     size = 2 * radius + 1
-    return (vergence + F.max_pool2d(-vergence, size, 1, radius) > step,
-            F.max_pool2d(vergence, size, 1, radius) - vergence > step)
+    return (
+        vergence + F.max_pool2d(-vergence, size, 1, radius) > step,
+        F.max_pool2d(vergence, size, 1, radius) - vergence > step,
+    )
 
 
 def edge_weight(vergence: torch.Tensor, edges: float, behind: float) -> torch.Tensor:
@@ -75,9 +78,15 @@ def share_of_far(vergence: torch.Tensor, range_ratio: torch.Tensor) -> torch.Ten
     return 1 / (1 + vergence.clamp_min(0) * (range_ratio - 1))
 
 
-def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: torch.Tensor | None,
-                  vergence: torch.Tensor, coc: torch.Tensor, range_ratio: torch.Tensor, config
-                  ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def sequence_loss(
+    prediction: Prediction,
+    logits: list[torch.Tensor],
+    centres: torch.Tensor | None,
+    vergence: torch.Tensor,
+    coc: torch.Tensor,
+    range_ratio: torch.Tensor,
+    config,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The weighted sum of the losses that have a weight, and each on its own.
 
     Args:
@@ -87,8 +96,8 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
         vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
             prediction is (a network that reads whole stacks, before their end) only the CoC counts.
         range_ratio: (B,) far / near; sequences whose range goes to infinity do not enter the loss `depth`.
-        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, `gradient`, and `edges` and `edges_behind`, see
-            `edge_weight`: pixels near depth edges are few, but what a depth map looks wrong by.
+        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, `gradient`, and `edges` and `edges_behind`,
+            see `edge_weight`: pixels near depth edges are few, but what a depth map looks wrong by.
     """
     valid = torch.isfinite(vergence)
     truth = torch.where(valid, vergence, 0.0)
@@ -106,14 +115,23 @@ def sequence_loss(prediction: Prediction, logits: list[torch.Tensor], centres: t
 
     def coarse():
         coarse_truth, coarse_valid = truth[..., 2::4, 2::4], valid[..., 2::4, 2::4]
-        height, width = coarse_truth.shape[-2:]   # without what a network has padded
-        entropy = sum(hypothesis_cross_entropy(a[..., :height, :width].flatten(0, 1), centres,
-                                               coarse_truth.flatten(0, 1)) for a in logits) / len(logits)
+        height, width = coarse_truth.shape[-2:]  # without what a network has padded
+        entropy = sum(
+            hypothesis_cross_entropy(a[..., :height, :width].flatten(0, 1), centres, coarse_truth.flatten(0, 1))
+            for a in logits
+        ) / len(logits)
         return (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1)
 
-    def compressed_coc():   # a pixel more or less counts where the blur is small, not where it is large
-        return mean(F.smooth_l1_loss(torch.asinh(prediction.coc / 4), torch.asinh(torch.where(valid, coc, 0.0) / 4),
-                                     reduction='none', beta=0.05), weight)
+    def compressed_coc():  # a pixel more or less counts where the blur is small, not where it is large
+        return mean(
+            F.smooth_l1_loss(
+                torch.asinh(prediction.coc / 4),
+                torch.asinh(torch.where(valid, coc, 0.0) / 4),
+                reduction='none',
+                beta=0.05,
+            ),
+            weight,
+        )
 
     def gradient():
         known_error = torch.where(valid & known, estimate - truth, 0.0)

@@ -59,8 +59,12 @@ class DepthErrors:
 
 def depth_errors(estimate, truth, largest: float = 1.0) -> DepthErrors:
     """All figures of depth. `largest`: see `mse`."""
-    return DepthErrors(mse(estimate, truth, largest), rms(estimate, truth, largest), accuracy(estimate, truth),
-                       abs_rel(estimate, truth))
+    return DepthErrors(
+        mse(estimate, truth, largest),
+        rms(estimate, truth, largest),
+        accuracy(estimate, truth),
+        abs_rel(estimate, truth),
+    )
 
 
 def farthest(range_: VergenceRange) -> float:

@@ -40,11 +40,14 @@ class SampleStacks:
         sample = self.samples[_integer(rng, self.held_out.start)]
         frames, height, width, _ = sample.images.shape
         if frames < stage.frames and self.reads_stacks:
-            raise InputError(f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames), '
-                             f'and {self.config.network} reads as many different ones')
+            raise InputError(
+                f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames), '
+                f'and {self.config.network} reads as many different ones'
+            )
         if min(height, width) < stage.crop:
-            raise InputError(f'{sample.name}: images of {width}x{height}, smaller than the crops of {stage.crop} '
-                             '(stages, crop)')
+            raise InputError(
+                f'{sample.name}: images of {width}x{height}, smaller than the crops of {stage.crop} (stages, crop)'
+            )
         stack, settings = to_stack_batch(sample), self.config.data
         if sample.source == 'blender':
             stack.images = _noisy(stack.images, _between(rng, *settings.shot), _between(rng, *settings.read), rng)
@@ -61,8 +64,9 @@ def held_out(samples: Samples, config: TrainingConfig) -> range:
     """
     count = math.ceil(config.held_out * len(samples))
     if count == len(samples):
-        raise InputError(f'{config.shards}: {len(samples)} samples are too few to hold {config.held_out:.0%} of them '
-                         'out (held_out)')
+        raise InputError(
+            f'{config.shards}: {len(samples)} samples are too few to hold {config.held_out:.0%} of them out (held_out)'
+        )
     return range(len(samples) - count, len(samples))
 
 
@@ -93,8 +97,12 @@ class TrainingData:
         if procedural and (device.type == 'cpu' or config.pool.on_gpu):
             pool = config.pool
             # Each process has its own pool, so that no scene is seen by two of them.
-            self.pool = StackPool(Path(pool.folder or run / 'pool') / str(rank), config.data, pool.workers,
-                                  pool.first_seed + rank * 10_000_000)
+            self.pool = StackPool(
+                Path(pool.folder or run / 'pool') / str(rank),
+                config.data,
+                pool.workers,
+                pool.first_seed + rank * 10_000_000,
+            )
 
     def batch(self, step: int) -> StackBatch:
         """The sequences of a step; their vergence is NaN where a pixel does not count."""
@@ -165,5 +173,13 @@ def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Gen
         maps = [a.transpose(-1, -2) for a in maps]
     (focus, blur, magnification), (images, vergence, foreground) = rows, maps
     images = images[:, :, torch.randperm(3, generator=rng)]
-    return replace(stack, images=images, focus=focus, blur_scale=blur_scale, vergence=vergence, blur=blur,
-                   foreground=foreground, magnification=magnification)
+    return replace(
+        stack,
+        images=images,
+        focus=focus,
+        blur_scale=blur_scale,
+        vergence=vergence,
+        blur=blur,
+        foreground=foreground,
+        magnification=magnification,
+    )

@@ -31,8 +31,10 @@ class Validation:
 
     def __init__(self, config: TrainingConfig, device: torch.device):
         seeds = [_FIRST_SEED + i for i in range(config.validate_stacks)]
-        self.sets = {name: render_batch(seeds, make(frames=10, height=192, width=192), device)
-                     for name, make in (('study', StackSettings.study), ('field', StackSettings.field))}
+        self.sets = {
+            name: render_batch(seeds, make(frames=10, height=192, width=192), device)
+            for name, make in (('study', StackSettings.study), ('field', StackSettings.field))
+        }
 
     @torch.no_grad()
     def _run(self, network: Network, batch):
@@ -40,8 +42,9 @@ class Validation:
         network.eval()
         predictions = []
         for i in range(len(batch.images)):  # one at a time: the memory of a small machine
-            prediction, _, _ = network.sequence(batch.images[i:i + 1].float() / 255, batch.focus[i:i + 1],
-                                                batch.blur_scale[i:i + 1])
+            prediction, _, _ = network.sequence(
+                batch.images[i : i + 1].float() / 255, batch.focus[i : i + 1], batch.blur_scale[i : i + 1]
+            )
             predictions.append(prediction)
         network.train(was_training)
         return [torch.cat(parts) for parts in zip(*predictions)]
@@ -64,8 +67,19 @@ class Validation:
         for batch in self.sets.values():
             batch = type(batch)(*(getattr(batch, f)[:stacks] for f in batch.__dataclass_fields__))
             vergence, log_scale, coc = self._run(network, batch)
-            columns.append([_row(batch.images[i, 4], batch.vergence[i, 4], batch.coc[i, 4], vergence[i, 4],
-                                 log_scale[i, 4], coc[i, 4]) for i in range(len(batch.images))])
+            columns.append(
+                [
+                    _row(
+                        batch.images[i, 4],
+                        batch.vergence[i, 4],
+                        batch.coc[i, 4],
+                        vergence[i, 4],
+                        log_scale[i, 4],
+                        coc[i, 4],
+                    )
+                    for i in range(len(batch.images))
+                ]
+            )
         write_picture(path, np.concatenate([np.concatenate(rows) for rows in columns], 1))
         return path
 
@@ -92,8 +106,9 @@ class DataValidation:
             area = (..., slice(top, top + stage.crop), slice(left, left + stage.crop))
             last = (slice(None), stage.frames - 1)
             truth = counted(stack.vergence[last][area], stack.foreground[last][area], config)
-            self.batches.append((stack.images[:, :stage.frames][area], stack.focus[:, :stage.frames],
-                                 stack.blur_scale, truth))
+            self.batches.append(
+                (stack.images[:, : stage.frames][area], stack.focus[:, : stage.frames], stack.blur_scale, truth)
+            )
 
     @staticmethod
     def _stacks(config: TrainingConfig, device: torch.device) -> Iterator[StackBatch]:
@@ -110,8 +125,10 @@ class DataValidation:
         """MSE, its root and MAE of u after the last frame."""
         was_training = network.training
         network.eval()
-        estimates = [network.sequence(images.float() / 255, focus, blur_scale, decode=[images.shape[1] - 1]
-                                      )[0].vergence[:, 0] for images, focus, blur_scale, _ in self.batches]
+        estimates = [
+            network.sequence(images.float() / 255, focus, blur_scale, decode=[images.shape[1] - 1])[0].vergence[:, 0]
+            for images, focus, blur_scale, _ in self.batches
+        ]
         network.train(was_training)
         estimate, truth = torch.cat(estimates), torch.cat([batch[-1] for batch in self.batches])
         return {'mse': mse(estimate, truth), 'rms': rms(estimate, truth), 'mae': mae(estimate, truth)}
@@ -138,8 +155,10 @@ class SampleValidation:
         self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
         self.config = config
         if not any(torch.isfinite(self._truth(to_stack_batch(sample))).any() for sample in self.samples):
-            raise InputError(f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
-                             'that counts in its last frame')
+            raise InputError(
+                f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
+                'that counts in its last frame'
+            )
         self.device = device
 
     def _truth(self, stack: StackBatch) -> torch.Tensor:
@@ -177,15 +196,21 @@ class SampleValidation:
             errors.append(error[known])
             confidences.append(-log_scale[known])
         error, confidence = torch.cat(errors), torch.cat(confidences)
-        return {'mae': error.mean().item(), 'mse': error.square().mean().item(),
-                'rms': error.square().mean().sqrt().item(), 'confident_70': most_confident(error, confidence, 0.7)}
+        return {
+            'mae': error.mean().item(),
+            'mse': error.square().mean().item(),
+            'rms': error.square().mean().sqrt().item(),
+            'confident_70': most_confident(error, confidence, 0.7),
+        }
 
     def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
         """The first samples after their last frame."""
-        rows = [_row(stack.images[0, -1], stack.vergence[0, -1], stack.coc[0, -1], *prediction)
-                for _, (stack, prediction) in zip(range(stacks), self._run(network))]
+        rows = [
+            _row(stack.images[0, -1], stack.vergence[0, -1], stack.coc[0, -1], *prediction)
+            for _, (stack, prediction) in zip(range(stacks), self._run(network))
+        ]
         width = max(row.shape[1] for row in rows)
-        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]   # of several sizes
+        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]  # of several sizes
         write_picture(path, np.concatenate(rows))
         return path
 

@@ -14,8 +14,15 @@ from dfd_ros.networks import Network
 from dfd_ros.training.config import TrainingConfig
 
 
-def write_card(path: Path, network: Network, config: TrainingConfig, device: torch.device, step: int,
-               hours: float, figures: dict[str, float]) -> None:
+def write_card(
+    path: Path,
+    network: Network,
+    config: TrainingConfig,
+    device: torch.device,
+    step: int,
+    hours: float,
+    figures: dict[str, float],
+) -> None:
     """Markdown beside the weights.
 
     Args:
@@ -31,11 +38,16 @@ def write_card(path: Path, network: Network, config: TrainingConfig, device: tor
         held_out = f'; the last {config.held_out:.0%} held out for validation' if config.held_out else ''
         data.append(f'samples in `{config.shards}`{share}{held_out}')
     precision = 'bf16' if uses_bf16(config.precision, device) else 'fp32'
-    stages = '; '.join(f'up to {stage.until:.0%}: {stage.batch} sequences of {stage.frames} frames of '
-                       f'{stage.crop}x{stage.crop}' for stage in config.stages)
-    rows = [('network', f'{config.network}, {parameters:,} parameters'), ('data', ' and '.join(data)),
-            ('started from', f'`{config.initial_weights}`' if config.initial_weights else 'random weights'),
-            ('steps', f'{step:,} of {config.steps:,} ({stages})'),
-            ('time in steps', f'{hours:.2f} h on {device_name(device)}, {precision}'),
-            *((f'validation: {name}', f'{value:.4f}') for name, value in figures.items())]
+    stages = '; '.join(
+        f'up to {stage.until:.0%}: {stage.batch} sequences of {stage.frames} frames of {stage.crop}x{stage.crop}'
+        for stage in config.stages
+    )
+    rows = [
+        ('network', f'{config.network}, {parameters:,} parameters'),
+        ('data', ' and '.join(data)),
+        ('started from', f'`{config.initial_weights}`' if config.initial_weights else 'random weights'),
+        ('steps', f'{step:,} of {config.steps:,} ({stages})'),
+        ('time in steps', f'{hours:.2f} h on {device_name(device)}, {precision}'),
+        *((f'validation: {name}', f'{value:.4f}') for name, value in figures.items()),
+    ]
     write_text(path, f'# {config.name}\n\n' + table(('', ''), rows) + '\n')

@@ -13,8 +13,9 @@ from dfd_ros.core.lens_state import LensState
 
 
 def image(stamp, focus=None):
-    return Exposure(stamp, lambda: np.zeros((1, 1, 3), np.uint8), state=None if focus is None else LensState(focus),
-                    received=stamp)
+    return Exposure(
+        stamp, lambda: np.zeros((1, 1, 3), np.uint8), state=None if focus is None else LensState(focus), received=stamp
+    )
 
 
 def lens(stamp, received=None):
@@ -31,8 +32,9 @@ def pairs(events, tolerance=0.02):
 
 
 def test_the_nearest_depth_within_the_tolerance():
-    found, counts = pairs([lens(1.0), image(1.0), depth(0.99), depth(1.005), depth(1.04), image(2.0), lens(2.0),
-                           depth(2.03), depth(9.0)])
+    found, counts = pairs(
+        [lens(1.0), image(1.0), depth(0.99), depth(1.005), depth(1.04), image(2.0), lens(2.0), depth(2.03), depth(9.0)]
+    )
     assert found == [(1.0, 1.005)]
     assert counts.images == 2 and counts.left_out == {'with no depth at that time': 1}
     assert counts.gap == pytest.approx(0.03)
@@ -54,8 +56,10 @@ def test_what_never_comes_is_not_waited_for():
 @given(st.permutations([stream for stream in range(3) for _ in range(4)]), st.integers(0, 5))
 def test_which_stream_comes_first_does_not_matter(order, lag):
     """Each stream in its own order, however they interleave: each image gets its own depth."""
-    streams = [iter([kind(i * 0.1 + delay) for i in range(4)])
-               for kind, delay in ((image, 0.0), (lens, 0.0), (depth, 0.003 * lag))]
+    streams = [
+        iter([kind(i * 0.1 + delay) for i in range(4)])
+        for kind, delay in ((image, 0.0), (lens, 0.0), (depth, 0.003 * lag))
+    ]
     found, counts = pairs([next(streams[stream]) for stream in order])
     assert found == [(i * 0.1, i * 0.1 + 0.003 * lag) for i in range(4)] and not counts.left_out
 
@@ -67,8 +71,10 @@ class Shot:
 
 def cut(distances, times=None, **options):
     times = times or [i / 30 for i in range(len(distances))]
-    return [[shot.state.focus_distance for shot in sweep]
-            for sweep in sweeps([Shot(*shot) for shot in zip(distances, times)], **options)]
+    return [
+        [shot.state.focus_distance for shot in sweep]
+        for sweep in sweeps([Shot(*shot) for shot in zip(distances, times)], **options)
+    ]
 
 
 RAMP = [math.inf, 2.0, 1.0, 0.5]
@@ -99,5 +105,5 @@ def test_a_number_of_frames():
 
 def test_long_sweeps_are_thinned_evenly():
     long = [1 / (0.1 * (i + 1)) for i in range(100)]
-    thinned, = cut(long, largest=30)
+    (thinned,) = cut(long, largest=30)
     assert thinned == long[::4]

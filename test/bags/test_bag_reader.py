@@ -6,12 +6,12 @@ import pytest
 pytest.importorskip('rosbags')
 pytest.importorskip('cv2')
 
-import recorded_rig  # noqa: E402
-from recorded_rig import Options, write_bag  # noqa: E402
+import recorded_rig
+from recorded_rig import Options, write_bag
 
-from dfd_ros.bags.bag_reader import Bag  # noqa: E402
-from dfd_ros.bags.bag_writer import BagWriter, Topic  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.bags.bag_writer import BagWriter, Topic
+from dfd_ros.core.errors import InputError
 
 TOPIC = '/lens_state'
 ALL = [focus for _ in range(3) for focus in recorded_rig.FOCUS]
@@ -22,9 +22,18 @@ def focus_distances(path):
     return [m.focus_distance for _, _, m in bag.messages([TOPIC])], bag
 
 
-@pytest.mark.parametrize('storage, compression', [
-    ('mcap', ''), ('mcap', 'storage'), ('mcap', 'message'), ('mcap', 'file'), ('sqlite3', ''), ('sqlite3', 'message'),
-    ('sqlite3', 'file')])
+@pytest.mark.parametrize(
+    'storage, compression',
+    [
+        ('mcap', ''),
+        ('mcap', 'storage'),
+        ('mcap', 'message'),
+        ('mcap', 'file'),
+        ('sqlite3', ''),
+        ('sqlite3', 'message'),
+        ('sqlite3', 'file'),
+    ],
+)
 def test_every_kind_of_bag(tmp_path, storage, compression):
     found, bag = focus_distances(write_bag(tmp_path / 'bag', storage=storage, compression=compression))
     assert found == ALL and bag.cuts == []
@@ -36,38 +45,38 @@ def test_without_metadata(tmp_path, storage):
     path = write_bag(tmp_path / 'bag', storage=storage)
     (path / 'metadata.yaml').unlink()
     assert focus_distances(path)[0] == ALL
-    file, = path.iterdir()
+    (file,) = path.iterdir()
     assert focus_distances(file)[0] == ALL
 
 
 @pytest.mark.parametrize('compression', ['', 'storage'])
 def test_cut_mcap_is_read_up_to_the_cut(tmp_path, compression):
     path = write_bag(tmp_path / 'bag', compression=compression, options=Options(sweeps=30))
-    file, = path.glob('*.mcap')
+    (file,) = path.glob('*.mcap')
     whole = file.read_bytes()
-    file.write_bytes(whole[:len(whole) * 2 // 3])
+    file.write_bytes(whole[: len(whole) * 2 // 3])
     found, bag = focus_distances(path)
-    assert len(ALL) < len(found) < 120 and found == (ALL * 10)[:len(found)]
+    assert len(ALL) < len(found) < 120 and found == (ALL * 10)[: len(found)]
     assert len(bag.cuts) == 1 and str(file) in bag.cuts[0]
 
 
 def test_cut_compressed_file_is_read_up_to_the_cut(tmp_path):
     path = write_bag(tmp_path / 'bag', compression='file', options=Options(sweeps=30))
-    file, = path.glob('*.zstd')
+    (file,) = path.glob('*.zstd')
     file.write_bytes(file.read_bytes()[:-1000])
     found, bag = focus_distances(path)
-    assert found == (ALL * 10)[:len(found)] and len(found) > 5 and bag.cuts
+    assert found == (ALL * 10)[: len(found)] and len(found) > 5 and bag.cuts
 
 
 def test_a_broken_chunk_ends_the_file(tmp_path):
     path = write_bag(tmp_path / 'bag', compression='storage', options=Options(sweeps=30))
-    file, = path.glob('*.mcap')
+    (file,) = path.glob('*.mcap')
     data = bytearray(file.read_bytes())
     middle = len(data) // 2
-    data[middle:middle + 2000] = bytes(2000)
+    data[middle : middle + 2000] = bytes(2000)
     file.write_bytes(data)
     found, bag = focus_distances(path)
-    assert 0 < len(found) < 120 and found == (ALL * 10)[:len(found)] and len(bag.cuts) == 1
+    assert 0 < len(found) < 120 and found == (ALL * 10)[: len(found)] and len(bag.cuts) == 1
 
 
 def test_split_bag_with_its_last_file_cut(tmp_path):
@@ -77,7 +86,7 @@ def test_split_bag_with_its_last_file_cut(tmp_path):
         writer.write(0, i + 1, bytes(recorded_rig.STORE.serialize_cdr(data, data.__msgtype__)))
     writer.close()
     files = sorted((tmp_path / 'bag').glob('*.mcap'), key=lambda f: int(f.stem.split('_')[1]))
-    assert len(files) > 10      # so that bag_10 must not come before bag_2
+    assert len(files) > 10  # so that bag_10 must not come before bag_2
     times = [time for _, time, _ in Bag(tmp_path / 'bag').messages([TOPIC])]
     assert times == list(range(1, 101))
     files[-1].write_bytes(files[-1].read_bytes()[:200])
@@ -89,7 +98,7 @@ def test_split_bag_with_its_last_file_cut(tmp_path):
 
 def test_of_cut_sqlite_and_of_a_journal_beside_it_there_is_a_line(tmp_path):
     path = write_bag(tmp_path / 'bag', storage='sqlite3', options=Options(sweeps=10))
-    file, = path.glob('*.db3')
+    (file,) = path.glob('*.db3')
     file.with_name(f'{file.name}-wal').write_bytes(b'x')
     assert 'open it once with sqlite3' in Bag(path).cuts[0]
     file.write_bytes(file.read_bytes()[:5000])
@@ -102,8 +111,13 @@ def test_what_is_no_bag_is_one_line(tmp_path):
     (tmp_path / 'empty.db3').write_bytes(b'')
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'note.txt').write_text('x')
-    for name, said in [('text.mcap', 'broken or cut short: not an MCAP file'), ('empty.db3', 'broken or cut short'),
-                       ('folder', 'no bag'), ('note.txt', 'not a bag'), ('none', 'no such bag')]:
+    for name, said in [
+        ('text.mcap', 'broken or cut short: not an MCAP file'),
+        ('empty.db3', 'broken or cut short'),
+        ('folder', 'no bag'),
+        ('note.txt', 'not a bag'),
+        ('none', 'no such bag'),
+    ]:
         with pytest.raises(InputError) as caught:
             Bag(tmp_path / name)
         assert said in str(caught.value) and name in str(caught.value) and '\n' not in str(caught.value)
@@ -125,6 +139,7 @@ def test_topics_that_are_not_there_or_of_another_type(tmp_path):
 
 def test_images_come_as_they_were(tmp_path):
     from dfd_ros.bags import image_decoding
+
     bag = Bag(write_bag(tmp_path / 'bag'))
     (_, _, image), *_ = bag.messages(['/image_raw'])
     expected = recorded_rig.picture(recorded_rig.room(recorded_rig.VIEW, recorded_rig.POSE)[1])

@@ -14,12 +14,12 @@ import yaml
 
 pytest.importorskip('rosbags')
 
-from rosbags.rosbag2 import Reader  # noqa: E402
+from rosbags.rosbag2 import Reader
 
-from dfd_ros.bags.background_writer import BackgroundWriter  # noqa: E402
-from dfd_ros.bags.bag_writer import BagWriter, Topic  # noqa: E402
-from dfd_ros.bags.message_types import typestore  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.bags.background_writer import BackgroundWriter
+from dfd_ros.bags.bag_writer import BagWriter, Topic
+from dfd_ros.bags.message_types import typestore
+from dfd_ros.core.errors import InputError
 
 STORE = typestore()
 TOPICS = [Topic('/lens_state', 'dfd_ros/msg/LensState'), Topic('/tf_static', 'tf2_msgs/msg/TFMessage', latched=True)]
@@ -36,11 +36,13 @@ def lens_state(focus_distance):
 def transforms(*frames, sec=1):
     """A message on /tf_static that names these child frames."""
     types = STORE.types
-    transform = types['geometry_msgs/msg/Transform'](types['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0),
-                                                     types['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0))
+    transform = types['geometry_msgs/msg/Transform'](
+        types['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0), types['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0)
+    )
     header = types['std_msgs/msg/Header'](types['builtin_interfaces/msg/Time'](sec, 0), 'base_link')
-    message = types['tf2_msgs/msg/TFMessage']([types['geometry_msgs/msg/TransformStamped'](header, frame, transform)
-                                               for frame in frames or ('camera',)])
+    message = types['tf2_msgs/msg/TFMessage'](
+        [types['geometry_msgs/msg/TransformStamped'](header, frame, transform) for frame in frames or ('camera',)]
+    )
     return bytes(STORE.serialize_cdr(message, message.__msgtype__))
 
 
@@ -62,10 +64,11 @@ def test_what_is_written_is_read_by_others(tmp_path):
     assert [m[2].focus_distance for m in messages[1:]] == [1.0 + i for i in range(100)]
     with Reader(tmp_path / 'bag') as reader:
         assert reader.message_count == 101 and reader.duration == 105
-        qos, = next(c for c in reader.connections if c.topic == '/tf_static').ext.offered_qos_profiles
+        (qos,) = next(c for c in reader.connections if c.topic == '/tf_static').ext.offered_qos_profiles
         assert qos.durability.name == 'TRANSIENT_LOCAL'
         assert reader.topics['/lens_state'].msgdef.data.startswith('# What the lens') or (
-            'float64 focus_distance' in reader.topics['/lens_state'].msgdef.data)
+            'float64 focus_distance' in reader.topics['/lens_state'].msgdef.data
+        )
 
 
 def test_a_bag_can_be_read_while_it_is_written(tmp_path):
@@ -76,7 +79,7 @@ def test_a_bag_can_be_read_while_it_is_written(tmp_path):
         assert len(read(tmp_path / 'bag')) == i
         writer.flush()
         assert len(read(tmp_path / 'bag')) == i + 1
-        with Reader(tmp_path / 'bag' / 'bag_0.mcap') as reader:     # the file alone
+        with Reader(tmp_path / 'bag' / 'bag_0.mcap') as reader:  # the file alone
             assert reader.message_count == i + 1
     writer.close()
 
@@ -93,7 +96,7 @@ def test_split_bags_are_read_as_one(tmp_path, split):
     assert len(files) > 2
     messages = read(tmp_path / 'bag')
     assert [m[2].focus_distance for m in messages if m[0] == '/lens_state'] == [i + 1.0 for i in range(50)]
-    assert sum(m[0] == '/tf_static' for m in messages) == len(files)      # each file has what is latched
+    assert sum(m[0] == '/tf_static' for m in messages) == len(files)  # each file has what is latched
     metadata = yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
     assert sorted(metadata['relative_file_paths']) == files
     assert sum(f['message_count'] for f in metadata['files']) == metadata['message_count'] == len(messages)
@@ -105,7 +108,7 @@ def test_of_what_is_latched_only_the_last_of_each_frame_is_written_again(tmp_pat
     for sec in range(50):
         writer.put(1, sec, transforms('camera', 'lens', sec=sec))
         writer.put(1, sec, transforms('arm', sec=sec))
-    writer.put(1, 50, transforms('camera', sec=50))      # the message before still has to say where the lens is
+    writer.put(1, 50, transforms('camera', sec=50))  # the message before still has to say where the lens is
     thread = threading.Thread(target=writer.run)
     thread.start()
     bag = writer.start('bag')
@@ -117,18 +120,23 @@ def test_of_what_is_latched_only_the_last_of_each_frame_is_written_again(tmp_pat
     files = sorted(bag.glob('*.mcap'))
     assert len(files) > 2
     for file in files:
-        assert [(m.transforms[0].header.stamp.sec, [t.child_frame_id for t in m.transforms])
-                for topic, _, m in read(file) if topic == '/tf_static'] == expected
+        assert [
+            (m.transforms[0].header.stamp.sec, [t.child_frame_id for t in m.transforms])
+            for topic, _, m in read(file)
+            if topic == '/tf_static'
+        ] == expected
 
 
 def test_a_disk_that_does_not_answer_is_one_line(tmp_path):
-    writer = BackgroundWriter(tmp_path, TOPICS)          # nothing runs that would write
-    for work, words in ((lambda: writer.start('bag', timeout=0.01), 'start takes more than 0.01 s'),
-                        (lambda: writer.stop(timeout=0.01), 'stop takes more than 0.01 s')):
+    writer = BackgroundWriter(tmp_path, TOPICS)  # nothing runs that would write
+    for work, words in (
+        (lambda: writer.start('bag', timeout=0.01), 'start takes more than 0.01 s'),
+        (lambda: writer.stop(timeout=0.01), 'stop takes more than 0.01 s'),
+    ):
         with pytest.raises(InputError, match=f'^{tmp_path}: {words}; the disk is slow'):
             work()
     writer.close()
-    writer.run()                                         # and what was asked for is done
+    writer.run()  # and what was asked for is done
     assert [path.name for path in tmp_path.iterdir()] == ['bag'] and (tmp_path / 'bag' / 'metadata.yaml').exists()
 
 
@@ -153,6 +161,7 @@ def test_what_is_flushed_goes_to_the_disk_at_once(tmp_path, monkeypatch):
     def advise(file, offset, length, advice):
         asked.append((offset, length, advice))
         real(file, offset, length, advice)
+
     monkeypatch.setattr(os, 'posix_fadvise', advise)
     writer = BagWriter(tmp_path / 'bag', TOPICS, flush_every=60.0)
     for i in range(3):
@@ -181,8 +190,12 @@ while True:
 
 def test_a_kill_loses_only_what_was_not_flushed(tmp_path):
     environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
-    process = subprocess.Popen([sys.executable, '-c', WRITE_WITHOUT_END, tmp_path / 'bag', Path(__file__).parent],
-                               stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, '-c', WRITE_WITHOUT_END, tmp_path / 'bag', Path(__file__).parent],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
     for line in process.stdout:
         if int(line) >= 500:
             process.send_signal(signal.SIGKILL)
@@ -190,6 +203,7 @@ def test_a_kill_loses_only_what_was_not_flushed(tmp_path):
     last = [500, *map(int, process.stdout.read().split())][-1]
     process.wait()
     from dfd_ros.bags.bag_reader import Bag
+
     found = [m.focus_distance for _, _, m in Bag(tmp_path / 'bag').messages(['/lens_state'])]
     assert found == [float(i + 1) for i in range(len(found))]
     assert last - 200 < len(found) <= last + 1
@@ -207,6 +221,7 @@ def test_a_full_disk_leaves_a_whole_bag(tmp_path, monkeypatch):
             real(file, [bytes(buffers[0])[:20]], offset)
             raise OSError(28, 'No space left on device')
         return real(file, buffers, offset)
+
     monkeypatch.setattr(os, 'pwritev', full)
     writer.write(0, 2, lens_state(2.0))
     with pytest.raises(OSError, match='No space left'):

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip('cv2')
 
-import cv2  # noqa: E402
+import cv2
 
-from dfd_ros.bags.clock_offset import ChangeSignal, estimate  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
+from dfd_ros.bags.clock_offset import ChangeSignal, estimate
+from dfd_ros.core.errors import InputError
 
 
 class World:
@@ -39,10 +39,14 @@ class World:
 def images(seed, motion=1.0, light=1.0, seconds=12.0, jitter=0.002):
     """(time, image) of two cameras: the first sweeps its focus, the second has another rate and field of view."""
     world, draw = World(seed, motion=motion, light=light), np.random.default_rng(seed)
-    times = [[start + i / rate + draw.uniform(-jitter, jitter) for i in range(int(length * rate))]
-             for start, length, rate in ((3.0, seconds, 30.0), (4.0, seconds - 2, 25.0))]
-    return ([(time, world.see(time, blur=0.1 + 3.0 * (i % 5) / 4, draw=draw)) for i, time in enumerate(times[0])],
-            [(time, world.see(time, scale=1.3, draw=draw)) for time in times[1]])
+    times = [
+        [start + i / rate + draw.uniform(-jitter, jitter) for i in range(int(length * rate))]
+        for start, length, rate in ((3.0, seconds, 30.0), (4.0, seconds - 2, 25.0))
+    ]
+    return (
+        [(time, world.see(time, blur=0.1 + 3.0 * (i % 5) / 4, draw=draw)) for i, time in enumerate(times[0])],
+        [(time, world.see(time, scale=1.3, draw=draw)) for time in times[1]],
+    )
 
 
 def signals(offset, seed=0, **world):

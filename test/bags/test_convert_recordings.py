@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip('rosbags')
 pytest.importorskip('cv2')
 
-from recorded_rig import (  # noqa: E402
+from recorded_rig import (
     DEPTH_FRAME,
     FOCUS,
     IMAGE_FRAME,
@@ -33,12 +33,12 @@ from recorded_rig import (  # noqa: E402
     write_bag,
 )
 
-from dfd_ros import cli  # noqa: E402
-from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics  # noqa: E402
-from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform  # noqa: E402
-from dfd_ros.core.optics import Lens  # noqa: E402
-from dfd_ros.datasets.shards import ShardWriter, count, read_samples  # noqa: E402
-from dfd_ros.datasets.stack_batch import to_stack_batch  # noqa: E402
+from dfd_ros import cli
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics
+from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
+from dfd_ros.core.optics import Lens
+from dfd_ros.datasets.shards import ShardWriter, count, read_samples
+from dfd_ros.datasets.stack_batch import to_stack_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,11 +53,13 @@ def convert(*arguments):
 @pytest.fixture
 def converted(tmp_path, capsys):
     """Converts a bag with these options; gives its samples and what was said."""
+
     def run(options=None, *arguments, status=0, **kind):
         write_bag(tmp_path / 'bag', options, **kind)
         assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', *arguments) == status
         said = capsys.readouterr()
         return (list(read_samples(tmp_path / 'out')) if not status else None), said.out + said.err
+
     return run
 
 
@@ -75,9 +77,15 @@ def check(samples, view=None, tolerance=0.01):
             assert np.abs(image[4:-4, 4:-4].astype(float) - picture(points)[4:-4, 4:-4]).mean() < 6
 
 
-@pytest.mark.parametrize('storage, options', [
-    ('mcap', Options()), ('sqlite3', Options(depth_encoding='32FC1')), ('mcap', Options(compressed=True)),
-    ('mcap', Options(info_follows_focus=False))])
+@pytest.mark.parametrize(
+    'storage, options',
+    [
+        ('mcap', Options()),
+        ('sqlite3', Options(depth_encoding='32FC1')),
+        ('mcap', Options(compressed=True)),
+        ('mcap', Options(info_follows_focus=False)),
+    ],
+)
 def test_depth_comes_into_the_view_of_the_focus_camera(converted, storage, options):
     samples, said = converted(options, storage=storage)
     assert len(samples) == 3 and '12 images, 12 in 3 samples' in said
@@ -123,15 +131,18 @@ def test_sweeps_of_a_number_of_frames(converted):
 
 
 def test_keep_moving(converted):
-    samples, said = converted(Options(unsettled=2), '--keep-moving')
+    samples, _said = converted(Options(unsettled=2), '--keep-moving')
     assert [len(sample) for sample in samples] == [4, 4, 4] and not samples[0].lens_states[0].settled
 
 
 def rig(path, **changes):
     camera = CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy)
     aperture = Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5)))
-    calibration = Calibration(focus_camera=replace(camera, focus_distance=math.inf), aperture=aperture,
-                              extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME))
+    calibration = Calibration(
+        focus_camera=replace(camera, focus_distance=math.inf),
+        aperture=aperture,
+        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME),
+    )
     replace(calibration, **changes).write(path)
     return path
 
@@ -158,26 +169,37 @@ def test_clock_offset_given(converted):
     check(samples)
 
 
-@pytest.mark.parametrize('options, arguments, said', [
-    (Options(offset=86400.0), (), 'no sample in 12 images, 12 with no depth at that time'),
-    (Options(tf=False), (), f'images are in the frame {IMAGE_FRAME}, depth is in {DEPTH_FRAME}, and the recording has '
-                            'no TF; give the extrinsics with --calibration'),
-    (Options(infos=False), (), 'no camera_info of the focus camera; give its intrinsics with --calibration'),
-    (Options(), ('--image-topic', '/other'), 'no topic /other; of that type it has /image_raw'),
-    (Options(), ('--depth-topic', '/tf_static'), '/tf_static is tf2_msgs/msg/TFMessage, must be sensor_msgs/msg/Image'),
-    (Options(), ('--depth-topic', '/image_raw'), 'image and depth are both /image_raw'),
-    (Options(unsettled=4), (), '12 with a moving lens: the lens was never at rest'),
-    (Options(no_depth=100), (), 'with too little valid depth: do the two cameras see the same'),
-    (Options(black=100), (), 'with bad exposure'),
-    (Options(focus=(1.0,)), (), 'in sweeps that are too short: was the focus sweeping?'),
-    (Options(offset=3.0), ('--clock-offset', 'auto'), 'clock offset: '),
-    (Options(resized_after=0), (), 'camera_info is of 128x96 pixels, the images have 128x88'),
-])
+@pytest.mark.parametrize(
+    'options, arguments, said',
+    [
+        (Options(offset=86400.0), (), 'no sample in 12 images, 12 with no depth at that time'),
+        (
+            Options(tf=False),
+            (),
+            f'images are in the frame {IMAGE_FRAME}, depth is in {DEPTH_FRAME}, and the recording has '
+            'no TF; give the extrinsics with --calibration',
+        ),
+        (Options(infos=False), (), 'no camera_info of the focus camera; give its intrinsics with --calibration'),
+        (Options(), ('--image-topic', '/other'), 'no topic /other; of that type it has /image_raw'),
+        (
+            Options(),
+            ('--depth-topic', '/tf_static'),
+            '/tf_static is tf2_msgs/msg/TFMessage, must be sensor_msgs/msg/Image',
+        ),
+        (Options(), ('--depth-topic', '/image_raw'), 'image and depth are both /image_raw'),
+        (Options(unsettled=4), (), '12 with a moving lens: the lens was never at rest'),
+        (Options(no_depth=100), (), 'with too little valid depth: do the two cameras see the same'),
+        (Options(black=100), (), 'with bad exposure'),
+        (Options(focus=(1.0,)), (), 'in sweeps that are too short: was the focus sweeping?'),
+        (Options(offset=3.0), ('--clock-offset', 'auto'), 'clock offset: '),
+        (Options(resized_after=0), (), 'camera_info is of 128x96 pixels, the images have 128x88'),
+    ],
+)
 def test_what_cannot_be_converted_is_one_line(converted, tmp_path, options, arguments, said):
     _, output = converted(options, *arguments, status=2)
     lines = [line for line in output.splitlines() if line.startswith('dfd: error: ')]
     assert len(lines) == 1 and said in lines[0] and str(tmp_path / 'bag') in lines[0]
-    assert [path.name for path in (tmp_path / 'out').iterdir()] == []       # nothing half-written
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == []  # nothing half-written
 
 
 def test_cameras_with_no_overlap(converted, tmp_path):
@@ -194,7 +216,7 @@ def test_extrinsics_to_a_frame_that_nothing_links(converted, tmp_path):
 
 
 def test_images_that_change_size_in_the_middle(converted):
-    samples, said = converted(Options(resized_after=5, infos=True), '--frames', 4, status=2)
+    _samples, said = converted(Options(resized_after=5, infos=True), '--frames', 4, status=2)
     assert 'camera_info is of 128x96 pixels' in said
 
 
@@ -226,7 +248,7 @@ def test_a_recording_of_the_same_name_is_not_taken_for_the_one_that_was_converte
     out = tmp_path / 'out'
     assert convert(tmp_path / 'day0' / 'run', '--out', out) == 0
     assert convert(tmp_path / 'day1' / 'run', '--out', out) == 2
-    line, = [line for line in capsys.readouterr().err.splitlines() if line.startswith('dfd: error: ')]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('dfd: error: ')]
     assert line.startswith(f'dfd: error: {tmp_path}/day1/run: {out}/run.json is of another recording of that name')
     assert f'({tmp_path}/day0/run); rename this one, or give another --out' in line
     assert count(out) == 3
@@ -252,7 +274,7 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     assert convert(*arguments) == 0
     truth, _ = room(view_at(0.5), POSE)
     difference = np.concatenate([sample.depth for sample in read_samples(out)]) / truth - 1
-    assert np.nanmax(np.abs(difference)) > 0.01      # through the new extrinsics, which are wrong
+    assert np.nanmax(np.abs(difference)) > 0.01  # through the new extrinsics, which are wrong
 
 
 def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
@@ -285,8 +307,8 @@ def test_shards_of_the_work_share_the_bags(tmp_path, capsys):
 
 def test_a_bag_that_was_cut_gives_what_it_has(tmp_path, capsys):
     path = write_bag(tmp_path / 'bag', Options(sweeps=30))
-    file, = path.glob('*.mcap')
-    file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
+    (file,) = path.glob('*.mcap')
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert convert(path, '--out', tmp_path / 'out') == 0
     assert 10 <= count(tmp_path / 'out') < 30
     assert 'broken or cut short' in capsys.readouterr().out

@@ -13,15 +13,16 @@ DEPTH = Intrinsics(210.0, 212.0, 158.0, 121.0)
 VIEW = Intrinsics(300.0, 301.0, 161.5, 118.0)
 SIZE = 240, 320
 ANGLE = np.radians(4) / 2
-POSE = rigid_transform(matrix_from_quaternion(0.2 * np.sin(ANGLE), np.sin(ANGLE), 0.0, np.cos(ANGLE)),
-                       (-0.05, 0.01, 0.015))
+POSE = rigid_transform(
+    matrix_from_quaternion(0.2 * np.sin(ANGLE), np.sin(ANGLE), 0.0, np.cos(ANGLE)), (-0.05, 0.01, 0.015)
+)
 """From the depth camera to the view: 5 cm beside each other, turned by 4 degrees."""
 
 
 def slanted_room(camera, pose, size=SIZE):
     """Depth of a slanted wall and of a board before it, by intersecting the pixels' rays with both."""
     rays = camera.rays(*size).astype(float)
-    directions = np.concatenate([rays, np.ones((*size, 1))], -1) @ pose[:3, :3]     # in the depth camera's frame
+    directions = np.concatenate([rays, np.ones((*size, 1))], -1) @ pose[:3, :3]  # in the depth camera's frame
     origin = -pose[:3, :3].T @ pose[:3, 3]
     normal = np.array([0.3, 0.1, 1.0])
     wall = (2.5 - origin @ normal) / (directions @ normal)
@@ -63,7 +64,7 @@ def test_the_nearer_is_seen_and_the_hidden_is_not():
     depth = np.full((1, 40), np.nan, np.float32)
     pose = rigid_transform(np.eye(3), (-0.1, 0, 0))
     camera = Intrinsics(100.0, 100.0, 0.0, 0.0)
-    depth[0, 20], depth[0, 15] = 1.0, 2.0      # both come to x = 10
+    depth[0, 20], depth[0, 15] = 1.0, 2.0  # both come to x = 10
     found = DepthRegistration(camera, camera, (1, 40), pose)(depth)
     assert found[0, 10] == 1.0 and np.isfinite(found).sum() <= 2
 
@@ -87,14 +88,22 @@ def test_distortion_of_the_depth_camera_is_taken_out():
     cv2 = pytest.importorskip('cv2')
     distorted = Intrinsics(210.0, 212.0, 158.0, 121.0, (0.1, -0.05, 0.001, 0.0, 0.0))
     ray = distorted.rays(*SIZE)[30, 40].astype(float)
-    point, _ = cv2.projectPoints(np.array([[[*ray, 1.0]]]), np.zeros(3), np.zeros(3), distorted.matrix,
-                                 np.array(distorted.distortion))
+    point, _ = cv2.projectPoints(
+        np.array([[[*ray, 1.0]]]), np.zeros(3), np.zeros(3), distorted.matrix, np.array(distorted.distortion)
+    )
     np.testing.assert_allclose(point.ravel(), [40, 30], atol=1e-2)
 
 
 def info(**fields):
-    return SimpleNamespace(**{'k': [200, 0, 99.5, 0, 200, 49.5, 0, 0, 1], 'd': [], 'distortion_model': 'plumb_bob',
-                              'p': [0] * 12, **fields})
+    return SimpleNamespace(
+        **{
+            'k': [200, 0, 99.5, 0, 200, 49.5, 0, 0, 1],
+            'd': [],
+            'distortion_model': 'plumb_bob',
+            'p': [0] * 12,
+            **fields,
+        }
+    )
 
 
 def test_intrinsics_of_camera_info():

@@ -19,19 +19,33 @@ def raw(array, encoding, *, padding=0, big=False):
     array = array.astype(array.dtype.newbyteorder('>' if big else '<'))
     rows = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
     rows = np.pad(rows, ((0, 0), (0, padding)))
-    return SimpleNamespace(encoding=encoding, height=array.shape[0], width=array.shape[1], step=rows.shape[1],
-                           is_bigendian=int(big), data=rows.reshape(-1))
+    return SimpleNamespace(
+        encoding=encoding,
+        height=array.shape[0],
+        width=array.shape[1],
+        step=rows.shape[1],
+        is_bigendian=int(big),
+        data=rows.reshape(-1),
+    )
 
 
 def compressed(data, kind):
     return SimpleNamespace(format=kind, data=np.frombuffer(data, np.uint8))
 
 
-@pytest.mark.parametrize('message', [
-    raw(RGB, 'rgb8'), raw(RGB, 'rgb8', padding=7), raw(RGB[..., ::-1], 'bgr8'), raw(RGB[..., ::-1], '8UC3'),
-    raw(np.dstack([RGB, RGB[..., :1]]), 'rgba8'), raw(np.dstack([RGB[..., ::-1], RGB[..., :1]]), 'bgra8'),
-    raw(RGB.astype(np.uint16) * 256 + 3, 'rgb16', big=True),
-    compressed(cv2.imencode('.png', RGB[..., ::-1])[1].tobytes(), 'png')])
+@pytest.mark.parametrize(
+    'message',
+    [
+        raw(RGB, 'rgb8'),
+        raw(RGB, 'rgb8', padding=7),
+        raw(RGB[..., ::-1], 'bgr8'),
+        raw(RGB[..., ::-1], '8UC3'),
+        raw(np.dstack([RGB, RGB[..., :1]]), 'rgba8'),
+        raw(np.dstack([RGB[..., ::-1], RGB[..., :1]]), 'bgra8'),
+        raw(RGB.astype(np.uint16) * 256 + 3, 'rgb16', big=True),
+        compressed(cv2.imencode('.png', RGB[..., ::-1])[1].tobytes(), 'png'),
+    ],
+)
 def test_colour(message):
     np.testing.assert_array_equal(to_rgb(message, 'image'), RGB)
 
@@ -54,10 +68,16 @@ def test_bayer_has_its_colours_in_their_places():
         assert to_rgb(raw(mosaic, f'bayer_{pattern}8'), 'image')[4:12, 4:12].mean((0, 1)).argmax() == 0
 
 
-@pytest.mark.parametrize('message', [
-    raw(DEPTH, '16UC1'), raw(DEPTH, '16UC1', big=True, padding=3), raw(DEPTH * np.float32(1e-3), '32FC1'),
-    compressed(cv2.imencode('.png', DEPTH)[1].tobytes(), '16UC1; png compressed'),
-    compressed(bytes(12) + cv2.imencode('.png', DEPTH)[1].tobytes(), '16UC1; compressedDepth png')])
+@pytest.mark.parametrize(
+    'message',
+    [
+        raw(DEPTH, '16UC1'),
+        raw(DEPTH, '16UC1', big=True, padding=3),
+        raw(DEPTH * np.float32(1e-3), '32FC1'),
+        compressed(cv2.imencode('.png', DEPTH)[1].tobytes(), '16UC1; png compressed'),
+        compressed(bytes(12) + cv2.imencode('.png', DEPTH)[1].tobytes(), '16UC1; compressedDepth png'),
+    ],
+)
 def test_depth(message):
     depth = to_depth(message, 'depth')
     assert depth.dtype == np.float32
@@ -80,14 +100,22 @@ def test_no_reading_is_nan():
     assert np.isnan(to_depth(raw(np.zeros((1, 1), np.uint16), '16UC1'), 'd')).all()
 
 
-@pytest.mark.parametrize('read, message, said', [
-    (to_rgb, raw(RGB, 'rgb32'), "unknown encoding 'rgb32'"),
-    (to_depth, raw(RGB, 'rgb8'), "encoding 'rgb8' is no depth"),
-    (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'height': 99}), 'bytes of data, expected height x step = 99 x 60'),
-    (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'width': 0}), 'image of zero size'),
-    (to_rgb, compressed(b'no image', 'jpeg'), '8 bytes that OpenCV cannot read'),
-    (to_depth, compressed(cv2.imencode('.jpg', RGB)[1].tobytes(), 'jpeg'), 'is no depth; must be PNG of 16 bits'),
-    (to_depth, compressed(bytes(12) + b'RVL123', '16UC1; compressedDepth rvl'), 'RVL cannot be read')])
+@pytest.mark.parametrize(
+    'read, message, said',
+    [
+        (to_rgb, raw(RGB, 'rgb32'), "unknown encoding 'rgb32'"),
+        (to_depth, raw(RGB, 'rgb8'), "encoding 'rgb8' is no depth"),
+        (
+            to_rgb,
+            SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'height': 99}),
+            'bytes of data, expected height x step = 99 x 60',
+        ),
+        (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'width': 0}), 'image of zero size'),
+        (to_rgb, compressed(b'no image', 'jpeg'), '8 bytes that OpenCV cannot read'),
+        (to_depth, compressed(cv2.imencode('.jpg', RGB)[1].tobytes(), 'jpeg'), 'is no depth; must be PNG of 16 bits'),
+        (to_depth, compressed(bytes(12) + b'RVL123', '16UC1; compressedDepth rvl'), 'RVL cannot be read'),
+    ],
+)
 def test_what_cannot_be_read_names_its_topic(read, message, said):
     with pytest.raises(InputError) as caught:
         read(message, '/the/topic')

@@ -34,9 +34,15 @@ from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.core.optics import Lens  # noqa: E402
 from dfd_ros.datasets.shards import read_samples  # noqa: E402
 
-CLOCK = 1234.5      # s that the phone's clock is behind the bag's
-NAMES = ('SENSOR_TIMESTAMP', 'LENS_FOCUS_DISTANCE', 'SENSOR_EXPOSURE_TIME', 'LENS_APERTURE', 'LENS_FOCAL_LENGTH',
-         'LENS_STATE')
+CLOCK = 1234.5  # s that the phone's clock is behind the bag's
+NAMES = (
+    'SENSOR_TIMESTAMP',
+    'LENS_FOCUS_DISTANCE',
+    'SENSOR_EXPOSURE_TIME',
+    'LENS_APERTURE',
+    'LENS_FOCAL_LENGTH',
+    'LENS_STATE',
+)
 
 
 def record(folder, *, video=False, sweeps=3):
@@ -67,15 +73,28 @@ def rig(path):
     Calibration(
         focus_camera=CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, focus_distance=math.inf),
         aperture=Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5))),
-        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME)).write(path)
+        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME),
+    ).write(path)
     return path
 
 
 @pytest.mark.parametrize('video', [False, True])
 def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
     phone, bag = record(tmp_path / 'phone', video=video), write_bag(tmp_path / 'bag', Options(tf=False))
-    status = cli.main(['convert', str(bag), '--phone', str(phone), '--out', str(tmp_path / 'out'), '--clock-offset',
-                       str(-CLOCK), '--calibration', str(rig(tmp_path / 'rig.yaml'))])
+    status = cli.main(
+        [
+            'convert',
+            str(bag),
+            '--phone',
+            str(phone),
+            '--out',
+            str(tmp_path / 'out'),
+            '--clock-offset',
+            str(-CLOCK),
+            '--calibration',
+            str(rig(tmp_path / 'rig.yaml')),
+        ]
+    )
     assert status == 0, capsys.readouterr().err
     samples = list(read_samples(tmp_path / 'out'))
     truth, points = room(view_at(0.5), POSE)
@@ -86,18 +105,21 @@ def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
         error = np.abs(sample.depth / truth - 1)
         assert np.isfinite(error).mean() > 0.8 and np.nanmax(error) < 0.02
         assert np.abs(sample.images[0][4:-4, 4:-4].astype(float) - picture(points)[4:-4, 4:-4]).mean() < 8
-    assert samples[0].lens_states[0].stamp == pytest.approx(START - CLOCK, abs=1e-6)      # middle of the exposure
+    assert samples[0].lens_states[0].stamp == pytest.approx(START - CLOCK, abs=1e-6)  # middle of the exposure
 
 
-@pytest.mark.parametrize('text, said', [
-    ('a,b\n1,2\n', 'frames.csv: no column timestamp_ns'),
-    ('timestamp_ns,focus_dioptre,file\n', 'frames.csv: no rows'),
-    ('timestamp_ns,focus_dioptre,file\n1,far,a.png\n', "row 1: focus_dioptre: 'far' is not a number"),
-    ('timestamp_ns,focus_dioptre,file\n1,-1,a.png\n', 'row 1: focus_dioptre is -1.0; must be 0 (infinity) or more'),
-    ('timestamp_ns,focus_dioptre,file\n2,1,a.png\n1,1,b.png\n', 'row 2: timestamp_ns is not after'),
-    ('timestamp_ns,focus_dioptre,file\n1,1,a.png\n2,1,\n', 'row 2: file is given in some rows only'),
-    ('timestamp_ns,focus_dioptre\n1,1\n', '0 videos and no column file'),
-])
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('a,b\n1,2\n', 'frames.csv: no column timestamp_ns'),
+        ('timestamp_ns,focus_dioptre,file\n', 'frames.csv: no rows'),
+        ('timestamp_ns,focus_dioptre,file\n1,far,a.png\n', "row 1: focus_dioptre: 'far' is not a number"),
+        ('timestamp_ns,focus_dioptre,file\n1,-1,a.png\n', 'row 1: focus_dioptre is -1.0; must be 0 (infinity) or more'),
+        ('timestamp_ns,focus_dioptre,file\n2,1,a.png\n1,1,b.png\n', 'row 2: timestamp_ns is not after'),
+        ('timestamp_ns,focus_dioptre,file\n1,1,a.png\n2,1,\n', 'row 2: file is given in some rows only'),
+        ('timestamp_ns,focus_dioptre\n1,1\n', '0 videos and no column file'),
+    ],
+)
 def test_a_wrong_table_is_one_line(tmp_path, text, said):
     (tmp_path / 'frames.csv').write_text(text)
     with pytest.raises(InputError) as caught:
@@ -108,7 +130,7 @@ def test_a_wrong_table_is_one_line(tmp_path, text, said):
 def test_a_video_that_is_too_short_and_an_image_that_is_not_there(tmp_path):
     folder = record(tmp_path / 'video', video=True, sweeps=1)
     with open(folder / 'frames.csv', 'a') as file:
-        file.write(f'{10 ** 18},1,,,,\n')
+        file.write(f'{10**18},1,,,,\n')
     with pytest.raises(InputError, match='4 frames, but .* has 5 rows'):
         list(PhoneRecording(folder).exposures())
     folder = record(tmp_path / 'frames', sweeps=1)

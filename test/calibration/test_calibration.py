@@ -69,7 +69,7 @@ def test_extrinsics_are_found_within_2_mm_and_02_degrees(boards, cameras, tmp_pa
     assert np.linalg.norm(found.extrinsics.matrix[:3, 3] - RIG.extrinsics[:3, 3]) < 2e-3
     assert math.degrees(math.acos((np.trace(off[:3, :3]) - 1) / 2)) < 0.2
     assert (found.extrinsics.parent, found.extrinsics.pairs) == ('focus_camera_optical_frame', BOARDS)
-    assert found.focus_camera == Calibration.read(cameras).focus_camera      # what is there stays
+    assert found.focus_camera == Calibration.read(cameras).focus_camera  # what is there stays
     assert (tmp_path / 'calibration_extrinsics.png').is_file()
     assert 'residual' in capsys.readouterr().out
 
@@ -109,7 +109,7 @@ def test_focus_map_is_found_from_sweeps_and_is_what_aperture_takes(tmp_path, cap
     capsys.readouterr()
     options = '--focal-length', 16, '--pixel-pitch', rig.lens.pixel_pitch * 1e6, '--calibration', path
     assert dfd('calibrate', 'aperture', folders[1], *options) == 0
-    assert 'skipped' in capsys.readouterr().out          # beyond the nearest and the farthest target
+    assert 'skipped' in capsys.readouterr().out  # beyond the nearest and the farthest target
     assert Calibration.read(path).aperture.lens.f_number == pytest.approx(0.8, rel=0.1)
 
 
@@ -167,23 +167,33 @@ def test_every_part_has_help_and_an_example(capsys):
         assert f'example:\n  dfd calibrate {part} ' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('arguments, says', [
-    (['intrinsics', '{boards}/none'], 'no such folder'),
-    (['intrinsics', '{empty}'], 'empty: no images'),
-    (['intrinsics', '{boards}/focus', '--dictionary', '4X4_100'], 'was found in 0 of 14 images, at least 5 are needed'),
-    (['intrinsics', '{boards}/focus', '--squares', '9x7'], 'but not as on a board of 9x7 squares; check --squares'),
-    (['intrinsics', '{boards}/focus', '--squares', 'ten'], '--squares ten: must be columns x rows'),
-    (['intrinsics', '{boards}/focus', '--squares', '40x40'], 'needs 800 markers'),
-    (['intrinsics', '{boards}/focus', '--dictionary', 'X'], "no marker dictionary 'X'"),
-    (['intrinsics', '{boards}/focus', '--marker', '30'], 'must be smaller than the squares'),
-    (['intrinsics', '{boards}/focus', '--focus-distance', '0'], '--focus-distance 0.0: must be positive'),
-    (['extrinsics', '{boards}/focus', '{boards}/rgbd'], 'no focus_camera; run dfd calibrate intrinsics --camera focus'),
-    (['focus', '{boards}/focus'], 'sweep.yaml: no such file'),
-    (['aperture', '{boards}/none'], 'no such folder'),
-    (['aperture', '{boards}/none', '--pixel-pitch', '-1'], '--pixel-pitch -1.0: must be positive'),
-    (['sweep', '--first', '0', '--last', '9', '--steps', '20', '--out', 'x'], 'more than the integers'),
-    (['sweep', '--first', '0', '--last', '99', '--device', '/dev/video77', '--out', 'x'], 'cannot open the camera'),
-    ([], 'required: STEP')])
+@pytest.mark.parametrize(
+    'arguments, says',
+    [
+        (['intrinsics', '{boards}/none'], 'no such folder'),
+        (['intrinsics', '{empty}'], 'empty: no images'),
+        (
+            ['intrinsics', '{boards}/focus', '--dictionary', '4X4_100'],
+            'was found in 0 of 14 images, at least 5 are needed',
+        ),
+        (['intrinsics', '{boards}/focus', '--squares', '9x7'], 'but not as on a board of 9x7 squares; check --squares'),
+        (['intrinsics', '{boards}/focus', '--squares', 'ten'], '--squares ten: must be columns x rows'),
+        (['intrinsics', '{boards}/focus', '--squares', '40x40'], 'needs 800 markers'),
+        (['intrinsics', '{boards}/focus', '--dictionary', 'X'], "no marker dictionary 'X'"),
+        (['intrinsics', '{boards}/focus', '--marker', '30'], 'must be smaller than the squares'),
+        (['intrinsics', '{boards}/focus', '--focus-distance', '0'], '--focus-distance 0.0: must be positive'),
+        (
+            ['extrinsics', '{boards}/focus', '{boards}/rgbd'],
+            'no focus_camera; run dfd calibrate intrinsics --camera focus',
+        ),
+        (['focus', '{boards}/focus'], 'sweep.yaml: no such file'),
+        (['aperture', '{boards}/none'], 'no such folder'),
+        (['aperture', '{boards}/none', '--pixel-pitch', '-1'], '--pixel-pitch -1.0: must be positive'),
+        (['sweep', '--first', '0', '--last', '9', '--steps', '20', '--out', 'x'], 'more than the integers'),
+        (['sweep', '--first', '0', '--last', '99', '--device', '/dev/video77', '--out', 'x'], 'cannot open the camera'),
+        ([], 'required: STEP'),
+    ],
+)
 def test_bad_input_is_one_line_and_nothing_is_written(arguments, says, boards, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
@@ -198,8 +208,15 @@ def test_bad_input_is_one_line_and_nothing_is_written(arguments, says, boards, t
 def test_views_that_are_all_alike_do_not_calibrate(boards):
     view = RIG.board.find(np.asarray(Image.open(boards / 'focus' / '00.png')), '00')
     rng = np.random.default_rng(0)
-    facing = [replace(view, corners=(view.points[:, :2] * (1500 + 10 * i) + 100 + rng.normal(0, 0.1, (len(view.ids), 2))
-                                     ).astype(np.float32)) for i in range(6)]
+    facing = [
+        replace(
+            view,
+            corners=(view.points[:, :2] * (1500 + 10 * i) + 100 + rng.normal(0, 0.1, (len(view.ids), 2))).astype(
+                np.float32
+            ),
+        )
+        for i in range(6)
+    ]
     with pytest.raises(InputError, match='tilted'):
         calibrate_intrinsics(facing, (400, 300))
     with pytest.raises(InputError, match='2 views of the board, but at least 5'):
@@ -212,8 +229,9 @@ def test_views_that_are_all_alike_do_not_calibrate(boards):
 def test_pairs_that_do_not_belong_together(boards, cameras):
     known, views = Calibration.read(cameras), {}
     for camera in ('focus', 'rgbd'):
-        views[camera] = [RIG.board.find(np.asarray(Image.open(path)), path.stem)
-                         for path in sorted((boards / camera).glob('*.png'))]
+        views[camera] = [
+            RIG.board.find(np.asarray(Image.open(path)), path.stem) for path in sorted((boards / camera).glob('*.png'))
+        ]
     settings = known.rgbd_camera, 'parent', 'child'
     renamed = [replace(view, name=f'other {view.name}') for view in views['rgbd']]
     with pytest.raises(InputError, match='0 pairs of images of one name'):
@@ -227,12 +245,15 @@ def test_pairs_that_do_not_belong_together(boards, cameras):
 def test_sharpest_value_lies_between_the_steps():
     values = np.arange(0.0, 100, 10)
     for true in (31.0, 45.0, 58.0):
-        sharpness = np.exp(-((values - true) / 15) ** 2)
+        sharpness = np.exp(-(((values - true) / 15) ** 2))
         assert recorded_sweep.sharpest_value(values, sharpness, 's') == pytest.approx(true, abs=0.5)
-    for curve, says in ((np.exp(-values / 20), 'is sharpest at the end of the sweep'),
-                        (np.ones(10), 'is never sharp'), (np.ones(3), '3 frames, a sweep needs at least 5')):
+    for curve, says in (
+        (np.exp(-values / 20), 'is sharpest at the end of the sweep'),
+        (np.ones(10), 'is never sharp'),
+        (np.ones(3), '3 frames, a sweep needs at least 5'),
+    ):
         with pytest.raises(InputError, match=says):
-            recorded_sweep.sharpest_value(values[:len(curve)], curve, 's')
+            recorded_sweep.sharpest_value(values[: len(curve)], curve, 's')
 
 
 def peaks(*pairs):
@@ -245,9 +266,12 @@ def test_focus_map_is_monotone_or_refused():
     assert map_.residual < 1e-9
     assert map_.focus_distances[0] == pytest.approx(2) and map_.values[-1] == pytest.approx(250)
     assert focus.fit_focus_map(line, to_infinity=True).values[0] == pytest.approx(0, abs=1e-6)
-    for given, says in ((line[:1], '1 sweeps'), (peaks((0.5, 1.0), (0.501, 2.0)), 'clearly different distances'),
-                        (peaks((0.2, 250.0), (0.4, 10.0), (0.8, 220.0), (2.0, 30.0)), 'found: 0.2 m at 250'),
-                        (peaks((0.2, 250.0), (0.4, 250.0)), 'does not rise or fall')):
+    for given, says in (
+        (line[:1], '1 sweeps'),
+        (peaks((0.5, 1.0), (0.501, 2.0)), 'clearly different distances'),
+        (peaks((0.2, 250.0), (0.4, 10.0), (0.8, 220.0), (2.0, 30.0)), 'found: 0.2 m at 250'),
+        (peaks((0.2, 250.0), (0.4, 250.0)), 'does not rise or fall'),
+    ):
         with pytest.raises(InputError, match=says):
             focus.fit_focus_map(given)
     with pytest.raises(InputError, match='too near to extend the map to infinity'):
@@ -271,11 +295,17 @@ def test_sweeps_that_show_no_blur_scale():
         measure_aperture(sharp, distances)
 
 
-@pytest.mark.parametrize('text, says', [
-    ('frames: []', ''), ('frames: [{file: a.png}]', 'expected distance_m and frames'), ('[', 'expected distance_m'),
-    ('frames: [{file: a.png, value: 1}, {file: b.png, value: 1}]', 'must be a number and unique'),
-    ('distance_m: -1\nframes: [{file: a.png, value: 1}]', 'distance_m: -1.0 must be positive'),
-    ('frames: [{file: a.png, value: 1}]', 'a.png: no such image')])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('frames: []', ''),
+        ('frames: [{file: a.png}]', 'expected distance_m and frames'),
+        ('[', 'expected distance_m'),
+        ('frames: [{file: a.png, value: 1}, {file: b.png, value: 1}]', 'must be a number and unique'),
+        ('distance_m: -1\nframes: [{file: a.png, value: 1}]', 'distance_m: -1.0 must be positive'),
+        ('frames: [{file: a.png, value: 1}]', 'a.png: no such image'),
+    ],
+)
 def test_a_bad_sweep_names_its_file(text, says, tmp_path):
     (tmp_path / 'sweep.yaml').write_text(text)
     if not says:

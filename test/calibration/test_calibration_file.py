@@ -15,24 +15,52 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
 from dfd_ros.core.optics import Lens
 
-CAMERA = CameraModel(640, 480, 800.0, 801.0, 320.5, 239.0, (-0.1, 0.05, 1e-3, -2e-3, 0.0), focus_distance=0.5,
-                     residual_px=0.1, images=12)
+CAMERA = CameraModel(
+    640, 480, 800.0, 801.0, 320.5, 239.0, (-0.1, 0.05, 1e-3, -2e-3, 0.0), focus_distance=0.5, residual_px=0.1, images=12
+)
 WHOLE = Calibration(
-    CAMERA, CameraModel(1280, 720, 900.0, 900.0, 639.5, 359.5, residual_px=0.2, images=9),
+    CAMERA,
+    CameraModel(1280, 720, 900.0, 900.0, 639.5, 359.5, residual_px=0.2, images=9),
     Extrinsics('focus', 'rgbd', (0.05, -0.01, 0.002), (0.1, -0.2, 3.0), residual_px=0.1, pairs=7),
     FocusMap((0.0, 120.0, 250.0), (math.inf, 0.25, 0.1), residual=0.02, sweeps=5),
-    Aperture(640, Lens(4.3e-3, 1.8, 2e-6), (math.inf, 1.0, 0.1), (1.0, 1.0045, 1.05), residual=0.01, frames=9))
+    Aperture(640, Lens(4.3e-3, 1.8, 2e-6), (math.inf, 1.0, 0.1), (1.0, 1.0045, 1.05), residual=0.01, frames=9),
+)
 
 SECTIONS = {
-    'focus_camera': {'width': 640, 'height': 480, 'fx': 800.0, 'fy': 801.0, 'cx': 320.5, 'cy': 239.0,
-                     'distortion': [-0.1, 0.05, 0.001, -0.002, 0.0], 'focus_distance_m': 0.5, 'residual_px': 0.1,
-                     'images': 12},
-    'extrinsics': {'parent': 'focus', 'child': 'rgbd', 'translation_m': [0.05, -0.01, 0.002],
-                   'rotation_rpy_rad': [0.1, -0.2, 3.0], 'residual_px': 0.1, 'pairs': 7},
-    'aperture': {'width': 640, 'focal_length_mm': 4.3, 'pixel_pitch_um': 2.0, 'f_number': 1.8,
-                 'breathing': [{'focus_distance_m': math.inf, 'magnification': 1.0},
-                               {'focus_distance_m': 1.0, 'magnification': 1.0045},
-                               {'focus_distance_m': 0.1, 'magnification': 1.05}], 'residual': 0.01, 'frames': 9}}
+    'focus_camera': {
+        'width': 640,
+        'height': 480,
+        'fx': 800.0,
+        'fy': 801.0,
+        'cx': 320.5,
+        'cy': 239.0,
+        'distortion': [-0.1, 0.05, 0.001, -0.002, 0.0],
+        'focus_distance_m': 0.5,
+        'residual_px': 0.1,
+        'images': 12,
+    },
+    'extrinsics': {
+        'parent': 'focus',
+        'child': 'rgbd',
+        'translation_m': [0.05, -0.01, 0.002],
+        'rotation_rpy_rad': [0.1, -0.2, 3.0],
+        'residual_px': 0.1,
+        'pairs': 7,
+    },
+    'aperture': {
+        'width': 640,
+        'focal_length_mm': 4.3,
+        'pixel_pitch_um': 2.0,
+        'f_number': 1.8,
+        'breathing': [
+            {'focus_distance_m': math.inf, 'magnification': 1.0},
+            {'focus_distance_m': 1.0, 'magnification': 1.0045},
+            {'focus_distance_m': 0.1, 'magnification': 1.05},
+        ],
+        'residual': 0.01,
+        'frames': 9,
+    },
+}
 """As the file has them."""
 
 
@@ -66,7 +94,7 @@ def test_the_v4l2_source_reads_its_focus_table_from_it(tmp_path):
 def test_intrinsics_follow_image_size_and_focus():
     small = WHOLE.camera_at(0.5, 320, 240)
     assert (small.fx, small.fy) == (400.0, 400.5)
-    assert small.cx == pytest.approx((320.5 + 0.5) / 2 - 0.5)      # pixel centres are at whole numbers
+    assert small.cx == pytest.approx((320.5 + 0.5) / 2 - 0.5)  # pixel centres are at whole numbers
     near = WHOLE.camera_at(0.1, 640, 480)
     assert near.fx / 800 == pytest.approx(1.05 / WHOLE.aperture.magnification(0.5))
     assert (near.cx, near.distortion) == (CAMERA.cx, CAMERA.distortion)
@@ -86,25 +114,46 @@ def test_roll_pitch_yaw_give_the_matrix_back(roll, pitch, yaw):
     np.testing.assert_allclose(matrix_from_rpy(*rpy_from_matrix(matrix)), matrix, atol=1e-6)
 
 
-@pytest.mark.parametrize('change, says', [
-    ({'format': 'other'}, 'not a calibration file'),
-    ({'lens': {}}, 'no setting "lens"; there are format, focus_camera'),
-    ({'focus_camera': {'width': 640}}, 'focus_camera, height: is missing'),
-    ({'focus_camera': {**SECTIONS['focus_camera'], 'fx': -1}}, 'focus_camera, fx: -1 should be above 0'),
-    ({'focus_camera': {**SECTIONS['focus_camera'], 'distortion': [1]}}, 'distortion: [1]: list should have at least 5 items'),
-    ({'extrinsics': {**SECTIONS['extrinsics'], 'child': 3}}, 'extrinsics, child: 3 should be text'),
-    ({'extrinsics': {**SECTIONS['extrinsics'], 'translation_m': [0, math.inf, 0]}}, 'translation_m[1]: inf should be a finite number'),
-    ({'focus_camera': {**SECTIONS['focus_camera'], 'width': 0}}, 'width: 0 should be above 0'),
-    ({'focus_camera': {**SECTIONS['focus_camera'], 'focus_distance_m': -0.5}}, 'focus_distance_m: -0.5 should be above 0'),
-    ({'focus_camera': {**SECTIONS['focus_camera'], 'focus_distance_m': 0}}, 'focus_distance_m: 0 should be above 0'),
-    ({'aperture': {**SECTIONS['aperture'], 'width': 0}}, 'aperture, width: 0 should be above 0'),
-    ({'aperture': {**SECTIONS['aperture'], 'breathing': [{'focus_distance_m': 1, 'magnification': 0}]}},
-     'aperture, breathing[0], magnification: 0 should be above 0'),
-    ({'aperture': {**SECTIONS['aperture'], 'f_number': None}}, 'aperture, f_number: None should be a number'),
-    ({'focus_table': [{'value': 1}]}, 'focus_table[0], focus_distance_m: is missing'),
-    ({'focus_table': [{'value': 1, 'focus_distance_m': -1}]}, 'focus_table[0], focus_distance_m: -1 should be above 0'),
-    ({'aperture': []}, 'aperture: [] should be a mapping'),
-    ({'aperture': {**SECTIONS['aperture'], 'f_number': 'wide'}}, "f_number: 'wide' should be a number")])
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        ({'format': 'other'}, 'not a calibration file'),
+        ({'lens': {}}, 'no setting "lens"; there are format, focus_camera'),
+        ({'focus_camera': {'width': 640}}, 'focus_camera, height: is missing'),
+        ({'focus_camera': {**SECTIONS['focus_camera'], 'fx': -1}}, 'focus_camera, fx: -1 should be above 0'),
+        (
+            {'focus_camera': {**SECTIONS['focus_camera'], 'distortion': [1]}},
+            'distortion: [1]: list should have at least 5 items',
+        ),
+        ({'extrinsics': {**SECTIONS['extrinsics'], 'child': 3}}, 'extrinsics, child: 3 should be text'),
+        (
+            {'extrinsics': {**SECTIONS['extrinsics'], 'translation_m': [0, math.inf, 0]}},
+            'translation_m[1]: inf should be a finite number',
+        ),
+        ({'focus_camera': {**SECTIONS['focus_camera'], 'width': 0}}, 'width: 0 should be above 0'),
+        (
+            {'focus_camera': {**SECTIONS['focus_camera'], 'focus_distance_m': -0.5}},
+            'focus_distance_m: -0.5 should be above 0',
+        ),
+        (
+            {'focus_camera': {**SECTIONS['focus_camera'], 'focus_distance_m': 0}},
+            'focus_distance_m: 0 should be above 0',
+        ),
+        ({'aperture': {**SECTIONS['aperture'], 'width': 0}}, 'aperture, width: 0 should be above 0'),
+        (
+            {'aperture': {**SECTIONS['aperture'], 'breathing': [{'focus_distance_m': 1, 'magnification': 0}]}},
+            'aperture, breathing[0], magnification: 0 should be above 0',
+        ),
+        ({'aperture': {**SECTIONS['aperture'], 'f_number': None}}, 'aperture, f_number: None should be a number'),
+        ({'focus_table': [{'value': 1}]}, 'focus_table[0], focus_distance_m: is missing'),
+        (
+            {'focus_table': [{'value': 1, 'focus_distance_m': -1}]},
+            'focus_table[0], focus_distance_m: -1 should be above 0',
+        ),
+        ({'aperture': []}, 'aperture: [] should be a mapping'),
+        ({'aperture': {**SECTIONS['aperture'], 'f_number': 'wide'}}, "f_number: 'wide' should be a number"),
+    ],
+)
 def test_what_is_wrong_is_named(change, says, tmp_path):
     path = tmp_path / 'calibration.yaml'
     path.write_text(yaml.safe_dump({'format': 'dfd_ros-calibration-1', **change}))

@@ -26,9 +26,11 @@ def stack_folder(tmp_path):
     """Four frames of 80x60, the grey value of each its number times 50; the depth a step from 1 to 2 m."""
     depth = np.full((60, 80), 1.0, np.float32)
     depth[:, 40:] = 2.0
-    FocalStack([np.full((60, 80, 3), 50 * i, np.uint8) for i in range(4)],
-               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
-               depth).write(tmp_path / 'stack')
+    FocalStack(
+        [np.full((60, 80, 3), 50 * i, np.uint8) for i in range(4)],
+        [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
+        depth,
+    ).write(tmp_path / 'stack')
     return tmp_path / 'stack'
 
 
@@ -80,8 +82,9 @@ class TestFocusDrive:
 
 class TestStack:
     # In vergence the frames stand at 0, 0.5, 1 and 2: 1.5 m (0.67) is nearer to 2 m, in metres it is a tie.
-    @pytest.mark.parametrize('command, frame', [
-        (math.inf, 0), (10.0, 0), (2.0, 1), (1.5, 1), (1.2, 2), (0.7, 2), (0.6, 3), (0.1, 3)])
+    @pytest.mark.parametrize(
+        'command, frame', [(math.inf, 0), (10.0, 0), (2.0, 1), (1.5, 1), (1.2, 2), (0.7, 2), (0.6, 3), (0.1, 3)]
+    )
     def test_nearest_frame_in_vergence_answers(self, stack_folder, command, frame):
         source = StackSource(stack_folder)
         source.focus(command, 0.0)
@@ -103,7 +106,7 @@ class TestStack:
         frame = StackSource(stack_folder, width=40).capture(0.0)
         assert frame.image.shape == (30, 40, 3) and frame.depth.shape == (30, 40)
         assert frame.lens_state.pixel_pitch == pytest.approx(4e-6)
-        assert set(np.unique(frame.depth)) == {1.0, 2.0}     # no depth in between
+        assert set(np.unique(frame.depth)) == {1.0, 2.0}  # no depth in between
 
     def test_no_such_folder(self, tmp_path):
         with pytest.raises(InputError, match='nowhere: no such folder'):
@@ -114,25 +117,33 @@ class TestFocusTable:
     def test_linear_in_vergence_and_held_at_the_ends(self):
         table = FocusTable([0, 100, 250], [math.inf, 0.5, 0.1])
         assert [table.value(d) for d in (math.inf, 1.0, 0.5, 0.2, 0.1, 0.05)] == pytest.approx(
-            [0, 50, 100, 100 + 150 * 3 / 8, 250, 250])
+            [0, 50, 100, 100 + 150 * 3 / 8, 250, 250]
+        )
         assert table.range == VergenceRange(0.1, math.inf)
 
     def test_falling_values_in_any_order(self):
         assert FocusTable([10, 200, 100], [0.1, math.inf, 0.2]).value(0.2) == 100
 
-    @pytest.mark.parametrize('text, words', [
-        ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two or more entries'),
-        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
-         'focus_table[1], focus_distance_m: 0 should be above 0'),
-        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]',
-         'must rise, or fall'),
-        ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 2}, '
-         '{value: 3, focus_distance_m: 3}]', 'must rise, or fall'),
-        ('focus_table: [{value: x, focus_distance_m: 1}]', "focus_table[0], value: 'x' should be a number"),
-        ('focus_table: 3', 'focus_table: 3 should be a list'),
-        ('other: 3', 'focus_table: is missing'),
-        ('focus_table: [', 'not YAML'),
-    ])
+    @pytest.mark.parametrize(
+        'text, words',
+        [
+            ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two or more entries'),
+            (
+                'focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
+                'focus_table[1], focus_distance_m: 0 should be above 0',
+            ),
+            ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]', 'must rise, or fall'),
+            (
+                'focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 2}, '
+                '{value: 3, focus_distance_m: 3}]',
+                'must rise, or fall',
+            ),
+            ('focus_table: [{value: x, focus_distance_m: 1}]', "focus_table[0], value: 'x' should be a number"),
+            ('focus_table: 3', 'focus_table: 3 should be a list'),
+            ('other: 3', 'focus_table: is missing'),
+            ('focus_table: [', 'not YAML'),
+        ],
+    )
     def test_broken_file_is_one_line(self, tmp_path, text, words):
         (tmp_path / 'table.yaml').write_text(text)
         with pytest.raises(InputError) as error:
@@ -157,18 +168,25 @@ class TestV4l2:
         path = str(tmp_path / 'video.avi')
         writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (64, 48))
         for _ in range(3):
-            writer.write(np.full((48, 64, 3), (200, 100, 50), np.uint8))      # BGR
+            writer.write(np.full((48, 64, 3), (200, 100, 50), np.uint8))  # BGR
         writer.release()
         source = V4l2Source(path, self.TABLE, settle_time=0.5, lens=Lens(0.004, 1.8, 2e-6), api=cv2.CAP_ANY)
-        calibrated = V4l2Source(path, self.TABLE, settle_time=0.0, lens=Lens(0.004, 1.8, 1e-6), lens_width=128,
-                                magnification=lambda focus_distance: 1 + 0.01 / focus_distance, api=cv2.CAP_ANY)
+        calibrated = V4l2Source(
+            path,
+            self.TABLE,
+            settle_time=0.0,
+            lens=Lens(0.004, 1.8, 1e-6),
+            lens_width=128,
+            magnification=lambda focus_distance: 1 + 0.01 / focus_distance,
+            api=cv2.CAP_ANY,
+        )
         calibrated.focus(0.2, 0.0)
-        state = calibrated.capture(1.0).lens_state       # half as wide as the images of the calibration
+        state = calibrated.capture(1.0).lens_state  # half as wide as the images of the calibration
         assert (state.pixel_pitch, state.magnification) == (2e-6, pytest.approx(1.05))
         start = time.monotonic()
         source.focus(0.2, start)
         moving, settled = source.capture(start + 0.1), source.capture(start + 0.7)
-        assert np.abs(moving.image.reshape(-1, 3).mean(0) - (50, 100, 200)).max() < 5     # RGB
+        assert np.abs(moving.image.reshape(-1, 3).mean(0) - (50, 100, 200)).max() < 5  # RGB
         assert not moving.lens_state.settled and moving.time_s == start + 0.1
         assert settled.lens_state == LensState(0.2, 0.004, 1.8, 2e-6, near=0.1, far=math.inf, settled=True)
         source.capture(start + 0.8)
@@ -183,12 +201,13 @@ class TestSynthetic:
     def test_follows_the_focus_and_knows_the_truth(self):
         pytest.importorskip('torch')
         from dfd_ros.cameras.synthetic_source import SyntheticSource
+
         source = SyntheticSource(192, 144, seed=2)
         limits = source.RANGE
         frames = []
         for distance in (limits.far, limits.near):
             source.focus(distance, 5.0)
-            frames.append(source.capture(5.0))      # the scene stands still: the same time
+            frames.append(source.capture(5.0))  # the scene stands still: the same time
         assert [f.lens_state.focus_distance for f in frames] == pytest.approx([limits.far, limits.near])
         assert frames[0].image.shape == (144, 192, 3) and frames[0].depth.shape == (144, 192)
         np.testing.assert_array_equal(frames[0].depth, frames[1].depth)
@@ -197,6 +216,7 @@ class TestSynthetic:
             """Energy of what is finer than 3 px and coarser than the noise."""
             grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
             return (grey - cv2.GaussianBlur(grey, (0, 0), 3.0)) ** 2
+
         at_far, at_near = (detail(frame.image) for frame in frames)
         nearest, farthest = np.quantile(frames[0].depth, (0.25, 0.75))
         near, far = frames[0].depth <= nearest, frames[0].depth >= farthest
@@ -206,6 +226,7 @@ class TestSynthetic:
     def test_the_scene_moves_with_time(self):
         pytest.importorskip('torch')
         from dfd_ros.cameras.synthetic_source import SyntheticSource
+
         source = SyntheticSource(96, 64, seed=3)
         first, later = source.capture(100.0), source.capture(102.0)
         assert (first.depth != later.depth).any()

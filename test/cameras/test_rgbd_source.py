@@ -38,7 +38,7 @@ def test_a_flat_wall_is_blurred_as_the_lens_formula_says(distance, focus_distanc
     scene = RgbdScene(dot(), np.full(SIZE, distance, np.float32))
     light = scene.photograph(LENS, focus_distance)[0, 0].double()
     y, x = torch.meshgrid(torch.arange(SIZE[0]) - SIZE[0] // 2, torch.arange(SIZE[1]) - SIZE[1] // 2, indexing='ij')
-    diameter = math.sqrt(8 * (light * (x ** 2 + y ** 2)).sum() / light.sum())
+    diameter = math.sqrt(8 * (light * (x**2 + y**2)).sum() / light.sum())
     assert diameter == pytest.approx(LENS.coc_px(distance, focus_distance), rel=0.02, abs=0.02)
     assert light.sum() == pytest.approx(1.0, rel=5e-3)
 
@@ -50,8 +50,10 @@ def test_what_is_in_focus_stays_as_it_is_and_the_rest_does_not():
     scene = RgbdScene(color, depth)
     sharp = srgb_decode(torch.from_numpy(color).permute(2, 0, 1)[None].float() / 255)
     reach = 8
-    for focus, here, there in ((1.0, slice(0, 48 - reach), slice(48 + reach, 96)),
-                               (3.0, slice(48 + reach, 96), slice(0, 48 - reach))):
+    for focus, here, there in (
+        (1.0, slice(0, 48 - reach), slice(48 + reach, 96)),
+        (3.0, slice(48 + reach, 96), slice(0, 48 - reach)),
+    ):
         error = (scene.photograph(LENS, focus) - sharp).abs()
         assert error[..., here].max() < 1e-3 < 0.05 < error[..., there].mean()
 
@@ -62,7 +64,7 @@ def test_a_sharp_near_edge_is_not_blurred_by_what_is_behind_it():
     near_in_focus = RgbdScene(color, depth).photograph(LENS, 1.0)[0, 0, 32]
     torch.testing.assert_close(near_in_focus, (torch.arange(96) < 48).float(), rtol=0, atol=1e-3)
     far_in_focus = RgbdScene(color, depth).photograph(LENS, 3.0)[0, 0, 32]
-    assert 0.5 < far_in_focus[47] < 0.95 and 0.05 < far_in_focus[48] < 0.5      # the near light spreads over the wall
+    assert 0.5 < far_in_focus[47] < 0.95 and 0.05 < far_in_focus[48] < 0.5  # the near light spreads over the wall
 
 
 def test_a_slanted_wall_has_no_seams():
@@ -103,10 +105,10 @@ def test_a_frame_is_that_of_a_whole_rig(folder):
     assert np.isnan(frame.depth[10:20, 60:70]).all() and frame.depth[0, 0] == 1.0
     near = np.abs(frame.image[8:-8, 8:28].astype(int) - noise(0)[8:-8, 8:28])
     far = np.abs(frame.image[24:-8, 50:88].astype(int) - noise(0)[24:-8, 50:88])
-    assert near.mean() < 6 < 10 < far.mean()     # 1.2 px of blur
-    assert (source.capture(5.2).image != frame.image).any()       # the noise is new
-    assert source.capture(7.2).rgbd.depth[0, 95] == 1600           # the next image
-    assert source.capture(9.2).rgbd.depth[0, 95] == 1500           # and back
+    assert near.mean() < 6 < 10 < far.mean()  # 1.2 px of blur
+    assert (source.capture(5.2).image != frame.image).any()  # the noise is new
+    assert source.capture(7.2).rgbd.depth[0, 95] == 1600  # the next image
+    assert source.capture(9.2).rgbd.depth[0, 95] == 1500  # and back
 
 
 def test_resized_with_its_intrinsics(folder):
@@ -117,18 +119,29 @@ def test_resized_with_its_intrinsics(folder):
     assert frame.lens_state.focal_length / frame.lens_state.pixel_pitch == pytest.approx(525 * 48 / 640)
 
 
-@pytest.mark.parametrize('break_it, words', [
-    (lambda f: (f / 'depth_1.png').unlink(), 'depth_1.png: no such file'),
-    (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.zeros(SIZE, np.uint8)), 'must be of one channel of 16 bits'),
-    (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.zeros(SIZE, np.uint16)), 'depth_1.png: no pixel has a depth'),
-    (lambda f: (f / 'color_1.png').write_bytes(b'no image'), 'color_1.png: cannot be read as an image'),
-    (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.ones((9, 9), np.uint16)), 'depth_1.png: .* register the depth'),
-    (lambda f: [cv2.imwrite(str(f / name), np.ones((9, 9), np.uint16).astype(kind))
-                for name, kind in (('color_1.png', np.uint8), ('depth_1.png', np.uint16))],
-     'color_1.png: of 9x9 pixels, but the first image has 96x64'),
-    (lambda f: cv2.imwrite(str(f / 'depth_0.png'), np.ones((9, 9), np.uint16)), 'register the depth to the colour'),
-    (lambda f: (f / 'intrinsics.yaml').write_text('fx: 1'), 'must give fx, fy, cx and cy'),
-    (lambda f: [p.unlink() for p in f.iterdir()], 'no color_N.jpg')])
+@pytest.mark.parametrize(
+    'break_it, words',
+    [
+        (lambda f: (f / 'depth_1.png').unlink(), 'depth_1.png: no such file'),
+        (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.zeros(SIZE, np.uint8)), 'must be of one channel of 16 bits'),
+        (lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.zeros(SIZE, np.uint16)), 'depth_1.png: no pixel has a depth'),
+        (lambda f: (f / 'color_1.png').write_bytes(b'no image'), 'color_1.png: cannot be read as an image'),
+        (
+            lambda f: cv2.imwrite(str(f / 'depth_1.png'), np.ones((9, 9), np.uint16)),
+            'depth_1.png: .* register the depth',
+        ),
+        (
+            lambda f: [
+                cv2.imwrite(str(f / name), np.ones((9, 9), np.uint16).astype(kind))
+                for name, kind in (('color_1.png', np.uint8), ('depth_1.png', np.uint16))
+            ],
+            'color_1.png: of 9x9 pixels, but the first image has 96x64',
+        ),
+        (lambda f: cv2.imwrite(str(f / 'depth_0.png'), np.ones((9, 9), np.uint16)), 'register the depth to the colour'),
+        (lambda f: (f / 'intrinsics.yaml').write_text('fx: 1'), 'must give fx, fy, cx and cy'),
+        (lambda f: [p.unlink() for p in f.iterdir()], 'no color_N.jpg'),
+    ],
+)
 def test_what_is_broken_is_told_in_one_line(folder, break_it, words):
     break_it(folder)
     with pytest.raises(InputError, match=words) as error:

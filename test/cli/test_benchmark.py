@@ -20,32 +20,42 @@ BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 def benchmark(monkeypatch):
     """Imports a benchmark as its own folder would."""
     import importlib
+
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module
-    for name in [name for name, module in sys.modules.items()
-                 if str(getattr(module, '__file__', None) or '').startswith(str(BENCHMARKS))]:
+    for name in [
+        name
+        for name, module in sys.modules.items()
+        if str(getattr(module, '__file__', None) or '').startswith(str(BENCHMARKS))
+    ]:
         del sys.modules[name]
 
 
-@pytest.mark.parametrize('arguments, says', [
-    (('warp',), 'no benchmark "warp": choose from '),
-    (('real_stack',), 'give the folder of a real focal stack with --stack'),
-    (('speed', '--weights', 'none.safetensors'), 'weights none.safetensors: no such file'),
-])
+@pytest.mark.parametrize(
+    'arguments, says',
+    [
+        (('warp',), 'no benchmark "warp": choose from '),
+        (('real_stack',), 'give the folder of a real focal stack with --stack'),
+        (('speed', '--weights', 'none.safetensors'), 'weights none.safetensors: no such file'),
+    ],
+)
 def test_what_cannot_be_run_is_said_in_one_line(capsys, arguments, says):
     assert main(['benchmark', *arguments]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count('\n') == 1
 
 
-@pytest.mark.parametrize('name, arguments, says', [
-    ('blender_speed', ['--workers', '0'], '--workers 0: must be at least 1'),
-    ('blender_speed', ['--scenes', '0', '--noise-scenes', '0'], '--scenes 0: must be at least 1'),
-    ('throughput', ['--processes', '0'], '--processes 0: must be at least 1'),
-    ('stability', ['--small', 'abc'], '--small abc: give width and height, as 96x64'),
-    ('stability', ['--small', '0x64'], '--small 0x64: give width'),
-    ('_fit_classical', ['--network', 'stream'], '--network stream: give one of those of'),
-])
+@pytest.mark.parametrize(
+    'name, arguments, says',
+    [
+        ('blender_speed', ['--workers', '0'], '--workers 0: must be at least 1'),
+        ('blender_speed', ['--scenes', '0', '--noise-scenes', '0'], '--scenes 0: must be at least 1'),
+        ('throughput', ['--processes', '0'], '--processes 0: must be at least 1'),
+        ('stability', ['--small', 'abc'], '--small abc: give width and height, as 96x64'),
+        ('stability', ['--small', '0x64'], '--small 0x64: give width'),
+        ('_fit_classical', ['--network', 'stream'], '--network stream: give one of those of'),
+    ],
+)
 def test_bad_options_of_a_benchmark_are_refused(benchmark, name, arguments, says):
     with pytest.raises(InputError, match=says):
         benchmark(name).main(arguments)
@@ -57,8 +67,9 @@ def stack(breathing: float) -> tuple[list[np.ndarray], np.ndarray]:
     wall = np.clip(128 + 50 * cv2.GaussianBlur(noise, (0, 0), 1) / 0.28, 0, 255).astype(np.uint8)
     frames = []
     for i in range(3):
-        blurred = np.concatenate([cv2.GaussianBlur(wall[:, 100 * j:100 * (j + 1)], (0, 0), 0.3 + 2 * abs(i - j))
-                                  for j in range(3)], 1)
+        blurred = np.concatenate(
+            [cv2.GaussianBlur(wall[:, 100 * j : 100 * (j + 1)], (0, 0), 0.3 + 2 * abs(i - j)) for j in range(3)], 1
+        )
         zoom = cv2.getRotationMatrix2D((149.5, 99.5), 0, 1 + breathing * i)
         frames.append(cv2.warpAffine(blurred, zoom, (300, 200), borderMode=cv2.BORDER_REFLECT))
     return frames, np.repeat([0, 1, 2], 100)
@@ -69,7 +80,7 @@ def test_best_focus_is_found_through_the_breathing(benchmark, breathing):
     frames, _ = stack(breathing)
     sharpest, textured = benchmark('real_stack').best_focus(frames, window=4.0, contrast=4.0)
     centre, zoom = 149.5, 1 + 2 * breathing
-    where = np.clip((np.arange(300) - centre) / zoom + centre, 0, 299)   # in the view of the last frame
+    where = np.clip((np.arange(300) - centre) / zoom + centre, 0, 299)  # in the view of the last frame
     inside = (where % 100 > 15) & (where % 100 < 85)
     right = (sharpest == (where // 100).astype(int)) & textured
     assert (right[:, inside] | ~textured[:, inside]).mean() > 0.98
@@ -109,8 +120,11 @@ def test_the_domain_gap_is_read_out_of_studies(benchmark, tmp_path, capsys):
     for name, data, rms in (('study', [], 0.15), ('study_blender', ['data/train'], 0.05)):
         sets = {'large': figures, 'blender': {**figures, 'rms': rms}}
         (tmp_path / name).mkdir()
-        (tmp_path / name / 'results.json').write_text(json.dumps(
-            {'settings': {'data': data}, 'rows': [{**row, 'sets': sets}, {**row, 'title': 'not measured on it'}]}))
+        (tmp_path / name / 'results.json').write_text(
+            json.dumps(
+                {'settings': {'data': data}, 'rows': [{**row, 'sets': sets}, {**row, 'title': 'not measured on it'}]}
+            )
+        )
     gap = benchmark('domain_gap')
     assert gap.main([str(tmp_path / 'study'), str(tmp_path / 'study_blender')]) == 0
     lines = [' '.join(line.split()) for line in capsys.readouterr().out.splitlines()]

@@ -38,7 +38,7 @@ def depth_of(u):
 
 def test_quality_is_that_of_the_known_pixels_within_the_range():
     truth = depth_of([0.1, 0.5, 0.5, 0.9, 0.5])
-    truth[4] = 0.1                                  # nearer than the sweep reaches
+    truth[4] = 0.1  # nearer than the sweep reaches
     depth = depth_of([0.1, 0.6, np.nan, 0.8, 0.0])
     result = quality(depth, truth, RANGE)
     assert result.valid == 3 / 4
@@ -50,7 +50,7 @@ def test_quality_is_that_of_the_known_pixels_within_the_range():
 
 def test_infinite_depth_counts_as_far_not_as_unknown():
     result = quality(np.float32([np.inf, np.inf]), depth_of([0.0, 0.5]), RANGE)
-    beyond = (1 / RANGE.far) / RANGE.width           # u of infinity lies so far below 0
+    beyond = (1 / RANGE.far) / RANGE.width  # u of infinity lies so far below 0
     assert result.valid == 1.0
     assert result.mae == pytest.approx((beyond + (0.5 + beyond)) / 2, rel=1e-5)
 
@@ -108,11 +108,11 @@ def record(frames=23, size=(64, 48), truth=True):
 
 
 def test_the_last_sweep_is_the_last_whole_ramp():
-    sweep = record(23).last_sweep()                  # ends in the middle of a ramp
+    sweep = record(23).last_sweep()  # ends in the middle of a ramp
     assert [frame.focus_distance for frame in sweep] == sweeps.ramp(RANGE, 5)
     assert sweep[-1].time_s == pytest.approx(1.9)
     recording = record(10)
-    recording.frames.append(recording.frames[-1])    # a command that two frames have answered
+    recording.frames.append(recording.frames[-1])  # a command that two frames have answered
     assert [frame.focus_distance for frame in recording.last_sweep()] == sweeps.ramp(RANGE, 5)
 
 
@@ -129,8 +129,7 @@ def test_a_recording_keeps_the_last_frames_and_small_ones():
 def test_pictures_and_video_are_whole(tmp_path, truth):
     recording = record(12, truth=truth)
     names = run_pictures.write(recording, tmp_path, 'summary')
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names) == ['demo.gif', 'demo.mp4',
-                                                                                'overview.png']
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names) == ['demo.gif', 'demo.mp4', 'overview.png']
     video = cv2.VideoCapture(str(tmp_path / 'demo.mp4'))
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0, rel=0.01)
     frames = []
@@ -146,23 +145,25 @@ def test_colours_stay_and_the_focus_marker_moves():
     drawing = run_pictures.VideoFrames(recording)
     far, near = (drawing.draw(recording.frames[i]) for i in (0, 4))
     changed = np.abs(far.astype(int) - near).max(2) > 0
-    x, y = drawing._place(1)                         # depth: the same in both, as nothing moves
+    x, y = drawing._place(1)  # depth: the same in both, as nothing moves
     height = round(run_pictures.PANEL * 48 / 64)
-    assert not changed[y:y + height, x:x + run_pictures.PANEL].any()
+    assert not changed[y : y + height, x : x + run_pictures.PANEL].any()
     bar = slice(x + run_pictures.PANEL, x + run_pictures.PANEL + 20)
 
     def marker_row(picture):
-        rows = np.nonzero((picture[y - 4:y + height + 4, bar] == 255).all(2).sum(1) > 8)[0]
+        rows = np.nonzero((picture[y - 4 : y + height + 4, bar] == 255).all(2).sum(1) > 8)[0]
         return rows.mean() - 4
+
     assert marker_row(far) == pytest.approx(height, abs=3) and marker_row(near) == pytest.approx(0, abs=3)
-    x, y = drawing._place(3)                         # CoC: 12 px at the far end when the focus is near
-    assert changed[y:y + height, x:x + run_pictures.PANEL].mean() > 0.9
+    x, y = drawing._place(3)  # CoC: 12 px at the far end when the focus is near
+    assert changed[y : y + height, x : x + run_pictures.PANEL].mean() > 0.9
 
 
 def test_a_video_that_fails_leaves_nothing(tmp_path):
     def frames():
         yield np.zeros((48, 64, 3), np.uint8)
         raise RuntimeError('no more')
+
     (tmp_path / 'demo.mp4').write_bytes(b'the one before')
     with pytest.raises(RuntimeError, match='no more'):
         run_pictures.write_video(tmp_path / 'demo.mp4', frames(), (64, 48), 10.0)
@@ -175,17 +176,17 @@ def test_a_video_that_fails_leaves_nothing(tmp_path):
 def test_arguments_are_parameters_of_the_nodes():
     pytest.importorskip('rclpy')
     from dfd_ros.ros.parameter_reference import NODES
+
     for argument in launch_arguments.ARGUMENTS:
         for node in argument.nodes:
-            declaration, = (d for d in NODES[node].declarations() if d.name == argument.name)
+            (declaration,) = (d for d in NODES[node].declarations() if d.name == argument.name)
             assert declaration.type is argument.type
             choices = {*declaration.choices} | ({launch_arguments.EXTERNAL} if argument.name == 'source' else set())
             assert set(argument.choices) - {''} == choices
 
 
 def test_values_come_in_the_parameters_own_type():
-    values = {'source': 'stack', 'near': '1', 'far': '.inf', 'steps': '7', 'publish_truth': 'True',
-              'weights': ''}
+    values = {'source': 'stack', 'near': '1', 'far': '.inf', 'steps': '7', 'publish_truth': 'True', 'weights': ''}
     assert launch_arguments.parameters('sweep', values) == {'near': 1.0, 'far': math.inf, 'steps': 7}
     assert launch_arguments.parameters('depth', values) == {'near': 1.0, 'far': math.inf}
     assert launch_arguments.parameters('camera', values) == {'source': 'stack', 'publish_truth': True}
@@ -196,8 +197,19 @@ def test_values_come_in_the_parameters_own_type():
     assert launch_arguments.remappings({**topics, 'image_raw': '/cam/image'}) == [('image_raw', '/cam/image')]
 
 
-@pytest.mark.parametrize('text, value', [('.5', 0.5), ('-.5', -0.5), ('+.5', 0.5), ('0.5', 0.5), ('1e-3', 1e-3),
-                                         ('.inf', math.inf), ('-.Inf', -math.inf), ('inf', math.inf)])
+@pytest.mark.parametrize(
+    'text, value',
+    [
+        ('.5', 0.5),
+        ('-.5', -0.5),
+        ('+.5', 0.5),
+        ('0.5', 0.5),
+        ('1e-3', 1e-3),
+        ('.inf', math.inf),
+        ('-.Inf', -math.inf),
+        ('inf', math.inf),
+    ],
+)
 def test_a_number_may_be_written_as_people_and_yaml_do(text, value):
     assert launch_arguments.parameters('depth', {'near': text}) == {'near': value}
 
@@ -205,31 +217,39 @@ def test_a_number_may_be_written_as_people_and_yaml_do(text, value):
 def test_a_path_may_begin_at_home(monkeypatch):
     monkeypatch.setenv('HOME', '/home/robot')
     assert launch_arguments.parameters('camera', {'stack': '~/stack', 'video_device': '0'}) == {
-        'stack': '/home/robot/stack', 'video_device': '0'}
+        'stack': '/home/robot/stack',
+        'video_device': '0',
+    }
     assert launch_arguments.path('~/bags') == '/home/robot/bags'
     assert launch_arguments.path('bags') == f'{os.getcwd()}/bags'
 
 
-@pytest.mark.parametrize('name, value, line', [
-    ('rate', 'fast', "rate: 'fast' is not a number"),
-    ('steps', '2.5', "steps: '2.5' is not a whole number"),
-    ('publish_truth', 'perhaps', "publish_truth: 'perhaps' is not true or false"),
-    ('source', 'bag', "source: 'bag' is not one of synthetic, stack, rgbd, v4l2, module:Class, external"),
-])
+@pytest.mark.parametrize(
+    'name, value, line',
+    [
+        ('rate', 'fast', "rate: 'fast' is not a number"),
+        ('steps', '2.5', "steps: '2.5' is not a whole number"),
+        ('publish_truth', 'perhaps', "publish_truth: 'perhaps' is not true or false"),
+        ('source', 'bag', "source: 'bag' is not one of synthetic, stack, rgbd, v4l2, module:Class, external"),
+    ],
+)
 def test_a_bad_value_is_one_line(name, value, line):
-    argument, = (a for a in launch_arguments.ARGUMENTS if a.name == name)
+    (argument,) = (a for a in launch_arguments.ARGUMENTS if a.name == name)
     with pytest.raises(InputError) as error:
         launch_arguments.parameters(argument.nodes[0], {name: value})
     assert str(error.value) == line
 
 
-@pytest.mark.parametrize('command, line', [
-    (['demo', '--seconds', '0'], 'dfd: error: --seconds 0: must be 1 to 3600'),
-    (['demo', '--size', '10x10'], "dfd: error: argument --size: '10x10' is not WIDTHxHEIGHT"),
-    (['run', '--rate', 'fast'], "dfd: error: rate: 'fast' is not a number"),
-    (['run', '--seconds', '3'], 'dfd: error: --seconds: needs --record'),
-    (['run', '--params-file', 'none.yaml'], 'dfd: error: none.yaml: no such file'),
-])
+@pytest.mark.parametrize(
+    'command, line',
+    [
+        (['demo', '--seconds', '0'], 'dfd: error: --seconds 0: must be 1 to 3600'),
+        (['demo', '--size', '10x10'], "dfd: error: argument --size: '10x10' is not WIDTHxHEIGHT"),
+        (['run', '--rate', 'fast'], "dfd: error: rate: 'fast' is not a number"),
+        (['run', '--seconds', '3'], 'dfd: error: --seconds: needs --record'),
+        (['run', '--params-file', 'none.yaml'], 'dfd: error: none.yaml: no such file'),
+    ],
+)
 def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
     try:
         status = main(command)
@@ -242,7 +262,7 @@ def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
 @pytest.mark.parametrize('command', ['demo', 'run'])
 def test_without_ros_there_is_one_line(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, 'rclpy', None)          # how Python marks what cannot be imported
+    monkeypatch.setitem(sys.modules, 'rclpy', None)  # how Python marks what cannot be imported
     assert main([command]) == 2
     error = capsys.readouterr().err
     assert error.startswith('dfd: error: the nodes need ROS 2, and rclpy cannot be imported here')
@@ -266,8 +286,12 @@ class Command:
         self.mark = f'DFD_TEST_MARK={uuid.uuid4()}'
         name, value = self.mark.split('=')
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'dfd_ros.cli', *map(str, arguments)], text=True,
-            env={**os.environ, name: value}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            [sys.executable, '-m', 'dfd_ros.cli', *map(str, arguments)],
+            text=True,
+            env={**os.environ, name: value},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def finish(self, timeout=240.0):
         out, err = self.process.communicate(timeout=timeout)
@@ -281,7 +305,7 @@ class Command:
             try:
                 if self.mark.encode() in path.read_bytes():
                     found.append(int(path.parent.name))
-            except OSError:      # ended meanwhile
+            except OSError:  # ended meanwhile
                 pass
         return found
 
@@ -294,6 +318,7 @@ def dfd():
     def start(*arguments):
         commands.append(Command(*arguments))
         return commands[-1]
+
     yield start
     for command in commands:
         for pid in command.relatives():
@@ -309,8 +334,8 @@ def test_the_demo_measures_and_leaves_pictures(dfd, tmp_path, random_weights):
     assert (status, err) == (0, '')
     lines = out.splitlines()
     start = lines.index(HEADER + HEADER_OF_ERRORS)
-    assert len([line for line in lines[start + 1:] if re.match(r' +\d+ s +\d+\.\d Hz', line)]) >= 2
-    summary, = (line for line in lines if line.startswith('in all'))
+    assert len([line for line in lines[start + 1 :] if re.match(r' +\d+ s +\d+\.\d Hz', line)]) >= 2
+    (summary,) = (line for line in lines if line.startswith('in all'))
     # Untrained weights give a depth in the range for every pixel: errors are large, but they are there.
     assert re.search(r'[1-9]\d* depth images, .* latency \d+ ms .* MAE of u 0\.\d+, AbsRel', summary)
     assert {path.name for path in tmp_path.iterdir()} == {'overview.png', 'demo.mp4', 'demo.gif', 'log'}
@@ -340,7 +365,7 @@ def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):
     command = dfd('demo', '--seconds', 600, '--out', tmp_path, '--weights', random_weights, *SMALL)
     wait_for(command.process, ' Hz ')
     command.process.kill()
-    command.process.communicate(timeout=120)         # its pipes close with the last node that holds them
+    command.process.communicate(timeout=120)  # its pipes close with the last node that holds them
     end = time.monotonic() + 60
     while command.relatives():
         assert time.monotonic() < end, 'a node outlived the command'
@@ -349,13 +374,13 @@ def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):
 
 def test_a_node_that_cannot_start_ends_the_demo_with_its_last_words(dfd, tmp_path):
     weights = tmp_path / 'none.safetensors'
-    status, out, err = dfd('demo', '--out', tmp_path, '--weights', weights, *SMALL).finish()
+    status, _out, err = dfd('demo', '--out', tmp_path, '--weights', weights, *SMALL).finish()
     assert (status, err) == (2, f'dfd: error: depth node: weights {weights}: no such file\n')
 
 
 def test_run_tells_once_why_a_node_cannot_start(dfd, tmp_path):
-    status, out, err = dfd('run', '--source', 'stack', '--stack', tmp_path / 'none').finish()
-    assert status == 2 and 'Traceback' not in err     # of the others, which are stopped while they still start
+    status, _out, err = dfd('run', '--source', 'stack', '--stack', tmp_path / 'none').finish()
+    assert status == 2 and 'Traceback' not in err  # of the others, which are stopped while they still start
     assert err.splitlines()[-1].startswith(f'dfd: error: camera node: {tmp_path}/none')
     assert err.count(f'{tmp_path}/none') == 1
 
@@ -365,22 +390,42 @@ def test_a_node_that_is_killed_ends_the_run(dfd, random_weights):
     for line in command.process.stderr:
         if '[camera]: synthetic camera' in line:
             break
-    camera, = (pid for pid in command.relatives() if b'dfd_ros.ros.nodes.camera' in
-               Path(f'/proc/{pid}/cmdline').read_bytes())
+    (camera,) = (
+        pid for pid in command.relatives() if b'dfd_ros.ros.nodes.camera' in Path(f'/proc/{pid}/cmdline').read_bytes()
+    )
     os.kill(camera, signal.SIGKILL)
-    status, out, err = command.finish()
+    status, _out, err = command.finish()
     assert status == 1 and 'dfd: error: camera node: ended with status -9' in err
 
 
 def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights):
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.lens_state import LensState
+
     rng = np.random.default_rng(0)
-    FocalStack([rng.integers(0, 256, (60, 80, 3), np.uint8) for _ in range(4)],
-               [LensState(distance) for distance in (2.0, 0.8, 0.4, 0.2)]).write(tmp_path / 'stack')
-    command = dfd('run', '--source', 'stack', '--stack', tmp_path / 'stack', '--steps', 4, '--rate', 5,
-                  '--namespace', 'robot', '--weights', random_weights, '--record', tmp_path / 'record',
-                  '--seconds', 6)   # a video takes two images, also of a busy machine
+    FocalStack(
+        [rng.integers(0, 256, (60, 80, 3), np.uint8) for _ in range(4)],
+        [LensState(distance) for distance in (2.0, 0.8, 0.4, 0.2)],
+    ).write(tmp_path / 'stack')
+    command = dfd(
+        'run',
+        '--source',
+        'stack',
+        '--stack',
+        tmp_path / 'stack',
+        '--steps',
+        4,
+        '--rate',
+        5,
+        '--namespace',
+        'robot',
+        '--weights',
+        random_weights,
+        '--record',
+        tmp_path / 'record',
+        '--seconds',
+        6,
+    )  # a video takes two images, also of a busy machine
     status, out, err = command.finish()
     assert status == 0, err
     assert 'in all' in out and '[robot.depth]' in err
@@ -396,14 +441,21 @@ def test_the_monitor_pairs_within_the_slop_takes_a_bag_that_begins_again_and_say
     from dfd_ros.core.lens_state import LensState
     from dfd_ros.msg import LensState as LensStateMessage
     from dfd_ros.ros import image_messages, messages, qos
+
     monitors = {name: start_node('monitor', '-r', f'__ns:=/{name}', truth=name == 'blind') for name in ('off', 'blind')}
     maps = 'coc/image', 'confidence/image', 'depth/image_rect'
-    publishers = [{topic: observer.publisher(LensStateMessage if topic == 'lens_state' else Image,
-                                             f'/{name}/{topic}', qos.PUBLISHER)
-                   for topic in ('lens_state', 'image_raw', *maps)} for name in monitors]
+    publishers = [
+        {
+            topic: observer.publisher(
+                LensStateMessage if topic == 'lens_state' else Image, f'/{name}/{topic}', qos.PUBLISHER
+            )
+            for topic in ('lens_state', 'image_raw', *maps)
+        }
+        for name in monitors
+    ]
 
     def play(first):
-        for frame in range(60):     # more than wait for their counterparts
+        for frame in range(60):  # more than wait for their counterparts
             header, lens_header = (Header(stamp=Time(sec=first + frame, nanosec=ns)) for ns in (0, 1000000))
             for topics in publishers:
                 topics['lens_state'].publish(messages.to_message(LensState(1.0, near=0.2, far=2.0), lens_header))
@@ -414,6 +466,7 @@ def test_the_monitor_pairs_within_the_slop_takes_a_bag_that_begins_again_and_say
 
     def rates(name):
         return re.findall(r'^ .* ([1-9][\d.]*) Hz', monitors[name].output, re.MULTILINE)
+
     play(1000)
     wait_until(lambda: rates('off'), 'a line', 30.0)
     count = len(rates('off'))
@@ -439,6 +492,6 @@ def test_run_goes_on_until_interrupted(dfd, random_weights):
     for line in command.process.stderr:
         if '[camera]: synthetic camera' in line:
             break
-    assert len(command.relatives()) == 4         # itself, camera, sweep, depth
+    assert len(command.relatives()) == 4  # itself, camera, sweep, depth
     command.process.send_signal(signal.SIGINT)
     assert command.finish()[0] == 0

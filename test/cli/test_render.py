@@ -103,23 +103,26 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
 
 def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
     assert render(tmp_path / 'set', '--format', 'shards', '--stacks', '3', '--preset', 'field') == 0
-    for sample in read_samples(tmp_path / 'set'):   # where the aperture is not known too
+    for sample in read_samples(tmp_path / 'set'):  # where the aperture is not known too
         assert all(state.magnification >= 1 for state in sample.lens_states)
         assert len(set(to_stack_batch(sample).magnification[0].tolist())) == 1
 
 
-@pytest.mark.parametrize('arguments, says', [
-    (('--motion', 'both'), '--motion: needs --engine blender'),
-    (('--objects', 'small', '--samples', '64'), '--objects: needs --engine blender'),
-    (('--meshes', '/nowhere'), '--meshes: needs --engine blender'),
-    (('--breathing',), '--breathing: needs --engine blender'),
-    (('--blender-python', 'x'), '--blender-python: needs --engine blender'),
-    (('--stacks', '0'), '--stacks 0: must be at least 1'),
-    (('--frames', '1'), '--frames 1: must be at least 2'),
-    (('--width', '8'), '--width 8: must be at least 32'),
-    (('--seed', '-3'), '--seed -3: must be at least 0'),
-    (('--device', 'gpu'), "device 'gpu'"),
-])
+@pytest.mark.parametrize(
+    'arguments, says',
+    [
+        (('--motion', 'both'), '--motion: needs --engine blender'),
+        (('--objects', 'small', '--samples', '64'), '--objects: needs --engine blender'),
+        (('--meshes', '/nowhere'), '--meshes: needs --engine blender'),
+        (('--breathing',), '--breathing: needs --engine blender'),
+        (('--blender-python', 'x'), '--blender-python: needs --engine blender'),
+        (('--stacks', '0'), '--stacks 0: must be at least 1'),
+        (('--frames', '1'), '--frames 1: must be at least 2'),
+        (('--width', '8'), '--width 8: must be at least 32'),
+        (('--seed', '-3'), '--seed -3: must be at least 0'),
+        (('--device', 'gpu'), "device 'gpu'"),
+    ],
+)
 def test_bad_arguments_are_refused_in_one_line(tmp_path, capsys, arguments, says):
     assert render(tmp_path / 'data', *arguments) == 2
     error = capsys.readouterr().err
@@ -127,8 +130,9 @@ def test_bad_arguments_are_refused_in_one_line(tmp_path, capsys, arguments, says
     assert not (tmp_path / 'data').exists()
 
 
-@pytest.mark.parametrize('arguments', [('--engine', 'povray'), ('--preset', 'moon'), ('--split', 'all'),
-                                       ('--stacks', 'many')])
+@pytest.mark.parametrize(
+    'arguments', [('--engine', 'povray'), ('--preset', 'moon'), ('--split', 'all'), ('--stacks', 'many')]
+)
 def test_unknown_choices_are_refused_in_one_line(tmp_path, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         render(tmp_path / 'data', *arguments)

@@ -32,8 +32,11 @@ def make_folder(folder: Path, **changes) -> dict:
     for i, focus in enumerate([math.inf, 2.0, 0.5]):
         Image.fromarray(picture(i)).save(folder / f'{i:02d}.png')
         frames.append({'file': f'{i:02d}.png', 'focus_distance_m': focus})
-    description = {'lens': {'focal_length_mm': 4.3, 'f_number': 1.8, 'sensor_width_mm': 6.4},
-                   'frames': frames, **changes}
+    description = {
+        'lens': {'focal_length_mm': 4.3, 'f_number': 1.8, 'sensor_width_mm': 6.4},
+        'frames': frames,
+        **changes,
+    }
     (folder / 'stack.yaml').write_text(yaml.safe_dump(description))
     return description
 
@@ -71,14 +74,27 @@ def known(low, high):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.one_of(known(0.02, 1e3), st.just(math.inf)), st.one_of(unknown, known(0.9, 1.2)),
-                          st.one_of(unknown, st.floats(0, 2e9))), min_size=1, max_size=12),
-       st.one_of(unknown, known(1e-3, 0.2)), st.one_of(unknown, known(0.9, 32)),
-       st.one_of(unknown, known(1e-6, 1e-5)),
-       st.sampled_from([(math.nan, math.nan), (0.1, math.inf), (0.25, 4.0)]), st.booleans())
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(known(0.02, 1e3), st.just(math.inf)),
+            st.one_of(unknown, known(0.9, 1.2)),
+            st.one_of(unknown, st.floats(0, 2e9)),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.one_of(unknown, known(1e-3, 0.2)),
+    st.one_of(unknown, known(0.9, 32)),
+    st.one_of(unknown, known(1e-6, 1e-5)),
+    st.sampled_from([(math.nan, math.nan), (0.1, math.inf), (0.25, 4.0)]),
+    st.booleans(),
+)
 def test_there_and_back(frames, focal_length, f_number, pitch, limits, with_depth):
-    states = [LensState(focus, focal_length, f_number, pitch, magnification, *limits, stamp=stamp)
-              for focus, magnification, stamp in frames]
+    states = [
+        LensState(focus, focal_length, f_number, pitch, magnification, *limits, stamp=stamp)
+        for focus, magnification, stamp in frames
+    ]
     depth = np.full((24, 32), 0.75, np.float32) if with_depth else None
     if with_depth:
         depth[3:5] = np.nan
@@ -125,8 +141,9 @@ def test_a_stack_has_one_lens(tmp_path):
 def save_with_exif(path: Path, size=(32, 24), **tags):
     image = Image.fromarray(picture(0, size[1], size[0]))
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[name]: value for name, value in tags.items()
-                                            if name != 'Orientation'})
+    exif.get_ifd(ExifTags.IFD.Exif).update(
+        {ExifTags.Base[name]: value for name, value in tags.items() if name != 'Orientation'}
+    )
     if 'Orientation' in tags:
         exif[ExifTags.Base.Orientation] = tags['Orientation']
     image.save(path, exif=exif)
@@ -141,9 +158,14 @@ def exif_folder(folder: Path, size=(32, 24), lens=None, focus=None, **tags) -> F
 
 
 def test_unknown_lens_data_come_from_exif(tmp_path):
-    stack = exif_folder(tmp_path, FocalLength=IFDRational(43, 10), FNumber=IFDRational(18, 10),
-                        FocalPlaneXResolution=IFDRational(200), FocalPlaneResolutionUnit=3,
-                        SubjectDistance=IFDRational(3, 2))
+    stack = exif_folder(
+        tmp_path,
+        FocalLength=IFDRational(43, 10),
+        FNumber=IFDRational(18, 10),
+        FocalPlaneXResolution=IFDRational(200),
+        FocalPlaneResolutionUnit=3,
+        SubjectDistance=IFDRational(3, 2),
+    )
     state = stack.lens_states[0]
     assert state.focal_length == pytest.approx(4.3e-3)
     assert state.f_number == pytest.approx(1.8)
@@ -152,9 +174,15 @@ def test_unknown_lens_data_come_from_exif(tmp_path):
 
 
 def test_what_stack_yaml_says_goes_before_exif(tmp_path):
-    stack = exif_folder(tmp_path, lens={'focal_length_mm': 50, 'f_number': None, 'sensor_width_mm': 36},
-                        focus=9.0, FocalLength=IFDRational(43, 10), FNumber=IFDRational(18, 10),
-                        FocalPlaneXResolution=IFDRational(200), SubjectDistance=IFDRational(3, 2))
+    stack = exif_folder(
+        tmp_path,
+        lens={'focal_length_mm': 50, 'f_number': None, 'sensor_width_mm': 36},
+        focus=9.0,
+        FocalLength=IFDRational(43, 10),
+        FNumber=IFDRational(18, 10),
+        FocalPlaneXResolution=IFDRational(200),
+        SubjectDistance=IFDRational(3, 2),
+    )
     state = stack.lens_states[0]
     assert state.focal_length == pytest.approx(50e-3)
     assert state.f_number == pytest.approx(1.8)
@@ -163,8 +191,9 @@ def test_what_stack_yaml_says_goes_before_exif(tmp_path):
 
 
 def test_pixel_pitch_of_an_image_resized_since(tmp_path):
-    stack = exif_folder(tmp_path, focus=1.0, FocalPlaneXResolution=IFDRational(1000),
-                        FocalPlaneResolutionUnit=3, ExifImageWidth=128)
+    stack = exif_folder(
+        tmp_path, focus=1.0, FocalPlaneXResolution=IFDRational(1000), FocalPlaneResolutionUnit=3, ExifImageWidth=128
+    )
     assert stack.lens_states[0].pixel_pitch == pytest.approx(1e-2 / 1000 * 128 / 32)
 
 
@@ -175,8 +204,14 @@ def test_pixel_pitch_from_the_35_mm_equivalent(tmp_path):
 
 
 def test_rotated_image_is_turned_upright_and_keeps_its_pitch(tmp_path):
-    stack = exif_folder(tmp_path, (32, 24), focus=1.0, Orientation=6, FocalPlaneXResolution=IFDRational(1000),
-                        FocalPlaneResolutionUnit=3)
+    stack = exif_folder(
+        tmp_path,
+        (32, 24),
+        focus=1.0,
+        Orientation=6,
+        FocalPlaneXResolution=IFDRational(1000),
+        FocalPlaneResolutionUnit=3,
+    )
     assert stack.images[0].shape == (32, 24, 3)
     assert stack.lens_states[0].pixel_pitch == pytest.approx(1e-5)
 
@@ -196,8 +231,14 @@ def test_exif_subject_distance_infinity_and_unknown(tmp_path):
 
 
 def test_zeros_in_exif_are_unknown(tmp_path):
-    state = exif_folder(tmp_path, focus=1.0, FocalLength=IFDRational(0, 0), FNumber=IFDRational(0),
-                        FocalPlaneXResolution=IFDRational(0), FocalLengthIn35mmFilm=0).lens_states[0]
+    state = exif_folder(
+        tmp_path,
+        focus=1.0,
+        FocalLength=IFDRational(0, 0),
+        FNumber=IFDRational(0),
+        FocalPlaneXResolution=IFDRational(0),
+        FocalLengthIn35mmFilm=0,
+    ).lens_states[0]
     assert math.isnan(state.focal_length) and math.isnan(state.f_number) and math.isnan(state.pixel_pitch)
 
 
@@ -241,25 +282,41 @@ def test_missing_description(tmp_path):
     assert 'stack.yaml: no such file' in message(tmp_path)
 
 
-@pytest.mark.parametrize('text, says', [
-    ('frames: [', 'stack.yaml: not YAML'), ('- 1', 'must be a mapping'), ('', 'must be a mapping'),
-    ('frames: []', 'frames: no frames'), ('lens: {}', 'frames: no frames'),
-    ('frames: 3', 'frames: no frames'),
-    ('frames: [3]', r'frames[0]: must be a mapping'), ('lens: 3\nframes: [{}]', 'lens: must be a mapping'),
-    ('frame: []', "unknown key 'frame'"),
-    ('lens: {focal_lenght_mm: 3}', "lens: unknown key 'focal_lenght_mm'"),
-    ('frames: [{file: a.png, focus: 3}]', "frames[0]: unknown key 'focus'"),
-    ('frames: [{focus_distance_m: 3}]', 'frames[0].file: None is not a file name'),
-])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('frames: [', 'stack.yaml: not YAML'),
+        ('- 1', 'must be a mapping'),
+        ('', 'must be a mapping'),
+        ('frames: []', 'frames: no frames'),
+        ('lens: {}', 'frames: no frames'),
+        ('frames: 3', 'frames: no frames'),
+        ('frames: [3]', r'frames[0]: must be a mapping'),
+        ('lens: 3\nframes: [{}]', 'lens: must be a mapping'),
+        ('frame: []', "unknown key 'frame'"),
+        ('lens: {focal_lenght_mm: 3}', "lens: unknown key 'focal_lenght_mm'"),
+        ('frames: [{file: a.png, focus: 3}]', "frames[0]: unknown key 'focus'"),
+        ('frames: [{focus_distance_m: 3}]', 'frames[0].file: None is not a file name'),
+    ],
+)
 def test_description_that_is_none(tmp_path, text, says):
     (tmp_path / 'stack.yaml').write_text(text)
     assert says in message(tmp_path)
 
 
-@pytest.mark.parametrize('value, says', [
-    ('two', "'two' is not a number"), (math.nan, 'nan is not a number'), (True, 'True is not a number'),
-    ([1], '[1] is not a number'), (0, '0 must be positive'), (-1.5, '-1.5 must be positive'),
-    (-math.inf, '-inf must be positive'), (None, 'unknown, and 01.png has no EXIF subject distance')])
+@pytest.mark.parametrize(
+    'value, says',
+    [
+        ('two', "'two' is not a number"),
+        (math.nan, 'nan is not a number'),
+        (True, 'True is not a number'),
+        ([1], '[1] is not a number'),
+        (0, '0 must be positive'),
+        (-1.5, '-1.5 must be positive'),
+        (-math.inf, '-inf must be positive'),
+        (None, 'unknown, and 01.png has no EXIF subject distance'),
+    ],
+)
 def test_focus_distance_that_is_none(tmp_path, value, says):
     description = make_folder(tmp_path)
     description['frames'][1]['focus_distance_m'] = value
@@ -274,8 +331,9 @@ def test_lens_number_that_is_none(tmp_path, key, value):
     assert f'stack.yaml: lens.{key}: {value!r}' in message(tmp_path)
 
 
-@pytest.mark.parametrize('key, value', [('magnification', 'x'), ('magnification', -1), ('stamp_s', 'x'),
-                                        ('stamp_s', math.nan)])
+@pytest.mark.parametrize(
+    'key, value', [('magnification', 'x'), ('magnification', -1), ('stamp_s', 'x'), ('stamp_s', math.nan)]
+)
 def test_frame_number_that_is_none(tmp_path, key, value):
     description = make_folder(tmp_path)
     description['frames'][2][key] = value
@@ -299,7 +357,7 @@ def test_unreadable_image(tmp_path):
 def test_image_cut_short(tmp_path):
     make_folder(tmp_path)
     whole = (tmp_path / '01.png').read_bytes()
-    (tmp_path / '01.png').write_bytes(whole[:len(whole) // 2])
+    (tmp_path / '01.png').write_bytes(whole[: len(whole) // 2])
     assert '01.png: cannot be read as an image' in message(tmp_path)
 
 
@@ -309,11 +367,16 @@ def test_odd_sized_image(tmp_path):
     assert '01.png: 31x24 pixels, but 00.png has 32x24' in message(tmp_path)
 
 
-@pytest.mark.parametrize('truth, says', [
-    (np.ones((24, 31), np.float32), 'float32 (24, 31), must be float32 (24, 32)'),
-    (np.ones((24, 32, 1), np.float32), 'float32 (24, 32, 1), must be'),
-    (np.full((24, 32), 'a'), 'must be float32'), (np.ones((24, 32), bool), 'must be float32'),
-    (np.full((24, 32), None), 'cannot be read as a NumPy array')])
+@pytest.mark.parametrize(
+    'truth, says',
+    [
+        (np.ones((24, 31), np.float32), 'float32 (24, 31), must be float32 (24, 32)'),
+        (np.ones((24, 32, 1), np.float32), 'float32 (24, 32, 1), must be'),
+        (np.full((24, 32), 'a'), 'must be float32'),
+        (np.ones((24, 32), bool), 'must be float32'),
+        (np.full((24, 32), None), 'cannot be read as a NumPy array'),
+    ],
+)
 def test_depth_of_another_shape_or_kind(tmp_path, truth, says):
     make_folder(tmp_path, depth='truth.npy')
     np.save(tmp_path / 'truth.npy', truth, allow_pickle=True)
@@ -337,7 +400,7 @@ def test_depth_missing_or_cut_short(tmp_path):
 def test_range_needs_two_distances(tmp_path):
     stack = FocalStack([picture(), picture()], [LensState(2.0), LensState(2.0)])
     with pytest.raises(InputError, match='every frame is focused at 2 m'):
-        stack.range
+        _ = stack.range
 
 
 @pytest.mark.skipif(not BALLS.is_dir(), reason='the real stack is not part of the checkout')

@@ -14,14 +14,15 @@ def message(encoding, rows, height):
     rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
     width = rows.shape[1] // COLOUR[encoding].channels
     data = rows.view(np.uint8)
-    return SimpleNamespace(encoding=encoding, height=height, width=width, step=data.shape[1], is_bigendian=0,
-                           data=data.reshape(-1))
+    return SimpleNamespace(
+        encoding=encoding, height=height, width=width, step=data.shape[1], is_bigendian=0, data=data.reshape(-1)
+    )
 
 
 @pytest.mark.parametrize('encoding', COLOUR)
 def test_grey_is_grey(encoding):
     _, kind, conversion, bits, rows = COLOUR[encoding]
-    if conversion.startswith('YUV'):   # 126 of 16 to 235 is as bright as 128 of 0 to 255; no colour is 128
+    if conversion.startswith('YUV'):  # 126 of 16 to 235 is as bright as 128 of 0 to 255; no colour is 128
         data = np.full((int(8 * rows), 8, COLOUR[encoding].channels), 128, kind)
         if rows > 1:
             data[:8] = 126

@@ -28,7 +28,7 @@ def test_other_kinds_are_refused(tmp_path, suffix):
 
 def test_colour_and_depth_are_turned_upright(tmp_path):
     exif = Image.Exif()
-    exif[ORIENTATION] = 6   # to be turned by 90 degrees clockwise
+    exif[ORIENTATION] = 6  # to be turned by 90 degrees clockwise
     depth = PICTURE[..., 0].astype(np.uint16) * 10
     for name, stored in (('a.png', PICTURE), ('b.png', depth)):
         Image.fromarray(stored).save(tmp_path / name, exif=exif)

@@ -58,14 +58,21 @@ def test_infinity_is_the_limit(f, n, distance):
     assert optics.coc(math.inf, math.inf, f, n) == 0
 
 
-@pytest.mark.parametrize('point, focus, f, n', [
-    (1.0, 0.05, 0.05, 2.0),          # focus at the focal length: no image
-    (1.0, 0.04, 0.05, 2.0),          # focus inside the focal length
-    (0.0, 1.0, 0.05, 2.0), (-1.0, 1.0, 0.05, 2.0),
-    (1.0, 2.0, 0.0, 2.0), (1.0, 2.0, 0.05, 0.0),
-    (math.nan, 2.0, 0.05, 2.0), (1.0, math.nan, 0.05, 2.0),
-    (1.0, 2.0, math.nan, 2.0), (1.0, 2.0, 0.05, math.nan),
-])
+@pytest.mark.parametrize(
+    'point, focus, f, n',
+    [
+        (1.0, 0.05, 0.05, 2.0),  # focus at the focal length: no image
+        (1.0, 0.04, 0.05, 2.0),  # focus inside the focal length
+        (0.0, 1.0, 0.05, 2.0),
+        (-1.0, 1.0, 0.05, 2.0),
+        (1.0, 2.0, 0.0, 2.0),
+        (1.0, 2.0, 0.05, 0.0),
+        (math.nan, 2.0, 0.05, 2.0),
+        (1.0, math.nan, 0.05, 2.0),
+        (1.0, 2.0, math.nan, 2.0),
+        (1.0, 2.0, 0.05, math.nan),
+    ],
+)
 def test_what_cannot_be_is_nan(point, focus, f, n):
     assert math.isnan(optics.coc(point, focus, f, n))
     assert math.isnan(optics.coc_signed(point, focus, f, n))
@@ -74,9 +81,16 @@ def test_what_cannot_be_is_nan(point, focus, f, n):
 
 @given(anything, anything, anything, anything, anything)
 def test_nothing_raises(a, b, c, d, e):
-    for value in (optics.vergence(a), optics.distance(a), optics.coc_signed(a, b, c, d),
-                  optics.coc(a, b, c, d), optics.coc_px(a, b, c, d, e), *optics.depth_of_field(a, b, c, d),
-                  optics.hyperfocal_distance(a, b, c), optics.magnification(a, b)):
+    for value in (
+        optics.vergence(a),
+        optics.distance(a),
+        optics.coc_signed(a, b, c, d),
+        optics.coc(a, b, c, d),
+        optics.coc_px(a, b, c, d, e),
+        *optics.depth_of_field(a, b, c, d),
+        optics.hyperfocal_distance(a, b, c),
+        optics.magnification(a, b),
+    ):
         assert type(value) is float
 
 
@@ -89,11 +103,20 @@ def test_floats_arrays_and_tensors_agree(points, focus, f, n):
     np.testing.assert_allclose(tensor.numpy(), plain)
 
 
-@pytest.mark.parametrize('function', [
-    optics.vergence, optics.distance, lambda x: optics.coc_signed(x, 2.0, 0.05, 2.0),
-    lambda x: optics.coc_px(x, 2.0, 0.05, 2.0, 1e-6), lambda x: optics.depth_of_field(x, 0.05, 2.0, 1e-5)[1],
-    lambda x: optics.magnification(x, 0.05), lambda x: optics.coc(1.0, x, 0.05, 2.0),
-    VergenceRange(0.5, 4).normalise, VergenceRange(0.5, 4).denormalise])
+@pytest.mark.parametrize(
+    'function',
+    [
+        optics.vergence,
+        optics.distance,
+        lambda x: optics.coc_signed(x, 2.0, 0.05, 2.0),
+        lambda x: optics.coc_px(x, 2.0, 0.05, 2.0, 1e-6),
+        lambda x: optics.depth_of_field(x, 0.05, 2.0, 1e-5)[1],
+        lambda x: optics.magnification(x, 0.05),
+        lambda x: optics.coc(1.0, x, 0.05, 2.0),
+        VergenceRange(0.5, 4).normalise,
+        VergenceRange(0.5, 4).denormalise,
+    ],
+)
 def test_kind_and_precision_are_kept(function):
     assert type(function(1.5)) is float
     assert type(function(2)) is float
@@ -160,8 +183,9 @@ def test_beyond_infinity_is_infinity():
     np.testing.assert_array_equal(range_.denormalise(np.array([-1.0, np.nan])), [math.inf, math.nan])
 
 
-@pytest.mark.parametrize('near, far', [(0, 1), (-1, 1), (2, 1), (1, 1), (math.nan, 1), (1, math.nan),
-                                       (math.inf, math.inf), (1e-320, 1)])
+@pytest.mark.parametrize(
+    'near, far', [(0, 1), (-1, 1), (2, 1), (1, 1), (math.nan, 1), (1, math.nan), (math.inf, math.inf), (1e-320, 1)]
+)
 def test_impossible_range_is_refused_in_one_line(near, far):
     with pytest.raises(InputError, match='^vergence range: near .* far .*$'):
         VergenceRange(near, far)
@@ -176,8 +200,17 @@ def test_blur_scale_gives_the_coc_to_first_order(range_, u, v, n):
     assert exact == pytest.approx(lens.blur_scale(range_) * abs(u - v), rel=2e-3, abs=1e-6)
 
 
-@pytest.mark.parametrize('lens', [Lens(), Lens(0.05, math.nan, 1e-6), Lens(math.nan, 2.0, 1e-6),
-                                  Lens(0.05, 2.0, math.nan), Lens(0.05, 0.0, 1e-6), Lens(0.05, 2.0, 0.0)])
+@pytest.mark.parametrize(
+    'lens',
+    [
+        Lens(),
+        Lens(0.05, math.nan, 1e-6),
+        Lens(math.nan, 2.0, 1e-6),
+        Lens(0.05, 2.0, math.nan),
+        Lens(0.05, 0.0, 1e-6),
+        Lens(0.05, 2.0, 0.0),
+    ],
+)
 def test_unknown_lens_has_no_blur_scale(lens):
     assert math.isnan(lens.blur_scale(VergenceRange(0.5, 2)))
     assert math.isnan(lens.coc_px(1.0, 2.0))
@@ -185,7 +218,7 @@ def test_unknown_lens_has_no_blur_scale(lens):
 
 def test_blur_scale_never_raises():
     for lens in (Lens(1e160, 2.0, 1e-6), Lens(0.05, math.inf, 1e-6), Lens(0.05, 2.0, math.inf)):
-        assert math.isnan(lens.blur_scale(VergenceRange(0.5, 2)))   # networks take its logarithm
+        assert math.isnan(lens.blur_scale(VergenceRange(0.5, 2)))  # networks take its logarithm
 
 
 @given(st.floats(0.1, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -12,21 +13,31 @@ from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, vergence
 
-ranges = st.builds(lambda near, ratio: VergenceRange(near, near * ratio),
-                   st.floats(0.02, 50), st.one_of(st.floats(1.01, 1e3), st.just(math.inf)))
+ranges = st.builds(
+    lambda near, ratio: VergenceRange(near, near * ratio),
+    st.floats(0.02, 50),
+    st.one_of(st.floats(1.01, 1e3), st.just(math.inf)),
+)
 frame_counts = st.integers(2, 40)
 
 
 def steps(distances):
-    return [vergence(b) - vergence(a) for a, b in zip(distances, distances[1:])]
+    return [vergence(b) - vergence(a) for a, b in itertools.pairwise(distances)]
 
 
 @given(ranges, frame_counts, st.integers(0, 9))
-@pytest.mark.parametrize('sweep', [
-    lambda r, n, _: sweeps.ramp(r, n), lambda r, n, _: sweeps.repeated_ramps(r, n),
-    lambda r, n, _: sweeps.ping_pong(r, n), lambda r, n, _: sweeps.ramp(r, n, near_to_far=True),
-    lambda r, n, seed: sweeps.jumps(r, n, seed=seed), lambda r, n, seed: sweeps.uneven(r, n, seed=seed),
-    lambda r, n, seed: sweeps.uneven(r, n, near_to_far=True, seed=seed)])
+@pytest.mark.parametrize(
+    'sweep',
+    [
+        lambda r, n, _: sweeps.ramp(r, n),
+        lambda r, n, _: sweeps.repeated_ramps(r, n),
+        lambda r, n, _: sweeps.ping_pong(r, n),
+        lambda r, n, _: sweeps.ramp(r, n, near_to_far=True),
+        lambda r, n, seed: sweeps.jumps(r, n, seed=seed),
+        lambda r, n, seed: sweeps.uneven(r, n, seed=seed),
+        lambda r, n, seed: sweeps.uneven(r, n, near_to_far=True, seed=seed),
+    ],
+)
 def test_every_sweep_covers_its_range_and_does_not_leave_it(sweep, range_, frames, seed):
     distances = sweep(range_, frames, seed)
     assert min(distances) == range_.near and max(distances) == range_.far
@@ -61,7 +72,7 @@ def test_ping_pong_turns_without_standing_still(range_, frames, ramps):
 def test_jumps_are_a_ramp_out_of_order(range_, frames, ramps, seed):
     distances = sweeps.jumps(range_, frames, ramps, seed=seed)
     for i in range(ramps):
-        assert sorted(distances[i * frames:(i + 1) * frames]) == sorted(sweeps.ramp(range_, frames))
+        assert sorted(distances[i * frames : (i + 1) * frames]) == sorted(sweeps.ramp(range_, frames))
     assert distances == sweeps.jumps(range_, frames, ramps, seed=seed)
 
 
@@ -85,8 +96,7 @@ def test_uneven_depends_on_the_seed():
     assert sweeps.uneven(range_, 6) != sweeps.ramp(range_, 6)
 
 
-@pytest.mark.parametrize('sweep', [sweeps.ramp, sweeps.repeated_ramps, sweeps.ping_pong, sweeps.jumps,
-                                   sweeps.uneven])
+@pytest.mark.parametrize('sweep', [sweeps.ramp, sweeps.repeated_ramps, sweeps.ping_pong, sweeps.jumps, sweeps.uneven])
 @pytest.mark.parametrize('frames', [1, 0, -3])
 def test_too_few_frames_are_refused(sweep, frames):
     with pytest.raises(InputError, match=f'sweep: {frames} frames'):

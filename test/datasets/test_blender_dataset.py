@@ -82,12 +82,27 @@ def painter(tmp_path):
     def todo(**by_seed) -> str:
         (folder / 'todo.json').write_text(json.dumps({key.lstrip('s'): value for key, value in by_seed.items()}))
         return str(path)
+
     return todo
 
 
 def arguments(out, python: str, *more: str) -> list[str]:
-    return ['render', '--engine', 'blender', '--out', str(out), '--height', '32', '--width', '48', '--device', 'cpu',
-            '--blender-python', python, *more]
+    return [
+        'render',
+        '--engine',
+        'blender',
+        '--out',
+        str(out),
+        '--height',
+        '32',
+        '--width',
+        '48',
+        '--device',
+        'cpu',
+        '--blender-python',
+        python,
+        *more,
+    ]
 
 
 def test_shards_contact_sheet_and_card(tmp_path, painter, capsys):
@@ -96,7 +111,12 @@ def test_shards_contact_sheet_and_card(tmp_path, painter, capsys):
     said = capsys.readouterr().out
     assert f'stacks   3 of 5 frames, 48x32, in {out}/' in said
     assert sorted(path.name for path in out.iterdir()) == [
-        'README.md', 'blender-000000.tar', 'contact_sheet.png', 'scenes.jsonl', 'settings.json']
+        'README.md',
+        'blender-000000.tar',
+        'contact_sheet.png',
+        'scenes.jsonl',
+        'settings.json',
+    ]
     assert [sample.seed for sample in read_samples(out)] == [5, 6, 7]
     card = (out / 'README.md').read_text()
     assert _runs([0, 1, 7, 1000, 1001]) == '0 to 1, 7, 1000 to 1001'
@@ -113,7 +133,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, painter, capsys):
     out = tmp_path / 'set'
     assert main(arguments(out, painter(), '--scenes', '2')) == 0
     before = {path.name: path.read_bytes() for path in out.glob('*.tar')}
-    assert main(arguments(out, painter(s0='crash', s1='crash'), '--scenes', '3')) == 0   # 0 and 1 are there
+    assert main(arguments(out, painter(s0='crash', s1='crash'), '--scenes', '3')) == 0  # 0 and 1 are there
     assert {name: (out / name).read_bytes() for name in before} == before
     assert sorted(sample.seed for sample in read_samples(out)) == [0, 1, 2]
     assert '| stacks | 3' in (out / 'README.md').read_text()
@@ -142,7 +162,10 @@ def test_a_kill_loses_at_most_the_scene_in_hand(tmp_path, painter):
     python = painter(s2='slow')
     process = subprocess.Popen(
         [sys.executable, '-m', 'dfd_ros.cli', *arguments(out, python, '--scenes', '4', '--workers', '1')],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
     marker, began = tmp_path / 'painter' / 'tried-2', time.monotonic()
     while not marker.exists() and time.monotonic() - began < 60:
         time.sleep(0.05)
@@ -184,9 +207,11 @@ def test_a_scene_that_always_crashes_is_named(tmp_path, painter, capsys):
     out = tmp_path / 'set'
     assert main(arguments(out, painter(s1='crash'), '--scenes', '3', '--workers', '1')) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == ('dfd: error: Blender ended with status 11 on the scene of seed 1: '
-                     'Segmentation fault of some kind; rerun the same command to resume')
-    assert count(out) == 1   # what was done is packed
+    assert error == (
+        'dfd: error: Blender ended with status 11 on the scene of seed 1: '
+        'Segmentation fault of some kind; rerun the same command to resume'
+    )
+    assert count(out) == 1  # what was done is packed
 
 
 def test_bad_input_of_the_worker_is_said_in_one_line(tmp_path, painter, capsys):
@@ -196,8 +221,10 @@ def test_bad_input_of_the_worker_is_said_in_one_line(tmp_path, painter, capsys):
 
 def test_where_blender_is_missing_one_line_says_so(tmp_path, capsys):
     python = tmp_path / 'python'
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.modules[\'bpy\'] = None; '
-                      'from dfd_ros.datasets.rendering.worker import main; sys.exit(main())"\n')
+    python.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c \"import sys; sys.modules['bpy'] = None; "
+        'from dfd_ros.datasets.rendering.worker import main; sys.exit(main())"\n'
+    )
     python.chmod(0o755)
     assert main(arguments(tmp_path / 'set', str(python), '--scenes', '1')) == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -206,15 +233,21 @@ def test_where_blender_is_missing_one_line_says_so(tmp_path, capsys):
     assert '--blender-python /absent/python: No such file' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('more, says', [
-    (('--preset', 'field'), '--preset field: with --engine blender choose one of defocusnet, phone, machine_vision'),
-    (('--ramp', '4'), 'ramp 4: preset defocusnet has 5 focus distances'),
-    (('--device', 'cuda'), '--device cuda: with --engine blender choose auto, cpu or gpu'),
-    (('--workers', '0'), '--workers 0: must be at least 1'),
-    (('--scenes', '0'), '--scenes 0: must be at least 1'),
-    (('--format', 'folders'), '--format folders: with --engine blender choose one of shards'),
-    (('--textures', '/absent'), 'textures /absent: no such folder'),
-])
+@pytest.mark.parametrize(
+    'more, says',
+    [
+        (
+            ('--preset', 'field'),
+            '--preset field: with --engine blender choose one of defocusnet, phone, machine_vision',
+        ),
+        (('--ramp', '4'), 'ramp 4: preset defocusnet has 5 focus distances'),
+        (('--device', 'cuda'), '--device cuda: with --engine blender choose auto, cpu or gpu'),
+        (('--workers', '0'), '--workers 0: must be at least 1'),
+        (('--scenes', '0'), '--scenes 0: must be at least 1'),
+        (('--format', 'folders'), '--format folders: with --engine blender choose one of shards'),
+        (('--textures', '/absent'), 'textures /absent: no such folder'),
+    ],
+)
 def test_bad_arguments_are_refused_in_one_line(tmp_path, capsys, more, says):
     assert main(arguments(tmp_path / 'set', 'python', *more)) == 2
     error = capsys.readouterr().err

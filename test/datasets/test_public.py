@@ -19,23 +19,26 @@ def test_ddff12(tmp_path):
     (first, second) = stacks
     assert len(stacks) == 2 and len(second) == 10
     np.testing.assert_array_equal(second.images[3], public_files.texture(48, 64, 1))
-    np.testing.assert_allclose([DISPARITY_TIMES_DEPTH / s.focus_distance for s in first.lens_states],
-                               np.linspace(0.28, 0.02, 10))
+    np.testing.assert_allclose(
+        [DISPARITY_TIMES_DEPTH / s.focus_distance for s in first.lens_states], np.linspace(0.28, 0.02, 10)
+    )
     assert np.isnan(first.depth[:4]).all()
     np.testing.assert_allclose(DISPARITY_TIMES_DEPTH / first.depth[4:], disparity[4:], rtol=1e-6)
 
 
 def test_the_blur_of_ddff12_is_nine_times_the_disparity_off_the_focus(tmp_path):
     public_files.ddff12(tmp_path / 'trainval.h5')
-    state = Ddff12(tmp_path / 'trainval.h5')[0].lens_states[0]   # focused at 0.28 px
+    state = Ddff12(tmp_path / 'trainval.h5')[0].lens_states[0]  # focused at 0.28 px
     assert state.lens.coc_px(DISPARITY_TIMES_DEPTH / 0.08, state.focus_distance) == pytest.approx(9 * 0.2, rel=0.03)
 
 
 def test_five_of_ten_slices_are_those_of_dfv_and_fossa(tmp_path):
     public_files.ddff12(tmp_path / 'trainval.h5')
     stack = Ddff12(tmp_path / 'trainval.h5', 5)[0]
-    np.testing.assert_allclose([DISPARITY_TIMES_DEPTH / s.focus_distance for s in stack.lens_states],
-                               np.linspace(0.28, 0.02, 10)[[0, 2, 4, 6, 9]])
+    np.testing.assert_allclose(
+        [DISPARITY_TIMES_DEPTH / s.focus_distance for s in stack.lens_states],
+        np.linspace(0.28, 0.02, 10)[[0, 2, 4, 6, 9]],
+    )
     with pytest.raises(InputError, match='its stacks have 10 slices, not 11'):
         Ddff12(tmp_path / 'trainval.h5', 11)
 
@@ -43,10 +46,10 @@ def test_five_of_ten_slices_are_those_of_dfv_and_fossa(tmp_path):
 def test_fod500(tmp_path):
     depth = public_files.fod500(tmp_path)
     stacks = Fod500(tmp_path)
-    assert len(stacks) == 2   # the first 400 are for training
+    assert len(stacks) == 2  # the first 400 are for training
     assert [s.focus_distance for s in stacks[1].lens_states] == [0.1, 0.15, 0.3, 0.7, 1.5]
     np.testing.assert_array_equal(stacks[1].images[4], public_files.texture(64, 64, 401))
-    np.testing.assert_allclose(stacks[0].depth, depth, rtol=1e-3)   # half floats
+    np.testing.assert_allclose(stacks[0].depth, depth, rtol=1e-3)  # half floats
     (tmp_path / '000400_04All.tif').unlink()
     with pytest.raises(InputError, match='000400_.*All.tif: 4 images, there should be 5'):
         stacks[0]
@@ -57,12 +60,13 @@ def test_zedd(tmp_path):
     stacks = Zedd(tmp_path)
     stack = stacks[0]
     assert len(stacks) == 1 and len(stack) == 5
-    np.testing.assert_allclose([s.focus_distance for s in stack.lens_states],
-                               [0.8 * 1.4 ** run for run in (1, 3, 5, 7, 9)], atol=1e-3)
+    np.testing.assert_allclose(
+        [s.focus_distance for s in stack.lens_states], [0.8 * 1.4**run for run in (1, 3, 5, 7, 9)], atol=1e-3
+    )
     assert {s.f_number for s in stack.lens_states} == {2.8}
     assert stack.images[0].shape == (480, 640, 3) and stack.depth.shape == (480, 640)
     assert np.isnan(stack.depth[0]).all() and set(np.unique(stack.depth[10:])) == {1.5, 6.0}
-    assert stack.depth[100, 319] == 1.5 and stack.depth[100, 320] == 6.0   # the middle stays the middle
+    assert stack.depth[100, 319] == 1.5 and stack.depth[100, 320] == 6.0  # the middle stays the middle
 
 
 def test_nyuv2_is_sharp_where_the_focus_is(tmp_path):
@@ -70,7 +74,7 @@ def test_nyuv2_is_sharp_where_the_focus_is(tmp_path):
     (stack,) = NyuV2Stacks(tmp_path / 'nyu.mat')
     assert [s.focus_distance for s in stack.lens_states] == [1, 1.5, 2.5, 4, 6]
     contrast = np.array([[half.std() for half in (image[:, :200], image[:, -200:])] for image in stack.images])
-    assert contrast.argmax(0).tolist() == [0, 3]   # planes at 1 and 4 m
+    assert contrast.argmax(0).tolist() == [0, 3]  # planes at 1 and 4 m
 
 
 def test_the_test_images_of_nyuv2_are_those_of_its_splits(tmp_path):

@@ -32,13 +32,26 @@ def make_sample(seed=0, states=None, full=True, **changes) -> Sample:
     depth = rng.uniform(0.2, 3, (T, H, W)).astype(np.float32)
     depth[:, 0, 0], depth[:, 1, 1] = np.nan, np.inf
     if states is None:
-        states = [LensState(focus, 4e-3, 1.8, 2e-5, near=0.25, far=2.0, stamp=t / 30)
-                  for t, focus in enumerate((2.0, 0.5, 0.25))]
-    rest = dict(background=depth > 2, coc=depth * 3, flow=rng.normal(0, 2, (T - 1, H, W, 2)).astype(np.float16),
-                all_in_focus=images[::-1].copy(), intrinsics=(20.0, 20.0, 7.5, 5.5),
-                poses=np.tile(np.eye(4), (T, 1, 1)), about={'set': 'small'}) if full else {}
-    return Sample(**{'images': images, 'lens_states': states, 'depth': depth, 'source': 'test', 'seed': seed, **rest,
-                     **changes})
+        states = [
+            LensState(focus, 4e-3, 1.8, 2e-5, near=0.25, far=2.0, stamp=t / 30)
+            for t, focus in enumerate((2.0, 0.5, 0.25))
+        ]
+    rest = (
+        dict(
+            background=depth > 2,
+            coc=depth * 3,
+            flow=rng.normal(0, 2, (T - 1, H, W, 2)).astype(np.float16),
+            all_in_focus=images[::-1].copy(),
+            intrinsics=(20.0, 20.0, 7.5, 5.5),
+            poses=np.tile(np.eye(4), (T, 1, 1)),
+            about={'set': 'small'},
+        )
+        if full
+        else {}
+    )
+    return Sample(
+        **{'images': images, 'lens_states': states, 'depth': depth, 'source': 'test', 'seed': seed, **rest, **changes}
+    )
 
 
 def assert_same(a: Sample, b: Sample) -> None:
@@ -56,17 +69,31 @@ unknown = st.just(math.nan)
 
 
 @settings(max_examples=15)
-@given(st.lists(st.builds(
-    LensState, st.one_of(st.floats(0.02, 1e3), st.just(math.inf)), st.one_of(unknown, st.floats(1e-3, 0.2)),
-    st.one_of(unknown, st.floats(0.9, 32)), st.one_of(unknown, st.floats(1e-6, 1e-4)),
-    st.one_of(unknown, st.floats(0.9, 1.2)), st.one_of(unknown, st.just(0.1)), st.one_of(unknown, st.just(math.inf)),
-    st.booleans(), st.one_of(unknown, st.floats(0, 2e9))), min_size=T, max_size=T), st.booleans())
+@given(
+    st.lists(
+        st.builds(
+            LensState,
+            st.one_of(st.floats(0.02, 1e3), st.just(math.inf)),
+            st.one_of(unknown, st.floats(1e-3, 0.2)),
+            st.one_of(unknown, st.floats(0.9, 32)),
+            st.one_of(unknown, st.floats(1e-6, 1e-4)),
+            st.one_of(unknown, st.floats(0.9, 1.2)),
+            st.one_of(unknown, st.just(0.1)),
+            st.one_of(unknown, st.just(math.inf)),
+            st.booleans(),
+            st.one_of(unknown, st.floats(0, 2e9)),
+        ),
+        min_size=T,
+        max_size=T,
+    ),
+    st.booleans(),
+)
 def test_there_and_back(states, full):
     sample = make_sample(states=states, full=full)
     with tempfile.TemporaryDirectory() as folder:
         with ShardWriter(folder, 'data') as writer:
             writer.add('a', sample)
-        again, = read_samples(folder)
+        (again,) = read_samples(folder)
         assert os.listdir(folder) == ['data-000000.tar']
     assert_same(sample, again)
 
@@ -84,8 +111,13 @@ def test_shards_are_as_long_as_told_and_samples_come_in_order(tmp_path):
     assert_same(samples[3], make_sample(3))
     assert samples[-1].seed == 4
     with tarfile.open(folder / 'data-000000.tar') as tar:
-        assert tar.getnames()[:5] == ['000.json', '000.image.000.png', '000.image.001.png', '000.image.002.png',
-                                      '000.truth.npz']
+        assert tar.getnames()[:5] == [
+            '000.json',
+            '000.image.000.png',
+            '000.image.001.png',
+            '000.image.002.png',
+            '000.truth.npz',
+        ]
 
 
 def test_a_kill_loses_nothing_that_was_added(tmp_path):
@@ -93,7 +125,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path):
     for i in range(3):
         writer.add(f'{i}', make_sample(i))
     (tmp_path / '.data-000001.77.part.tar').write_bytes(b'half a shard')
-    os.close(writer._lock)   # and then the process was killed
+    os.close(writer._lock)  # and then the process was killed
     assert count(tmp_path) == 2
 
     with ShardWriter(tmp_path, 'data', samples_per_shard=2) as writer:
@@ -119,6 +151,7 @@ def test_an_interrupt_while_tidying_up_doubles_nothing(tmp_path, monkeypatch):
     def interrupted(path, **_):
         monkeypatch.undo()
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt), ShardWriter(tmp_path, 'data', samples_per_shard=3) as writer:
         for i in range(2):
             writer.add(f'{i}', make_sample(i))
@@ -161,7 +194,7 @@ def test_jpeg_images(tmp_path):
         writer.add('a', make_sample(images=smooth))
     with tarfile.open(tmp_path / 'data-000000.tar') as tar:
         assert 'a.image.001.jpg' in tar.getnames()
-    sample, = read_samples(tmp_path)
+    (sample,) = read_samples(tmp_path)
     assert np.abs(sample.images.astype(int) - smooth).max() < 12
     with pytest.raises(InputError, match='image format "gif"'):
         write_sample(tmp_path / 'b.tar', 'b', make_sample(), 'gif')
@@ -191,15 +224,20 @@ def test_as_a_stack_batch():
     np.testing.assert_array_equal(batch.images[0].permute(0, 2, 3, 1), sample.images)
     u = batch.vergence[0, :, 0].numpy()
     np.testing.assert_array_equal(np.isnan(u), np.isnan(sample.depth))
-    np.testing.assert_allclose(range_.denormalise(u.astype(float))[np.isfinite(sample.depth)],
-                               sample.depth[np.isfinite(sample.depth)], rtol=1e-5)
+    np.testing.assert_allclose(
+        range_.denormalise(u.astype(float))[np.isfinite(sample.depth)],
+        sample.depth[np.isfinite(sample.depth)],
+        rtol=1e-5,
+    )
     np.testing.assert_array_equal(batch.foreground[0, :, 0], ~sample.background)
-    expected = np.stack([state.lens.coc_px(depth, state.focus_distance)
-                         for state, depth in zip(sample.lens_states, sample.depth)])
+    expected = np.stack(
+        [state.lens.coc_px(depth, state.focus_distance) for state, depth in zip(sample.lens_states, sample.depth)]
+    )
     np.testing.assert_allclose(batch.coc[0, :, 0].abs(), expected, rtol=1e-4, atol=1e-4)
     assert batch.blur_scale.item() == pytest.approx(sample.lens_states[0].lens.blur_scale(range_))
     assert {tensor.dtype for name, tensor in vars(batch).items() if name not in ('images', 'foreground')} == {
-        torch.float32}
+        torch.float32
+    }
 
 
 def test_an_unknown_lens_leaves_the_blur_unknown():
@@ -212,10 +250,19 @@ def test_frames_of_several_magnifications_are_trained_on_in_the_largest():
     growth = (1.0, 1.1, 1.25)
     y, x = np.mgrid[:41, :51]
 
-    def zoomed(pattern, m):     # what a camera sees of it that grows the image about its centre
+    def zoomed(pattern, m):  # what a camera sees of it that grows the image about its centre
         return pattern(25 + (x - 25) / m, 20 + (y - 20) / m)
-    images = np.stack([np.repeat(zoomed(lambda x, y: 128 + 60 * np.sin(x / 4) * np.cos(y / 5), m)[..., None], 3, 2)
-                       for m in growth]).round().astype(np.uint8)
+
+    images = (
+        np.stack(
+            [
+                np.repeat(zoomed(lambda x, y: 128 + 60 * np.sin(x / 4) * np.cos(y / 5), m)[..., None], 3, 2)
+                for m in growth
+            ]
+        )
+        .round()
+        .astype(np.uint8)
+    )
     depth = np.stack([zoomed(lambda x, y: np.where(x > 30, 0.4, 1.5), m) for m in growth]).astype(np.float32)
     states = [LensState(focus, 4e-3, 1.8, 2e-5, magnification=m) for focus, m in zip((2.0, 0.5, 0.25), growth)]
     sample = Sample(images, states, depth, background=depth > 1)
@@ -227,7 +274,7 @@ def test_frames_of_several_magnifications_are_trained_on_in_the_largest():
     assert batch.magnification[0].tolist() == pytest.approx([1.25] * 3)
     as_one = to_stack_batch(Sample(images, [replace(state, magnification=1.1) for state in states], depth))
     np.testing.assert_array_equal(as_one.images[0].permute(0, 2, 3, 1), images)
-    np.testing.assert_allclose(batch.blur / as_one.blur, [[1.25, 1.25 / 1.1, 1]], rtol=1e-6)   # blur grows as well
+    np.testing.assert_allclose(batch.blur / as_one.blur, [[1.25, 1.25 / 1.1, 1]], rtol=1e-6)  # blur grows as well
 
 
 def test_samples_whose_parts_do_not_fit_are_refused():
@@ -255,8 +302,8 @@ def test_a_shard_cut_short_is_refused_in_one_line(tmp_path, left):
     with tarfile.open(path) as tar:
         end = tar.getmembers()[-1]
     whole = path.read_bytes()
-    padded = end.offset_data + -(-end.size // 512) * 512 + 1024     # with the two empty blocks that end it
-    path.write_bytes(whole[:int(left * padded) if isinstance(left, float) else left if left > 0 else padded + left])
+    padded = end.offset_data + -(-end.size // 512) * 512 + 1024  # with the two empty blocks that end it
+    path.write_bytes(whole[: int(left * padded) if isinstance(left, float) else left if left > 0 else padded + left])
     with pytest.raises(InputError, match=r'a\.tar') as caught:
         list(read_samples(path))
     assert '\n' not in str(caught.value)
@@ -282,21 +329,24 @@ def changed(members: dict[str, bytes], **values) -> dict[str, bytes]:
     return {'a.json': json.dumps(description).encode()}
 
 
-@pytest.mark.parametrize('change, says', [
-    (lambda m: m.pop('a.json'), 'a has no a.json'),
-    (lambda m: m.pop('a.truth.npz'), 'a has no a.truth.npz'),
-    (lambda m: m.update({'a.json': b'{"format": "other"}'}), f'its format is \'other\', must be "{FORMAT}"'),
-    (lambda m: m.update({'a.json': b'nonsense'}), 'cannot be read as a sample'),
-    (lambda m: m.update({'a.json': json.dumps({'format': FORMAT}).encode()}), "no 'frames'"),
-    (lambda m: m.update({'a.json': json.dumps({'format': FORMAT, 'frames': [1, 2, 3]}).encode()}), 'a frame is 1'),
-    (lambda m: m.update(changed(m, focus_distance=None)), 'a frame has no focus_distance'),
-    (lambda m: m.update(changed(m, focus_distance=0)), 'focus_distance 0 of a frame, must be positive'),
-    (lambda m: m.update(changed(m, f_number=-1.8)), 'f_number -1.8 of a frame, must be positive'),
-    (lambda m: m.pop('a.image.001.png'), '2 images, but 3 lens states'),
-    (lambda m: m.update({'a.image.001.png': m['a.image.001.png'][:60]}), 'cannot be read as an image'),
-    (lambda m: m.update({'a.truth.npz': m['a.truth.npz'][:200]}), 'cannot be read as a sample'),
-    (lambda m: m.update({'readme.txt': b'hello'}), 'readme has no readme.json'),
-])
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (lambda m: m.pop('a.json'), 'a has no a.json'),
+        (lambda m: m.pop('a.truth.npz'), 'a has no a.truth.npz'),
+        (lambda m: m.update({'a.json': b'{"format": "other"}'}), f'its format is \'other\', must be "{FORMAT}"'),
+        (lambda m: m.update({'a.json': b'nonsense'}), 'cannot be read as a sample'),
+        (lambda m: m.update({'a.json': json.dumps({'format': FORMAT}).encode()}), "no 'frames'"),
+        (lambda m: m.update({'a.json': json.dumps({'format': FORMAT, 'frames': [1, 2, 3]}).encode()}), 'a frame is 1'),
+        (lambda m: m.update(changed(m, focus_distance=None)), 'a frame has no focus_distance'),
+        (lambda m: m.update(changed(m, focus_distance=0)), 'focus_distance 0 of a frame, must be positive'),
+        (lambda m: m.update(changed(m, f_number=-1.8)), 'f_number -1.8 of a frame, must be positive'),
+        (lambda m: m.pop('a.image.001.png'), '2 images, but 3 lens states'),
+        (lambda m: m.update({'a.image.001.png': m['a.image.001.png'][:60]}), 'cannot be read as an image'),
+        (lambda m: m.update({'a.truth.npz': m['a.truth.npz'][:200]}), 'cannot be read as a sample'),
+        (lambda m: m.update({'readme.txt': b'hello'}), 'readme has no readme.json'),
+    ],
+)
 def test_what_is_no_sample_is_refused_in_one_line(tmp_path, change, says):
     path = tmp_path / 'a.tar'
     write_sample(path, 'a', make_sample())
@@ -320,6 +370,6 @@ def test_places_without_samples(tmp_path):
 
 def test_only_the_truth_that_is_wanted_is_read(tmp_path):
     write_sample(tmp_path / 'a.tar', 'a', make_sample())
-    sample, = Samples(tmp_path, ('background',))
+    (sample,) = Samples(tmp_path, ('background',))
     assert sample.depth is not None and sample.background is not None
     assert sample.coc is sample.flow is sample.all_in_focus is None

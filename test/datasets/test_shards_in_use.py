@@ -30,9 +30,17 @@ from dfd_ros.training.validation import SampleValidation
 
 BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 CONFIG = TrainingConfig(
-    name='tiny', network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
-    steps=2, warmup=1, precision='fp32', stages=(Stage(crop=32, batch=3, frames=4, decode=2),), half_size=0.0,
-    validate_every=100, validate_stacks=1, shards=str(BLENDER))
+    name='tiny',
+    network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
+    steps=2,
+    warmup=1,
+    precision='fp32',
+    stages=(Stage(crop=32, batch=3, frames=4, decode=2),),
+    half_size=0.0,
+    validate_every=100,
+    validate_stacks=1,
+    shards=str(BLENDER),
+)
 
 
 def test_the_tiny_sample_is_whole():
@@ -40,8 +48,9 @@ def test_the_tiny_sample_is_whole():
     for seed, sample in enumerate(read_samples(BLENDER)):
         assert sample.images.shape == (5, 64, 64, 3) and sample.source == 'blender' and sample.seed == seed
         for t, state in enumerate(sample.lens_states):
-            np.testing.assert_allclose(sample.coc[t], state.lens.coc_px(sample.depth[t], state.focus_distance),
-                                       rtol=1e-5)
+            np.testing.assert_allclose(
+                sample.coc[t], state.lens.coc_px(sample.depth[t], state.focus_distance), rtol=1e-5
+            )
         # Blurred where it is out of focus, sharp where not.
         difference = np.abs(sample.images.astype(float) - sample.all_in_focus).mean(-1)
         assert difference[sample.coc < 1].mean() < difference[sample.coc > 3].mean()
@@ -58,8 +67,22 @@ def test_evaluation_counts_the_objects_of_every_frame():
 
 def test_dfd_evaluate(random_weights, tmp_path):
     path = tmp_path / 'figures.json'
-    assert main(['evaluate', '--data', str(BLENDER), '--weights', str(random_weights), '--device', 'cpu', '--json',
-                 str(path)]) == 0
+    assert (
+        main(
+            [
+                'evaluate',
+                '--data',
+                str(BLENDER),
+                '--weights',
+                str(random_weights),
+                '--device',
+                'cpu',
+                '--json',
+                str(path),
+            ]
+        )
+        == 0
+    )
     figures = json.loads(path.read_text())
     assert [f['frame'] for f in figures] == [1, 2, 3, 4, 5]
     assert all(0 < f['mae_u'] < 1 and f['coc_px'] > 0 for f in figures)
@@ -75,7 +98,7 @@ def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
     np.testing.assert_allclose(folder.blur_scale, shard.blur_scale, rtol=1e-6)
     background = torch.from_numpy(samples[0].background[-1])
     assert (shard.foreground == folder.foreground & ~background).all() and shard.foreground.any()
-    stack = study.training_stack(samples[0], 56)   # images of 64 px: none too large for such crops
+    stack = study.training_stack(samples[0], 56)  # images of 64 px: none too large for such crops
     assert torch.equal(stack.foreground, shard.foreground)
     with pytest.raises(InputError, match=f'{BLENDER}.*images of 64x64, smaller than the crops of 96x96'):
         study.training_stack(samples[0], 96)
@@ -116,9 +139,13 @@ def test_images_get_sensor_noise_and_the_wall_can_be_masked():
 def test_unknown_apertures_and_mixing(tmp_path):
     unknown = replace(CONFIG, data=replace(CONFIG.data, unknown_aperture=1.0))
     assert TrainingData(unknown, Path('unused'), torch.device('cpu')).batch(0).blur_scale.isnan().all()
-    mixed = replace(CONFIG, shards_share=0.5, stages=(Stage(crop=32, batch=8, frames=4, decode=2),),
-                    data=replace(CONFIG.data, height=40, width=40, frames=4),
-                    pool=replace(CONFIG.pool, start=2, size=2))
+    mixed = replace(
+        CONFIG,
+        shards_share=0.5,
+        stages=(Stage(crop=32, batch=8, frames=4, decode=2),),
+        data=replace(CONFIG.data, height=40, width=40, frames=4),
+        pool=replace(CONFIG.pool, start=2, size=2),
+    )
     data = TrainingData(mixed, tmp_path, torch.device('cpu'))
     drawn = []
     draw = data.samples.draw
@@ -130,11 +157,17 @@ def test_unknown_apertures_and_mixing(tmp_path):
     assert 0 < len(drawn) < 8
 
 
-@pytest.mark.parametrize('network, stage, says', [
-    ('ddffnet', Stage(crop=32, batch=1, frames=9, decode=1),
-     r'5 frames, but the training wants 9 \(stages, frames\), and ddffnet reads as many different ones'),
-    ('stream', Stage(crop=96, batch=1, frames=4, decode=1), 'images of 64x64, smaller than the crops of 96'),
-])
+@pytest.mark.parametrize(
+    'network, stage, says',
+    [
+        (
+            'ddffnet',
+            Stage(crop=32, batch=1, frames=9, decode=1),
+            r'5 frames, but the training wants 9 \(stages, frames\), and ddffnet reads as many different ones',
+        ),
+        ('stream', Stage(crop=96, batch=1, frames=4, decode=1), 'images of 64x64, smaller than the crops of 96'),
+    ],
+)
 def test_samples_that_do_not_fit_are_refused(network, stage, says):
     with pytest.raises(InputError, match=says):
         TrainingData(replace(CONFIG, network=network, stages=(stage,)), Path('unused'), torch.device('cpu')).batch(0)
@@ -145,7 +178,7 @@ def test_longer_sequences_go_to_and_fro_in_a_sample():
     batch = TrainingData(config, Path('unused'), torch.device('cpu')).batch(0)
     assert batch.images.shape[1] == 9
     focus = batch.focus[0]
-    assert len(focus.unique()) == 5 and torch.equal(focus[:-8], focus[8:])   # a period is eight frames: there and back
+    assert len(focus.unique()) == 5 and torch.equal(focus[:-8], focus[8:])  # a period is eight frames: there and back
 
 
 def test_configuration():
@@ -163,8 +196,10 @@ def test_what_is_held_out_is_validated_on_and_not_trained_on(tmp_path):
     config = replace(CONFIG, held_out=0.3, validation='samples', validate_every=2)
     data = TrainingData(config, tmp_path, torch.device('cpu'))
     assert list(data.samples.held_out) == [2]
-    drawn = {data.samples.draw(config.stages[0], torch.Generator().manual_seed(i)).vergence.nansum().item()
-             for i in range(20)}      # the images get noise, the truth stays
+    drawn = {
+        data.samples.draw(config.stages[0], torch.Generator().manual_seed(i)).vergence.nansum().item()
+        for i in range(20)
+    }  # the images get noise, the truth stays
     assert drawn == {to_stack_batch(Samples(BLENDER)[i]).vergence.nansum().item() for i in (0, 1)}
     assert [sample.seed for sample in SampleValidation(config, torch.device('cpu')).samples] == [2]
     train(config, tmp_path, 'cpu')
@@ -173,12 +208,24 @@ def test_what_is_held_out_is_validated_on_and_not_trained_on(tmp_path):
     assert f'samples in `{BLENDER}`; the last 30% held out' in card and '2 of 2 (' in card and 'validation: mae' in card
 
 
-@pytest.mark.parametrize('network, network_config, says', [
-    ('ddffnet', {}, r'sequences of 5 frames, but it reads stacks of 4: give a multiple of that'),
-    ('lstm_ddff', {'size': [32, 32]}, r'takes images of 32x32 only, these have 64x64')])
+@pytest.mark.parametrize(
+    'network, network_config, says',
+    [
+        ('ddffnet', {}, r'sequences of 5 frames, but it reads stacks of 4: give a multiple of that'),
+        ('lstm_ddff', {'size': [32, 32]}, r'takes images of 32x32 only, these have 64x64'),
+    ],
+)
 def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tmp_path, network, network_config, says):
-    config = replace(CONFIG, network=network, network_config={'width': 0.05, **network_config}, likelihood=0, coc=0,
-                     coarse=0, held_out=0.3, validation='samples')
+    config = replace(
+        CONFIG,
+        network=network,
+        network_config={'width': 0.05, **network_config},
+        likelihood=0,
+        coc=0,
+        coarse=0,
+        held_out=0.3,
+        validation='samples',
+    )
     with pytest.raises(InputError, match=f'blender-000000.tar: 00000002: network {network}: {says}'):
         train(config, tmp_path, 'cpu')
     assert not (tmp_path / 'log.jsonl').exists()
@@ -186,21 +233,28 @@ def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tm
 
 def test_what_does_not_count_in_training_does_not_in_validation():
     """A network that is right about the objects and wrong about the wall."""
+
     class KnowsObjects(Network):
         def sequence(self, images, focus, blur_scale, decode):
             stack = to_stack_batch(Samples(BLENDER)[2])
             u = torch.where(stack.foreground, stack.vergence, 0.5)[:, -1:]
             return Prediction(u, torch.zeros_like(u), torch.zeros_like(u)), [], []
+
     config = replace(CONFIG, held_out=0.3, validation='samples')
-    counted, all_ = (SampleValidation(replace(config, mask_wall=mask), torch.device('cpu')).figures(KnowsObjects())
-                     for mask in (True, False))
+    counted, all_ = (
+        SampleValidation(replace(config, mask_wall=mask), torch.device('cpu')).figures(KnowsObjects())
+        for mask in (True, False)
+    )
     assert counted['mae'] == 0 and all_['mae'] > 0.05
 
 
 def test_samples_without_a_truth_are_no_validation(monkeypatch):
     read = Samples.__getitem__
-    monkeypatch.setattr(Samples, '__getitem__', lambda self, index: replace(
-        read(self, index), depth=np.full((5, 64, 64), np.nan, np.float32)))
+    monkeypatch.setattr(
+        Samples,
+        '__getitem__',
+        lambda self, index: replace(read(self, index), depth=np.full((5, 64, 64), np.nan, np.float32)),
+    )
     with pytest.raises(InputError, match='blender: none of the 1 samples for validation .* has a true depth'):
         SampleValidation(replace(CONFIG, held_out=0.3, validation='samples'), torch.device('cpu'))
 
@@ -215,6 +269,7 @@ def test_an_observer_sees_every_step_and_can_stop(tmp_path):
 
         def on_validation(self, step, figures, weights, picture):
             self.validated.append((step, weights, picture))
+
     config = replace(CONFIG, steps=10, held_out=0.3, validation='samples', validate_every=2)
     observer = Stops()
     train(config, tmp_path, 'cpu', observer=observer)
@@ -223,9 +278,13 @@ def test_an_observer_sees_every_step_and_can_stop(tmp_path):
     assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'] == 3
 
 
-@pytest.mark.parametrize('changes, line', [
-    (dict(validation='samples'), 'validation: samples, so shards and held_out have to be given'),
-    (dict(held_out=1.0), 'held_out: 1.0 should be below 1')])
+@pytest.mark.parametrize(
+    'changes, line',
+    [
+        (dict(validation='samples'), 'validation: samples, so shards and held_out have to be given'),
+        (dict(held_out=1.0), 'held_out: 1.0 should be below 1'),
+    ],
+)
 def test_what_cannot_be_held_out(changes, line):
     with pytest.raises(InputError, match=line):
         make_config({'shards': str(BLENDER), **changes}, 'config')

@@ -25,6 +25,7 @@ def make(tmp_path):
     def make(name='pool', **changes) -> StackPool:
         pools.append(StackPool(tmp_path / name, SETTINGS, **changes))
         return pools[-1]
+
     yield make
     for pool in pools:
         pool.close()
@@ -36,8 +37,9 @@ def test_a_stack_is_that_of_its_seed_whichever_process_renders_it(make):
         a, b, truth = one.get(index), two.get(index), render_stack(5 + index, SETTINGS)
         for name in truth.__dataclass_fields__:
             x, y, z = (getattr(stack, name) for stack in (a, b, truth))
-            assert torch.equal(x.nan_to_num(-1) if x.is_floating_point() else x,
-                               y.nan_to_num(-1) if y.is_floating_point() else y), name
+            assert torch.equal(
+                x.nan_to_num(-1) if x.is_floating_point() else x, y.nan_to_num(-1) if y.is_floating_point() else y
+            ), name
             # Half precision is enough for the truth: a thousandth of the range.
             torch.testing.assert_close(x.to(z.dtype), z, rtol=1e-3, atol=1e-3, equal_nan=True)
         assert torch.equal(a.images, truth.images)
@@ -69,7 +71,7 @@ def test_a_pool_of_other_settings_is_refused(make, tmp_path):
     pool.close()
     with pytest.raises(InputError, match=r'pool: holds stacks of other settings \(frames: 2, not 3\)'):
         StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0)
-    (tmp_path / 'pool' / 'settings.json').unlink()   # as pools of before
+    (tmp_path / 'pool' / 'settings.json').unlink()  # as pools of before
     assert StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0).get(0).images.shape[1] == 2
 
 
@@ -82,16 +84,16 @@ def test_it_renders_ahead_as_far_as_it_is_told(make):
         time.sleep(0.05)
     time.sleep(0.5)
     assert sorted(path.name for path in pool.folder.glob('*.safetensors')) == [f'{i:07d}.safetensors' for i in range(3)]
-    pool.want(1)   # less than before: nothing is taken back
+    pool.want(1)  # less than before: nothing is taken back
     load_file(pool.folder / '0000002.safetensors')
 
 
 def test_the_death_of_a_worker_is_noticed(make):
     pool = make()
     pool.get(0)
-    worker, = pool._workers
+    (worker,) = pool._workers
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
-    pool.get(0)   # what it has rendered is still there
+    pool.get(0)  # what it has rendered is still there
     with pytest.raises(RuntimeError, match='process that renders stack 4 .* has died'):
         pool.get(4)

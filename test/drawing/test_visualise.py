@@ -30,8 +30,11 @@ def test_near_is_red_far_is_blue_and_unknown_is_grey():
 
 def test_maps_of_one_kind_get_brighter():
     values = np.linspace(0, 1, 64)[None]
-    for picture in (visualise.confidence_picture(values), visualise.coc_picture(values * 8, 8),
-                    visualise.error_picture(-values * 3, 3)):
+    for picture in (
+        visualise.confidence_picture(values),
+        visualise.coc_picture(values * 8, 8),
+        visualise.error_picture(-values * 3, 3),
+    ):
         brightness = picture[0].astype(float) @ [0.3, 0.6, 0.1]
         assert (np.diff(brightness) > -1.5).all() and brightness[-1] > brightness[0] + 100
 
@@ -50,16 +53,16 @@ def test_nice_limit_without_values():
 
 
 def test_bar_of_depth_has_even_steps_of_vergence():
-    assert Bar.depth(RANGE).ticks == ((0.0, 'inf'), (0.25, '2.00'), (0.5, '1.00'), (0.75, '0.667'),
-                                      (1.0, '0.500'))
+    assert Bar.depth(RANGE).ticks == ((0.0, 'inf'), (0.25, '2.00'), (0.5, '1.00'), (0.75, '0.667'), (1.0, '0.500'))
     assert Bar.linear('magma', 20, 'px').ticks[-1] == (1.0, '20')
 
 
 def test_sheet_is_as_wide_as_asked_and_holds_its_pictures():
     red, green = np.zeros((30, 40, 3), np.uint8), np.zeros((30, 80, 3), np.uint8)
     red[..., 0] = green[..., 1] = 255
-    sheet = visualise.sheet([[Panel(red, 'a'), Panel(green, 'b')], [Panel(green, 'c', Bar.depth(RANGE))]],
-                            'title', 'subtitle', width=800)
+    sheet = visualise.sheet(
+        [[Panel(red, 'a'), Panel(green, 'b')], [Panel(green, 'c', Bar.depth(RANGE))]], 'title', 'subtitle', width=800
+    )
     assert sheet.dtype == np.uint8 and sheet.shape[1] == 800 and sheet.shape[2] == 3
     reds, greens = ((sheet == colour).all(2).sum() for colour in ((255, 0, 0), (0, 255, 0)))
     assert reds > 30_000 and greens > 2 * reds
@@ -69,8 +72,10 @@ def test_sheet_is_as_wide_as_asked_and_holds_its_pictures():
 
 def test_pictures_of_a_row_lie_beside_and_those_of_a_column_below_each_other():
     bright = np.full((30, 40, 3), 255, np.uint8)
-    sheet = visualise.sheet([[Panel(bright), Panel(bright, bar=Bar.depth(RANGE))],
-                             [Panel(bright, bar=Bar.depth(RANGE)), Panel(bright)]], width=800)
+    sheet = visualise.sheet(
+        [[Panel(bright), Panel(bright, bar=Bar.depth(RANGE))], [Panel(bright, bar=Bar.depth(RANGE)), Panel(bright)]],
+        width=800,
+    )
     columns = (sheet == 255).all(2).sum(0) > 0.5 * sheet.shape[0]
     assert np.diff(columns.astype(int)).clip(0).sum() + columns[0] == 2
 
@@ -81,8 +86,9 @@ def test_overview_of_any_stack(frames, truth):
     images = [np.full((48, 64, 3), i, np.uint8) for i in range(frames)]
     depth = np.full((48, 64), 1.0, np.float32)
     depth[:5] = np.nan
-    stack = FocalStack(images, [LensState(math.inf if i == 0 else 1 / i) for i in range(frames)],
-                       depth if truth else None)
+    stack = FocalStack(
+        images, [LensState(math.inf if i == 0 else 1 / i) for i in range(frames)], depth if truth else None
+    )
     coc = np.full((48, 64), np.nan)
     picture = visualise.overview(stack, [depth] * frames, np.zeros((48, 64)), coc, RANGE, 'name', width=700)
     assert picture.shape[1] == 700

@@ -19,7 +19,7 @@ from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.networks import Network, Prediction
 
 RANGE = VergenceRange(0.5, 2.0)
-SIDE, STEP = 24, 12   # px; the depth steps from 2 m to 0.5 m at this column
+SIDE, STEP = 24, 12  # px; the depth steps from 2 m to 0.5 m at this column
 
 
 class Known:
@@ -36,8 +36,12 @@ class Known:
 def figures(vergence):
     depth = np.full((SIDE, SIDE), 2.0)
     depth[:, STEP:] = 0.5
-    stack = Sample(np.zeros((1, SIDE, SIDE, 3), np.uint8), [LensState(1.0, near=0.5, far=2.0)], depth[None],
-                   coc=np.zeros((1, SIDE, SIDE)))
+    stack = Sample(
+        np.zeros((1, SIDE, SIDE, 3), np.uint8),
+        [LensState(1.0, near=0.5, far=2.0)],
+        depth[None],
+        coc=np.zeros((1, SIDE, SIDE)),
+    )
     (result,) = evaluate(Known(vergence), iter([stack]), (1,))
     return result
 
@@ -50,7 +54,7 @@ def truth():
 
 def test_errors_along_an_edge_are_not_those_of_the_rest():
     u = truth()
-    u[:, STEP:STEP + EDGE] = 0   # drawn 3 px too far to the right: 2 m in place of 0.5 m, of at most 2 m
+    u[:, STEP : STEP + EDGE] = 0  # drawn 3 px too far to the right: 2 m in place of 0.5 m, of at most 2 m
     found = figures(u)
     assert found.inner == pytest.approx(1 - 2 * EDGE / SIDE)
     assert (found.inner_rms, found.inner_accuracy) == (pytest.approx(0, abs=1e-6), 100)
@@ -67,7 +71,8 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
         description = yaml.safe_load((folder / 'stack.yaml').read_text())
         (folder / 'stack.yaml').write_text(yaml.safe_dump({**description, 'depth': named}))
         return folder
-    write('a', 1.0, None)     # a depth.npy that is no truth, such as an estimate
+
+    write('a', 1.0, None)  # a depth.npy that is no truth, such as an estimate
     command = ('evaluate', '--data', tmp_path / 'stacks', '--network', 'best_focus', '--device', 'cpu')
     assert dfd(*command) == 2
     assert 'stacks: no shard (*.tar) and no focal stack (a stack.yaml that names depth)' in capsys.readouterr().err
@@ -76,7 +81,7 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
     folder = write('b', 9.0, 'truth.npy')
     (folder / 'depth.npy').rename(folder / 'truth.npy')
     assert len(stored_stacks(tmp_path / 'stacks')) == 1
-    assert dfd(*command) == 2       # all of it is out of the range
+    assert dfd(*command) == 2  # all of it is out of the range
     error = capsys.readouterr().err
     assert 'stacks: nothing to measure' in error and 'Traceback' not in error
     np.save(folder / 'truth.npy', np.ones((SIDE, SIDE), np.float32))
@@ -91,8 +96,11 @@ def test_a_stack_is_one_stream_whatever_its_times_are():
 
     depth = np.full((4, SIDE, SIDE), np.nan)
     depth[3] = 1
-    stack = Sample(np.zeros((4, SIDE, SIDE, 3), np.uint8),
-                   [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)], depth)
+    stack = Sample(
+        np.zeros((4, SIDE, SIDE, 3), np.uint8),
+        [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)],
+        depth,
+    )
     (result,) = evaluate(DepthEstimator(network=Counts()), iter([stack]), (1,))
     assert result.mae_u == pytest.approx(3 / 4 - RANGE.normalise(1.0))
 

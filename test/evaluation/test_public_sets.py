@@ -31,8 +31,8 @@ def test_bumpiness_is_that_of_the_hessian():
     inner[3:-3, 3:-3] = True
     assert bumpiness(1 + 0.01 * x, np.ones(x.shape), inner) == pytest.approx(0, abs=1e-9)
     # The second derivative of 0.001 x^2 is 0.002, and both filters have a weight of 2.
-    assert bumpiness(1 + 0.001 * x ** 2, np.ones(x.shape), inner) == pytest.approx(100 * 4 * 0.002)
-    assert bumpiness(1 + x ** 2, np.ones(x.shape), inner) == pytest.approx(5)   # at most 0.05 a pixel
+    assert bumpiness(1 + 0.001 * x**2, np.ones(x.shape), inner) == pytest.approx(100 * 4 * 0.002)
+    assert bumpiness(1 + x**2, np.ones(x.shape), inner) == pytest.approx(5)  # at most 0.05 a pixel
 
 
 class Known:
@@ -54,7 +54,7 @@ def test_ddff12_is_measured_in_disparity():
     public = PUBLIC_SETS['ddff12']
     truth = np.full((4, 4), public.disparity / 0.1, np.float32)
     result = evaluate_public(Known(np.full((4, 4), public.disparity / 0.12)), public, [stack(truth)])
-    assert result['mse'] == pytest.approx(0.02 ** 2, rel=1e-4) and result['abs_rel'] == pytest.approx(0.2, rel=1e-4)
+    assert result['mse'] == pytest.approx(0.02**2, rel=1e-4) and result['abs_rel'] == pytest.approx(0.2, rel=1e-4)
     # What lies at infinity is as far as the set goes.
     result = evaluate_public(Known(np.full((4, 4), np.inf)), public, [stack(truth)])
     assert result['rms'] == pytest.approx(0.08, rel=1e-4)
@@ -86,8 +86,20 @@ def test_other_data_is_no_public_set(tmp_path):
 def test_the_command_prints_its_figures_beside_the_published_ones(tmp_path, network, capsys):
     path = tmp_path / 'trainval.h5'
     public_files.ddff12(path, 1)
-    assert dfd('evaluate', '--data', f'ddff12:{path}', '--network', network, '--sweep', '5', '--json',
-               tmp_path / 'figures.json') == 0
+    assert (
+        dfd(
+            'evaluate',
+            '--data',
+            f'ddff12:{path}',
+            '--network',
+            network,
+            '--sweep',
+            '5',
+            '--json',
+            tmp_path / 'figures.json',
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert f'| {network}' in out and '| AiFDepthNet' in out and 'Bump.' in out
     assert 0 < json.loads((tmp_path / 'figures.json').read_text())['abs_rel'] < 10

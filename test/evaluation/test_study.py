@@ -34,7 +34,7 @@ from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.validation import DataValidation
 
 SHIPPED = Path(__file__).parents[2] / 'config' / 'study.yaml'
-ROWS = '''
+ROWS = """
 training: {learning_rate: 5e-3, warmup: 1, validations: 2, validate_stacks: 1, likelihood: 0.0, mse: 1.0, coarse: 0.0,
            coc: 0.0, edges: 0.0, precision: fp32}
 rows:
@@ -43,7 +43,7 @@ rows:
 - {name: stream, title: Streaming, network: stream, config: {channels: [8, 8, 8, 8], hypotheses: 6, hidden: [4, 4]},
    training: {decode: 4, likelihood: 1.0, coarse: 0.3, coc: 0.3}}
 - {name: untrained, network: tiny_stack, train: false}
-'''
+"""
 SMALL = ['--crop', '32', '--batch', '2', '--scenes', '3', '--tests', '1', '--workers', '0', '--device', 'cpu']
 
 
@@ -71,8 +71,10 @@ def real(tmp_path_factory):
     """A focal stack of five frames, without a known lens, of another size than the crops."""
     folder = tmp_path_factory.mktemp('real') / 'stack'
     draw = np.random.default_rng(0)
-    FocalStack([draw.integers(0, 256, (40, 56, 3), dtype=np.uint8) for _ in range(5)],
-               [LensState(1 / v) for v in (1.0, 2.0, 2.4, 3.1, 4.0)]).write(folder)
+    FocalStack(
+        [draw.integers(0, 256, (40, 56, 3), dtype=np.uint8) for _ in range(5)],
+        [LensState(1 / v) for v in (1.0, 2.0, 2.4, 3.1, 4.0)],
+    ).write(folder)
     return folder
 
 
@@ -92,7 +94,7 @@ def test_all_rows_are_trained_measured_and_told(study):
     rows = {row['name']: row for row in results(study)['rows']}
     assert list(rows) == ['tiny', 'sized', 'stream', 'untrained']
     for row in rows.values():
-        assert set(row['sets']) == {'small', 'large', 'moving', 'seen'}   # the real stack has no true depth
+        assert set(row['sets']) == {'small', 'large', 'moving', 'seen'}  # the real stack has no true depth
         for figures in row['sets'].values():
             assert figures['known'] == 1 and 0 < figures['mse'] == pytest.approx(figures['rms'] ** 2)
             assert 0 <= figures['accuracy'] <= 100 and figures['abs_rel'] > 0
@@ -101,22 +103,28 @@ def test_all_rows_are_trained_measured_and_told(study):
     assert [row.get('steps') for row in rows.values()] == [4, 4, 4, None]
     assert rows['tiny']['hours'] > 0 and rows['tiny']['device']
     table = (study / 'table.md').read_text()
-    for part in ('Tiny stack', 'Streaming', 'small and large objects: MSE', '4 steps',
-                 'ms are of one depth map of 32x32, in '):
+    for part in (
+        'Tiny stack',
+        'Streaming',
+        'small and large objects: MSE',
+        '4 steps',
+        'ms are of one depth map of 32x32, in ',
+    ):
         assert part in table
     from PIL import Image
+
     for name in ('curves.png', 'figures.png', 'grid.jpg', 'real/tiny_stack.jpg', 'real/stream.jpg'):
         assert min(Image.open(study / name).size) > 200
 
 
 def test_rows_begin_from_weights(study, tmp_path):
     weights, rows = study / 'rows' / 'stream' / 'best.safetensors', tmp_path / 'rows.yaml'
-    rows.write_text(f'''
+    rows.write_text(f"""
 training: {{warmup: 1, validations: 1, validate_stacks: 1, precision: fp32}}
 rows:
 - {{name: as_it_is, network: stream, weights: {weights}, train: false}}
 - {{name: tuned, network: stream, weights: {weights}, training: {{decode: 4, learning_rate: 1e-6}}}}
-''')
+""")
     assert dfd('study', '--out', tmp_path / 'out', '--config', rows, '--budget', '1', *SMALL) == 0
     theirs = next(row for row in results(study)['rows'] if row['name'] == 'stream')
     as_it_is, tuned = results(tmp_path / 'out')['rows']
@@ -131,8 +139,25 @@ def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, ca
     rows = tmp_path / 'rows.yaml'
     rows.write_text(config.read_text().replace('decode: 4', 'decode: all'))
     out = tmp_path / 'out'
-    assert dfd('study', '--out', out, '--config', rows, '--budget', '1', '--networks', 'tiny,stream', '--frames', '5',
-               '--real', real, *SMALL) == 0
+    assert (
+        dfd(
+            'study',
+            '--out',
+            out,
+            '--config',
+            rows,
+            '--budget',
+            '1',
+            '--networks',
+            'tiny,stream',
+            '--frames',
+            '5',
+            '--real',
+            real,
+            *SMALL,
+        )
+        == 0
+    )
     tiny, stream = results(out)['rows']
     assert (tiny['sets']['large']['first_map'], stream['sets']['large']['first_map']) == (5, 1)
     assert networks.load(out / 'rows' / 'tiny' / 'last.safetensors').frames == 5
@@ -141,18 +166,27 @@ def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, ca
     settings = study_run.Settings('1', 32, 2, 3, 1, frames=5)
     a_study = study_run.Study(out, settings, shared, found, 'stream', device='cpu')
     stream_row = next(row for row in a_study.rows if row.name == 'stream')
-    stage, = a_study.config(stream_row).stages
+    (stage,) = a_study.config(stream_row).stages
     assert (stage.frames, stage.decode) == (5, 5)
     scene = folder_scene(real, 32, 5)
     titles = [title for title, _ in a_study.pictured([scene] * 3, scene)]
-    assert titles == ['small objects', 'small and large objects', 'small and large objects', 'moving scenes', 'Blender',
-                      'Blender', 'real stack']
+    assert titles == [
+        'small objects',
+        'small and large objects',
+        'small and large objects',
+        'moving scenes',
+        'Blender',
+        'Blender',
+        'real stack',
+    ]
     assert scene.focus[0].tolist() == pytest.approx([0, 1 / 3, 1.4 / 3, 0.7, 1], abs=1e-6)
     assert scene.images.shape == (1, 5, 3, 32, 32)
 
     capsys.readouterr()
-    rows.write_text(f'rows: [{{name: four, network: tiny_stack, train: false, '
-                    f'weights: {study / "rows" / "tiny" / "best.safetensors"}}}]')
+    rows.write_text(
+        f'rows: [{{name: four, network: tiny_stack, train: false, '
+        f'weights: {study / "rows" / "tiny" / "best.safetensors"}}}]'
+    )
     assert dfd('study', '--out', tmp_path / 'four', '--config', rows, '--budget', '1', '--frames', '5', *SMALL) == 2
     assert 'row four: reads stacks of 4 frames, those of this study have 5' in capsys.readouterr().err
 
@@ -173,10 +207,11 @@ def test_the_mean_of_all_views_turns_with_the_image():
         first, *state = backend(turned(images[0], view), focus[0], blur_scale)
         second, *_ = backend(turned(images[1], view), focus[1], blur_scale, *state)
         return torch.stack([first.vergence, second.vergence])
+
     mean = vergence(Views(alone, 8))
     for view in range(8):
         torch.testing.assert_close(vergence(Views(alone, 8), view), turned(mean, view), rtol=0, atol=1e-5)
-    assert (vergence(alone, 1) - turned(vergence(alone), 1)).abs().max() > 1e-4   # which alone it does not
+    assert (vergence(alone, 1) - turned(vergence(alone), 1)).abs().max() > 1e-4  # which alone it does not
     torch.testing.assert_close(vergence(Views(alone, 1)), vergence(alone))
 
 
@@ -184,7 +219,7 @@ def test_a_row_is_measured_by_the_mean_of_views(study, tmp_path):
     weights, rows = study / 'rows' / 'stream' / 'best.safetensors', tmp_path / 'rows.yaml'
     rows.write_text(f'rows: [{{name: mean, network: stream, weights: {weights}, train: false, views: 8}}]')
     assert dfd('study', '--out', tmp_path / 'out', '--config', rows, '--budget', '1', *SMALL) == 0
-    mean, = results(tmp_path / 'out')['rows']
+    (mean,) = results(tmp_path / 'out')['rows']
     backend = TorchBackend(networks.load(weights), torch.device('cpu'), 'fp32')
     for views, same in ((Views(backend, 8), True), (backend, False)):
         figures = evaluate(views, study_scenes.procedural_scenes('large', 1, 32))
@@ -202,6 +237,7 @@ def test_no_scenes_are_rendered_to_train_on_where_nothing_is_trained(config, tmp
 def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
     def refuse(*_, **__):
         raise AssertionError('trained, measured or rendered again')
+
     before = {path: path.read_bytes() for path in study.glob('rows/*/*.safetensors')}
     assert len(before) == 6
     monkeypatch.setattr(study_run, 'train', refuse)
@@ -239,14 +275,17 @@ def test_the_row_in_hand_goes_on_after_a_kill(study, config, tmp_path, monkeypat
     def until_killed(*args):
         loop.train(*args, stop_after=2)
         raise KeyboardInterrupt
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(study_run, 'train', until_killed)
         killed.train(row)
     assert not (tmp_path / 'killed' / 'rows' / 'tiny' / 'finished.json').exists()
     assert killed.train(row)['steps'] == 4
     assert [line['step'] for line in study_run.validations(tmp_path / 'killed' / 'rows' / 'tiny')] == [2, 4]
-    whole, resumed = (networks.load(folder / 'rows' / 'tiny' / 'last.safetensors').state_dict()
-                      for folder in (study, tmp_path / 'killed'))
+    whole, resumed = (
+        networks.load(folder / 'rows' / 'tiny' / 'last.safetensors').state_dict()
+        for folder in (study, tmp_path / 'killed')
+    )
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -276,7 +315,7 @@ def test_a_finished_time_is_not_exceeded(study, config, tmp_path, monkeypatch):
 
 
 def test_the_rate_falls_with_the_time(config):
-    settings = SimpleNamespace(steps=10 ** 9, hours=2.0, warmup=1, decay=0.5, learning_rate=1.0)
+    settings = SimpleNamespace(steps=10**9, hours=2.0, warmup=1, decay=0.5, learning_rate=1.0)
     shares = [loop.progress(settings, 100, hours * 3600) for hours in (0, 1, 1.5, 2)]
     assert shares == pytest.approx([0, 0.5, 0.75, 1], abs=1e-6)
     assert [loop.learning_rate(settings, 100, share) for share in shares] == pytest.approx([1, 1, 0.5, 0], abs=1e-6)
@@ -295,7 +334,7 @@ def test_all_rows_see_the_same_and_the_wall_does_not_count(study, config):
             assert all(torch.equal(x.nan_to_num(-9), vars(b)[name].nan_to_num(-9)) for name, x in vars(a).items())
     for batch in batches[0]:
         assert batch.images.shape == (2, 4, 3, 32, 32)
-        assert torch.allclose(batch.focus, torch.linspace(0, 1, 4))   # rising
+        assert torch.allclose(batch.focus, torch.linspace(0, 1, 4))  # rising
     masked = torch.cat([batch.vergence for batch in batches[0]]).isnan()
     assert 0.02 < masked.double().mean() < 0.98
     open_ = TrainingData(replace(a_study.config(rows[0]), mask_wall=False), study, torch.device('cpu'))
@@ -315,10 +354,18 @@ def test_a_loss_without_a_weight_is_not_computed():
     truth, u = torch.rand(2, 2, 1, 1, 8, 8, generator=generator)
     truth[0, ..., :4] = torch.nan
     u.requires_grad_()
-    weights = SimpleNamespace(likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0,
-                              gradient=0.0)
-    total, parts = sequence_loss(Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)), [], None, truth,
-                                 10 * truth, torch.tensor([5.0]), weights)
+    weights = SimpleNamespace(
+        likelihood=0.0, mse=2.0, depth=0.0, coarse=0.3, coc=0.0, edges=0.0, edges_behind=0.0, gradient=0.0
+    )
+    total, parts = sequence_loss(
+        Prediction(u, torch.zeros_like(u), torch.full_like(u, torch.nan)),
+        [],
+        None,
+        truth,
+        10 * truth,
+        torch.tensor([5.0]),
+        weights,
+    )
     assert set(parts) == {'mse'}
     assert total.item() == pytest.approx(2 * (u - truth).square().nanmean().item())
     total.backward()
@@ -340,10 +387,19 @@ def scene(u: torch.Tensor, counted: torch.Tensor | None = None) -> StackBatch:
     counted = torch.ones_like(u, dtype=torch.bool) if counted is None else counted
     one, row = torch.ones(1), torch.ones(1, 4)
     return StackBatch(
-        images=torch.zeros(1, 4, 3, *u.shape, dtype=torch.uint8), focus=torch.linspace(0, 1, 4)[None],
-        blur_scale=20 * one, vergence=u.expand(1, 4, 1, -1, -1), blur=20 * row,
-        foreground=counted.expand(1, 4, 1, -1, -1), near=RANGE.near * one, far=RANGE.far * one, focal_length=one,
-        f_number=one, pixel_pitch=one, magnification=row)
+        images=torch.zeros(1, 4, 3, *u.shape, dtype=torch.uint8),
+        focus=torch.linspace(0, 1, 4)[None],
+        blur_scale=20 * one,
+        vergence=u.expand(1, 4, 1, -1, -1),
+        blur=20 * row,
+        foreground=counted.expand(1, 4, 1, -1, -1),
+        near=RANGE.near * one,
+        far=RANGE.far * one,
+        focal_length=one,
+        f_number=one,
+        pixel_pitch=one,
+        magnification=row,
+    )
 
 
 def folder_scene(folder, *arguments) -> StackBatch:
@@ -372,7 +428,7 @@ def test_figures_by_hand():
     truth = torch.tensor([[0.0, 1.0], [0.5, 0.5]])
     counted = torch.tensor([[True, True], [True, False]])
     unknown, first = torch.full_like(truth, math.nan), torch.ones_like(truth)
-    last = RANGE.normalise(torch.tensor([[2.0, 0.25], [0.5, 9.0]]))   # 2 m is beyond the range: its far end
+    last = RANGE.normalise(torch.tensor([[2.0, 0.25], [0.5, 9.0]]))  # 2 m is beyond the range: its far end
     figures = evaluate(Fixed(unknown, first, first, last), [scene(truth, counted)])
     middle = RANGE.denormalise(0.5)
     assert figures['mse'] == pytest.approx(((0.5 - middle) / 1.25) ** 2 / 3, rel=1e-5)
@@ -380,7 +436,8 @@ def test_figures_by_hand():
     assert figures['abs_rel'] == pytest.approx(abs(0.5 - middle) / middle / 3, rel=1e-5)
     assert figures['accuracy'] == pytest.approx(100) and figures['known'] == 1 and figures['first_map'] == 2
     assert figures['first_rms'] == pytest.approx(
-        (((1.0 / 1.25) ** 2 + ((middle - 0.25) / 1.25) ** 2) / 3) ** 0.5, rel=1e-5)
+        (((1.0 / 1.25) ** 2 + ((middle - 0.25) / 1.25) ** 2) / 3) ** 0.5, rel=1e-5
+    )
 
 
 def test_a_hole_is_told():
@@ -394,10 +451,11 @@ def test_a_depth_map_of_a_stack_is_timed_with_all_its_frames():
     stream, stack = Fixed(u), Fixed(u)
     times = milliseconds({'stream': (stream, 1), 'stack': (stack, 4)}, scene(u), rounds=2)
     assert set(times) == {'stream', 'stack'} and min(times.values()) > 0
-    assert stack.calls == 3 * 4 and stream.calls == 3 * 2   # of which one is the stream's past
+    assert stack.calls == 3 * 4 and stream.calls == 3 * 2  # of which one is the stream's past
 
 
 # Input.
+
 
 @pytest.mark.parametrize('text, steps, hours', [('500', 500, 0), ('10m', 0, 1 / 6), ('2h', 0, 2), ('1.5d', 0, 36)])
 def test_budgets(text, steps, hours):
@@ -413,42 +471,63 @@ def test_what_is_no_budget(text, tmp_path, capsys):
 
 
 def test_the_rows_that_ship_can_be_trained():
-    shared, rows = read_rows(SHIPPED)
-    assert {row.network for row in rows} == {'ddffnet', 'lstm_ddff', 'recurrent_autoencoder', 'poolnet', 'best_focus',
-                                             'variational', 'stream'}
+    _shared, rows = read_rows(SHIPPED)
+    assert {row.network for row in rows} == {
+        'ddffnet',
+        'lstm_ddff',
+        'recurrent_autoencoder',
+        'poolnet',
+        'best_focus',
+        'variational',
+        'stream',
+    }
     known = [row for row in rows if row.network in networks.names()]
     assert {row.name for row in known} >= {'stream', 'stream_coc'}
     shipped = [row for row in rows if row.weights]
     assert {row.weights for row in shipped} == set(SHIPPED_WEIGHTS)
     assert {networks.load(row.weights_path()).name for row in shipped} == {'stream'}
     chosen = choose_rows(rows, 'stream,ddffnet_coc')
-    assert [row.name for row in chosen] == ['ddffnet_coc', 'stream', 'stream_coc', 'stream_tuned', 'stream_ships',
-                                         'stream_study', 'stream_study_views', 'stream_blender',
-                                         'stream_blender_views']
+    assert [row.name for row in chosen] == [
+        'ddffnet_coc',
+        'stream',
+        'stream_coc',
+        'stream_tuned',
+        'stream_ships',
+        'stream_study',
+        'stream_study_views',
+        'stream_blender',
+        'stream_blender_views',
+    ]
     with pytest.raises(InputError, match='no row of the study "stram"'):
         choose_rows(rows, 'stram')
 
 
-@pytest.mark.parametrize('text, says', [
-    ('rows: []', 'rows: []: list should have at least 1 item'),
-    ('rowz: []', 'rows: is missing'),
-    ('rows: [{name: a}]', 'rows[0], network: is missing'),
-    ('rows: [{name: A b, network: stream}]', "rows[0], name: 'A b': text should match pattern"),
-    ('rows: [{name: a, network: stream}, {name: a, network: stream}]', 'two rows are called "a"'),
-    ('rows: [{name: a, network: stream}, {name: b, title: a, network: stream}]', 'two rows are called "a"'),
-    ('rows: [{name: a, network: best_focus}]', 'row a, network: "best_focus" has no weights to train'),
-    ('rows: [{name: a, network: stream, width: 3}]', 'rows[0]: no setting "width"'),
-    ('rows: [{name: a, network: stream, train: 3}]', 'rows[0], train: 3 should be true or false'),
-    ('rows: [{name: a, network: stream, views: 9}]', 'rows[0], views: 9 should be at most 8'),
-    ('rows: [{name: a, network: strem}]', 'no network "strem"'),
-    ('rows: [{name: a, network: stream, config: {width: 3}}]', 'row a: network "stream" with '),
-    ('rows: [{name: a, network: stream, config: {blocks: [1, 2]}}]', 'row a: network "stream" with '),
-    ('rows: [{name: a, network: stream, training: {decode: 5}}]', 'row a, stages: decode 5 of 4 frames'),
-    ('rows: [{name: a, network: stream, training: {lr: 5}}]', 'row a: no setting "lr"'),
-    ('rows: [{name: a, network: stream, weights: /nowhere.safetensors}]', 'weights /nowhere.safetensors: no such file'),
-    ('rows: [{name: a, network: ddffnet, weights: default}]', 'ddffnet'),
-    ('a: [', 'not YAML'),
-])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('rows: []', 'rows: []: list should have at least 1 item'),
+        ('rowz: []', 'rows: is missing'),
+        ('rows: [{name: a}]', 'rows[0], network: is missing'),
+        ('rows: [{name: A b, network: stream}]', "rows[0], name: 'A b': text should match pattern"),
+        ('rows: [{name: a, network: stream}, {name: a, network: stream}]', 'two rows are called "a"'),
+        ('rows: [{name: a, network: stream}, {name: b, title: a, network: stream}]', 'two rows are called "a"'),
+        ('rows: [{name: a, network: best_focus}]', 'row a, network: "best_focus" has no weights to train'),
+        ('rows: [{name: a, network: stream, width: 3}]', 'rows[0]: no setting "width"'),
+        ('rows: [{name: a, network: stream, train: 3}]', 'rows[0], train: 3 should be true or false'),
+        ('rows: [{name: a, network: stream, views: 9}]', 'rows[0], views: 9 should be at most 8'),
+        ('rows: [{name: a, network: strem}]', 'no network "strem"'),
+        ('rows: [{name: a, network: stream, config: {width: 3}}]', 'row a: network "stream" with '),
+        ('rows: [{name: a, network: stream, config: {blocks: [1, 2]}}]', 'row a: network "stream" with '),
+        ('rows: [{name: a, network: stream, training: {decode: 5}}]', 'row a, stages: decode 5 of 4 frames'),
+        ('rows: [{name: a, network: stream, training: {lr: 5}}]', 'row a: no setting "lr"'),
+        (
+            'rows: [{name: a, network: stream, weights: /nowhere.safetensors}]',
+            'weights /nowhere.safetensors: no such file',
+        ),
+        ('rows: [{name: a, network: ddffnet, weights: default}]', 'ddffnet'),
+        ('a: [', 'not YAML'),
+    ],
+)
 def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     (tmp_path / 'rows.yaml').write_text(text)
     assert dfd('study', '--out', tmp_path / 'out', '--budget', '2', '--config', tmp_path / 'rows.yaml', *SMALL) == 2
@@ -457,17 +536,20 @@ def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('arguments, says', [
-    (['--crop', '8'], 'crop 8: must be at least 32'),
-    (['--tests', '0'], 'tests 0: must be at least 1'),
-    (['--workers', '-1'], '--workers -1: must be at least 0'),
-    (['--real', 'nowhere'], 'nowhere: no such folder'),
-    (['--blender', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
-    (['--data', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
-    (['--data', 'procedural', 'nowhere'], 'give procedural, or folders, not both'),
-    (['--device', 'gpu'], "device 'gpu'"),
-    (['--frames', '1'], 'frames 1: must be at least 2'),
-])
+@pytest.mark.parametrize(
+    'arguments, says',
+    [
+        (['--crop', '8'], 'crop 8: must be at least 32'),
+        (['--tests', '0'], 'tests 0: must be at least 1'),
+        (['--workers', '-1'], '--workers -1: must be at least 0'),
+        (['--real', 'nowhere'], 'nowhere: no such folder'),
+        (['--blender', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
+        (['--data', 'nowhere'], 'nowhere: no shard (*.tar) and no focal stack'),
+        (['--data', 'procedural', 'nowhere'], 'give procedural, or folders, not both'),
+        (['--device', 'gpu'], "device 'gpu'"),
+        (['--frames', '1'], 'frames 1: must be at least 2'),
+    ],
+)
 def test_wrong_arguments_are_refused_in_one_line(tmp_path, config, capsys, arguments, says):
     assert dfd('study', '--out', tmp_path / 'out', '--config', config, '--budget', '2', *SMALL, *arguments) == 2
     error = capsys.readouterr().err
@@ -476,6 +558,7 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path, config, capsys, argum
 
 
 # Focal stacks of other makers.
+
 
 def test_of_a_real_stack_the_frames_at_even_steps_are_read(real):
     read = folder_scene(real)
@@ -496,6 +579,7 @@ def test_the_truth_of_a_sample_is_that_of_the_frame_read_last():
         background = np.zeros(depth.shape, bool)
         background[:, :, :3] = (np.arange(len(v)) % 2)[:, None, None] > 0
         return Sample(np.zeros((len(v), 32, 32, 3), np.uint8), [LensState(1 / x) for x in v], depth, background)
+
     rising = np.linspace(0.5, 11, 5)
     for v, number in ((rising, 4), (np.tile(rising, 2), 9), (rising[::-1], 0)):
         scene = study_scenes.sample_scene(sample(v))
@@ -516,8 +600,11 @@ def test_a_folder_whose_last_frame_is_not_read_last_is_refused(tmp_path):
 
 def write(folder, v, size=(40, 48), lens=(0.05, 2.0, 5e-6), seed=1) -> Path:
     draw = np.random.default_rng(seed)
-    FocalStack([draw.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in v], [LensState(1 / x, *lens) for x in v],
-               np.full(size, 0.4, np.float32)).write(folder)
+    FocalStack(
+        [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in v],
+        [LensState(1 / x, *lens) for x in v],
+        np.full(size, 0.4, np.float32),
+    ).write(folder)
     return folder
 
 
@@ -532,8 +619,25 @@ def test_what_is_reduced_is_blurred_less(tmp_path):
 def test_folders_are_trained_on_and_measured(config, tmp_path):
     write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
     out = tmp_path / 'out'
-    assert dfd('study', '--out', out, '--config', config, '--budget', '1', '--networks', 'tiny,sized', *SMALL,
-               '--data', tmp_path / 'stacks', '--blender', tmp_path / 'stacks') == 0
+    assert (
+        dfd(
+            'study',
+            '--out',
+            out,
+            '--config',
+            config,
+            '--budget',
+            '1',
+            '--networks',
+            'tiny,sized',
+            *SMALL,
+            '--data',
+            tmp_path / 'stacks',
+            '--blender',
+            tmp_path / 'stacks',
+        )
+        == 0
+    )
     assert len(list((out / 'pool' / '0').iterdir())) == 1
     tiny, sized = results(out)['rows']
     assert tiny['sets']['blender']['rms'] > 0 and sized['sets']['blender']['rms'] > 0
@@ -548,6 +652,7 @@ def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_pa
     def go_on():
         settings = study_run.Settings('4', crop=32, data=(str(tmp_path / 'stacks'),))
         study_run.Study(tmp_path / 'out', settings, shared, rows, device='cpu')
+
     go_on()
     go_on()
     write(tmp_path / 'stacks' / 'b', (1.0, 2.0, 3.0, 4.0))
@@ -555,7 +660,7 @@ def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_pa
         go_on()
     path = tmp_path / 'out' / 'settings.json'
     settings = json.loads(path.read_text())
-    del settings['samples']   # of an earlier version
+    del settings['samples']  # of an earlier version
     path.write_text(json.dumps(settings))
     go_on()
 
@@ -582,12 +687,15 @@ def test_large_stacks_are_reduced_for_training(tmp_path):
     assert stack.blur_scale == pytest.approx(scene.blur_scale / 2)
 
 
-@pytest.mark.parametrize('v, changes, says', [
-    ((1.0, 2.0, 4.0), {}, 'has 3 frames, the study reads 4'),
-    ((1.0, 1.1, 1.2, 4.0), {}, 'too uneven'),
-    ((1.0, 2.0, 3.0, 4.0), {'size': (24, 48)}, 'images of 48x24, smaller than the crops of 32x32'),
-    ((1.0, 2.0, 3.0, 4.0), {'lens': ()}, 'training needs the focal length'),
-])
+@pytest.mark.parametrize(
+    'v, changes, says',
+    [
+        ((1.0, 2.0, 4.0), {}, 'has 3 frames, the study reads 4'),
+        ((1.0, 1.1, 1.2, 4.0), {}, 'too uneven'),
+        ((1.0, 2.0, 3.0, 4.0), {'size': (24, 48)}, 'images of 48x24, smaller than the crops of 32x32'),
+        ((1.0, 2.0, 3.0, 4.0), {'lens': ()}, 'training needs the focal length'),
+    ],
+)
 def test_stacks_that_cannot_be_trained_on(tmp_path, v, changes, says):
     with pytest.raises(InputError, match=says):
         study_scenes.training_stack(read_folder(write(tmp_path / 'stack', v, **changes)), 32)

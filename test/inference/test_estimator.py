@@ -72,8 +72,8 @@ def run(estimator, foci=FOCI, **lens) -> list[Estimate]:
 
 
 def halves_are_right(estimate, margin=12):
-    left = estimate.vergence[margin:-margin, margin:WIDTH // 2 - margin]
-    right = estimate.vergence[margin:-margin, WIDTH // 2 + margin:-margin]
+    left = estimate.vergence[margin:-margin, margin : WIDTH // 2 - margin]
+    right = estimate.vergence[margin:-margin, WIDTH // 2 + margin : -margin]
     return np.mean(np.abs(left - LEFT) < 0.07), np.mean(np.abs(right - RIGHT) < 0.07)
 
 
@@ -99,16 +99,19 @@ def test_confidence_is_the_laplace_probability():
 
 def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where_it_is_not():
     lens = Lens(0.05, 2.0, 1e-4)
-    known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), focal_length=lens.focal_length,
-                f_number=lens.f_number, pixel_pitch=lens.pixel_pitch)[-1]
+    known = run(
+        DepthEstimator(network=SharpestFocus(), range_=RANGE),
+        focal_length=lens.focal_length,
+        f_number=lens.f_number,
+        pixel_pitch=lens.pixel_pitch,
+    )[-1]
     np.testing.assert_allclose(known.coc, lens.coc_px(known.depth, FOCI[-1]), rtol=1e-3, atol=1e-3)
     assert known.coc.max() > 1
     unknown = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(1.0))
     np.testing.assert_allclose(unknown.coc, 3.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize('distance, v', [(0.5, 1.0), (4.0, 0.0), (math.inf, -1 / 7), (0.4, 9 / 7),
-                                         (0.05, 1.5)])
+@pytest.mark.parametrize('distance, v', [(0.5, 1.0), (4.0, 0.0), (math.inf, -1 / 7), (0.4, 9 / 7), (0.05, 1.5)])
 def test_focus_reaches_the_network_as_vergence_also_outside_the_range(distance, v):
     estimate = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(distance))
     np.testing.assert_allclose(estimate.vergence, v, atol=1e-6)
@@ -153,13 +156,27 @@ def test_memory_lasts_over_sweeps_and_reset_drops_it():
 LENS = LensState(1.0, focal_length=0.05, f_number=2.0, pixel_pitch=1e-4, near=0.5, far=4.0, stamp=10.0)
 
 
-@pytest.mark.parametrize('change, resets', [
-    ({}, False), ({'stamp': 11.9}, False), ({'stamp': 12.1}, True), ({'stamp': 9.9}, True),
-    ({'stamp': 10.0}, False), ({'stamp': math.nan}, False), ({'focus_distance': 3.0}, False),
-    ({'settled': False}, False), ({'magnification': 1.1}, False), ({'focal_length': 0.06}, True),
-    ({'focal_length': 0.0501}, False),
-    ({'f_number': 2.8}, True), ({'f_number': math.nan}, True), ({'pixel_pitch': 2e-4}, True),
-    ({'near': 0.4}, True), ({'far': math.inf}, True)])
+@pytest.mark.parametrize(
+    'change, resets',
+    [
+        ({}, False),
+        ({'stamp': 11.9}, False),
+        ({'stamp': 12.1}, True),
+        ({'stamp': 9.9}, True),
+        ({'stamp': 10.0}, False),
+        ({'stamp': math.nan}, False),
+        ({'focus_distance': 3.0}, False),
+        ({'settled': False}, False),
+        ({'magnification': 1.1}, False),
+        ({'focal_length': 0.06}, True),
+        ({'focal_length': 0.0501}, False),
+        ({'f_number': 2.8}, True),
+        ({'f_number': math.nan}, True),
+        ({'pixel_pitch': 2e-4}, True),
+        ({'near': 0.4}, True),
+        ({'far': math.inf}, True),
+    ],
+)
 def test_what_starts_anew(change, resets):
     probe = Probe()
     estimator = DepthEstimator(network=probe, registration=False)
@@ -189,10 +206,10 @@ def test_range_of_the_parameter_goes_before_that_of_the_lens():
 @pytest.mark.parametrize('foci', [FOCI + FOCI[:1], FOCI + FOCI[-2::-1]], ids=['jump back', 'ping-pong'])
 def test_unknown_range_is_learned_from_the_first_sweep_and_its_frames_are_not_lost(foci):
     estimates = run(DepthEstimator(network=SharpestFocus()), foci)
-    for estimate in estimates[:len(FOCI)]:
+    for estimate in estimates[: len(FOCI)]:
         assert estimate.range is None and np.isnan(estimate.depth).all() and not estimate.confidence.any()
     known = run(DepthEstimator(network=SharpestFocus(), range_=RANGE), foci)
-    for learned, expected in zip(estimates[len(FOCI):], known[len(FOCI):]):
+    for learned, expected in zip(estimates[len(FOCI) :], known[len(FOCI) :]):
         assert learned.range.near == pytest.approx(RANGE.near)
         assert learned.range.far == pytest.approx(RANGE.far)
         np.testing.assert_allclose(learned.depth, expected.depth, rtol=1e-4)
@@ -238,7 +255,7 @@ def test_swept_range_never_leaves_out_what_it_has_seen(foci):
     for i, focus in enumerate(foci):
         range_ = swept.push(focus)
         if range_ is not None:
-            covered = [vergence(f) for f in foci[:i + 1]]
+            covered = [vergence(f) for f in foci[: i + 1]]
             slack = SweptRange.SLACK * range_.width + 1e-9
             assert 1 / range_.near >= max(covered) - slack and 1 / range_.far <= min(covered) + slack
             assert range_.width <= max(covered) - min(covered) + 1e-9
@@ -258,21 +275,27 @@ def off_by(with_magnification):
 
 
 def test_focus_breathing_is_taken_out_by_the_magnification():
-    assert off_by(with_magnification=True) < 3   # this network has cells of 4 px
+    assert off_by(with_magnification=True) < 3  # this network has cells of 4 px
     assert off_by(with_magnification=False) > 6
 
 
 def structured(shift, seed=4):
     """Large and small structure, moved: something to register by."""
     draw = np.random.default_rng(seed)
-    image = sum(cell * cv2.resize(draw.normal(size=(260 // cell, 340 // cell)).astype(np.float32), (340, 260),
-                                  interpolation=cv2.INTER_CUBIC) for cell in (4, 12, 36))
-    image = np.clip(128 + 2 * image, 0, 255).astype(np.uint8)[40:-40, 40 + shift:-40 + shift or None]
+    image = sum(
+        cell
+        * cv2.resize(
+            draw.normal(size=(260 // cell, 340 // cell)).astype(np.float32), (340, 260), interpolation=cv2.INTER_CUBIC
+        )
+        for cell in (4, 12, 36)
+    )
+    image = np.clip(128 + 2 * image, 0, 255).astype(np.uint8)[40:-40, 40 + shift : -40 + shift or None]
     return np.repeat(image[:, :260, None], 3, 2)
 
 
 def test_state_follows_the_view():
     """A marker in the state stays with the scene while the camera pans."""
+
     class Marker(Network):
         def forward(self, image, focus, blur_scale, *state):
             self.state = state[0] if state else torch.zeros(1, 1, image.shape[2] // 4, image.shape[3] // 4)
@@ -313,14 +336,14 @@ def test_the_real_network_is_warped_where_it_pads():
     """States of an image that is padded to a multiple of 16 reach beyond it: the view must not slip."""
     torch.manual_seed(0)
     network = networks.create('stream', channels=(8, 8, 8, 8), hypotheses=4)
-    for size in ((96, 128), (90, 121), (1080, 607)):   # the last is seen as 640x360, though 1080 * 360 / 607 is 641
+    for size in ((96, 128), (90, 121), (1080, 607)):  # the last is seen as 640x360, though 1080 * 360 / 607 is 641
         estimator = DepthEstimator(network=network, range_=RANGE, registration=False, precision='fp32')
         image = cv2.GaussianBlur(textured(1, *size), (0, 0), 3 * max(1, size[0] / 640))
         estimator.push(image, LensState(1.0, magnification=1.0))
         estimator.push(zoomed(image, 1.2), LensState(1.0, magnification=1.2))
         # The finest state remembers the sharpest image: it has to look like the image of now.
         seen = size if size[0] < 640 else (640, 360)
-        remembered = F.pixel_shuffle(estimator._state[0][:, 2:], 2)[0, :, :seen[0], :seen[1]]
+        remembered = F.pixel_shuffle(estimator._state[0][:, 2:], 2)[0, :, : seen[0], : seen[1]]
         now = cv2.resize(zoomed(image, 1.2), seen[::-1], interpolation=cv2.INTER_AREA)
         now = torch.from_numpy(now).permute(2, 0, 1) / 255
         inner = (slice(None), slice(12, -12), slice(12, -12))
@@ -331,7 +354,7 @@ def test_the_real_network_is_warped_where_it_pads():
 def small_network(tmp_path_factory):
     torch.manual_seed(1)
     network = networks.create('stream', channels=(8, 8, 12, 12), hypotheses=4, hidden=(8, 8)).eval()
-    for parameter in network.parameters():   # heads start near zero: make them say something
+    for parameter in network.parameters():  # heads start near zero: make them say something
         parameter.data += 0.05 * torch.randn_like(parameter)
     return network
 
@@ -391,6 +414,7 @@ def test_onnx_of_another_kind_is_refused(small_file, tmp_path):
     with pytest.raises(InputError, match='cut.onnx: not a whole ONNX file'):
         DepthEstimator(cut, backend='onnx')
     import onnx
+
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / 'foreign.onnx')
@@ -406,13 +430,19 @@ def test_bf16_is_close_to_fp32(small_network):
     assert 0 < np.abs(a.vergence - b.vergence).mean() < 0.02
 
 
-@pytest.mark.parametrize('options, says', [
-    ({'backend': 'tensorflow'}, "backend 'tensorflow': give torch or onnx"),
-    ({'device': 'gpu'}, "device 'gpu': give auto"),
-    ({'device': 'cuda:99'}, "device 'cuda:99': this machine has"),
-    ({'device': 'meta'}, "device 'meta': give auto"), ({'precision': 'fp8'}, "precision 'fp8'"),
-    ({'resolution': 3}, 'resolution 3: must be at least'), ({'reset_gap': 0}, 'reset_gap 0: must be'),
-    ({'weights': 'x.safetensors'}, 'not both')])
+@pytest.mark.parametrize(
+    'options, says',
+    [
+        ({'backend': 'tensorflow'}, "backend 'tensorflow': give torch or onnx"),
+        ({'device': 'gpu'}, "device 'gpu': give auto"),
+        ({'device': 'cuda:99'}, "device 'cuda:99': this machine has"),
+        ({'device': 'meta'}, "device 'meta': give auto"),
+        ({'precision': 'fp8'}, "precision 'fp8'"),
+        ({'resolution': 3}, 'resolution 3: must be at least'),
+        ({'reset_gap': 0}, 'reset_gap 0: must be'),
+        ({'weights': 'x.safetensors'}, 'not both'),
+    ],
+)
 def test_options_that_cannot_be(options, says):
     with pytest.raises(InputError) as caught:
         DepthEstimator(**{'network': Probe(), **options})
@@ -432,12 +462,17 @@ def test_weights_that_cannot_be(tmp_path, small_network):
         DepthEstimator(good)
 
 
-@pytest.mark.parametrize('image, says', [
-    (np.zeros((48, 64), np.uint8), 'uint8 (48, 64), must be'),
-    (np.zeros((48, 64, 4), np.uint8), 'uint8 (48, 64, 4)'),
-    (np.zeros((48, 64, 3), np.float32), 'float32 (48, 64, 3)'),
-    (np.zeros((0, 64, 3), np.uint8), '64x0 pixels'),
-    (np.zeros((15, 64, 3), np.uint8), '64x15 pixels'), ([[1]], 'list, must be')])
+@pytest.mark.parametrize(
+    'image, says',
+    [
+        (np.zeros((48, 64), np.uint8), 'uint8 (48, 64), must be'),
+        (np.zeros((48, 64, 4), np.uint8), 'uint8 (48, 64, 4)'),
+        (np.zeros((48, 64, 3), np.float32), 'float32 (48, 64, 3)'),
+        (np.zeros((0, 64, 3), np.uint8), '64x0 pixels'),
+        (np.zeros((15, 64, 3), np.uint8), '64x15 pixels'),
+        ([[1]], 'list, must be'),
+    ],
+)
 def test_image_that_cannot_be(image, says):
     estimator = DepthEstimator(network=Probe(), range_=RANGE)
     estimator.push(textured(), LensState(1.0))
@@ -447,9 +482,15 @@ def test_image_that_cannot_be(image, says):
     assert estimator.push(textured(), LensState(1.0)).frames == 2
 
 
-@pytest.mark.parametrize('state, says', [
-    (LensState(math.nan), 'focus_distance nan'), (LensState(0.0), 'focus_distance 0.0'),
-    (LensState(-1.0), 'focus_distance -1.0'), (LensState(1.0, near=2.0, far=1.0), 'near 2.0 m must be')])
+@pytest.mark.parametrize(
+    'state, says',
+    [
+        (LensState(math.nan), 'focus_distance nan'),
+        (LensState(0.0), 'focus_distance 0.0'),
+        (LensState(-1.0), 'focus_distance -1.0'),
+        (LensState(1.0, near=2.0, far=1.0), 'near 2.0 m must be'),
+    ],
+)
 def test_lens_state_that_cannot_be(state, says):
     estimator = DepthEstimator(network=Probe())
     with pytest.raises(InputError) as caught:
@@ -496,9 +537,11 @@ def test_upsampling_to_the_same_size_changes_nothing():
 
 # Whole stacks
 
+
 def test_a_stack_is_its_frames_one_by_one_from_an_empty_memory():
-    stack = FocalStack([frame(focus) for focus in FOCI],
-                       [LensState(focus, stamp=9.0 * i) for i, focus in enumerate(FOCI)])
+    stack = FocalStack(
+        [frame(focus) for focus in FOCI], [LensState(focus, stamp=9.0 * i) for i, focus in enumerate(FOCI)]
+    )
     estimator = DepthEstimator(network=SharpestFocus(), range_=RANGE)
     by_frame = run(DepthEstimator(network=SharpestFocus(), range_=RANGE))
     for _ in range(2):
@@ -509,8 +552,10 @@ def test_a_stack_is_its_frames_one_by_one_from_an_empty_memory():
     assert twice.frames == 2 * len(FOCI) and min(halves_are_right(twice)) > 0.95
 
 
-@pytest.mark.parametrize('limits, range_', [({}, VergenceRange(min(FOCI), max(FOCI))),
-                                            ({'near': 0.25, 'far': 8.0}, VergenceRange(0.25, 8.0))])
+@pytest.mark.parametrize(
+    'limits, range_',
+    [({}, VergenceRange(min(FOCI), max(FOCI))), ({'near': 0.25, 'far': 8.0}, VergenceRange(0.25, 8.0))],
+)
 def test_the_range_of_a_stack_is_that_of_its_lens_else_what_it_covers(limits, range_):
     stack = FocalStack([frame(focus) for focus in FOCI[::4]], [LensState(focus, **limits) for focus in FOCI[::4]])
     assert DepthEstimator(network=Probe()).estimate_stack(stack).range == range_
@@ -518,6 +563,8 @@ def test_the_range_of_a_stack_is_that_of_its_lens_else_what_it_covers(limits, ra
 
 
 def test_the_public_names_are_light():
-    code = ('import sys, dfd_ros; dfd_ros.__version__; from dfd_ros import LensState; '
-            'assert "torch" not in sys.modules; from dfd_ros import DepthEstimator, FocalStack')
+    code = (
+        'import sys, dfd_ros; dfd_ros.__version__; from dfd_ros import LensState; '
+        'assert "torch" not in sys.modules; from dfd_ros import DepthEstimator, FocalStack'
+    )
     subprocess.run([sys.executable, '-c', code], check=True, timeout=300)

@@ -19,8 +19,9 @@ BALLS = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'balls'
 HEIGHT, WIDTH = 240, 320
 
 similarities = st.builds(Similarity, st.floats(0.8, 1.25), st.floats(-1, 1), st.floats(-50, 50), st.floats(-50, 50))
-small_similarities = st.builds(Similarity, st.floats(0.95, 1.05), st.floats(-0.03, 0.03), st.floats(-8, 8),
-                               st.floats(-8, 8))
+small_similarities = st.builds(
+    Similarity, st.floats(0.95, 1.05), st.floats(-0.03, 0.03), st.floats(-8, 8), st.floats(-8, 8)
+)
 
 
 def texture(seed, height=HEIGHT, width=WIDTH):
@@ -29,7 +30,7 @@ def texture(seed, height=HEIGHT, width=WIDTH):
     image = np.zeros((height, width), np.float32)
     for cell in (4, 8, 16, 32, 64):
         coarse = draw.normal(size=(height // cell + 2, width // cell + 2)).astype(np.float32)
-        image += cell ** 0.7 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        image += cell**0.7 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     image = (image - image.min()) / (image.max() - image.min())
     return np.repeat((255 * image).astype(np.uint8)[:, :, None], 3, axis=2)
 
@@ -37,8 +38,13 @@ def texture(seed, height=HEIGHT, width=WIDTH):
 def seen_through(image, similarity):
     """The image of which `similarity` maps the pixels to those of `image`."""
     height, width = image.shape[:2]
-    return cv2.warpAffine(image, similarity.matrix(height, width), (width, height),
-                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpAffine(
+        image,
+        similarity.matrix(height, width),
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
+    )
 
 
 def disagreement(a, b, height=HEIGHT, width=WIDTH):
@@ -50,6 +56,7 @@ def disagreement(a, b, height=HEIGHT, width=WIDTH):
 def test_similarities_compose_as_their_matrices(a, b):
     def square(s):
         return np.vstack([s.matrix(HEIGHT, WIDTH), [0, 0, 1]])
+
     np.testing.assert_allclose(square(a @ b), square(a) @ square(b), atol=1e-6)
     np.testing.assert_allclose(square(a) @ square(a.inverse()), np.eye(3), atol=1e-6)
 
@@ -116,10 +123,16 @@ def test_first_image_is_where_it_is():
     assert Registration().push(texture(0), zoom=1.1) == Similarity(scale=1.1)
 
 
-@pytest.mark.parametrize('other', [
-    texture(99), np.full((HEIGHT, WIDTH, 3), 128, np.uint8), np.zeros((HEIGHT, WIDTH, 3), np.uint8),
-    np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)],
-    ids=['another scene', 'grey', 'black', 'noise'])
+@pytest.mark.parametrize(
+    'other',
+    [
+        texture(99),
+        np.full((HEIGHT, WIDTH, 3), 128, np.uint8),
+        np.zeros((HEIGHT, WIDTH, 3), np.uint8),
+        np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8),
+    ],
+    ids=['another scene', 'grey', 'black', 'noise'],
+)
 def test_poor_correlation_is_not_believed(other):
     for first, second in ((texture(5), other), (other, texture(5))):
         registration = Registration()

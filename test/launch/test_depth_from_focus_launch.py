@@ -10,6 +10,7 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
+from launch import LaunchContext, LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import (  # noqa: E402
     PythonLaunchDescriptionSource,
@@ -26,14 +27,8 @@ from dfd_ros.core.lens_state import LensState  # noqa: E402
 from dfd_ros.core.optics import VergenceRange  # noqa: E402
 from dfd_ros.msg import FocusCommand  # noqa: E402
 from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros import (  # noqa: E402
-    image_messages,
-    launch_arguments,  # noqa: E402
-    messages,
-    qos,
-)
+from dfd_ros.ros import image_messages, launch_arguments, messages, qos  # noqa: E402
 from dfd_ros.ros.nodes.camera import CameraParameters  # noqa: E402
-from launch import LaunchContext, LaunchDescription  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'depth_from_focus.launch.py'
@@ -49,8 +44,15 @@ def launched(**arguments) -> LaunchDescription:
 
 @launch_pytest.fixture
 def synthetic(random_weights):
-    return launched(**SMALL, source='synthetic', namespace='robot', near='1', far='inf', publish_truth='true',
-                    weights=str(random_weights))
+    return launched(
+        **SMALL,
+        source='synthetic',
+        namespace='robot',
+        near='1',
+        far='inf',
+        publish_truth='true',
+        weights=str(random_weights),
+    )
 
 
 @pytest.mark.launch(fixture=synthetic)
@@ -63,15 +65,20 @@ def test_synthetic_gives_depth_in_its_namespace():
         wait_until(lambda: len(depths) > 3 and truths, 'depth images')
         assert (depths[0].width, depths[0].height, depths[0].encoding) == (96, 72, '32FC1')
         assert depths[0].header.frame_id == CameraParameters().frame_id
-        assert all(command.focus_distance >= 1.0 for command in commands)     # near:=1 has reached the sweep
+        assert all(command.focus_distance >= 1.0 for command in commands)  # near:=1 has reached the sweep
     finally:
         observer.close()
 
 
 @launch_pytest.fixture
 def external(random_weights):
-    return launched(rig='false', source='external', image_raw='/driver/image', lens_state='/driver/lens',
-                    weights=str(random_weights))
+    return launched(
+        rig='false',
+        source='external',
+        image_raw='/driver/image',
+        lens_state='/driver/lens',
+        weights=str(random_weights),
+    )
 
 
 @pytest.mark.launch(fixture=external)
@@ -89,6 +96,7 @@ def test_external_listens_to_the_driver_under_its_own_names():
             lens_out.publish(messages.to_message(state, header))
             images_out.publish(image_messages.to_message(np.zeros((72, 96, 3), np.uint8), header))
             return depths
+
         wait_until(publish_and_look, 'a depth image')
         assert 'camera' not in observer.node.get_node_names()
     finally:
@@ -120,7 +128,7 @@ def test_the_rig_is_described_from_the_calibration(folder, tmp_path):
     spec.loader.exec_module(module)
     context = LaunchContext()
     context.launch_configurations.update(calibration=str(path), namespace='')
-    publisher, = module._rig(context)
-    (_, description), = publisher._Node__parameters[0].items()
+    (publisher,) = module._rig(context)
+    ((_, description),) = publisher._Node__parameters[0].items()
     described = description.evaluate(context)
     assert 'link="measured_frame"' in described and 'xyz="1.25 0.0 0.0"' in described

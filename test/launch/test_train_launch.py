@@ -7,6 +7,7 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
+from launch import LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from launch_pytest.actions import ReadyToTest  # noqa: E402
@@ -15,7 +16,6 @@ from tiny_training import ENDLESS  # noqa: E402
 
 from dfd_ros.msg import TrainingProgress  # noqa: E402
 from dfd_ros.ros.nodes.trainer import LATCHED  # noqa: E402
-from launch import LaunchDescription  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / 'launch' / 'train.launch.py'
@@ -32,8 +32,14 @@ def folder(tmp_path_factory):
 @launch_pytest.fixture
 def trainer(folder):
     source = PythonLaunchDescriptionSource(str(FILE))
-    arguments = {'data': str(ROOT / 'test' / 'data' / 'blender'), 'config': str(folder / 'config.yaml'),
-                 'output': str(folder / 'runs'), 'name': 'launched', 'device': 'cpu', 'namespace': 'robot'}
+    arguments = {
+        'data': str(ROOT / 'test' / 'data' / 'blender'),
+        'config': str(folder / 'config.yaml'),
+        'output': str(folder / 'runs'),
+        'name': 'launched',
+        'device': 'cpu',
+        'namespace': 'robot',
+    }
     return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments.items()), ReadyToTest()])
 
 

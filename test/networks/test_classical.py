@@ -79,14 +79,15 @@ def test_metres_come_out_of_the_estimator_also_in_bf16(name):
     for precision in ('fp32', 'bf16'):
         estimator = DepthEstimator(network=name, range_=RANGE, precision=precision)
         for image, v in zip(images, RAMP):
-            estimate = estimator.push((image.permute(1, 2, 0) * 255).round().byte().numpy(),
-                                      LensState(RANGE.denormalise(float(v)), **lens))
+            estimate = estimator.push(
+                (image.permute(1, 2, 0) * 255).round().byte().numpy(), LensState(RANGE.denormalise(float(v)), **lens)
+            )
         assert np.median(estimate.depth) == pytest.approx(depth, rel=0.03)
         assert np.median(estimate.confidence) > 0.4 and np.isfinite(estimate.coc).all()
 
 
 def test_interpolation_is_better_than_the_sharpest_frame():
-    for focus in (RAMP, torch.tensor([0.0, 0.15, 0.5, 0.6, 0.8, 1.0])):   # even and uneven
+    for focus in (RAMP, torch.tensor([0.0, 0.15, 0.5, 0.6, 0.8, 1.0])):  # even and uneven
         at_frames, between = [], []
         for u in (0.24, 0.37, 0.55, 0.72):
             volume = FocusVolume.empty(1, HEIGHT, WIDTH)
@@ -153,7 +154,7 @@ def test_without_texture_there_is_little_confidence(name):
     textured = torch.arange(WIDTH).expand(HEIGHT, WIDTH) < WIDTH // 2
     prediction, _ = run(name, photographs(0.4, RAMP, textured=textured), RAMP)
     b = prediction.log_scale.exp()
-    there, not_there = b[..., 8:-8, 8:WIDTH // 2 - 20].mean(), b[..., 8:-8, WIDTH // 2 + 20:-8].mean()
+    there, not_there = b[..., 8:-8, 8 : WIDTH // 2 - 20].mean(), b[..., 8:-8, WIDTH // 2 + 20 : -8].mean()
     assert not_there > 2 * there and not_there > 0.12 and there < 0.1
 
 
@@ -167,13 +168,15 @@ def test_the_first_frame_alone_is_not_trusted(name):
 
 @torch.inference_mode()
 def test_variational_is_smoother_and_better_on_scenes():
-    scenes = [render_stack(seed, StackSettings(height=128, width=128, frames=7, ramp=(7, 7), static=1.0))
-              for seed in range(3)]
+    scenes = [
+        render_stack(seed, StackSettings(height=128, width=128, frames=7, ramp=(7, 7), static=1.0)) for seed in range(3)
+    ]
     figures = []
     for name in NAMES:
         network = networks.create(name)
-        u = torch.cat([network.sequence(s.images.float() / 255, s.focus, s.blur_scale, decode=[6])[0].vergence
-                       for s in scenes])
+        u = torch.cat(
+            [network.sequence(s.images.float() / 255, s.focus, s.blur_scale, decode=[6])[0].vergence for s in scenes]
+        )
         variation = u.diff(dim=-1).abs().mean() + u.diff(dim=-2).abs().mean()
         figures.append(((u - torch.cat([s.vergence[:, -1:] for s in scenes])).abs().mean(), variation))
     (best, best_variation), (variational, variation) = figures
@@ -192,7 +195,7 @@ def test_a_batch_is_its_rows_and_each_has_its_own_lens_and_order(name):
     assert together.vergence.shape == (2, 2, 1, HEIGHT, WIDTH) and logits == []
     for i in range(2):
         alone, _ = run(name, images[i], focus[i], k[i])
-        for a, b in zip(alone, (m[i:i + 1, 1] for m in together)):
+        for a, b in zip(alone, (m[i : i + 1, 1] for m in together)):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3, equal_nan=True)
     assert together.coc[0].isnan().all() and together.coc[1].isfinite().all()
 
@@ -227,23 +230,26 @@ def test_black_and_white_frames_break_nothing():
     for name in NAMES:
         state = []
         for level, v in ((0.0, 0.1), (1.0, 0.7), (0.0, 1.5), (0.5, -0.5)):
-            prediction, *state = networks.create(name)(torch.full((1, 3, 32, 32), level), torch.tensor([v]),
-                                                       torch.tensor([5.0]), *state)
+            prediction, *state = networks.create(name)(
+                torch.full((1, 3, 32, 32), level), torch.tensor([v]), torch.tensor([5.0]), *state
+            )
             assert all(torch.isfinite(map_).all() for map_ in (*prediction, *state))
         bright = torch.full((1, 3, 96, 128), 30 / 255)
-        bright[..., 8:24, 8:24] = 1.0   # a window in a dark room: the sharpest edge that there is
+        bright[..., 8:24, 8:24] = 1.0  # a window in a dark room: the sharpest edge that there is
         prediction, *state = networks.create(name)(bright, torch.tensor([0.0]), torch.tensor([5.0]))
         assert all(torch.isfinite(map_).all() for map_ in (*prediction, *state))
 
 
 # By name, without weights.
 
+
 def test_names_and_the_alias():
     assert isinstance(networks.create('best_focus'), BestFocus)
     assert isinstance(networks.create('variational'), Variational)
     assert isinstance(networks.create('classical'), Variational)
     assert [networks.needs_weights(n) for n in ('best_focus', 'variational', 'classical', 'stream')] == [False] * 3 + [
-        True]
+        True
+    ]
     assert not list(networks.create('variational').parameters()) and not networks.create('variational').state_dict()
 
 
@@ -261,15 +267,19 @@ def test_dfd_estimate_and_evaluate_take_the_name_alone(name, stack, tmp_path, ca
     assert cli.main(['estimate', str(stack), '--network', name, '--out', str(tmp_path / 'out')]) == 0
     depth = np.load(tmp_path / 'out' / 'depth.npy')
     assert np.median(depth) == pytest.approx(RANGE.denormalise(0.4), rel=0.03)
-    assert np.isnan(np.load(tmp_path / 'out' / 'coc.npy')).all()   # the aperture is not known, so neither is blur
+    assert np.isnan(np.load(tmp_path / 'out' / 'coc.npy')).all()  # the aperture is not known, so neither is blur
     assert cli.main(['evaluate', '--data', str(stack.parent), '--network', name]) == 0
     assert 'last' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('options, says', [
-    (dict(weights='some.safetensors', network='best_focus'), 'some.safetensors: the network "best_focus" has none'),
-    (dict(backend='onnx', network='classical'), 'the network "classical" runs by torch alone'),
-    (dict(network='best_fokus'), 'no network "best_fokus": choose one of')])
+@pytest.mark.parametrize(
+    'options, says',
+    [
+        (dict(weights='some.safetensors', network='best_focus'), 'some.safetensors: the network "best_focus" has none'),
+        (dict(backend='onnx', network='classical'), 'the network "classical" runs by torch alone'),
+        (dict(network='best_fokus'), 'no network "best_fokus": choose one of'),
+    ],
+)
 def test_bad_input(options, says):
     with pytest.raises(InputError, match=says) as caught:
         DepthEstimator(**options)

@@ -24,7 +24,9 @@ HEIGHT, WIDTH, FRAMES = 32, 64, 4
 STACK = {'frames': 2, 'width': 0.1}
 SMALL = {
     'stream': {'channels': (8, 8, 8, 8), 'hypotheses': 6, 'kinds': (1, 2, 1), 'hidden': (4, 4)},
-    'ddffnet': STACK, 'recurrent_autoencoder': STACK, 'poolnet': STACK,
+    'ddffnet': STACK,
+    'recurrent_autoencoder': STACK,
+    'poolnet': STACK,
     'lstm_ddff': {**STACK, 'size': (HEIGHT, WIDTH), 'kind': 'stacking'},
     'newcomer:Newcomer': {'channels': 4},
 }
@@ -146,7 +148,7 @@ def test_its_export_gives_the_same(name, tmp_path):
         with pytest.raises(InputError, match='reads stacks of 2 frames'):
             export_onnx(network, path)
         return
-    export_onnx(network, path, (HEIGHT, WIDTH))   # a fixed size takes a fraction of the time of any
+    export_onnx(network, path, (HEIGHT, WIDTH))  # a fixed size takes a fraction of the time of any
     backends = TorchBackend(network, torch.device('cpu'), 'fp32'), OnnxBackend(path, torch.device('cpu'))
     assert backends[0].network_name == backends[1].network_name == name
     # An unknown blur scale: with a known one torch leaves out the decoder of the CoC.
@@ -156,9 +158,11 @@ def test_its_export_gives_the_same(name, tmp_path):
 
 # Networks of one's own
 
+
 def test_weights_alone_do_not_decide_which_code_runs(tmp_path, monkeypatch):
     (tmp_path / 'stranger.py').write_text(
-        'from dfd_ros.networks import Network\nclass Stranger(Network):\n    pass\nclass NoNetwork:\n    pass\n')
+        'from dfd_ros.networks import Network\nclass Stranger(Network):\n    pass\nclass NoNetwork:\n    pass\n'
+    )
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / 'a.safetensors'
     with monkeypatch.context() as patch:
@@ -170,12 +174,17 @@ def test_weights_alone_do_not_decide_which_code_runs(tmp_path, monkeypatch):
         networks.load(path, network='stream')
 
 
-@pytest.mark.parametrize('name, says', [
-    ('nowhere.at_all:Network', 'Python finds no module nowhere; install it, or put its folder on PYTHONPATH'),
-    ('newcomer:Nobody', 'the module newcomer has no class "Nobody"'),
-    ('newcomer:math', 'has to be a class that derives from dfd_ros.networks.network.Network'),
-    ('os:system', 'has to be a class that derives from'), (':Network', 'give module:Class, such as'),
-    ('newcomr', 'choose one of .*, or give your own as module:Class')])
+@pytest.mark.parametrize(
+    'name, says',
+    [
+        ('nowhere.at_all:Network', 'Python finds no module nowhere; install it, or put its folder on PYTHONPATH'),
+        ('newcomer:Nobody', 'the module newcomer has no class "Nobody"'),
+        ('newcomer:math', 'has to be a class that derives from dfd_ros.networks.network.Network'),
+        ('os:system', 'has to be a class that derives from'),
+        (':Network', 'give module:Class, such as'),
+        ('newcomr', 'choose one of .*, or give your own as module:Class'),
+    ],
+)
 def test_a_name_that_is_no_network_is_refused_in_one_line(name, says):
     with pytest.raises(InputError, match=says) as caught:
         networks.create(name)
@@ -187,6 +196,7 @@ def test_the_outermost_constructor_is_what_is_recorded():
         def __init__(self, factor=2, **others):
             super().__init__(channels=4 * factor)
             self.others = others
+
     assert Wide(3, depth=(1, 2)).config == {'factor': 3, 'depth': [1, 2]}
     assert Newcomer(5).config == {'channels': 5} and Network().config == {}
 

@@ -26,8 +26,15 @@ def folder(tmp_path_factory):
         (folder / name).write_text(example('networks.md', 'A network of your own', language))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        config = load_config(folder / 'tiny.yaml', steps=3, shards=str(BLENDER), held_out=0.3, validation='samples',
-                             validate_every=2, stages=[{'crop': 32, 'batch': 2, 'frames': 4, 'decode': 2}])
+        config = load_config(
+            folder / 'tiny.yaml',
+            steps=3,
+            shards=str(BLENDER),
+            held_out=0.3,
+            validation='samples',
+            validate_every=2,
+            stages=[{'crop': 32, 'batch': 2, 'frames': 4, 'decode': 2}],
+        )
         assert config.network == NAME
         train(config, folder / 'run', 'cpu')
         yield folder

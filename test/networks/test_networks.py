@@ -23,7 +23,7 @@ TINY = {'channels': (8, 8, 8, 8), 'hypotheses': 6, 'kinds': (1, 2, 1), 'hidden':
 def network():
     torch.manual_seed(0)
     module = networks.create('stream', **TINY)
-    with torch.no_grad():   # heads that start near zero would hide what happens before them
+    with torch.no_grad():  # heads that start near zero would hide what happens before them
         for head in (module.fine, module.coc, module.coarse):
             head.weight.normal_(0, 0.2)
     return module.eval()
@@ -56,7 +56,7 @@ def assert_same(a: Prediction, b: Prediction, tolerance=1e-4):
 @torch.no_grad()
 def test_any_image_size(network, height, width):
     images, focus, blur_scale = clip(2, height, width, batch=1)
-    predictions, state = stream(network, images, focus, blur_scale)
+    predictions, _state = stream(network, images, focus, blur_scale)
     for prediction in predictions:
         for map_ in prediction:
             assert map_.shape == (1, 1, height, width) and map_.dtype == torch.float32
@@ -84,7 +84,7 @@ def test_what_happens_in_one_place_stays_near_it_in_the_state(network):
     for a, b in zip(network(image, focus, k)[1:], network(other, focus, k)[1:]):
         far = a.shape[2] * 3 // 4
         changed = (a - b).abs().amax(1)[0]
-        assert changed[:far // 4, :far // 4].max() > 0
+        assert changed[: far // 4, : far // 4].max() > 0
         assert changed[far:, far:].max() < 1e-5
 
 
@@ -146,7 +146,7 @@ def test_the_state_stays_bounded_over_500_frames_of_anything(network):
     state, largest = [], []
     for t in range(500):
         image = torch.rand(1, 3, 32, 32, generator=generator)
-        if t % 50 > 40:   # black, white and flicker, too
+        if t % 50 > 40:  # black, white and flicker, too
             image = image.round()
         k = torch.tensor([math.nan if t % 7 == 0 else 2.0 ** (t % 8)])
         prediction, *state = network(image, torch.rand(1, generator=generator) * 2 - 0.5, k, *state)
@@ -192,6 +192,7 @@ def test_best_focus_keeps_the_sharpest_and_forgets_slowly():
 
 # Weights.
 
+
 @pytest.fixture
 def weights(network, tmp_path):
     path = tmp_path / 'tiny.safetensors'
@@ -229,25 +230,26 @@ def test_context_sees_the_whole_image(network, weights):
     images, focus, blur_scale = clip(frames=1, height=32, width=640, batch=1)
     other = images.clone()
     other[..., :32] = 1 - other[..., :32]
-    far = [stream(n, x, focus, blur_scale)[0][-1].vergence[..., -16:]
-           for n in (network, grown) for x in (images, other)]
+    far = [
+        stream(n, x, focus, blur_scale)[0][-1].vergence[..., -16:] for n in (network, grown) for x in (images, other)
+    ]
     assert torch.equal(far[0], far[1]) and not torch.equal(far[2], far[3])
 
 
 def test_absent_weights(tmp_path):
     refused(tmp_path / 'none.safetensors', 'no such file')
-    refused(tmp_path, 'no such file')   # a folder
+    refused(tmp_path, 'no such file')  # a folder
 
 
 @pytest.mark.parametrize('share', [0.0, 0.001, 0.5, 0.999])
 def test_weights_cut_short(weights, share):
     content = weights.read_bytes()
-    weights.write_bytes(content[:int(len(content) * share)])
+    weights.write_bytes(content[: int(len(content) * share)])
     refused(weights, 'not a whole safetensors file')
 
 
 def test_weights_that_are_no_safetensors(weights):
-    torch.save({'a': torch.zeros(3)}, weights)   # a pickle, which could run code: never read
+    torch.save({'a': torch.zeros(3)}, weights)  # a pickle, which could run code: never read
     refused(weights, 'not a whole safetensors file')
     weights.write_text('hello')
     refused(weights, 'not a whole safetensors file')
@@ -271,8 +273,10 @@ def test_weights_that_do_not_fit_their_own_description(network, weights, change)
     refused(weights, 'tiny.safetensors')
 
 
-@pytest.mark.parametrize('metadata', [{}, {'network': 'stream'}, {'network': 'nobody', 'config': '{}'},
-                                      {'network': 'stream', 'config': 'no JSON'}])
+@pytest.mark.parametrize(
+    'metadata',
+    [{}, {'network': 'stream'}, {'network': 'nobody', 'config': '{}'}, {'network': 'stream', 'config': 'no JSON'}],
+)
 def test_weights_with_a_damaged_description(weights, metadata):
     save_file(load_file(weights), weights, {'format': 'dfd_ros-1', **metadata})
     refused(weights, 'tiny.safetensors')

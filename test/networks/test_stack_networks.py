@@ -38,8 +38,10 @@ VARIANTS = {
     'poolnet, focus': ('poolnet', {'focus_channel': True}),
 }
 TWO_STAGE = ('poolnet', {'focus_channel': True, 'two_stage': True})
-WITH_COC = {**{f'{title}, CoC': (name, {**config, 'coc': True}) for title, (name, config) in VARIANTS.items()},
-            'poolnet, two-stage': TWO_STAGE}
+WITH_COC = {
+    **{f'{title}, CoC': (name, {**config, 'coc': True}) for title, (name, config) in VARIANTS.items()},
+    'poolnet, two-stage': TWO_STAGE,
+}
 ALL = {**VARIANTS, **WITH_COC}
 ANY_SIZE = {title: (name, config) for title, (name, config) in ALL.items() if 'size' not in config}
 
@@ -60,7 +62,7 @@ def _made(name, config, frames):
     network = networks.create(name, frames=frames, **SMALL, **json.loads(config)).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None   # the mean of all that comes
+            module.momentum = None  # the mean of all that comes
             module.train()
     with torch.no_grad():
         for seed in range(2):
@@ -95,6 +97,7 @@ def same(a, b, tolerance=1e-4):
 
 # One interface.
 
+
 @each(ALL)
 def test_every_weight_is_trained(name, config):
     network = networks.create(name, **SMALL, **config).train()
@@ -127,7 +130,7 @@ def test_one_map_at_the_end_of_each_stack_and_held_until_the_next(name, config):
     assert [s[0].shape[1] for s in states] == [4, 8, 12, 0, 4, 8, 12, 0]
     assert all(s.ndim == 4 and s.shape[2:] == SIZE and s.dtype == torch.float32 for state in states for s in state)
     alone, _, _ = network.sequence(images[:, 4:], focus[:, 4:], blur_scale, decode=[3])
-    same(alone.vergence[:, 0], maps[7])   # nothing of a stack is left when the next begins
+    same(alone.vergence[:, 0], maps[7])  # nothing of a stack is left when the next begins
 
 
 @each(ALL)
@@ -140,7 +143,7 @@ def test_a_sequence_is_its_frames_one_by_one(name, config):
     for t, prediction in enumerate(predictions):
         same(prediction.vergence, together.vergence[:, t])
         same(prediction.log_scale, together.log_scale[:, t])
-        if t % 4 == 3:   # in the others the decoder's CoC is for training
+        if t % 4 == 3:  # in the others the decoder's CoC is for training
             same(prediction.coc, together.coc[:, t])
     for a, b in zip(states[-1], state):
         same(a, b)
@@ -163,7 +166,7 @@ def test_frames_may_come_in_any_order(name, config):
     shuffled, _, _ = network.sequence(images[:, order], focus[:, order], blur_scale)
     same(rising.vergence[:, -1], shuffled.vergence[:, -1])
     if config.get('coc') or config.get('two_stage'):
-        same(rising.coc[:, order], shuffled.coc)   # of each frame, wherever it came
+        same(rising.coc[:, order], shuffled.coc)  # of each frame, wherever it came
     # Each stack of a batch in its own order.
     mixed = torch.stack([images[0], images[1].flip(0)]), torch.stack([focus[0], focus[1].flip(0)])
     same(rising.vergence[:, -1], network.sequence(*mixed, blur_scale)[0].vergence[:, -1])
@@ -176,9 +179,9 @@ def test_stacks_of_a_batch_do_not_touch_each_other(name, config):
     images, focus, blur_scale = clip()
     both, _, _ = network.sequence(images, focus, blur_scale)
     for i in range(2):
-        one, _, _ = network.sequence(images[i:i + 1], focus[i:i + 1], blur_scale[i:i + 1])
+        one, _, _ = network.sequence(images[i : i + 1], focus[i : i + 1], blur_scale[i : i + 1])
         for a, b in zip(both, one):
-            same(a[i:i + 1], b)
+            same(a[i : i + 1], b)
 
 
 @each(VARIANTS)
@@ -187,7 +190,7 @@ def test_without_a_decoder_for_it_the_coc_is_that_of_the_depth(name, config):
     images, focus, blur_scale = clip()
     prediction = stream(make(name, config), images, focus, blur_scale)[0][-1]
     same(prediction.coc[0], 12 * (prediction.vergence[0] - 1))
-    assert torch.isnan(prediction.coc[1]).all()   # unknown blur scale
+    assert torch.isnan(prediction.coc[1]).all()  # unknown blur scale
 
 
 @each(WITH_COC)
@@ -240,6 +243,7 @@ def test_weights_there_and_back(name, config, tmp_path):
 
 # What each promises.
 
+
 @torch.no_grad()
 def test_ddffnet_weighs_the_frames_by_a_last_convolution():
     network = make('ddffnet', {})
@@ -261,7 +265,7 @@ def test_ddffnet_is_vgg16_with_a_mirrored_decoder():
     assert sum(c.weight.numel() for c in encoder) == 14_714_688 - 4_224
     decoder = [m for m in network.decoder.modules() if isinstance(m, torch.nn.Conv2d)]
     mirrored = [(c.out_channels, c.in_channels) for c in reversed(encoder)]
-    mirrored[6] = (512, 256)   # the third stage has the encoder's features beside its own
+    mirrored[6] = (512, 256)  # the third stage has the encoder's features beside its own
     mirrored[-1] = (64, 1)
     assert [(c.in_channels, c.out_channels) for c in decoder] == mirrored
 
@@ -290,8 +294,14 @@ def test_two_stage_poolnet_makes_depth_of_the_coc_alone():
     assert (depth - without).abs().mean() > 1e-3 and coc.std() > 1e-3
 
 
-@pytest.mark.parametrize('name, config', [('recurrent_autoencoder', {}), ('lstm_ddff', {'size': SIZE}),
-                                          ('lstm_ddff', {'size': SIZE, 'kind': 'stacking', 'skip_module': False})])
+@pytest.mark.parametrize(
+    'name, config',
+    [
+        ('recurrent_autoencoder', {}),
+        ('lstm_ddff', {'size': SIZE}),
+        ('lstm_ddff', {'size': SIZE, 'kind': 'stacking', 'skip_module': False}),
+    ],
+)
 @torch.no_grad()
 def test_recurrent_networks_remember_every_frame(name, config):
     network = make(name, config)
@@ -353,9 +363,10 @@ def estimator(network, **options):
 def moved(t, height=SIZE[0], width=SIZE[1], step=3):
     """A textured scene, `step` pixels further to the left in each frame."""
     import cv2
+
     scene = np.random.default_rng(0).integers(0, 256, (30, 60, 3), dtype=np.uint8)
     scene = cv2.resize(scene, (6 * width, 3 * height), interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(scene[height:2 * height, width + step * t:2 * width + step * t])
+    return np.ascontiguousarray(scene[height : 2 * height, width + step * t : 2 * width + step * t])
 
 
 @each({title: ALL[title] for title in ('ddffnet', 'lstm_ddff, stacking, CoC', 'poolnet, two-stage')})
@@ -404,7 +415,7 @@ def test_upsampling_leaves_unknown_what_is_and_nothing_else():
     partly = upsample(maps, guide)
     assert torch.isnan(partly[:, 0, :, :10]).all() and not torch.isnan(partly[:, 0, :, 10:]).any()
     inner = slice(14, -4)
-    assert (partly[:, 0, :, inner] - known[:, 0, :, inner]).abs().max() < 0.02   # by the range of what is left
+    assert (partly[:, 0, :, inner] - known[:, 0, :, inner]).abs().max() < 0.02  # by the range of what is left
     same(partly[:, 1], known[:, 1])
     maps[:, 0] = math.nan
     assert torch.isnan(upsample(maps, guide)[:, 0]).all()
@@ -420,19 +431,23 @@ def test_figures_are_those_of_the_frames_with_depth():
 
 # Bad input: one line that says what the network takes.
 
+
 def refused(match, function, *arguments, **options):
     with pytest.raises(InputError, match=match) as caught:
         function(*arguments, **options)
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('name, config, match', [
-    ('ddffnet', {'frames': 1}, 'frames: 1, a stack has at least 2'),
-    ('poolnet', {'width': 0}, 'width: 0 has to be above 0'),
-    ('poolnet', {'coc': True, 'two_stage': True}, 'two_stage predicts the CoC already'),
-    ('lstm_ddff', {'kind': 'large'}, 'kind: "large" is none of fully_connected, stacking'),
-    ('lstm_ddff', {'size': (256,)}, 'size: .* is not height and width'),
-])
+@pytest.mark.parametrize(
+    'name, config, match',
+    [
+        ('ddffnet', {'frames': 1}, 'frames: 1, a stack has at least 2'),
+        ('poolnet', {'width': 0}, 'width: 0 has to be above 0'),
+        ('poolnet', {'coc': True, 'two_stage': True}, 'two_stage predicts the CoC already'),
+        ('lstm_ddff', {'kind': 'large'}, 'kind: "large" is none of fully_connected, stacking'),
+        ('lstm_ddff', {'size': (256,)}, 'size: .* is not height and width'),
+    ],
+)
 def test_impossible_networks(name, config, match):
     refused(f'network {name}, .*{match}|network {name}: {match}', networks.create, name, **config)
 
@@ -446,13 +461,17 @@ def test_sequences_of_another_length(name, config):
 @pytest.mark.parametrize('kind', ['fully_connected', 'stacking'])
 def test_images_of_another_size(kind):
     network = networks.create('lstm_ddff', size=(64, 96), kind=kind, **SMALL)
-    for size in ((64, 64), (60, 96), (128, 96)):   # also what would be padded to the same
+    for size in ((64, 64), (60, 96), (128, 96)):  # also what would be padded to the same
         images, focus, blur_scale = clip(4, *size)
         match = f'lstm_ddff: takes images of 96x64 only, these have {size[1]}x{size[0]}'
         refused(match, network.sequence, images, focus, blur_scale)
-        refused(match, network, images[:, 0], focus[:, 0], blur_scale)   # with the first frame, not the last
-        refused(match, DepthEstimator(network=network, device='cpu', range_=RANGE).push,
-                np.zeros((*size, 3), np.uint8), LensState(0.5))
+        refused(match, network, images[:, 0], focus[:, 0], blur_scale)  # with the first frame, not the last
+        refused(
+            match,
+            DepthEstimator(network=network, device='cpu', range_=RANGE).push,
+            np.zeros((*size, 3), np.uint8),
+            LensState(0.5),
+        )
 
 
 def test_stacks_that_a_network_cannot_read():
@@ -470,8 +489,9 @@ def weights(tmp_path):
 
 
 def write_stack(folder, foci):
-    FocalStack([moved(0, 48, 64) for _ in foci], [LensState(f) for f in foci],
-               np.full((48, 64), 0.5, np.float32)).write(folder)
+    FocalStack(
+        [moved(0, 48, 64) for _ in foci], [LensState(f) for f in foci], np.full((48, 64), 0.5, np.float32)
+    ).write(folder)
     return folder
 
 

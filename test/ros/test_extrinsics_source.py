@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-import rclpy  # noqa: E402
-from geometry_msgs.msg import Quaternion, Transform, Vector3  # noqa: E402
+import rclpy
+from geometry_msgs.msg import Quaternion, Transform, Vector3
 
-from dfd_ros.calibration.calibration_file import Extrinsics  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.core.geometry import matrix_from_rpy  # noqa: E402
-from dfd_ros.ros import extrinsics_source  # noqa: E402
+from dfd_ros.calibration.calibration_file import Extrinsics
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import matrix_from_rpy
+from dfd_ros.ros import extrinsics_source
 
 CALIBRATED = Extrinsics('focus', 'rgbd', (0.05, -0.01, 0.002), (0.1, -0.2, 3.0))
 
@@ -31,18 +31,19 @@ def node():
 
 def message_from_matrix(matrix):
     """The message of a (4, 4) transform."""
-    turn = cv2.Rodrigues(matrix[:3, :3])[0][:, 0]      # axis times angle
+    turn = cv2.Rodrigues(matrix[:3, :3])[0][:, 0]  # axis times angle
     half = np.linalg.norm(turn) / 2
     x, y, z = turn / 2 * np.sinc(half / np.pi)
     w = math.cos(half)
-    return Transform(translation=Vector3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]),
-                     rotation=Quaternion(x=x, y=y, z=z, w=w))
+    return Transform(
+        translation=Vector3(x=matrix[0, 3], y=matrix[1, 3], z=matrix[2, 3]), rotation=Quaternion(x=x, y=y, z=z, w=w)
+    )
 
 
 def test_a_quaternion_turns_as_it_should():
     half = math.sqrt(0.5)
     message = Transform(translation=Vector3(x=1.0, y=2.0, z=3.0), rotation=Quaternion(x=0.0, y=0.0, z=half, w=half))
-    turned = extrinsics_source.matrix_from_message(message) @ [1, 0, 0, 1]      # a quarter about z takes x to y
+    turned = extrinsics_source.matrix_from_message(message) @ [1, 0, 0, 1]  # a quarter about z takes x to y
     np.testing.assert_allclose(turned, [1, 3, 3, 1], atol=1e-12)
 
 
@@ -77,6 +78,7 @@ def test_extrinsics_come_from_tf_where_it_has_them(node):
     tf2_ros = pytest.importorskip('tf2_ros')
     from geometry_msgs.msg import TransformStamped
     from rclpy.executors import SingleThreadedExecutor
+
     other = Extrinsics('focus', 'rgbd', (1.0, 2.0, 3.0), (0.0, 0.5, 0.0))
     source = extrinsics_source.ExtrinsicsSource(node, 'focus', 'rgbd', CALIBRATED)
     stamped = TransformStamped(child_frame_id='rgbd', transform=message_from_matrix(other.matrix))

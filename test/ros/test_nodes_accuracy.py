@@ -8,16 +8,16 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_processes import wait_until  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Float32, Header  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from ros_processes import wait_until
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float32, Header
 
-from dfd_ros.calibration.calibration_file import Calibration, CameraModel, Extrinsics  # noqa: E402
-from dfd_ros.core.lens_state import LensState  # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
-from dfd_ros.ros.nodes.accuracy import compare  # noqa: E402
+from dfd_ros.calibration.calibration_file import Calibration, CameraModel, Extrinsics
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import image_messages, messages, qos
+from dfd_ros.ros.nodes.accuracy import compare
 
 WIDTH, HEIGHT = 80, 60
 VIEW = CameraModel(WIDTH, HEIGHT, 100.0, 100.0, 39.5, 29.5)
@@ -36,10 +36,12 @@ class Rig:
 
         def publisher(kind, topic):
             return observer.publisher(kind, f'{namespace}/{topic}', qos.PUBLISHER)
+
         self._state = publisher(LensStateMessage, 'lens_state')
         self._depth, self._truth = (publisher(Image, f'{topic}/image_rect') for topic in ('depth', 'rgbd/depth'))
-        self._depth_info, self._truth_info = (publisher(CameraInfo, f'{topic}/camera_info')
-                                              for topic in ('depth', 'rgbd/depth'))
+        self._depth_info, self._truth_info = (
+            publisher(CameraInfo, f'{topic}/camera_info') for topic in ('depth', 'rgbd/depth')
+        )
 
     def play(self, depth, truth, *, late=0.0, truth_frame='lens', camera=VIEW, infos=True, state=None):
         """A pair: depth (H, W) float32 m, truth (H / 2, W / 2) uint16 mm or float32 m, or any message of an image."""
@@ -65,6 +67,7 @@ class Rig:
         def come():
             self.play(*arguments, **options)
             return all(len(values) > before[name] for name, values in self.heard.items())
+
         wait_until(come, 'figures')
         return {name: values[-1].data for name, values in self.heard.items()}
 
@@ -75,10 +78,12 @@ class Rig:
 
     def warns(self, words, *arguments, **options):
         """Plays pairs until the node warns; diagnostics then say it too. Nothing is published for them."""
+
         def told():
             self.play(*arguments, **options)
             assert self.process.process.poll() is None, self.process.output
             return words in self.process.output and self.status() and words in self.status().message
+
         wait_until(told, words)
         assert not any(self.heard.values())
         lines = [line for line in self.process.output.splitlines() if words in line]
@@ -115,8 +120,10 @@ def test_only_the_range_of_the_lens_counts_and_beyond_it_is_as_wrong_as_far(rig)
     truth[:, 20:] = 5.0
     state = LensState(1.0, near=0.5, far=3.0)
     estimate = flat(1.1)
-    wait_until(lambda: rig.figures(estimate, truth, state=state)['abs_rel'] == pytest.approx(0.1, rel=1e-3),
-               'the range of the lens')
+    wait_until(
+        lambda: rig.figures(estimate, truth, state=state)['abs_rel'] == pytest.approx(0.1, rel=1e-3),
+        'the range of the lens',
+    )
     found = rig.figures(flat(math.inf), truth, state=state)
     assert found == pytest.approx({'mse': 4.0, 'rms': 2.0, 'accuracy': 0.0, 'abs_rel': 2.0}, rel=1e-3)
 
@@ -149,8 +156,9 @@ def test_stamps_far_apart(rig):
 
 def test_wrong_encoding_of_either(rig):
     pixels = np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8)
-    rig.warns("rgbd/depth/image_rect: encoding 'rgb8' is no depth", flat(1.0),
-              image_messages.to_message(pixels, Header()))
+    rig.warns(
+        "rgbd/depth/image_rect: encoding 'rgb8' is no depth", flat(1.0), image_messages.to_message(pixels, Header())
+    )
     rig.warns("depth/image_rect: encoding '16UC1', 32FC1 expected", flat(1, np.uint16), flat(1.0, scale=2))
 
 
@@ -165,9 +173,11 @@ def test_nothing_to_compare_with(rig):
 
 
 def test_what_cannot_work_ends_with_one_line(start_node, tmp_path):
-    for parameters, words in (({'near': 1.0}, 'near and far: give both or neither'),
-                              ({'near': 2.0, 'far': 1.0}, 'near: 2.0 m is not nearer than far'),
-                              ({'calibration': tmp_path / 'none.yaml'}, 'none.yaml')):
+    for parameters, words in (
+        ({'near': 1.0}, 'near and far: give both or neither'),
+        ({'near': 2.0, 'far': 1.0}, 'near: 2.0 m is not nearer than far'),
+        ({'calibration': tmp_path / 'none.yaml'}, 'none.yaml'),
+    ):
         process = start_node('accuracy', **parameters)
         assert process.wait() == 2 and words in process.output and process.output.count('\n') == 1
 

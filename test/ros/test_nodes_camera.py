@@ -9,19 +9,19 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from ros_processes import wait_until  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from ros_processes import wait_until
+from sensor_msgs.msg import CameraInfo, Image
 
-from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, FocusMap  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.core.focal_stack import FocalStack  # noqa: E402
-from dfd_ros.core.lens_state import LensState  # noqa: E402
-from dfd_ros.core.optics import Lens  # noqa: E402
-from dfd_ros.msg import FocusCommand  # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros import qos  # noqa: E402
-from dfd_ros.ros.nodes import camera  # noqa: E402
-from dfd_ros.ros.nodes.camera import CameraParameters  # noqa: E402
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, FocusMap
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import Lens
+from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import qos
+from dfd_ros.ros.nodes import camera
+from dfd_ros.ros.nodes.camera import CameraParameters
 
 DISTANCES = [math.inf, 2.0, 1.0, 0.5]
 
@@ -29,9 +29,11 @@ DISTANCES = [math.inf, 2.0, 1.0, 0.5]
 @pytest.fixture(scope='module')
 def stack_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('camera') / 'stack'
-    FocalStack([np.full((60, 80, 3), (50 * i, 0, 255), np.uint8) for i in range(4)],
-               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
-               np.full((60, 80), 1.5, np.float32)).write(folder)
+    FocalStack(
+        [np.full((60, 80, 3), (50 * i, 0, 255), np.uint8) for i in range(4)],
+        [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
+        np.full((60, 80), 1.5, np.float32),
+    ).write(folder)
     return folder
 
 
@@ -40,11 +42,11 @@ def stamp(message):
 
 
 def test_obeys_focus_commands(start_node, observer, stack_folder):
-    kinds = {'image_raw': Image, 'camera_info': CameraInfo, 'lens_state': LensStateMessage,
-             'truth/depth': Image}
+    kinds = {'image_raw': Image, 'camera_info': CameraInfo, 'lens_state': LensStateMessage, 'truth/depth': Image}
     heard = {topic: observer.listen(kind, topic, qos.LENS_STATE_SUBSCRIBER) for topic, kind in kinds.items()}
-    process = start_node('camera', source='stack', stack=stack_folder, rate=20.0, settle_time=0.3,
-                         publish_truth=True, frame_id='lens')
+    process = start_node(
+        'camera', source='stack', stack=stack_folder, rate=20.0, settle_time=0.3, publish_truth=True, frame_id='lens'
+    )
     command = observer.publisher(FocusCommand, 'focus_command', qos.COMMAND)
     states = heard['lens_state']
     wait_until(lambda: states and states[-1].settled, 'a lens state at rest')
@@ -53,7 +55,7 @@ def test_obeys_focus_commands(start_node, observer, stack_folder):
 
     command.publish(FocusCommand(focus_distance=0.45, command_id=7))
     wait_until(lambda: states[-1].command_id == 7, 'an answer')
-    assert states[-1].settled and states[-1].focus_distance == 0.5      # the nearest there is
+    assert states[-1].settled and states[-1].focus_distance == 0.5  # the nearest there is
     moving = [s for s in states if not s.settled]
     assert moving and {s.command_id for s in moving} == {0}
     # Refused: no distance. The focus and the number stay.
@@ -90,11 +92,19 @@ def test_obeys_focus_commands(start_node, observer, stack_folder):
 def test_camera_info_is_calibrated_and_breathes(start_node, observer, stack_folder, tmp_path):
     calibration = Calibration(
         CameraModel(160, 120, 3000.0, 3010.0, 81.0, 60.0, (-0.1, 0.05, 0.001, 0.002, 0.0), focus_distance=math.inf),
-        aperture=Aperture(160, Lens(0.004, 1.8, 2e-6), (math.inf, 0.5), (1.0, 1.02)))
+        aperture=Aperture(160, Lens(0.004, 1.8, 2e-6), (math.inf, 0.5), (1.0, 1.02)),
+    )
     calibration.write(tmp_path / 'calibration.yaml')
     infos = observer.listen(CameraInfo, '/calibrated/camera_info', qos.LENS_STATE_SUBSCRIBER)
-    start_node('camera', '-r', '__ns:=/calibrated', source='stack', stack=stack_folder, rate=20.0,
-               calibration=tmp_path / 'calibration.yaml')
+    start_node(
+        'camera',
+        '-r',
+        '__ns:=/calibrated',
+        source='stack',
+        stack=stack_folder,
+        rate=20.0,
+        calibration=tmp_path / 'calibration.yaml',
+    )
     command = observer.publisher(FocusCommand, '/calibrated/focus_command', qos.COMMAND)
     wait_until(lambda: infos, 'camera info')
     # The images are half as large as those of the calibration.
@@ -105,8 +115,10 @@ def test_camera_info_is_calibrated_and_breathes(start_node, observer, stack_fold
 
 
 def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
-    calibration = Calibration(focus=FocusMap((0.0, 250.0), (math.inf, 0.1)),
-                              aperture=Aperture(640, Lens(0.004, 1.8, 2e-6), (math.inf,), (1.0,)))
+    calibration = Calibration(
+        focus=FocusMap((0.0, 250.0), (math.inf, 0.1)),
+        aperture=Aperture(640, Lens(0.004, 1.8, 2e-6), (math.inf,), (1.0,)),
+    )
     given = CameraParameters(source='v4l2')
     assert camera._lens(given, calibration) == (Lens(0.004, 1.8, 2e-6), 640)
     assert camera._focus_table(given, calibration).value(0.2) == 125
@@ -118,8 +130,10 @@ def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
         camera._focus_table(given, replace(calibration, focus=None))
 
 
-@pytest.mark.parametrize('source, given, used', [('synthetic', 0.0, 0.03), ('stack', 0.0, 0.03), ('v4l2', 0.0, 0.2),
-                                                 ('v4l2', 0.5, 0.5), ('rgbd', 0.1, 0.1)])
+@pytest.mark.parametrize(
+    'source, given, used',
+    [('synthetic', 0.0, 0.03), ('stack', 0.0, 0.03), ('v4l2', 0.0, 0.2), ('v4l2', 0.5, 0.5), ('rgbd', 0.1, 0.1)],
+)
 def test_a_motor_is_given_longer_to_settle(source, given, used):
     assert camera._settle_time(CameraParameters(source=source, settle_time=given)) == used
 
@@ -127,8 +141,16 @@ def test_a_motor_is_given_longer_to_settle(source, given, used):
 def test_simulated_time_that_has_not_begun_and_a_truth_that_nobody_knows(start_node, observer, tmp_path):
     FocalStack([np.zeros((60, 80, 3), np.uint8)] * 2, [LensState(d) for d in (1.0, 0.5)]).write(tmp_path / 'stack')
     heard = observer.listen(LensStateMessage, '/simulated/lens_state', qos.LENS_STATE_SUBSCRIBER)
-    process = start_node('camera', '-r', '__ns:=/simulated', source='stack', stack=tmp_path / 'stack', rate=20.0,
-                         use_sim_time=True, publish_truth=True)
+    process = start_node(
+        'camera',
+        '-r',
+        '__ns:=/simulated',
+        source='stack',
+        stack=tmp_path / 'stack',
+        rate=20.0,
+        use_sim_time=True,
+        publish_truth=True,
+    )
     wait_until(lambda: heard or process.process.poll() is not None, 'a frame')
     assert heard and stamp(heard[0]) == (0, 0), process.output
     wait_until(lambda: 'nothing comes on /simulated/truth/depth' in process.output, 'a warning')
@@ -152,19 +174,32 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
     assert states[-1].focus_distance == pytest.approx(near)
 
 
-@pytest.mark.parametrize('parameters, line', [
-    (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
-    (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
-    (dict(source='film'), "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2, module:Class"),
-    (dict(source='nowhere:MyCamera'), 'error: "nowhere:MyCamera": Python finds no module nowhere; install it, or put '
-                                      'its folder on PYTHONPATH'),
-    (dict(source='fractions:Fraction'), 'error: "fractions:Fraction": has to be a class that derives from '
-                                        'dfd_ros.cameras.CameraSource'),
-    (dict(source='v4l2'), 'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
-                          'the control values of the focus motor, or calibration one that has them'),
-    (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),
-    (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),
-])
+@pytest.mark.parametrize(
+    'parameters, line',
+    [
+        (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
+        (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
+        (
+            dict(source='film'),
+            "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2, module:Class",
+        ),
+        (
+            dict(source='nowhere:MyCamera'),
+            'error: "nowhere:MyCamera": Python finds no module nowhere; install it, or put its folder on PYTHONPATH',
+        ),
+        (
+            dict(source='fractions:Fraction'),
+            'error: "fractions:Fraction": has to be a class that derives from dfd_ros.cameras.CameraSource',
+        ),
+        (
+            dict(source='v4l2'),
+            'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
+            'the control values of the focus motor, or calibration one that has them',
+        ),
+        (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),
+        (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),
+    ],
+)
 def test_what_cannot_work_ends_with_one_line(start_node, parameters, line):
     process = start_node('camera', **parameters)
     assert process.wait() == 2

@@ -10,17 +10,17 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rclpy.duration import Duration  # noqa: E402
-from ros_processes import NodeProcess, wait_until  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
+from ros_processes import NodeProcess, wait_until
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
-from dfd_ros.core.image_encodings import COLOUR  # noqa: E402
-from dfd_ros.core.lens_state import LensState  # noqa: E402
-from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
+from dfd_ros.core.image_encodings import COLOUR
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import image_messages, messages, qos
 
 WIDTH, HEIGHT = 96, 64
 FOCUS = [3.0, 1.0, 0.6, 0.4, 0.3]
@@ -34,7 +34,8 @@ class Rig:
         self.process, self.observer, self.name = process, observer, f'{namespace}/depth'
         self.depth, self.coc, self.confidence = (
             observer.listen(Image, f'{namespace}/{topic}', qos.PUBLISHER)
-            for topic in ('depth/image_rect', 'coc/image', 'confidence/image'))
+            for topic in ('depth/image_rect', 'coc/image', 'confidence/image')
+        )
         self.info = observer.listen(CameraInfo, f'{namespace}/depth/camera_info', qos.PUBLISHER)
         self._images = observer.publisher(Image, f'{namespace}/image_raw', qos.PUBLISHER)
         self._states = observer.publisher(LensStateMessage, f'{namespace}/lens_state', qos.PUBLISHER)
@@ -84,6 +85,7 @@ class Rig:
             self.send(image, **state_changes)
             time.sleep(0.1)
             return condition()
+
         wait_until(holds, what)
 
     def answer(self, **state_changes):
@@ -99,8 +101,15 @@ class Rig:
 
 @pytest.fixture(scope='module')
 def rig(observer, random_weights, tmp_path_factory):
-    process = NodeProcess('depth', tmp_path_factory.mktemp('depth') / 'log', '-r', f'__ns:={NAMESPACE}',
-                          weights=random_weights, confidence_threshold=0.0, reset_gap=600.0)
+    process = NodeProcess(
+        'depth',
+        tmp_path_factory.mktemp('depth') / 'log',
+        '-r',
+        f'__ns:={NAMESPACE}',
+        weights=random_weights,
+        confidence_threshold=0.0,
+        reset_gap=600.0,
+    )
     yield Rig(observer, process, NAMESPACE)
     process.end()
 
@@ -142,8 +151,15 @@ def test_camera_info_is_the_cameras_own_where_it_comes(rig):
     derived = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
     assert derived.k[0] == pytest.approx(0.004 / 2e-6) and (derived.width, derived.height) == (WIDTH, HEIGHT)
     for _ in range(3):
-        rig.send_info(CameraInfo(width=WIDTH, height=HEIGHT, distortion_model='plumb_bob',
-                                 d=[0.1, 0, 0, 0, 0], k=[500.0, 0, 48, 0, 501, 32, 0, 0, 1]))
+        rig.send_info(
+            CameraInfo(
+                width=WIDTH,
+                height=HEIGHT,
+                distortion_model='plumb_bob',
+                d=[0.1, 0, 0, 0, 0],
+                k=[500.0, 0, 48, 0, 501, 32, 0, 0, 1],
+            )
+        )
         time.sleep(0.1)
     depth = rig.answer()
     info = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
@@ -153,6 +169,7 @@ def test_camera_info_is_the_cameras_own_where_it_comes(rig):
 def test_camera_info_is_that_of_the_image_though_a_newer_one_has_come(rig):
     def info(header, fx):
         return CameraInfo(header=header, width=WIDTH, height=HEIGHT, k=[fx, 0, 48, 0, fx, 32, 0, 0, 1])
+
     rig.answer()
     image = rig.image()
     for _ in range(3):
@@ -192,29 +209,44 @@ def test_other_encodings(rig, encoding):
     rig.send_until(lambda: with_header(rig.depth, image.header), f'depth of {encoding}', image)
 
 
-@pytest.mark.parametrize('changes, words', [
-    (dict(encoding='rgb9'), "unknown encoding 'rgb9'"),
-    (dict(step=5), 'step 5 is shorter than a row'),
-    (dict(width=0), f'image of zero size (0x{HEIGHT})'),
-    (dict(data=bytes(10)), '10 bytes of data, expected height x step'),
-])
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        (dict(encoding='rgb9'), "unknown encoding 'rgb9'"),
+        (dict(step=5), 'step 5 is shorter than a row'),
+        (dict(width=0), f'image of zero size (0x{HEIGHT})'),
+        (dict(data=bytes(10)), '10 bytes of data, expected height x step'),
+    ],
+)
 def test_broken_image_is_a_warning_that_names_the_topic(rig, changes, words):
     rig.answer()
-    rig.send_until(lambda: f'{NAMESPACE}/image_raw: {words}' in rig.process.output, f'a warning: {words}',
-                   rig.image(**changes))
+    rig.send_until(
+        lambda: f'{NAMESPACE}/image_raw: {words}' in rig.process.output, f'a warning: {words}', rig.image(**changes)
+    )
     rig.answer()
 
 
 @pytest.mark.parametrize('focus_distance', [math.nan, 0.0, -1.0])
 def test_lens_state_without_a_focus_distance(rig, focus_distance):
     rig.answer()
-    rig.send_until(lambda: f'{NAMESPACE}/lens_state: focus_distance is' in rig.process.output, 'a warning',
-                   focus_distance=focus_distance)
+    rig.send_until(
+        lambda: f'{NAMESPACE}/lens_state: focus_distance is' in rig.process.output,
+        'a warning',
+        focus_distance=focus_distance,
+    )
     rig.answer()
 
 
-@pytest.mark.parametrize('state', [dict(magnification=math.inf), dict(focal_length=1e160), dict(f_number=math.inf),
-                                   dict(pixel_pitch=1e-320), dict(near_distance=math.inf, far_distance=math.inf)])
+@pytest.mark.parametrize(
+    'state',
+    [
+        dict(magnification=math.inf),
+        dict(focal_length=1e160),
+        dict(f_number=math.inf),
+        dict(pixel_pitch=1e-320),
+        dict(near_distance=math.inf, far_distance=math.inf),
+    ],
+)
 def test_lens_state_of_absurd_values_ends_nothing(rig, state):
     for _ in range(3):
         rig.answer(**state)
@@ -241,7 +273,7 @@ def test_newest_first_and_no_queue(rig):
     wait_until(lambda: any(m.header == headers[-1] for m in rig.depth), 'the newest image')
     time.sleep(1.0)
     answers = [headers.index(m.header) for m in rig.depth[count:]]
-    assert answers == sorted(answers) and answers[-1] == 39      # in order, and nothing after the newest
+    assert answers == sorted(answers) and answers[-1] == 39  # in order, and nothing after the newest
     after = figures(rig)
     received = int(after['received']) - int(before['received'])
     dropped = int(after['dropped']) - int(before['dropped'])
@@ -255,7 +287,7 @@ def test_reset_empties_the_memory(rig):
     response = rig.observer.call(Trigger, f'{rig.name}/reset', Trigger.Request())
     assert response.success and response.message
     rig.answer()
-    assert int(figures(rig)['frames since reset']) <= 2      # 1, or 2 where best effort lost an answer
+    assert int(figures(rig)['frames since reset']) <= 2  # 1, or 2 where best effort lost an answer
 
 
 def test_old_images_are_dropped_where_asked_for(rig):
@@ -272,10 +304,11 @@ def test_other_weights_at_run_time(rig, random_weights, tmp_path):
     import torch
 
     from dfd_ros import networks
+
     rig.answer()
     refused = rig.observer.set_parameter(rig.name, 'weights', '/nowhere.safetensors')
     assert not refused.successful and '/nowhere.safetensors: no such file' in refused.reason
-    rig.answer()                                      # and the node goes on with those that it has
+    rig.answer()  # and the node goes on with those that it has
     torch.manual_seed(1)
     networks.save(tmp_path / 'other.safetensors', networks.create('stream', hypotheses=8))
     assert rig.observer.set_parameter(rig.name, 'weights', str(tmp_path / 'other.safetensors')).successful
@@ -288,6 +321,7 @@ def test_lens_state_that_never_comes(rig):
         rig.send_image(rig.image())
         time.sleep(0.1)
         return f'nothing on {NAMESPACE}/lens_state for 2 s' in rig.process.output
+
     wait_until(warned, 'a warning')
     rig.answer()
 
@@ -303,6 +337,7 @@ def test_lens_state_a_second_off(rig):
         rig.send_state(rig.state(Header(stamp=(stamp - Duration(seconds=1.0)).to_msg(), frame_id='lens')))
         time.sleep(0.15)
         return 'apart, the parameter sync_slop asks for less than 0.005 s' in rig.process.output
+
     wait_until(warned, 'a warning')
     topics = f'{NAMESPACE}/image_raw and {NAMESPACE}/lens_state'
     # An image and its lens state are stamped apart by a second; the newest of both may be from two frames.
@@ -312,8 +347,7 @@ def test_lens_state_a_second_off(rig):
 
 
 def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
-    process = start_node('depth', '-r', '__ns:=/lazy', weights=random_weights, lazy=True,
-                         confidence_threshold=0.0)
+    process = start_node('depth', '-r', '__ns:=/lazy', weights=random_weights, lazy=True, confidence_threshold=0.0)
     rig = Rig(observer, process, '/lazy')
     for heard in ('depth/image_rect', 'coc/image', 'confidence/image'):
         observer.silence(f'/lazy/{heard}')
@@ -322,6 +356,7 @@ def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
     def received_some():
         rig.send()
         return int(figures(rig)['received']) >= before + 2
+
     wait_until(received_some, 'pairs')
     assert figures(rig)['frames since reset'] == '0'
     rig.depth = observer.listen(Image, '/lazy/depth/image_rect', qos.PUBLISHER)
@@ -345,9 +380,9 @@ class TestWeights:
 
     def test_of_another_network(self, start_node, tmp_path, random_weights):
         from safetensors.torch import load_file, save_file
+
         path = tmp_path / 'other.safetensors'
-        save_file(load_file(random_weights), path,
-                  {'format': 'dfd_ros-1', 'network': 'other', 'config': '{}'})
+        save_file(load_file(random_weights), path, {'format': 'dfd_ros-1', 'network': 'other', 'config': '{}'})
         process = start_node('depth', weights=path)
         assert process.wait() == 2
         assert process.output.count('\n') == 1 and 'no network "other"' in process.output

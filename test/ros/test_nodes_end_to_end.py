@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from rclpy.qos import QoSReliabilityPolicy  # noqa: E402
-from ros_processes import wait_until  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from rclpy.qos import QoSReliabilityPolicy
+from ros_processes import wait_until
+from sensor_msgs.msg import Image
 
-from dfd_ros.core.focal_stack import FocalStack  # noqa: E402
-from dfd_ros.core.lens_state import LensState  # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros import qos  # noqa: E402
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import qos
 
 DISTANCES = [math.inf, 2.0, 1.0, 2 / 3, 0.5]
 
@@ -24,9 +24,10 @@ DISTANCES = [math.inf, 2.0, 1.0, 2 / 3, 0.5]
 def stack_folder(tmp_path_factory):
     random = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp('end_to_end') / 'stack'
-    FocalStack([random.integers(0, 256, (64, 96, 3), np.uint8) for _ in DISTANCES],
-               [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES]
-               ).write(folder)
+    FocalStack(
+        [random.integers(0, 256, (64, 96, 3), np.uint8) for _ in DISTANCES],
+        [LensState(d, focal_length=0.004, f_number=1.8, pixel_pitch=2e-6) for d in DISTANCES],
+    ).write(folder)
     return folder
 
 
@@ -35,8 +36,13 @@ def test_every_settled_frame_of_the_sweep_gets_its_depth(start_node, observer, s
     depth = observer.listen(Image, 'depth/image_rect', qos.PUBLISHER)
     nodes = {
         # Images sent again where one is lost: the override of ROS reaches the subscription.
-        'depth': start_node('depth', '-p', 'qos_overrides./image_raw.subscription.reliability:=reliable',
-                            weights=random_weights, confidence_threshold=0.0),
+        'depth': start_node(
+            'depth',
+            '-p',
+            'qos_overrides./image_raw.subscription.reliability:=reliable',
+            weights=random_weights,
+            confidence_threshold=0.0,
+        ),
         'camera': start_node('camera', source='stack', stack=stack_folder, rate=5.0, settle_time=0.01),
         'sweep': start_node('sweep', steps=5),
     }
@@ -49,12 +55,12 @@ def test_every_settled_frame_of_the_sweep_gets_its_depth(start_node, observer, s
 
     def focus_positions():
         return {DISTANCES.index(pytest.approx(state.focus_distance)) for state in answered()}
+
     # A slow machine drops frames, but not the same of every sweep for ever.
     wait_until(lambda: len(answered()) >= 10 and focus_positions() == set(range(5)), 'depth at every focus')
     assert all(state.settled for state in answered())
     assert max(state.command_id for state in answered()) >= 5
-    reliability = [info.qos_profile.reliability
-                   for info in observer.node.get_subscriptions_info_by_topic('/image_raw')]
+    reliability = [info.qos_profile.reliability for info in observer.node.get_subscriptions_info_by_topic('/image_raw')]
     assert reliability == [QoSReliabilityPolicy.RELIABLE]
     for message in depth:
         array = np.frombuffer(message.data, np.float32)

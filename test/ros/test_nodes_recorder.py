@@ -10,17 +10,17 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_processes import wait_until  # noqa: E402
-from rosbags.rosbag2 import Reader  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from ros_processes import wait_until
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
-from dfd_ros.bags.bag_reader import Bag  # noqa: E402
-from dfd_ros.core.lens_state import LensState  # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros import image_messages, messages, qos  # noqa: E402
+from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import image_messages, messages, qos
 
 
 class Rig:
@@ -33,6 +33,7 @@ class Rig:
 
         def publisher(kind, topic):
             return observer.publisher(kind, f'{namespace}/{topic}', qos.PUBLISHER)
+
         self._lens, self._image = publisher(LensStateMessage, 'lens_state'), publisher(Image, 'image_raw')
         self._info, self._depth = publisher(CameraInfo, 'camera_info'), publisher(Image, 'rgbd/depth/image_rect')
 
@@ -65,7 +66,7 @@ def recorder(start_node, observer, request, tmp_path):
 
 
 def the_bag(rig):
-    metadata, = wait_until(lambda: list(rig.folder.glob('*/metadata.yaml')), 'a bag')
+    (metadata,) = wait_until(lambda: list(rig.folder.glob('*/metadata.yaml')), 'a bag')
     return metadata.parent
 
 
@@ -85,12 +86,13 @@ def test_what_is_heard_is_in_the_bag_and_a_signal_ends_it_whole(recorder):
     assert recorder.process.stop() == 0 and 'Traceback' not in recorder.process.output
     bag = the_bag(recorder)
     assert is_without_gap(focus_distances(bag, recorder), 2.0)
-    with Reader(bag) as reader:      # by others too
+    with Reader(bag) as reader:  # by others too
         counts = {topic.rpartition('/')[2]: info.msgcount for topic, info in reader.topics.items()}
         connection = next(c for c in reader.connections if c.topic.endswith('image_raw') and c.msgcount)
         raw = next(data for _, _, data in reader.messages([connection]))
     assert 30 < counts['image_rect'] <= 60 and reader.path == bag
     from dfd_ros.bags.message_types import typestore
+
     assert typestore().deserialize_cdr(raw, 'sensor_msgs/msg/Image').width == 32
 
 
@@ -103,7 +105,7 @@ def test_a_kill_loses_at_most_the_last_second(recorder):
     bag = the_bag(recorder)
     found = focus_distances(bag, recorder)
     assert is_without_gap(found, 2.0)
-    assert sent - 100 <= found[-1] - 1 <= sent      # 100 a second
+    assert sent - 100 <= found[-1] - 1 <= sent  # 100 a second
     with Reader(bag) as reader:
         assert reader.message_count >= 3 * len(found)
 
@@ -133,6 +135,7 @@ def test_diagnostics_tell_rate_drops_and_what_is_missing(recorder):
         recorder.play(10)
         status = recorder.status()
         return status and float({v.key: v.value for v in status.values}.get(key, 'nan')) >= least
+
     wait_until(lambda: reported('images with lens state and depth', 20), 'complete sets')
     values = {v.key: v.value for v in recorder.status().values}
     assert float(values['image_raw (Hz)']) > 5 and float(values['disk left (GB)']) > 0
@@ -141,6 +144,7 @@ def test_diagnostics_tell_rate_drops_and_what_is_missing(recorder):
     def missing():
         recorder.play(10, depth=False)
         return 'nothing on /' in recorder.status().message and recorder.status().message.endswith('depth/image_rect')
+
     wait_until(missing, 'a warning that depth is missing')
 
 
@@ -171,6 +175,7 @@ def test_mode_convert_turns_bags_into_samples_and_ends(start_node, tmp_path):
     from recorded_rig import write_bag
 
     from dfd_ros.datasets.shards import count
+
     write_bag(tmp_path / 'bags' / 'a')
     process = start_node('recorder', mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out')
     assert process.wait() == 0 and '12 images, 12 in 3 samples' in process.output
@@ -181,6 +186,7 @@ def test_mode_convert_turns_bags_into_samples_and_ends(start_node, tmp_path):
 def test_a_signal_ends_mode_convert(start_node, tmp_path, workers):
     pytest.importorskip('cv2')
     from recorded_rig import write_bag
+
     write_bag(tmp_path / 'bags' / '000')
     for number in range(1, 300):
         shutil.copytree(tmp_path / 'bags' / '000', tmp_path / 'bags' / f'{number:03d}')
@@ -192,8 +198,9 @@ def test_a_signal_ends_mode_convert(start_node, tmp_path, workers):
 
 def test_a_clock_offset_that_is_none_is_one_line(start_node, tmp_path):
     (tmp_path / 'a.mcap').write_bytes(b'')
-    process = start_node('recorder', mode='convert', bags=tmp_path / 'a.mcap', output=tmp_path / 'out',
-                         clock_offset='abc')
+    process = start_node(
+        'recorder', mode='convert', bags=tmp_path / 'a.mcap', output=tmp_path / 'out', clock_offset='abc'
+    )
     assert process.wait() == 2
     assert process.output == 'error: clock offset abc: must be seconds or auto\n'
 

@@ -7,13 +7,13 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from ros_processes import wait_until  # noqa: E402
-from std_srvs.srv import SetBool  # noqa: E402
+from ros_processes import wait_until
+from std_srvs.srv import SetBool
 
-from dfd_ros.core.optics import VergenceRange  # noqa: E402
-from dfd_ros.msg import FocusCommand  # noqa: E402
-from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros.nodes.sweep import SweepParameters, focus_distances  # noqa: E402
+from dfd_ros.core.optics import VergenceRange
+from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros.nodes.sweep import SweepParameters, focus_distances
 
 RANGE = VergenceRange(0.5, math.inf)
 RAMP = [math.inf, 2.0, 1.0, 2 / 3, 0.5]
@@ -57,17 +57,20 @@ class Lens:
         self._observer = observer
 
     def state(self, focus_distance=1.0, *, settled=True, command_id=0, near=0.5, far=math.inf):
-        message = LensStateMessage(focus_distance=focus_distance, settled=settled, command_id=command_id,
-                                   near_distance=near, far_distance=far)
+        message = LensStateMessage(
+            focus_distance=focus_distance, settled=settled, command_id=command_id, near_distance=near, far_distance=far
+        )
         message.header.stamp = self._observer.node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
     def first_command(self, **state):
         """Shows the lens at rest until the sweep begins."""
+
         def show_and_look():
             self.state(**state)
             time.sleep(0.05)
             return self.commands
+
         wait_until(show_and_look, 'the first focus command')
         time.sleep(0.2)
         return self.commands[-1]
@@ -100,13 +103,12 @@ def test_next_command_only_for_a_settled_answer(lens):
     assert (lens.commands[-1].focus_distance, lens.commands[-1].command_id) == (2.0, 43)
 
 
-@pytest.mark.parametrize('lens', [{'timeout': 30.0, 'frames_per_step': 2, 'near': 0.25, 'far': 1.0}],
-                         indirect=True)
+@pytest.mark.parametrize('lens', [{'timeout': 30.0, 'frames_per_step': 2, 'near': 0.25, 'far': 1.0}], indirect=True)
 def test_a_camera_without_command_numbers(lens):
     """By where the focus is; near and far are the parameters', not the lens's; two frames at each step."""
     assert lens.first_command(focus_distance=0.7).focus_distance == 1.0
     count = len(lens.commands)
-    lens.state(1.3)      # 8 % of the range off
+    lens.state(1.3)  # 8 % of the range off
     lens.state(1.005)
     time.sleep(0.5)
     assert len(lens.commands) == count
@@ -122,7 +124,7 @@ def test_a_command_that_gets_no_answer_is_sent_again(lens):
     assert {c.command_id for c in lens.commands} == {command.command_id}
     wait_until(lambda: 'sending it again' in lens.process.output, 'a warning')
     time.sleep(1.0)
-    assert lens.process.output.count('sending it again') == 1      # throttled
+    assert lens.process.output.count('sending it again') == 1  # throttled
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 30.0, 'enabled': False}], indirect=True)
@@ -158,6 +160,7 @@ def test_what_the_lens_can_focus_is_not_known(lens):
         lens.state(near=math.nan, far=math.nan)
         time.sleep(0.05)
         return 'set the parameters near and far' in lens.process.output
+
     wait_until(warned, 'a warning')
     assert not lens.commands
 

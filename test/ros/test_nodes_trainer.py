@@ -10,17 +10,18 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from ros_processes import wait_until  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
-from tiny_training import ENDLESS  # noqa: E402
+from ros_processes import wait_until
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+from tiny_training import ENDLESS
 
-from dfd_ros import networks  # noqa: E402
-from dfd_ros.msg import TrainingProgress  # noqa: E402
-from dfd_ros.ros import image_messages  # noqa: E402
-from dfd_ros.ros.nodes.trainer import LATCHED  # noqa: E402
+from dfd_ros import networks
+from dfd_ros.msg import TrainingProgress
+from dfd_ros.ros import image_messages
+from dfd_ros.ros.nodes.trainer import LATCHED
 
 DATA = Path(__file__).parents[1] / 'data' / 'blender'
+
 
 class Trainer:
     """The node in a namespace of its own, and what it says."""
@@ -33,8 +34,13 @@ class Trainer:
 
     def start(self, **parameters):
         self._observer.silence(f'{self.name}/progress')
-        parameters = {'data': DATA, 'config': self.folder / 'config.yaml', 'output': self.folder, 'device': 'cpu',
-                      **parameters}
+        parameters = {
+            'data': DATA,
+            'config': self.folder / 'config.yaml',
+            'output': self.folder,
+            'device': 'cpu',
+            **parameters,
+        }
         self.process = self._start_node('trainer', '-r', f'__ns:={self._namespace}', **parameters)
         self.heard = self._observer.listen(TrainingProgress, f'{self.name}/progress', LATCHED)
 
@@ -46,8 +52,10 @@ class Trainer:
     def wait_for(self, state, step=1):
         """The first message from now on in this state, after so many steps."""
         self.heard.clear()
-        return wait_until(lambda: next((m for m in list(self.heard) if m.state == state and m.step >= step), None),
-                          f'{state} after step {step}:\n{self.process.output}')
+        return wait_until(
+            lambda: next((m for m in list(self.heard) if m.state == state and m.step >= step), None),
+            f'{state} after step {step}:\n{self.process.output}',
+        )
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def test_pause_resume_stop_and_going_on(trainer, observer):
     trainer.wait_for(TrainingProgress.TRAINING, paused + 1)
 
     picture = image_messages.to_rgb(wait_until(lambda: list(preview), 'a preview')[-1], 'preview')
-    assert picture.shape == (64, 6 * 64, 3) and picture.std() > 10      # one sample: an image and five maps
+    assert picture.shape == (64, 6 * 64, 3) and picture.std() > 10  # one sample: an image and five maps
     assert str(trainer.folder) in trainer.call('stop')
     stopped = trainer.wait_for(TrainingProgress.STOPPED).step
     assert trainer.process.wait() == 0
@@ -81,7 +89,7 @@ def test_pause_resume_stop_and_going_on(trainer, observer):
     trainer.start(steps=stopped + 3)
     assert trainer.process.wait() == 0
     steps = [json.loads(line)['step'] for line in (trainer.folder / 'tiny' / 'log.jsonl').read_text().splitlines()]
-    assert steps[-1] == stopped + 3 and steps == sorted(steps)      # nothing was done twice
+    assert steps[-1] == stopped + 3 and steps == sorted(steps)  # nothing was done twice
     assert 'done' in trainer.process.output
 
 
@@ -91,7 +99,7 @@ def test_a_kill_costs_the_steps_since_the_last_checkpoint(trainer):
     trainer.start()
     first = wait_until(lambda: list(trainer.heard), 'progress')[0].step
     assert first > killed_at - 5 - 1
-    assert trainer.process.stop() == 0                              # Ctrl-C is a stop, too
+    assert trainer.process.stop() == 0  # Ctrl-C is a stop, too
 
 
 def test_better_weights_go_to_a_running_depth_node(start_node, observer, random_weights, tmp_path):
@@ -102,15 +110,22 @@ def test_better_weights_go_to_a_running_depth_node(start_node, observer, random_
     wait_until(lambda: '/handed/depth has the weights of step' in trainer.process.output, 'the answer')
     trainer.call('stop')
     assert trainer.process.wait() == 0
-    assert len(list((tmp_path / 'tiny').glob('handed_over_*'))) <= 2      # the newest, and the one before
+    assert len(list((tmp_path / 'tiny').glob('handed_over_*'))) <= 2  # the newest, and the one before
 
 
-@pytest.mark.parametrize('parameters, line', [
-    ({'data': '/nowhere'}, 'error: /nowhere: no such folder or shard'),
-    ({'data': DATA, 'config': '/nowhere.yaml'}, 'error: /nowhere.yaml: no such file'),
-    ({'data': DATA, 'steps': -1}, 'error: parameter steps: out of range'),
-    ({'data': DATA, 'depth_node': '/depth/'}, "error: parameter depth_node: '/depth/' is no name of a node, such as"),
-    ({'data': DATA, 'depth_node': 'my depth'}, "error: parameter depth_node: 'my depth' is no name of a node")])
+@pytest.mark.parametrize(
+    'parameters, line',
+    [
+        ({'data': '/nowhere'}, 'error: /nowhere: no such folder or shard'),
+        ({'data': DATA, 'config': '/nowhere.yaml'}, 'error: /nowhere.yaml: no such file'),
+        ({'data': DATA, 'steps': -1}, 'error: parameter steps: out of range'),
+        (
+            {'data': DATA, 'depth_node': '/depth/'},
+            "error: parameter depth_node: '/depth/' is no name of a node, such as",
+        ),
+        ({'data': DATA, 'depth_node': 'my depth'}, "error: parameter depth_node: 'my depth' is no name of a node"),
+    ],
+)
 def test_what_cannot_work_is_told_in_one_line(start_node, parameters, line):
     process = start_node('trainer', **parameters)
     assert process.wait() == 2

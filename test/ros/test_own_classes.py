@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from documents import example  # noqa: E402
-from ros_processes import wait_until  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from documents import example
+from ros_processes import wait_until
+from sensor_msgs.msg import Image
 
-from dfd_ros import networks  # noqa: E402
-from dfd_ros.msg import FocusCommand, LensState  # noqa: E402
-from dfd_ros.ros import qos  # noqa: E402
+from dfd_ros import networks
+from dfd_ros.msg import FocusCommand, LensState
+from dfd_ros.ros import qos
 
 
 @pytest.fixture
@@ -28,12 +28,20 @@ def modules(tmp_path, monkeypatch):
 
 def test_from_a_camera_of_ones_own_to_depth_by_a_network_of_ones_own(modules, start_node, observer, tmp_path):
     networks.save(tmp_path / 'tiny.safetensors', networks.create('mynet:TinyNet', channels=4))
-    images, depths = (observer.listen(Image, f'/own/{topic}', qos.SENSOR_SUBSCRIBER)
-                      for topic in ('image_raw', 'depth/image_rect'))
+    images, depths = (
+        observer.listen(Image, f'/own/{topic}', qos.SENSOR_SUBSCRIBER) for topic in ('image_raw', 'depth/image_rect')
+    )
     states = observer.listen(LensState, '/own/lens_state', qos.LENS_STATE_SUBSCRIBER)
     camera = start_node('camera', '-r', '__ns:=/own', source='mycam:MyCamera', source_options='{width: 64}', rate=5.0)
-    depth = start_node('depth', '-r', '__ns:=/own', network='mynet:TinyNet', weights=tmp_path / 'tiny.safetensors',
-                       device='cpu', confidence_threshold=0.0)
+    depth = start_node(
+        'depth',
+        '-r',
+        '__ns:=/own',
+        network='mynet:TinyNet',
+        weights=tmp_path / 'tiny.safetensors',
+        device='cpu',
+        confidence_threshold=0.0,
+    )
     command = observer.publisher(FocusCommand, '/own/focus_command', qos.COMMAND)
     command.publish(FocusCommand(focus_distance=0.5, command_id=3))
     wait_until(lambda: images and states and states[-1].command_id == 3, 'an answer')
@@ -50,5 +58,6 @@ def test_from_a_camera_of_ones_own_to_depth_by_a_network_of_ones_own(modules, st
 def test_options_that_its_constructor_does_not_take(modules, options):
     from dfd_ros.core.errors import InputError
     from dfd_ros.ros.nodes.camera import CameraParameters, make_source
+
     with pytest.raises(InputError, match='parameter source_options: .* are no arguments of mycam:MyCamera'):
         make_source(CameraParameters(source='mycam:MyCamera', source_options=options))

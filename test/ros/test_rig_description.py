@@ -43,7 +43,7 @@ def test_the_nominal_rig_is_a_calibration_file():
 def test_the_rig_as_it_is_drawn():
     rig = described()
     right = pose(rig, 'rgbd_camera_color_optical_frame')[:3, 3]
-    np.testing.assert_allclose(right, [0, -0.05, 0], atol=1e-12)      # base_link: x forward, y left, z up
+    np.testing.assert_allclose(right, [0, -0.05, 0], atol=1e-12)  # base_link: x forward, y left, z up
     np.testing.assert_allclose(pose(rig, 'rgbd_camera_link')[:3, :3], np.eye(3), atol=1e-12)
     np.testing.assert_allclose(pose(rig, OPTICAL)[:3, :3] @ [0, 0, 1], [1, 0, 0], atol=1e-12)
 
@@ -55,7 +55,7 @@ def test_the_rig_as_it_is_calibrated(tmp_path):
     between = np.linalg.inv(pose(rig, OPTICAL)) @ pose(rig, CALIBRATED.child)
     np.testing.assert_allclose(between, CALIBRATED.matrix, atol=1e-8)
     angle = math.acos(np.clip(pose(rig, 'rgbd_camera_link')[0, 0], -1, 1))
-    assert angle < 0.3                                                # its body looks where its camera does
+    assert angle < 0.3  # its body looks where its camera does
 
 
 def test_no_second_camera_where_it_is_not_known_or_not_wanted(tmp_path):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip('rclpy')
 
-from builtin_interfaces.msg import Time  # noqa: E402
+from builtin_interfaces.msg import Time
 
-from dfd_ros.ros import synchronisation as sync  # noqa: E402
+from dfd_ros.ros import synchronisation as sync
 
 MS = 1_000_000
 
@@ -25,8 +25,7 @@ def pairs(synchroniser_of, arrivals, inputs=2):
     """Stamps of the sets that come out, in ms. `arrivals`: (input, stamp in ms) in order of arrival."""
     filters = [sync.OwnFilter() for _ in range(inputs)]
     out = []
-    synchroniser_of(filters).registerCallback(
-        lambda *messages: out.append(tuple(m.ns / MS for m in messages)))
+    synchroniser_of(filters).registerCallback(lambda *messages: out.append(tuple(m.ns / MS for m in messages)))
     for index, stamp in arrivals:
         filters[index].signalMessage(message(round(stamp * MS)))
     return out
@@ -68,7 +67,9 @@ def test_a_message_is_used_once():
 
 def test_three_inputs():
     assert pairs(approximate(0.01), [(0, 10), (1, 12), (2, 15), (0, 20), (2, 26), (1, 21)], 3) == [
-        (10, 12, 15), (20, 21, 26)]
+        (10, 12, 15),
+        (20, 21, 26),
+    ]
 
 
 def test_callback_may_feed_the_synchroniser():
@@ -81,14 +82,18 @@ def test_callback_may_feed_the_synchroniser():
         if a.ns < 3:
             filters[0].signalMessage(message(a.ns + 1))
             filters[1].signalMessage(message(a.ns + 1))
+
     synchroniser.registerCallback(callback)
     filters[0].signalMessage(message(1))
     filters[1].signalMessage(message(1))
     assert out == [1, 2, 3]
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 60)), max_size=40, unique=True),
-       st.integers(1, 6), st.integers(1, 12))
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 60)), max_size=40, unique=True),
+    st.integers(1, 6),
+    st.integers(1, 12),
+)
 def test_no_better_partner_was_waiting(arrivals, queue_size, slop):
     """Against a plain search: a new message goes with the nearest that waits, with none if all are far."""
     waiting, expected = ([], []), []
@@ -117,20 +122,21 @@ def test_the_same_as_message_filters(inputs, queue_size, slop, data):
     message_filters = pytest.importorskip('message_filters')
     from builtin_interfaces.msg import Time
     from std_msgs.msg import Header
+
     arrivals = data.draw(st.lists(st.tuples(st.integers(0, inputs - 1), st.integers(0, 60)), max_size=40))
     outputs = []
     for simple_filter, exact_type, approximate_type in (
-            (sync.OwnFilter, sync.OwnTimeSynchronizer, sync.OwnApproximateTimeSynchronizer),
-            (message_filters.SimpleFilter, message_filters.TimeSynchronizer,
-             message_filters.ApproximateTimeSynchronizer)):
+        (sync.OwnFilter, sync.OwnTimeSynchronizer, sync.OwnApproximateTimeSynchronizer),
+        (message_filters.SimpleFilter, message_filters.TimeSynchronizer, message_filters.ApproximateTimeSynchronizer),
+    ):
         filters = [simple_filter() for _ in range(inputs)]
-        synchroniser = (approximate_type(filters, queue_size, slop) if slop
-                        else exact_type(filters, queue_size))
+        synchroniser = approximate_type(filters, queue_size, slop) if slop else exact_type(filters, queue_size)
         outputs.append([])
         synchroniser.registerCallback(lambda *messages: outputs[-1].append([m.number for m in messages]))
         for number, (index, stamp) in enumerate(arrivals):
-            filters[index].signalMessage(SimpleNamespace(
-                number=number, header=Header(stamp=Time(sec=1, nanosec=stamp * MS))))
+            filters[index].signalMessage(
+                SimpleNamespace(number=number, header=Header(stamp=Time(sec=1, nanosec=stamp * MS)))
+            )
     assert outputs[0] == outputs[1]
 
 
@@ -140,8 +146,10 @@ def test_stamps_that_fall_back_begin_anew(slop):
     arrivals = [(i, stamp) for stamp in range(0, 4000, 100) for i in (1, 0) if i or stamp < 3000]
     assert len(pairs(lambda filters: sync.synchronise(filters, 10, slop), 2 * arrivals)) == 2 * 30
     # A message that is late by less is no jump.
-    assert pairs(lambda filters: sync.synchronise(filters, 10, slop),
-                 [(0, 1000), (1, 2000), (1, 1000), (0, 2000)]) == [(1000, 1000), (2000, 2000)]
+    assert pairs(lambda filters: sync.synchronise(filters, 10, slop), [(0, 1000), (1, 2000), (1, 1000), (0, 2000)]) == [
+        (1000, 1000),
+        (2000, 2000),
+    ]
 
 
 def test_slop_0_means_exact():

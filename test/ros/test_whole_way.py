@@ -9,27 +9,27 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
-import torch  # noqa: E402
-from command_line import dfd  # noqa: E402
-from ros_processes import wait_until  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Float32  # noqa: E402
+import torch
+from command_line import dfd
+from ros_processes import wait_until
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float32
 
-from dfd_ros import networks  # noqa: E402
-from dfd_ros.bags.bag_reader import Bag  # noqa: E402
-from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.datasets.shards import Samples  # noqa: E402
-from dfd_ros.evaluation.evaluation_stacks import folder_stacks  # noqa: E402
-from dfd_ros.evaluation.frame_figures import evaluate  # noqa: E402
-from dfd_ros.inference.estimator import DepthEstimator  # noqa: E402
-from dfd_ros.ros import qos  # noqa: E402
-from dfd_ros.training.config import Stage, TrainingConfig  # noqa: E402
-from dfd_ros.training.loop import train  # noqa: E402
+from dfd_ros import networks
+from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.core.errors import InputError
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.evaluation.evaluation_stacks import folder_stacks
+from dfd_ros.evaluation.frame_figures import evaluate
+from dfd_ros.inference.estimator import DepthEstimator
+from dfd_ros.ros import qos
+from dfd_ros.training.config import Stage, TrainingConfig
+from dfd_ros.training.loop import train
 
 pytestmark = pytest.mark.slow(reason='from a recording through training to depth from the nodes')
 SIZE = 72, 96
 NETWORK = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
-STEPS = 4       # focus distances of a sweep
+STEPS = 4  # focus distances of a sweep
 
 
 def write_scene(folder, seed):
@@ -37,7 +37,7 @@ def write_scene(folder, seed):
     random = np.random.default_rng(seed)
     depth = np.full(SIZE, 2000, np.uint16)
     top, left = random.integers(5, 30, 2)
-    depth[top:top + 35, left:left + 45] = 1000
+    depth[top : top + 35, left : left + 45] = 1000
     depth[60:66, 80:86] = 0
     folder.mkdir()
     cv2.imwrite(str(folder / 'color_0.png'), random.integers(20, 236, (*SIZE, 3), np.uint8))
@@ -47,30 +47,35 @@ def write_scene(folder, seed):
 
 def record(start_node, scene, folder):
     """A bag of some sweeps over a scene."""
-    nodes = [start_node('recorder', folder=folder, disk_reserve=0),
-             start_node('camera', source='rgbd', rgbd_folder=scene, rate=15.0, settle_time=0.01),
-             start_node('sweep', steps=STEPS)]
+    nodes = [
+        start_node('recorder', folder=folder, disk_reserve=0),
+        start_node('camera', source='rgbd', rgbd_folder=scene, rate=15.0, settle_time=0.01),
+        start_node('sweep', steps=STEPS),
+    ]
 
     def recorded():
         try:
-            return any(Bag(path.parent).counts.get('/image_raw', 0) >= 8 * STEPS
-                       for path in folder.glob('*/metadata.yaml'))
-        except InputError:     # nothing in it yet
+            return any(
+                Bag(path.parent).counts.get('/image_raw', 0) >= 8 * STEPS for path in folder.glob('*/metadata.yaml')
+            )
+        except InputError:  # nothing in it yet
             return False
+
     wait_until(recorded, 'a bag with images')
     for node in nodes:
         assert node.stop() == 0, node.output
-    bag, = (path.parent for path in folder.glob('*/metadata.yaml'))
+    (bag,) = (path.parent for path in folder.glob('*/metadata.yaml'))
     counts = Bag(bag).counts
-    assert all(counts[f'/rgbd/{topic}'] for topic in ('color/image_raw', 'color/camera_info', 'depth/image_rect',
-                                                     'depth/camera_info'))
+    assert all(
+        counts[f'/rgbd/{topic}']
+        for topic in ('color/image_raw', 'color/camera_info', 'depth/image_rect', 'depth/camera_info')
+    )
     return bag
 
 
 def error(weights, held_out):
     """Mean error of u after the last frame of a sweep."""
-    found = evaluate(DepthEstimator(weights, device='cpu', registration=False), folder_stacks(held_out),
-                     (STEPS,))
+    found = evaluate(DepthEstimator(weights, device='cpu', registration=False), folder_stacks(held_out), (STEPS,))
     return found[-1].mae_u
 
 
@@ -91,16 +96,29 @@ def test_from_the_rig_to_weights_of_its_own(start_node, observer, tmp_path):
     before = tmp_path / 'random.safetensors'
     networks.save(before, networks.create('stream', **NETWORK))
     config = TrainingConfig(
-        name='mine', network_config=NETWORK, initial_weights=str(before), steps=60, warmup=1, learning_rate=5e-3,
-        precision='fp32', ema=0.9, stages=(Stage(crop=48, batch=2, frames=3, decode=2),), half_size=0.0,
-        validate_every=1000, validate_stacks=1, shards=str(tmp_path / 'train'))
+        name='mine',
+        network_config=NETWORK,
+        initial_weights=str(before),
+        steps=60,
+        warmup=1,
+        learning_rate=5e-3,
+        precision='fp32',
+        ema=0.9,
+        stages=(Stage(crop=48, batch=2, frames=3, decode=2),),
+        half_size=0.0,
+        validate_every=1000,
+        validate_stacks=1,
+        shards=str(tmp_path / 'train'),
+    )
     train(config, tmp_path / 'run', 'cpu')
     after = tmp_path / 'run' / 'last.safetensors'
     assert error(after, tmp_path / 'held_out') < 0.8 * error(before, tmp_path / 'held_out')
 
     depths = observer.listen(Image, '/mine/depth/image_rect', qos.PUBLISHER)
-    figures = [observer.listen(Float32, f'/mine/accuracy/{name}', qos.PUBLISHER)
-               for name in ('mse', 'rms', 'accuracy', 'abs_rel')]
+    figures = [
+        observer.listen(Float32, f'/mine/accuracy/{name}', qos.PUBLISHER)
+        for name in ('mse', 'rms', 'accuracy', 'abs_rel')
+    ]
     namespace = '-r', '__ns:=/mine'
     start_node('accuracy', *namespace)
     start_node('depth', *namespace, weights=after, confidence_threshold=0.0)
@@ -111,4 +129,4 @@ def test_from_the_rig_to_weights_of_its_own(start_node, observer, tmp_path):
     depth = np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
     assert np.isfinite(depth).mean() > 0.5 and depth.shape == SIZE
     mse, rms, accuracy, abs_rel = (heard[-1].data for heard in figures)
-    assert 0 < abs_rel < 2 and 0 <= accuracy <= 100 and rms == pytest.approx(mse ** 0.5, rel=1e-3)
+    assert 0 < abs_rel < 2 and 0 <= accuracy <= 100 and rms == pytest.approx(mse**0.5, rel=1e-3)

@@ -13,7 +13,7 @@ def texture(height, width, seed=0):
 def planes(height, width, near, far):
     """(H, W) float32 m: the left half near, the right one far."""
     depth = np.full((height, width), far, np.float32)
-    depth[:, :width // 2] = near
+    depth[:, : width // 2] = near
     return depth
 
 
@@ -30,7 +30,8 @@ def half_exr(path, depth):
     OpenEXR = pytest.importorskip('OpenEXR')
     pixels = np.repeat(depth[..., None], 3, -1).astype(np.float16)
     OpenEXR.File({'compression': OpenEXR.ZIP_COMPRESSION, 'type': OpenEXR.scanlineimage}, {'RGB': pixels}).write(
-        str(path))
+        str(path)
+    )
 
 
 def hypersim(folder, height=96, width=128):
@@ -38,11 +39,13 @@ def hypersim(folder, height=96, width=128):
     images = folder / 'ai_001_001' / 'images'
     focal = 886.81 * width / 1024
     y, x = np.mgrid[:height, :width]
-    rays = np.sqrt((x - (width - 1) / 2) ** 2 + (y - (height - 1) / 2) ** 2 + focal ** 2) / focal
+    rays = np.sqrt((x - (width - 1) / 2) ** 2 + (y - (height - 1) / 2) ** 2 + focal**2) / focal
     distance = (3 * rays).astype(np.float16)
     distance[0, 0] = np.nan
-    hdf5(images / 'scene_cam_00_final_hdf5' / 'frame.0000.color.hdf5',
-         dataset=(texture(height, width) / 50).astype(np.float16))
+    hdf5(
+        images / 'scene_cam_00_final_hdf5' / 'frame.0000.color.hdf5',
+        dataset=(texture(height, width) / 50).astype(np.float16),
+    )
     hdf5(images / 'scene_cam_00_geometry_hdf5' / 'frame.0000.depth_meters.hdf5', dataset=distance)
     return np.full((height, width), 3.0)
 
@@ -82,8 +85,13 @@ def ddff12(path, stacks=2):
     disparity = np.where(np.arange(64)[None] < 32, 0.2, 0.05) * np.ones((48, 1))
     disparity[:4] = 0
     images = np.stack([np.stack([texture(48, 64, i)] * 10) for i in range(stacks)])
-    hdf5(path, stack_train=images, disp_train=np.stack([disparity] * stacks).astype(np.float32),
-         stack_val=images, disp_val=np.stack([disparity] * stacks).astype(np.float32))
+    hdf5(
+        path,
+        stack_train=images,
+        disp_train=np.stack([disparity] * stacks).astype(np.float32),
+        stack_val=images,
+        disp_val=np.stack([disparity] * stacks).astype(np.float32),
+    )
     return disparity
 
 
@@ -100,7 +108,7 @@ def fod500(folder, numbers=(399, 400, 401)):
 def zedd(folder, runs=9, height=128, width=192):
     """Images of twice the size that the depth has, both larger than what is evaluated on."""
     lines = ['# run\tmotor\tfocus distance (m)']
-    lines += [f'run_{run}\t{0x6D3E - 100 * run:04X}\t{0.8 * 1.4 ** run:.3f}' for run in range(1, runs + 1)]
+    lines += [f'run_{run}\t{0x6D3E - 100 * run:04X}\t{0.8 * 1.4**run:.3f}' for run in range(1, runs + 1)]
     scene = folder / 'val' / 'val_0001'
     for name in ('focus_stack', 'gt'):
         (scene / name).mkdir(parents=True)

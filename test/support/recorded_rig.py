@@ -13,16 +13,16 @@ from dfd_ros.bags.message_types import typestore
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
 STORE = typestore()
-SIZE = 96, 128                      # height, width of both cameras
-VIEW = Intrinsics(130.0, 130.0, 63.5, 47.5)       # the focus camera, focused at infinity
+SIZE = 96, 128  # height, width of both cameras
+VIEW = Intrinsics(130.0, 130.0, 63.5, 47.5)  # the focus camera, focused at infinity
 DEPTH = Intrinsics(110.0, 110.0, 64.0, 47.0)
 ANGLE = math.radians(3) / 2
 QUATERNION = (0.0, math.sin(ANGLE), 0.0, math.cos(ANGLE))
 TRANSLATION = (-0.04, 0.01, 0.01)
-POSE = rigid_transform(matrix_from_quaternion(*QUATERNION), TRANSLATION)     # depth camera to focus camera
+POSE = rigid_transform(matrix_from_quaternion(*QUATERNION), TRANSLATION)  # depth camera to focus camera
 FOCUS = (math.inf, 2.0, 1.0, 0.5)
 RATE = 30.0
-START = 200000.0                    # s
+START = 200000.0  # s
 IMAGE_FRAME, DEPTH_FRAME = 'focus_camera_optical_frame', 'rgbd_camera_depth_optical_frame'
 
 
@@ -60,14 +60,14 @@ class Options:
     focus: tuple[float, ...] = FOCUS
     depth_encoding: str = '16UC1'
     compressed: bool = False
-    offset: float = 0.0               # s by which the RGB-D sensor's clock is behind
+    offset: float = 0.0  # s by which the RGB-D sensor's clock is behind
     tf: bool = True
     infos: bool = True
     info_follows_focus: bool = True
-    unsettled: int = 0                # frames at the start of each sweep
-    black: int = 0                    # frames
-    no_depth: int = 0                 # depth images without a reading
-    resized_after: int = 10 ** 9      # frames
+    unsettled: int = 0  # frames at the start of each sweep
+    black: int = 0  # frames
+    no_depth: int = 0  # depth images without a reading
+    resized_after: int = 10**9  # frames
     image_topic: str = '/image_raw'
     depth_topic: str = '/rgbd/depth/image_rect'
     pose: np.ndarray | None = None
@@ -81,12 +81,20 @@ def header(stamp, frame):
 
 def image_message(image, encoding, stamp, frame):
     data = np.ascontiguousarray(image)
-    return STORE.types['sensor_msgs/msg/Image'](header(stamp, frame), image.shape[0], image.shape[1], encoding, 0,
-                                                data.strides[0], data.reshape(-1).view(np.uint8))
+    return STORE.types['sensor_msgs/msg/Image'](
+        header(stamp, frame),
+        image.shape[0],
+        image.shape[1],
+        encoding,
+        0,
+        data.strides[0],
+        data.reshape(-1).view(np.uint8),
+    )
 
 
 def compressed_message(image, suffix, stamp, frame, prefix=b''):
     import cv2
+
     data = np.frombuffer(prefix + cv2.imencode(suffix, image)[1].tobytes(), np.uint8)
     kind = '16UC1; compressedDepth png' if prefix else 'jpeg'
     return STORE.types['sensor_msgs/msg/CompressedImage'](header(stamp, frame), kind, data)
@@ -97,31 +105,43 @@ def info_message(camera, stamp, frame):
     k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1.0])
     p = np.array([camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0.0])
     roi = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
-    return types['sensor_msgs/msg/CameraInfo'](header(stamp, frame), *SIZE, 'plumb_bob', np.zeros(5), k,
-                                               np.eye(3).reshape(-1), p, 0, 0, roi)
+    return types['sensor_msgs/msg/CameraInfo'](
+        header(stamp, frame), *SIZE, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), p, 0, 0, roi
+    )
 
 
 def lens_message(focus_distance, stamp, settled=True):
     return STORE.types['dfd_ros/msg/LensState'](
-        header(stamp, IMAGE_FRAME), focus_distance, 0.0043, 1.8, 3e-5, magnification(focus_distance), 0.1, math.inf,
-        settled, 0)
+        header(stamp, IMAGE_FRAME),
+        focus_distance,
+        0.0043,
+        1.8,
+        3e-5,
+        magnification(focus_distance),
+        0.1,
+        math.inf,
+        settled,
+        0,
+    )
 
 
 def tf_message():
     types = STORE.types
-    transform = types['geometry_msgs/msg/Transform'](types['geometry_msgs/msg/Vector3'](*TRANSLATION),
-                                                     types['geometry_msgs/msg/Quaternion'](*QUATERNION))
-    return types['tf2_msgs/msg/TFMessage']([types['geometry_msgs/msg/TransformStamped'](
-        header(0.0, IMAGE_FRAME), DEPTH_FRAME, transform)])
+    transform = types['geometry_msgs/msg/Transform'](
+        types['geometry_msgs/msg/Vector3'](*TRANSLATION), types['geometry_msgs/msg/Quaternion'](*QUATERNION)
+    )
+    return types['tf2_msgs/msg/TFMessage'](
+        [types['geometry_msgs/msg/TransformStamped'](header(0.0, IMAGE_FRAME), DEPTH_FRAME, transform)]
+    )
 
 
 def messages(options: Options):
     """(topic, time of recording in s, message), in order."""
-    depth_image, depth_points = room(DEPTH, options.pose)
+    depth_image, _depth_points = room(DEPTH, options.pose)
     if options.tf:
         yield '/tf_static', START - 0.1, tf_message()
     count = 0
-    for sweep in range(options.sweeps):
+    for _ in range(options.sweeps):
         for step, focus in enumerate(options.focus):
             stamp = START + count / RATE
             grown = view_at(focus)
@@ -135,28 +155,41 @@ def messages(options: Options):
             if options.infos:
                 info = grown if options.info_follows_focus else VIEW
                 yield '/camera_info', stamp + 0.002, info_message(info, stamp, frame)
-            message = (compressed_message(image[..., ::-1], '.png', stamp, frame) if options.compressed
-                       else image_message(image, 'rgb8', stamp, frame))
+            message = (
+                compressed_message(image[..., ::-1], '.png', stamp, frame)
+                if options.compressed
+                else image_message(image, 'rgb8', stamp, frame)
+            )
             yield options.image_topic + ('/compressed' if options.compressed else ''), stamp + 0.003, message
             seen = stamp + 0.004
             depth = np.where(np.isfinite(depth_image), depth_image, 0)
             if count < options.no_depth:
                 depth = np.zeros_like(depth)
-            depth = depth.astype(np.float32) if options.depth_encoding == '32FC1' else (
-                np.round(depth * 1000).astype(np.uint16))
+            depth = (
+                depth.astype(np.float32)
+                if options.depth_encoding == '32FC1'
+                else (np.round(depth * 1000).astype(np.uint16))
+            )
             yield '/rgbd/depth/camera_info', seen + 0.001, info_message(DEPTH, seen - options.offset, DEPTH_FRAME)
             if options.compressed and options.depth_encoding == '16UC1':
-                yield (options.depth_topic + '/compressedDepth', seen + 0.002,
-                       compressed_message(depth, '.png', seen - options.offset, DEPTH_FRAME, prefix=bytes(12)))
+                yield (
+                    options.depth_topic + '/compressedDepth',
+                    seen + 0.002,
+                    compressed_message(depth, '.png', seen - options.offset, DEPTH_FRAME, prefix=bytes(12)),
+                )
             else:
-                yield options.depth_topic, seen + 0.002, image_message(depth, options.depth_encoding,
-                                                                       seen - options.offset, DEPTH_FRAME)
+                yield (
+                    options.depth_topic,
+                    seen + 0.002,
+                    image_message(depth, options.depth_encoding, seen - options.offset, DEPTH_FRAME),
+                )
             count += 1
 
 
 def write_bag(path: Path, options: Options | None = None, *, storage: str = 'mcap', compression: str = '') -> Path:
     """A bag as rosbags writes it. compression: '', 'file', 'message', or 'storage' (chunks of MCAP)."""
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
     if compression:
         writer.set_compression(CompressionMode[compression.upper()], CompressionFormat.ZSTD)

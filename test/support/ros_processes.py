@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from dfd_ros.ros.parameters import yaml_scalar
 
-PATIENCE = 120.0    # s; a machine that trains a network beside the tests is slow to start a process
+PATIENCE = 120.0  # s; a machine that trains a network beside the tests is slow to start a process
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
@@ -68,7 +69,7 @@ class Observer:
     """A node that spins in a thread of its own and keeps what it hears."""
 
     def __init__(self) -> None:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)     # Ctrl-C is pytest's
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is pytest's
         self.node = Node('observer')
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -76,10 +77,8 @@ class Observer:
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def listen(self, message_type: type, topic: str, qos: Any = 10) -> list:
         """The messages of `topic` from now on: a list that grows."""
@@ -114,6 +113,7 @@ class Observer:
         """The SetParametersResult of a change at run time."""
         from rcl_interfaces.srv import SetParameters
         from rclpy.parameter import Parameter
+
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         return self.call(SetParameters, f'{node}/set_parameters', request).results[0]
 

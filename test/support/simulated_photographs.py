@@ -17,8 +17,8 @@ from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import Lens
 from dfd_ros.synthesis.defocus import defocus, psf_kernel
 
-STEP = 8                # subpixels between two rays that are computed
-SURROUNDINGS = 0.35   # linear, brightness beside the target
+STEP = 8  # subpixels between two rays that are computed
+SURROUNDINGS = 0.35  # linear, brightness beside the target
 
 
 @lru_cache(maxsize=4)
@@ -26,18 +26,20 @@ def _rays(camera: CameraModel, supersampling: int) -> np.ndarray:
     """(H s, W s, 2) float32: x / z and y / z of the ray of each subpixel."""
     height, width = camera.height * supersampling, camera.width * supersampling
 
-    def nodes(length):   # a node in the middle of every eight subpixels, and one beyond each end
+    def nodes(length):  # a node in the middle of every eight subpixels, and one beyond each end
         return (((np.arange(-1, -(-length // STEP) + 1) + 0.5) * STEP) / supersampling - 0.5).astype(np.float32)
+
     x, y = nodes(width), nodes(height)
     pixels = np.stack(np.meshgrid(x, y), -1)
     rays = cv2.undistortPoints(pixels.reshape(-1, 1, 2), camera.matrix, np.array(camera.distortion))
     # In between they are interpolated, to a thousandth of a pixel.
     rays = cv2.resize(rays.reshape(pixels.shape), (len(x) * STEP, len(y) * STEP), interpolation=cv2.INTER_LINEAR)
-    return rays[STEP:STEP + height, STEP:STEP + width]
+    return rays[STEP : STEP + height, STEP : STEP + width]
 
 
-def look_at_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: np.ndarray, *, margin: int = 0,
-                  supersampling: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def look_at_plane(
+    texture: np.ndarray, texel: float, camera: CameraModel, pose: np.ndarray, *, margin: int = 0, supersampling: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
     """A sharp view of a textured plane.
 
     Args:
@@ -55,25 +57,36 @@ def look_at_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: 
     on_plane = np.c_[rays.reshape(-1, 2), np.ones(h * w, np.float32)] @ matrix.T.astype(np.float32)
     scale = 1 / on_plane[:, 2]
     at = (on_plane[:, :2] * scale[:, None] / np.float32(texel) - 0.5 + margin).reshape(h, w, 2).astype(np.float32)
-    image = cv2.remap(texture.astype(np.float32), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
-                      borderValue=SURROUNDINGS)
+    image = cv2.remap(
+        texture.astype(np.float32), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=SURROUNDINGS
+    )
     size = (camera.width, camera.height)
     depth = cv2.resize(scale.reshape(h, w), size, interpolation=cv2.INTER_AREA)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.where(depth > 0, depth, np.nan).astype(np.float32)
 
 
-def blur_by_depth(linear: np.ndarray, depth: np.ndarray, focus_distance: float, lens: Lens,
-                  exponent: float = 8.0) -> np.ndarray:
+def blur_by_depth(
+    linear: np.ndarray, depth: np.ndarray, focus_distance: float, lens: Lens, exponent: float = 8.0
+) -> np.ndarray:
     """A sharp view (H, W) with the defocus of each pixel's depth. The PSF's exponent: 2 Gaussian, 32 disc."""
     coc = np.nan_to_num(lens.coc_px(depth, focus_distance))
     light = torch.from_numpy(linear)[None, None].float()
     premultiplied = torch.cat([light.expand(1, 3, -1, -1), torch.ones_like(light)], 1)
     blurred = defocus(premultiplied, torch.from_numpy(coc)[None, None].float(), torch.tensor([exponent]))[0]
-    return (blurred[0] / blurred[3]).numpy()    # compensates for light lost at the edge of the image
+    return (blurred[0] / blurred[3]).numpy()  # compensates for light lost at the edge of the image
 
 
-def photograph_plane(texture: np.ndarray, texel: float, camera: CameraModel, pose: np.ndarray, coc: float,
-                     exponent: float = 8.0, *, margin: int = 0, supersampling: int = 3) -> np.ndarray:
+def photograph_plane(
+    texture: np.ndarray,
+    texel: float,
+    camera: CameraModel,
+    pose: np.ndarray,
+    coc: float,
+    exponent: float = 8.0,
+    *,
+    margin: int = 0,
+    supersampling: int = 3,
+) -> np.ndarray:
     """(H, W) linear light of a plane that faces the camera, with one circle of confusion (px) everywhere.
 
     Blurred before it is sampled, as by a lens, so that even a small blur is accurate to a percent.

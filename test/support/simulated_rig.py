@@ -20,7 +20,7 @@ from dfd_ros.core.geometry import matrix_from_rpy
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, distance, magnification, vergence
 
-TEXELS = 60     # of a square of the board
+TEXELS = 60  # of a square of the board
 BLACK, WHITE = 0.03, 0.9
 
 
@@ -42,8 +42,9 @@ class SimulatedRig:
     def focus_camera(self) -> CameraModel:
         """At a focus at infinity."""
         w, h = self.width, self.height
-        return CameraModel(w, h, 1.1 * w, 1.105 * w, 0.51 * w, 0.487 * h, (-0.12, 0.06, 0.001, -0.0008, 0.0),
-                           focus_distance=math.inf)
+        return CameraModel(
+            w, h, 1.1 * w, 1.105 * w, 0.51 * w, 0.487 * h, (-0.12, 0.06, 0.001, -0.0008, 0.0), focus_distance=math.inf
+        )
 
     @property
     def rgbd_camera(self) -> CameraModel:
@@ -101,12 +102,19 @@ class SimulatedRig:
         linear = simulated_photographs.photograph_plane(texture, texel, camera, pose, coc, self.exponent, margin=margin)
         return simulated_photographs.develop(linear, seed=seed)
 
-    def write_sweep(self, folder: Path, target_distance: float, values: Sequence[float], target: str = 'board',
-                    is_distance_known: bool = True) -> None:
+    def write_sweep(
+        self,
+        folder: Path,
+        target_distance: float,
+        values: Sequence[float],
+        target: str = 'board',
+        is_distance_known: bool = True,
+    ) -> None:
         """A sweep by control value."""
         images = [self.photograph(target, target_distance, self._focus_at(value), i) for i, value in enumerate(values)]
-        Sweep(str(folder), np.asarray(values, float), images,
-              target_distance if is_distance_known else math.nan).write(folder)
+        Sweep(str(folder), np.asarray(values, float), images, target_distance if is_distance_known else math.nan).write(
+            folder
+        )
 
     def write_stack(self, folder: Path, target_distance: float, focus_distances: Sequence[float]) -> None:
         """A focal stack of the texture, with unknown aperture."""
@@ -115,7 +123,7 @@ class SimulatedRig:
 
     def _focus_at(self, value: float) -> float:
         """m, at a control value."""
-        at = (60 - math.sqrt(60 ** 2 - 4 * 1.5 * (value - 20))) / (2 * 1.5)
+        at = (60 - math.sqrt(60**2 - 4 * 1.5 * (value - 20))) / (2 * 1.5)
         return distance(max(at, 0.0))
 
     @staticmethod

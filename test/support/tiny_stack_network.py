@@ -20,8 +20,13 @@ class TinyStackNetwork(Network):
     def __init__(self, frames: int = 4, channels: int = 8, size: tuple[int, int] | None = None):
         super().__init__()
         self.frames, self.size = frames, size
-        self.layers = nn.Sequential(nn.Conv2d(4 * frames, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(),
-                                    nn.Dropout(0.2), nn.Conv2d(channels, 1, 3, padding=1))
+        self.layers = nn.Sequential(
+            nn.Conv2d(4 * frames, channels, 3, padding=1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Conv2d(channels, 1, 3, padding=1),
+        )
         self.register_buffer('log_error', torch.zeros(()))
 
     @torch.no_grad()

@@ -9,12 +9,13 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-
 from command_line import dfd
 
 TRIANGLE = 'mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1/1 2/2 3/3\nf 1 2\n'
-CATALOGUE = ('# nothing\nid=Some#Models\nname=Some\nlicense=CC0 \\u00a9 somebody\n\nmodel#1=/some/chair/chair.obj\n'
-             'creator#1=Ann\\\n   a\nmodel#2=/some/empty/empty.obj\nmodel#3=/../../outside.obj\nmodel#4=/some/none.obj\n')
+CATALOGUE = (
+    '# nothing\nid=Some#Models\nname=Some\nlicense=CC0 \\u00a9 somebody\n\nmodel#1=/some/chair/chair.obj\n'
+    'creator#1=Ann\\\n   a\nmodel#2=/some/empty/empty.obj\nmodel#3=/../../outside.obj\nmodel#4=/some/none.obj\n'
+)
 
 
 def picture(path, side=64):
@@ -26,10 +27,17 @@ def picture(path, side=64):
 def library(path, tmp_path, **more):
     texture = picture(tmp_path / 'texture.png')
     with zipfile.ZipFile(path, 'w') as zipped:
-        for name, data in {'PluginFurnitureCatalog.properties': CATALOGUE, 'some/chair.png': texture,
-                           'some/chair/chair.obj': TRIANGLE, 'some/chair/a.mtl': 'newmtl x\nmap_Kd wood.png\n',
-                           'some/chair/wood.png': texture, 'some/empty/empty.obj': 'v 0 0 0\n',
-                           '../../evil.obj': TRIANGLE, '/evil.obj': TRIANGLE, **more}.items():
+        for name, data in {
+            'PluginFurnitureCatalog.properties': CATALOGUE,
+            'some/chair.png': texture,
+            'some/chair/chair.obj': TRIANGLE,
+            'some/chair/a.mtl': 'newmtl x\nmap_Kd wood.png\n',
+            'some/chair/wood.png': texture,
+            'some/empty/empty.obj': 'v 0 0 0\n',
+            '../../evil.obj': TRIANGLE,
+            '/evil.obj': TRIANGLE,
+            **more,
+        }.items():
             zipped.writestr(name, data)
     return path
 
@@ -39,14 +47,21 @@ def test_a_library_is_unpacked_with_who_made_it(tmp_path, capsys):
     assert dfd('assets', library(tmp_path / 'Some.sh3f', tmp_path), '--out', out) == 0
     captured = capsys.readouterr()
     assert sorted(str(p.relative_to(out)) for p in out.rglob('*') if p.is_file()) == [
-        'LICENCES.md', 'models/Some/some/chair/a.mtl', 'models/Some/some/chair/chair.obj',
-        'models/Some/some/chair/wood.png']
+        'LICENCES.md',
+        'models/Some/some/chair/a.mtl',
+        'models/Some/some/chair/chair.obj',
+        'models/Some/some/chair/wood.png',
+    ]
     licences = (out / 'LICENCES.md').read_text()
     assert 'Some.sh3f' in licences and 'CC0 © somebody' in licences and 'some/chair/chair.obj, by Anna' in licences
     warnings = captured.err.strip().splitlines()
-    for name, reason in (('../../evil.obj', 'outside the folder'), ('/evil.obj', 'outside the folder'),
-                         ('some/empty/empty.obj', 'without faces'), ('outside.obj', 'outside the folder'),
-                         ('some/none.obj', 'not there')):
+    for name, reason in (
+        ('../../evil.obj', 'outside the folder'),
+        ('/evil.obj', 'outside the folder'),
+        ('some/empty/empty.obj', 'without faces'),
+        ('outside.obj', 'outside the folder'),
+        ('some/none.obj', 'not there'),
+    ):
         assert any(name in line and reason in line for line in warnings), name
     assert not list(tmp_path.rglob('evil.obj')) and 'models       1 ' in captured.out
 
@@ -56,7 +71,9 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     picture(own / 'deep' / 'holiday.png', 3000)
     (own / 'broken.jpg').write_bytes(b'nothing')
     (own / 'torn.png').write_bytes(picture(own / 'deep' / 'other.png')[:60])
-    (own / 'huge.bmp').write_bytes(b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0))
+    (own / 'huge.bmp').write_bytes(
+        b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
     (own / 'model').mkdir()
     (own / 'model' / 'good.obj').write_text(TRIANGLE)
     (own / 'model' / 'few.obj').write_text('v 0 0 0\nf 1 2 3\n')
@@ -82,10 +99,13 @@ def test_a_debian_package(tmp_path, capsys):
     (tree / 'usr' / 'share' / 'wallpapers' / 'again.jpg').symlink_to('lake.jpg')
     library(tree / 'usr' / 'share' / 'Some.sh3f', tmp_path)
     (tree / 'usr' / 'share' / 'doc' / 'lakes').mkdir(parents=True)
-    (tree / 'usr' / 'share' / 'doc' / 'lakes' / 'copyright').write_text('Files: *\nLicense: CC0\n\nLicense: CC0\n text\n')
+    (tree / 'usr' / 'share' / 'doc' / 'lakes' / 'copyright').write_text(
+        'Files: *\nLicense: CC0\n\nLicense: CC0\n text\n'
+    )
     (tree / 'DEBIAN').mkdir()
-    (tree / 'DEBIAN' / 'control').write_text('Package: lakes\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\n'
-                                             'Description: lakes\n')
+    (tree / 'DEBIAN' / 'control').write_text(
+        'Package: lakes\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: lakes\n'
+    )
     deb = tmp_path / 'lakes_1_all.deb'
     if subprocess.run(['dpkg-deb', '-b', str(tree), str(deb)], capture_output=True).returncode:
         pytest.skip('no dpkg-deb that builds')
@@ -117,13 +137,16 @@ def test_surroundings_of_blender(tmp_path):
     assert 'Licence: all CC0' in (tmp_path / 'out' / 'LICENCES.md').read_text()
 
 
-@pytest.mark.parametrize('make, message', [
-    (lambda p: p / 'none', 'no such file or folder'),
-    (lambda p: p, 'nothing in it that can be used'),
-    (lambda p: write(p / 'a.zip', b'x'), 'neither a .deb nor a .sh3f nor a folder'),
-    (lambda p: write(p / 'a.sh3f', b'x'), 'not a furniture library'),
-    (lambda p: write(p / 'a.deb', b'x'), 'not a Debian package'),
-])
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda p: p / 'none', 'no such file or folder'),
+        (lambda p: p, 'nothing in it that can be used'),
+        (lambda p: write(p / 'a.zip', b'x'), 'neither a .deb nor a .sh3f nor a folder'),
+        (lambda p: write(p / 'a.sh3f', b'x'), 'not a furniture library'),
+        (lambda p: write(p / 'a.deb', b'x'), 'not a Debian package'),
+    ],
+)
 def test_bad_sources_are_one_line(tmp_path, capsys, make, message):
     folder = tmp_path / 'in'
     folder.mkdir()

@@ -28,13 +28,37 @@ from dfd_ros.synthesis.blender.render_settings import RenderSettings
 PYTHON = os.environ.get('DFD_BLENDER_PYTHON') or (sys.executable if importlib.util.find_spec('bpy') else None)
 pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason='no bpy in this Python, and DFD_BLENDER_PYTHON names none'),
-    pytest.mark.slow(reason='Blender starts and path-traces')]
+    pytest.mark.slow(reason='Blender starts and path-traces'),
+]
 
 
 def render(out: Path, *more: str) -> int:
-    return main(['render', '--engine', 'blender', '--out', str(out), '--preset', 'machine_vision', '--scenes', '1',
-                 '--height', '40', '--width', '48', '--samples', '2', '--device', 'cpu', '--workers', '1',
-                 '--blender-python', PYTHON, *more])
+    return main(
+        [
+            'render',
+            '--engine',
+            'blender',
+            '--out',
+            str(out),
+            '--preset',
+            'machine_vision',
+            '--scenes',
+            '1',
+            '--height',
+            '40',
+            '--width',
+            '48',
+            '--samples',
+            '2',
+            '--device',
+            'cpu',
+            '--workers',
+            '1',
+            '--blender-python',
+            PYTHON,
+            *more,
+        ]
+    )
 
 
 @pytest.fixture(scope='module')
@@ -52,8 +76,17 @@ def test_blur_agrees_with_the_thin_lens():
     cases = [{**vars(lens), 'distance': d, 'focus_distance': f, 'breathing': False} for d, f in places]
     cases += [{**vars(lens), 'distance': d, 'focus_distance': f, 'breathing': True} for d, f in places[:2]]
     # A phone's: sensor and focal length smaller than Blender takes them.
-    cases += [{'focal_length': 2.9e-3, 'f_number': 1.0, 'pixel_pitch': 6e-6, 'distance': d, 'focus_distance': f,
-               'breathing': False} for d, f in ((0.12, 0.5), (0.8, 0.1))]
+    cases += [
+        {
+            'focal_length': 2.9e-3,
+            'f_number': 1.0,
+            'pixel_pitch': 6e-6,
+            'distance': d,
+            'focus_distance': f,
+            'breathing': False,
+        }
+        for d, f in ((0.12, 0.5), (0.8, 0.1))
+    ]
     assert len(cases) == 10
     for case, blur in zip(cases, ask('lens_check', cases, PYTHON), strict=True):
         lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
@@ -62,8 +95,13 @@ def test_blur_agrees_with_the_thin_lens():
 
 
 def test_more_samples_leave_less_noise():
-    job = {'settings': asdict(RenderSettings(height=40, width=40)), 'seeds': [0], 'frames': [0, 4], 'samples': [2, 32],
-           'reference': 64}
+    job = {
+        'settings': asdict(RenderSettings(height=40, width=40)),
+        'seeds': [0],
+        'frames': [0, 4],
+        'samples': [2, 32],
+        'reference': 64,
+    }
     found = ask('noise_check', job, PYTHON)
     few, many = ([f for f in found if f['samples'] == count] for count in (2, 32))
     assert [f['frame'] for f in few] == [f['frame'] for f in many] == [0, 4]
@@ -140,8 +178,10 @@ def test_the_frame_is_sharp_where_its_focus_is(moving):
     kept = []
     for where in (sample.coc < 1, sample.coc > 4):
         assert where.sum() > 100
-        blurred, sharp = (np.hypot(*np.gradient(images.mean(-1), axis=(1, 2)))[where].sum()
-                          for images in (sample.images, sample.all_in_focus))
+        blurred, sharp = (
+            np.hypot(*np.gradient(images.mean(-1), axis=(1, 2)))[where].sum()
+            for images in (sample.images, sample.all_in_focus)
+        )
         kept.append(blurred / sharp)
     assert kept[1] < 0.8 * kept[0], kept
 
@@ -168,32 +208,47 @@ def test_the_users_files_are_used(tmp_path):
     obj = next(name for name in names if split_pools.split_of(f'{name}.obj') == 'train')
     (tmp_path / 'meshes' / f'{obj}.obj').write_text(
         ''.join(f'v {x} {y} {z}\n' for x, y, z in corners)
-        + ''.join(f'f {" ".join(map(str, face))}\n' for face in faces))
+        + ''.join(f'f {" ".join(map(str, face))}\n' for face in faces)
+    )
     ply = next(name for name in names if split_pools.split_of(f'{name}.ply') == 'train')
     (tmp_path / 'meshes' / f'{ply}.ply').write_text(
         'ply\nformat ascii 1.0\nelement vertex 8\nproperty float x\nproperty float y\nproperty float z\n'
         'element face 6\nproperty list uchar int vertex_indices\nend_header\n'
         + ''.join(f'{x} {y} {z}\n' for x, y, z in corners)
-        + ''.join(f'4 {" ".join(str(i - 1) for i in face)}\n' for face in faces))
+        + ''.join(f'4 {" ".join(str(i - 1) for i in face)}\n' for face in faces)
+    )
     png = next(name for name in names if split_pools.split_of(f'{name}.png') == 'train')
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
-        tmp_path / 'textures' / f'{png}.png')
-    assert render(tmp_path / 'set', '--meshes', str(tmp_path / 'meshes'), '--textures', str(tmp_path / 'textures'),
-                  '--frames', '2') == 0
+        tmp_path / 'textures' / f'{png}.png'
+    )
+    assert (
+        render(
+            tmp_path / 'set',
+            '--meshes',
+            str(tmp_path / 'meshes'),
+            '--textures',
+            str(tmp_path / 'textures'),
+            '--frames',
+            '2',
+        )
+        == 0
+    )
     about = next(read_samples(tmp_path / 'set')).about
     assert {f'{obj}.obj', f'{ply}.ply'} <= set(about['meshes']) and png in about['textures']
 
 
 def in_blender(script: str, *arguments: object) -> list:
     """What a script that has bpy prints last, as JSON."""
-    run = subprocess.run([PYTHON, '-c', script, *map(str, arguments)], env=environment(), text=True, check=True,
-                         capture_output=True)
+    run = subprocess.run(
+        [PYTHON, '-c', script, *map(str, arguments)], env=environment(), text=True, check=True, capture_output=True
+    )
     return json.loads(run.stdout.splitlines()[-1])
 
 
 def test_what_moves_by_itself_in_a_file_does_not_move(tmp_path):
     """The pose of an object is the scene's alone, in every frame: the truth knows no other."""
-    found = in_blender("""
+    found = in_blender(
+        """
 import json, sys, bpy
 from pathlib import Path
 from dfd_ros.synthesis.blender import objects
@@ -223,8 +278,10 @@ for frame in (0, 5, 10):
     seen.append([round(max(c[axis] for c in corners), 4) for axis in range(3)])
 print()
 print(json.dumps([moving, seen]))
-""", tmp_path / 'cube.glb')
-    half = pytest.approx(3 ** -0.5, abs=0.02)   # of a unit sphere
+""",
+        tmp_path / 'cube.glb',
+    )
+    half = pytest.approx(3**-0.5, abs=0.02)  # of a unit sphere
     assert found[0] and found[1][0] == found[1][1] == found[1][2]
     assert [seen - place for seen, place in zip(found[1][0], (1, 2, 3))] == [half] * 3
 
@@ -264,12 +321,17 @@ def even():
 def test_pictures_are_seen_on_meshes_without_uv(tmp_path):
     """They lie on all sides of it; with the coordinates of a mesh that has none, all of it had one colour."""
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / 'x.png')
-    deviations = in_blender(PICTURE + """
+    deviations = in_blender(
+        PICTURE
+        + """
 deviations = [float(picture(lambda: materials.image(np.random.default_rng(0), Path(sys.argv[2]), 1, has_uv), even, 0.4)
                     .std(0).mean()) for has_uv in (False, True)]
 print()
 print(json.dumps(deviations))
-""", tmp_path / 'out.png', tmp_path / 'x.png')
+""",
+        tmp_path / 'out.png',
+        tmp_path / 'x.png',
+    )
     boxed, as_if_it_had_uv = deviations
     assert boxed > 0.04 and boxed > 3 * as_if_it_had_uv
 
@@ -287,7 +349,9 @@ print(json.dumps([[[family.__name__ for family in families] for families in modu
 
 
 def test_every_family_of_materials_has_texture_and_every_one_of_light_lights(tmp_path):
-    found = in_blender(PICTURE + """
+    found = in_blender(
+        PICTURE
+        + """
 def textured(family):
     materials.FAMILIES['one'] = (family,)
     made = materials.procedural(np.random.default_rng(1), 'one')
@@ -301,7 +365,9 @@ lights = {family.__name__: float(picture(lambda: None, lambda: family(np.random.
           for split in light.FAMILIES.values() for family in split}
 print()
 print(json.dumps([textures, lights]))
-""", tmp_path / 'out.png')
+""",
+        tmp_path / 'out.png',
+    )
     textures, lights = found
     assert not {name: deviation for name, deviation in textures.items() if deviation < 0.01}
     assert not {name: mean for name, mean in lights.items() if mean < 0.03}

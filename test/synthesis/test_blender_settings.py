@@ -40,16 +40,25 @@ def test_presets_have_the_lens_data_of_the_public_sets():
 def test_magnification_is_that_of_a_thin_lens_or_none():
     assert RenderSettings(preset='machine_vision').magnifications() == [1.0] * 5
     with_breathing = RenderSettings(preset='machine_vision', breathing=True)
-    assert with_breathing.magnifications() == [optics.magnification(focus, 25e-3)
-                                               for focus in with_breathing.focus_distances()]
+    assert with_breathing.magnifications() == [
+        optics.magnification(focus, 25e-3) for focus in with_breathing.focus_distances()
+    ]
 
 
-@pytest.mark.parametrize('changes, says', [
-    ({'preset': 'moon'}, "preset 'moon': choose one of defocusnet"),
-    ({'split': 'all'}, "split 'all'"), ({'objects': 'huge'}, "objects 'huge'"), ({'motion': 'wild'}, "motion 'wild'"),
-    ({'frames': 1}, 'frames 1: must be at least 2'), ({'ramp': 4}, 'preset defocusnet has 5 focus distances'),
-    ({'samples': 0}, 'samples 0'), ({'width': 8}, 'width 8'), ({'hdris': '/absent/folder'}, 'hdris /absent/folder'),
-])
+@pytest.mark.parametrize(
+    'changes, says',
+    [
+        ({'preset': 'moon'}, "preset 'moon': choose one of defocusnet"),
+        ({'split': 'all'}, "split 'all'"),
+        ({'objects': 'huge'}, "objects 'huge'"),
+        ({'motion': 'wild'}, "motion 'wild'"),
+        ({'frames': 1}, 'frames 1: must be at least 2'),
+        ({'ramp': 4}, 'preset defocusnet has 5 focus distances'),
+        ({'samples': 0}, 'samples 0'),
+        ({'width': 8}, 'width 8'),
+        ({'hdris': '/absent/folder'}, 'hdris /absent/folder'),
+    ],
+)
 def test_settings_that_cannot_be(changes, says):
     with pytest.raises(InputError, match=says):
         RenderSettings(**changes)
@@ -108,8 +117,9 @@ def test_a_seed_gives_other_scenes_in_another_split():
     assert (a == b).all() and (a != c).all()
 
 
-@pytest.mark.parametrize('family', [family for split in SPLITS for family in meshes.FAMILIES[split]],
-                         ids=lambda family: family.__name__)
+@pytest.mark.parametrize(
+    'family', [family for split in SPLITS for family in meshes.FAMILIES[split]], ids=lambda family: family.__name__
+)
 def test_meshes_fill_the_unit_sphere_and_are_closed(family):
     sizes = set()
     for seed in range(5):
@@ -117,13 +127,13 @@ def test_meshes_fill_the_unit_sphere_and_are_closed(family):
         assert np.linalg.norm(mesh.vertices, axis=1).max() == pytest.approx(1)
         assert np.abs(mesh.vertices.max(0) + mesh.vertices.min(0)).max() < 1e-9
         assert mesh.faces.min() == 0 and mesh.faces.max() < len(mesh.vertices)
-        assert mesh.uv.shape == (*mesh.faces.shape, 2) and 0 <= mesh.uv.min() and mesh.uv.max() <= 1
+        assert mesh.uv.shape == (*mesh.faces.shape, 2) and mesh.uv.min() >= 0 and mesh.uv.max() <= 1
         # The signed area of a closed surface is zero along each axis.
         a, b, c, d = mesh.vertices[mesh.faces].transpose(1, 0, 2)
         area = np.cross(c - a, d - b) / 2
         assert np.abs(area.sum(0)).max() < 1e-6 * np.linalg.norm(area, axis=1).sum()
         sizes.add(round(float(np.linalg.norm(area, axis=1).sum()), 9))
-    assert len(sizes) == 5   # no two are alike
+    assert len(sizes) == 5  # no two are alike
 
 
 def test_objects_move_rigidly_and_steadily():
@@ -131,8 +141,9 @@ def test_objects_move_rigidly_and_steadily():
     start = rigid_transform(motion.random_rotation(rng), (0.1, 0.5, -0.2))
     path = motion.object_path(rng, 4, start, distance=0.5, pixels=900)
     np.testing.assert_allclose(path[0], start)
-    np.testing.assert_allclose(path[:, :3, :3] @ path[:, :3, :3].transpose(0, 2, 1), np.tile(np.eye(3), (4, 1, 1)),
-                               atol=1e-12)
+    np.testing.assert_allclose(
+        path[:, :3, :3] @ path[:, :3, :3].transpose(0, 2, 1), np.tile(np.eye(3), (4, 1, 1)), atol=1e-12
+    )
     np.testing.assert_allclose(np.linalg.det(path[:, :3, :3]), 1)
     steps = np.diff(path[:, :3, 3], axis=0)
     np.testing.assert_allclose(steps, np.tile(steps[0], (3, 1)), atol=1e-12)
@@ -155,8 +166,9 @@ def test_flow_of_a_wall_before_a_moving_camera():
     assert camera == pytest.approx((500, 500, 3.5, 2.5))
     depth = np.full((6, 8), 0.5)
     still, moved = np.eye(4), rigid_transform(np.eye(3), (0.01, 0, 0))
-    flow = truth.flow(depth, np.ones((6, 8), int), np.stack([still, still]), np.stack([still, still]), still, moved,
-                      camera)
+    flow = truth.flow(
+        depth, np.ones((6, 8), int), np.stack([still, still]), np.stack([still, still]), still, moved, camera
+    )
     np.testing.assert_allclose(flow, np.broadcast_to([-10, 0], (6, 8, 2)), atol=1e-2)
 
 

@@ -37,7 +37,7 @@ def spread(coc: float, exponent: float, size: int) -> float:
     light = defocus(image, torch.full((64, 1, size, size), coc), torch.full((64,), exponent))[:, 0]
     place = torch.arange(size)
     squared = (place[:, None] - y[:, None, None]) ** 2 + (place - x[:, None, None]) ** 2
-    return math.sqrt(8 * (light * squared).sum() / light.sum())   # <r^2> = (d / 2)^2 / 2
+    return math.sqrt(8 * (light * squared).sum() / light.sum())  # <r^2> = (d / 2)^2 / 2
 
 
 @given(st.floats(0, 60), exponents)
@@ -67,8 +67,8 @@ def test_psf_radius_gives_the_second_moment(exponent):
     """Numerical integral of exp(-(r / R)^n), against a disc of diameter 10."""
     r = torch.linspace(0, 40, 40_001, dtype=torch.float64)
     radius = psf_radius(torch.tensor(10.0, dtype=torch.float64), torch.tensor(exponent, dtype=torch.float64))
-    density = torch.exp(-(r / radius) ** exponent) * r
-    assert float((density * r ** 2).sum() / density.sum()) == pytest.approx(10 ** 2 / 8, rel=1e-3)
+    density = torch.exp(-((r / radius) ** exponent)) * r
+    assert float((density * r**2).sum() / density.sum()) == pytest.approx(10**2 / 8, rel=1e-3)
 
 
 def test_kernels_run_from_gaussian_like_to_disc():
@@ -105,8 +105,8 @@ def test_each_image_of_a_batch_has_its_own_blur():
     cocs = torch.tensor([0.0, 3.0, 20.0])[:, None, None, None].expand(3, 1, 96, 96)
     together = defocus(point(96).expand(3, -1, -1, -1), cocs, exponents)
     for i in range(3):
-        alone = defocus(point(96), cocs[i:i + 1], exponents[i:i + 1])
-        torch.testing.assert_close(together[i:i + 1], alone)
+        alone = defocus(point(96), cocs[i : i + 1], exponents[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone)
 
 
 def test_beyond_the_largest_level_the_blur_stays_the_largest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -20,10 +21,13 @@ SMALL = StackSettings(height=48, width=64, frames=3, ramp=(3, 3))
 
 
 def same(a: StackBatch, b: StackBatch) -> bool:
-    return all(torch.equal(getattr(a, name).nan_to_num(-1.0) if getattr(a, name).is_floating_point()
-                           else getattr(a, name),
-                           getattr(b, name).nan_to_num(-1.0) if getattr(b, name).is_floating_point()
-                           else getattr(b, name)) for name in a.__dataclass_fields__)
+    return all(
+        torch.equal(
+            getattr(a, name).nan_to_num(-1.0) if getattr(a, name).is_floating_point() else getattr(a, name),
+            getattr(b, name).nan_to_num(-1.0) if getattr(b, name).is_floating_point() else getattr(b, name),
+        )
+        for name in a.__dataclass_fields__
+    )
 
 
 @pytest.mark.parametrize('preset', [StackSettings, StackSettings.study, StackSettings.field])
@@ -44,7 +48,7 @@ def test_a_batch_is_its_stacks():
     assert all(torch.isfinite(getattr(batch, name)).all() for name in ('vergence', 'coc', 'focus', 'blur'))
 
 
-@given(st.integers(0, 2 ** 40))
+@given(st.integers(0, 2**40))
 @settings(max_examples=12, deadline=None)
 def test_true_coc_is_the_thin_lens_formula(seed):
     """The signed circle of confusion of dfd_ros.core.optics, from metres, for every pixel that lies at a distance."""
@@ -54,21 +58,27 @@ def test_true_coc_is_the_thin_lens_formula(seed):
     at_a_distance = u * range_.width + 1 / range_.far > 0.01 * range_.width
     depth = range_.denormalise(u)
     for t, v in enumerate(batch.focus[0].double().tolist()):
-        coc = optics.coc_signed(depth[t], range_.denormalise(v), batch.focal_length[0].double(),
-                                batch.f_number[0].double()) / batch.pixel_pitch[0].double()
-        torch.testing.assert_close(batch.coc[0, t, 0].double()[at_a_distance[t]], coc[at_a_distance[t]],
-                                   rtol=1e-3, atol=1e-3)
+        coc = (
+            optics.coc_signed(
+                depth[t], range_.denormalise(v), batch.focal_length[0].double(), batch.f_number[0].double()
+            )
+            / batch.pixel_pitch[0].double()
+        )
+        torch.testing.assert_close(
+            batch.coc[0, t, 0].double()[at_a_distance[t]], coc[at_a_distance[t]], rtol=1e-3, atol=1e-3
+        )
     known = batch.blur_scale[0]
     assert torch.isnan(known) or known.item() == pytest.approx(
-        optics.Lens(batch.focal_length.item(), batch.f_number.item(), batch.pixel_pitch.item())
-        .blur_scale(range_), rel=1e-4)
+        optics.Lens(batch.focal_length.item(), batch.f_number.item(), batch.pixel_pitch.item()).blur_scale(range_),
+        rel=1e-4,
+    )
 
 
 def positions(seed: int = 0, **changes) -> list[float]:
     return focus_positions(Random(seed), replace(SMALL, **changes)).tolist()
 
 
-@given(st.integers(0, 10 ** 6), st.integers(3, 10), st.floats(0, 1))
+@given(st.integers(0, 10**6), st.integers(3, 10), st.floats(0, 1))
 @settings(deadline=None)
 def test_every_sweep_covers_the_whole_range(seed, frames, uneven):
     for order in ('rising', 'falling', 'shuffled', 'ping_pong'):
@@ -90,7 +100,7 @@ def test_orders_of_the_focus():
 
 def test_uneven_steps_rise_too_and_are_uneven():
     v = positions(orders=('rising',), uneven=1.0, frames=6, ramp=(6, 6))
-    steps = [b - a for a, b in zip(v, v[1:])]
+    steps = [b - a for a, b in itertools.pairwise(v)]
     assert min(steps) > 0 and max(steps) > 1.2 * min(steps)
 
 
@@ -107,14 +117,16 @@ def test_a_static_stack_stands_still_and_a_moving_one_does_not():
 
 def test_breathing_is_in_the_images_as_the_magnification_says():
     """The same scene with and without: the truth of the frame in near focus is a zoom of the other."""
-    drawn_from = replace(SMALL, height=96, width=96, static=1.0, breathing=0.2, breathing_residual=None,
-                         orders=('rising',), uneven=0.0)
+    drawn_from = replace(
+        SMALL, height=96, width=96, static=1.0, breathing=0.2, breathing_residual=None, orders=('rising',), uneven=0.0
+    )
     batch = render_stack(5, drawn_from)
     magnification = batch.magnification[0]
     assert magnification[0] == 1 and magnification[-1] > 1.02
     zoom = magnification[-1].item()
-    grid = torch.nn.functional.affine_grid(torch.tensor([[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]]), [1, 1, 96, 96],
-                                           align_corners=False)
+    grid = torch.nn.functional.affine_grid(
+        torch.tensor([[[1 / zoom, 0, 0], [0, 1 / zoom, 0]]]), [1, 1, 96, 96], align_corners=False
+    )
     zoomed = torch.nn.functional.grid_sample(batch.vergence[:, 0], grid, align_corners=False)
     error = (zoomed - batch.vergence[:, -1]).abs()
     unmoved = (batch.vergence[:, 0] - batch.vergence[:, -1]).abs()
@@ -148,7 +160,7 @@ def test_noise_has_the_variance_of_the_model():
     image = expose(linear, torch.tensor([1.25]), 2e-3, 1e-2, noise)
     assert image.mean().item() == pytest.approx(0.5, rel=1e-3)
     assert image.var().item() == pytest.approx(2e-3 * 0.5 + 1e-4, rel=0.03)
-    assert expose(linear, torch.tensor([9.0]), 0, 0, noise).max() == 1   # clipped as a sensor clips
+    assert expose(linear, torch.tensor([9.0]), 0, 0, noise).max() == 1  # clipped as a sensor clips
 
 
 def test_jpeg_loses_more_at_lower_quality_and_little_of_what_is_smooth():

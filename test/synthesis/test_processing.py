@@ -10,9 +10,9 @@ import torch
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.apertures import Aperture, Shape
 from dfd_ros.synthesis.defocus import defocus, second_moment
-from dfd_ros.synthesis.procedural import StackSettings, render_stack
-from dfd_ros.synthesis.processing import (CameraSettings, Look, denoise, jpeg_420, respaced, sharpen, tied, tone, video)
 from dfd_ros.synthesis.draws import Random
+from dfd_ros.synthesis.procedural import StackSettings, render_stack
+from dfd_ros.synthesis.processing import CameraSettings, Look, denoise, jpeg_420, respaced, sharpen, tied, tone, video
 from dfd_ros.training.config import make_config
 
 PROBABILITIES = [f.name for f in fields(CameraSettings) if f.name not in ('share', 'quality')]
@@ -55,8 +55,17 @@ def vars_of(settings: CameraSettings) -> dict:
     return {f.name: getattr(settings, f.name) for f in fields(settings)}
 
 
-@pytest.mark.parametrize('shape', [Shape(8.0), Shape(16.0, blades=6), Shape(16.0, blades=5, angle=1.0),
-                                   Shape(8.0, cats_eye=0.8), Shape(16.0, ring=0.7), Shape(4.0, ring=-0.4)])
+@pytest.mark.parametrize(
+    'shape',
+    [
+        Shape(8.0),
+        Shape(16.0, blades=6),
+        Shape(16.0, blades=5, angle=1.0),
+        Shape(8.0, cats_eye=0.8),
+        Shape(16.0, ring=0.7),
+        Shape(4.0, ring=-0.4),
+    ],
+)
 def test_shapes_have_the_second_moment_of_the_coc(shape):
     """Whatever the shape, within a twentieth: of the image that a point makes."""
     for coc in (3.0, 9.0, 20.0):
@@ -72,8 +81,12 @@ def test_a_round_shape_is_what_the_exponent_says():
     image = noise(2, 4, 48, 48).abs()
     image[:, 3] = 1
     coc = torch.full((2, 1, 48, 48), 6.0)
-    torch.testing.assert_close(Aperture(Shape(8.0), Shape(8.0)).spread(image, coc, torch.tensor(0.0)),
-                               defocus(image, coc, torch.full((2,), 8.0)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        Aperture(Shape(8.0), Shape(8.0)).spread(image, coc, torch.tensor(0.0)),
+        defocus(image, coc, torch.full((2,), 8.0)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_before_and_behind_the_focus_differ_where_they_are_said_to():
@@ -123,7 +136,7 @@ def test_compression_loses_more_where_it_is_told_to():
     image = torch.sigmoid(noise(3, 3, 50, 42))
     for coder, levels in ((jpeg_420, (95, 60, 30)), (video, (3.0, 8.0, 16.0))):
         loss = [(coder(image, level) - image).abs().mean().item() for level in levels]
-        assert loss == sorted(loss) and 0 < loss[0] and coder(image, levels[0]).shape == image.shape
+        assert loss == sorted(loss) and loss[0] > 0 and coder(image, levels[0]).shape == image.shape
         plain = torch.full((2, 3, 20, 30), 0.4)
         assert (coder(plain, levels[1]) - plain).abs().max() < 0.02
 
@@ -150,7 +163,11 @@ def test_a_rolling_shutter_moves_rows_and_the_truth_with_them():
 
 def test_training_configurations_tell_what_cannot_be():
     make_config({'data': {'camera': {'share': 1, 'quality': [20, 90]}}}, 'x')
-    for values, message in (({'video': -0.1}, 'camera, video'), ({'quality': [0, 90]}, 'quality'),
-                            ({'quality': [50, 101]}, 'quality: 101'), ({'flash': 1}, 'no setting "flash"')):
+    for values, message in (
+        ({'video': -0.1}, 'camera, video'),
+        ({'quality': [0, 90]}, 'quality'),
+        ({'quality': [50, 101]}, 'quality: 101'),
+        ({'flash': 1}, 'no setting "flash"'),
+    ):
         with pytest.raises(InputError, match=message):
             make_config({'data': {'camera': values}}, 'x')

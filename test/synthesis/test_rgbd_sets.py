@@ -22,7 +22,7 @@ def test_hypersim_has_planar_depth_and_the_published_exposure(tmp_path):
     source = open_views(f'hypersim:{tmp_path}')
     view = source.read(0)
     assert len(source) == 1 and view.focal_length == pytest.approx(886.81 / 8)
-    np.testing.assert_allclose(view.depth[1:], depth[1:], rtol=2e-3)   # half floats
+    np.testing.assert_allclose(view.depth[1:], depth[1:], rtol=2e-3)  # half floats
     assert np.isinf(view.depth[0, 0])
     brightness = view.colour @ np.array([0.3, 0.59, 0.11])
     assert np.percentile(brightness, 90) ** (1 / 2.2) == pytest.approx(0.8, rel=1e-2)
@@ -30,7 +30,7 @@ def test_hypersim_has_planar_depth_and_the_published_exposure(tmp_path):
 
 def test_the_depth_of_a_corner_is_that_of_its_ray():
     depth = planar_depth(np.ones((768, 1024), np.float32))
-    assert depth[0, 0] == pytest.approx(886.81 / np.sqrt(511.5 ** 2 + 383.5 ** 2 + 886.81 ** 2))
+    assert depth[0, 0] == pytest.approx(886.81 / np.sqrt(511.5**2 + 383.5**2 + 886.81**2))
     assert depth[384, 512] == pytest.approx(1, abs=1e-6)
 
 
@@ -71,14 +71,15 @@ def test_a_folder_of_rgbd_images(tmp_path, suffix):
     view = open_views(f'rgbd:{tmp_path}').read(0)
     assert view.focal_length == 110
     np.testing.assert_allclose(view.depth[depth > 0], depth[depth > 0])
-    np.testing.assert_allclose(view.depth[10:20, 40:50], 0.5)   # a hole is filled
+    np.testing.assert_allclose(view.depth[10:20, 40:50], 0.5)  # a hole is filled
 
 
 @pytest.mark.parametrize('name', SETS)
 def test_a_stack_is_a_function_of_seed_and_source(tmp_path, name):
     SETS[name](tmp_path)
-    settings = replace(StackSettings.field(), height=48, width=48, frames=3, ramp=(3, 3), views_share=1.0,
-                       views=f'{name}:{tmp_path}')
+    settings = replace(
+        StackSettings.field(), height=48, width=48, frames=3, ramp=(3, 3), views_share=1.0, views=f'{name}:{tmp_path}'
+    )
     stack, same = render_stack(3, settings), render_stack(3, settings)
     torch.testing.assert_close(stack.images, same.images)
     assert stack.images.float().std() > 5 and torch.isfinite(stack.vergence).float().mean() > 0.5
@@ -113,8 +114,9 @@ def test_depth_of_8_bit_and_no_depth_are_named(tmp_path):
         open_views(f'rgbd:{tmp_path}').read(0)
 
 
-@pytest.mark.parametrize('name, should', [('hypersim', 'scene_cam_XX_final_hdf5'), ('tartanair', 'image_left'),
-                                          ('rgbd', 'intrinsics.yaml')])
+@pytest.mark.parametrize(
+    'name, should', [('hypersim', 'scene_cam_XX_final_hdf5'), ('tartanair', 'image_left'), ('rgbd', 'intrinsics.yaml')]
+)
 def test_a_folder_of_another_layout_is_named_with_what_it_should_be(tmp_path, name, should):
     with pytest.raises(InputError, match=should) as error:
         open_views(f'{name}:{tmp_path}')

@@ -26,7 +26,7 @@ def layer(shade: float, u: float, covers=None, parallax: float = 1.0) -> Layer:
 
 def left_half() -> torch.Tensor:
     mask = torch.zeros(CANVAS, CANVAS)
-    mask[:, :CANVAS // 2] = 1
+    mask[:, : CANVAS // 2] = 1
     return mask
 
 
@@ -37,8 +37,9 @@ def still(frames: int) -> Pose:
 def photograph(layers: list[Layer], focus: list[float], k: float = 10.0, poses=None):
     scene = Scene(layers, SIZE, SIZE)
     n = len(focus)
-    return scene.photograph(poses or [still(n)] * len(layers), torch.full((n,), k), torch.tensor(focus),
-                            torch.full((n,), 32.0))
+    return scene.photograph(
+        poses or [still(n)] * len(layers), torch.full((n,), k), torch.tensor(focus), torch.full((n,), 32.0)
+    )
 
 
 def across_the_edge(image: torch.Tensor) -> torch.Tensor:
@@ -52,28 +53,29 @@ def width_of_edge(profile: torch.Tensor) -> int:
 
 def test_a_sharp_foreground_keeps_its_edge_before_a_blurred_background():
     stripes = (torch.arange(CANVAS) // 2 % 2).float().expand(CANVAS, CANVAS)
-    background = Layer(torch.cat([stripes.expand(3, -1, -1), torch.ones(1, CANVAS, CANVAS)]),
-                       torch.zeros(1, CANVAS, CANVAS), 0.0)
+    background = Layer(
+        torch.cat([stripes.expand(3, -1, -1), torch.ones(1, CANVAS, CANVAS)]), torch.zeros(1, CANVAS, CANVAS), 0.0
+    )
     foreground = layer(0.25, 1.0, left_half())
     images, _, _ = photograph([background, foreground], [1.0])
     profile = across_the_edge(images[0])
-    torch.testing.assert_close(profile[:SIZE // 2], torch.full((SIZE // 2,), 0.25))
+    torch.testing.assert_close(profile[: SIZE // 2], torch.full((SIZE // 2,), 0.25))
     # Right up to the edge the stripes are blurred away, and nothing of the foreground has got into them.
-    assert (profile[SIZE // 2:] - 0.5).abs().max() < 0.1
+    assert (profile[SIZE // 2 :] - 0.5).abs().max() < 0.1
 
 
 def test_a_blurred_foreground_spreads_over_a_sharp_background():
     images, _, _ = photograph([layer(BLACK, 0.0), layer(WHITE, 1.0, left_half())], [0.0])
     profile = across_the_edge(images[0])
-    assert width_of_edge(profile) == pytest.approx(10, abs=2)      # a CoC of 10 px
-    assert profile[SIZE // 2 - 1:SIZE // 2 + 1].mean() == pytest.approx(0.5, abs=0.02)
+    assert width_of_edge(profile) == pytest.approx(10, abs=2)  # a CoC of 10 px
+    assert profile[SIZE // 2 - 1 : SIZE // 2 + 1].mean() == pytest.approx(0.5, abs=0.02)
     assert (profile.diff() <= 1e-4).all()
 
 
 def test_a_foreground_hides_what_lies_behind_even_if_that_is_blurred_wide():
     """A bright far light may not leak through a near, sharp, opaque surface."""
     images, _, _ = photograph([layer(50.0, 0.0), layer(BLACK, 1.0, left_half())], [1.0], k=40.0)
-    assert across_the_edge(images[0])[:SIZE // 2].max() < 1e-4
+    assert across_the_edge(images[0])[: SIZE // 2].max() < 1e-4
 
 
 @pytest.mark.parametrize('k, v', [(8.0, 0.0), (16.0, 0.5), (24.0, 0.0)])
@@ -85,9 +87,9 @@ def test_the_edge_of_a_surface_is_as_wide_as_its_coc(k, v):
 def test_truth_is_what_is_seen():
     _, vergence, foreground = photograph([layer(BLACK, 0.1), layer(WHITE, 0.8, left_half())], [0.0, 1.0])
     assert vergence.shape == foreground.shape == (2, 1, SIZE, SIZE)
-    for t in range(2):   # blur does not move it
-        assert (vergence[t, 0, :, :SIZE // 2] == 0.8).all() and (vergence[t, 0, :, SIZE // 2:] == 0.1).all()
-        assert foreground[t, 0, :, :SIZE // 2].all() and not foreground[t, 0, :, SIZE // 2:].any()
+    for t in range(2):  # blur does not move it
+        assert (vergence[t, 0, :, : SIZE // 2] == 0.8).all() and (vergence[t, 0, :, SIZE // 2 :] == 0.1).all()
+        assert foreground[t, 0, :, : SIZE // 2].all() and not foreground[t, 0, :, SIZE // 2 :].any()
 
 
 def test_near_layers_move_more_than_far_ones():
@@ -105,7 +107,7 @@ def test_near_layers_move_more_than_far_ones():
 
 def test_breathing_grows_the_image_about_its_centre():
     mask = torch.zeros(CANVAS, CANVAS)
-    mask[CANVAS // 2 - 20:CANVAS // 2 + 20, CANVAS // 2 - 20:CANVAS // 2 + 20] = 1
+    mask[CANVAS // 2 - 20 : CANVAS // 2 + 20, CANVAS // 2 - 20 : CANVAS // 2 + 20] = 1
     scene = Scene([layer(BLACK, 0.0), layer(WHITE, 0.0, mask)], SIZE, SIZE)
     poses = scene.poses(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor([1.0, 1.2]))
     images, _, _ = photograph(scene.layers, [0.0, 0.0], poses=poses)
@@ -138,7 +140,7 @@ def test_shapes_cover_what_they_say(split):
     for seed in range(30):
         alpha = coverage(Random(seed), x, y, 20.0, split)
         assert alpha.shape == (96, 96)
-        assert 0 <= alpha.min() and alpha.max() <= 1 and torch.isfinite(alpha).all()
+        assert alpha.min() >= 0 and alpha.max() <= 1 and torch.isfinite(alpha).all()
 
 
 @pytest.mark.parametrize('split', ['train', 'test'])
@@ -146,7 +148,7 @@ def test_textures_run_from_sharp_to_none(split):
     contrast = []
     for seed in range(30):
         image = texture(Random(seed), 64, split, untextured=0.0)
-        assert image.shape == (3, 64, 64) and 0 <= image.min() and image.max() <= 1.5
+        assert image.shape == (3, 64, 64) and image.min() >= 0 and image.max() <= 1.5
         contrast.append((image - image.mean((1, 2), keepdim=True)).abs().mean().item())
     assert max(contrast) > 10 * min(contrast) and min(contrast) > 0
     plain = texture(Random(0), 64, split, untextured=1.0)

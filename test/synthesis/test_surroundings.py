@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.synthesis.surface_materials import MATERIALS, SurfaceSettings, material, paint, shading
+from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.pictures import Library, library
 from dfd_ros.synthesis.planes import Box, Plane, View, coordinates, lay, sample, texture_plane
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
-from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.scene import SceneSettings
+from dfd_ros.synthesis.surface_materials import MATERIALS, SurfaceSettings, material, paint, shading
 from dfd_ros.synthesis.surroundings import real_scene
 from dfd_ros.training.config import make_config
 
@@ -72,7 +72,9 @@ def test_what_lies_on_a_plane_has_no_edge_in_depth():
     for seed in range(12):
         made = scene(seed, settings)
         (layer,) = made.layers
-        smooth += layer.vergence[0].diff(n=2).abs().max() < 1e-4 and layer.vergence[0].diff(n=2, dim=0).abs().max() < 1e-4
+        smooth += (
+            layer.vergence[0].diff(n=2).abs().max() < 1e-4 and layer.vergence[0].diff(n=2, dim=0).abs().max() < 1e-4
+        )
         edged += layer.rgba[:3].diff(dim=-1).abs().max() > 0.1
     assert smooth >= 3 and edged >= 9
 
@@ -84,6 +86,7 @@ def test_grain_is_on_some_surfaces_only():
     def fine(grain):
         steps = [scene(seed, replace(settings, grain=grain)).layers[0].rgba[:3].diff(n=2).abs() for seed in range(8)]
         return np.median([step.median() for step in steps])
+
     assert fine(1.0) > 4 * fine(0.0)
 
 
@@ -99,7 +102,8 @@ def test_a_plane_has_linear_inverse_distance_and_its_points_lie_on_it():
     torch.testing.assert_close(u, points @ axes[0])
     # Distances in the plane are those of the points.
     assert math.hypot((u[0, 0] - u[9, 30]).item(), (v[0, 0] - v[9, 30]).item()) == pytest.approx(
-        (points[0, 0] - points[9, 30]).norm().item(), rel=1e-4)
+        (points[0, 0] - points[9, 30]).norm().item(), rel=1e-4
+    )
 
 
 def test_a_sheet_shows_its_image_edge_to_edge():
@@ -128,12 +132,12 @@ def test_a_box_is_convex_and_covers_what_it_covers():
     w, alpha, which, faces = box.seen(here)
     assert faces == [2] and w.unique().numel() == 1 and w[0, 0].item() == pytest.approx(1 / 1.75)
     side = 2 * 0.25 / 1.75 / here.scale
-    assert alpha.sum().item() == pytest.approx(side ** 2, rel=0.02)
+    assert alpha.sum().item() == pytest.approx(side**2, rel=0.02)
 
     turned, _ = torch.linalg.qr(torch.tensor([[1.0, 0.3, 0.5], [-0.4, 1.0, 0.3], [0.2, -0.5, 1.0]]))
     w, alpha, which, faces = Box(torch.tensor([0.1, 0.0, 2.0]), torch.tensor([0.3, 0.2, 0.4]), turned).seen(here)
     assert 2 <= len(faces) <= 3 and len(which[alpha > 0.5].unique()) == len(faces)
-    assert w.diff().abs().max() < 0.05      # faces meet: no step between them
+    assert w.diff().abs().max() < 0.05  # faces meet: no step between them
 
 
 def test_a_box_that_the_camera_is_in_is_not_seen():
@@ -142,7 +146,9 @@ def test_a_box_that_the_camera_is_in_is_not_seen():
 
 def test_planes_that_are_textured_are_filled():
     plane = Plane(0.5, 0.003, 0.004)
-    seen = texture_plane(view(), plane, torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(0)), 1.5, Random(0))
+    seen = texture_plane(
+        view(), plane, torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(0)), 1.5, Random(0)
+    )
     assert seen.shape == (3, 65, 65) and seen.std() > 0.05
 
 
@@ -182,8 +188,9 @@ def test_photographs_come_from_the_folder(tmp_path):
 def test_bad_images_are_left_out_by_name(tmp_path, capsys):
     write(tmp_path / 'good.png')
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    (tmp_path / 'huge.bmp').write_bytes(b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 30000, 30000, 1, 24, 0, 0, 0,
-                                                            0, 0, 0))
+    (tmp_path / 'huge.bmp').write_bytes(
+        b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
     assert [path.name for path in Library(str(tmp_path), 'train').paths] == ['good.png']
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2 and 'broken.jpg' in lines[0] and 'huge.bmp' in lines[1] and '30000x30000' in lines[1]
@@ -198,8 +205,12 @@ def test_a_folder_without_images_is_an_error(tmp_path):
 
 def test_training_configurations_tell_what_cannot_be(tmp_path):
     make_config({'data': {'surfaces': {'share': 1, 'photographs': str(tmp_path)}}}, 'x')
-    for values, message in (({'share': 1.5}, 'surfaces, share: 1.5'), ({'prints': 0.9}, 'together'),
-                            ({'share': 1, 'photographs': '/none'}, 'photographs: /none: no such folder'),
-                            ({'radius': [0, 1]}, 'radius'), ({'stone': 1}, 'no setting "stone"')):
+    for values, message in (
+        ({'share': 1.5}, 'surfaces, share: 1.5'),
+        ({'prints': 0.9}, 'together'),
+        ({'share': 1, 'photographs': '/none'}, 'photographs: /none: no such folder'),
+        ({'radius': [0, 1]}, 'radius'),
+        ({'stone': 1}, 'no setting "stone"'),
+    ):
         with pytest.raises(InputError, match=message):
             make_config({'data': {'surfaces': values}}, 'x')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -44,8 +45,9 @@ def test_the_lens_is_one_that_exists_and_blurs_as_the_state_says(camera):
 def test_what_is_in_focus_is_sharp(camera):
     _, depth, _ = camera.capture(0.0, NEAR)
     near, far = depth < np.quantile(depth, 0.08), depth > np.quantile(depth, 0.5)
-    focused = {name: camera.capture(0.0, float(np.median(depth[where])))[0]
-               for name, where in (('near', near), ('far', far))}
+    focused = {
+        name: camera.capture(0.0, float(np.median(depth[where])))[0] for name, where in (('near', near), ('far', far))
+    }
     assert sharpness(focused['near'], near) > 1.3 * sharpness(focused['far'], near)
     assert sharpness(focused['far'], far) > 1.3 * sharpness(focused['near'], far)
 
@@ -60,11 +62,11 @@ def test_focus_does_not_move_the_scene_but_time_does(camera):
 
 def test_the_scene_moves_slowly_and_comes_back(camera):
     depths = [camera.capture(t / 10, 0.5)[1] for t in range(5)]
-    for one, next_ in zip(depths, depths[1:]):
+    for one, next_ in itertools.pairwise(depths):
         changed = np.abs(1 / one - 1 / next_) > 0.2
         assert changed.mean() < 0.1
     a, b = camera.capture(0.0, 0.5)[1], camera.capture(3 * camera.PERIOD, 0.5)[1]
-    np.testing.assert_allclose(a, b, rtol=1e-3)   # of its motion, three periods are whole turns
+    np.testing.assert_allclose(a, b, rtol=1e-3)  # of its motion, three periods are whole turns
 
 
 def test_focus_is_kept_within_what_the_lens_can(camera):

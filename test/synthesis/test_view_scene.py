@@ -131,5 +131,7 @@ def test_stacks_of_views_are_the_same_again_and_finite(tmp_path):
 
 def test_a_share_of_no_views_changes_nothing(tmp_path):
     plain = StackSettings(height=64, width=64, frames=3, ramp=(3, 3))
-    assert torch.equal(render_stack(7, plain).images, render_stack(7, StackSettings(
-        height=64, width=64, frames=3, ramp=(3, 3), views=None, views_share=1.0)).images)
+    assert torch.equal(
+        render_stack(7, plain).images,
+        render_stack(7, StackSettings(height=64, width=64, frames=3, ramp=(3, 3), views=None, views_share=1.0)).images,
+    )

@@ -14,14 +14,15 @@ from dfd_ros.synthesis.worlds.second_layer import limits
 MODEL = """<?xml version="1.0"?>
 <sdf version="1.6"><model name="chair"><pose>9 9 9 0 0 0</pose>
 <link name="link"><pose>0 0 0.5 0 0 0</pose><visual name="seat"><pose>0.1 0 0 0 0 0</pose>
-<geometry><mesh><uri>model://chair/meshes/Chair.DAE</uri><scale>2 2 2</scale></mesh></geometry></visual></link></model></sdf>"""
+<geometry><mesh><uri>model://chair/meshes/Chair.DAE</uri><scale>2 2 2</scale></mesh></geometry>
+</visual></link></model></sdf>"""
 
 
 @pytest.fixture
 def models(tmp_path):
     meshes = tmp_path / 'models' / 'chair' / 'meshes'
     meshes.mkdir(parents=True)
-    (meshes / 'chair.dae').write_text('<COLLADA/>')   # of another case than the model says
+    (meshes / 'chair.dae').write_text('<COLLADA/>')  # of another case than the model says
     (meshes.parent / 'model.sdf').write_text(MODEL)
     return tmp_path / 'models'
 
@@ -78,7 +79,8 @@ def test_models_are_excluded_by_name(tmp_path, models):
 
 def test_a_model_that_includes_itself_ends(tmp_path, models):
     (models / 'chair' / 'model.sdf').write_text(
-        '<sdf version="1.6"><model name="chair"><include><uri>model://chair</uri></include></model></sdf>')
+        '<sdf version="1.6"><model name="chair"><include><uri>model://chair</uri></include></model></sdf>'
+    )
     with pytest.raises(InputError, match='deep'):
         read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models])
 
@@ -102,9 +104,11 @@ def test_collada_gets_clean_ids_a_sampler_for_each_texture_and_the_image_that_is
     (tmp_path / 'textures').mkdir()
     (tmp_path / 'textures' / 'Wood.PNG').write_bytes(b'x')
     dae = tmp_path / 'meshes' / 'a.dae'
-    dae.write_text('<library_images><image id="my wood#1"><init_from>C:\\work\\wood.png</init_from></image>'
-                   '</library_images><effect id="e 1"><profile_COMMON><technique><texture texture="my wood#1"/>'
-                   '</technique></profile_COMMON></effect><x url="#e 1"/>')
+    dae.write_text(
+        '<library_images><image id="my wood#1"><init_from>C:\\work\\wood.png</init_from></image>'
+        '</library_images><effect id="e 1"><profile_COMMON><technique><texture texture="my wood#1"/>'
+        '</technique></profile_COMMON></effect><x url="#e 1"/>'
+    )
     text = repaired(dae)
     assert 'id="my_wood_1"' in text and 'url="#e_1"' in text
     assert '<texture texture="my_wood_1-sampler"/>' in text
@@ -136,7 +140,8 @@ def test_rooms_that_are_made_are_furnished_and_the_same_again(tmp_path):
         names = {visual.name for visual in room.visuals}
         assert {'floor', 'wall', 'ceiling', 'box', 'poster'} <= names
         assert len(room.visuals) > 15
-        assert all(np.array_equal(a.pose, b.pose) and a.texture == b.texture
-                   for a, b in zip(room.visuals, again.visuals))
+        assert all(
+            np.array_equal(a.pose, b.pose) and a.texture == b.texture for a, b in zip(room.visuals, again.visuals)
+        )
         assert all(min(v.size) > 0 for v in room.visuals if v.shape == 'box')
     assert not any(v.mesh or v.texture for v in make_room(1, [], []).visuals)

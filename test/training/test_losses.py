@@ -10,11 +10,19 @@ import torch
 
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.networks import Prediction
-from dfd_ros.training.losses import edge_sides, gradient_error, hypothesis_cross_entropy, laplace_nll, sequence_loss, share_of_far
+from dfd_ros.training.losses import (
+    edge_sides,
+    gradient_error,
+    hypothesis_cross_entropy,
+    laplace_nll,
+    sequence_loss,
+    share_of_far,
+)
 
 CENTRES = torch.linspace(0, 1, 5)
-WEIGHTS = SimpleNamespace(likelihood=1.0, beta=0.0, mse=10.0, depth=3.0, coarse=0.5, coc=0.25, gradient=2.0, edges=0.0,
-                          edges_behind=0.5)
+WEIGHTS = SimpleNamespace(
+    likelihood=1.0, beta=0.0, mse=10.0, depth=3.0, coarse=0.5, coc=0.25, gradient=2.0, edges=0.0, edges_behind=0.5
+)
 RATIO = torch.tensor([5.0])
 
 
@@ -40,8 +48,9 @@ def test_the_scale_to_the_power_beta_weighs_a_pixel(beta):
 
 
 def entropy(logits: list[float], truth: float) -> float:
-    return hypothesis_cross_entropy(torch.tensor(logits).view(1, -1, 1, 1), CENTRES,
-                                    torch.full((1, 1, 1, 1), truth)).item()
+    return hypothesis_cross_entropy(
+        torch.tensor(logits).view(1, -1, 1, 1), CENTRES, torch.full((1, 1, 1, 1), truth)
+    ).item()
 
 
 def test_cross_entropy_shares_the_truth_between_two_hypotheses():
@@ -63,6 +72,7 @@ def sequences(height=16, width=16):
 
     def random(*shape):
         return torch.rand(2, 3, *shape, generator=generator)
+
     prediction = Prediction(random(1, height, width), random(1, height, width) - 3, 10 * random(1, height, width))
     logits = [random(5, height // 4, width // 4) for _ in range(2)]
     return prediction, logits, random(1, height, width), 10 * random(1, height, width)
@@ -72,20 +82,29 @@ def test_the_sum_is_the_weighted_sum_of_the_parts():
     prediction, logits, vergence, coc = sequences()
     total, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
     assert set(parts) == {'likelihood', 'mse', 'depth', 'coarse', 'coc', 'gradient'}
-    expected = (parts['likelihood'] + 10 * parts['mse'] + 3 * parts['depth'] + 0.5 * parts['coarse']
-                + 0.25 * parts['coc'] + 2 * parts['gradient'])
+    expected = (
+        parts['likelihood']
+        + 10 * parts['mse']
+        + 3 * parts['depth']
+        + 0.5 * parts['coarse']
+        + 0.25 * parts['coc']
+        + 2 * parts['gradient']
+    )
     assert total.item() == pytest.approx(expected.item())
     assert parts['mse'].item() == pytest.approx((prediction.vergence - vergence).square().mean().item())
     truth = vergence[..., 2::4, 2::4].flatten(0, 1)
     entropies = [hypothesis_cross_entropy(a.flatten(0, 1), CENTRES, truth).mean().item() for a in logits]
     assert parts['coarse'].item() == pytest.approx(sum(entropies) / 2)
     assert parts['likelihood'].item() == pytest.approx(
-        laplace_nll(prediction.vergence, prediction.log_scale, vergence).mean().item())
+        laplace_nll(prediction.vergence, prediction.log_scale, vergence).mean().item()
+    )
 
 
 def test_a_perfect_prediction_costs_nothing():
     prediction, logits, vergence, coc = sequences()
-    _, parts = sequence_loss(Prediction(vergence, prediction.log_scale, coc), logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
+    _, parts = sequence_loss(
+        Prediction(vergence, prediction.log_scale, coc), logits, CENTRES, vergence, coc, RATIO, WEIGHTS
+    )
     assert parts['mse'] == 0 and parts['depth'] == 0 and parts['coc'] == 0
 
 
@@ -94,8 +113,7 @@ def test_the_loss_of_depth_is_that_of_the_metres():
     prediction, logits, vergence, coc = sequences()
     ranges = [VergenceRange(0.25, 1.25), VergenceRange(0.5, 8.0)]
     ratio = torch.tensor([range_.far / range_.near for range_ in ranges])
-    error = [(r.denormalise(prediction.vergence[i]) - r.denormalise(vergence[i])) / r.far
-             for i, r in enumerate(ranges)]
+    error = [(r.denormalise(prediction.vergence[i]) - r.denormalise(vergence[i])) / r.far for i, r in enumerate(ranges)]
     _, parts = sequence_loss(prediction, logits, CENTRES, vergence, coc, ratio, WEIGHTS)
     assert parts['depth'].item() == pytest.approx(torch.stack(error).square().mean().item(), rel=1e-5)
     ratio[1] = math.inf
@@ -114,8 +132,9 @@ def test_pixels_without_truth_do_not_count():
     holes[:, :, :, :8] = math.nan
     _, parts = sequence_loss(prediction, logits, CENTRES, holes, coc, RATIO, WEIGHTS)
     kept = Prediction(*(p[..., 8:, :] for p in prediction))
-    _, expected = sequence_loss(kept, [a[..., 2:, :] for a in logits], CENTRES, vergence[..., 8:, :],
-                                coc[..., 8:, :], RATIO, WEIGHTS)
+    _, expected = sequence_loss(
+        kept, [a[..., 2:, :] for a in logits], CENTRES, vergence[..., 8:, :], coc[..., 8:, :], RATIO, WEIGHTS
+    )
     for name, value in parts.items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-5), name
 
@@ -125,9 +144,11 @@ def test_the_hypotheses_lie_in_register_with_the_truth_also_where_the_network_pa
     cells = -(-crop // 16) * 4
     vergence = CENTRES[torch.randint(len(CENTRES), (1, 1, 1, crop, crop), generator=torch.Generator().manual_seed(1))]
     here = vergence[..., 2::4, 2::4]
-    logits = torch.full((1, 1, 5, cells, cells), math.nan)   # of what is padded
-    logits[..., :here.shape[-2], :here.shape[-1]] = -200 * (here - CENTRES[:, None, None]).abs()
-    _, parts = sequence_loss(Prediction(vergence, vergence, vergence), [logits], CENTRES, vergence, vergence, RATIO, WEIGHTS)
+    logits = torch.full((1, 1, 5, cells, cells), math.nan)  # of what is padded
+    logits[..., : here.shape[-2], : here.shape[-1]] = -200 * (here - CENTRES[:, None, None]).abs()
+    _, parts = sequence_loss(
+        Prediction(vergence, vergence, vergence), [logits], CENTRES, vergence, vergence, RATIO, WEIGHTS
+    )
     assert parts['coarse'].item() == pytest.approx(0, abs=1e-3)
 
 
@@ -158,8 +179,15 @@ def test_pixels_near_depth_edges_count_more_and_most_in_front():
         vergence = truth.clone()
         vergence[..., columns] += 0.1
         prediction = Prediction(vergence, torch.zeros_like(truth), torch.zeros_like(truth))
-        parts = sequence_loss(prediction, [torch.zeros(1, 1, 3, 8, 8)], torch.tensor([0.0, 0.5, 1.0]), truth,
-                              torch.zeros_like(truth), RATIO, SimpleNamespace(**{**vars(WEIGHTS), 'edges': weight}))[1]
+        parts = sequence_loss(
+            prediction,
+            [torch.zeros(1, 1, 3, 8, 8)],
+            torch.tensor([0.0, 0.5, 1.0]),
+            truth,
+            torch.zeros_like(truth),
+            RATIO,
+            SimpleNamespace(**{**vars(WEIGHTS), 'edges': weight}),
+        )[1]
         return parts['mse'].item()
 
     near_side, far_side, away = slice(16, 18), slice(14, 16), slice(2, 4)
@@ -171,7 +199,7 @@ def test_pixels_near_depth_edges_count_more_and_most_in_front():
 def test_where_the_prediction_is_nan_only_the_coc_counts():
     prediction, logits, vergence, coc = sequences()
     early = prediction.vergence.clone()
-    early[:, :2] = math.nan                    # a network that reads whole stacks: a map at their end alone
+    early[:, :2] = math.nan  # a network that reads whole stacks: a map at their end alone
     early.requires_grad_()
     total, parts = sequence_loss(prediction._replace(vergence=early), logits, CENTRES, vergence, coc, RATIO, WEIGHTS)
     last = Prediction(*(p[:, 2:] for p in prediction))
@@ -188,7 +216,7 @@ def test_a_constant_error_has_no_gradient_and_a_slope_the_same_at_each_scale():
     valid = torch.ones(1, 1, 32, 32, dtype=torch.bool)
     assert gradient_error(torch.full((1, 1, 32, 32), 0.3), valid) == 0
     slope = (0.01 * torch.arange(32.0)).expand(1, 1, 32, 32)
-    # Neighbours at a half, a quarter and an eighth of the size lie 2, 4 and 8 px apart; along the other axis none differ.
+    # Neighbours at a half, a quarter and an eighth of the size lie 2, 4 and 8 px apart; along the other axis none do.
     assert gradient_error(slope, valid).item() == pytest.approx(0.01 * (1 + 2 + 4 + 8) / 8, rel=1e-4)
 
 

@@ -49,7 +49,7 @@ def test_most_confident():
     confidence = torch.tensor([0.1, 0.9, 0.8, 0.2])
     assert metrics.most_confident(error, confidence, 0.5) == pytest.approx(1.5)
     assert metrics.most_confident(error, confidence, 1.0) == pytest.approx(2.5)
-    assert metrics.most_confident(error, confidence, 0.01) == pytest.approx(1.0)   # at least one pixel
+    assert metrics.most_confident(error, confidence, 0.01) == pytest.approx(1.0)  # at least one pixel
 
 
 def test_ause_by_hand():

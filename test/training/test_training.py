@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -26,10 +27,18 @@ from dfd_ros.training.sequences import TrainingData
 
 TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 CONFIG = TrainingConfig(
-    name='tiny', network_config=TINY, steps=4, warmup=1, precision='fp32', validate_every=100, save_every=100,
-    validate_stacks=1, stages=(Stage(crop=32, batch=2, frames=3, decode=2),),
+    name='tiny',
+    network_config=TINY,
+    steps=4,
+    warmup=1,
+    precision='fp32',
+    validate_every=100,
+    save_every=100,
+    validate_stacks=1,
+    stages=(Stage(crop=32, batch=2, frames=3, decode=2),),
     pool=PoolConfig(start=3, size=10, reuse=4),
-    data=StackSettings(height=48, width=48, frames=4, ramp=(3, 4), static=1.0))
+    data=StackSettings(height=48, width=48, frames=4, ramp=(3, 4), static=1.0),
+)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -62,10 +71,16 @@ def test_it_learns(config, tmp_path):
     best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9), tmp_path, 'cpu')
     losses = [line['loss'] for line in log(tmp_path, 'training')]
     assert len(losses) == 3 and losses[-1] < losses[0] - 0.3
-    validation, = log(tmp_path, 'validation')
+    (validation,) = log(tmp_path, 'validation')
     assert validation['step'] == 60 and 0 < validation['field_mae'] < 1
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith('events')) == [
-        'README.md', 'best.safetensors', 'checkpoint.pt', 'last.safetensors', 'log.jsonl', 'samples.png']
+        'README.md',
+        'best.safetensors',
+        'checkpoint.pt',
+        'last.safetensors',
+        'log.jsonl',
+        'samples.png',
+    ]
     assert networks.load(best, network='stream').config['channels'] == TINY['channels']
 
 
@@ -126,7 +141,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(config, tmp_path)
         with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network') as caught:
             train(other, tmp_path, 'cpu')
         assert '\n' not in str(caught.value)
-        checkpoint.write_bytes(checkpoint.read_bytes()[:5000])   # then one that is cut short
+        checkpoint.write_bytes(checkpoint.read_bytes()[:5000])  # then one that is cut short
     checkpoint.write_bytes(b'')
     with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network'):
         train(config, tmp_path, 'cpu')
@@ -151,7 +166,7 @@ def test_a_device_that_is_not_there_is_refused(config, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-TORCHRUN = '''
+TORCHRUN = """
 import hashlib, os, pathlib, sys
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -171,7 +186,7 @@ def say(optimiser, *_):
 if __name__ == '__main__':   # the processes that render import this file too
     register_optimizer_step_post_hook(say)
     train(load_config(sys.argv[1]), pathlib.Path(sys.argv[2]), 'cpu')
-'''
+"""
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason='this torch has no torch.distributed')
@@ -181,22 +196,39 @@ def test_two_processes_train_one_network(tmp_path, crop, weights):
     (tmp_path / 'script.py').write_text(TORCHRUN)
     (tmp_path / 'run.yaml').write_text(YAML.replace('crop: 32', f'crop: {crop}') + weights)
     result = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
-         str(tmp_path / 'script.py'), str(tmp_path / 'run.yaml'), str(tmp_path / 'run')],
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc-per-node',
+            '2',
+            str(tmp_path / 'script.py'),
+            str(tmp_path / 'run.yaml'),
+            str(tmp_path / 'run'),
+        ],
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path(__file__).parents[2])},
-        capture_output=True, text=True, timeout=240)
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert result.returncode == 0, result.stderr[-3000:]
-    digests = {rank: [line.split()[2] for line in result.stdout.splitlines() if line.startswith(f'rank {rank}')]
-               for rank in '01'}
+    digests = {
+        rank: [line.split()[2] for line in result.stdout.splitlines() if line.startswith(f'rank {rank}')]
+        for rank in '01'
+    }
     assert len(digests['0']) == 2 and digests['0'] == digests['1'] and len(set(digests['0'])) == 2
     # Each has scenes of its own, and one of them wrote the run down.
-    pools = [{path.name: path.read_bytes() for path in (tmp_path / 'run' / 'pool' / rank).glob('0*.safetensors')}
-             for rank in '01']
+    pools = [
+        {path.name: path.read_bytes() for path in (tmp_path / 'run' / 'pool' / rank).glob('0*.safetensors')}
+        for rank in '01'
+    ]
     assert pools[0] and pools[1] and not set(pools[0].values()) & set(pools[1].values())
     assert len(log(tmp_path / 'run', 'validation')) == 1
 
 
 # Data: a function of the step alone.
+
 
 def same(a, b) -> bool:
     return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in zip(vars(a).values(), vars(b).values()))
@@ -208,7 +240,7 @@ def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
         first, second = data.batch(0), data.batch(1)
         assert same(first, data.batch(0)) and not same(first, second)
         assert first.images.shape == (2, 3, 3, 32, 32) and first.vergence.shape == first.coc.shape == (2, 3, 1, 32, 32)
-        assert 0 <= first.images.min() and first.images.max() <= 1
+        assert first.images.min() >= 0 and first.images.max() <= 1
         assert first.focus.shape == (2, 3) and first.blur_scale.shape == (2,)
     finally:
         data.close()
@@ -216,25 +248,31 @@ def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
 
 def test_long_sequences_go_to_and_fro(config, tmp_path):
     frames = 2 * config.data.frames + 1
-    data = TrainingData(replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
-                          tmp_path, torch.device('cpu'))
+    data = TrainingData(
+        replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
+        tmp_path,
+        torch.device('cpu'),
+    )
     try:
         batch = data.batch(0)
     finally:
         data.close()
     period = 2 * config.data.frames - 2
     assert batch.images.shape[1] == frames
-    torch.testing.assert_close(batch.images[:, period:], batch.images[:, :frames - period])
-    for focus in batch.focus:   # somewhere it turns: the frames before and after are the same
+    torch.testing.assert_close(batch.images[:, period:], batch.images[:, : frames - period])
+    for focus in batch.focus:  # somewhere it turns: the frames before and after are the same
         turns = [t for t in range(1, period) if focus[t - 1] == focus[t + 1]]
         assert turns and (batch.focus[:, 1:] != batch.focus[:, :-1]).any()
-    assert (batch.images[:, 1:] != batch.images[:, :-1]).flatten(2).any(2).all()   # and none is shown twice in a row
+    assert (batch.images[:, 1:] != batch.images[:, :-1]).flatten(2).any(2).all()  # and none is shown twice in a row
 
 
 def test_truth_turns_with_the_image(config, tmp_path):
     """Flips, crops, halving and time reversal keep CoC, vergence and focus together: coc = blur (u - v)."""
-    data = TrainingData(replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
-                          tmp_path, torch.device('cpu'))
+    data = TrainingData(
+        replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
+        tmp_path,
+        torch.device('cpu'),
+    )
     try:
         batch = data.batch(0)
     finally:
@@ -253,16 +291,17 @@ def test_no_sequence_is_counted_twice_when_the_batch_changes():
     config = replace(CONFIG, steps=10, stages=stages)
     before = [config.sequences(step) for step in range(11)]
     assert before[0] == 0
-    assert [b - a for a, b in zip(before, before[1:])] == [6] * 4 + [3] * 4 + [2] * 2
+    assert [b - a for a, b in itertools.pairwise(before)] == [6] * 4 + [3] * 4 + [2] * 2
 
 
 # Schedules.
+
 
 def test_the_learning_rate_rises_stays_and_falls():
     config = replace(CONFIG, steps=100, warmup=10, decay=0.4, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9:60] == [1.0] * 51
-    assert all(b < a for a, b in zip(rates[60:], rates[61:])) and rates[99] == pytest.approx(1 / 40)
+    assert all(b < a for a, b in itertools.pairwise(rates)) and rates[99] == pytest.approx(1 / 40)
 
 
 def test_stages_take_turns():
@@ -274,14 +313,15 @@ def test_stages_take_turns():
 def test_the_last_frame_is_always_decoded():
     config = replace(CONFIG, stages=(Stage(frames=8, decode=4),))
     drawn = [decoded_frames(config, step) for step in range(50)]
-    assert all(len(frames) == len(set(frames)) == 4 and frames == sorted(frames) and frames[-1] == 7
-               for frames in drawn)
+    assert all(
+        len(frames) == len(set(frames)) == 4 and frames == sorted(frames) and frames[-1] == 7 for frames in drawn
+    )
     assert set(range(8)) == {frame for frames in drawn for frame in frames}
 
 
 # Configurations.
 
-YAML = '''
+YAML = """
 name: tiny
 network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
 steps: 2
@@ -292,7 +332,7 @@ validate_stacks: 1
 stages: [{crop: 32, batch: 1, frames: 2, decode: 2}]
 pool: {start: 2, size: 10, reuse: 4}
 data: {height: 48, width: 48, frames: 3, ramp: [3, 3], scene: {objects: [1, 2]}}
-'''
+"""
 
 
 def test_a_configuration_is_plain_values(tmp_path):
@@ -302,11 +342,12 @@ def test_a_configuration_is_plain_values(tmp_path):
     assert config.data.scene.objects == (1, 2) and config.pool.start == 2 and config.clip == TrainingConfig().clip
 
 
-@pytest.mark.parametrize('path', sorted((Path(__file__).parents[2] / 'config' / 'training').glob('*.yaml')),
-                         ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', sorted((Path(__file__).parents[2] / 'config' / 'training').glob('*.yaml')), ids=lambda path: path.stem
+)
 def test_the_configurations_that_ship_are_whole(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'data' / 'assets' / 'photographs').mkdir(parents=True)   # which real.yaml says to make first
+    (tmp_path / 'data' / 'assets' / 'photographs').mkdir(parents=True)  # which real.yaml says to make first
     config = load_config(path)
     assert config.stages[-1].until == 1.0
     networks.create(config.network, **config.network_config)
@@ -320,62 +361,72 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
         assert load_config(tmp_path / f'{i}.yaml').steps > 0
 
 
-@pytest.mark.parametrize('text, says', [
-    ('stepz: 3', 'no setting "stepz"'),
-    ('steps: many', "steps: 'many' should be a whole number"),
-    ('learning_rate: fast', "learning_rate: 'fast' should be a number"),
-    ('pool: {sise: 3}', 'pool: no setting "sise"'),
-    ('data: {scene: {objects: 3}}', 'objects: 3 should be a list'),
-    ('data: [1, 2]', 'data: [1, 2] should be a mapping'),
-    ('stages: [{crop: big}]', "stages[0], crop: 'big' should be a whole number"),
-    ('a: [1, ', 'not YAML'),
-    ('- 1\n- 2', ': [1, 2] should be a mapping'),
-    ('just text', ": 'just text' should be a mapping"),
-    ('stages: 3', 'stages: 3 should be a list'),
-    ('stages: []', 'stages: []: list should have at least 1 item'),
-    ('steps: 0', 'steps: 0 should be above 0'),
-    ('hours: -1', 'hours: -1 should be at least 0'),
-    ('learning_rate: 0', 'learning_rate: 0 should be above 0'),
-    ('learning_rate: .nan', 'learning_rate: nan should be above 0'),
-    ('ema: 1.5', 'ema: 1.5 should be at most 1'),
-    ('pool: {held_out: -1}', 'pool, held_out: -1 should be at least 0'),
-    ('pool: {size: 0}', 'pool, size: 0 should be above 0'),
-    ('pool: {reuse: 0}', 'pool, reuse: 0 should be above 0'),
-    ('{validation: data, data: {frames: 4}, stages: [{frames: 9}]}',
-     'stages: frames 9, but the stacks that validation: data is of have 4 (data, frames)'),
-    ('validate_every: 0', 'validate_every: 0 should be above 0'),
-    ('precision: fp8', "precision: 'fp8' should be 'auto', 'fp32' or 'bf16'"),
-    ('stages: [{frames: 0}]', 'stages[0], frames: 0 should be above 0'),
-    ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
-    ('stages: [{decode: 9, frames: 4}]', 'stages: decode 9 of 4 frames'),
-    ('data: {orders: [upwards]}', 'orders: "upwards" is none of'),
-    ('data: {blur_scale: [1, 2, 3]}', 'blur_scale: [1, 2, 3]: list should have at most 2 items, not 3'),
-    ('data: {ramp: [3, x]}', "data, ramp[1]: 'x' should be a whole number"),
-    ('data: {orders: [1]}', 'data, orders[0]: 1 should be text'),
-    ('data: {near: [0.3, .nan]}', 'data, near: (0.3, nan) is not a pair'),
-    ('data: {frames: 0}', 'data, frames: 0 should be at least 1'),
-    ('data: {ramp: [0, 3]}', 'data, ramp: 0 should be at least 1'),
-    ('data: {static: 7}', 'data, static: 7.0 should be at least 0 and at most 1'),
-    ('data: {blur_scale: [-3, 4]}', 'data, blur_scale: -3.0 should be above 0'),
-    ('data: {scene: {split: foo}}', 'data, scene, split: "foo" is none of train, test'),
-    ('data: {scene: {radius: [0, 1]}}', 'data, scene, radius: 0.0 should be above 0'),
-    ('data: {views_share: 2}', 'data, views_share: 2.0 should be at least 0 and at most 1'),
-    ('data: {surfaces: {grain: -1}}', 'data, surfaces, grain: -1.0 should be at least 0 and at most 1'),
-    ('data: {surfaces: {prints: 0.9}}', 'data, surfaces: prints, photos, plain and materials are together 1.48'),
-    ('data: {surfaces: {share: 1, photographs: nowhere}}', 'data, surfaces, photographs: nowhere: no such folder'),
-    ('data: {camera: {tone: 3}}', 'data, camera, tone: 3.0 should be at least 0 and at most 1'),
-    ('data: {camera: {quality: [50, 101]}}', 'data, camera, quality: 101.0 should be at most 100'),
-    ('gradient: -1', 'gradient: -1 should be at least 0'),
-    ('beta: .nan', 'beta: nan should be at least 0'),
-    ('network_config:', 'network_config: None should be a mapping'),
-    ('network_config: [1]', 'network_config: [1] should be a mapping'),
-    ('network: classical', 'network: "classical" has no weights to train'),
-    ('network: strem', 'network: no network "strem"'),
-    ('{likelihood: 0, mse: 0, coarse: 0, coc: 0}', 'likelihood, mse, depth, coarse and coc are all 0'),
-    ('{validation: data, data: {frames: 8}, pool: {held_out: 3}}', 'pool, held_out: 3 stacks of pool, folder, which'),
-    ('{validation: data, data: {frames: 8}, shards: somewhere, stages: [{crop: 320}]}',
-     'stages: crop 320, but stacks are only 256x256'),
-])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('stepz: 3', 'no setting "stepz"'),
+        ('steps: many', "steps: 'many' should be a whole number"),
+        ('learning_rate: fast', "learning_rate: 'fast' should be a number"),
+        ('pool: {sise: 3}', 'pool: no setting "sise"'),
+        ('data: {scene: {objects: 3}}', 'objects: 3 should be a list'),
+        ('data: [1, 2]', 'data: [1, 2] should be a mapping'),
+        ('stages: [{crop: big}]', "stages[0], crop: 'big' should be a whole number"),
+        ('a: [1, ', 'not YAML'),
+        ('- 1\n- 2', ': [1, 2] should be a mapping'),
+        ('just text', ": 'just text' should be a mapping"),
+        ('stages: 3', 'stages: 3 should be a list'),
+        ('stages: []', 'stages: []: list should have at least 1 item'),
+        ('steps: 0', 'steps: 0 should be above 0'),
+        ('hours: -1', 'hours: -1 should be at least 0'),
+        ('learning_rate: 0', 'learning_rate: 0 should be above 0'),
+        ('learning_rate: .nan', 'learning_rate: nan should be above 0'),
+        ('ema: 1.5', 'ema: 1.5 should be at most 1'),
+        ('pool: {held_out: -1}', 'pool, held_out: -1 should be at least 0'),
+        ('pool: {size: 0}', 'pool, size: 0 should be above 0'),
+        ('pool: {reuse: 0}', 'pool, reuse: 0 should be above 0'),
+        (
+            '{validation: data, data: {frames: 4}, stages: [{frames: 9}]}',
+            'stages: frames 9, but the stacks that validation: data is of have 4 (data, frames)',
+        ),
+        ('validate_every: 0', 'validate_every: 0 should be above 0'),
+        ('precision: fp8', "precision: 'fp8' should be 'auto', 'fp32' or 'bf16'"),
+        ('stages: [{frames: 0}]', 'stages[0], frames: 0 should be above 0'),
+        ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
+        ('stages: [{decode: 9, frames: 4}]', 'stages: decode 9 of 4 frames'),
+        ('data: {orders: [upwards]}', 'orders: "upwards" is none of'),
+        ('data: {blur_scale: [1, 2, 3]}', 'blur_scale: [1, 2, 3]: list should have at most 2 items, not 3'),
+        ('data: {ramp: [3, x]}', "data, ramp[1]: 'x' should be a whole number"),
+        ('data: {orders: [1]}', 'data, orders[0]: 1 should be text'),
+        ('data: {near: [0.3, .nan]}', 'data, near: (0.3, nan) is not a pair'),
+        ('data: {frames: 0}', 'data, frames: 0 should be at least 1'),
+        ('data: {ramp: [0, 3]}', 'data, ramp: 0 should be at least 1'),
+        ('data: {static: 7}', 'data, static: 7.0 should be at least 0 and at most 1'),
+        ('data: {blur_scale: [-3, 4]}', 'data, blur_scale: -3.0 should be above 0'),
+        ('data: {scene: {split: foo}}', 'data, scene, split: "foo" is none of train, test'),
+        ('data: {scene: {radius: [0, 1]}}', 'data, scene, radius: 0.0 should be above 0'),
+        ('data: {views_share: 2}', 'data, views_share: 2.0 should be at least 0 and at most 1'),
+        ('data: {surfaces: {grain: -1}}', 'data, surfaces, grain: -1.0 should be at least 0 and at most 1'),
+        ('data: {surfaces: {prints: 0.9}}', 'data, surfaces: prints, photos, plain and materials are together 1.48'),
+        ('data: {surfaces: {share: 1, photographs: nowhere}}', 'data, surfaces, photographs: nowhere: no such folder'),
+        ('data: {camera: {tone: 3}}', 'data, camera, tone: 3.0 should be at least 0 and at most 1'),
+        ('data: {camera: {quality: [50, 101]}}', 'data, camera, quality: 101.0 should be at most 100'),
+        ('gradient: -1', 'gradient: -1 should be at least 0'),
+        ('beta: .nan', 'beta: nan should be at least 0'),
+        ('network_config:', 'network_config: None should be a mapping'),
+        ('network_config: [1]', 'network_config: [1] should be a mapping'),
+        ('network: classical', 'network: "classical" has no weights to train'),
+        ('network: strem', 'network: no network "strem"'),
+        ('{likelihood: 0, mse: 0, coarse: 0, coc: 0}', 'likelihood, mse, depth, coarse and coc are all 0'),
+        (
+            '{validation: data, data: {frames: 8}, pool: {held_out: 3}}',
+            'pool, held_out: 3 stacks of pool, folder, which',
+        ),
+        (
+            '{validation: data, data: {frames: 8}, shards: somewhere, stages: [{crop: 320}]}',
+            'stages: crop 320, but stacks are only 256x256',
+        ),
+    ],
+)
 def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, says):
     path = tmp_path / 'run.yaml'
     path.write_text(text)

@@ -20,12 +20,12 @@ from dfd_ros.core.hdf5_files import Hdf5File
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.datasets.public.slices import chosen
 
-FOCUS = np.linspace(0.28, 0.02, 10)   # px
+FOCUS = np.linspace(0.28, 0.02, 10)  # px
 # Of the set's calibration, IntParamLF.mat, as DFV and FOSSA read it: px, m.
 FOCAL_LENGTH_PX, BASELINE = 521.4052, 0.0002708787
 DISPARITY_TIMES_DEPTH = FOCAL_LENGTH_PX * BASELINE
 """px m: depth (m) is this over disparity (px)."""
-_PITCH = 17.3e-6   # m; any small one does
+_PITCH = 17.3e-6  # m; any small one does
 
 
 class Ddff12:
@@ -58,7 +58,13 @@ class Ddff12:
         depth = np.full(disparity.shape, np.nan, np.float32)
         np.divide(DISPARITY_TIMES_DEPTH, disparity, out=depth, where=disparity > 0, casting='same_kind')
         focal_length = FOCAL_LENGTH_PX * _PITCH
-        states = [LensState(DISPARITY_TIMES_DEPTH / FOCUS[i], focal_length, focal_length / (9 * BASELINE), _PITCH)
-                  for i in self._slices]
-        return FocalStack([images[i].clip(0, 255).astype(np.uint8) for i in self._slices], states, depth,
-                          f'{self._path}, stack {index}')
+        states = [
+            LensState(DISPARITY_TIMES_DEPTH / FOCUS[i], focal_length, focal_length / (9 * BASELINE), _PITCH)
+            for i in self._slices
+        ]
+        return FocalStack(
+            [images[i].clip(0, 255).astype(np.uint8) for i in self._slices],
+            states,
+            depth,
+            f'{self._path}, stack {index}',
+        )

@@ -20,9 +20,9 @@ from dfd_ros.core.image_io import read_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.datasets.public.slices import chosen
 
-FOCUS = (0.1, 0.15, 0.3, 0.7, 1.5)   # m
+FOCUS = (0.1, 0.15, 0.3, 0.7, 1.5)  # m
 FIRST_TEST = 400
-_SENSOR_WIDTH = 3.1e-3   # m
+_SENSOR_WIDTH = 3.1e-3  # m
 
 
 class Fod500:
@@ -37,11 +37,16 @@ class Fod500:
 
     def __init__(self, folder: Path, slices: int | None = None):
         self._slices = chosen(slices, len(FOCUS), f'{folder} (FoD500)')
-        self._depths = sorted(path for path in folder.glob('*Dpt.exr')
-                              if re.fullmatch(r'\d{6}Dpt\.exr', path.name) and int(path.name[:6]) >= FIRST_TEST)
+        self._depths = sorted(
+            path
+            for path in folder.glob('*Dpt.exr')
+            if re.fullmatch(r'\d{6}Dpt\.exr', path.name) and int(path.name[:6]) >= FIRST_TEST
+        )
         if not self._depths:
-            raise InputError(f'{folder}: no FoD500, it should hold {FIRST_TEST:06d}Dpt.exr and five '
-                             f'{FIRST_TEST:06d}_XXAll.tif, and so on')
+            raise InputError(
+                f'{folder}: no FoD500, it should hold {FIRST_TEST:06d}Dpt.exr and five '
+                f'{FIRST_TEST:06d}_XXAll.tif, and so on'
+            )
 
     def __len__(self) -> int:
         return len(self._depths)
@@ -55,7 +60,9 @@ class Fod500:
         depth = read_exr(path)
         images = [read_image(files[i]) for i in self._slices]
         if any(image.shape[:2] != depth.shape for image in images):
-            raise InputError(f'{path}: depth is {depth.shape[1]}x{depth.shape[0]}, it should be '
-                             f'{images[0].shape[1]}x{images[0].shape[0]} as the images are')
+            raise InputError(
+                f'{path}: depth is {depth.shape[1]}x{depth.shape[0]}, it should be '
+                f'{images[0].shape[1]}x{images[0].shape[0]} as the images are'
+            )
         states = [LensState(FOCUS[i], 2.9e-3, 1.0, _SENSOR_WIDTH / depth.shape[1]) for i in self._slices]
         return FocalStack(images, states, np.where(depth > 0, depth, np.nan).astype(np.float32), str(path))

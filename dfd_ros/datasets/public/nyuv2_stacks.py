@@ -19,7 +19,7 @@ from dfd_ros.datasets.public.slices import chosen
 from dfd_ros.synthesis.rgbd_scene import RgbdScene
 from dfd_ros.synthesis.rgbd_sets.nyuv2 import NyuV2
 
-FOCUS = (1.0, 1.5, 2.5, 4.0, 6.0)   # m
+FOCUS = (1.0, 1.5, 2.5, 4.0, 6.0)  # m
 FOCAL_LENGTH, F_NUMBER, PIXEL_PITCH = 50e-3, 8.0, 12e-6
 
 
@@ -47,8 +47,14 @@ class NyuV2Stacks:
         depth = np.where(depth > 0, depth, np.nan).astype(np.float32)
         scene = RgbdScene(colour, depth)
         states = [LensState(FOCUS[i], FOCAL_LENGTH, F_NUMBER, PIXEL_PITCH) for i in self._slices]
-        images = [(srgb_encode(scene.photograph(state.lens, state.focus_distance)[0].clip(0, 1)) * 255).round()
-                  .byte().permute(1, 2, 0).numpy() for state in states]
+        images = [
+            (srgb_encode(scene.photograph(state.lens, state.focus_distance)[0].clip(0, 1)) * 255)
+            .round()
+            .byte()
+            .permute(1, 2, 0)
+            .numpy()
+            for state in states
+        ]
         return FocalStack(images, states, depth, f'{self._images.path}, image {number}')
 
 

@@ -1,4 +1,4 @@
-"""ZEDD (Zuo et al., "Zero-Shot Depth from Defocus", arXiv 2603.26658), as https://github.com/princeton-vl/FOSSA reads it::
+"""ZEDD (Zuo et al., "Zero-Shot Depth from Defocus", arXiv 2603.26658), as princeton-vl/FOSSA on GitHub reads it::
 
     metadata.txt                                       run_1 <tab> 6D3E <tab> focus distance (m); # comments
     val/val_0001/focus_stack/img_run_1_motor_6D3E_aperture_F2.8.jpg     nine runs, several apertures
@@ -41,8 +41,10 @@ class Zedd:
         self._slices = chosen(slices or min(SLICES, len(self._runs)), len(self._runs), f'{folder} (ZEDD)')
         self._scenes = sorted(path.parent.parent for path in folder.glob('val/*/gt/depth.npy'))
         if not self._scenes:
-            raise InputError(f'{folder}: no ZEDD, it should hold val/val_0001/gt/depth.npy and '
-                             'val/val_0001/focus_stack/img_run_1_motor_6D3E_aperture_F2.8.jpg')
+            raise InputError(
+                f'{folder}: no ZEDD, it should hold val/val_0001/gt/depth.npy and '
+                'val/val_0001/focus_stack/img_run_1_motor_6D3E_aperture_F2.8.jpg'
+            )
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -57,8 +59,9 @@ class Zedd:
             image, _, lens = read_image_and_lens(path, str(scene.parents[1] / 'metadata.txt'))
             images.append(_reduced(Image.fromarray(image), Image.Resampling.LANCZOS))
             # Of an image that does not tell its focal length the blur is not known: then NaN.
-            states.append(LensState(focus_distance, lens['focal_length'], F_NUMBER,
-                                    lens['focal_length'] / focal_length_px))
+            states.append(
+                LensState(focus_distance, lens['focal_length'], F_NUMBER, lens['focal_length'] / focal_length_px)
+            )
         return FocalStack(images, states, depth, str(scene))
 
 
@@ -83,8 +86,9 @@ def _truth(folder: Path) -> tuple[np.ndarray, float]:
         if depth.ndim != 2:
             raise ValueError(f'{depth.shape}')
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f'{folder / "depth.npy"}: should be (height, width) numbers in m: '
-                         f'{" ".join(str(error).split())[:120]}') from None
+        raise InputError(
+            f'{folder / "depth.npy"}: should be (height, width) numbers in m: {" ".join(str(error).split())[:120]}'
+        ) from None
     try:
         intrinsics = np.loadtxt(folder / 'K.txt')
         if intrinsics.shape != (3, 3) or not intrinsics[0, 0] > 0:
@@ -102,4 +106,4 @@ def _reduced(image: Image.Image, resampling: Image.Resampling) -> np.ndarray:
     if image.height != HEIGHT:
         image = image.resize((int(image.width * (HEIGHT / image.height)), HEIGHT), resampling)
     left = max((image.width - WIDTH) // 2, 0)
-    return np.asarray(image)[:, left:left + WIDTH]
+    return np.asarray(image)[:, left : left + WIDTH]

@@ -26,8 +26,10 @@ def write_contact_sheet(folder: Path) -> Path:
     settings = _settings(folder)
     rows = [_row(samples[i], settings) for i in range(min(len(samples), SHEET_STACKS))]
     path = folder / 'contact_sheet.png'
-    subtitle = (f'{settings.preset}, {settings.split} split, {settings.objects.replace("_", " ")} objects, motion: '
-                f'{settings.motion}; truth is that of the frame taken last')
+    subtitle = (
+        f'{settings.preset}, {settings.split} split, {settings.objects.replace("_", " ")} objects, motion: '
+        f'{settings.motion}; truth is that of the frame taken last'
+    )
     visualise.write_picture(path, visualise.sheet(rows, 'focal stacks rendered by Blender', subtitle))
     return path
 
@@ -43,9 +45,12 @@ def write_card(folder: Path, command: str) -> Path:
     spent = {part: [scene['seconds'][part] for scene in scenes.values()] for part in PARTS}
     total = sum(map(sum, spent.values()))
     lines = [
-        f'# Focal stacks rendered by Blender: {settings.preset}, {settings.split} split', '',
-        f'Made by `{command}`.', '',
-        '| | |', '| --- | --- |',
+        f'# Focal stacks rendered by Blender: {settings.preset}, {settings.split} split',
+        '',
+        f'Made by `{command}`.',
+        '',
+        '| | |',
+        '| --- | --- |',
         f'| stacks | {len(samples)} of {settings.frames} frames, {side} px, {size / 1e6:.1f} MB |',
         f'| seeds | {_runs(sorted(scenes))} |',
         f'| lens | {lens.focal_length * 1e3:g} mm, f/{lens.f_number:g}, pixels of {lens.pixel_pitch * 1e6:.2f} um, '
@@ -60,12 +65,15 @@ def write_card(folder: Path, command: str) -> Path:
         f'| Blender | {", ".join(sorted({scene["blender"] for scene in scenes.values()}))}, '
         f'{settings.samples} samples a pixel, denoised |',
         f'| time | {total / 3600:.2f} h of one process ({_machines(scenes)}), '
-        f'{total / len(scenes):.1f} s a stack: {_shares(spent, len(scenes))} |', '',
-        'Families of meshes, textures and light, and files of the user\'s, belong to one split each: none of another '
-        'split is in these scenes, but for the fine noise over all materials (a family of train too), the sun\'s lamp '
+        f'{total / len(scenes):.1f} s a stack: {_shares(spent, len(scenes))} |',
+        '',
+        "Families of meshes, textures and light, and files of the user's, belong to one split each: none of another "
+        "split is in these scenes, but for the fine noise over all materials (a family of train too), the sun's lamp "
         'under the sky of test, and the panel beside HDRIs. Images are without sensor noise. Each sample has the depth '
-        'along the optical axis (m), the circle of confusion (px), the background\'s mask and the all-in-focus image '
-        'of every frame, the optical flow, lens states, intrinsics and poses: see `dfd_ros/datasets/shards.py`.', '']
+        "along the optical axis (m), the circle of confusion (px), the background's mask and the all-in-focus image "
+        'of every frame, the optical flow, lens states, intrinsics and poses: see `dfd_ros/datasets/shards.py`.',
+        '',
+    ]
     path = folder / 'README.md'
     write_text(path, '\n'.join(lines))
     return path
@@ -82,7 +90,7 @@ def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
     for line in (folder / SCENES_FILE).read_text().splitlines():
         try:
             scene = json.loads(line)
-        except json.JSONDecodeError:   # cut short by a kill
+        except json.JSONDecodeError:  # cut short by a kill
             continue
         scenes[scene['seed']] = scene
     if len(scenes) < len(samples):
@@ -127,7 +135,12 @@ def _row(sample: Sample, settings: RenderSettings) -> list[visualise.Panel]:
     range_ = settings.range
     return [
         *(visualise.Panel(sample.images[t], f'focus {sample.lens_states[t].focus_distance:.3g} m') for t in shown),
-        visualise.Panel(sample.all_in_focus[-1], 'all in focus'), visualise.Panel(mask, 'objects'),
+        visualise.Panel(sample.all_in_focus[-1], 'all in focus'),
+        visualise.Panel(mask, 'objects'),
         visualise.Panel(visualise.depth_picture(sample.depth[-1], range_), 'depth', visualise.Bar.depth(range_)),
-        visualise.Panel(visualise.coc_picture(sample.coc[-1], largest), f'CoC at {focus:.3g} m',
-                        visualise.Bar.linear('magma', largest, 'px'))]
+        visualise.Panel(
+            visualise.coc_picture(sample.coc[-1], largest),
+            f'CoC at {focus:.3g} m',
+            visualise.Bar.linear('magma', largest, 'px'),
+        ),
+    ]

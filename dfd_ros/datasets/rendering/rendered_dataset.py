@@ -30,9 +30,14 @@ class Machine:
     python: str | None = None
 
 
-def render_dataset(folder: Path, settings: RenderSettings, seeds: range, machine: Machine,
-                   progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
-                   samples_per_shard: int = 50) -> int:
+def render_dataset(
+    folder: Path,
+    settings: RenderSettings,
+    seeds: range,
+    machine: Machine,
+    progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
+    samples_per_shard: int = 50,
+) -> int:
     """Render the scenes of these seeds into a folder; those that are there stay. Gives how many were rendered now.
 
     Args:
@@ -51,13 +56,27 @@ def render_dataset(folder: Path, settings: RenderSettings, seeds: range, machine
         _claim(folder, settings, bool(writer.done))
         jobs = [Job(f'{seed:08d}', seed, writer.parts / f'{seed:08d}.tar') for seed in seeds]
         wanted = [job for job in jobs if job.key not in writer.done]
-        with (BlenderWorkers(WORKER, {'settings': asdict(settings)}, machine.workers, machine.threads, machine.device, machine.python) as workers,
-              progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
-              open(folder / SCENES_FILE, 'a') as log):
+        with (
+            BlenderWorkers(
+                WORKER, {'settings': asdict(settings)}, machine.workers, machine.threads, machine.device, machine.python
+            ) as workers,
+            progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
+            open(folder / SCENES_FILE, 'a') as log,
+        ):
             for job, about in workers.render(wanted):
                 writer.take(job.key)
-                log.write(json.dumps({'seed': job.seed, **about, 'gpu': workers.gpu, 'workers': machine.workers,
-                                      'threads': machine.threads}) + '\n')
+                log.write(
+                    json.dumps(
+                        {
+                            'seed': job.seed,
+                            **about,
+                            'gpu': workers.gpu,
+                            'workers': machine.workers,
+                            'threads': machine.threads,
+                        }
+                    )
+                    + '\n'
+                )
                 log.flush()
                 if bar is not None:
                     bar.update()
@@ -78,5 +97,7 @@ def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f'{path}: cannot be read, give a new folder') from None
     if other:
-        raise InputError(f'--out {folder}: holds scenes with {other[0]} {there[other[0]]!r}, not {mine[other[0]]!r}; '
-                         'give a new folder, or the same settings to go on')
+        raise InputError(
+            f'--out {folder}: holds scenes with {other[0]} {there[other[0]]!r}, not {mine[other[0]]!r}; '
+            'give a new folder, or the same settings to go on'
+        )

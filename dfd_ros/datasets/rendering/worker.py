@@ -32,7 +32,7 @@ def main() -> int:
     except InputError as error:
         answer(input_error=str(error))
         return 2
-    except BrokenPipeError:   # nobody listens any more
+    except BrokenPipeError:  # nobody listens any more
         return 1
     return 0
 
@@ -41,8 +41,9 @@ def _work(answer) -> None:
     try:
         import bpy
     except ImportError as error:
-        raise InputError(f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
-                         '--blender-python') from None
+        raise InputError(
+            f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give --blender-python'
+        ) from None
     from dfd_ros.datasets.shards import write_sample
     from dfd_ros.synthesis.blender.blender_scene import Pools
     from dfd_ros.synthesis.blender.passes import Renderer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -53,8 +54,15 @@ class BlenderWorkers:
         left_out: what could not be read of the user's files, a line each.
     """
 
-    def __init__(self, module: str, task: dict, workers: int = 1, threads: int = 1, device: str = 'auto',
-                 python: str | None = None):
+    def __init__(
+        self,
+        module: str,
+        task: dict,
+        workers: int = 1,
+        threads: int = 1,
+        device: str = 'auto',
+        python: str | None = None,
+    ):
         self.module, self.task, self.threads, self.device = module, task, threads, device
         self.count, self.python = workers, python or sys.executable
         self.gpu = False
@@ -90,13 +98,15 @@ class BlenderWorkers:
                 line = process.popen.stdout.readline()
                 try:
                     answer = json.loads(line)
-                except json.JSONDecodeError:   # no line, or half of one: it has ended
+                except json.JSONDecodeError:  # no line, or half of one: it has ended
                     job, tries = process.job, process.tries
                     said = process.last_words()
                     self._end(process)
                     if not process.ready or tries >= TRIES:
                         on = f' on the scene of seed {job.seed}' if job else ''
-                        raise BlenderCrashed(f'Blender ended with status {process.popen.returncode}{on}: {said}')
+                        raise BlenderCrashed(
+                            f'Blender ended with status {process.popen.returncode}{on}: {said}'
+                        ) from None
                     if job:
                         waiting.appendleft((job, tries + 1))
                     if waiting:
@@ -131,7 +141,7 @@ def _shares(workers: int, threads: int) -> list[set[int] | None]:
     """
     if not hasattr(os, 'sched_getaffinity') or workers * threads > len(cores := sorted(os.sched_getaffinity(0))):
         return [None] * workers
-    return [set(cores[n * threads:(n + 1) * threads]) for n in range(workers)]
+    return [set(cores[n * threads : (n + 1) * threads]) for n in range(workers)]
 
 
 class _Process:
@@ -142,9 +152,16 @@ class _Process:
         try:
             # Libraries of its own threads would take cores from its neighbours.
             self.popen = subprocess.Popen(
-                [python, '-m', module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
-                bufsize=1, env=environment(OMP_NUM_THREADS=str(threads)), process_group=0,
-                preexec_fn=partial(_prepare, cores))
+                [python, '-m', module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.log,
+                text=True,
+                bufsize=1,
+                env=environment(OMP_NUM_THREADS=str(threads)),
+                process_group=0,
+                preexec_fn=partial(_prepare, cores),
+            )
         except OSError as error:
             raise InputError(f'--blender-python {python}: {error.strerror}') from None
         self.cores, self.ready, self.job, self.tries = cores, False, None, 0
@@ -155,10 +172,8 @@ class _Process:
         self._send({'key': job.key, 'seed': job.seed, 'path': str(job.path)})
 
     def _send(self, message: dict) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: the answer that does not come says so
             self.popen.stdin.write(json.dumps(message) + '\n')
-        except BrokenPipeError:
-            pass   # it has ended: the answer that does not come says so
 
     def last_words(self) -> str:
         self.popen.wait()
@@ -168,13 +183,11 @@ class _Process:
 
     def end(self) -> None:
         if self.popen.poll() is None:
-            self.popen.kill()   # a scene takes long, and is written whole or not at all
+            self.popen.kill()  # a scene takes long, and is written whole or not at all
             self.popen.wait()
         for stream in (self.popen.stdin, self.popen.stdout, self.log):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 stream.close()
-            except BrokenPipeError:
-                pass
 
 
 def _prepare(cores: set[int] | None) -> None:

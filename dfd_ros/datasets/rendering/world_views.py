@@ -23,7 +23,7 @@ WORKER = 'dfd_ros.synthesis.worlds.view_worker'
 SHEET_VIEWS = 8
 TEXTURES = ('.jpg', '.jpeg', '.png')
 MESHES = ('.obj', '.glb', '.ply')
-LARGEST_THING = 3 * 2 ** 20   # bytes: a room has dozens of things
+LARGEST_THING = 3 * 2**20  # bytes: a room has dozens of things
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,13 @@ class WorldTask:
     def message(self) -> dict:
         """For the worker."""
         models = self.models if self.world else self._meshes()
-        return {'world': self.world and str(self.world), 'models': [str(path) for path in models],
-                'exclude': list(self.exclude), 'textures': [str(file) for file in self._textures()],
-                'settings': {'height': self.height, 'width': self.width, 'samples': self.samples}}
+        return {
+            'world': self.world and str(self.world),
+            'models': [str(path) for path in models],
+            'exclude': list(self.exclude),
+            'textures': [str(file) for file in self._textures()],
+            'settings': {'height': self.height, 'width': self.width, 'samples': self.samples},
+        }
 
     @property
     def name(self) -> str:
@@ -61,8 +65,11 @@ class WorldTask:
     def _meshes(self) -> list[Path]:
         found = []
         for folder in self.models:
-            meshes = sorted(file for file in folder.rglob('*') if file.suffix.lower() in MESHES
-                            and file.stat().st_size <= LARGEST_THING)
+            meshes = sorted(
+                file
+                for file in folder.rglob('*')
+                if file.suffix.lower() in MESHES and file.stat().st_size <= LARGEST_THING
+            )
             if not meshes:
                 raise InputError(f'--models {folder}: no meshes ({" ".join(MESHES)}) in it')
             found += meshes
@@ -83,14 +90,21 @@ class WorldTask:
         except OSError as error:
             raise InputError(f'{self.world}: {error.strerror}') from None
         names = [str(file.relative_to(self.textures)) for file in self._textures()]
-        return {'world': hashlib.sha256(content).hexdigest(), 'exclude': list(self.exclude),
-                'textures': hashlib.sha256('\n'.join(names).encode()).hexdigest() if names else None,
-                'settings': self.message()['settings']}
+        return {
+            'world': hashlib.sha256(content).hexdigest(),
+            'exclude': list(self.exclude),
+            'textures': hashlib.sha256('\n'.join(names).encode()).hexdigest() if names else None,
+            'settings': self.message()['settings'],
+        }
 
 
-def render_views(folder: Path, task: WorldTask, seeds: range, machine: Machine,
-                 progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None
-                 ) -> tuple[int, list[str]]:
+def render_views(
+    folder: Path,
+    task: WorldTask,
+    seeds: range,
+    machine: Machine,
+    progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
+) -> tuple[int, list[str]]:
     """Render the views of these seeds into a folder, which may hold those of other worlds; those that are there stay.
 
     Args:
@@ -107,15 +121,19 @@ def render_views(folder: Path, task: WorldTask, seeds: range, machine: Machine,
     name, settings = task.name, task.fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
     if other := changed_value(folder / f'{name}.json', settings):
-        raise InputError(f'{folder}: holds views of {name} by other settings ({other[0]}); give a new folder, or the '
-                         'same settings')
+        raise InputError(
+            f'{folder}: holds views of {name} by other settings ({other[0]}); give a new folder, or the same settings'
+        )
     jobs = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]
     wanted = [job for job in jobs if not job.path.exists()]
     write_json(folder / f'{name}.json', settings)
-    with (BlenderWorkers(WORKER, task.message(), machine.workers, machine.threads, machine.device, machine.python
-                         ) as workers,
-          progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
-          open(folder / f'{name}.jsonl', 'a') as log):
+    with (
+        BlenderWorkers(
+            WORKER, task.message(), machine.workers, machine.threads, machine.device, machine.python
+        ) as workers,
+        progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
+        open(folder / f'{name}.jsonl', 'a') as log,
+    ):
         for job, about in workers.render(wanted):
             log.write(json.dumps({'view': job.path.name, **about}) + '\n')
             log.flush()
@@ -133,11 +151,19 @@ def write_view_sheet(folder: Path) -> Path:
         behind = view.behind_depth if view.behind_depth is not None else np.full_like(view.depth, np.nan)
         colour = np.where(np.isfinite(behind)[..., None], view.behind_colour, view.colour)
         nearest, farthest = np.nanquantile(1 / view.depth, [0.99, 0.01])
-        rows.append([visualise.Panel(_picture(view.colour), view.about.get('world', '')),
-                     visualise.Panel(_picture(colour), 'second layer'),
-                     *(visualise.Panel(visualise.colour((1 / depth - farthest) / max(nearest - farthest, 1e-9)), title)
-                       for depth, title in ((view.depth, f'vergence, {1 / nearest:.2f} to {1 / farthest:.2f} m'),
-                                            (behind, 'of the second layer')))])
+        rows.append(
+            [
+                visualise.Panel(_picture(view.colour), view.about.get('world', '')),
+                visualise.Panel(_picture(colour), 'second layer'),
+                *(
+                    visualise.Panel(visualise.colour((1 / depth - farthest) / max(nearest - farthest, 1e-9)), title)
+                    for depth, title in (
+                        (view.depth, f'vergence, {1 / nearest:.2f} to {1 / farthest:.2f} m'),
+                        (behind, 'of the second layer'),
+                    )
+                ),
+            ]
+        )
     path = folder / 'contact_sheet.png'
     visualise.write_picture(path, visualise.sheet(rows, 'path-traced views', f'{len(paths)} views'))
     return path
@@ -145,5 +171,6 @@ def write_view_sheet(folder: Path) -> Path:
 
 def _picture(linear: np.ndarray) -> np.ndarray:
     import torch
+
     white = max(float(np.quantile(linear, 0.97)), 1e-6)
     return (255 * srgb_encode(torch.from_numpy(np.clip(0.8 * linear / white, 0, 1)).float()).numpy()).astype(np.uint8)

@@ -48,15 +48,22 @@ def evaluate(backend: TorchBackend, scenes: Iterable[StackBatch]) -> dict[str, f
         return {'first_map': first_map}
     largest = depth.max().item()
     _, _, first_depth, first_estimate = torch.cat(first, 1)
-    return {**asdict(metrics.depth_errors(estimate, depth, largest)),
-            'mae_u': metrics.mae(u, true_u), 'known': torch.isfinite(estimate).double().mean().item(),
-            'first_map': first_map, 'first_rms': metrics.rms(first_estimate, first_depth, largest)}
+    return {
+        **asdict(metrics.depth_errors(estimate, depth, largest)),
+        'mae_u': metrics.mae(u, true_u),
+        'known': torch.isfinite(estimate).double().mean().item(),
+        'first_map': first_map,
+        'first_rms': metrics.rms(first_estimate, first_depth, largest),
+    }
 
 
 def _frame(scene: StackBatch, index: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(image (1, 3, H, W) in 0..1, focus (1,), blur scale (1,)), as networks read it."""
-    return (scene.images[:, index].to(device).float() / 255, scene.focus[:, index].to(device),
-            scene.blur_scale.to(device))
+    return (
+        scene.images[:, index].to(device).float() / 255,
+        scene.focus[:, index].to(device),
+        scene.blur_scale.to(device),
+    )
 
 
 def _depth(u: torch.Tensor, range_: VergenceRange) -> torch.Tensor:
@@ -76,14 +83,14 @@ def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: StackBatc
         for name, (backend, frames) in backends.items():
             inputs = [_frame(scene, index % scene.images.shape[1], backend.device) for index in range(frames)]
             state: list[torch.Tensor] = []
-            if frames == 1:   # a stream that runs already
+            if frames == 1:  # a stream that runs already
                 _, *state = backend(*inputs[0])
             _wait_for(backend.device)
             start = time.perf_counter()
             for frame in inputs:
                 prediction, *state = backend(*frame, *state)
             prediction.vergence.cpu()
-            if turn:   # the first warms up
+            if turn:  # the first warms up
                 times[name].append(1e3 * (time.perf_counter() - start))
     return {name: median(values) for name, values in times.items()}
 

@@ -30,11 +30,19 @@ def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
     figure = new_figure(figsize=(13, 5))
     longest = max((points[-1]['hours'] for points in curves.values()), default=0)
     unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
-    for axes, key, label, scale in zip(figure.subplots(1, 2, sharey=True), ('step', 'hours'),
-                                       ('step', f'time in steps ({unit})'), (1, scale)):
+    for axes, key, label, factor in zip(
+        figure.subplots(1, 2, sharey=True), ('step', 'hours'), ('step', f'time in steps ({unit})'), (1, scale)
+    ):
         for i, (title, points) in enumerate(curves.items()):
-            axes.plot([p[key] * scale for p in points], [p['mse'] for p in points], label=title, color=_colour(i),
-                      linestyle=('-', '--')[i // 10 % 2], marker='.', linewidth=1.2)
+            axes.plot(
+                [p[key] * factor for p in points],
+                [p['mse'] for p in points],
+                label=title,
+                color=_colour(i),
+                linestyle=('-', '--')[i // 10 % 2],
+                marker='.',
+                linewidth=1.2,
+            )
         axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
         axes.grid(alpha=0.3, which='both')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
@@ -51,16 +59,20 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
     figure = new_figure(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
     plots = figure.subplots(1, 6, sharey=True)
     places = np.arange(len(rows))[::-1]
-    for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'),
-                                ('MSE', 'RMS', 'Accuracy (%)', 'AbsRel')):
+    for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'), ('MSE', 'RMS', 'Accuracy (%)', 'AbsRel')):
         for i, name in enumerate(names):
-            axes.barh(places + 0.4 - 0.8 * (i + 0.5) / len(names),
-                      [row['sets'].get(name, {}).get(key, math.nan) for row in rows], 0.8 / len(names),
-                      label=TITLES[name], color=_colour(i))
+            axes.barh(
+                places + 0.4 - 0.8 * (i + 0.5) / len(names),
+                [row['sets'].get(name, {}).get(key, math.nan) for row in rows],
+                0.8 / len(names),
+                label=TITLES[name],
+                color=_colour(i),
+            )
         axes.set_xlabel(label)
-    for axes, key, label, scale in zip(plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'),
-                                       (1, 1e-6)):
-        axes.barh(places, [row[key] * scale for row in rows], 0.7, color='0.45')
+    for axes, key, label, factor in zip(
+        plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'), (1, 1e-6)
+    ):
+        axes.barh(places, [row[key] * factor for row in rows], 0.7, color='0.45')
         axes.set_xlabel(label)
     plots[0].set_yticks(places, [row['title'] for row in rows])
     for axes in plots:
@@ -85,27 +97,38 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
         networks: by title; scenes: with their title.
     """
     counted = [scene.foreground[0, -1, 0].numpy() for _, scene in scenes]
-    keeps = [pixels | (not pixels.any()) for pixels in counted]   # without truth all pixels
+    keeps = [pixels | (not pixels.any()) for pixels in counted]  # without truth all pixels
 
     def row(title: str, maps: Sequence[np.ndarray]) -> list[Panel]:
-        return [Panel(colour(np.where(keep, u, np.nan)), title if i == 0 else '')
-                for i, (keep, u) in enumerate(zip(keeps, maps))]
+        return [
+            Panel(colour(np.where(keep, u, np.nan)), title if i == 0 else '')
+            for i, (keep, u) in enumerate(zip(keeps, maps))
+        ]
 
-    rows = [[Panel(scene.images[0, 0].permute(1, 2, 0).numpy(), name) for name, scene in scenes],
-            [Panel(scene.images[0, -1].permute(1, 2, 0).numpy()) for _, scene in scenes],
-            row('truth', [scene.vergence[0, -1, 0].numpy() for _, scene in scenes])]
+    rows = [
+        [Panel(scene.images[0, 0].permute(1, 2, 0).numpy(), name) for name, scene in scenes],
+        [Panel(scene.images[0, -1].permute(1, 2, 0).numpy()) for _, scene in scenes],
+        row('truth', [scene.vergence[0, -1, 0].numpy() for _, scene in scenes]),
+    ]
     for title, backend in networks.items():
         rows.append(row(title, [depth_maps(backend, scene)[-1].numpy() for _, scene in scenes]))
-    write_picture(path, sheet(
-        rows, f'depth from {scenes[0][1].images.shape[1]} frames',
-        'focused far, near; vergence: blue far, red near; dark grey: none, or not counted', _PANEL * len(scenes)))
+    write_picture(
+        path,
+        sheet(
+            rows,
+            f'depth from {scenes[0][1].images.shape[1]} frames',
+            'focused far, near; vergence: blue far, red near; dark grey: none, or not counted',
+            _PANEL * len(scenes),
+        ),
+    )
 
 
 def write_stack(path: Path, networks: dict[str, TorchBackend], scene: StackBatch) -> None:
     """The frames of one stack, and below them what each network says after the last."""
-    frames = [Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.ranges()[0].denormalise(v.item())))
-              for image, v in zip(scene.images[0], scene.focus[0])]
-    maps = [Panel(colour(depth_maps(backend, scene)[-1].numpy()), title)
-            for title, backend in networks.items()]
+    frames = [
+        Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.ranges()[0].denormalise(v.item())))
+        for image, v in zip(scene.images[0], scene.focus[0])
+    ]
+    maps = [Panel(colour(depth_maps(backend, scene)[-1].numpy()), title) for title, backend in networks.items()]
     maps += [Panel(np.full_like(frames[0].picture, BACKGROUND))] * (-len(maps) % len(frames))
-    write_picture(path, sheet([frames] + [maps[i:i + len(frames)] for i in range(0, len(maps), len(frames))]))
+    write_picture(path, sheet([frames] + [maps[i : i + len(frames)] for i in range(0, len(maps), len(frames))]))

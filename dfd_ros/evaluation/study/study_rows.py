@@ -17,9 +17,11 @@ from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
 from dfd_ros.evaluation.study.views import MOST
 
-SHIPPED = {'default': networks.default_weights,
-           'study': partial(resource, 'weights/stream_study.safetensors'),
-           'blender': partial(resource, 'weights/stream_blender.safetensors')}
+SHIPPED = {
+    'default': networks.default_weights,
+    'study': partial(resource, 'weights/stream_study.safetensors'),
+    'blender': partial(resource, 'weights/stream_blender.safetensors'),
+}
 _UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
 
 
@@ -95,7 +97,7 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
     """
     file = parse(_File, read_yaml(path), str(path))
     rows = [replace(row, title=row.title or row.name) for row in file.rows]
-    for names in ([row.name for row in rows], [row.title for row in rows]):   # tables and pictures go by the title
+    for names in ([row.name for row in rows], [row.title for row in rows]):  # tables and pictures go by the title
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise InputError(f'{path}: two rows are called "{twice}"')

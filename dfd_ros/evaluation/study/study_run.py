@@ -33,7 +33,7 @@ from dfd_ros.training.loop import train
 SMALLEST_CROP = 32
 HELD_OUT = 10
 """Of so many stacks in `--data` one is for validation."""
-MANY = 10 ** 9   # steps: as many as the time allows
+MANY = 10**9  # steps: as many as the time allows
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,14 @@ class Settings:
 
     def __post_init__(self):
         Budget.parse(self.budget)
-        for name, least in (('crop', SMALLEST_CROP), ('frames', 2), ('batch', 1), ('scenes', 1), ('tests', 1),
-                            ('seed', 0)):
+        for name, least in (
+            ('crop', SMALLEST_CROP),
+            ('frames', 2),
+            ('batch', 1),
+            ('scenes', 1),
+            ('tests', 1),
+            ('seed', 0),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
 
@@ -77,8 +83,15 @@ class Study:
         rows: of the tables: those that are wanted, and those that have been measured before.
     """
 
-    def __init__(self, folder: Path, settings: Settings, shared: dict, rows: list[Row], wanted: str | None = None,
-                 device: str = 'auto'):
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        shared: dict,
+        rows: list[Row],
+        wanted: str | None = None,
+        device: str = 'auto',
+    ):
         """
         shared: settings of training that all rows have.
         wanted: of the rows, as `choose_rows` takes it; those that have been measured before stay in the tables.
@@ -95,7 +108,7 @@ class Study:
         self._stacks = [stack for folder in settings.data for stack in stored_stacks(folder)]
         self.scenes = len(self._stacks) or settings.scenes
         self._held_out = len(self._stacks) // HELD_OUT
-        for row in self.rows:   # all that is wrong with a row is said before hours are spent on another
+        for row in self.rows:  # all that is wrong with a row is said before hours are spent on another
             if row.train:
                 self.config(row)
             try:
@@ -103,8 +116,10 @@ class Study:
             except InputError as error:
                 raise InputError(f'row {row.name}: {error}') from None
             if reads != settings.frames:
-                raise InputError(f'row {row.name}: reads stacks of {reads} frames, those of this study have '
-                                 f'{settings.frames} (--frames)')
+                raise InputError(
+                    f'row {row.name}: reads stacks of {reads} frames, those of this study have '
+                    f'{settings.frames} (--frames)'
+                )
             other = _difference(self._of(row) / 'row.json', self._described(row))
             if other:
                 raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
@@ -124,8 +139,13 @@ class Study:
     def _described(self, row: Row) -> dict:
         """What a row's figures depend on."""
         weights = row.weights_path()
-        return {'network': row.network, 'config': row.config, 'training': {**self._shared, **row.training},
-                'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest(), 'views': row.views}
+        return {
+            'network': row.network,
+            'config': row.config,
+            'training': {**self._shared, **row.training},
+            'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest(),
+            'views': row.views,
+        }
 
     def config(self, row: Row) -> TrainingConfig:
         """The training of a row.
@@ -138,18 +158,36 @@ class Study:
         decode = own.pop('decode', 1)
         decode = settings.frames if decode == 'all' else decode
         size = study_scenes.stack_size(settings.crop)
-        return make_config({
-            'half_size': 0.0, **own,
-            'name': row.name, 'network': row.network,
-            'network_config': row.network_config(settings.crop, settings.frames),
-            'steps': budget.steps or MANY, 'hours': budget.hours, 'seed': settings.seed,
-            'stages': [{'crop': settings.crop, 'batch': settings.batch, 'frames': settings.frames, 'decode': decode}],
-            'pool': {'start': self.scenes - self._held_out, 'size': self.scenes, 'reuse': float('inf'), 'workers': 0,
-                     'folder': str(self.folder / 'pool'), 'on_gpu': True, 'held_out': self._held_out},
-            'data': asdict(study_scenes.stack_settings('training', size, settings.frames)),
-            'initial_weights': str(row.weights_path() or ''), 'reverse': False, 'mask_wall': True,
-            'validation': 'data'},
-            f'row {row.name}')
+        return make_config(
+            {
+                'half_size': 0.0,
+                **own,
+                'name': row.name,
+                'network': row.network,
+                'network_config': row.network_config(settings.crop, settings.frames),
+                'steps': budget.steps or MANY,
+                'hours': budget.hours,
+                'seed': settings.seed,
+                'stages': [
+                    {'crop': settings.crop, 'batch': settings.batch, 'frames': settings.frames, 'decode': decode}
+                ],
+                'pool': {
+                    'start': self.scenes - self._held_out,
+                    'size': self.scenes,
+                    'reuse': float('inf'),
+                    'workers': 0,
+                    'folder': str(self.folder / 'pool'),
+                    'on_gpu': True,
+                    'held_out': self._held_out,
+                },
+                'data': asdict(study_scenes.stack_settings('training', size, settings.frames)),
+                'initial_weights': str(row.weights_path() or ''),
+                'reverse': False,
+                'mask_wall': True,
+                'validation': 'data',
+            },
+            f'row {row.name}',
+        )
 
     def render(self, workers: int) -> None:
         """The stacks of the training, once for all rows, if one is still to be trained.
@@ -162,16 +200,19 @@ class Study:
         folder = self.folder / 'pool' / '0'
         folder.mkdir(parents=True, exist_ok=True)
         count = self.scenes
-        settings = study_scenes.stack_settings('training', study_scenes.stack_size(self.settings.crop),
-                                               self.settings.frames)
+        settings = study_scenes.stack_settings(
+            'training', study_scenes.stack_size(self.settings.crop), self.settings.frames
+        )
         missing = [i for i in range(count) if not stack_path(folder, i).exists()]
         if not missing:
             return
         bar = tqdm(missing, desc='scenes', unit='stack', initial=count - len(missing), total=count)
         if self.settings.data:
             for index in bar:
-                save_stack(stack_path(folder, index), study_scenes.training_stack(
-                    self._stacks[index].read(), self.settings.crop, self.settings.frames))
+                save_stack(
+                    stack_path(folder, index),
+                    study_scenes.training_stack(self._stacks[index].read(), self.settings.crop, self.settings.frames),
+                )
         elif workers == 0:
             for index in bar:
                 save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
@@ -193,7 +234,7 @@ class Study:
             train(self.config(row), folder, str(self.device))
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
-            (folder / 'checkpoint.pt').unlink()   # as large as three networks, and of no use any more
+            (folder / 'checkpoint.pt').unlink()  # as large as three networks, and of no use any more
         return json.loads(finished.read_text())
 
     def network(self, row: Row) -> networks.Network:
@@ -239,13 +280,25 @@ class Study:
             network = self.network(row)
             timed[row.name] = self._backend(row, network, 'auto'), network.frames or 1
             parameters = sum(p.numel() for p in network.parameters())
-            rows.append({'name': row.name, 'title': row.title, 'network': row.network, 'parameters': parameters,
-                         'trained_before': bool(row.weights), 'weights': row.weights,
-                         **(self.train(row) if row.train else {}), 'sets': self.measure(row, sets)})
+            rows.append(
+                {
+                    'name': row.name,
+                    'title': row.title,
+                    'network': row.network,
+                    'parameters': parameters,
+                    'trained_before': bool(row.weights),
+                    'weights': row.weights,
+                    **(self.train(row) if row.train else {}),
+                    'sets': self.measure(row, sets),
+                }
+            )
         times = milliseconds(timed, next(self._procedural('large', 1)))
-        results = {'settings': asdict(self.settings), 'machine': machine(self.device),
-                   'timed_in_bf16': is_bf16_fast(self.device),
-                   'rows': [{**row, 'ms': times[row['name']]} for row in rows]}
+        results = {
+            'settings': asdict(self.settings),
+            'machine': machine(self.device),
+            'timed_in_bf16': is_bf16_fast(self.device),
+            'rows': [{**row, 'ms': times[row['name']]} for row in rows],
+        }
         write_json(self.folder / 'results.json', results)
         return results
 
@@ -262,8 +315,7 @@ class Study:
 
     def backends(self, network: str | None = None) -> dict[str, TorchBackend | Views]:
         """The networks of all rows, or of those with this one, by title of the row."""
-        return {row.title: self._backend(row, self.network(row)) for row in self.rows
-                if network in (None, row.network)}
+        return {row.title: self._backend(row, self.network(row)) for row in self.rows if network in (None, row.network)}
 
     def _backend(self, row: Row, network: networks.Network, precision: str = 'fp32') -> TorchBackend | Views:
         backend = TorchBackend(network, self.device, precision)
@@ -272,8 +324,7 @@ class Study:
     def pictured(self, blender: list[StackBatch], real: StackBatch | None) -> list[tuple[str, StackBatch]]:
         """The scenes of the picture grid: of the test sets the first ones."""
         counts = {'small': 1, 'large': 2, 'moving': 1}
-        scenes = [(TITLES[name], scene) for name, count in counts.items()
-                  for scene in self._procedural(name, count)]
+        scenes = [(TITLES[name], scene) for name, count in counts.items() for scene in self._procedural(name, count)]
         scenes += [(TITLES['blender'], scene) for scene in blender[:2]]
         return scenes + ([(TITLES['real'], real)] if real is not None else [])
 

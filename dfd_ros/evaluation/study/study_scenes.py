@@ -36,8 +36,13 @@ _FIRST_SEED = 3_000_000_000
 
 def stack_settings(name: str, size: int, frames: int = FRAMES) -> StackSettings:
     """Of the set `small`, `large`, `moving` or `seen`, or of `training`. size: side of the images (px)."""
-    settings = StackSettings.study(split='train' if name in ('training', 'seen') else 'test', frames=frames,
-                                   ramp=(frames, frames), height=size, width=size)
+    settings = StackSettings.study(
+        split='train' if name in ('training', 'seen') else 'test',
+        frames=frames,
+        ramp=(frames, frames),
+        height=size,
+        width=size,
+    )
     scene = replace(settings.scene, objects=OBJECTS, radius=SMALL if name == 'small' else SMALL_AND_LARGE)
     if name == 'moving':
         settings = replace(settings, static=0.0, travel=2.0)
@@ -62,8 +67,9 @@ def procedural_scenes(name: str, count: int, crop: int, device='cpu', frames: in
     for seed in range(_FIRST_SEED, _FIRST_SEED + count):
         batch = render_stack(seed, settings, device).to('cpu')
         u = batch.vergence[area]
-        yield replace(batch, images=batch.images[area], vergence=u,
-                      foreground=(u >= 0) & (u <= 1) & batch.foreground[area])
+        yield replace(
+            batch, images=batch.images[area], vergence=u, foreground=(u >= 0) & (u <= 1) & batch.foreground[area]
+        )
 
 
 def frames_read(sample: Sample, frames: int = FRAMES) -> list[int]:
@@ -99,20 +105,30 @@ def sample_scene(sample: Sample, size: int | None = None, frames: int = FRAMES) 
     chosen, range_ = frames_read(sample, frames), sample.range
     depth = sample.depth[chosen[-1]].astype(np.float64)
     if not np.isfinite(depth).any() and np.isfinite(sample.depth).any():
-        raise InputError(f'{sample.name}: no true depth of frame {chosen[-1]}, which the study reads last as it has '
-                         'the nearest focus; a folder has that of its last frame: give a rising one, or shards')
+        raise InputError(
+            f'{sample.name}: no true depth of frame {chosen[-1]}, which the study reads last as it has '
+            'the nearest focus; a folder has that of its last frame: give a rising one, or shards'
+        )
     if sample.background is not None:
         depth = np.where(sample.background[chosen[-1]], np.nan, depth)
     u = torch.from_numpy(range_.normalise(depth)).float().expand(1, frames, 1, -1, -1)
-    focus = torch.tensor([[range_.normalise(sample.lens_states[i].focus_distance) for i in chosen]],
-                         dtype=torch.float32)
+    focus = torch.tensor(
+        [[range_.normalise(sample.lens_states[i].focus_distance) for i in chosen]], dtype=torch.float32
+    )
     blur_scale = torch.tensor([sample.lens_states[0].lens.blur_scale(range_)], dtype=torch.float32)
     unknown = {name: torch.full((1,), math.nan) for name in ('focal_length', 'f_number', 'pixel_pitch')}
     scene = StackBatch(
-        images=torch.from_numpy(sample.images[chosen]).permute(0, 3, 1, 2).contiguous()[None], focus=focus,
-        blur_scale=blur_scale, vergence=u, blur=blur_scale[:, None].expand(1, frames), foreground=(u >= 0) & (u <= 1),
-        near=torch.tensor([range_.near], dtype=torch.float64), far=torch.tensor([range_.far], dtype=torch.float64),
-        magnification=torch.ones(1, frames), **unknown)
+        images=torch.from_numpy(sample.images[chosen]).permute(0, 3, 1, 2).contiguous()[None],
+        focus=focus,
+        blur_scale=blur_scale,
+        vergence=u,
+        blur=blur_scale[:, None].expand(1, frames),
+        foreground=(u >= 0) & (u <= 1),
+        near=torch.tensor([range_.near], dtype=torch.float64),
+        far=torch.tensor([range_.far], dtype=torch.float64),
+        magnification=torch.ones(1, frames),
+        **unknown,
+    )
     return scene if size is None else _reduced(scene, size, sample.name)
 
 
@@ -132,8 +148,14 @@ def _reduced(scene: StackBatch, size: int, name: str) -> StackBatch:
     images = images.round().clamp(0, 255).to(torch.uint8)[None]
     u = F.interpolate(scene.vergence[area][0], (size, size), mode='nearest-exact')[None]
     scale = size / side
-    return replace(scene, images=images, blur_scale=scene.blur_scale * scale, blur=scene.blur * scale, vergence=u,
-                   foreground=(u >= 0) & (u <= 1))
+    return replace(
+        scene,
+        images=images,
+        blur_scale=scene.blur_scale * scale,
+        blur=scene.blur * scale,
+        vergence=u,
+        foreground=(u >= 0) & (u <= 1),
+    )
 
 
 def fingerprint(stacks: Iterable[StoredStack]) -> str:
@@ -156,8 +178,9 @@ def training_stack(sample: Sample, crop: int, frames: int = FRAMES) -> StackBatc
     if min(height, width) < crop:
         raise InputError(f'{sample.name}: images of {width}x{height}, smaller than the crops of {crop}x{crop}')
     if scene.blur_scale.isnan().any():
-        raise InputError(f'{sample.name}: training needs the focal length, f-number and sensor width of the lens in '
-                         'its stack.yaml')
+        raise InputError(
+            f'{sample.name}: training needs the focal length, f-number and sensor width of the lens in its stack.yaml'
+        )
     if min(height, width) > stack_size(crop):
         scene = _reduced(scene, stack_size(crop), sample.name)
     return replace(scene, vergence=scene.vergence.nan_to_num(0), near=scene.near.float(), far=scene.far.float())

@@ -16,7 +16,7 @@ MOST = 8
 
 
 class Views:
-    """Behind the interface of `TorchBackend`, for one image at a time; a square one where there are more than 4 views."""
+    """Behind the interface of `TorchBackend`, for one image at a time; a square one for more than 4 views."""
 
     def __init__(self, backend: TorchBackend, count: int):
         self.device, self._backend, self._count = backend.device, backend, count
@@ -24,8 +24,14 @@ class Views:
     def __call__(self, image, focus, blur_scale, *state):
         views = torch.cat([_turn(image, view) for view in range(self._count)])
         prediction, *state = self._backend(views, focus.repeat(self._count), blur_scale.repeat(self._count), *state)
-        return Prediction(*(torch.cat([_turn_back(map_[view:view + 1], view) for view in range(self._count)])
-                            .mean(0, keepdim=True) for map_ in prediction)), *state
+        return Prediction(
+            *(
+                torch.cat([_turn_back(map_[view : view + 1], view) for view in range(self._count)]).mean(
+                    0, keepdim=True
+                )
+                for map_ in prediction
+            )
+        ), *state
 
 
 def _turn(x: torch.Tensor, view: int) -> torch.Tensor:

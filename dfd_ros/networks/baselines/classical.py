@@ -58,8 +58,9 @@ class ClassicalNetwork(Network):
             volume = FocusVolume(volume, table).add(sharp, focus, self.LEAK)
             u, contrast, gap, own = self.update(volume, grey, sharp, own)
             maps = torch.cat([u, log_error(self.error, contrast, gap)], 1)
-            u, log_b = F.interpolate(maps, scale_factor=2.0, mode='bilinear',
-                                     align_corners=False)[..., :height, :width].split(1, 1)
+            u, log_b = F.interpolate(maps, scale_factor=2.0, mode='bilinear', align_corners=False)[
+                ..., :height, :width
+            ].split(1, 1)
             return Prediction(u, log_b, signed_coc(u, focus, blur_scale)), volume.volume, volume.table, *own
 
 
@@ -100,11 +101,11 @@ class Variational(ClassicalNetwork):
     error = (0.007, 0.192, 0.263, 1.568)  # fitted on 14 stacks
     # Chosen by the error of u on eight stacks of the training family after 3, 5 and 10 frames.
     BENDING, SLOPE = 3e-5, 1e-3  # weights of the integrals of the squared second and first derivative by depth
-    BEYOND = 2.0          # loss of contrast a unit of depth, where no focus has been yet
-    DATA = 0.06           # weight of the contrast against the total variation
-    EDGE = 40.0           # how fast smoothness gives way with the gradient of the image
+    BEYOND = 2.0  # loss of contrast a unit of depth, where no focus has been yet
+    DATA = 0.06  # weight of the contrast against the total variation
+    EDGE = 40.0  # how fast smoothness gives way with the gradient of the image
     COUPLING = (5.0, 1.0, 0.2)  # weakest first
-    ITERATIONS = 12       # for each of them
+    ITERATIONS = 12  # for each of them
 
     def __init__(self):
         super().__init__()
@@ -117,7 +118,7 @@ class Variational(ClassicalNetwork):
         all_in_focus, best = torch.where(better, grey, all_in_focus), torch.where(better, sharp, best)
         contrast = self.contrast(volume)
         weight = torch.exp(-self.EDGE * _gradient(all_in_focus).square().sum(1, keepdim=True).sqrt())
-        weight = weight.clamp_min(1e-12)   # at a bright edge in a dark image it underflows: 0 / 0
+        weight = weight.clamp_min(1e-12)  # at a bright edge in a dark image it underflows: 0 / 0
         for coupling in self.COUPLING:
             found = self._search(contrast, u, coupling)
             u, dual = _total_variation(found, coupling, weight, u, dual, self.ITERATIONS)
@@ -132,8 +133,7 @@ class Variational(ClassicalNetwork):
         order = torch.arange(BINS, device=v.device, dtype=torch.double)
         sample = (1 - (position[..., None] - order).abs()).clamp_min(0) * seen[..., None]
         first, second = (_differences(n, v.device) * BINS ** (n - 0.5) for n in (1, 2))
-        normal = (sample.transpose(1, 2) @ sample + self.BENDING * (second.T @ second)
-                  + self.SLOPE * (first.T @ first))
+        normal = sample.transpose(1, 2) @ sample + self.BENDING * (second.T @ second) + self.SLOPE * (first.T @ first)
         fit = torch.linalg.solve_ex(normal, sample.transpose(1, 2)).result.float()
         # Beyond the focuses seen so far the fit would run away: there it stays, and is a little worse.
         first_seen = torch.where(seen, position, BINS - 1.0).amin(1, keepdim=True).floor()
@@ -176,8 +176,9 @@ def _gradient(x: torch.Tensor) -> torch.Tensor:
 def _divergence(p: torch.Tensor) -> torch.Tensor:
     """Minus the adjoint of `_gradient`, (B, 1, h, w) of (B, 2, h, w)."""
     x, y = p.split(1, 1)
-    return (torch.cat([x[..., :1], x[..., 1:-1] - x[..., :-2], -x[..., -2:-1]], 3)
-            + torch.cat([y[..., :1, :], y[..., 1:-1, :] - y[..., :-2, :], -y[..., -2:-1, :]], 2))
+    return torch.cat([x[..., :1], x[..., 1:-1] - x[..., :-2], -x[..., -2:-1]], 3) + torch.cat(
+        [y[..., :1, :], y[..., 1:-1, :] - y[..., :-2, :], -y[..., -2:-1, :]], 2
+    )
 
 
 def _total_variation(target, coupling: float, weight, u, dual, iterations: int):

@@ -36,10 +36,12 @@ class Encoder(nn.Module):
         inputs = [3, *self.channels]
         self.stages = nn.ModuleList(
             nn.Sequential(conv_bn(i, o), *(conv_bn(o, o) for _ in range(layers - 1)))
-            for i, o, layers in zip(inputs, self.channels, LAYERS))
+            for i, o, layers in zip(inputs, self.channels, LAYERS)
+        )
         self.pool = nn.MaxPool2d(2)
-        self.dropouts = nn.ModuleList(nn.Dropout(dropout if stage >= DROPOUT_FROM else 0)
-                                      for stage in range(1, len(CHANNELS) + 1))
+        self.dropouts = nn.ModuleList(
+            nn.Dropout(dropout if stage >= DROPOUT_FROM else 0) for stage in range(1, len(CHANNELS) + 1)
+        )
 
     def forward(self, x: torch.Tensor):
         """(n, 3, H, W) to the code (n, C5, H/32, W/32), and what each stage gave before it was pooled."""

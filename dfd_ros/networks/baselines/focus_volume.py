@@ -39,16 +39,16 @@ def sharpness(grey: torch.Tensor) -> torch.Tensor:
     steps are added: so neither hides the other, what lies below the noise adds nothing, and the peak over focus is
     near to a parabola.
     """
-    return sum(torch.log1p(_window(_modified_laplacian(grey, step).square()) / (9 * _ENERGY_FLOOR))
-               for step in (1, 2))
+    return sum(torch.log1p(_window(_modified_laplacian(grey, step).square()) / (9 * _ENERGY_FLOOR)) for step in (1, 2))
 
 
 def _modified_laplacian(x: torch.Tensor, step: int) -> torch.Tensor:
     height, width = x.shape[-2:]
     wide = F.pad(x, (step,) * 4, mode='replicate')
-    rows, columns = wide[..., step:step + height, :], wide[..., step:step + width]
-    return ((2 * x - rows[..., :width] - rows[..., 2 * step:]).abs()
-            + (2 * x - columns[..., :height, :] - columns[..., 2 * step:, :]).abs())
+    rows, columns = wide[..., step : step + height, :], wide[..., step : step + width]
+    return (2 * x - rows[..., :width] - rows[..., 2 * step :]).abs() + (
+        2 * x - columns[..., :height, :] - columns[..., 2 * step :, :]
+    ).abs()
 
 
 def _window(x: torch.Tensor) -> torch.Tensor:
@@ -88,8 +88,10 @@ class FocusVolume:
     @staticmethod
     def empty(batch: int, height: int, width: int, device='cpu') -> FocusVolume:
         """For images of (height, width), multiples of `STRIDE`."""
-        return FocusVolume(torch.zeros(batch, BINS, height // 2, width // 2, device=device),
-                           torch.zeros(batch, 2 * BINS, height // STRIDE, width // STRIDE, device=device))
+        return FocusVolume(
+            torch.zeros(batch, BINS, height // 2, width // 2, device=device),
+            torch.zeros(batch, 2 * BINS, height // STRIDE, width // STRIDE, device=device),
+        )
 
     def add(self, sharp: torch.Tensor, focus: torch.Tensor, leak: float) -> FocusVolume:
         """With one more frame.
@@ -126,6 +128,7 @@ class FocusVolume:
 
         def value(where):
             return self.volume.gather(1, where.clamp(0, BINS - 1))
+
         i0, i2 = at(before), at(behind)
         s0, s2 = value(i0), value(i2)
         has0, has2 = (i0 >= 0) & (s0 >= 1), (i2 < BINS) & (s2 >= 1)

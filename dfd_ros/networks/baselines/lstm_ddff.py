@@ -50,13 +50,13 @@ class Stacking(nn.Module):
     def __init__(self, code: tuple[int, int, int]):
         super().__init__()
         self.code = code
-        channels, height, width = code
+        _channels, height, width = code
         self.lstm = nn.LSTM(height * width, height * width, num_layers=2, batch_first=True)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         frames = codes.shape[1]
         outputs, _ = self.lstm(codes.flatten(3).transpose(1, 2).flatten(1, 2))
-        return outputs[:, frames - 1::frames].unflatten(2, self.code[1:])
+        return outputs[:, frames - 1 :: frames].unflatten(2, self.code[1:])
 
 
 class LSTMDDFF(StackNetwork):
@@ -78,8 +78,16 @@ class LSTMDDFF(StackNetwork):
 
     STRIDE = Encoder.STRIDE
 
-    def __init__(self, frames: int = 4, width: float = 1.0, dropout: float = 0.5, coc: bool = False,
-                 kind: str = 'fully_connected', size: tuple[int, int] = (256, 256), skip_module: bool = True):
+    def __init__(
+        self,
+        frames: int = 4,
+        width: float = 1.0,
+        dropout: float = 0.5,
+        coc: bool = False,
+        kind: str = 'fully_connected',
+        size: tuple[int, int] = (256, 256),
+        skip_module: bool = True,
+    ):
         super().__init__(frames, coc, width)
         if kind not in KINDS:
             raise InputError(f'network {self.name}, kind: "{kind}" is none of {", ".join(KINDS)}')
@@ -89,8 +97,7 @@ class LSTMDDFF(StackNetwork):
         self.encoder = Encoder(width, dropout)
         channels = self.encoder.channels[-1]
         code = (channels, *(-(-n // self.STRIDE) for n in size))
-        self.recurrent = (Stacking(code) if kind == 'stacking'
-                          else FullyConnected(code, *scaled((HIDDEN,), width)))
+        self.recurrent = Stacking(code) if kind == 'stacking' else FullyConnected(code, *scaled((HIDDEN,), width))
         self.skip_module = conv_bn(frames * channels, channels) if skip_module else None
         skip = len(self.encoder.channels) if skip_module else None
         self.decoder = Decoder(width, dropout, 1, skip)
@@ -98,13 +105,15 @@ class LSTMDDFF(StackNetwork):
 
     def check_size(self, height: int, width: int) -> None:
         if (height, width) != self.size:
-            raise InputError(f'network {self.name}: takes images of {self.size[1]}x{self.size[0]} only, these have '
-                             f'{width}x{height}: bring them to that size')
+            raise InputError(
+                f'network {self.name}: takes images of {self.size[1]}x{self.size[0]} only, these have '
+                f'{width}x{height}: bring them to that size'
+            )
 
     def stack(self, images, focus, blur_scale):
         x = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         codes, skips = self.encoder(x)
-        with torch.autocast(x.device.type, enabled=False):   # bf16 loses what thousands of steps add up
+        with torch.autocast(x.device.type, enabled=False):  # bf16 loses what thousands of steps add up
             code = self.recurrent(codes.float().unflatten(0, (len(images), self.frames)))
         skip = None
         if self.skip_module is not None:

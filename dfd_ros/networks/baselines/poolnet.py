@@ -12,6 +12,8 @@ which the first tells the circle of confusion in every frame, and the second dep
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -41,7 +43,7 @@ class Encoder(nn.Module):
         super().__init__()
         first = nn.Sequential(conv_bn(inputs, channels[0]), conv_bn(channels[0], channels[0]))
         # Even kernels where the resolution is halved: they keep the coarse maps in register with the fine ones.
-        rest = [nn.Sequential(conv_bn(i, o, 4, stride=2), conv_bn(o, o)) for i, o in zip(channels, channels[1:])]
+        rest = [nn.Sequential(conv_bn(i, o, 4, stride=2), conv_bn(o, o)) for i, o in itertools.pairwise(channels)]
         self.stages = nn.ModuleList([first, *rest])
         self.poolings = nn.ModuleList(Pooling(c) for c in channels)
 
@@ -90,8 +92,14 @@ class PoolNet(StackNetwork):
 
     STRIDE = 2 ** (len(CHANNELS) - 1)
 
-    def __init__(self, frames: int = 4, width: float = 1.0, coc: bool = False, focus_channel: bool = False,
-                 two_stage: bool = False):
+    def __init__(
+        self,
+        frames: int = 4,
+        width: float = 1.0,
+        coc: bool = False,
+        focus_channel: bool = False,
+        two_stage: bool = False,
+    ):
         super().__init__(frames, coc or two_stage, width)
         if coc and two_stage:
             raise InputError(f'network {self.name}: two_stage predicts the CoC already, leave out coc')

@@ -30,8 +30,9 @@ class RecurrentBlock(nn.Module):
     def __init__(self, inputs: int, channels: int, frames: int):
         super().__init__()
         self.input = conv_bn(inputs, channels, slope=SLOPE)
-        self.convolutions = nn.ModuleList(nn.Conv2d(i, channels, 3, padding=1, bias=False)
-                                          for i in (2 * channels, channels))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, channels, 3, padding=1, bias=False) for i in (2 * channels, channels)
+        )
         self.norms = nn.ModuleList(nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2)) for _ in range(frames))
 
     def step(self, x: torch.Tensor, hidden: torch.Tensor, t: int) -> torch.Tensor:

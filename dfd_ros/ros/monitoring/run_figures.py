@@ -14,7 +14,7 @@ from dfd_ros.training import metrics
 
 HEADER = '    time      rate   latency   valid'
 HEADER_OF_ERRORS = '   MAE of u   AbsRel   accuracy'
-LATENCIES = 100_000     # the last ones, for their percentile: hours of a camera
+LATENCIES = 100_000  # the last ones, for their percentile: hours of a camera
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,12 @@ def quality(depth: np.ndarray, truth: np.ndarray | None, range_: VergenceRange |
         return Quality(0.0)
     depth, truth = depth[compared], truth[compared]
     u, true_u, depth, truth = map(torch.from_numpy, (range_.normalise(depth), true_u[compared], depth, truth))
-    return Quality(float(compared.sum() / inside.sum()), metrics.mae(u, true_u),
-                   metrics.abs_rel(depth, truth), metrics.accuracy(depth, truth))
+    return Quality(
+        float(compared.sum() / inside.sum()),
+        metrics.mae(u, true_u),
+        metrics.abs_rel(depth, truth),
+        metrics.accuracy(depth, truth),
+    )
 
 
 class Figures:
@@ -85,11 +89,17 @@ class Figures:
         if not means.frames:
             return 'no depth image came'
         slowest = np.percentile(self._latencies or [math.nan], 95)
-        parts = [f'{means.frames} depth images', f'{means.frames / span_s:.1f} Hz',
-                 f'latency {1e3 * means["latency"]:.0f} ms (95 %: {1e3 * slowest:.0f} ms)']
+        parts = [
+            f'{means.frames} depth images',
+            f'{means.frames / span_s:.1f} Hz',
+            f'latency {1e3 * means["latency"]:.0f} ms (95 %: {1e3 * slowest:.0f} ms)',
+        ]
         if not math.isnan(means['mae']):
-            parts += [f'MAE of u {means["mae"]:.3f}', f'AbsRel {means["abs_rel"]:.1%}',
-                      f'accuracy {means["accuracy"]:.1f} %']
+            parts += [
+                f'MAE of u {means["mae"]:.3f}',
+                f'AbsRel {means["abs_rel"]:.1%}',
+                f'accuracy {means["accuracy"]:.1f} %',
+            ]
         return ', '.join([*parts, f'depth for {means["valid"]:.0%} of the pixels'])
 
 

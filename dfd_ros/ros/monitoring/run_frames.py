@@ -12,8 +12,8 @@ import numpy as np
 
 from dfd_ros.core.optics import VergenceRange, vergence
 
-WIDTH = 384      # px at most, of what is kept: as wide as a panel of the video
-FRAMES = 400     # the last ones; 0.5 GB with truth
+WIDTH = 384  # px at most, of what is kept: as wide as a panel of the video
+FRAMES = 400  # the last ones; 0.5 GB with truth
 LONGEST_SWEEP = 10
 
 
@@ -50,8 +50,16 @@ class Recording:
         self.range = range_
         self.frames: deque[RecordedFrame] = deque(maxlen=FRAMES)
 
-    def add(self, time_s: float, focus_distance: float, image: np.ndarray, depth: np.ndarray, coc: np.ndarray,
-            confidence: np.ndarray, truth: np.ndarray | None) -> None:
+    def add(
+        self,
+        time_s: float,
+        focus_distance: float,
+        image: np.ndarray,
+        depth: np.ndarray,
+        coc: np.ndarray,
+        confidence: np.ndarray,
+        truth: np.ndarray | None,
+    ) -> None:
         """A frame: image (H, W, 3) uint8; depth and truth (m), coc (px), confidence: (H, W) float32."""
         scale = min(1.0, WIDTH / image.shape[1])
         size = round(image.shape[1] * scale), round(image.shape[0] * scale)
@@ -60,11 +68,18 @@ class Recording:
             # Nearest: a mean across an edge would be the depth of nothing, and one with NaN would be NaN.
             resized = map_ if scale == 1 else cv2.resize(map_, size, interpolation=cv2.INTER_NEAREST)
             return resized.astype(np.float16)
-        self.frames.append(RecordedFrame(
-            time_s, focus_distance, image.copy() if scale == 1 else cv2.resize(image, size,
-                                                                               interpolation=cv2.INTER_AREA),
-            small(self.range.normalise(depth)), small(coc), small(confidence),
-            None if truth is None else small(self.range.normalise(truth))))
+
+        self.frames.append(
+            RecordedFrame(
+                time_s,
+                focus_distance,
+                image.copy() if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA),
+                small(self.range.normalise(depth)),
+                small(coc),
+                small(confidence),
+                None if truth is None else small(self.range.normalise(truth)),
+            )
+        )
 
     @property
     def rate(self) -> float:
@@ -75,11 +90,14 @@ class Recording:
     def last_sweep(self) -> Sequence[RecordedFrame]:
         """The last whole ramp through all focus distances; where there is none, as many of the last frames."""
         # Of several frames at one focus the last: it knows most.
-        frames = [frame for frame, after in pairwise([*self.frames, None])
-                  if after is None or after.focus_distance != frame.focus_distance]
+        frames = [
+            frame
+            for frame, after in pairwise([*self.frames, None])
+            if after is None or after.focus_distance != frame.focus_distance
+        ]
         length = min(len({frame.focus_distance for frame in frames}), LONGEST_SWEEP)
         for end in range(len(frames), length - 1, -1):
-            sweep = frames[end - length:end]
+            sweep = frames[end - length : end]
             steps = np.diff([vergence(frame.focus_distance) for frame in sweep])
             if (steps > 0).all() or (steps < 0).all():
                 return sweep

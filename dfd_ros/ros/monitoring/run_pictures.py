@@ -17,17 +17,17 @@ from dfd_ros.drawing import visualise
 from dfd_ros.drawing.visualise import Bar, Panel
 from dfd_ros.ros.monitoring.run_frames import RecordedFrame, Recording
 
-LARGEST_ERROR = 20.0     # per cent of the range: what the colours of the error end at
+LARGEST_ERROR = 20.0  # per cent of the range: what the colours of the error end at
 TITLE = 'dfd_ros'
 SUBTITLE = 'metric depth from one camera whose focus moves'
 
-PANEL = 384              # px, width of a panel of the video
+PANEL = 384  # px, width of a panel of the video
 BAR, GAP, MARGIN, HEADER, CAPTION = 74, 16, 32, 74, 30
 FOCUS = (255, 255, 255)
 
 GIF_WIDTH = 720
 GIF_SECONDS = 6.0
-GIF_RATE = 6.0           # frames a second at most
+GIF_RATE = 6.0  # frames a second at most
 GIF_COLOURS = 256
 
 
@@ -58,11 +58,20 @@ class Scales:
             panels.append(Panel(self.depth(frame.true_vergence), 'true depth', depth_bar))
         panels += [
             Panel(self.coc(frame), 'circle of confusion', coc_bar),
-            Panel(visualise.confidence_picture(frame.confidence.astype(np.float32)), 'confidence',
-                  Bar.linear('viridis', 1.0))]
+            Panel(
+                visualise.confidence_picture(frame.confidence.astype(np.float32)),
+                'confidence',
+                Bar.linear('viridis', 1.0),
+            ),
+        ]
         if frame.error is not None:
-            panels.append(Panel(visualise.error_picture(100 * frame.error, LARGEST_ERROR),
-                                'error, share of the range', Bar.linear('inferno', LARGEST_ERROR, '%')))
+            panels.append(
+                Panel(
+                    visualise.error_picture(100 * frame.error, LARGEST_ERROR),
+                    'error, share of the range',
+                    Bar.linear('inferno', LARGEST_ERROR, '%'),
+                )
+            )
         return panels
 
 
@@ -76,8 +85,7 @@ def overview(recording: Recording, summary: str = '') -> np.ndarray:
     scales, sweep = Scales.of(recording), recording.last_sweep()
     last = sweep[-1]
     frames = [Panel(frame.image, f'focus {metres(frame.focus_distance)}') for frame in sweep]
-    depths = [Panel(scales.depth(frame.vergence), '' if i else 'depth after each')
-              for i, frame in enumerate(sweep)]
+    depths = [Panel(scales.depth(frame.vergence), '' if i else 'depth after each') for i, frame in enumerate(sweep)]
     panels = [Panel(last.image, 'camera image'), *scales.panels(last)]
     middle = len(panels) // 2
     title = f'{TITLE}: one sweep of the focus'
@@ -120,11 +128,10 @@ class VideoFrames:
     def _place(self, index: int) -> tuple[int, int]:
         """Left upper corner of a panel."""
         row, column = divmod(index, self._columns)
-        return (MARGIN + column * (PANEL + BAR + GAP),
-                HEADER + CAPTION + row * (self._height + CAPTION + GAP))
+        return (MARGIN + column * (PANEL + BAR + GAP), HEADER + CAPTION + row * (self._height + CAPTION + GAP))
 
     def _draw_bar(self, draw: ImageDraw.ImageDraw, x: int, y: int, bar: Bar | None) -> None:
-        if bar is None:      # beside the camera image: where the focus stands
+        if bar is None:  # beside the camera image: where the focus stands
             ramp = np.full((self._height, 10, 3), visualise.NO_VALUE, np.uint8)
             bar = Bar.depth(self._range)
         else:
@@ -143,8 +150,9 @@ class VideoFrames:
         pictures = [frame.image, *(panel.picture for panel in self._scales.panels(frame))]
         for index, picture in enumerate(pictures):
             if picture.shape[1] != PANEL:
-                picture = cv2.resize(picture, (PANEL, self._height), interpolation=cv2.INTER_LINEAR
-                                     if index == 0 else cv2.INTER_NEAREST)
+                picture = cv2.resize(
+                    picture, (PANEL, self._height), interpolation=cv2.INTER_LINEAR if index == 0 else cv2.INTER_NEAREST
+                )
             canvas.paste(Image.fromarray(picture), self._place(index))
         focus = float(np.clip(self._range.normalise(frame.focus_distance), 0, 1))
         for index in self._focus_bars:
@@ -154,8 +162,13 @@ class VideoFrames:
             draw.line([(x - 1, at), (x + 10, at)], fill=FOCUS, width=3)
             draw.polygon([(x - 1, at), (x - 7, at - 5), (x - 7, at + 5)], fill=FOCUS)
         x, y = self._place(0)
-        draw.text((x + PANEL, y - 9), f'focus {metres(frame.focus_distance)}', font=self._fonts[16],
-                  fill=visualise.TEXT, anchor='rs')
+        draw.text(
+            (x + PANEL, y - 9),
+            f'focus {metres(frame.focus_distance)}',
+            font=self._fonts[16],
+            fill=visualise.TEXT,
+            anchor='rs',
+        )
         draw.text((canvas.width - MARGIN, 46), note, font=self._fonts[20], fill=visualise.TEXT, anchor='rs')
         return np.asarray(canvas)
 
@@ -184,6 +197,7 @@ def write(recording: Recording, folder: Path, summary: str = '', progress=lambda
             if i >= first_kept and i % every == 0:
                 kept.append(picture)
             yield picture
+
     write_video(folder / 'demo.mp4', frames(), drawing.size, rate)
     write_gif(folder / 'demo.gif', kept, rate / every)
     return ['overview.png', 'demo.mp4', 'demo.gif']
@@ -207,11 +221,9 @@ def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
     if not frames:
         return
     height = round(GIF_WIDTH * frames[0].shape[0] / frames[0].shape[1])
-    small = [Image.fromarray(cv2.resize(frame, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA))
-             for frame in frames]
-    some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[::max(1, len(small) // 3)]]))
+    small = [Image.fromarray(cv2.resize(frame, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA)) for frame in frames]
+    some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[:: max(1, len(small) // 3)]]))
     palette = some.quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     with written_atomically(path) as temporary:
-        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate),
-                        loop=0)
+        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate), loop=0)

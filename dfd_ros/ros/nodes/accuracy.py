@@ -30,9 +30,9 @@ from dfd_ros.ros.node_runner import run
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 from dfd_ros.training.metrics import DepthErrors, depth_errors
 
-WAITING = 30             # messages of a topic that wait for their counterparts
-UNPAIRED_AFTER = 3.0     # s without a pair
-RECENT = 100             # pairs that the means on diagnostics are over
+WAITING = 30  # messages of a topic that wait for their counterparts
+UNPAIRED_AFTER = 3.0  # s without a pair
+RECENT = 100  # pairs that the means on diagnostics are over
 DEPTH, DEPTH_INFO = 'depth/image_rect', 'depth/camera_info'
 TRUTH, TRUTH_INFO = 'rgbd/depth/image_rect', 'rgbd/depth/camera_info'
 
@@ -52,15 +52,16 @@ def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float]
     return depth_errors(e, t, largest)
 
 
-@functools.lru_cache(16)     # as many as a sweep of a lens that breathes has views
+@functools.lru_cache(16)  # as many as a sweep of a lens that breathes has views
 def _registration(camera: Intrinsics, view: Intrinsics, size: tuple[int, int], pose: bytes) -> DepthRegistration:
     return DepthRegistration(camera, view, size, np.frombuffer(pose).reshape(4, 4))
 
 
 @functools.lru_cache(16)
 def _rectification(view: Intrinsics, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return cv2.initUndistortRectifyMap(view.matrix, np.array(view.distortion), None, view.matrix, size[::-1],
-                                       cv2.CV_32FC1)
+    return cv2.initUndistortRectifyMap(
+        view.matrix, np.array(view.distortion), None, view.matrix, size[::-1], cv2.CV_32FC1
+    )
 
 
 class AccuracyNode(Node):
@@ -68,7 +69,7 @@ class AccuracyNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__('accuracy', **options)
-        torch.set_num_threads(1)     # the figures are small work, and the depth node needs the cores
+        torch.set_num_threads(1)  # the figures are small work, and the depth node needs the cores
         self._warn = ThrottledWarnings(self)
         values = self._values = BoundParameters(self, AccuracyParameters).values
         self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
@@ -77,20 +78,25 @@ class AccuracyNode(Node):
         self._truth_info: CameraInfo | None = None
         self._recent: deque[DepthErrors] = deque(maxlen=RECENT)
         self._pairs = self._compared = 0
-        self._problem = ''                                     # of the last pair
-        self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
+        self._problem = ''  # of the last pair
+        self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._paired_at = time.monotonic()
 
         overridable = {'qos_overriding_options': qos.overridable()}
-        self._figures = {field.name: self.create_publisher(Float32, f'~/{field.name}', qos.PUBLISHER)
-                            for field in fields(DepthErrors)}
+        self._figures = {
+            field.name: self.create_publisher(Float32, f'~/{field.name}', qos.PUBLISHER)
+            for field in fields(DepthErrors)
+        }
         self.create_subscription(CameraInfo, TRUTH_INFO, self._on_truth_info, qos.SENSOR_SUBSCRIBER, **overridable)
-        self.create_subscription(LensStateMessage, 'lens_state', self._on_lens_state, qos.SENSOR_SUBSCRIBER,
-                                 **overridable)
+        self.create_subscription(
+            LensStateMessage, 'lens_state', self._on_lens_state, qos.SENSOR_SUBSCRIBER, **overridable
+        )
         # With the camera info of each depth image: where the lens breathes it goes with the focus.
         kinds = {DEPTH: Image, DEPTH_INFO: CameraInfo, TRUTH: Image}
-        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER, **overridable)
-                   for topic, kind in kinds.items()]
+        filters = [
+            synchronisation.Subscriber(self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER, **overridable)
+            for topic, kind in kinds.items()
+        ]
         for source, topic in zip(filters, kinds):
             source.registerCallback(self._note_arrival, topic)
         self._topics = {topic: self.resolve_topic_name(topic) for topic in (*kinds, TRUTH_INFO)}
@@ -124,17 +130,24 @@ class AccuracyNode(Node):
         view = self._intrinsics(info, estimate.shape, DEPTH_INFO)
         if view.distortion:
             # Nearest: a mean across an edge would be the depth of nothing.
-            estimate = cv2.remap(estimate, *_rectification(view, estimate.shape), cv2.INTER_NEAREST,
-                                 borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan)
+            estimate = cv2.remap(
+                estimate,
+                *_rectification(view, estimate.shape),
+                cv2.INTER_NEAREST,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=math.nan,
+            )
             view = Intrinsics(view.fx, view.fy, view.cx, view.cy)
         seen = self._registered(truth, depth.header.frame_id, view, estimate.shape)
         if not np.isfinite(seen).any():
-            raise InputError(f'{self._topics[TRUTH]}: none of its depth falls into the view of {self._topics[DEPTH]}; '
-                             'do the two cameras see the same, and is the transform between them right?')
+            raise InputError(
+                f'{self._topics[TRUTH]}: none of its depth falls into the view of {self._topics[DEPTH]}; '
+                'do the two cameras see the same, and is the transform between them right?'
+            )
         limits = (values.near, values.far) if values.near else self._lens_limits
         errors = compare(estimate, seen, limits, values.largest_depth)
         if errors is None:
-            return     # the depth node has no depth yet, or none that it is sure of: diagnostics count it
+            return  # the depth node has no depth yet, or none that it is sure of: diagnostics count it
         self._compared += 1
         self._recent.append(errors)
         for name, publisher in self._figures.items():
@@ -143,8 +156,7 @@ class AccuracyNode(Node):
     def _intrinsics(self, info: CameraInfo, size: tuple[int, int], topic: str, **options) -> Intrinsics:
         topic = self._topics[topic]
         if (info.height, info.width) not in (size, (0, 0)):
-            raise InputError(f'{topic}: of {info.width}x{info.height} pixels, but the images have '
-                             f'{size[1]}x{size[0]}')
+            raise InputError(f'{topic}: of {info.width}x{info.height} pixels, but the images have {size[1]}x{size[0]}')
         return Intrinsics.from_message(info, topic, **options)
 
     def _registered(self, truth: Image, frame: str, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
@@ -152,8 +164,9 @@ class AccuracyNode(Node):
         measured = to_depth(truth, self._topics[TRUTH])
         info = self._truth_info
         if info is None:
-            raise InputError(f'nothing on {self._topics[TRUTH_INFO]} yet: without it {self._topics[TRUTH]} cannot be '
-                             'registered')
+            raise InputError(
+                f'nothing on {self._topics[TRUTH_INFO]} yet: without it {self._topics[TRUTH]} cannot be registered'
+            )
         camera = self._intrinsics(info, measured.shape, TRUTH_INFO, rectified=True)
         pose = self._pose(frame, truth.header.frame_id)
         return _registration(camera, view, size, pose.tobytes())(measured)
@@ -166,8 +179,10 @@ class AccuracyNode(Node):
             self._extrinsics[parent, child] = ExtrinsicsSource(self, parent, child, self._calibration.extrinsics)
         pose = self._extrinsics[parent, child].matrix()
         if pose is None:
-            raise InputError(f'no transform from {child or "(no frame)"} to {parent or "(no frame)"} on TF; publish '
-                             'it, or give the parameter calibration')
+            raise InputError(
+                f'no transform from {child or "(no frame)"} to {parent or "(no frame)"} on TF; publish '
+                'it, or give the parameter calibration'
+            )
         return np.ascontiguousarray(pose, float)
 
     # Once a second.
@@ -192,13 +207,18 @@ class AccuracyNode(Node):
         now = time.monotonic()
         if now - self._paired_at < UNPAIRED_AFTER:
             return ''
-        silent = [self._topics[topic] for topic in (DEPTH, DEPTH_INFO, TRUTH)
-                  if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER]
+        silent = [
+            self._topics[topic]
+            for topic in (DEPTH, DEPTH_INFO, TRUTH)
+            if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER
+        ]
         if silent:
             return f'nothing on {", ".join(silent)} for {UNPAIRED_AFTER:g} s'
         apart = abs(self._newest[DEPTH][1] - self._newest[TRUTH][1])
-        return (f'no pairs: the newest stamps of {self._topics[DEPTH]} and {self._topics[TRUTH]} are {apart:.3f} s '
-                f'apart, the parameter slop asks for less than {self._values.slop:g} s')
+        return (
+            f'no pairs: the newest stamps of {self._topics[DEPTH]} and {self._topics[TRUTH]} are {apart:.3f} s '
+            f'apart, the parameter slop asks for less than {self._values.slop:g} s'
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -34,12 +34,16 @@ from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 if TYPE_CHECKING:
     from dfd_ros.cameras.v4l2_source import FocusTable
 
-RECONNECT_AFTER = 1.0    # s
-SLOW = 0.8               # of the rate asked for
-SETTLE_TIME = 0.03       # s
+RECONNECT_AFTER = 1.0  # s
+SLOW = 0.8  # of the rate asked for
+SETTLE_TIME = 0.03  # s
 MOTOR_SETTLE_TIME = 0.2  # s
-RGBD_TOPICS = {'color/image_raw': Image, 'color/camera_info': CameraInfo, 'depth/image_rect': Image,
-               'depth/camera_info': CameraInfo}
+RGBD_TOPICS = {
+    'color/image_raw': Image,
+    'color/camera_info': CameraInfo,
+    'depth/image_rect': Image,
+    'depth/camera_info': CameraInfo,
+}
 
 
 def make_source(parameters: CameraParameters, calibration: Calibration = Calibration()) -> CameraSource:
@@ -51,12 +55,18 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         import torch
 
         from dfd_ros.cameras.synthetic_source import SyntheticSource
+
         # Two threads render no faster than one, and would take a core from the depth node.
         torch.set_num_threads(1)
-        return SyntheticSource(parameters.image_width or 640, parameters.image_height or 480,
-                               seed=parameters.seed, settle_time=_settle_time(parameters))
+        return SyntheticSource(
+            parameters.image_width or 640,
+            parameters.image_height or 480,
+            seed=parameters.seed,
+            settle_time=_settle_time(parameters),
+        )
     if parameters.source == 'stack':
         from dfd_ros.cameras.stack_source import StackSource
+
         if not parameters.stack:
             raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
         return StackSource(parameters.stack, settle_time=_settle_time(parameters), width=parameters.image_width)
@@ -64,18 +74,32 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         import torch
 
         from dfd_ros.cameras.rgbd_source import RgbdSource
+
         if not parameters.rgbd_folder:
             raise InputError('parameter rgbd_folder: source is rgbd, so it has to name a folder of RGB-D images')
         torch.set_num_threads(1)
-        return RgbdSource(parameters.rgbd_folder, settle_time=_settle_time(parameters), width=parameters.image_width,
-                          seed=parameters.seed, focal_length=parameters.focal_length, f_number=parameters.f_number)
+        return RgbdSource(
+            parameters.rgbd_folder,
+            settle_time=_settle_time(parameters),
+            width=parameters.image_width,
+            seed=parameters.seed,
+            focal_length=parameters.focal_length,
+            f_number=parameters.f_number,
+        )
     from dfd_ros.cameras.v4l2_source import V4l2Source
+
     lens, lens_width = _lens(parameters, calibration)
     aperture = calibration.aperture
-    return V4l2Source(parameters.video_device, _focus_table(parameters, calibration), lens=lens, lens_width=lens_width,
-                      magnification=aperture.magnification if aperture else None,
-                      settle_time=_settle_time(parameters), width=parameters.image_width,
-                      height=parameters.image_height)
+    return V4l2Source(
+        parameters.video_device,
+        _focus_table(parameters, calibration),
+        lens=lens,
+        lens_width=lens_width,
+        magnification=aperture.magnification if aperture else None,
+        settle_time=_settle_time(parameters),
+        width=parameters.image_width,
+        height=parameters.image_height,
+    )
 
 
 def _own_source(name: str, options: str) -> CameraSource:
@@ -95,18 +119,22 @@ def _settle_time(parameters: CameraParameters) -> float:
 
 def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable:
     from dfd_ros.cameras.v4l2_source import FocusTable
+
     if parameters.focus_table:
         return FocusTable.load(parameters.focus_table)
     if calibration.focus is None:
-        raise InputError('parameter focus_table: source is v4l2, so it has to name a YAML file with the '
-                         'control values of the focus motor, or calibration one that has them')
+        raise InputError(
+            'parameter focus_table: source is v4l2, so it has to name a YAML file with the '
+            'control values of the focus motor, or calibration one that has them'
+        )
     return FocusTable(list(calibration.focus.values), list(calibration.focus.focus_distances))
 
 
 def _lens(parameters: CameraParameters, calibration: Calibration) -> tuple[Lens, int]:
     """The lens, and the image width that its pixel pitch belongs to; 0: that of the images published."""
-    given = Lens(parameters.focal_length or math.nan, parameters.f_number or math.nan,
-                 parameters.pixel_pitch or math.nan)
+    given = Lens(
+        parameters.focal_length or math.nan, parameters.f_number or math.nan, parameters.pixel_pitch or math.nan
+    )
     if calibration.aperture is None:
         return given, 0
     measured = calibration.aperture.lens
@@ -121,7 +149,7 @@ class CameraNode(Node):
     frame that is just being exposed.
     """
 
-    worker: Worker | None = None     # destroy_node also comes for a node whose start has failed
+    worker: Worker | None = None  # destroy_node also comes for a node whose start has failed
 
     def __init__(self, **options) -> None:
         super().__init__('camera', **options)
@@ -139,10 +167,17 @@ class CameraNode(Node):
         self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, **overridable)
         self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, **overridable)
         self._lens_state = self.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER, **overridable)
-        self._truth = (self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable)
-                       if values.publish_truth else None)
-        self._rgbd = {topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, **overridable)
-                      for topic, kind in RGBD_TOPICS.items()} if self._source.gives_rgbd else {}
+        self._truth = (
+            self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable) if values.publish_truth else None
+        )
+        self._rgbd = (
+            {
+                topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, **overridable)
+                for topic, kind in RGBD_TOPICS.items()
+            }
+            if self._source.gives_rgbd
+            else {}
+        )
         self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
         Diagnostics(self, self._report, hardware_id=values.source)
 
@@ -198,8 +233,11 @@ class CameraNode(Node):
                 self._rgbd[topic].publish(image_messages.to_message(image, header))
         if self._truth is not None:
             if frame.depth is None:
-                self.get_logger().warning('parameter publish_truth: this source does not know the true depth; nothing '
-                                          f'comes on {self._truth.topic_name}', once=True)
+                self.get_logger().warning(
+                    'parameter publish_truth: this source does not know the true depth; nothing '
+                    f'comes on {self._truth.topic_name}',
+                    once=True,
+                )
             else:
                 self._truth.publish(image_messages.to_message(frame.depth, header))
         if self._last is not None:
@@ -225,8 +263,12 @@ class CameraNode(Node):
             return Report(WARN, 'no images')
         asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
         state = self._last.lens_state
-        values = {'rate (Hz)': rate, 'focus distance (m)': state.focus_distance,
-                  'settled': str(state.settled), 'command_id': self._reached_id}
+        values = {
+            'rate (Hz)': rate,
+            'focus distance (m)': state.focus_distance,
+            'settled': str(state.settled),
+            'command_id': self._reached_id,
+        }
         if rate < SLOW * asked:
             return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz asked for', values)
         return Report(values=values)

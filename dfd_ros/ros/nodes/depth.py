@@ -29,20 +29,20 @@ from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
-SYNC_QUEUE = 10          # messages of a topic that wait for their counterpart
-UNPAIRED_AFTER = 2.0     # s without a pair
-CAMERA_INFOS = 50        # kept until their images are done
+SYNC_QUEUE = 10  # messages of a topic that wait for their counterpart
+UNPAIRED_AFTER = 2.0  # s without a pair
+CAMERA_INFOS = 50  # kept until their images are done
 
 
 @dataclass
 class FrameTimes:
     """When a frame passed each station, s of time.monotonic."""
 
-    received: float                # image and lens state are both there
-    started: float = math.nan      # the worker has taken it
-    converted: float = math.nan    # the image is an array
-    estimated: float = math.nan    # the network is done
-    published: float = math.nan    # all results are handed to the middleware
+    received: float  # image and lens state are both there
+    started: float = math.nan  # the worker has taken it
+    converted: float = math.nan  # the image is an array
+    estimated: float = math.nan  # the network is done
+    published: float = math.nan  # all results are handed to the middleware
 
 
 class DepthNode(Node):
@@ -52,7 +52,7 @@ class DepthNode(Node):
     busy newer pairs take the place of older ones, so that what it takes next is always the newest.
     """
 
-    worker: Worker | None = None     # destroy_node also comes for a node whose start has failed
+    worker: Worker | None = None  # destroy_node also comes for a node whose start has failed
 
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
@@ -60,14 +60,14 @@ class DepthNode(Node):
         self._settings = BoundParameters(self, DepthParameters, self._on_parameters)
         values = self._settings.values
         self._estimator = values.estimator()
-        self._candidate: tuple[str, DepthEstimator] | None = None     # by the weights file
-        self._successor: deque[DepthEstimator] = deque(maxlen=1)      # takes over with the next image
+        self._candidate: tuple[str, DepthEstimator] | None = None  # by the weights file
+        self._successor: deque[DepthEstimator] = deque(maxlen=1)  # takes over with the next image
         self.add_on_set_parameters_callback(self._try_weights)
         self._mailbox: Mailbox[tuple[Image, LensStateMessage, CameraInfo | None, FrameTimes]] = Mailbox()
         self._reset = threading.Event()
-        self._camera_info: CameraInfo | None = None            # the newest
-        self._camera_infos: dict[int, CameraInfo] = {}         # by stamp, ns
-        self._newest: dict[str, tuple[float, float]] = {}      # topic to (time of arrival, stamp), s
+        self._camera_info: CameraInfo | None = None  # the newest
+        self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
+        self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._paired_at = time.monotonic()
         self._received = self._dropped = self._skipped = self._frames = 0
         self._latency, self._waiting, self._network, self._added = Window(), Window(), Window(), Window()
@@ -76,6 +76,7 @@ class DepthNode(Node):
 
         def publisher(message_type: type, topic: str) -> Publisher:
             return self.create_publisher(message_type, topic, qos.PUBLISHER, **overridable)
+
         self._depth = publisher(Image, 'depth/image_rect')
         self._depth_info = publisher(CameraInfo, 'depth/camera_info')
         self._coc = publisher(Image, 'coc/image')
@@ -83,13 +84,15 @@ class DepthNode(Node):
         self.create_service(Trigger, '~/reset', self._on_reset)
         Diagnostics(self, self._report)
 
-        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER,
-                                 **overridable)
+        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, **overridable)
         self._image_topic, self._lens_topic = map(self.resolve_topic_name, ('image_raw', 'lens_state'))
-        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=profile, **overridable)
-                   for kind, topic, profile in (
-                       (Image, 'image_raw', qos.SENSOR_SUBSCRIBER),
-                       (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER))]
+        filters = [
+            synchronisation.Subscriber(self, kind, topic, qos_profile=profile, **overridable)
+            for kind, topic, profile in (
+                (Image, 'image_raw', qos.SENSOR_SUBSCRIBER),
+                (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER),
+            )
+        ]
         for source, topic in zip(filters, (self._image_topic, self._lens_topic)):
             source.registerCallback(self._note_arrival, topic)
         self._synchroniser = synchronisation.synchronise(filters, SYNC_QUEUE, values.sync_slop)
@@ -155,8 +158,9 @@ class DepthNode(Node):
             except InputError as error:
                 self._warn(str(error))
 
-    def _process(self, message: Image, lens_message: LensStateMessage, newest_info: CameraInfo | None,
-                 times: FrameTimes) -> None:
+    def _process(
+        self, message: Image, lens_message: LensStateMessage, newest_info: CameraInfo | None, times: FrameTimes
+    ) -> None:
         values = self._settings.values
         times.started = time.monotonic()
         if self._successor:
@@ -200,15 +204,26 @@ class DepthNode(Node):
                 publisher.publish(image_messages.to_message(image, header))
 
     @staticmethod
-    def _depth_camera_info(shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState,
-                           header: Header) -> CameraInfo:
+    def _depth_camera_info(
+        shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState, header: Header
+    ) -> CameraInfo:
         """The camera's own calibration, which the depth image shares; without one, that of the lens state."""
         height, width = shape
         if info is None or (info.width, info.height) != (width, height):
             return messages.camera_info(lens_state, width, height, header)
-        return CameraInfo(header=header, width=width, height=height, distortion_model=info.distortion_model,
-                          d=info.d, k=info.k, r=info.r, p=info.p, binning_x=info.binning_x,
-                          binning_y=info.binning_y, roi=info.roi)
+        return CameraInfo(
+            header=header,
+            width=width,
+            height=height,
+            distortion_model=info.distortion_model,
+            d=info.d,
+            k=info.k,
+            r=info.r,
+            p=info.p,
+            binning_x=info.binning_x,
+            binning_y=info.binning_y,
+            roi=info.roi,
+        )
 
     def _note_times(self, header: Header, times: FrameTimes) -> None:
         waiting, network = times.started - times.received, times.estimated - times.converted
@@ -223,10 +238,17 @@ class DepthNode(Node):
         count, latency, longest = self._latency.take()
         waiting, network, added = (window.take()[1] for window in (self._waiting, self._network, self._added))
         values = {
-            'rate (Hz)': count, 'latency (ms)': 1e3 * latency, 'longest latency (ms)': 1e3 * longest,
-            'waiting for the network (ms)': 1e3 * waiting, 'network (ms)': 1e3 * network,
-            'messages (ms)': 1e3 * added, 'received': self._received, 'dropped': self._dropped,
-            'not settled': self._skipped, 'frames since reset': self._frames}
+            'rate (Hz)': count,
+            'latency (ms)': 1e3 * latency,
+            'longest latency (ms)': 1e3 * longest,
+            'waiting for the network (ms)': 1e3 * waiting,
+            'network (ms)': 1e3 * network,
+            'messages (ms)': 1e3 * added,
+            'received': self._received,
+            'dropped': self._dropped,
+            'not settled': self._skipped,
+            'frames since reset': self._frames,
+        }
         problem = self._problem()
         if problem:
             self._warn(problem)
@@ -238,14 +260,19 @@ class DepthNode(Node):
         now = time.monotonic()
         if now - self._paired_at < UNPAIRED_AFTER:
             return None
-        missing = [topic for topic in (self._image_topic, self._lens_topic)
-                   if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER]
+        missing = [
+            topic
+            for topic in (self._image_topic, self._lens_topic)
+            if now - self._newest.get(topic, (-math.inf, 0))[0] > UNPAIRED_AFTER
+        ]
         if missing:
             return f'nothing on {" and ".join(missing)} for {UNPAIRED_AFTER:g} s'
         apart = self._newest[self._image_topic][1] - self._newest[self._lens_topic][1]
-        return (f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are '
-                f'{abs(apart):.3f} s apart, the parameter sync_slop asks for less than '
-                f'{self._settings.values.sync_slop:g} s')
+        return (
+            f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are '
+            f'{abs(apart):.3f} s apart, the parameter sync_slop asks for less than '
+            f'{self._settings.values.sync_slop:g} s'
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,19 +27,19 @@ from dfd_ros.ros.monitoring.run_frames import Recording
 from dfd_ros.ros.node_parameters import MonitorParameters
 from dfd_ros.ros.node_runner import run
 
-WAITING = 50        # messages of a topic that wait for their counterparts
-WARN_EVERY = 5.0    # s
-MEASURED_AFTER = 2.0     # s from the first depth image on
+WAITING = 50  # messages of a topic that wait for their counterparts
+WARN_EVERY = 5.0  # s
+MEASURED_AFTER = 2.0  # s from the first depth image on
 
 
 class MonitorNode(Node):
     """Listens to the camera and to what the depth node makes of it, and prints a line a second."""
 
-    _first: float | None = None     # when the first depth image came; destroy_node also comes where the start failed
+    _first: float | None = None  # when the first depth image came; destroy_node also comes where the start failed
 
     def __init__(self, **options) -> None:
         super().__init__('monitor', **options)
-        torch.set_num_threads(1)     # the figures are small work, and the depth node needs the cores
+        torch.set_num_threads(1)  # the figures are small work, and the depth node needs the cores
         values = self._values = BoundParameters(self, MonitorParameters).values
         self._output = Path(values.output) if values.output else None
         if self._output:
@@ -49,21 +49,29 @@ class MonitorNode(Node):
                 raise InputError(f'parameter output: {self._output}: {error.strerror}') from None
         self._figures = Figures()
         self._recording: Recording | None = None
-        self._arrived: dict[int, float] = {}         # latency of the depth image of a stamp, s
+        self._arrived: dict[int, float] = {}  # latency of the depth image of a stamp, s
         self._started = time.monotonic()
         self._told = 0.0
-        self._heard: Counter[str] = Counter()        # messages by topic
-        self._measured = False                       # a depth image, with all that belongs to it
-        self._problem = ''                           # of the last one
+        self._heard: Counter[str] = Counter()  # messages by topic
+        self._measured = False  # a depth image, with all that belongs to it
+        self._problem = ''  # of the last one
         self._finished = False
 
-        topics = {'image_raw': Image, 'lens_state': LensStateMessage, 'depth/image_rect': Image,
-                  'coc/image': Image, 'confidence/image': Image}
+        topics = {
+            'image_raw': Image,
+            'lens_state': LensStateMessage,
+            'depth/image_rect': Image,
+            'coc/image': Image,
+            'confidence/image': Image,
+        }
         if values.truth:
             topics['truth/depth'] = Image
-        filters = [synchronisation.Subscriber(self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER,
-                                              qos_overriding_options=qos.overridable())
-                   for topic, kind in topics.items()]
+        filters = [
+            synchronisation.Subscriber(
+                self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER, qos_overriding_options=qos.overridable()
+            )
+            for topic, kind in topics.items()
+        ]
         filters[2].registerCallback(self._note_arrival)
         self._topics = [self.resolve_topic_name(topic) for topic in topics]
         for source, topic in zip(filters, self._topics):
@@ -75,7 +83,7 @@ class MonitorNode(Node):
     def destroy_node(self) -> None:
         # First the summary: a teardown of DDS in the middle of which it dies must not take that along.
         try:
-            if self._first is not None and not self._finished:     # rclpy may destroy a node twice
+            if self._first is not None and not self._finished:  # rclpy may destroy a node twice
                 self._finished = True
                 self._finish()
         finally:
@@ -92,17 +100,26 @@ class MonitorNode(Node):
         stamp = synchronisation.nanoseconds(depth.header.stamp)
         self._arrived[stamp] = (self.get_clock().now().nanoseconds - stamp) * 1e-9
         while len(self._arrived) > WAITING:
-            del self._arrived[next(iter(self._arrived))]     # not the oldest stamp: a bag may begin again
+            del self._arrived[next(iter(self._arrived))]  # not the oldest stamp: a bag may begin again
 
-    def _on_frame(self, image: Image, lens_state: LensStateMessage, depth: Image, coc: Image,
-                  confidence: Image, truth: Image | None = None) -> None:
+    def _on_frame(
+        self,
+        image: Image,
+        lens_state: LensStateMessage,
+        depth: Image,
+        coc: Image,
+        confidence: Image,
+        truth: Image | None = None,
+    ) -> None:
         stamp = synchronisation.nanoseconds(depth.header.stamp)
         image_topic, lens_topic, *map_topics = self._topics
         try:
             rgb = image_messages.to_rgb(image, image_topic)
             state = messages.from_message(lens_state, lens_topic)
-            maps = [image_messages.to_map(message, topic)
-                    for message, topic in zip((depth, coc, confidence, truth), map_topics)]
+            maps = [
+                image_messages.to_map(message, topic)
+                for message, topic in zip((depth, coc, confidence, truth), map_topics)
+            ]
         except InputError as error:
             self._problem = str(error)
             self.get_logger().warning(self._problem, throttle_duration_sec=WARN_EVERY)
@@ -113,13 +130,15 @@ class MonitorNode(Node):
         if self._output is not None:
             self._record(stamp * 1e-9, state, rgb, maps[:3], truth_map)
 
-    def _record(self, time_s: float, state: LensState, image: np.ndarray, maps: list[np.ndarray],
-                truth: np.ndarray | None) -> None:
+    def _record(
+        self, time_s: float, state: LensState, image: np.ndarray, maps: list[np.ndarray], truth: np.ndarray | None
+    ) -> None:
         if self._recording is None:
             if state.range is None:
                 self.get_logger().warning(
                     f'{self._topics[1]} does not say what the lens can focus: no pictures',
-                    throttle_duration_sec=WARN_EVERY)
+                    throttle_duration_sec=WARN_EVERY,
+                )
                 return
             self._recording = Recording(VergenceRange(state.near, state.far))
         self._recording.add(time_s, state.focus_distance, image, *maps, truth)
@@ -144,8 +163,10 @@ class MonitorNode(Node):
         silent = [topic for topic in self._topics if not self._heard[topic]]
         if self._problem or silent:
             return self._problem or f'nothing on {", ".join(silent)}'
-        return (f'no stamps of {", ".join(self._topics)} that differ by less than {self._values.sync_slop:g} s, the '
-                'parameter sync_slop')
+        return (
+            f'no stamps of {", ".join(self._topics)} that differ by less than {self._values.sync_slop:g} s, the '
+            'parameter sync_slop'
+        )
 
     def _finish(self) -> None:
         """The summary, pictures and video, once nothing comes any more."""
@@ -156,9 +177,12 @@ class MonitorNode(Node):
         print(f'\nin all   {summary}', flush=True)
         if self._recording is None:
             return
-        names = run_pictures.write(self._recording, self._output, summary,
-                               lambda frames: tqdm(frames, desc='video', unit='frame', leave=False,
-                                                   file=sys.stdout, disable=None))
+        names = run_pictures.write(
+            self._recording,
+            self._output,
+            summary,
+            lambda frames: tqdm(frames, desc='video', unit='frame', leave=False, file=sys.stdout, disable=None),
+        )
         print(f'files    {self._output}/: {", ".join(names)}', flush=True)
 
 

@@ -33,12 +33,16 @@ try:
 except ImportError:
     TFMessage = None
 
-WAITING = 60              # messages of a topic that wait for their counterparts
-NOTHING_AFTER = 3.0       # s
+WAITING = 60  # messages of a topic that wait for their counterparts
+NOTHING_AFTER = 3.0  # s
 # A recorder keeps what a short stall of the disk or of Python would lose.
 SUBSCRIBER = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-LATCHED = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, reliability=QoSReliabilityPolicy.RELIABLE,
-                     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(
+    history=QoSHistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=QoSReliabilityPolicy.RELIABLE,
+    durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
+)
 IMAGE_TOPICS = ('image_raw', 'rgbd/color/image_raw', 'rgbd/depth/image_rect')
 SETS = ('image_raw', 'lens_state', 'rgbd/depth/image_rect')
 """What makes a frame that can be trained on."""
@@ -55,22 +59,30 @@ class RecorderNode(Node):
         self._warn = ThrottledWarnings(self)
         if values.mode == 'convert':
             from dfd_ros.bags import convert_recordings
+
             self._recordings = convert_recordings.find_recordings([Path(values.bags)])
             self._job = convert_recordings.Job(
-                Path(values.output), clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
-                calibration=Path(values.calibration) if values.calibration else None)
+                Path(values.output),
+                clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
+                calibration=Path(values.calibration) if values.calibration else None,
+            )
             self._stopping = threading.Event()
             self.worker = Worker(self, self._convert, self._stopping.set)
             return
-        self._counts: Counter[str] = Counter()      # since the last report
-        self._lost: Counter[str] = Counter()        # since the start of the bag
+        self._counts: Counter[str] = Counter()  # since the last report
+        self._lost: Counter[str] = Counter()  # since the start of the bag
         self._images = self._complete = 0
         self._stopped_because = ''
         self._reported_at = self._heard_at = time.monotonic()
         topics = self._subscribe()
         self._writer = BackgroundWriter(
-            Path(values.folder).expanduser().absolute(), topics, smallest_free=values.disk_reserve * 1000000,
-            on_end=self._on_end, split_size=values.split_size * 1000000, split_time=values.split_time)
+            Path(values.folder).expanduser().absolute(),
+            topics,
+            smallest_free=values.disk_reserve * 1000000,
+            on_end=self._on_end,
+            split_size=values.split_size * 1000000,
+            split_time=values.split_time,
+        )
         self.worker = Worker(self, self._writer.run, self._writer.close)
         self.create_service(Trigger, '~/start', self._on_start)
         self.create_service(Trigger, '~/stop', self._on_stop)
@@ -89,12 +101,20 @@ class RecorderNode(Node):
         suffix = {name: '' for name in IMAGE_TOPICS}
         if values.compressed:
             suffix = {name: '/compressedDepth' if 'depth' in name else '/compressed' for name in IMAGE_TOPICS}
-        wanted = {'image_raw': image, 'lens_state': LensState, 'camera_info': CameraInfo,
-                  'rgbd/color/image_raw': image, 'rgbd/color/camera_info': CameraInfo,
-                  'rgbd/depth/image_rect': image, 'rgbd/depth/camera_info': CameraInfo}
+        wanted = {
+            'image_raw': image,
+            'lens_state': LensState,
+            'camera_info': CameraInfo,
+            'rgbd/color/image_raw': image,
+            'rgbd/color/camera_info': CameraInfo,
+            'rgbd/depth/image_rect': image,
+            'rgbd/depth/camera_info': CameraInfo,
+        }
         if TFMessage is None:
-            self.get_logger().warning('tf2_msgs is not installed: /tf and /tf_static are not recorded; convert with '
-                                      'the extrinsics of a calibration file')
+            self.get_logger().warning(
+                'tf2_msgs is not installed: /tf and /tf_static are not recorded; convert with '
+                'the extrinsics of a calibration file'
+            )
         else:
             wanted |= {'/tf': TFMessage, '/tf_static': TFMessage}
         self._filters = {name: synchronisation.OwnFilter() for name in SETS}
@@ -106,7 +126,7 @@ class RecorderNode(Node):
             latched = name == '/tf_static'
             topic = name + suffix.get(name, '')
             subscription = self._create_subscription(kind, topic, LATCHED if latched else SUBSCRIBER, number, name)
-            package, _, module = kind.__module__.partition('.')
+            package, _, _module = kind.__module__.partition('.')
             topics.append(Topic(subscription.topic_name, f'{package}/msg/{kind.__name__}', latched))
         self._names = dict(zip(wanted, (topic.name for topic in topics)))
         return topics
@@ -117,10 +137,17 @@ class RecorderNode(Node):
 
         def on_lost(event) -> None:
             self._lost[name] += event.total_count_change
+
         options = {'raw': True, 'qos_overriding_options': qos.overridable()}
         try:
-            return self.create_subscription(kind, topic, on_message, profile, **options,
-                                            event_callbacks=SubscriptionEventCallbacks(message_lost=on_lost))
+            return self.create_subscription(
+                kind,
+                topic,
+                on_message,
+                profile,
+                **options,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=on_lost),
+            )
         except UnsupportedEventTypeError:
             return self.create_subscription(kind, topic, on_message, profile, **options)
 
@@ -169,11 +196,16 @@ class RecorderNode(Node):
         seconds, self._reported_at = now - self._reported_at, now
         counts, self._counts = self._counts, Counter()
         values: dict[str, float | int | str] = {
-            f'{name} (Hz)': counts[name] / seconds for name in self._names if not name.startswith('/')}
+            f'{name} (Hz)': counts[name] / seconds for name in self._names if not name.startswith('/')
+        }
         bag = self._writer.bag
-        values |= {'images': self._images, 'images with lens state and depth': self._complete,
-                   'lost on the way': self._lost.total(), 'dropped': self._writer.dropped,
-                   'disk left (GB)': self._writer.free / 1e9}
+        values |= {
+            'images': self._images,
+            'images with lens state and depth': self._complete,
+            'lost on the way': self._lost.total(),
+            'dropped': self._writer.dropped,
+            'disk left (GB)': self._writer.free / 1e9,
+        }
         if self._stopped_because:
             return Report(ERROR, self._stopped_because, values)
         if bag is None:
@@ -192,19 +224,22 @@ class RecorderNode(Node):
 
     def _convert(self) -> None:
         from dfd_ros.bags import convert_recordings
+
         logger = self.get_logger()
 
         def progress(*_: int) -> None:
             if self._stopping.is_set():
-                raise RuntimeError('stopped')     # by a signal: nobody hears of it, and what is half done stays
-        results = convert_recordings.convert_all(self._recordings, self._job, workers=self._values.workers,
-                                                 progress=progress)
+                raise RuntimeError('stopped')  # by a signal: nobody hears of it, and what is half done stays
+
+        results = convert_recordings.convert_all(
+            self._recordings, self._job, workers=self._values.workers, progress=progress
+        )
         for result in results:
             logger.error(result.error) if result.error else logger.info(f'{result.recording}: {result.summary}')
         failed = sum(bool(result.error) for result in results)
         if failed:
             raise RuntimeError(f'{failed} of {len(results)} bags were left out')
-        self.worker.failure.set_result(None)      # done: the process ends
+        self.worker.failure.set_result(None)  # done: the process ends
 
 
 class _Stamped:

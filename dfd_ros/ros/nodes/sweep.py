@@ -25,9 +25,9 @@ from dfd_ros.ros.node_parameters import SweepParameters
 from dfd_ros.ros.node_runner import run
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
-WATCH_PERIOD = 0.05      # s, how often the time since the last command is looked at
-NOTHING_AFTER = 3.0      # s without a lens state
-MAX_ID = 2 ** 32 - 1
+WATCH_PERIOD = 0.05  # s, how often the time since the last command is looked at
+NOTHING_AFTER = 3.0  # s without a lens state
+MAX_ID = 2**32 - 1
 
 
 def focus_distances(parameters: SweepParameters, range_: VergenceRange) -> Iterator[float]:
@@ -51,10 +51,10 @@ class SweepNode(Node):
     def __init__(self, **options) -> None:
         super().__init__('sweep', **options)
         self._warn = ThrottledWarnings(self)
-        self._range: VergenceRange | None = None     # None: to begin anew with the next lens state
+        self._range: VergenceRange | None = None  # None: to begin anew with the next lens state
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
-        self._frames = 0                             # settled frames that have answered the command
+        self._frames = 0  # settled frames that have answered the command
         self._sent_at = self._seen_at = time.monotonic()
         self._commands = self._resent = 0
         self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change)
@@ -62,7 +62,8 @@ class SweepNode(Node):
         overridable = {'qos_overriding_options': qos.overridable()}
         self._publisher = self.create_publisher(FocusCommand, 'focus_command', qos.COMMAND, **overridable)
         self._subscription = self.create_subscription(
-            LensStateMessage, 'lens_state', self._on_lens_state, qos.LENS_STATE_SUBSCRIBER, **overridable)
+            LensStateMessage, 'lens_state', self._on_lens_state, qos.LENS_STATE_SUBSCRIBER, **overridable
+        )
         self.create_service(SetBool, '~/enable', self._on_enable)
         self.create_timer(WATCH_PERIOD, self._watch)
         Diagnostics(self, self._report)
@@ -72,10 +73,9 @@ class SweepNode(Node):
         self._seen_at = time.monotonic()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        result, = self.set_parameters([Parameter('enabled', value=request.data)])
+        (result,) = self.set_parameters([Parameter('enabled', value=request.data)])
         response.success = result.successful
-        response.message = result.reason or (
-            'sweeping' if request.data else 'stopped; the focus stays as it is')
+        response.message = result.reason or ('sweeping' if request.data else 'stopped; the focus stays as it is')
         return response
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
@@ -102,11 +102,13 @@ class SweepNode(Node):
         values = self._settings.values
         near, far = values.near or state.near, values.far or state.far
         if math.isnan(near) or math.isnan(far):
-            raise InputError(f'{self._subscription.topic_name} does not say what the lens can focus: set the '
-                             f'parameters near and far')
+            raise InputError(
+                f'{self._subscription.topic_name} does not say what the lens can focus: set the parameters near and far'
+            )
         if not near < far:
-            raise InputError(f'parameters near and far: near is {near} m and far {far} m with the limits of '
-                             f'the lens; set both')
+            raise InputError(
+                f'parameters near and far: near is {near} m and far {far} m with the limits of the lens; set both'
+            )
         return VergenceRange(near, far)
 
     def _answers(self, message: LensStateMessage, state: LensState) -> bool:
@@ -137,9 +139,11 @@ class SweepNode(Node):
         if now - self._seen_at > NOTHING_AFTER:
             self._warn(f'nothing on {self._subscription.topic_name}: is the camera running?')
         if self._command is not None and now - self._sent_at > values.timeout:
-            self._warn(f'{self._publisher.topic_name}: no settled frame for command '
-                       f'{self._command.command_id} ({self._command.focus_distance:.3g} m) within '
-                       f'{values.timeout:g} s; sending it again')
+            self._warn(
+                f'{self._publisher.topic_name}: no settled frame for command '
+                f'{self._command.command_id} ({self._command.focus_distance:.3g} m) within '
+                f'{values.timeout:g} s; sending it again'
+            )
             self._resent += 1
             self._send()
 

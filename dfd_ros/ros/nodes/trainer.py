@@ -31,7 +31,7 @@ from dfd_ros.ros.node_runner import Worker, run
 from dfd_ros.training.loop import train
 from dfd_ros.training.observer import Observer, Progress
 
-PUBLISH_EVERY = 0.2      # s
+PUBLISH_EVERY = 0.2  # s
 # Who comes late gets the last one.
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -47,7 +47,7 @@ class TrainerNode(Node, Observer):
         values = self._settings.values
         self._config = values.training()
         if self._config.shards:
-            shards(self._config.shards)     # says now where there are none; they are read when it trains
+            shards(self._config.shards)  # says now where there are none; they are read when it trains
         self._folder = Path(values.output).expanduser().absolute() / self._config.name
         self._going, self._stopping = threading.Event(), threading.Event()
         self._going.set()
@@ -72,6 +72,7 @@ class TrainerNode(Node, Observer):
         def respond(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             response.message, response.success = work(), True
             return response
+
         return respond
 
     def _pause(self) -> str:
@@ -99,7 +100,7 @@ class TrainerNode(Node, Observer):
         if not self.context.ok():
             return
         self.get_logger().info(f'{"stopped" if self._stopping.is_set() else "done"}: {self._folder}')
-        self.worker.failure.set_result(None)      # the process ends
+        self.worker.failure.set_result(None)  # the process ends
 
     def on_step(self, progress: Progress) -> bool:
         self._progress = progress
@@ -112,8 +113,9 @@ class TrainerNode(Node, Observer):
 
     def on_validation(self, step: int, figures: dict[str, float], weights: Path | None, picture: Path | None) -> None:
         self._validation = step, figures
-        self._progress = Progress(step, self._config.steps, step / self._config.steps, self._progress.loss,
-                                  self._progress.seconds_left)
+        self._progress = Progress(
+            step, self._config.steps, step / self._config.steps, self._progress.loss, self._progress.seconds_left
+        )
         self._publish(TrainingProgress.TRAINING)
         if not self.context.ok():
             return
@@ -141,10 +143,20 @@ class TrainerNode(Node, Observer):
         self._published_at = time.monotonic()
         progress, (validated, figures) = self._progress, self._validation
         with self._while_ros_runs():
-            self._publisher.publish(TrainingProgress(
-                header=self._header(), run=str(self._folder), state=state, step=progress.step, steps=progress.steps,
-                loss=progress.loss, seconds_left=progress.seconds_left, validated_step=validated,
-                figures=list(figures), values=list(figures.values())))
+            self._publisher.publish(
+                TrainingProgress(
+                    header=self._header(),
+                    run=str(self._folder),
+                    state=state,
+                    step=progress.step,
+                    steps=progress.steps,
+                    loss=progress.loss,
+                    seconds_left=progress.seconds_left,
+                    validated_step=validated,
+                    figures=list(figures),
+                    values=list(figures.values()),
+                )
+            )
 
     def _hand_over(self, weights: Path, step: int) -> None:
         """Gives the depth node a file of these weights alone: a name that it has had before would tell it nothing."""
@@ -170,6 +182,7 @@ class TrainerNode(Node, Observer):
                     file.unlink(missing_ok=True)
             else:
                 self.get_logger().warning(f'{node} does not take the weights of step {step}: {result.reason}')
+
         client.call_async(request).add_done_callback(answered)
 
 

@@ -33,9 +33,14 @@ def ask(module: str, job: object, python: str) -> list:
         answer = Path(folder) / 'answer.json'
         try:
             # JSON has an infinity in Python.
-            run = subprocess.run([python, '-m', f'dfd_ros.synthesis.blender.{module}', str(answer)], text=True,
-                                 input=json.dumps(job), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                 env=environment())
+            run = subprocess.run(
+                [python, '-m', f'dfd_ros.synthesis.blender.{module}', str(answer)],
+                text=True,
+                input=json.dumps(job),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=environment(),
+            )
         except OSError as error:
             raise InputError(f'--blender-python {python}: {error.strerror}') from None
         if run.returncode:

@@ -63,10 +63,11 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
     rng = split_pools.generator(seed, settings.split)
     preset, blender = settings.lens_preset, bpy.context.scene
     pixels = settings.lens.focal_length / settings.lens.pixel_pitch
-    half = 0.5 * min(settings.height, settings.width) / pixels   # of the image's shorter side, at 1 m
+    half = 0.5 * min(settings.height, settings.width) / pixels  # of the image's shorter side, at 1 m
 
     tilt = matrix_about_axis((1, 0, 0), math.radians(rng.uniform(-8, 8))) @ matrix_about_axis(
-        (0, 0, 1), math.radians(rng.normal() * 3))
+        (0, 0, 1), math.radians(rng.normal() * 3)
+    )
     start = rigid_transform(LEVEL @ tilt, np.zeros(3))
     path = np.tile(np.eye(4), (settings.frames, 1, 1))
     if settings.motion in ('camera', 'both'):
@@ -77,11 +78,12 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
     poses = [np.tile(np.eye(4), (settings.frames, 1, 1))]
     for background, matrix in _backgrounds(rng, start, wall_distance, half):
         width = 2 * half * wall_distance
-        background.data.materials.append(_material(
-            rng, settings, files, detail=split_pools.log_uniform(rng, 5, 14) / width, repeat=4))
+        background.data.materials.append(
+            _material(rng, settings, files, detail=split_pools.log_uniform(rng, 5, 14) / width, repeat=4)
+        )
         poses.append(np.tile(matrix, (settings.frames, 1, 1)))
         _keyframes(background, poses[-1], len(poses) - 1)
-    if len(poses) == GROUND:   # the wall alone; the index of the ground stays free
+    if len(poses) == GROUND:  # the wall alone; the index of the ground stays free
         poses.append(poses[0])
 
     meshes = set()
@@ -115,14 +117,17 @@ def _backgrounds(rng, start: np.ndarray, distance: float, half: float):
     """The wall, nearly square to the view, and in every third scene the ground: (bpy object, its pose)."""
     size = 12 * distance * max(half, 0.2)
     turn = matrix_about_axis((0, 1, 0), math.radians(rng.uniform(-15, 15))) @ matrix_about_axis(
-        (1, 0, 0), math.radians(rng.uniform(-10, 10)))
+        (1, 0, 0), math.radians(rng.uniform(-10, 10))
+    )
     facing = rigid_transform(turn @ np.diag([1, -1, -1]), (0, 0, distance))
     yield objects.add_plane('wall', size), start @ facing
     if rng.random() < 1 / 3:
         # Along the lower edge of the view at about half the depth.
         flat = matrix_about_axis((1, 0, 0), math.radians(rng.uniform(-4, 4)))
-        below = rigid_transform(flat @ np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]]),
-                            (0, half * distance * rng.uniform(0.4, 0.7), distance / 2))
+        below = rigid_transform(
+            flat @ np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]]),
+            (0, half * distance * rng.uniform(0.4, 0.7), distance / 2),
+        )
         yield objects.add_plane('ground', size), start @ below
 
 

@@ -29,8 +29,9 @@ RADIUS = 4.0
 SIDES = 72
 
 
-def measure_blur(renderer: Renderer, lens: Lens, distance: float, focus_distance: float, breathing: bool = False,
-                 samples: int = 64) -> float:
+def measure_blur(
+    renderer: Renderer, lens: Lens, distance: float, focus_distance: float, breathing: bool = False, samples: int = 64
+) -> float:
     """Blur diameter (px) of a light on the axis at `distance` m. The renderer's image has to be square, and large
     enough for it."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -65,7 +66,7 @@ def _light(distance: float, radius: float) -> None:
 def _variance(image: np.ndarray) -> float:
     """px^2, of the light along one axis."""
     light = image[..., 1].astype(float)
-    y, x = np.mgrid[:image.shape[0], :image.shape[1]]
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     total = light.sum()
     return sum(float((light * (a - (light * a).sum() / total) ** 2).sum() / total) for a in (x, y)) / 2
 

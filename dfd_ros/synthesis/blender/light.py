@@ -72,8 +72,9 @@ def _studio(rng: np.random.Generator, depth: float) -> None:
         _lamp(rng, 'AREA', depth, log_uniform(rng, 2, 8))
 
 
-def _colours(rng: np.random.Generator, tree, value, dim: float, bright: float,
-             at: tuple[float, float] = (0, 1)) -> None:
+def _colours(
+    rng: np.random.Generator, tree, value, dim: float, bright: float, at: tuple[float, float] = (0, 1)
+) -> None:
     """The world is `dim` where a value is at the first place, `bright` at the second, tinted both."""
     ramp = tree.nodes.new('ShaderNodeValToRGB')
     for element, place, strength in zip(ramp.color_ramp.elements, at, (dim, bright)):
@@ -153,7 +154,7 @@ def _lamp(rng: np.random.Generator, kind: str, depth: float, radiance: float) ->
     target = depth * Vector((rng.uniform(-0.3, 0.3), rng.uniform(0.4, 1.0), rng.uniform(-0.3, 0.3)))
     distance = (target - place).length
     data = bpy.data.lights.new('lamp', kind)
-    data.energy, data.color = radiance * 4 * distance ** 2, _tint(rng)
+    data.energy, data.color = radiance * 4 * distance**2, _tint(rng)
     size = depth * log_uniform(rng, 0.05, 0.8)
     if kind == 'AREA':
         data.shape, data.size = 'SQUARE', size
@@ -179,8 +180,4 @@ def _tint(rng: np.random.Generator) -> tuple[float, float, float]:
     return 1 + min(warmth, 0), 1 - abs(warmth) * 0.45, 1 - max(warmth, 0)
 
 
-FAMILIES = {
-    'train': (_areas, _sun, _dusk, _overcast, _studio),
-    'validation': (_ring,),
-    'test': (_spots, _sky),
-}
+FAMILIES = {'train': (_areas, _sun, _dusk, _overcast, _studio), 'validation': (_ring,), 'test': (_spots, _sky)}

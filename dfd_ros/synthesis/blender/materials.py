@@ -102,8 +102,7 @@ def image(rng: np.random.Generator, path: Path, repeat: float = 1.0, has_uv: boo
     mapping.inputs['Rotation'].default_value = (0, 0, rng.uniform(0, 6.28))
     mapping.inputs['Scale'].default_value = np.full(3, repeat * log_uniform(rng, 0.7, 3))
     nodes.link(nodes.add('ShaderNodeTexCoord').outputs['UV' if has_uv else 'Generated'], mapping.inputs['Vector'])
-    texture = nodes.add('ShaderNodeTexImage', image=picture, extension='MIRROR',
-                        projection='FLAT' if has_uv else 'BOX')
+    texture = nodes.add('ShaderNodeTexImage', image=picture, extension='MIRROR', projection='FLAT' if has_uv else 'BOX')
     nodes.link(mapping.outputs['Vector'], texture.inputs['Vector'])
     nodes.link(texture.outputs['Color'], nodes.shader.inputs['Base Color'])
     _finish(nodes, rng)

@@ -37,7 +37,7 @@ def _unit(mesh: Mesh) -> Mesh:
 
 def _surface(function: Callable, rows: int, columns: int, *, smooth: bool = True) -> Mesh:
     """The surface that `function` makes of u (along columns, closed) and v (along rows), both 0..1."""
-    v, u = np.mgrid[0:1:rows * 1j, 0:1:(columns + 1) * 1j]
+    v, u = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : (columns + 1) * 1j]
     vertices = np.stack(np.broadcast_arrays(*function(u, v)), -1).reshape(-1, 3)
     number = np.arange(vertices.shape[0]).reshape(rows, columns + 1)
     corners = [number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]]
@@ -48,10 +48,12 @@ def _surface(function: Callable, rows: int, columns: int, *, smooth: bool = True
 
 def _lathe(radius: np.ndarray, height: np.ndarray, columns: int, *, outline=None, smooth: bool = True) -> Mesh:
     """A profile turned about the z axis; `outline` (of the angle) makes it other than round."""
+
     def function(u, v):
         along = np.linspace(0, 1, len(radius))
         r = np.interp(v, along, radius) * (1 if outline is None else outline(u))
         return r * np.cos(TAU * u), r * np.sin(TAU * u), np.interp(v, along, height)
+
     return _surface(function, len(radius), columns, smooth=smooth)
 
 
@@ -62,8 +64,11 @@ def ellipsoid(rng: np.random.Generator) -> Mesh:
 
 
 def _sphere(rows: int, columns: int) -> Mesh:
-    return _surface(lambda u, v: (np.sin(np.pi * v) * np.cos(TAU * u), np.sin(np.pi * v) * np.sin(TAU * u),
-                                  np.cos(np.pi * v)), rows, columns)
+    return _surface(
+        lambda u, v: (np.sin(np.pi * v) * np.cos(TAU * u), np.sin(np.pi * v) * np.sin(TAU * u), np.cos(np.pi * v)),
+        rows,
+        columns,
+    )
 
 
 def box(rng: np.random.Generator) -> Mesh:
@@ -82,9 +87,12 @@ def _box(half, centre=(0.0, 0.0, 0.0)) -> Mesh:
 def _joined(parts: list[Mesh]) -> Mesh:
     """One mesh of several; smooth if the first one is."""
     first = np.cumsum([0] + [len(part.vertices) for part in parts])
-    return Mesh(np.concatenate([part.vertices for part in parts]),
-                np.concatenate([part.faces + offset for part, offset in zip(parts, first)]),
-                np.concatenate([part.uv for part in parts]), parts[0].smooth)
+    return Mesh(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + offset for part, offset in zip(parts, first)]),
+        np.concatenate([part.uv for part in parts]),
+        parts[0].smooth,
+    )
 
 
 def cylinder(rng: np.random.Generator) -> Mesh:
@@ -96,8 +104,15 @@ def cylinder(rng: np.random.Generator) -> Mesh:
 def torus(rng: np.random.Generator) -> Mesh:
     """A ring."""
     thick = rng.uniform(0.1, 0.45)
-    return _surface(lambda u, v: ((1 + thick * np.cos(TAU * v)) * np.cos(TAU * u),
-                                  (1 + thick * np.cos(TAU * v)) * np.sin(TAU * u), thick * np.sin(TAU * v)), 20, 56)
+    return _surface(
+        lambda u, v: (
+            (1 + thick * np.cos(TAU * v)) * np.cos(TAU * u),
+            (1 + thick * np.cos(TAU * v)) * np.sin(TAU * u),
+            thick * np.sin(TAU * v),
+        ),
+        20,
+        56,
+    )
 
 
 def blob(rng: np.random.Generator) -> Mesh:
@@ -126,14 +141,16 @@ def rock(rng: np.random.Generator) -> Mesh:
 def sheet(rng: np.random.Generator) -> Mesh:
     """A leaf of cardboard, bent by two waves."""
     wide, thick = rng.uniform(0.4, 1), rng.uniform(0.01, 0.05)
-    waves = [(rng.uniform(0.05, 0.25), rng.uniform(-1.2, 1.2), rng.uniform(-1.2, 1.2), rng.uniform(0, TAU))
-             for _ in range(2)]
+    waves = [
+        (rng.uniform(0.05, 0.25), rng.uniform(-1.2, 1.2), rng.uniform(-1.2, 1.2), rng.uniform(0, TAU)) for _ in range(2)
+    ]
 
     def function(u, v):
         # The first and last rows have no thickness: the ends are closed.
         across, along = wide * np.cos(TAU * u), 2 * v - 1
         height = sum(high * np.sin(TAU * (a * across + b * along) + phase) for high, a, b, phase in waves)
         return across, along, height + np.where(np.abs(along) < 1, thick, 0) * np.clip(5 * np.sin(TAU * u), -1, 1)
+
     return _surface(function, 28, 40)
 
 
@@ -152,9 +169,12 @@ def helix(rng: np.random.Generator) -> Mesh:
 def cup(rng: np.random.Generator) -> Mesh:
     """A vessel with a wall, open above: from a dish to a pipe with a bottom."""
     top, height, wall = rng.uniform(0.7, 1.5), rng.uniform(0.2, 1.6), rng.uniform(0.05, 0.25)
-    return _lathe(np.array([0, 1, top, top - wall, 1 - wall, 0]),
-                  np.array([-height, -height, height, height, 2 * wall * height - height, 2 * wall * height - height]),
-                  int(rng.choice([4, 6, 40])), smooth=False)
+    return _lathe(
+        np.array([0, 1, top, top - wall, 1 - wall, 0]),
+        np.array([-height, -height, height, height, 2 * wall * height - height, 2 * wall * height - height]),
+        int(rng.choice([4, 6, 40])),
+        smooth=False,
+    )
 
 
 def jack(rng: np.random.Generator) -> Mesh:
@@ -195,8 +215,13 @@ def star(rng: np.random.Generator) -> Mesh:
     """A prism over a star or a gear wheel."""
     teeth, depth = int(rng.integers(4, 12)), rng.uniform(0.2, 0.5)
     height = rng.uniform(0.1, 1)
-    return _lathe(np.array([0, 1, 1, 0]), np.array([-1, -1, 1, 1]) * height, 8 * teeth, smooth=False,
-                  outline=lambda u: 1 - depth * (0.5 + 0.5 * np.cos(TAU * teeth * u)))
+    return _lathe(
+        np.array([0, 1, 1, 0]),
+        np.array([-1, -1, 1, 1]) * height,
+        8 * teeth,
+        smooth=False,
+        outline=lambda u: 1 - depth * (0.5 + 0.5 * np.cos(TAU * teeth * u)),
+    )
 
 
 def superellipsoid(rng: np.random.Generator) -> Mesh:
@@ -209,8 +234,11 @@ def superellipsoid(rng: np.random.Generator) -> Mesh:
 
     def power(value, exponent):
         return np.sign(value) * np.abs(value) ** exponent
-    vertices = np.stack([power(r, north) * power(np.cos(angle), east), power(r, north) * power(np.sin(angle), east),
-                         power(z, north)], -1)
+
+    vertices = np.stack(
+        [power(r, north) * power(np.cos(angle), east), power(r, north) * power(np.sin(angle), east), power(z, north)],
+        -1,
+    )
     return sphere._replace(vertices=vertices * rng.uniform(0.5, 1, 3))
 
 
@@ -247,13 +275,18 @@ def _tube(centre: np.ndarray, along: np.ndarray, outward: np.ndarray, radius: np
     def function(u, v):
         tube = side[row] * np.cos(TAU * u)[..., None] + up[row] * np.sin(TAU * u)[..., None]
         return np.moveaxis(centre[row] + radius[row][..., None] * tube, -1, 0)
+
     return _surface(function, len(centre), 12)
 
 
 def arch(rng: np.random.Generator) -> Mesh:
     """A bent bar, twisted about itself: part of a ring with a flat section."""
-    wide, flat, opening, twist = (rng.uniform(0.15, 0.5), rng.uniform(0.05, 0.15), rng.uniform(0.3, 0.8),
-                                  rng.uniform(-1, 1))
+    wide, flat, opening, twist = (
+        rng.uniform(0.15, 0.5),
+        rng.uniform(0.05, 0.15),
+        rng.uniform(0.3, 0.8),
+        rng.uniform(-1, 1),
+    )
 
     def function(u, v):
         # The first and last rows have no width: the ends are closed.
@@ -263,6 +296,7 @@ def arch(rng: np.random.Generator) -> Mesh:
         turn = np.pi * twist * along
         x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
         return (1 + x) * np.cos(TAU * along), (1 + x) * np.sin(TAU * along), y
+
     return _surface(function, 42, 20)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from dfd_ros.core.geometry import matrix_about_axis, matrix_from_unit_quaternion, rigid_transform
 
-MOST_TRAVEL = 1.5    # px between frames at the nearest distance: of the camera's parallax
-MOST_SHAKE = 1.0     # px between frames: of the camera's turning
-MOST_SPEED = 3.0     # px between frames: of an object, at its distance
-MOST_TURN = 5.0      # degrees between frames: of an object
-MOVING = 0.7         # share of the objects that move where any do
+MOST_TRAVEL = 1.5  # px between frames at the nearest distance: of the camera's parallax
+MOST_SHAKE = 1.0  # px between frames: of the camera's turning
+MOST_SPEED = 3.0  # px between frames: of an object, at its distance
+MOST_TURN = 5.0  # degrees between frames: of an object
+MOVING = 0.7  # share of the objects that move where any do
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
@@ -31,19 +31,28 @@ def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: floa
     shifts = _walk(rng, frames, travel)
     shifts[:, 2] *= 0.5
     turns = _walk(rng, frames, shake)
-    return np.stack([rigid_transform(
-        matrix_about_axis((1, 0, 0), x) @ matrix_about_axis((0, 1, 0), y) @ matrix_about_axis((0, 0, 1), z), shift)
-        for shift, (x, y, z) in zip(shifts, turns)])
+    return np.stack(
+        [
+            rigid_transform(
+                matrix_about_axis((1, 0, 0), x) @ matrix_about_axis((0, 1, 0), y) @ matrix_about_axis((0, 0, 1), z),
+                shift,
+            )
+            for shift, (x, y, z) in zip(shifts, turns)
+        ]
+    )
 
 
-def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distance: float, pixels: float
-                ) -> np.ndarray:
+def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distance: float, pixels: float) -> np.ndarray:
     """(T, 4, 4) poses of an object that begins at `start`, at this distance (m), and goes and turns steadily."""
     velocity = rng.normal(size=3)
     velocity *= rng.uniform(0, MOST_SPEED) * distance / pixels / np.linalg.norm(velocity)
     axis, turn = rng.normal(size=3), math.radians(rng.uniform(0, MOST_TURN))
-    return np.stack([rigid_transform(matrix_about_axis(axis, turn * t) @ start[:3, :3], start[:3, 3] + velocity * t)
-                     for t in range(frames)])
+    return np.stack(
+        [
+            rigid_transform(matrix_about_axis(axis, turn * t) @ start[:3, :3], start[:3, 3] + velocity * t)
+            for t in range(frames)
+        ]
+    )
 
 
 def _walk(rng: np.random.Generator, frames: int, step: float) -> np.ndarray:

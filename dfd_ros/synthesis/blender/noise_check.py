@@ -43,8 +43,15 @@ def measure(renderer: Renderer, frame: int, gain: float, samples: list[int], ref
     for count in samples:
         one, other = render(count, 2), render(count, 3)
         noise = (one - other) / math.sqrt(2)
-        found.append({'samples': count, 'frame': frame, 'typical': _of_tiles(noise, grey), 'noise': _rms(noise[grey]),
-                      'error': _rms((one - best)[grey])})
+        found.append(
+            {
+                'samples': count,
+                'frame': frame,
+                'typical': _of_tiles(noise, grey),
+                'noise': _rms(noise[grey]),
+                'error': _rms((one - best)[grey]),
+            }
+        )
     return found
 
 
@@ -53,10 +60,10 @@ def _of_tiles(values: np.ndarray, counted: np.ndarray) -> float:
     rows, columns = (n // TILE for n in values.shape[:2])
 
     def total(of: np.ndarray) -> np.ndarray:
-        tiles = of[:rows * TILE, :columns * TILE].reshape(rows, TILE, columns, TILE, 3)
+        tiles = of[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE, 3)
         return tiles.sum(axis=(1, 3, 4), dtype=float)
 
-    count, squares = total(counted), total(counted * values ** 2)
+    count, squares = total(counted), total(counted * values**2)
     return float(np.median(np.sqrt(squares[count > 0] / count[count > 0])))
 
 
@@ -77,8 +84,9 @@ def main(path: str) -> None:
         gain = exposure(renderer.colour(settings.samples, seed=0))
         camera.dof.use_dof = True
         for frame in job['frames']:
-            results += [{'seed': seed, **found}
-                        for found in measure(renderer, frame, gain, job['samples'], job['reference'])]
+            results += [
+                {'seed': seed, **found} for found in measure(renderer, frame, gain, job['samples'], job['reference'])
+            ]
     Path(path).write_text(json.dumps(results))
 
 

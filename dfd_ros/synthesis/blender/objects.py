@@ -44,15 +44,16 @@ def add_file(path: Path):
     """
     before = set(bpy.data.objects)
     try:
-        {'.obj': bpy.ops.wm.obj_import, '.ply': bpy.ops.wm.ply_import,
-         '.glb': bpy.ops.import_scene.gltf}[path.suffix.lower()](filepath=str(path))
+        {'.obj': bpy.ops.wm.obj_import, '.ply': bpy.ops.wm.ply_import, '.glb': bpy.ops.import_scene.gltf}[
+            path.suffix.lower()
+        ](filepath=str(path))
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
     added = [created for created in bpy.data.objects if created not in before]
     meshes = [created for created in added if created.type == 'MESH' and len(created.data.polygons)]
     if not meshes:
         raise InputError(f'{path}: no mesh with faces in it')
-    for created in added:   # a motion of the file's own would take the place of the scene's, unknown to the truth
+    for created in added:  # a motion of the file's own would take the place of the scene's, unknown to the truth
         created.animation_data_clear()
     bpy.context.view_layer.update()
     for created in meshes:
@@ -60,8 +61,9 @@ def add_file(path: Path):
         created.shape_key_clear()
         created.data.transform(created.matrix_world)
         created.parent, created.matrix_world = None, Matrix()
-    with bpy.context.temp_override(active_object=meshes[0], object=meshes[0], selected_objects=meshes,
-                                   selected_editable_objects=meshes):
+    with bpy.context.temp_override(
+        active_object=meshes[0], object=meshes[0], selected_objects=meshes, selected_editable_objects=meshes
+    ):
         if len(meshes) > 1:
             bpy.ops.object.join()
     joined = meshes[0]

@@ -41,7 +41,7 @@ class Renderer:
         scene.render.resolution_x, scene.render.resolution_y = self.width, self.height
         scene.render.resolution_percentage = 100
         scene.render.threads_mode, scene.render.threads = 'FIXED', self.threads
-        scene.render.use_persistent_data = True   # frames of a stack share most of the scene
+        scene.render.use_persistent_data = True  # frames of a stack share most of the scene
         scene.render.use_motion_blur = False
         scene.render.film_transparent = False
         settings = scene.render.image_settings
@@ -54,7 +54,7 @@ class Renderer:
         cycles.use_auto_tile = False
         cycles.denoiser = 'OPENIMAGEDENOISE'
         cycles.denoising_input_passes = 'RGB_ALBEDO_NORMAL'
-        cycles.denoising_prefilter = 'ACCURATE'   # out of focus, albedo and normals are as noisy as the light
+        cycles.denoising_prefilter = 'ACCURATE'  # out of focus, albedo and normals are as noisy as the light
         cycles.denoising_quality = 'HIGH'
         layer = scene.view_layers[0]
         layer.use_pass_z = layer.use_pass_object_index = True
@@ -110,7 +110,7 @@ def on_gpu(device: str) -> bool:
     for kind in _GPUS:
         try:
             preferences.compute_device_type = kind
-        except TypeError:   # not built into this Blender
+        except TypeError:  # not built into this Blender
             continue
         preferences.refresh_devices()
         if found := [d for d in preferences.devices if d.type == kind]:
@@ -132,10 +132,12 @@ def _openimageio():
     version = f'python{sys.version_info.major}.{sys.version_info.minor}'
     folder = Path(bpy.utils.system_resource('PYTHON')) / 'lib' / version / 'site-packages'
     if str(folder) not in sys.path and os.path.isdir(folder):
-        sys.path.append(str(folder))   # at the end: its other modules must not come before ours
+        sys.path.append(str(folder))  # at the end: its other modules must not come before ours
     try:
         import OpenImageIO
     except ImportError:
-        raise InputError(f'bpy {bpy.app.version_string} comes without OpenImageIO in {folder}: '
-                         'install the version that setup.py names') from None
+        raise InputError(
+            f'bpy {bpy.app.version_string} comes without OpenImageIO in {folder}: '
+            'install the version that setup.py names'
+        ) from None
     return OpenImageIO.ImageInput

@@ -84,8 +84,13 @@ class RenderSettings:
         for name, choices in (('preset', PRESETS), ('split', SPLITS), ('objects', OBJECT_SETS), ('motion', MOTIONS)):
             if getattr(self, name) not in choices:
                 raise InputError(f'{name} {getattr(self, name)!r}: choose one of {", ".join(choices)}')
-        for name, least in (('frames', 2), ('ramp', 2), ('height', SMALLEST_SIDE), ('width', SMALLEST_SIDE),
-                            ('samples', 1)):
+        for name, least in (
+            ('frames', 2),
+            ('ramp', 2),
+            ('height', SMALLEST_SIDE),
+            ('width', SMALLEST_SIDE),
+            ('samples', 1),
+        ):
             if getattr(self, name) < least:
                 raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
         listed = len(self.lens_preset.focus)

@@ -59,21 +59,61 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
 
     gain = exposure(sharp[0])
     range_, lens = settings.range, settings.lens
-    states = [LensState(focus[t], lens.focal_length, lens.f_number, lens.pixel_pitch, growth[t], range_.near,
-                        range_.far, stamp=t / FRAME_RATE) for t in frames]
+    states = [
+        LensState(
+            focus[t],
+            lens.focal_length,
+            lens.f_number,
+            lens.pixel_pitch,
+            growth[t],
+            range_.near,
+            range_.far,
+            stamp=t / FRAME_RATE,
+        )
+        for t in frames
+    ]
     intrinsics = truth.intrinsics(lens.focal_length, lens.pixel_pitch, settings.height, settings.width)
-    flows = [truth.flow(depth[t], index[t], built.object_poses[t], built.object_poses[t + 1], built.camera_poses[t],
-                        built.camera_poses[t + 1], intrinsics, growth[t], growth[t + 1]) for t in frames[:-1]]
+    flows = [
+        truth.flow(
+            depth[t],
+            index[t],
+            built.object_poses[t],
+            built.object_poses[t + 1],
+            built.camera_poses[t],
+            built.camera_poses[t + 1],
+            intrinsics,
+            growth[t],
+            growth[t + 1],
+        )
+        for t in frames[:-1]
+    ]
     return Sample(
-        images=_encode(np.stack(blurred) * gain), lens_states=states, depth=np.stack(depth),
+        images=_encode(np.stack(blurred) * gain),
+        lens_states=states,
+        depth=np.stack(depth),
         background=np.isin(index, (0, scenes.WALL, scenes.GROUND)),
         coc=np.stack([lens.coc_px(d, f).astype(np.float32) for d, f in zip(depth, focus)]),
-        flow=np.stack(flows), all_in_focus=_encode(np.stack(sharp) * gain), intrinsics=intrinsics,
-        poses=built.camera_poses, source='blender', seed=seed,
-        about={'preset': settings.preset, 'split': settings.split, 'motion': settings.motion,
-               'object_set': settings.objects, 'objects': built.objects, 'meshes': built.meshes,
-               'textures': built.textures, 'light': built.light, 'samples': settings.samples,
-               'blender': bpy.app.version_string, 'seconds': clock.seconds, 'cpu_seconds': clock.cpu_seconds})
+        flow=np.stack(flows),
+        all_in_focus=_encode(np.stack(sharp) * gain),
+        intrinsics=intrinsics,
+        poses=built.camera_poses,
+        source='blender',
+        seed=seed,
+        about={
+            'preset': settings.preset,
+            'split': settings.split,
+            'motion': settings.motion,
+            'object_set': settings.objects,
+            'objects': built.objects,
+            'meshes': built.meshes,
+            'textures': built.textures,
+            'light': built.light,
+            'samples': settings.samples,
+            'blender': bpy.app.version_string,
+            'seconds': clock.seconds,
+            'cpu_seconds': clock.cpu_seconds,
+        },
+    )
 
 
 def exposure(sharp: np.ndarray) -> float:

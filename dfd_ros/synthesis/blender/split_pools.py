@@ -33,8 +33,10 @@ def files(folder: str, suffixes: Sequence[str], split: str) -> list[Path]:
     found = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
     mine = [path for path in found if split_of(path.name) == split]
     if not mine:
-        raise InputError(f'{folder}: none of its {len(found)} files ({", ".join(suffixes)}) falls into the split '
-                         f'{split}; the name decides, about {SHARES[split]} of 10 do')
+        raise InputError(
+            f'{folder}: none of its {len(found)} files ({", ".join(suffixes)}) falls into the split '
+            f'{split}; the name decides, about {SHARES[split]} of 10 do'
+        )
     return mine
 
 

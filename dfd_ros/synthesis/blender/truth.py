@@ -13,13 +13,21 @@ def intrinsics(focal_length: float, pixel_pitch: float, height: int, width: int)
 def points(depth: np.ndarray, camera: tuple[float, float, float, float], magnification: float = 1.0) -> np.ndarray:
     """(H, W, 3) m in the camera's frame (x right, y down, z forward) of what each pixel sees."""
     fx, fy, cx, cy = camera
-    y, x = np.mgrid[:depth.shape[0], :depth.shape[1]]
+    y, x = np.mgrid[: depth.shape[0], : depth.shape[1]]
     return np.stack([(x - cx) / (fx * magnification) * depth, (y - cy) / (fy * magnification) * depth, depth], -1)
 
 
-def flow(depth: np.ndarray, index: np.ndarray, objects: np.ndarray, objects_next: np.ndarray, pose: np.ndarray,
-         pose_next: np.ndarray, camera: tuple[float, float, float, float], magnification: float = 1.0,
-         magnification_next: float = 1.0) -> np.ndarray:
+def flow(
+    depth: np.ndarray,
+    index: np.ndarray,
+    objects: np.ndarray,
+    objects_next: np.ndarray,
+    pose: np.ndarray,
+    pose_next: np.ndarray,
+    camera: tuple[float, float, float, float],
+    magnification: float = 1.0,
+    magnification_next: float = 1.0,
+) -> np.ndarray:
     """Optical flow (H, W, 2) px, (x, y), of what each pixel sees: to where it is in the next frame, hidden or not.
 
     Everything is rigid, so that it is exact. NaN where nothing is seen, or where it is behind the camera next.
@@ -37,8 +45,9 @@ def flow(depth: np.ndarray, index: np.ndarray, objects: np.ndarray, objects_next
     with np.errstate(all='ignore'):
         here = points(depth.astype(np.float64), camera, magnification)
         x, y, z = np.moveaxis((step[..., :3, :3] @ here[..., None])[..., 0] + step[..., :3, 3], -1, 0)
-        rows, columns = np.mgrid[:depth.shape[0], :depth.shape[1]]
-        moved = np.stack([x / z * fx * magnification_next + cx - columns, y / z * fy * magnification_next + cy - rows],
-                         -1)
+        rows, columns = np.mgrid[: depth.shape[0], : depth.shape[1]]
+        moved = np.stack(
+            [x / z * fx * magnification_next + cx - columns, y / z * fy * magnification_next + cy - rows], -1
+        )
         moved[~(np.isfinite(depth) & (z > 0))] = np.nan
     return moved.astype(np.float16)

@@ -1,7 +1,7 @@
 """Hypersim (Roberts et al., ICCV 2021), as https://github.com/apple/ml-hypersim publishes it::
 
-    ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5              "dataset" (768, 1024, 3) linear light
-    ai_VVV_NNN/images/scene_cam_XX_geometry_hdf5/frame.IIII.depth_meters.hdf5    "dataset" (768, 1024) m along the ray
+ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5              "dataset" (768, 1024, 3) linear light
+ai_VVV_NNN/images/scene_cam_XX_geometry_hdf5/frame.IIII.depth_meters.hdf5    "dataset" (768, 1024) m along the ray
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dfd_ros.core.hdf5_files import Hdf5File
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
 
-FOCAL_LENGTH, WIDTH = 886.81, 1024   # px, of an image of this width: 60 degrees
+FOCAL_LENGTH, WIDTH = 886.81, 1024  # px, of an image of this width: 60 degrees
 
 
 class Hypersim:
@@ -28,8 +28,9 @@ class Hypersim:
     def __init__(self, folder: Path):
         self._frames = sorted(folder.rglob('*_final_hdf5/frame.*.color.hdf5'))
         if not self._frames:
-            raise InputError(f'{folder}: no Hypersim, it should hold '
-                             'ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5')
+            raise InputError(
+                f'{folder}: no Hypersim, it should hold ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5'
+            )
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -37,8 +38,9 @@ class Hypersim:
     def read(self, index: int) -> View:
         """Raises `InputError` for files that are not as published."""
         path = self._frames[index]
-        depth_path = (path.parent.with_name(path.parent.name.replace('_final_hdf5', '_geometry_hdf5'))
-                      / path.name.replace('.color.', '.depth_meters.'))
+        depth_path = path.parent.with_name(
+            path.parent.name.replace('_final_hdf5', '_geometry_hdf5')
+        ) / path.name.replace('.color.', '.depth_meters.')
         with Hdf5File(path) as file:
             file.shape('dataset', (None, None, 3))
             colour = file.read('dataset').astype(np.float32)
@@ -47,8 +49,12 @@ class Hypersim:
             distance = file.read('dataset').astype(np.float32)
         # A ray that hits nothing has NaN.
         depth = planar_depth(np.where(np.isnan(distance), np.inf, distance))
-        return rgbd_view(str(depth_path), exposed(np.nan_to_num(colour), np.isfinite(distance)), depth,
-                         FOCAL_LENGTH * depth.shape[1] / WIDTH)
+        return rgbd_view(
+            str(depth_path),
+            exposed(np.nan_to_num(colour), np.isfinite(distance)),
+            depth,
+            FOCAL_LENGTH * depth.shape[1] / WIDTH,
+        )
 
 
 def planar_depth(distance: np.ndarray) -> np.ndarray:
@@ -58,7 +64,7 @@ def planar_depth(distance: np.ndarray) -> np.ndarray:
     focal_length = FOCAL_LENGTH * width / WIDTH
     x = np.arange(width) + 0.5 - width / 2
     y = np.arange(height)[:, None] + 0.5 - height / 2
-    return (distance * focal_length / np.sqrt(x ** 2 + y ** 2 + focal_length ** 2)).astype(np.float32)
+    return (distance * focal_length / np.sqrt(x**2 + y**2 + focal_length**2)).astype(np.float32)
 
 
 def exposed(colour: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -67,5 +73,5 @@ def exposed(colour: np.ndarray, valid: np.ndarray) -> np.ndarray:
     to the camera that photographs it."""
     brightness = (colour @ np.array([0.3, 0.59, 0.11], np.float32))[valid]
     bright = np.percentile(brightness, 90) if brightness.size else 0.0
-    scale = 0.8 ** 2.2 / bright if bright >= 1e-4 else 0.0 if brightness.size else 1.0
+    scale = 0.8**2.2 / bright if bright >= 1e-4 else 0.0 if brightness.size else 1.0
     return np.maximum(colour * np.float32(scale), 0)

@@ -42,6 +42,13 @@ def read_depth(path: Path) -> np.ndarray:
             return np.asarray(image).astype(np.float32) * 1e-3
     except FileNotFoundError:
         raise InputError(f'{path}: no such depth image') from None
-    except (OSError, SyntaxError, ValueError, EOFError, tokenize.TokenError, zipfile.BadZipFile,
-            Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        tokenize.TokenError,
+        zipfile.BadZipFile,
+        Image.DecompressionBombError,
+    ) as error:
         raise InputError(f'{path}: cannot be read as depth: {" ".join(str(error).split())[:120]}') from None

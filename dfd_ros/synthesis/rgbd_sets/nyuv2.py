@@ -1,7 +1,7 @@
 """NYU Depth V2, labelled (Silberman et al., ECCV 2012): nyu_depth_v2_labeled.mat, a MATLAB 7.3 file, which is HDF5::
 
-    images (1449, 3, 640, 480) uint8 sRGB      each is transposed, as MATLAB stores columns first
-    depths (1449, 640, 480) float32 m          holes are filled by its authors
+images (1449, 3, 640, 480) uint8 sRGB      each is transposed, as MATLAB stores columns first
+depths (1449, 640, 480) float32 m          holes are filled by its authors
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dfd_ros.core.hdf5_files import Hdf5File
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
 
-FOCAL_LENGTH = 518.86   # px, of the toolbox's camera_params.m
-CROP = (slice(45, 471), slice(41, 601))   # inside the white rim; the crop of Eigen et al., NIPS 2014, all evaluate on
+FOCAL_LENGTH = 518.86  # px, of the toolbox's camera_params.m
+CROP = (slice(45, 471), slice(41, 601))  # inside the white rim; the crop of Eigen et al., NIPS 2014, all evaluate on
 
 
 class NyuV2:
@@ -39,11 +39,12 @@ class NyuV2:
 
     def rgbd(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Colour (426, 560, 3) uint8 and depth (426, 560) float32 m, inside the rim."""
-        with Hdf5File(self.path) as file:   # not kept open: processes that train have been forked
+        with Hdf5File(self.path) as file:  # not kept open: processes that train have been forked
             colour, depth = file.read('images', index), file.read('depths', index)
         return np.ascontiguousarray(colour.transpose(2, 1, 0)[CROP]), depth.T[CROP].astype(np.float32)
 
     def read(self, index: int) -> View:
         colour, depth = self.rgbd(index)
-        return rgbd_view(f'{self.path}, image {index}', srgb_decode(colour.astype(np.float32) / 255), depth,
-                         FOCAL_LENGTH)
+        return rgbd_view(
+            f'{self.path}, image {index}', srgb_decode(colour.astype(np.float32) / 255), depth, FOCAL_LENGTH
+        )

@@ -1,8 +1,8 @@
 """A folder of RGB-D images::
 
-    intrinsics.yaml     {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}   px
-    color/NAME.png      or .jpg, sRGB
-    depth/NAME.png      16 bit, mm; or .npy or .exr, m along the optical axis; 0 or NaN where there is none
+intrinsics.yaml     {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}   px
+color/NAME.png      or .jpg, sRGB
+depth/NAME.png      16 bit, mm; or .npy or .exr, m along the optical axis; 0 or NaN where there is none
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ class RgbdFolder:
         path = folder / 'intrinsics.yaml'
         intrinsics = read_yaml(path, ', RGB-D images need one: {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5} in px')
         if not isinstance(intrinsics, dict) or not all(
-                isinstance(intrinsics.get(name), (int, float)) and intrinsics[name] > 0 for name in _INTRINSICS):
-            raise InputError(f'{path}: should be {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px')
+            isinstance(intrinsics.get(name), (int, float)) and intrinsics[name] > 0 for name in _INTRINSICS
+        ):
+            raise InputError(
+                f'{path}: should be {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px'
+            )
         self._focal_length = float(intrinsics['fx'])
         self._depth = folder / 'depth'
-        self._frames = sorted(path for path in (folder / 'color').glob('*')
-                              if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
+        self._frames = sorted(
+            path for path in (folder / 'color').glob('*') if path.suffix.lower() in ('.png', '.jpg', '.jpeg')
+        )
         if not self._frames:
             raise InputError(f'{folder / "color"}: no colour images (*.png, *.jpg) in it')
 
@@ -47,6 +51,7 @@ class RgbdFolder:
         candidates = [self._depth / f'{path.stem}{suffix}' for suffix in DEPTH_SUFFIXES]
         depth_path = next((candidate for candidate in candidates if candidate.exists()), None)
         if depth_path is None:
-            raise InputError(f'{candidates[0]}: no depth image of {path}, it should be .png (16 bit, mm), .npy or .exr '
-                             '(m)')
+            raise InputError(
+                f'{candidates[0]}: no depth image of {path}, it should be .png (16 bit, mm), .npy or .exr (m)'
+            )
         return rgbd_view(str(depth_path), read_linear(path), read_depth(depth_path), self._focal_length)

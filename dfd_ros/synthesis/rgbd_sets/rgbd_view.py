@@ -8,7 +8,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.rgbd_scene import fill_depth
 from dfd_ros.synthesis.worlds.view import View
 
-_FARTHEST = 1e9   # m, stands for infinity while holes are filled
+_FARTHEST = 1e9  # m, stands for infinity while holes are filled
 
 
 def rgbd_view(name: str, colour: np.ndarray, depth: np.ndarray, focal_length: float) -> View:
@@ -24,8 +24,10 @@ def rgbd_view(name: str, colour: np.ndarray, depth: np.ndarray, focal_length: fl
         InputError: depth of another size than colour, or none at all.
     """
     if depth.shape != colour.shape[:2]:
-        raise InputError(f'{name}: depth is {"x".join(map(str, depth.shape[::-1]))}, it should be '
-                         f'{colour.shape[1]}x{colour.shape[0]} as its colour image is')
+        raise InputError(
+            f'{name}: depth is {"x".join(map(str, depth.shape[::-1]))}, it should be '
+            f'{colour.shape[1]}x{colour.shape[0]} as its colour image is'
+        )
     depth = np.where(depth > 0, np.minimum(depth, _FARTHEST), np.nan).astype(np.float32)
     if np.isnan(depth).all():
         raise InputError(f'{name}: no pixel has a depth')

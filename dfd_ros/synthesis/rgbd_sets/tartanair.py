@@ -15,7 +15,7 @@ from dfd_ros.synthesis.rgbd_sets.image_files import read_depth, read_linear
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
 
-FOCAL_LENGTH, WIDTH = 320.0, 640   # px, of an image of this width
+FOCAL_LENGTH, WIDTH = 320.0, 640  # px, of an image of this width
 
 
 class TartanAir:
@@ -28,8 +28,10 @@ class TartanAir:
     def __init__(self, folder: Path):
         self._frames = sorted(folder.rglob('image_left/*_left.png'))
         if not self._frames:
-            raise InputError(f'{folder}: no TartanAir, it should hold P000/image_left/000000_left.png and '
-                             'P000/depth_left/000000_left_depth.npy')
+            raise InputError(
+                f'{folder}: no TartanAir, it should hold P000/image_left/000000_left.png and '
+                'P000/depth_left/000000_left_depth.npy'
+            )
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -34,7 +34,11 @@ class _Rendered:
 
 
 RGBD_SETS: dict[str, Callable[[Path], ViewSource]] = {
-    'hypersim': Hypersim, 'tartanair': TartanAir, 'nyuv2': NyuV2, 'rgbd': RgbdFolder}
+    'hypersim': Hypersim,
+    'tartanair': TartanAir,
+    'nyuv2': NyuV2,
+    'rgbd': RgbdFolder,
+}
 
 
 def open_views(source: str) -> ViewSource:

@@ -14,8 +14,8 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.worlds.collada import repaired
 from dfd_ros.synthesis.worlds.sdf import Visual, World, instances
 
-LARGEST_IMAGE = 100e6   # px
-LARGEST_TEXTURE = 2048   # px of a side that are kept: a view has 480
+LARGEST_IMAGE = 100e6  # px
+LARGEST_TEXTURE = 2048  # px of a side that are kept: a view has 480
 
 
 def build(world: World) -> None:
@@ -94,8 +94,11 @@ def _read(path: Path) -> list[tuple[str, object, Matrix]]:
     finally:
         new = [thing for thing in bpy.data.objects if thing not in before]
     bpy.context.view_layer.update()
-    parts = [(thing.name, thing.data, thing.matrix_world.copy()) for thing in new
-             if thing.type == 'MESH' and len(thing.data.polygons)]
+    parts = [
+        (thing.name, thing.data, thing.matrix_world.copy())
+        for thing in new
+        if thing.type == 'MESH' and len(thing.data.polygons)
+    ]
     for thing in new:
         bpy.data.objects.remove(thing)
     if not parts:
@@ -105,10 +108,12 @@ def _read(path: Path) -> list[tuple[str, object, Matrix]]:
 
 def _shape(visual: Visual):
     """The mesh of a box, sphere, cylinder or plane."""
-    add = {'box': lambda: bpy.ops.mesh.primitive_cube_add(size=1),
-           'sphere': lambda: bpy.ops.mesh.primitive_uv_sphere_add(radius=0.5),
-           'cylinder': lambda: bpy.ops.mesh.primitive_cylinder_add(radius=0.5, depth=1, vertices=48),
-           'plane': lambda: bpy.ops.mesh.primitive_plane_add(size=1)}[visual.shape]
+    add = {
+        'box': lambda: bpy.ops.mesh.primitive_cube_add(size=1),
+        'sphere': lambda: bpy.ops.mesh.primitive_uv_sphere_add(radius=0.5),
+        'cylinder': lambda: bpy.ops.mesh.primitive_cylinder_add(radius=0.5, depth=1, vertices=48),
+        'plane': lambda: bpy.ops.mesh.primitive_plane_add(size=1),
+    }[visual.shape]
     add()
     thing = bpy.context.object
     data = thing.data
@@ -141,9 +146,11 @@ def _check(image, world: World) -> None:
     except RuntimeError:
         width = height = 0
     if not width or not height or width * height > LARGEST_IMAGE:
-        world.left_out.append(f'{bpy.path.abspath(image.filepath)}: no image, or one of more than '
-                              f'{LARGEST_IMAGE / 1e6:.0f} megapixels ({width}x{height})')
-        image.user_remap(_grey())   # Blender shows magenta where an image is missing
+        world.left_out.append(
+            f'{bpy.path.abspath(image.filepath)}: no image, or one of more than '
+            f'{LARGEST_IMAGE / 1e6:.0f} megapixels ({width}x{height})'
+        )
+        image.user_remap(_grey())  # Blender shows magenta where an image is missing
         bpy.data.images.remove(image)
     elif max(width, height) > LARGEST_TEXTURE:
         share = LARGEST_TEXTURE / max(width, height)

@@ -42,7 +42,8 @@ def _with_samplers(effect: str, images: set[str]) -> str:
             effect = effect.replace(f'<texture texture="{name}"', f'<texture texture="{name}-sampler"')
             parameters += (
                 f'<newparam sid="{name}-surface"><surface type="2D"><init_from>{name}</init_from></surface></newparam>'
-                f'<newparam sid="{name}-sampler"><sampler2D><source>{name}-surface</source></sampler2D></newparam>')
+                f'<newparam sid="{name}-sampler"><sampler2D><source>{name}-surface</source></sampler2D></newparam>'
+            )
     return effect.replace('<profile_COMMON>', '<profile_COMMON>' + parameters, 1)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dfd_ros.synthesis.worlds.sdf import Visual, World
 
-THICKNESS = 0.1   # m, of walls
+THICKNESS = 0.1  # m, of walls
 
 
 def make_room(seed: int, models: Sequence[Path], pictures: Sequence[Path]) -> World:
@@ -32,7 +32,7 @@ class _Room:
         self.rng, self.models, self.pictures = rng, models, pictures
         self.world = World()
         self.length, self.width, self.height = rng.uniform(2.2, 6), rng.uniform(2.2, 5), rng.uniform(2.3, 3)
-        self._taken: list[tuple[float, float, float]] = []   # x, y, radius of what stands on the floor
+        self._taken: list[tuple[float, float, float]] = []  # x, y, radius of what stands on the floor
         self._walls()
         for _ in range(rng.randint(2, 5)):
             self._table()
@@ -61,8 +61,12 @@ class _Room:
         a, b, h, t = self.length, self.width, self.height, THICKNESS
         self._box((a, b, t), 0, 0, -t / 2, picture=0.5, name='floor')
         self._box((a, b, t), 0, 0, h + t / 2, picture=0.1, name='ceiling')
-        for x, y, size in ((a / 2 + t / 2, 0, (t, b, h)), (-a / 2 - t / 2, 0, (t, b, h)),
-                           (0, b / 2 + t / 2, (a, t, h)), (0, -b / 2 - t / 2, (a, t, h))):
+        for x, y, size in (
+            (a / 2 + t / 2, 0, (t, b, h)),
+            (-a / 2 - t / 2, 0, (t, b, h)),
+            (0, b / 2 + t / 2, (a, t, h)),
+            (0, -b / 2 - t / 2, (a, t, h)),
+        ):
             self._box(size, x, y, h / 2, picture=0.25, name='wall')
 
     def _place(self, radius: float) -> tuple[float, float] | None:
@@ -87,8 +91,15 @@ class _Room:
         for i in (-1, 1):
             for j in (-1, 1):
                 lx, ly = i * (a / 2 - 0.04), j * (b / 2 - 0.04)
-                self._box((0.05, 0.05, h - t), x + lx * math.cos(yaw) - ly * math.sin(yaw),
-                          y + lx * math.sin(yaw) + ly * math.cos(yaw), (h - t) / 2, yaw, picture=0, name='leg')
+                self._box(
+                    (0.05, 0.05, h - t),
+                    x + lx * math.cos(yaw) - ly * math.sin(yaw),
+                    y + lx * math.sin(yaw) + ly * math.cos(yaw),
+                    (h - t) / 2,
+                    yaw,
+                    picture=0,
+                    name='leg',
+                )
         self._things(x, y, h, yaw, a, b, rng.randint(3, 16), 0.45)
 
     def _shelf(self) -> None:
@@ -110,7 +121,7 @@ class _Room:
         for number in range(count):
             radius = math.exp(rng.uniform(math.log(0.025), math.log(0.22)))
             u, v = (rng.uniform(-1, 1) * max(side / 2 - radius, 0) for side in (a, b))
-            flat = rng.random() < 0.25   # paper and books lie on each other
+            flat = rng.random() < 0.25  # paper and books lie on each other
             if not flat and any(math.hypot(u - p, v - q) < radius + r for p, q, r in taken):
                 continue
             taken += [] if flat else [(u, v, radius)]
@@ -128,16 +139,24 @@ class _Room:
         elif rng.random() < 0.25:
             height = min(radius * rng.uniform(0.8, 4), tallest)
             pose = _pose(x, y, z + height / 2, yaw)
-            self.world.visuals.append(Visual('can', pose, shape='cylinder', size=(radius, radius, height),
-                                             **self._surface(0.6)))
+            self.world.visuals.append(
+                Visual('can', pose, shape='cylinder', size=(radius, radius, height), **self._surface(0.6))
+            )
         else:
             height = min(radius * math.exp(rng.uniform(-1.2, 1)), tallest)
-            self._box((radius * rng.uniform(0.3, 1.6), radius * rng.uniform(0.3, 1.4), height), x, y, z + height / 2,
-                      yaw, picture=0.75)
+            self._box(
+                (radius * rng.uniform(0.3, 1.6), radius * rng.uniform(0.3, 1.4), height),
+                x,
+                y,
+                z + height / 2,
+                yaw,
+                picture=0.75,
+            )
 
     def _model(self, x, y, z, yaw, size) -> None:
-        self.world.visuals.append(Visual('model', _pose(x, y, z, yaw), self.rng.choice(self.models), fit=size,
-                                         y_up=True))
+        self.world.visuals.append(
+            Visual('model', _pose(x, y, z, yaw), self.rng.choice(self.models), fit=size, y_up=True)
+        )
 
     def _furniture(self) -> None:
         rng = self.rng
@@ -159,11 +178,23 @@ class _Room:
         side, thin = rng.choice((-1, 1)), rng.choice((0.002, 0.002, 0.03))
         z = rng.uniform(0.4 + h / 2, self.height - h / 2)
         if rng.random() < 0.5:
-            self._box((w, thin, h), rng.uniform(-1, 1) * max(self.length / 2 - w / 2, 0), side * self.width / 2, z,
-                      picture=0.95, name='poster')
+            self._box(
+                (w, thin, h),
+                rng.uniform(-1, 1) * max(self.length / 2 - w / 2, 0),
+                side * self.width / 2,
+                z,
+                picture=0.95,
+                name='poster',
+            )
         else:
-            self._box((thin, w, h), side * self.length / 2, rng.uniform(-1, 1) * max(self.width / 2 - w / 2, 0), z,
-                      picture=0.95, name='poster')
+            self._box(
+                (thin, w, h),
+                side * self.length / 2,
+                rng.uniform(-1, 1) * max(self.width / 2 - w / 2, 0),
+                z,
+                picture=0.95,
+                name='poster',
+            )
 
 
 def _pose(x: float, y: float, z: float, yaw: float, tilt: float = 0.0) -> np.ndarray:

@@ -37,10 +37,13 @@ class Peeling:
         """Pass all that is nearer than depth (H, W), m, infinity = all; None = nothing is passed."""
         pixels = np.zeros((self.height, self.width, 4), np.float32)
         if depth is not None:
-            pixels[..., :3] = np.minimum(depth, 1e6)[::-1, :, None]   # Blender's rows run upwards
+            pixels[..., :3] = np.minimum(depth, 1e6)[::-1, :, None]  # Blender's rows run upwards
         pixels[..., 3] = 1
         # Another image each time: of one whose pixels change Cycles keeps the old ones from frame to frame.
-        old, new = self._node.image, bpy.data.images.new(LIMIT, self.width, self.height, float_buffer=True, is_data=True)
+        old, new = (
+            self._node.image,
+            bpy.data.images.new(LIMIT, self.width, self.height, float_buffer=True, is_data=True),
+        )
         new.pixels.foreach_set(pixels.ravel())
         new.update()
         self._node.image = new

@@ -6,6 +6,7 @@ nested includes are multiplied, the pose of an include takes the place of the mo
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +18,8 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 
 DEEPEST_INCLUDE = 16
-LARGEST_FILE = 64 * 2 ** 20   # bytes; the largest world that is known to us has 2 MB
-LARGEST_MESH = 256 * 2 ** 20
+LARGEST_FILE = 64 * 2**20  # bytes; the largest world that is known to us has 2 MB
+LARGEST_MESH = 256 * 2**20
 MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')
 SHAPES = ('box', 'sphere', 'cylinder', 'plane')
 
@@ -84,8 +85,10 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
     reader.add(world, np.eye(4), path.parent, 'world', 0)
     if not reader.world.visuals:
         reasons = '; '.join(reader.world.left_out[:2])
-        raise InputError(f'{path}: nothing to be seen in it' + (f' ({reasons})' if reasons else
-                                                                ': it has no visuals and includes no models'))
+        raise InputError(
+            f'{path}: nothing to be seen in it'
+            + (f' ({reasons})' if reasons else ': it has no visuals and includes no models')
+        )
     return reader.world
 
 
@@ -142,14 +145,14 @@ class _Reader:
         uri = _text(include, 'uri')
         folder = self.models.get(_name(uri))
         if folder is None:
-            if _name(uri) not in ('sun', 'ground_plane'):   # Gazebo's own: a light, and a plane that hides nothing
+            if _name(uri) not in ('sun', 'ground_plane'):  # Gazebo's own: a light, and a plane that hides nothing
                 self._leave_out(label, f'no model {_name(uri)} in the folders of models; add one with --models')
             return
         path = _model_file(folder)
         root = _parse(path)
         model = root.find('model')
         if model is None:
-            if root.find('light') is None:   # views have lamps of their own
+            if root.find('light') is None:  # views have lamps of their own
                 raise InputError(f'{path}: no model in it')
             return
         pose = _pose(include) if include.find('pose') is not None else _pose(model)
@@ -171,15 +174,24 @@ class _Reader:
                 raise InputError(f'{file}: no mesh that is read here ({" ".join(MESH_SUFFIXES)})')
             if not 0 < file.stat().st_size <= LARGEST_MESH:
                 raise InputError(f'{file}: empty or larger than {LARGEST_MESH >> 20} MB')
-            self.world.visuals.append(Visual(
-                label, at, file, mesh.findtext('submesh/name'), scale=_numbers(mesh, 'scale', 3, (1, 1, 1)),
-                colour=colour, texture=texture))
+            self.world.visuals.append(
+                Visual(
+                    label,
+                    at,
+                    file,
+                    mesh.findtext('submesh/name'),
+                    scale=_numbers(mesh, 'scale', 3, (1, 1, 1)),
+                    colour=colour,
+                    texture=texture,
+                )
+            )
             return
         for shape in SHAPES:
             element = geometry.find(shape)
             if element is not None:
-                self.world.visuals.append(Visual(label, at, shape=shape, size=_size(element, shape), colour=colour,
-                                                 texture=texture))
+                self.world.visuals.append(
+                    Visual(label, at, shape=shape, size=_size(element, shape), colour=colour, texture=texture)
+                )
 
     def _material(self, material: ET.Element | None, base: Path):
         """(colour, texture) of a visual, each None where it does not say."""
@@ -267,7 +279,7 @@ def _texture_of(file: Path, material: str) -> str | None:
     except OSError:
         return None
     inside = False
-    for word, following in zip(words, words[1:]):
+    for word, following in itertools.pairwise(words):
         if word == 'material':
             inside = following == material
         elif inside and word == 'texture':
@@ -337,9 +349,11 @@ def _pose(element: ET.Element) -> np.ndarray:
     scale = np.pi / 180 if pose.get('degrees') == 'true' else 1.0
     (cr, cp, cy), (sr, sp, sy) = (f(np.multiply(values[3:], scale)) for f in (np.cos, np.sin))
     matrix = np.eye(4)
-    matrix[:3, :3] = [[cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-                      [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-                      [-sp, cp * sr, cp * cr]]
+    matrix[:3, :3] = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
     matrix[:3, 3] = values[:3]
     return matrix
 
@@ -354,11 +368,28 @@ def instances(world: World) -> Iterator[tuple[Path | None, list[Visual]]]:
 
 # Colours of Gazebo's own materials, by name (gazebo.material); the others come out grey.
 GAZEBO_COLOURS = {
-    'Grey': (0.5, 0.5, 0.5), 'DarkGrey': (0.3, 0.3, 0.3), 'White': (0.9, 0.9, 0.9), 'FlatBlack': (0.05, 0.05, 0.05),
-    'Black': (0.05, 0.05, 0.05), 'Red': (0.8, 0.1, 0.1), 'RedBright': (0.87, 0.26, 0.07), 'Green': (0.1, 0.7, 0.1),
-    'Blue': (0.1, 0.1, 0.8), 'SkyBlue': (0.4, 0.7, 0.9), 'Yellow': (0.9, 0.9, 0.1), 'Orange': (1.0, 0.51, 0.1),
-    'Purple': (0.7, 0.1, 0.8), 'Turquoise': (0.1, 0.8, 0.8), 'Gold': (0.8, 0.65, 0.25), 'Wood': (0.6, 0.42, 0.25),
-    'WoodFloor': (0.62, 0.45, 0.28), 'CeilingTiled': (0.85, 0.85, 0.85), 'Bricks': (0.6, 0.35, 0.28),
-    'Grass': (0.3, 0.45, 0.2), 'Residential': (0.7, 0.65, 0.6), 'PaintedWall': (0.8, 0.78, 0.72),
-    'Pedestal': (0.7, 0.7, 0.68), 'LightWood': (0.75, 0.6, 0.4),
+    'Grey': (0.5, 0.5, 0.5),
+    'DarkGrey': (0.3, 0.3, 0.3),
+    'White': (0.9, 0.9, 0.9),
+    'FlatBlack': (0.05, 0.05, 0.05),
+    'Black': (0.05, 0.05, 0.05),
+    'Red': (0.8, 0.1, 0.1),
+    'RedBright': (0.87, 0.26, 0.07),
+    'Green': (0.1, 0.7, 0.1),
+    'Blue': (0.1, 0.1, 0.8),
+    'SkyBlue': (0.4, 0.7, 0.9),
+    'Yellow': (0.9, 0.9, 0.1),
+    'Orange': (1.0, 0.51, 0.1),
+    'Purple': (0.7, 0.1, 0.8),
+    'Turquoise': (0.1, 0.8, 0.8),
+    'Gold': (0.8, 0.65, 0.25),
+    'Wood': (0.6, 0.42, 0.25),
+    'WoodFloor': (0.62, 0.45, 0.28),
+    'CeilingTiled': (0.85, 0.85, 0.85),
+    'Bricks': (0.6, 0.35, 0.28),
+    'Grass': (0.3, 0.45, 0.2),
+    'Residential': (0.7, 0.65, 0.6),
+    'PaintedWall': (0.8, 0.78, 0.72),
+    'Pedestal': (0.7, 0.7, 0.68),
+    'LightWood': (0.75, 0.6, 0.4),
 }

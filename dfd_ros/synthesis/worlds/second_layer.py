@@ -1,4 +1,4 @@
-"""Where a view needs a second layer: up to where the camera's rays have to pass what is near, to see behind its edges."""
+"""Where a view needs a second layer: how far the camera's rays have to pass what is near."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dfd_ros.synthesis.worlds.peeling import Peeling
 from dfd_ros.synthesis.worlds.second_layer import limits
 from dfd_ros.synthesis.worlds.view import View
 
-REACH = 24   # px: about the largest blur that a view is photographed with, beyond an edge
+REACH = 24  # px: about the largest blur that a view is photographed with, beyond an edge
 TRIES = 4000
 _GRID = (9, 12)
 _VARIED = 'dfd_varied'
@@ -63,8 +63,7 @@ class Shooting:
         textures: images for materials that are exchanged.
     """
 
-    def __init__(self, name: str, settings: ViewSettings, textures: list[Path], threads: int = 1,
-                 device: str = 'auto'):
+    def __init__(self, name: str, settings: ViewSettings, textures: list[Path], threads: int = 1, device: str = 'auto'):
         self.name, self.settings, self.textures = name, settings, textures
         scene = bpy.context.scene
         for thing in [thing for thing in scene.objects if thing.type in ('LIGHT', 'CAMERA')]:
@@ -74,8 +73,8 @@ class Shooting:
         self.peeling = Peeling(settings.height, settings.width)
         self.renderer = Renderer(settings.height, settings.width, threads, device)
         self.renderer.prepare()
-        scene.cycles.denoising_prefilter = 'FAST'   # what a view shows is in focus: albedo and normals have no noise
-        scene.cycles.use_light_tree = False   # a few lamps
+        scene.cycles.denoising_prefilter = 'FAST'  # what a view shows is in focus: albedo and normals have no noise
+        scene.cycles.use_light_tree = False  # a few lamps
         scene.cycles.transparent_max_bounces = 16
         scene.view_layers[0].pass_alpha_threshold = 0.5
         self._camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
@@ -87,10 +86,19 @@ class Shooting:
         scene.world = bpy.data.worlds.new('surroundings')
         scene.world.use_nodes = True
         # What can be looked at from near by: no walls, no lawns.
-        self._things = [(low, high) for low, high in map(_bounds, (t for t in scene.objects if t.type == 'MESH'))
-                        if 0.03 < (high - low).length < 1.6]
-        corners = np.array([thing.matrix_world @ Vector(corner) for thing in scene.objects if thing.type == 'MESH'
-                            for corner in thing.bound_box])
+        self._things = [
+            (low, high)
+            for low, high in map(_bounds, (t for t in scene.objects if t.type == 'MESH'))
+            if 0.03 < (high - low).length < 1.6
+        ]
+        corners = np.array(
+            [
+                thing.matrix_world @ Vector(corner)
+                for thing in scene.objects
+                if thing.type == 'MESH'
+                for corner in thing.bound_box
+            ]
+        )
         self._low, self._high = np.percentile(corners, 2, 0), np.percentile(corners, 98, 0)
 
     def view(self, seed: int) -> View:
@@ -110,8 +118,14 @@ class Shooting:
         self.peeling.limit(limit)
         behind, behind_depth = self.renderer.colour_and_depth(max(2, self.settings.samples // 2), seed)
         hidden = np.isfinite(limit) & np.isfinite(behind_depth)
-        return View(colour, depth, focal, np.where(hidden[..., None], behind, 0),
-                    np.where(hidden, behind_depth, np.nan), {'world': self.name, 'seed': seed})
+        return View(
+            colour,
+            depth,
+            focal,
+            np.where(hidden[..., None], behind, 0),
+            np.where(hidden, behind_depth, np.nan),
+            {'world': self.name, 'seed': seed},
+        )
 
     def _place_camera(self, rng: random.Random) -> float:
         """Put the camera where there is something to see; the focal length in px."""
@@ -130,17 +144,25 @@ class Shooting:
             tangent = math.tan(math.radians(rng.uniform(*settings.field)) / 2)
             things = settings.things + (attempt < TRIES // 2) * rng.randrange(2)
             if self._is_worth(scene, graph, eye, right, up, forward, tangent, things):
-                self._camera.matrix_world = (Matrix.Translation(eye)
-                                             @ Matrix((right, up, -forward)).transposed().to_4x4())
+                self._camera.matrix_world = (
+                    Matrix.Translation(eye) @ Matrix((right, up, -forward)).transposed().to_4x4()
+                )
                 self._camera.data.lens = 18 / tangent
                 return settings.width / 2 / tangent
-        raise InputError(f'{self.name}: no view with {settings.things} things between {settings.nearest} and '
-                         f'{settings.farthest} m in {TRIES} tries; is it a room, in metres?')
+        raise InputError(
+            f'{self.name}: no view with {settings.things} things between {settings.nearest} and '
+            f'{settings.farthest} m in {TRIES} tries; is it a room, in metres?'
+        )
 
     def _anywhere(self, rng: random.Random) -> tuple[Vector, Vector]:
         """An eye point and a direction, as of a robot that drives through."""
-        eye = Vector((rng.uniform(self._low[0], self._high[0]), rng.uniform(self._low[1], self._high[1]),
-                      self._low[2] + rng.uniform(*self.settings.eye)))
+        eye = Vector(
+            (
+                rng.uniform(self._low[0], self._high[0]),
+                rng.uniform(self._low[1], self._high[1]),
+                self._low[2] + rng.uniform(*self.settings.eye),
+            )
+        )
         yaw, pitch = rng.uniform(0, 2 * math.pi), math.radians(rng.triangular(-65, 25, -15))
         return eye, Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
 
@@ -172,8 +194,11 @@ class Shooting:
                 depths.append(depth)
                 seen[thing.name] = seen.get(thing.name, 0) + 1
         low, median, high = np.percentile(depths, [10, 50, 90])
-        return (settings.median[0] < median < settings.median[1] and high / low > 1.2
-                and sum(rays >= 3 for rays in seen.values()) >= things)
+        return (
+            settings.median[0] < median < settings.median[1]
+            and high / low > 1.2
+            and sum(rays >= 3 for rays in seen.values()) >= things
+        )
 
     def _place_lamps(self, rng: random.Random) -> None:
         background = bpy.context.scene.world.node_tree.nodes['Background']

@@ -22,7 +22,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
 
-LARGEST_VIEW = 256 * 2 ** 20   # bytes
+LARGEST_VIEW = 256 * 2**20  # bytes
 
 
 @dataclass
@@ -37,18 +37,24 @@ class View:
     about: dict = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        arrays = {'colour': np.minimum(self.colour, 6e4).astype(np.float16), 'depth': self.depth.astype(np.float32),
-                  'focal_length': np.float32(self.focal_length), 'about': np.array(json.dumps(self.about))}
+        arrays = {
+            'colour': np.minimum(self.colour, 6e4).astype(np.float16),
+            'depth': self.depth.astype(np.float32),
+            'focal_length': np.float32(self.focal_length),
+            'about': np.array(json.dumps(self.about)),
+        }
         if self.behind_depth is not None:
-            arrays |= {'behind_colour': np.minimum(self.behind_colour, 6e4).astype(np.float16),
-                       'behind_depth': self.behind_depth.astype(np.float32)}
+            arrays |= {
+                'behind_colour': np.minimum(self.behind_colour, 6e4).astype(np.float16),
+                'behind_depth': self.behind_depth.astype(np.float32),
+            }
         with written_atomically(path) as temporary:
             np.savez_compressed(temporary, **arrays)
 
     @staticmethod
     def read(path: Path) -> View:
         """Raises:
-            InputError: no such file, or no view.
+        InputError: no such file, or no view.
         """
         try:
             if path.stat().st_size > LARGEST_VIEW:
@@ -56,17 +62,26 @@ class View:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             depth = arrays['depth']
-            view = View(arrays['colour'].astype(np.float32), depth, float(arrays['focal_length']),
-                        arrays.get('behind_colour'), arrays.get('behind_depth'), json.loads(str(arrays['about'])))
+            view = View(
+                arrays['colour'].astype(np.float32),
+                depth,
+                float(arrays['focal_length']),
+                arrays.get('behind_colour'),
+                arrays.get('behind_depth'),
+                json.loads(str(arrays['about'])),
+            )
             if view.behind_colour is not None:
                 view.behind_colour = view.behind_colour.astype(np.float32)
         except FileNotFoundError:
             raise InputError(f'{path}: no such file') from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f'{path}: no view: {" ".join(str(error).split())[:120]}') from None
-        for name, shape in (('colour', (*depth.shape, 3)), ('behind_colour', (*depth.shape, 3)),
-                            ('behind_depth', depth.shape)):
-            if name in arrays and arrays[name].shape != shape or depth.ndim != 2:
+        for name, shape in (
+            ('colour', (*depth.shape, 3)),
+            ('behind_colour', (*depth.shape, 3)),
+            ('behind_depth', depth.shape),
+        ):
+            if (name in arrays and arrays[name].shape != shape) or depth.ndim != 2:
                 raise InputError(f'{path}: no view: {name} is {arrays[name].shape}, the depth {depth.shape}')
         return view
 

@@ -23,8 +23,8 @@ from dfd_ros.synthesis.rgbd_sets.view_sources import ViewSource, open_views
 from dfd_ros.synthesis.worlds.view import View
 
 SLICES = 10
-SCALE = (0.72, 1.2)   # of a view, before it is cut
-BRIGHTEST = 16.0   # of linear light, relative to white: lamps
+SCALE = (0.72, 1.2)  # of a view, before it is cut
+BRIGHTEST = 16.0  # of linear light, relative to white: lamps
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class ViewScene:
         last, ratio = rng.uniform(0.95, 1.03) if fits else rng.uniform(0.85, 1.05), low / max(high, 1e-9)
         first = min(rng.uniform(-0.03, 0.03) if fits else rng.uniform(-0.04, 0.2), ratio * last)
         first = min(first, last - 0.25)
-        if ratio > 0.9:   # all but one distance: the range is the user's, not the scene's
+        if ratio > 0.9:  # all but one distance: the range is the user's, not the scene's
             first = last * rng.uniform(0.1, 0.8)
             ratio = min(ratio, 0.9)
-        offset = max(0.0, (ratio * last - first) / (1 - ratio))   # vergence of the far end, in widths of the range
+        offset = max(0.0, (ratio * last - first) / (1 - ratio))  # vergence of the far end, in widths of the range
         scale = (offset + last) / high
         u, u_behind = scale * vergence - offset, scale * behind - offset
         width_of_range = 1 / near / (1 + offset)
@@ -107,9 +107,15 @@ class ViewScene:
         """As `Scene.poses`; nothing in a view moves on its own."""
         return ViewPoses(camera, turn, zoom)
 
-    def photograph(self, poses: ViewPoses, blur: torch.Tensor, focus: torch.Tensor, exponent: torch.Tensor,
-                   softness: float = 0.0, aperture: Aperture | None = None
-                   ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def photograph(
+        self,
+        poses: ViewPoses,
+        blur: torch.Tensor,
+        focus: torch.Tensor,
+        exponent: torch.Tensor,
+        softness: float = 0.0,
+        aperture: Aperture | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `Scene.photograph`; no pixel is background."""
         frames = len(focus)
         size = (self.height + 2 * self.margin, self.width + 2 * self.margin)
@@ -147,16 +153,20 @@ class ViewScene:
         reach = int(moved + 0.75 * (blur * most).max().clamp_max(100).item()) + 2
         (top, bottom), (left, right) = (
             (max(at[0].item() - reach, 0), min(at[-1].item() + 1 + reach, length))
-            for at, length in ((covered.any(1).nonzero()[:, 0], covered.shape[0]),
-                               (covered.any(0).nonzero()[:, 0], covered.shape[1])))
+            for at, length in (
+                (covered.any(1).nonzero()[:, 0], covered.shape[0]),
+                (covered.any(0).nonzero()[:, 0], covered.shape[1]),
+            )
+        )
         return slice(top, bottom), slice(left, right)
 
     @staticmethod
     def _moved(one: _Slice, poses: ViewPoses, window) -> tuple[torch.Tensor, torch.Tensor]:
         """The slice's (T, 4, h, w) colour and (T, 1, h, w) vergence in a window, as each frame sees it."""
         height, width = one.rgba.shape[1:]
-        rows, columns = (torch.arange(part.start, part.stop, device=poses.zoom.device, dtype=torch.float32)
-                         for part in window)
+        rows, columns = (
+            torch.arange(part.start, part.stop, device=poses.zoom.device, dtype=torch.float32) for part in window
+        )
         y = (rows + 0.5 - height / 2)[None, :, None] / poses.zoom[:, None, None] - poses.turn[:, 1, None, None]
         x = (columns + 0.5 - width / 2)[None, None] / poses.zoom[:, None, None] - poses.turn[:, 0, None, None]
         frames = len(poses.zoom)
@@ -170,8 +180,9 @@ class ViewScene:
         # Where a point comes from depends on its vergence, which is known where it comes from: one step from the mean
         # is enough for a slice.
         mean = one.vergence[0][one.rgba[3] > 0].mean()
-        u = F.grid_sample(vergence, grid(mean.expand(frames, 1, 1)), mode='bilinear', padding_mode='border',
-                          align_corners=False)[:, 0]
+        u = F.grid_sample(
+            vergence, grid(mean.expand(frames, 1, 1)), mode='bilinear', padding_mode='border', align_corners=False
+        )[:, 0]
         both = torch.cat([one.rgba, one.vergence])[None].expand(frames, -1, -1, -1)
         # Bicubic: linear interpolation would blur by an amount that depends on the shift, a false focus cue.
         both = F.grid_sample(both, grid(u), mode='bicubic', padding_mode='border', align_corners=False)
@@ -193,7 +204,7 @@ def _cut(rng, view: View, height: int, width: int):
 
     def part(x, interpolation):
         x = cv2.resize(np.ascontiguousarray(x), (columns, rows), interpolation=interpolation)
-        return x[top:top + height, left:left + width]
+        return x[top : top + height, left : left + width]
 
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     colour = np.clip(part(view.colour, smooth), 0, BRIGHTEST)
@@ -209,8 +220,12 @@ def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, b
     low, high = float(u.min()), float(u.max())
     # Cut elsewhere each time: what a cut does to a surface is not to be learned.
     number, number_behind = (
-        np.clip(np.nan_to_num((x - low) / max(high - low, 1e-6) * (SLICES - 1) + shift, nan=SLICES), 0, SLICES
-                ).astype(np.int32) for shift in [rng.uniform(0, 1)] for x in (u, behind))
+        np.clip(np.nan_to_num((x - low) / max(high - low, 1e-6) * (SLICES - 1) + shift, nan=SLICES), 0, SLICES).astype(
+            np.int32
+        )
+        for shift in [rng.uniform(0, 1)]
+        for x in (u, behind)
+    )
     # Both layers, one after the other: what a slice takes its pixels from is an index into these.
     colours = np.concatenate([colour.reshape(-1, 3), behind_colour.reshape(-1, 3)])
     vergences = np.concatenate([u.ravel(), behind.ravel()]).astype(np.float32)
@@ -235,8 +250,9 @@ def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """(H, W) values, those that are not known taken from the nearest that is."""
     if known.all() or not known.any():
         return values
-    _, labels = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5,
-                                                labelType=cv2.DIST_LABEL_PIXEL)
+    _, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     value_of = np.zeros(labels.max() + 1, values.dtype)
     value_of[labels[known]] = values[known]
     return value_of[labels]

@@ -37,7 +37,7 @@ def main() -> int:
     except InputError as error:
         answer(input_error=str(error))
         return 2
-    except BrokenPipeError:   # nobody listens any more
+    except BrokenPipeError:  # nobody listens any more
         return 1
     return 0
 
@@ -46,8 +46,9 @@ def _work(answer) -> None:
     try:
         import bpy
     except ImportError as error:
-        raise InputError(f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
-                         '--blender-python') from None
+        raise InputError(
+            f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give --blender-python'
+        ) from None
     from dfd_ros.synthesis.blender.passes import on_gpu
     from dfd_ros.synthesis.worlds.building import build
     from dfd_ros.synthesis.worlds.made_rooms import make_room
