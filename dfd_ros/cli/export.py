@@ -1,4 +1,4 @@
-"""dfd export: a network for other runtimes."""
+"""dfd export: a network for other runtimes, or its weights at half the size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--format', choices=('onnx',), default='onnx', help='file format')
+    parser.add_argument(
+        '--format',
+        choices=('onnx', 'safetensors'),
+        default='onnx',
+        help='onnx, or safetensors: the weights in half precision, at half the size',
+    )
     parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='file to write')
     parser.add_argument(
         '--weights', metavar='FILE', type=Path, help='weights of the network (default: the ones included)'
@@ -32,9 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dfd_ros import networks
+    from dfd_ros.core.errors import InputError
     from dfd_ros.inference.onnx_export import export_onnx
 
-    network = networks.load(args.weights or networks.default_weights(), network=args.network)
+    weights = args.weights or networks.default_weights()
+    if args.format == 'safetensors':
+        if args.size:
+            raise InputError('--size: only with --format onnx')
+        networks.save_half(args.out, weights)
+        print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
+        return 0
+    network = networks.load(weights, network=args.network)
     export_onnx(network, args.out, args.size)
     print(
         f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '

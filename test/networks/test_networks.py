@@ -236,6 +236,17 @@ def test_context_sees_the_whole_image(network, weights):
     assert torch.equal(far[0], far[1]) and not torch.equal(far[2], far[3])
 
 
+def test_weights_in_half_precision_are_half_as_large_and_say_the_same(network, weights, tmp_path):
+    networks.save_half(tmp_path / 'half.safetensors', weights)
+    assert (tmp_path / 'half.safetensors').stat().st_size < 0.6 * weights.stat().st_size
+    half = networks.load(tmp_path / 'half.safetensors')
+    assert all(parameter.dtype == torch.float32 for parameter in half.parameters())
+    assert half.config == network.config
+    images, focus, blur_scale = clip()
+    predictions = [stream(n, images, focus, blur_scale)[0][-1].vergence for n in (network, half)]
+    assert (predictions[0] - predictions[1]).abs().max() < 5e-3
+
+
 def test_absent_weights(tmp_path):
     refused(tmp_path / 'none.safetensors', 'no such file')
     refused(tmp_path, 'no such file')  # a folder
