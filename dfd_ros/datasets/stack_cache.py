@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import changed_value, write_json, written_atomically
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
+from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
 
 
 class StackPool:
@@ -32,10 +33,12 @@ class StackPool:
         first_seed: added to every seed, so that pools do not share scenes.
 
     Raises:
-        InputError: the folder holds stacks of other settings.
+        InputError: the folder holds stacks of other settings, or there are no views where the settings say.
     """
 
     def __init__(self, folder: Path, settings: StackSettings, workers: int = 1, first_seed: int = 0):
+        if settings.views:
+            open_views(settings.views)  # a process that renders could only die of it
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings

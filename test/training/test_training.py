@@ -18,6 +18,7 @@ import torch
 from dfd_ros import networks
 from dfd_ros.cli import main
 from dfd_ros.core.errors import InputError
+from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.inference import backends
 from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.training import loop
@@ -351,6 +352,12 @@ def test_the_configurations_that_ship_are_whole(path, tmp_path, monkeypatch):
     config = load_config(path)
     assert config.stages[-1].until == 1.0
     networks.create(config.network, **config.network_config)
+
+
+def test_views_that_are_not_there_are_refused_before_anything_renders(tmp_path):
+    with pytest.raises(InputError, match='no such folder of views'):
+        StackPool(tmp_path / 'pool', StackSettings(views=str(tmp_path / 'none')))
+    assert not (tmp_path / 'pool').exists()
 
 
 def test_the_configurations_of_the_documentation_are_right(tmp_path):
