@@ -302,7 +302,7 @@ def test_the_learning_rate_rises_stays_and_falls():
     config = replace(CONFIG, steps=100, warmup=10, decay=0.4, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9:60] == [1.0] * 51
-    assert all(b < a for a, b in itertools.pairwise(rates)) and rates[99] == pytest.approx(1 / 40)
+    assert all(b < a for a, b in itertools.pairwise(rates[60:])) and rates[99] == pytest.approx(1 / 40)
 
 
 def test_stages_take_turns():
