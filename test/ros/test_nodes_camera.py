@@ -60,7 +60,7 @@ def test_obeys_focus_commands(start_node, observer, stack_folder):
     assert moving and {s.command_id for s in moving} == {0}
     # Refused: no distance. The focus and the number stay.
     command.publish(FocusCommand(focus_distance=math.nan, command_id=8))
-    wait_until(lambda: 'focus distance nan m; it must be positive' in process.output, 'a warning')
+    wait_until(lambda: 'focus distance nan m must be positive' in process.output, 'a warning')
     assert (states[-1].focus_distance, states[-1].command_id) == (0.5, 7)
 
     # Each image has its own lens state, camera info and truth, of the same stamp.
