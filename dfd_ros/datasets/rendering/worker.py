@@ -12,38 +12,19 @@ Bad input is answered with {"input_error": "..."}. What Blender has to say goes 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.synthesis.blender.blender_process import answer_lines
 
 
 def main() -> int:
-    # Blender writes to the process's stdout, whatever Python's is: keep that for the answers.
-    answers = os.fdopen(os.dup(1), 'w', buffering=1)
-    os.dup2(2, 1)
-
-    def answer(**values) -> None:
-        answers.write(json.dumps(values) + '\n')
-
-    try:
-        _work(answer)
-    except InputError as error:
-        answer(input_error=str(error))
-        return 2
-    except BrokenPipeError:  # nobody listens any more
-        return 1
-    return 0
+    return answer_lines(_work)
 
 
 def _work(answer) -> None:
-    try:
-        import bpy
-    except ImportError as error:
-        raise InputError(
-            f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give --blender-python'
-        ) from None
+    import bpy
+
     from dfd_ros.datasets.shards import write_sample
     from dfd_ros.synthesis.blender.blender_scene import Pools
     from dfd_ros.synthesis.blender.passes import Renderer

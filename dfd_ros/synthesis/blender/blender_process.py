@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import dfd_ros
@@ -47,3 +48,33 @@ def ask(module: str, job: object, python: str) -> list:
             reason = (run.stderr.strip().splitlines() or [f'exit status {run.returncode}'])[-1]
             raise InputError(f'--blender-python {python}, {module}: {reason}; give a Python that has bpy')
         return json.loads(answer.read_text())
+
+
+def answer_lines(work: Callable[[Callable[..., None]], None]) -> int:
+    """Run a process that renders: `work` is called with a function that answers with a JSON object on a line of stdout.
+
+    Returns:
+        The exit status: 2 for an `InputError`, which is answered as {"input_error": "..."}.
+    """
+    # Blender writes to the process's stdout, whatever Python's is: keep that for the answers.
+    answers = os.fdopen(os.dup(1), 'w', buffering=1)
+    os.dup2(2, 1)
+
+    def answer(**values) -> None:
+        answers.write(json.dumps(values) + '\n')
+
+    try:
+        try:
+            import bpy  # noqa: F401 - whether it is there
+        except ImportError as error:
+            raise InputError(
+                f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
+                '--blender-python'
+            ) from None
+        work(answer)
+    except InputError as error:
+        answer(input_error=str(error))
+        return 2
+    except BrokenPipeError:  # nobody listens any more
+        return 1
+    return 0

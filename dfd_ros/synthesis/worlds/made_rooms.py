@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfd_ros.core.geometry import matrix_from_rpy
 from dfd_ros.synthesis.worlds.sdf import Visual, World
 
 THICKNESS = 0.1  # m, of walls
@@ -52,9 +53,9 @@ class _Room:
         tint = rng.uniform(0, 0.12 if rng.random() < 0.6 else 0.6)
         return {'colour': tuple(min(1.0, max(0.0, level * (1 + tint * rng.uniform(-1, 1)))) for _ in range(3))}
 
-    def _box(self, size, x, y, z, yaw=0.0, tilt=0.0, picture=0.3, name='box') -> None:
+    def _box(self, size, x, y, z, yaw=0.0, picture=0.3, name='box') -> None:
         """A box whose middle is at x, y, z (m)."""
-        pose = _pose(x, y, z, yaw, tilt)
+        pose = _pose(x, y, z, yaw)
         self.world.visuals.append(Visual(name, pose, shape='box', size=tuple(size), **self._surface(picture)))
 
     def _walls(self) -> None:
@@ -197,9 +198,8 @@ class _Room:
             )
 
 
-def _pose(x: float, y: float, z: float, yaw: float, tilt: float = 0.0) -> np.ndarray:
-    c, s, ct, st = math.cos(yaw), math.sin(yaw), math.cos(tilt), math.sin(tilt)
+def _pose(x: float, y: float, z: float, yaw: float) -> np.ndarray:
     pose = np.eye(4)
-    pose[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, ct, -st], [0, st, ct]])
+    pose[:3, :3] = matrix_from_rpy(0, 0, yaw)
     pose[:3, 3] = x, y, z
     return pose

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
 LARGEST_FILE = 64 * 2**20  # bytes; the largest world that is known to us has 2 MB
@@ -347,13 +348,8 @@ def _pose(element: ET.Element) -> np.ndarray:
         raise InputError('<pose> with relative_to or a quaternion: not read here')
     values = _numbers(element, 'pose', 6)
     scale = np.pi / 180 if pose.get('degrees') == 'true' else 1.0
-    (cr, cp, cy), (sr, sp, sy) = (f(np.multiply(values[3:], scale)) for f in (np.cos, np.sin))
     matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
+    matrix[:3, :3] = matrix_from_rpy(*np.multiply(values[3:], scale))
     matrix[:3, 3] = values[:3]
     return matrix
 
