@@ -1,4 +1,4 @@
-"""What belongs together in time: the images of one camera, its lens states, and another camera's depth."""
+"""Images of one camera, matched in time with its lens states and with the depth images of another camera."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ import math
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from dfd_ros.core.lens_state import LensState
 
 LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
-HORIZON = 3.0  # s by the recording that an image waits for what belongs to it
+HORIZON = 3.0  # s of recording that an image waits for its lens state and depth
 KEPT = 1.0  # s of lens states and depth before the oldest image that waits
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """An image that has been taken, by the focus camera or by the RGB-D sensor; it is decoded when it is wanted."""
+    """An image of the focus camera or of the RGB-D sensor, decoded by `load`."""
 
     stamp: float
     """s, on the clock of the focus camera."""
     load: Callable[[], np.ndarray]
     frame_id: str = ''
     info: Callable[[], Any] = lambda: None
-    """The CameraInfo that goes with it, to be asked for once it has had time to come; None: there is none."""
+    """Gives the CameraInfo of the image, None if there is none. Call it late: it may be recorded after the image."""
     state: LensState | None = None
-    """Where it is known with the image itself."""
+    """None: a `LensReport` has it."""
     received: float = math.nan
     """s, when it was recorded."""
 
 
 @dataclass(frozen=True)
 class LensReport:
-    """A lens state that comes by itself."""
+    """A lens state, recorded apart from its image."""
 
     state: LensState
     received: float = math.nan
@@ -49,18 +51,31 @@ class DepthExposure:
     exposure: Exposure
 
 
+@dataclass(frozen=True)
+class Frame:
+    """An image of the focus camera, the state of its lens, and the depth image taken at the same time."""
+
+    image: Exposure
+    state: LensState
+    depth: Exposure
+
+    @property
+    def stamp(self) -> float:
+        return self.image.stamp
+
+
 @dataclass
 class Counts:
-    """What became of the images, for the report: how many there were, and why some were left out."""
+    """Number of images, and why some were left out, for the report."""
 
     images: int = 0
     frames: int = 0
     """In samples."""
     samples: int = 0
-    left_out: Counter = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     """By reason."""
     gap: float = math.nan
-    """s from an image to the nearest depth image, where there was none near enough: the median."""
+    """Median time (s) from an image to the nearest depth image, of the images without one near enough."""
 
     def __str__(self) -> str:
         reasons = ', '.join(f'{count} {reason}' for reason, count in self.left_out.most_common())
@@ -69,14 +84,14 @@ class Counts:
         )
 
 
-class _Waiting:
-    """Items of a stream in order of their stamps, the old ones forgotten."""
+class _Waiting(Generic[T]):
+    """Items in order of their stamps."""
 
     def __init__(self) -> None:
         self._stamps: deque[float] = deque()
-        self._items: deque[Any] = deque()
+        self._items: deque[T] = deque()
 
-    def add(self, stamp: float, item: Any) -> None:
+    def add(self, stamp: float, item: T) -> None:
         if not self._stamps or stamp >= self._stamps[-1]:
             self._stamps.append(stamp)
             self._items.append(item)
@@ -89,11 +104,11 @@ class _Waiting:
     def newest(self) -> float:
         return self._stamps[-1] if self._stamps else -math.inf
 
-    def nearest(self, stamp: float) -> tuple[float, Any]:
+    def nearest(self, stamp: float) -> tuple[float, T | None]:
         """(distance in s, item); (inf, None) where there is none."""
         at = bisect_left(self._stamps, stamp)
         found = [(abs(self._stamps[i] - stamp), self._items[i]) for i in (at - 1, at) if 0 <= i < len(self._stamps)]
-        return min(found, key=lambda item: item[0], default=(math.inf, None))
+        return min(found, key=lambda item: item[0]) if found else (math.inf, None)
 
     def forget(self, before: float, largest: int) -> None:
         while self._stamps and (self._stamps[0] < before or len(self._stamps) > largest):
@@ -101,17 +116,22 @@ class _Waiting:
             self._items.popleft()
 
 
-def associate(events: Iterable[Any], tolerance: float, counts: Counts) -> Iterator[tuple[Exposure, Exposure]]:
-    """(image with its lens state, the depth image nearest to it within `tolerance` s), in order of the images.
+Event = Exposure | LensReport | DepthExposure
+"""What a recording consists of. An `Exposure` is of the focus camera."""
 
-    events: `Exposure` of the focus camera, `LensReport` and `DepthExposure`, about in the order of the recording.
-    Images without a lens state or without depth are left out, and counted. Memory does not grow with the recording.
+
+def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iterator[Frame]:
+    """Frames in the order of the images, each with the nearest depth image within `tolerance` s.
+
+    The events are roughly in the order of recording. Images without a lens state or without depth are left out and
+    counted. Memory does not grow with the recording.
     """
-    lens, depth = _Waiting(), _Waiting()
+    lens: _Waiting[LensState] = _Waiting()
+    depth: _Waiting[Exposure] = _Waiting()
     images: deque[Exposure] = deque()
     gaps: deque[float] = deque(maxlen=1000)
 
-    def take(now: float) -> Iterator[tuple[Exposure, Exposure]]:
+    def take(now: float) -> Iterator[Frame]:
         while images:
             image = images[0]
             has_lens = (
@@ -126,21 +146,21 @@ def associate(events: Iterable[Any], tolerance: float, counts: Counts) -> Iterat
             lens.forget(image.stamp - KEPT, 1000)
             depth.forget(image.stamp - KEPT, 120)
 
-    def pair(image: Exposure) -> Iterator[tuple[Exposure, Exposure]]:
-        if image.state is None:
+    def pair(image: Exposure) -> Iterator[Frame]:
+        state = image.state
+        if state is None:
             distance, state = lens.nearest(image.stamp)
-            if distance > LENS_TOLERANCE:
+            if state is None or distance > LENS_TOLERANCE:
                 counts.left_out['with no lens state'] += 1
                 return
-            image = replace(image, state=state)
         distance, found = depth.nearest(image.stamp)
-        if distance > tolerance:
+        if found is None or distance > tolerance:
             counts.left_out['with no depth at that time'] += 1
             if found is not None:
                 gaps.append(distance)
                 counts.gap = float(np.median(gaps))
             return
-        yield image, found
+        yield Frame(image, state, found)
 
     for event in events:
         if isinstance(event, Exposure):
@@ -154,7 +174,7 @@ def associate(events: Iterable[Any], tolerance: float, counts: Counts) -> Iterat
             depth.add(event.exposure.stamp, event.exposure)
             now = event.exposure.received
         yield from take(now)
-        if not images:  # what no image waits for must not pile up
+        if not images:  # what no image needs must not pile up
             lens.forget(-math.inf, 1000)
             depth.forget(-math.inf, 120)
     yield from take(math.inf)

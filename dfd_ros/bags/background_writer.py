@@ -1,4 +1,4 @@
-"""Bags written by a thread of their own: who has messages never waits for the disk."""
+"""Writes bags in a thread of its own, so that callers never wait for the disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 from dfd_ros.bags.bag_writer import BagWriter, Latched, Topic
 from dfd_ros.core.errors import InputError
 
-MOST_WAITING = 256 << 20  # bytes in memory, after which messages are dropped and counted
-FLUSH_EVERY = 0.4  # s; with the time of a write well under the second that a kill may cost
+LARGEST_BACKLOG = 256 << 20  # bytes in memory, after which messages are dropped and counted
+FLUSH_EVERY = 0.4  # s; with the time of a write, a kill costs well under one second
 CHECK_DISK_EVERY = 0.5  # s
 
 
@@ -26,9 +26,9 @@ class BackgroundWriter:
     Args:
         folder: for the bags.
         topics: of every bag.
-        smallest_free: bytes to leave free on the disk: the bag is closed before.
-        on_end: called, in the writing thread, with a line when a bag ends by itself.
-        split_size, split_time: as `BagWriter` takes them.
+        smallest_free: bytes to leave free on the disk; a bag is closed before less is free.
+        on_end: called in the writing thread, with a line, when a bag ends without `stop`.
+        split_size, split_time: see `BagWriter`.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class BackgroundWriter:
     ) -> None:
         self.folder, self.topics = folder, topics
         self.dropped = 0
-        """Messages of this bag that found no place in memory."""
+        """Messages of this bag that were dropped because memory was full."""
         self.free = 0
-        """Bytes left on the disk, at the last look."""
+        """Bytes free on the disk when last checked."""
         self._smallest_free, self._on_end = smallest_free, on_end
-        self._split = {'split_size': split_size, 'split_time': split_time}
+        self._split_size, self._split_time = split_size, split_time
         self._condition = threading.Condition()
         self._queue: deque[tuple] = deque()
         self._waiting = 0
@@ -59,17 +59,17 @@ class BackgroundWriter:
 
     @property
     def bag(self) -> BagWriter | None:
-        """The bag that is being written; its figures may be read."""
+        """The bag being written; its counts may be read from any thread."""
         return self._bag
 
     def put(self, topic: int, time_ns: int, data: bytes) -> None:
-        """Takes a message, serialised; while no bag is open it is let go, but what is latched is kept for the next."""
+        """Queues a serialised message. While no bag is open, it keeps only latched messages, for the next bag."""
         with self._condition:
             if topic in self._latched:
                 self._latched[topic].add(data)
             if not self._is_open:
                 return
-            if self._waiting + len(data) > MOST_WAITING:
+            if self._waiting + len(data) > LARGEST_BACKLOG:
                 self.dropped += 1
                 return
             self._waiting += len(data)
@@ -77,24 +77,23 @@ class BackgroundWriter:
             self._condition.notify()
 
     def start(self, name: str, timeout: float = 10.0) -> Path:
-        """Begins the bag of this name. Raises InputError where one is open, where it cannot be written, and after
-        `timeout` s."""
+        """Starts a bag of this name. Raises InputError if one is open or it cannot be written, or after `timeout` s."""
         if self._is_open:
-            raise InputError(f'{self._bag.folder if self._bag else self.folder}: is being recorded already')
-        return self._ask(('start', name), timeout)
+            raise InputError(f'{self._bag.folder if self._bag else self.folder}: is already being recorded')
+        return self._request(('start', name), timeout)
 
     def stop(self, timeout: float = 30.0) -> str:
-        """Ends the bag, with all that has been taken. A line about it. Raises InputError where none is open, and
-        after `timeout` s."""
+        """Writes what is queued and ends the bag. Returns a line about it. Raises InputError if none is open, or after
+        `timeout` s."""
         if not self._is_open:
             raise InputError('nothing is being recorded')
-        return self._ask(('stop',), timeout)
+        return self._request(('stop',), timeout)
 
-    def _ask(self, request: tuple, timeout: float) -> Any:
+    def _request(self, request: tuple, timeout: float) -> Any:
         answer: Future = Future()
         with self._condition:
             if request[0] == 'start':
-                # At once, so that what comes while the files are made is in the bag.
+                # Now, so that messages that arrive while the files are created are in the bag.
                 self._is_open, self.dropped = True, 0
             self._queue.append((*request, answer))
             self._condition.notify()
@@ -102,11 +101,11 @@ class BackgroundWriter:
             return answer.result(timeout)
         except NoAnswer:
             raise InputError(
-                f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, and it goes on'
+                f'{self.folder}: {request[0]} takes more than {timeout:g} s; the disk is slow, work continues'
             ) from None
 
     def close(self) -> None:
-        """Ends the bag, if one is open, and `run` with it."""
+        """Ends the bag, if one is open, and then `run`."""
         with self._condition:
             self._ended = True
             self._condition.notify()
@@ -125,7 +124,7 @@ class BackgroundWriter:
                 self._write(*item)
                 with self._condition:
                     self._waiting -= len(item[2])
-            self._attempt(self._look_after)
+            self._attempt(self._flush_and_check)
             if ended:
                 self._finish()
                 return
@@ -144,13 +143,19 @@ class BackgroundWriter:
     def _begin(self, name: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_disk()
-        self._bag = BagWriter(self.folder / name, self.topics, flush_every=FLUSH_EVERY, **self._split)
+        bag = self._bag = BagWriter(
+            self.folder / name,
+            self.topics,
+            flush_every=FLUSH_EVERY,
+            split_size=self._split_size,
+            split_time=self._split_time,
+        )
         with self._condition:
             known = {topic: latched.messages() for topic, latched in self._latched.items()}
         for topic, messages in known.items():
             for data in messages:
                 self._write(topic, time.time_ns(), data)
-        return self._bag.folder
+        return bag.folder
 
     def _finish(self) -> str:
         bag, self._bag, self._is_open = self._bag, None, False
@@ -159,22 +164,23 @@ class BackgroundWriter:
         try:
             bag.close()
         except OSError as error:
-            self._on_end(f'{bag.folder}: its end could not be written: {error.strerror or error}')
+            self._on_end(f'{bag.folder}: its last messages could not be written: {error.strerror or error}')
         return f'{bag.folder}: {bag.messages} messages, {bag.bytes / 1e6:.1f} MB'
 
     def _write(self, topic: int, time_ns: int, data: bytes) -> None:
-        if self._bag is not None:
-            self._attempt(lambda: self._bag.write(topic, time_ns, data))
+        bag = self._bag
+        if bag is not None:
+            self._attempt(lambda: bag.write(topic, time_ns, data))
 
     def _attempt(self, work: Callable[[], None]) -> None:
-        """Does something with the bag; what the disk has against it ends the bag, with a line."""
+        """Works on the bag; an error of the disk ends the bag, with a line."""
         try:
             work()
         except (OSError, InputError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             self._on_end(f'{self._finish()}; recording has stopped: {reason}')
 
-    def _look_after(self) -> None:
+    def _flush_and_check(self) -> None:
         now = time.monotonic()
         if now - self._checked_at > CHECK_DISK_EVERY:
             self._checked_at = now
@@ -187,6 +193,6 @@ class BackgroundWriter:
         self.free = shutil.disk_usage(self.folder).free
         if self.free < self._smallest_free:
             raise InputError(
-                f'{self.folder}: {self.free / 1e9:.2f} GB left on the disk, less than the '
-                f'{self._smallest_free / 1e9:.2f} GB to be left free; make room'
+                f'{self.folder}: {self.free / 1e9:.2f} GB free on the disk, less than the '
+                f'reserve of {self._smallest_free / 1e9:.2f} GB; free some space'
             )

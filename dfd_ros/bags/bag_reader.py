@@ -239,7 +239,7 @@ class _EndedFile:
         return str(self._path)
 
     def open(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Joined(open(self._path, mode, buffering=0), self._end, _END), 1 << 16)
+        return io.BufferedReader(_Joined(io.FileIO(self._path, mode), self._end, _END), 1 << 16)
 
 
 class _Joined(io.RawIOBase):

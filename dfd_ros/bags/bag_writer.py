@@ -1,4 +1,4 @@
-"""A rosbag2 folder, split into MCAP files by size and time, that is whole at every flush."""
+"""Writes a rosbag2 folder of MCAP files, split by size and time, that is complete after every flush."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfd_ros.bags.mcap_file import McapFile
 from dfd_ros.bags.message_types import typestore
 from dfd_ros.core.files import write_text
 
-CHUNK = 8 << 20  # bytes after which a chunk is written, whatever the time
+CHUNK = 8 << 20  # bytes after which a chunk is written before the next regular flush
 MAX_DURATION = 2**63 - 1
 LATCHED_QOS = """\
 - history: 1
@@ -29,18 +29,18 @@ LATCHED_QOS = """\
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic to be written."""
+    """A topic of a bag."""
 
     name: str
     type: str
     """Such as ``sensor_msgs/msg/Image``."""
     latched: bool = False
-    """The last message is for those who come later too (transient local), as on /tf_static."""
+    """Late subscribers get the last message too (transient local), as on /tf_static."""
 
 
 class Latched:
-    """What those who come later have to hear of a latched topic: of /tf_static the last message that names each frame,
-    of any other topic the last one.
+    """The messages of a latched topic that late subscribers need: on /tf_static the last one for each frame, on other
+    topics the last one.
     """
 
     def __init__(self, topic: Topic) -> None:
@@ -48,25 +48,25 @@ class Latched:
         self._last: dict[str, bytes] = {}
 
     def add(self, data: bytes) -> None:
-        """Takes a serialised message (CDR)."""
+        """Adds a serialised message (CDR)."""
         names = ['']
         if self._type == 'tf2_msgs/msg/TFMessage':
             message = self._store.deserialize_cdr(data, self._type)
             names = [transform.child_frame_id for transform in message.transforms]
         for name in names:
-            self._last.pop(name, None)  # its new place is the last: what is heard later goes before
+            self._last.pop(name, None)  # so that it moves to the end
             self._last[name] = data
 
     def messages(self) -> list[bytes]:
-        """Each once, in the order they came in."""
+        """Each once, in the order of arrival."""
         return list(dict.fromkeys(self._last.values()))
 
 
 class BagWriter:
-    """Writes a bag: NAME/NAME_0.mcap, NAME_1.mcap, ... and metadata.yaml, which are whole after each flush.
+    """Writes a bag: NAME/NAME_0.mcap, NAME_1.mcap, ... and metadata.yaml, which are complete after each flush.
 
-    Topics are known from the start, and every file of the bag has them all. Messages of latched topics are written
-    again at the start of each file, so that each can be used alone.
+    Every file of the bag has all topics. Messages of latched topics are repeated at the start of each file, so that
+    each file can be used alone.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class BagWriter:
     ) -> None:
         """
         Args:
-            folder: the bag, which must not exist yet.
-            split_size, split_time: bytes and seconds after which a new file is begun; 0: never.
-            flush_every: s of messages that a kill may cost.
+            folder: of the bag; it must not exist yet.
+            split_size, split_time: bytes and seconds after which a new file is started; 0: never.
+            flush_every: s; a kill loses at most the messages of this time.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the bag cannot be written.
         """
         self.folder, self.topics = folder, topics
         self.messages = 0
         self.bytes = 0
-        """Written in all, the files that are finished included."""
+        """In all files of the bag."""
         self._split_size, self._split_time, self._flush_every = split_size, split_time, flush_every
         self._store = typestore()
         self._definitions = {topic.type: self._store.generate_msgdef(topic.type, ros_version=2)[0] for topic in topics}
@@ -120,16 +120,16 @@ class BagWriter:
         return file
 
     def write(self, topic: int, log_time: int, data: bytes, publish_time: int | None = None) -> None:
-        """Takes a serialised message (CDR) of the topic of this number. Times in ns. Raises OSError."""
+        """Adds a serialised message (CDR) of the topic with this index. Times in ns. Raises OSError."""
         if self._is_full():
             self._split(log_time)
-        self._take(topic, log_time, log_time if publish_time is None else publish_time, data)
+        self._append(topic, log_time, log_time if publish_time is None else publish_time, data)
         if topic in self._latched:
             self._latched[topic].add(data)
         if self._file.pending >= CHUNK or time.monotonic() - self.flushed_at > self._flush_every:
             self.flush()
 
-    def _take(self, topic: int, log_time: int, publish_time: int, data: bytes) -> None:
+    def _append(self, topic: int, log_time: int, publish_time: int, data: bytes) -> None:
         self._file.write(topic + 1, log_time, publish_time, data)
         self._counts[topic] += 1
         self._start, self._end = min(self._start, log_time), max(self._end, log_time)
@@ -144,22 +144,22 @@ class BagWriter:
 
     def _split(self, log_time: int) -> None:
         self._file.close()
-        # The next first: where it cannot be opened, the finished file is still the last one.
+        # Open the next file first: if that fails, the finished file is still the last one.
         file = self._open_file(len(self._finished) + 1)
         self._finished.append(self._information(self._file))
         self._file = file
         for topic, latched in self._latched.items():
             for data in latched.messages():
-                self._take(topic, log_time, log_time, data)
+                self._append(topic, log_time, log_time, data)
 
     def flush(self) -> None:
-        """Writes what has been taken. Raises OSError; what was flushed before is whole."""
+        """Writes the pending messages. Raises OSError; what was flushed before stays readable."""
         self.flushed_at = time.monotonic()
         self._file.flush()
         self._write_metadata()
 
     def close(self) -> None:
-        """Writes the rest and ends the bag. Raises OSError; what was flushed before is whole."""
+        """Writes the pending messages and closes the bag. Raises OSError; what was flushed before stays readable."""
         try:
             self._file.close()
         finally:

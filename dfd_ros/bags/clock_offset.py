@@ -1,8 +1,8 @@
-"""How far apart the clocks of two cameras on one rig are, from what both see: motion and brightness.
+"""Estimates the offset between the clocks of two cameras on one rig from motion and brightness in their images.
 
-The cameras turn and shift together, so what moves in the one moves in the other at the same time, and lights that
-go on are bright in both. Both signals survive blur, so that a sweeping focus does not disturb them. The offset is
-where their normalised cross-correlation peaks, refined to less than a sample by a parabola.
+The cameras move together, so their images move at the same time, and a light that is switched on brightens both. Both
+signals survive blur, so a focus sweep does not disturb them. The offset is at the peak of their normalised
+cross-correlation, refined below one sample by a parabola.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 
 RATE = 200.0  # Hz, of the signals that are correlated
-SMALLEST_OVERLAP = 0.5  # of the shorter recording: over less, chance correlates well
-LEAST_ACTIVITY = 1e-3  # of a signal; one with less says nothing
+SMALLEST_OVERLAP = 0.5  # of the shorter recording: less may correlate by chance
+SMALLEST_ACTIVITY = 1e-3  # of a signal; one with less carries no information
 SMALLEST_CORRELATION = 0.5
-RIVAL_DISTANCE = 0.25  # s; peaks farther off than this are others
-LARGEST_RIVAL = 0.9  # of the peak: above it the offset could be either
-LONGEST_GAP = 0.5  # s; between frames farther apart nothing is known
-_NOISE = (4.0, 4.0, 0.4)  # px/s, px/s, 1/s: of the signals of a camera that stands still
-_SHARES = (1.0, 1.0, 0.2)  # of the signals in the correlation
-_SIDE = 64  # px, of the images that motion is measured in
+RIVAL_DISTANCE = 0.25  # s; farther peaks are separate ones
+LARGEST_RIVAL = 0.9  # of the peak; with a higher one the offset is ambiguous
+LONGEST_GAP = 0.5  # s; the signal is unknown between frames farther apart
+_NOISE = (4.0, 4.0, 0.4)  # px/s, px/s, 1/s: of the signals of a camera at rest
+_SHARES = (1.0, 1.0, 0.2)  # weights of the signals in the correlation
+_SIDE = 64  # px, of the images used to measure motion
 
 
 @dataclass(frozen=True)
 class ClockOffset:
-    """What to add to the stamps of the second camera to have them on the clock of the first."""
+    """Seconds to add to the stamps of the second camera to get the time of the first."""
 
     seconds: float
     correlation: float
-    """0..1 of the signals at that offset."""
+    """Of the signals at that offset, 0..1."""
 
 
 class ChangeSignal:
@@ -47,7 +47,7 @@ class ChangeSignal:
         return len(self._times)
 
     def push(self, stamp: float, image: np.ndarray) -> None:
-        """image: (H, W) or (H, W, 3) uint8, or (H, W) float32 depth with NaN. Stamps that do not rise are left out."""
+        """image: (H, W) or (H, W, 3) uint8, or (H, W) float32 depth with NaN. Stamps that do not rise are ignored."""
         import cv2
 
         if self._last is not None and stamp <= self._last[0]:
@@ -55,7 +55,7 @@ class ChangeSignal:
         if image.ndim == 3:
             image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if image.dtype != np.uint8:
-            # Far is dark, as things are that a lamp on the rig lights: any smooth function of the depth would do.
+            # Far is dark, as under a lamp on the rig; any smooth function of the depth would do.
             image = np.nan_to_num(1 / (0.5 + image), nan=0.0)
         small = cv2.resize(image.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         brightness = math.log(float(small.mean()) + 1e-3)
@@ -84,21 +84,21 @@ class ChangeSignal:
 
 
 def _robust(row: np.ndarray, noise: float) -> np.ndarray:
-    """Centred, and single jumps held down: one bad match must not outweigh a minute of motion."""
+    """Centred and clipped, so that one bad match does not outweigh a minute of motion."""
     row = row - np.median(row)
     limit = max(10 * noise, 8 * 1.4826 * float(np.median(np.abs(row))))
     return np.clip(row, -limit, limit)
 
 
 def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
-    """The offset between two clocks, whatever its size: of days as well as of milliseconds.
+    """The offset between two clocks, of any size: milliseconds or days.
 
-    Raises InputError where the two have too little motion in common to tell.
+    Raises InputError if the two have too little motion in common.
     """
     for signal, which in ((first, 'focus camera'), (second, 'RGB-D sensor')):
         if len(signal) < 10:
             raise InputError(
-                f'clock offset: {len(signal) + 1} images of the {which} are too few to find it; give it in seconds'
+                f'clock offset: {len(signal) + 1} images of the {which} are too few to estimate it; give it in seconds'
             )
     start_a, a, known_a = first.sampled()
     start_b, b, known_b = second.sampled()
@@ -114,25 +114,25 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     products = correlate(a, b)
     energy_a = correlate(a * a, np.broadcast_to(known_b.astype(float), b.shape))
     energy_b = correlate(np.broadcast_to(known_a.astype(float), a.shape), b * b)
-    # A signal that is still in one of the cameras says nothing; its share is what both have of it.
-    least = 1e-3 * np.sqrt((energy_a * energy_b).max(1, keepdims=True)) + 1e-12
-    each = products / np.maximum(np.sqrt(np.maximum(energy_a * energy_b, 0)), least)
-    # A step of the light is known only to the frame it falls in: it tells which peak, motion where it is.
+    # A signal without activity in one of the cameras carries no information, so its weight is the product of both.
+    smallest = 1e-3 * np.sqrt((energy_a * energy_b).max(1, keepdims=True)) + 1e-12
+    each = products / np.maximum(np.sqrt(np.maximum(energy_a * energy_b, 0)), smallest)
+    # A change of the light is known only to one frame: it selects the peak, and motion locates it.
     weights = np.array([_SHARES[i] * _activity(a[i], noise) * _activity(b[i], noise) for i, noise in enumerate(_NOISE)])
     enough = overlap > SMALLEST_OVERLAP * min(a.shape[1], b.shape[1])
     if not weights.any() or not enough.any():
         raise InputError(
-            'clock offset: nothing moves in the images, so that it cannot be found; move the rig while '
-            'it records, or give the offset in seconds'
+            'clock offset: nothing moves in the images, so it cannot be estimated; move the rig while '
+            'recording, or give the offset in seconds'
         )
     correlation = np.where(enough, (weights[:, None] * each).sum(0) / weights.sum(), -1.0)
     peak = int(correlation.argmax())
     others = correlation[np.abs(lags - lags[peak]) > RIVAL_DISTANCE * RATE]
     if correlation[peak] < SMALLEST_CORRELATION or (others.size and others.max() > LARGEST_RIVAL * correlation[peak]):
         raise InputError(
-            'clock offset: what the two cameras see moves too differently, or too regularly, to find it '
-            f'(correlation {max(correlation[peak], 0):.2f}); move the rig to and fro irregularly while it '
-            'records, or give the offset in seconds'
+            'clock offset: the motion in the two cameras is too different, or too regular, to estimate it '
+            f'(correlation {max(correlation[peak], 0):.2f}); move the rig back and forth irregularly while '
+            'recording, or give the offset in seconds'
         )
     shift = 0.0
     if 0 < peak < len(correlation) - 1:
@@ -143,10 +143,10 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
 
 
 def _activity(row: np.ndarray, noise: float) -> float:
-    """0..1: how much a signal does, beyond the noise of a camera that stands still; 0 where it is far below even that.
+    """Activity of a signal beyond the noise of a camera at rest, 0..1; 0 if it is far below that noise.
 
-    Images without any noise differ by rounding alone, by how much depends on the processor: no motion to go by.
+    Images without any noise differ by rounding alone, which depends on the processor and is not motion.
     """
     variance = float(row.var())
     share = variance / (variance + noise**2)
-    return share if share > LEAST_ACTIVITY else 0.0
+    return share if share > SMALLEST_ACTIVITY else 0.0

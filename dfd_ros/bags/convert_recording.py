@@ -1,15 +1,15 @@
-"""One recording into samples: frames of a sweep, rectified, with the RGB-D sensor's depth in their view."""
+"""Converts one recording into samples: frames of a sweep, rectified, with the RGB-D sensor's depth in their view."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dfd_ros.bags.association import Counts, Exposure, associate
+from dfd_ros.bags.association import Counts, Event, Frame, associate
 from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.sweep_cutting import sweeps
@@ -19,11 +19,11 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
 
-DARK, BRIGHT = 8, 250  # of 255: an image below in the mean, or a pixel above, is badly exposed
+DARK, BRIGHT = 8, 250  # of 255: an image with a lower mean, or a pixel above, is badly exposed
 LARGEST_BRIGHT = 0.3  # share of such pixels
 SMALLEST_SWEEP = 3  # frames
-DEPTH_BITS = 12  # of the mantissa that are kept: 0.012 %, and a third of the space
-_REGISTRATIONS = 64  # kept, one for each focus where the lens breathes
+DEPTH_BITS = 12  # of the mantissa to keep: precise to 0.012 %, in a third of the space
+_REGISTRATIONS = 64  # in the cache, one for each focus if the lens breathes
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class ConvertSettings:
     """How recordings are turned into samples.
 
     Attributes:
-        tolerance: s that an image and a depth image may be apart.
-        frames: of a sample; 0 = as many as the sweep has.
-        largest: frames of a sample where `frames` is 0.
-        width: of the samples' images, px; 0 = as recorded.
-        smallest_depth: share of pixels with depth that a frame needs.
-        keep_moving: frames exposed while the lens moved are kept.
+        tolerance: largest time (s) between an image and its depth image.
+        frames: number of frames of a sample; 0 = as many as the sweep has.
+        largest: largest number of frames of a sample if `frames` is 0.
+        width: of the samples' images (px); 0 = as recorded.
+        smallest_depth: smallest share of pixels with depth in a frame.
+        keep_moving: keep frames exposed while the lens moved.
     """
 
     tolerance: float = 0.02
@@ -47,7 +47,7 @@ class ConvertSettings:
     keep_moving: bool = False
 
     def __post_init__(self) -> None:
-        for name, least, most in (
+        for name, lowest, highest in (
             ('tolerance', 1e-4, 10.0),
             ('frames', 0, 1000),
             ('largest', SMALLEST_SWEEP, 1000),
@@ -55,32 +55,18 @@ class ConvertSettings:
             ('smallest_depth', 0.0, 1.0),
         ):
             value = getattr(self, name)
-            if not least <= value <= most:
-                raise InputError(f'{name}: {value} is out of range ({least} to {most})')
+            if not lowest <= value <= highest:
+                raise InputError(f'{name}: {value} is out of range ({lowest} to {highest})')
         if 0 < self.frames < SMALLEST_SWEEP:
-            raise InputError(f'frames: {self.frames} are too few for a sweep, give {SMALLEST_SWEEP} or more')
-
-
-@dataclass
-class _Frame:
-    """An image with its state and the depth image that goes with it, nothing decoded yet."""
-
-    image: Exposure
-    depth: Exposure
-    stamp: float = field(init=False)
-    state: LensState = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.stamp, self.state = self.image.stamp, self.image.state
+            raise InputError(f'frames: {self.frames} are too few for a sweep, must be at least {SMALLEST_SWEEP}')
 
 
 class Converter:
     """Turns one recording into samples.
 
     Args:
-        settings: how.
-        calibration: of the rig; goes before what the recording says of intrinsics and extrinsics.
-        frames: the recording's coordinate frames, which fill while it is read.
+        calibration: of the rig; overrides the intrinsics and extrinsics in the recording.
+        frames: the recording's coordinate frames, which are filled while it is read.
         name: of the recording, for messages.
     """
 
@@ -89,17 +75,17 @@ class Converter:
         self.counts = Counts()
         self._frames = frames
         self._registrations: OrderedDict[tuple, DepthRegistration] = OrderedDict()
-        self._maps: OrderedDict[tuple, tuple] = OrderedDict()
+        self._maps: OrderedDict[tuple, tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def samples(
-        self, events: Iterable, is_done: Callable[[int], bool] = lambda number: False
+        self, events: Iterable[Event], is_done: Callable[[int], bool] = lambda number: False
     ) -> Iterator[tuple[int, Sample | None]]:
-        """(number of the sweep, its sample) of each sweep that gives one; None for those that are done already.
+        """(number, sample) of each sweep that gives a sample; None as sample where `is_done`.
 
-        Raises InputError where the recording cannot give any: no intrinsics, frames that nothing links.
+        Raises InputError if the recording cannot give any: no intrinsics, or frames that TF does not link.
         """
-        pairs = associate(events, self.settings.tolerance, self.counts)
-        found = sweeps(self._usable(pairs), length=self.settings.frames, largest=self.settings.largest)
+        frames = associate(events, self.settings.tolerance, self.counts)
+        found = sweeps(self._usable(frames), length=self.settings.frames, largest=self.settings.largest)
         for number, sweep in enumerate(found):
             if is_done(number):
                 self.counts.samples += 1
@@ -112,21 +98,24 @@ class Converter:
                 self.counts.frames += len(sample)
                 yield number, sample
 
-    def _usable(self, pairs: Iterable[tuple[Exposure, Exposure]]) -> Iterator[_Frame]:
-        for image, depth in pairs:
-            if image.state.settled or self.settings.keep_moving:
-                yield _Frame(image, depth)
+    def _usable(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            if frame.state.settled or self.settings.keep_moving:
+                yield frame
             else:
                 self.counts.left_out['with a moving lens'] += 1
 
-    def _sample(self, sweep: list[_Frame]) -> Sample | None:
+    def _sample(self, sweep: list[Frame]) -> Sample | None:
         wanted = self.settings.frames or SMALLEST_SWEEP
         if len(sweep) < wanted or len({frame.state.focus_distance for frame in sweep}) < 2:
             self.counts.left_out['in sweeps that are too short'] += len(sweep)
             return None
         largest = max(self._magnification(frame.state) for frame in sweep)
         follows = self._info_follows_focus(sweep)
-        images, depths, states, intrinsics = [], [], [], None
+        images: list[np.ndarray] = []
+        depths: list[np.ndarray] = []
+        states: list[LensState] = []
+        intrinsics = None
         for frame in sweep:
             image = frame.image.load()
             reason = _bad_exposure(image)
@@ -186,29 +175,29 @@ class Converter:
     _full_size = (0, 0)
 
     def _magnification(self, state: LensState) -> float:
-        """Image scale relative to focus at infinity: by calibration, else by the lens state, else taken as 1."""
+        """Image scale relative to focus at infinity, of the calibration, else of the lens state, else 1."""
         if self.calibration.aperture is not None:
             return self.calibration.aperture.magnification(state.focus_distance)
         return 1.0 if math.isnan(state.magnification) else state.magnification
 
     def _lens(self, state: LensState, width: int) -> Lens:
-        """Of images of this width: by calibration, else by the lens state."""
+        """The lens for images of this width, of the calibration, else of the lens state."""
         aperture = self.calibration.aperture
         return state.lens if aperture is None else aperture.lens.scaled(width / aperture.width)
 
-    def _info_follows_focus(self, sweep: list[_Frame]) -> bool:
-        """Whether the camera's own intrinsics change with its focus; else they are those of focus at infinity."""
+    def _info_follows_focus(self, sweep: list[Frame]) -> bool:
+        """Whether camera_info changes with the focus; otherwise it is for focus at infinity."""
         infos = [frame.image.info() for frame in sweep]
         lengths = [info.k[0] for info in infos if info is not None]
         return bool(lengths) and max(lengths) > min(lengths) * (1 + 1e-6)
 
-    def _intrinsics(self, frame: _Frame, size: tuple[int, int], follows: bool) -> Intrinsics:
-        """Of the image as it was taken, at its focus."""
+    def _intrinsics(self, frame: Frame, size: tuple[int, int], follows: bool) -> Intrinsics:
+        """Of the image as recorded, at its focus distance."""
         camera = self.calibration.camera_at(frame.state.focus_distance, size[1], size[0])
         if camera is not None:
             distortion = tuple(camera.distortion) if any(camera.distortion) else ()
             own = Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, distortion)
-            # A calibration that does not know its focus distance is taken as one of focus at infinity.
+            # A calibration without a focus distance counts as one for focus at infinity.
             follows = self.calibration.aperture is not None and not math.isnan(camera.focus_distance)
         else:
             info = frame.image.info()
@@ -227,7 +216,7 @@ class Converter:
         return replace(own, fx=own.fx * zoom, fy=own.fy * zoom)
 
     def _rectified(self, image: np.ndarray, own: Intrinsics, view: Intrinsics) -> np.ndarray:
-        """Without distortion, and in the scale of the view."""
+        """The image without distortion, in the scale of the view."""
         import cv2
 
         height, width = image.shape[:2]
@@ -239,7 +228,8 @@ class Converter:
                 )
                 if len(self._maps) > _REGISTRATIONS:
                     self._maps.popitem(last=False)
-            return cv2.remap(image, *self._maps[key], cv2.INTER_LINEAR)
+            map_x, map_y = self._maps[key]
+            return cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR)
         zoom = own.fx / view.fx
         if abs(zoom - 1) < 1e-6:
             return image
@@ -253,7 +243,7 @@ class Converter:
             borderMode=cv2.BORDER_REPLICATE,
         )
 
-    def _registered(self, frame: _Frame, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
+    def _registered(self, frame: Frame, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
         depth = frame.depth.load()
         camera = self._depth_camera(frame, depth.shape)
         pose = self._pose(frame)
@@ -265,7 +255,7 @@ class Converter:
         self._registrations.move_to_end(key)
         return self._registrations[key](depth)
 
-    def _depth_camera(self, frame: _Frame, size: tuple[int, int]) -> Intrinsics:
+    def _depth_camera(self, frame: Frame, size: tuple[int, int]) -> Intrinsics:
         info = frame.depth.info()
         if info is not None:
             if (info.height, info.width) not in (size, (0, 0)):
@@ -281,7 +271,7 @@ class Converter:
             f'{self.name}: no camera_info of the RGB-D sensor; give its topic, or its intrinsics with --calibration'
         )
 
-    def _pose(self, frame: _Frame) -> np.ndarray:
+    def _pose(self, frame: Frame) -> np.ndarray:
         """From the frame of the depth image to that of the focus camera."""
         depth_frame, image_frame = frame.depth.frame_id.lstrip('/'), frame.image.frame_id.lstrip('/')
         extrinsics = self.calibration.extrinsics
@@ -316,7 +306,7 @@ def _bad_exposure(image: np.ndarray) -> str | None:
 
 
 def _rounded(depth: np.ndarray) -> np.ndarray:
-    """Depth without the digits that no sensor has, which would not compress."""
+    """Depth without the digits beyond any sensor's precision, which would not compress."""
     drop = 23 - DEPTH_BITS
     bits = depth.view(np.uint32)
     rounded = ((bits + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)

@@ -1,4 +1,5 @@
-"""Many recordings into shards: each whole or not at all, in processes beside each other, taken up again."""
+"""Converts many recordings into shards, in parallel. Each is converted completely or not at all; work that was
+interrupted is resumed."""
 
 from __future__ import annotations
 
@@ -8,38 +9,39 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import active_children, get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
 
-from dfd_ros.bags.association import Counts
+from dfd_ros.bags.association import Counts, Event
 from dfd_ros.bags.bag_reader import SUFFIXES, Bag, fingerprint
 from dfd_ros.bags.convert_recording import Converter, ConvertSettings
 from dfd_ros.bags.frame_tree import Frames
-from dfd_ros.bags.recording_events import Topics, clock_offset, events
+from dfd_ros.bags.recording_events import Recording, Topics, clock_offset, events
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import write_json
 from dfd_ros.datasets.shards import ShardWriter, locked
 
 SAMPLES_PER_SHARD = 50
-TOLD_EVERY = 0.2  # s
+PROGRESS_EVERY = 0.2  # s
 AUTO = 'auto'
 
 
 @dataclass(frozen=True)
 class Job:
-    """How recordings are converted, and where to.
+    """How to convert recordings, and where to.
 
     Attributes:
-        out: folder for the shards, NAME-000000.tar, and a report of each recording, NAME.json.
-        topics: what the topics are called.
+        out: folder for the shards, NAME-000000.tar, and for a report on each recording, NAME.json.
+        topics: their names.
         settings: of the samples.
-        clock_offset: s to add to the stamps of the RGB-D sensor; 'auto' = found by what the cameras see.
-        calibration: file of `dfd calibrate`; None = what the recordings say.
-        phone: a phone's recording, which goes with the one bag.
+        clock_offset: s to add to the stamps of the RGB-D sensor; 'auto' = estimated from the images.
+        calibration: file of `dfd calibrate`; None = camera_info and TF of the recordings.
+        phone: a phone's recording, of the same scene as the single bag.
         image_format: of the samples' images, jpg or png.
     """
 
@@ -52,7 +54,7 @@ class Job:
     image_format: str = 'jpg'
 
     def described(self, recording: Path) -> dict:
-        """What decides how the samples of a recording look, for the report: contents, not paths. Raises OSError."""
+        """All that the samples of a recording depend on: contents, not paths. Raises InputError, OSError."""
         # A calibration is measured again into the same file; recordings of two days may have the same name.
         calibration = hashlib.sha256(self.calibration.read_bytes()).hexdigest() if self.calibration else None
         return {
@@ -68,17 +70,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one recording."""
+    """The result for one recording."""
 
     recording: Path
     summary: str = ''
     error: str = ''
     skipped: bool = False
-    """It had been converted before."""
+    """It was already converted."""
 
 
 def clock_offset_of(text: str) -> float | str:
-    """The clock offset (s) that a user has given, or 'auto'. Raises InputError."""
+    """Parses a clock offset: seconds, or 'auto'. Raises InputError."""
     if text == AUTO:
         return AUTO
     try:
@@ -91,7 +93,7 @@ def clock_offset_of(text: str) -> float | str:
 
 
 def find_recordings(paths: list[Path]) -> list[Path]:
-    """The bags that are named, and those in folders that are none themselves. Raises InputError."""
+    """The bags among the paths, and those inside the other folders. Raises InputError."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -128,10 +130,10 @@ def convert_all(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda images, more: None,
 ) -> list[Result]:
-    """Converts each; what fails is reported and leaves nothing behind.
+    """Converts each recording. A failed one is in the results and leaves no files behind.
 
-    progress: called with the images done since the last call, and how many more have been found. What it raises ends
-        the work; started again, that goes on from there.
+    progress: called with the number of images converted, and of images found, since the last call. An exception from
+        it stops the work; the next call resumes it.
     """
     job.out.mkdir(parents=True, exist_ok=True)
     if workers <= 1 or len(recordings) <= 1:
@@ -155,10 +157,10 @@ def convert_all(
         return [future.result() for future in futures]
 
 
-_queue = None
+_queue: Queue[tuple[int, int]] | None = None
 
 
-def _start(queue) -> None:
+def _start(queue: Queue[tuple[int, int]]) -> None:
     global _queue
     _queue = queue
     try:
@@ -170,11 +172,13 @@ def _start(queue) -> None:
 
 
 def _work(recording: Path, job: Job) -> Result:
-    return convert_one(recording, job, lambda images, more: _queue.put((images, more)))
+    queue = _queue
+    assert queue is not None, 'the worker was not started by _start'
+    return convert_one(recording, job, lambda images, more: queue.put((images, more)))
 
 
 def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None]) -> Result:
-    """Converts one recording: all its shards and its report are there at the end, or nothing."""
+    """Converts one recording: writes all its shards and its report, or nothing."""
     name = name_of(recording)
     report, partial = job.out / f'{name}.json', job.out / f'.{name}.partial'
     try:
@@ -205,21 +209,21 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
 def _convert(
     recording: Path, job: Job, described: dict, partial: Path, progress: Callable[[int, int], None]
 ) -> tuple[str, dict]:
-    stream, frames, notes, offset, total = _open(recording, job)
-    progress(0, total)
+    opened = _open(recording, job)
+    progress(0, opened.images)
     calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
-    converter = Converter(job.settings, calibration, frames, str(recording))
+    converter = Converter(job.settings, calibration, opened.frames, str(recording))
     if partial.exists():
-        os.close(locked(partial))  # what another process has half done is not to be removed
+        os.close(locked(partial))  # do not remove the files of another process that is at work
     try:
-        _write(recording, converter, stream, job, described, partial, progress)
+        _write(recording, converter, opened.events, job, described, partial, progress)
     except (InputError, OSError):
         shutil.rmtree(partial, ignore_errors=True)
         raise
     counts = converter.counts
-    summary = '; '.join([str(counts), *notes()])
+    summary = '; '.join([str(counts), *opened.notes])
     return summary, {
-        'clock_offset': offset,
+        'clock_offset': opened.clock_offset,
         'images': counts.images,
         'frames': counts.frames,
         'samples': counts.samples,
@@ -230,14 +234,14 @@ def _convert(
 def _write(
     recording: Path,
     converter: Converter,
-    stream,
+    events: Iterable[Event],
     job: Job,
     described: dict,
     partial: Path,
     progress: Callable[[int, int], None],
 ) -> None:
-    """The shards of a recording, first into `partial`, which may hold some samples already."""
-    done, told = 0, time.monotonic()
+    """Writes the shards into `partial`, which may hold samples of an interrupted run, and then moves them."""
+    done, reported_at = 0, time.monotonic()
     mark = partial / 'job.json'
     if partial.exists() and (not mark.exists() or json.loads(mark.read_text()) != described):
         shutil.rmtree(partial)
@@ -246,12 +250,12 @@ def _write(
     name = name_of(recording)
     with ShardWriter(partial, name, SAMPLES_PER_SHARD, job.image_format) as writer:
         known = writer.done
-        for number, sample in converter.samples(stream, lambda number: f'{name}-{number:06d}' in known):
+        for number, sample in converter.samples(events, lambda number: f'{name}-{number:06d}' in known):
             if sample is not None:
                 writer.add(f'{name}-{number:06d}', sample)
-            if time.monotonic() - told > TOLD_EVERY:
+            if time.monotonic() - reported_at > PROGRESS_EVERY:
                 progress(converter.counts.images - done, 0)
-                done, told = converter.counts.images, time.monotonic()
+                done, reported_at = converter.counts.images, time.monotonic()
     mark.unlink()
     progress(converter.counts.images - done, 0)
     if not converter.counts.samples:
@@ -261,20 +265,21 @@ def _write(
     shutil.rmtree(partial)
 
 
-def _open(recording: Path, job: Job):
-    """(events, coordinate frames, notes to be asked for at the end, clock offset, number of images)."""
+def _open(recording: Path, job: Job) -> Recording:
     bag, frames = Bag(recording), Frames()
     if job.phone is not None:
         from dfd_ros.bags import phone_recording
 
-        return phone_recording.open_with(bag, job.phone, job.topics, job.clock_offset, frames)
+        return phone_recording.open_with(bag, job.phone, job.topics, job.clock_offset)
     topics = job.topics.of(bag)
     offset = clock_offset(bag, topics) if job.clock_offset == AUTO else float(job.clock_offset)
-    return (events(bag, topics, frames, offset=offset), frames, lambda: bag.cuts, offset, bag.counts[topics.image])
+    return Recording(
+        events(bag, topics, frames, offset=offset), frames, bag.cuts, offset, images=bag.counts[topics.image]
+    )
 
 
 def nothing(counts: Counts) -> str:
-    """Why a recording gives no sample, and what to do: one line."""
+    """Why a recording gives no sample, and what to do, in one line."""
     if not counts.images:
         return 'no images in it'
     reason, count = counts.left_out.most_common(1)[0] if counts.left_out else ('', 0)

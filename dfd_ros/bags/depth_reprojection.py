@@ -1,4 +1,4 @@
-"""The depth of one camera as another camera sees it: projected, with a z-buffer, holes left NaN."""
+"""Projects the depth image of one camera into the view of another, with a z-buffer; holes are NaN."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 
 FOOTPRINT = 1.15
-"""Side of what a depth pixel covers, in units of its distance to the next: surfaces that turn away leave no cracks."""
-LARGEST_FOOTPRINT = 8  # px; a far denser focus camera gets its truth with gaps
+"""Size of a depth pixel's footprint in units of the pixel spacing: above 1, so that slanted surfaces have no cracks."""
+LARGEST_FOOTPRINT = 8  # px; a focus camera of far higher resolution gets depth with gaps
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A camera after ROS's CameraInfo, model plumb_bob or rational_polynomial: x right, y down, z forward, px."""
+    """Intrinsics (px) as in ROS's CameraInfo, model plumb_bob or rational_polynomial; x right, y down, z forward."""
 
     fx: float
     fy: float
@@ -26,9 +26,9 @@ class Intrinsics:
 
     @classmethod
     def from_message(cls, message: Any, topic: str, *, rectified: bool = False) -> Intrinsics:
-        """Of a CameraInfo. `rectified`: of the image that is rectified by it (its P, no distortion).
+        """From a CameraInfo. `rectified`: for the rectified image (P, no distortion).
 
-        Raises InputError, one line that names `topic`, where the camera is not calibrated or a fisheye.
+        Raises InputError, one line that names `topic`, if the camera is not calibrated or is a fisheye.
         """
         k, p = np.asarray(message.k), np.asarray(message.p)
         distortion = tuple(float(value) for value in message.d)
@@ -50,7 +50,7 @@ class Intrinsics:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
 
     def resized(self, scale: float) -> Intrinsics:
-        """Of the image resized by `scale`; pixel centres are whole numbers."""
+        """Of the image resized by `scale`; pixel centres are at integers."""
         return Intrinsics(
             self.fx * scale,
             self.fy * scale,
@@ -60,7 +60,7 @@ class Intrinsics:
         )
 
     def rays(self, height: int, width: int) -> np.ndarray:
-        """(H, W, 2) float32 x/z and y/z of each pixel."""
+        """(H, W, 2) float32, x/z and y/z of each pixel."""
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         if not self.distortion:
             return np.stack(
@@ -73,21 +73,21 @@ class Intrinsics:
 
 
 class DepthRegistration:
-    """Depth images of one camera into the view of another, which has no distortion (it is rectified).
+    """Projects depth images of one camera into the view of another, rectified camera.
 
-    Each depth pixel covers its footprint in the other view; where several meet, the nearest is seen.
+    Each depth pixel covers its footprint in the other view; where several overlap, the nearest is visible.
     """
 
     def __init__(self, depth: Intrinsics, view: Intrinsics, view_size: tuple[int, int], pose: np.ndarray) -> None:
-        """`view_size`: (height, width). `pose`: (4, 4), points of the depth camera to the view's camera."""
+        """`view_size`: (height, width). `pose`: (4, 4), from the depth camera to the camera of the view."""
         self._depth, self._view, self._size, self._pose = depth, view, view_size, pose
         self._directions: np.ndarray | None = None
 
     def __call__(self, depth: np.ndarray) -> np.ndarray:
-        """depth: (h, w) float32 m along Z, NaN = none. Gives (H, W) float32 m along Z of the view, NaN = none."""
+        """depth: (h, w) float32 m along Z, NaN = none. Returns (H, W) float32 m along Z of the view, NaN = none."""
         height, width = self._size
         x, y, z = self._project(depth)
-        # Side of a depth pixel in the view: by focal lengths and, as it comes nearer or farther, by its distances.
+        # Size of a depth pixel in the view, from the focal lengths and its distances to the two cameras.
         with np.errstate(invalid='ignore', divide='ignore'):
             half = np.float32(FOOTPRINT / 2 * self._view.fx / self._depth.fx) * depth.reshape(-1) / z
             np.minimum(half, np.float32(LARGEST_FOOTPRINT / 2), out=half)
@@ -95,7 +95,7 @@ class DepthRegistration:
                 (z > 0) & (x > -half) & (x < width - 1 + half) & (y > -half) & (y < height - 1 + half)
             )
         x, y, z, half = x[inside], y[inside], z[inside], half[inside]
-        # With a margin, so that what a footprint covers beyond the image needs no test.
+        # With a margin, so that footprints that reach beyond the image need no test.
         margin = LARGEST_FOOTPRINT
         row = width + 2 * margin
         buffer = np.full((height + 2 * margin) * row, np.inf, np.float32)
@@ -112,11 +112,11 @@ class DepthRegistration:
         return np.ascontiguousarray(buffer.reshape(-1, row)[margin:-margin, margin:-margin])
 
     def _project(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixel coordinates in the view, and depth there, of all depth pixels, flat."""
+        """Pixel coordinates and depth in the view of all depth pixels, flat."""
         if self._directions is None or self._directions.shape[1] != depth.size:
             rays = self._depth.rays(*depth.shape).reshape(-1, 2)
             homogeneous = np.concatenate([rays, np.ones((len(rays), 1), np.float32)], 1)
-            # Row by row: X = z R ray + t, so that R ray need be computed only once.
+            # X = z R ray + t, where R ray is the same for all images.
             self._directions = np.ascontiguousarray((homogeneous @ self._pose[:3, :3].T.astype(np.float32)).T)
         tx, ty, tz = self._pose[:3, 3].astype(np.float32)
         z0 = depth.reshape(-1)

@@ -10,11 +10,11 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
-KEPT = 10.0  # s of moving frames that are remembered
+KEPT = 10.0  # s of moving frames to remember
 
 
 class Frames:
-    """The tree of frames. Moving ones are taken as they were nearest to the time asked for (no interpolation)."""
+    """The tree of frames. Of a moving frame, the pose nearest in time is used (no interpolation)."""
 
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
@@ -22,7 +22,7 @@ class Frames:
         self._moving: dict[str, deque[tuple[float, np.ndarray]]] = defaultdict(deque)
 
     def add(self, message: Any, *, static: bool) -> None:
-        """Takes a TFMessage."""
+        """Adds the transforms of a TFMessage."""
         for transform in message.transforms:
             child = transform.child_frame_id.lstrip('/')
             t, r = transform.transform.translation, transform.transform.rotation
@@ -41,7 +41,7 @@ class Frames:
         return bool(self._parents)
 
     def between(self, target: str, source: str, stamp: float) -> np.ndarray | None:
-        """(4, 4) that takes points of the frame `source` to the frame `target`; None where nothing links them."""
+        """(4, 4) transform of points from the frame `source` to the frame `target`; None if nothing links them."""
         target_root, to_target_root = self._to_root(target.lstrip('/'), stamp)
         source_root, to_source_root = self._to_root(source.lstrip('/'), stamp)
         if target_root != source_root:

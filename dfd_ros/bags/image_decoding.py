@@ -40,7 +40,7 @@ def to_depth(message: Any, topic: str) -> np.ndarray:
 def _compressed_depth(message: Any, topic: str) -> np.ndarray:
     cv2 = _cv2()
     data, is_float = np.asarray(message.data), False
-    quantisation = (0.0, 0.0)
+    quantisation = np.zeros(2, np.float32)
     if 'compressedDepth' in message.format:
         is_float = message.format.startswith('32FC1')
         quantisation = np.frombuffer(data[4:_COMPRESSED_DEPTH_HEADER].tobytes(), '<f4')

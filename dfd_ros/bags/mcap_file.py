@@ -1,9 +1,8 @@
-"""An MCAP file that can be read at any moment, also one whose writer was killed.
+"""Writes an MCAP file that can be read at any time, also if the writer was killed.
 
-Each flush appends one chunk and writes the end of the file (summary and footer) after it; the next flush puts its
-chunk in the place of that end. So what has been flushed lies in a whole file. Between the two, for the time of one
-write, the file lacks its end: readers that scan, such as those of rosbag2 and `dfd_ros.bags.bag_reader`, open it then
-too.
+Each flush appends one chunk and writes the end of the file (summary and footer) after it; the next flush overwrites
+that end with its chunk. So everything flushed is in a complete file. Only during a write the file has no end: readers
+that scan, such as those of rosbag2 and `dfd_ros.bags.bag_reader`, can open it then too.
 
 Format: MCAP specification 0, https://mcap.dev/spec, profile "ros2".
 """
@@ -19,7 +18,7 @@ from pathlib import Path
 MAGIC = b'\x89MCAP0\r\n'
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = range(1, 9)
 STATISTICS, SUMMARY_OFFSET, DATA_END = 0x0B, 0x0E, 0x0F
-_BUFFERS = 512  # of one os.pwritev; the system takes up to IOV_MAX, 1024 on Linux
+_BUFFERS = 512  # in one os.pwritev; the limit is IOV_MAX, 1024 on Linux
 
 
 def _text(text: str | bytes) -> bytes:
@@ -40,15 +39,15 @@ class McapFile:
     """Writes one MCAP file, a chunk (not compressed) with each `flush`. Message data is not copied."""
 
     def __init__(self, path: Path) -> None:
-        """Creates the file. Raises FileExistsError, and OSError where it cannot be written."""
+        """Creates the file. Raises OSError, such as FileExistsError."""
         self.path = path
         self.counts: dict[int, int] = defaultdict(int)
-        """Messages of each channel, those that wait for the next flush included."""
+        """Messages of each channel, including pending ones."""
         self.start = self.end = 0
-        """Times of the first and last message (ns); 0 where there is none."""
+        """Times of the first and last message (ns); 0 if there is none."""
         self.pending = 0
-        """Bytes that wait for the next flush."""
-        self._flushed = ({}, 0, 0)  # counts, start and end of what is in the file
+        """Bytes to be written by the next flush."""
+        self._flushed: tuple[dict[int, int], int, int] = ({}, 0, 0)  # counts, start and end of what is in the file
         self._schemas: dict[str, int] = {}
         self._descriptions: list[bytes] = []  # schema and channel records
         self._channels = 0
@@ -64,11 +63,11 @@ class McapFile:
 
     @property
     def size(self) -> int:
-        """Bytes of the file after the next flush, nearly."""
+        """Approximate size of the file in bytes after the next flush."""
         return self._data_end + self.pending
 
     def add_channel(self, topic: str, message_type: str, definition: str, metadata: dict[str, str]) -> int:
-        """The number of a new channel of CDR messages. `definition`: text of the type, with all it is made of."""
+        """Adds a channel of CDR messages and returns its number. `definition`: text of the type and all its parts."""
         if message_type not in self._schemas:
             self._schemas[message_type] = number = len(self._schemas) + 1
             self._describe(
@@ -95,7 +94,7 @@ class McapFile:
         self.pending += sum(map(len, data))
 
     def write(self, channel: int, log_time: int, publish_time: int, data: bytes) -> None:
-        """Takes a message for the next flush. Times in ns."""
+        """Adds a message, which the next flush writes. Times in ns."""
         waiting = any(self._index.values())
         first, last = self._times if waiting else (log_time, log_time)
         self._times = min(first, log_time), max(last, log_time)
@@ -111,9 +110,9 @@ class McapFile:
         self.counts[channel] += 1
 
     def flush(self) -> None:
-        """Writes what has been taken, and the end of the file. Raises OSError, the file as it was before."""
+        """Writes the pending messages and the end of the file. If it raises OSError, the file is as it was before."""
         if not any(self._index.values()):
-            self._write_end([])  # channels may have come
+            self._write_end([])  # there may be new channels
             return
         crc = 0
         for data in self._buffers:
@@ -121,7 +120,8 @@ class McapFile:
         size = self.pending
         head = struct.pack('<BQQQQI', CHUNK, 40 + size, *self._times, size, crc) + _text('') + struct.pack('<Q', size)
         after = self._data_end + len(head) + size
-        indexes, offsets = [], {}
+        indexes: list[bytes] = []
+        offsets: dict[int, int] = {}
         for channel, entries in self._index.items():
             offsets[channel] = after + sum(map(len, indexes))
             indexes.append(
@@ -150,13 +150,13 @@ class McapFile:
             self._chunk_indexes.pop()
             self._write_end([])
             raise
-        # Begins to write it to the disk, and does not wait: else `close` would wait for all of the file at once.
+        # Starts to write it to the disk, without waiting; otherwise `close` would wait for the whole file.
         os.posix_fadvise(self._file, before[0], self._data_end - before[0], os.POSIX_FADV_DONTNEED)
         self._buffers, self.pending = [], 0
         self._index.clear()
 
     def _write_end(self, buffers: list[bytes | memoryview]) -> None:
-        """`buffers`, which end at the end of the data, and the end of the file after them."""
+        """Writes `buffers`, whose last byte is the last of the data, and then the end of the file."""
         start = self._data_end - sum(map(len, buffers))
         data_end = _record(DATA_END, struct.pack('<I', 0))
         groups = [
@@ -166,18 +166,18 @@ class McapFile:
             (CHUNK_INDEX, self._chunk_indexes),
         ]
         summary_start = position = self._data_end + len(data_end)
-        summary, offsets = [], []
-        for kind, records in groups:
-            size = sum(map(len, records))
-            if records:
-                summary += records
+        records, offsets = [], []
+        for kind, group in groups:
+            size = sum(map(len, group))
+            if group:
+                records += group
                 offsets.append(_record(SUMMARY_OFFSET, struct.pack('<BQQ', kind, position, size)))
             position += size
-        summary = b''.join(summary + offsets)
+        summary = b''.join(records + offsets)
         footer = struct.pack('<BQQQ', FOOTER, 20, summary_start, position)
         crc = zlib.crc32(footer, zlib.crc32(summary))
-        # Cut first: whatever is in the middle of the write when the process is killed, nothing of the old end is
-        # left after it that could pass for the end of the new data.
+        # Truncate first: if the process is killed during the write, nothing of the old end remains that could be
+        # taken for the end of the new data.
         os.ftruncate(self._file, start)
         _write_all(self._file, [*buffers, data_end, summary, footer, struct.pack('<I', crc), MAGIC], start)
 
@@ -200,7 +200,7 @@ class McapFile:
         )
 
     def close(self) -> None:
-        """Flushes and closes. Raises OSError where the rest does not fit on the disk; the file is whole without."""
+        """Flushes and closes. Raises OSError if the rest does not fit on the disk; the file is complete without it."""
         if self._file < 0:
             return
         try:

@@ -1,9 +1,10 @@
-"""ROS message types without ROS: those that rosbags knows, and this package's own."""
+"""ROS message types without ROS: those in rosbags, and this package's own."""
 
 from __future__ import annotations
 
 import functools
 from types import ModuleType
+from typing import Any
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
@@ -12,7 +13,7 @@ OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
 
 
 def rosbags_module(name: str) -> ModuleType:
-    """``rosbags.NAME``. Raises InputError where rosbags is not installed."""
+    """``rosbags.NAME``. Raises InputError if rosbags is not installed."""
     import importlib
 
     try:
@@ -22,10 +23,10 @@ def rosbags_module(name: str) -> ModuleType:
 
 
 @functools.cache
-def typestore():
+def typestore() -> Any:
     """The rosbags type store of this process, with the messages of ROS 2 and of this package.
 
-    One for all: the code that reads and writes a type is made once, which takes longer than to read a small bag.
+    It is shared, because generating the code that reads and writes a type takes longer than reading a small bag.
     """
     typesys = rosbags_module('typesys')
     store = typesys.get_typestore(typesys.Stores.ROS2_KILTED)

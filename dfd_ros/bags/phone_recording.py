@@ -34,7 +34,7 @@ from dfd_ros.bags.association import DepthExposure, Exposure
 from dfd_ros.bags.bag_reader import Bag
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
 from dfd_ros.bags.frame_tree import Frames
-from dfd_ros.bags.recording_events import OFFSET_SECONDS, Topics, events, rgbd_signal
+from dfd_ros.bags.recording_events import OFFSET_SECONDS, Recording, Topics, events, rgbd_signal
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.image_io import read_image
 from dfd_ros.core.lens_state import LensState
@@ -72,7 +72,7 @@ class PhoneRecording:
         return len(self._rows)
 
     def exposures(self) -> Iterator[Exposure]:
-        """The frames with their states. Raises InputError where an image is missing or the video is too short."""
+        """The frames with their lens states. Raises InputError if an image is missing or the video is too short."""
         for row, load in zip(self._rows, self._loaders()):
             yield Exposure(row.state.stamp, load, state=row.state, received=row.state.stamp)
 
@@ -96,7 +96,7 @@ class PhoneRecording:
             video.release()
 
     def signal(self) -> ChangeSignal:
-        """What the phone sees change, for the clock offset."""
+        """Changes in the phone's images, for the clock offset."""
         signal = ChangeSignal()
         for exposure in self.exposures():
             if exposure.stamp - self._rows[0].state.stamp > OFFSET_SECONDS:
@@ -105,11 +105,8 @@ class PhoneRecording:
         return signal
 
 
-def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str, frames: Frames):
-    """A phone's recording beside the bag of an RGB-D sensor, as `dfd_ros.bags.convert_recordings` opens recordings.
-
-    Gives (events, coordinate frames, notes to be asked for at the end, clock offset, number of images).
-    """
+def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str) -> Recording:
+    """Opens a phone's recording together with the bag of an RGB-D sensor. Raises InputError."""
     phone = PhoneRecording(folder)
     topics = topics.of(bag, with_images=False)
     if isinstance(offset, str):
@@ -117,17 +114,19 @@ def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str, frame
             offset = estimate(phone.signal(), rgbd_signal(bag, topics)).seconds
         except InputError as error:
             raise InputError(f'{folder} and {bag.path}: {error}') from None
-    # By stamps, as the phone has no other time.
+    frames = Frames()
+    # The phone's images have no time of recording: merge by stamps.
     depths = (
         DepthExposure(replace(event.exposure, received=event.exposure.stamp))
         for event in events(bag, topics, frames, offset=offset, with_images=False)
+        if isinstance(event, DepthExposure)
     )
-    merged = heapq.merge(
+    merged: Iterator[Exposure | DepthExposure] = heapq.merge(
         phone.exposures(),
         depths,
         key=lambda event: (event.exposure if isinstance(event, DepthExposure) else event).received,
     )
-    return merged, frames, lambda: bag.cuts, offset, len(phone)
+    return Recording(merged, frames, bag.cuts, offset, len(phone))
 
 
 def _read_table(path: Path) -> list[_Row]:
@@ -159,7 +158,7 @@ def _column(name: str) -> str:
     return _ALIASES.get(plain, plain)
 
 
-def _row(values: dict, where: str) -> _Row:
+def _row(values: dict[str, str], where: str) -> _Row:
     def number(column: str) -> float:
         text = (values.get(column) or '').strip()
         try:

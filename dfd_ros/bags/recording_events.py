@@ -1,16 +1,18 @@
-"""What is in a recording, as a stream of events in the order of their recording: bags of any origin."""
+"""The images, depth images and lens states of a bag as a stream of events, in the order of recording."""
 
 from __future__ import annotations
 
 import functools
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from dfd_ros.bags import image_decoding
-from dfd_ros.bags.association import DepthExposure, Exposure, LensReport
+from dfd_ros.bags.association import DepthExposure, Event, Exposure, LensReport
 from dfd_ros.bags.bag_reader import Bag
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
 from dfd_ros.bags.frame_tree import Frames
@@ -19,13 +21,32 @@ from dfd_ros.core.lens_state import LensState
 
 CAMERA_INFO, TF_MESSAGE = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 LENS_STATE = 'dfd_ros/msg/LensState'
-OFFSET_SECONDS = 60.0  # of a recording, that the clock offset is found in
+OFFSET_SECONDS = 60.0  # of the recording are used to find the clock offset
 COMPRESSED = ('/compressed', '/compressedDepth')
 
 
 @dataclass(frozen=True)
+class Recording:
+    """A recording that has been opened.
+
+    Attributes:
+        events: of the recording.
+        frames: its coordinate frames, which are filled while the events are read.
+        notes: lines about its state, complete once the events have been read.
+        clock_offset: s, added to the stamps of the RGB-D sensor.
+        images: number of images of the focus camera.
+    """
+
+    events: Iterator[Event]
+    frames: Frames
+    notes: list[str]
+    clock_offset: float
+    images: int
+
+
+@dataclass(frozen=True)
 class Topics:
-    """What the topics of a bag are called."""
+    """The names of the topics of a bag."""
 
     image: str = '/image_raw'
     lens_state: str = '/lens_state'
@@ -35,7 +56,7 @@ class Topics:
     depth_info: str = '/rgbd/depth/camera_info'
 
     def of(self, bag: Bag, *, with_images: bool = True) -> Topics:
-        """As they are called in this bag: absolute, and compressed where only that is there. Raises InputError."""
+        """The names in this bag: absolute, and of the compressed topic if only that exists. Raises InputError."""
         names = {f.name: '/' + getattr(self, f.name).lstrip('/') for f in fields(self)}
         for name in ('image', 'color', 'depth'):
             compressed = [names[name] + suffix for suffix in COMPRESSED if names[name] + suffix in bag.topics]
@@ -57,7 +78,7 @@ class Topics:
 
 
 class CameraInfos:
-    """The CameraInfo messages of one camera: the one of an image's stamp, else the nearest."""
+    """The CameraInfo messages of one camera, by their stamps."""
 
     def __init__(self) -> None:
         self._infos: deque[tuple[float, Any]] = deque(maxlen=1000)
@@ -66,6 +87,7 @@ class CameraInfos:
         self._infos.append((stamp_of(message), message))
 
     def at(self, stamp: float) -> Any:
+        """The one nearest to this stamp (s), None if there is none."""
         if not self._infos:
             return None
         at = bisect_left(self._infos, stamp, key=lambda item: item[0])
@@ -82,7 +104,7 @@ def stamp_of(message: Any) -> float:
 
 
 def lens_state(message: Any) -> LensState:
-    """Of a dfd_ros/msg/LensState as it is in a bag. Raises InputError where the focus distance cannot be."""
+    """Of a dfd_ros/msg/LensState. Raises InputError if the focus distance is not positive."""
     if not message.focus_distance > 0:
         raise InputError(f'focus_distance is {message.focus_distance} m')
     return LensState.of_message(message, stamp_of(message))
@@ -90,8 +112,8 @@ def lens_state(message: Any) -> LensState:
 
 def events(
     bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0, with_images: bool = True
-) -> Iterator[Exposure | LensReport | DepthExposure]:
-    """What a bag holds for training, in the order of the recording. What moves on TF goes to `frames`.
+) -> Iterator[Event]:
+    """The events of a bag, in the order of recording. Transforms on TF go to `frames`.
 
     offset: s, added to the stamps of the RGB-D sensor. with_images: False for the bag of an RGB-D sensor alone.
     """
@@ -126,7 +148,7 @@ def events(
             try:
                 yield LensReport(lens_state(message), received)
             except InputError:
-                continue  # its image is then one without a lens state, and counted
+                continue  # its image counts as one without a lens state
         elif topic == topics.camera_info and with_images:
             image_infos.add(message)
         elif topic == topics.depth_info:
@@ -136,7 +158,7 @@ def events(
 
 
 def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
-    """What the RGB-D sensor sees change: in colour where the bag has it, else in depth."""
+    """Changes in the RGB-D sensor's images: of colour if the bag has it, else of depth."""
     has_color = bag.topics.get(topics.color) in image_decoding.IMAGE_TYPES
     return _signal(
         bag,
@@ -145,7 +167,7 @@ def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
     )
 
 
-def _signal(bag: Bag, topic: str, decode) -> ChangeSignal:
+def _signal(bag: Bag, topic: str, decode: Callable[[Any, str], np.ndarray]) -> ChangeSignal:
     signal, first = ChangeSignal(), None
     for _, _, message in bag.messages([topic]):
         stamp = stamp_of(message)
@@ -157,7 +179,7 @@ def _signal(bag: Bag, topic: str, decode) -> ChangeSignal:
 
 
 def clock_offset(bag: Bag, topics: Topics) -> float:
-    """s to add to the stamps of the bag's RGB-D sensor, by what its two cameras see. Raises InputError."""
+    """Seconds to add to the stamps of the bag's RGB-D sensor, estimated from the images. Raises InputError."""
     try:
         return estimate(_signal(bag, topics.image, image_decoding.to_rgb), rgbd_signal(bag, topics)).seconds
     except InputError as error:

@@ -1,25 +1,25 @@
-"""Where a stream of frames is cut into sweeps of the focus."""
+"""Cuts a stream of frames into sweeps of the focus."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
+from dfd_ros.bags.association import Frame
 from dfd_ros.core.optics import vergence
 
 LONGEST_PAUSE = 2.0  # s between two frames of one sweep
-STILL = 1e-3  # dioptres; less is no movement of the focus
+STILL = 1e-3  # dioptres; smaller steps are not a movement of the focus
 
 
-def sweeps(frames: Iterable[Any], *, length: int = 0, largest: int = 30) -> Iterator[list[Any]]:
-    """Lists of frames, which have a `stamp` and a `state`: one for each sweep.
+def sweeps(frames: Iterable[Frame], *, length: int = 0, largest: int = 30) -> Iterator[list[Frame]]:
+    """One list of frames for each sweep.
 
-    length: so many frames that follow each other. 0: as the focus goes, from where it turns or jumps back to where
-    it does so again; of sweeps of more than `largest` frames every second is left out, again and again until they fit.
-    Orders of the focus that turn at each step, such as shuffled ones, need a length.
+    length: number of consecutive frames of a sweep. 0: a sweep ends where the focus turns or jumps back; in sweeps of
+    more than `largest` frames, every second frame is left out until they fit. A shuffled order of focus distances,
+    which turns at each step, needs a length.
     """
-    current: list[Any] = []
+    current: list[Frame] = []
     direction, stride, seen = 0, 1, 0
     last = None
     for frame in frames:

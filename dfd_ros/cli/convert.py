@@ -1,4 +1,4 @@
-"""dfd convert: recordings into training data."""
+"""dfd convert: converts recordings into training data."""
 
 from __future__ import annotations
 
@@ -109,11 +109,11 @@ def run(args: argparse.Namespace) -> int:
     if args.calibration:
         from dfd_ros.calibration.calibration_file import Calibration
 
-        Calibration.read(args.calibration)  # a wrong file is one line, not one for each bag
+        Calibration.read(args.calibration)  # report a wrong file once, not for each bag
     with tqdm(desc='convert', unit='image', total=0) as bar:
 
         def progress(images: int, more: int) -> None:
-            bar.total += more
+            bar.total = (bar.total or 0) + more
             bar.update(images)
 
         results = convert_recordings.convert_all(recordings, job, workers=args.workers, progress=progress)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfd_ros.bags.association import Counts, DepthExposure, Exposure, LensReport, associate
+from dfd_ros.bags.association import Counts, DepthExposure, Exposure, Frame, LensReport, associate
 from dfd_ros.bags.sweep_cutting import sweeps
 from dfd_ros.core.lens_state import LensState
 
@@ -28,7 +28,7 @@ def depth(stamp, received=None):
 
 def pairs(events, tolerance=0.02):
     counts = Counts()
-    return [(i.stamp, d.stamp) for i, d in associate(events, tolerance, counts)], counts
+    return [(frame.stamp, frame.depth.stamp) for frame in associate(events, tolerance, counts)], counts
 
 
 def test_the_nearest_depth_within_the_tolerance():
@@ -64,16 +64,11 @@ def test_which_stream_comes_first_does_not_matter(order, lag):
     assert found == [(i * 0.1, i * 0.1 + 0.003 * lag) for i in range(4)] and not counts.left_out
 
 
-class Shot:
-    def __init__(self, focus_distance, stamp):
-        self.state, self.stamp = LensState(focus_distance), stamp
-
-
 def cut(distances, times=None, **options):
     times = times or [i / 30 for i in range(len(distances))]
     return [
-        [shot.state.focus_distance for shot in sweep]
-        for sweep in sweeps([Shot(*shot) for shot in zip(distances, times)], **options)
+        [frame.state.focus_distance for frame in sweep]
+        for sweep in sweeps([Frame(image(t), LensState(d), image(t)) for d, t in zip(distances, times)], **options)
     ]
 
 
