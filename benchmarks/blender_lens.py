@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from _common import exit_with  # noqa: E402
 
 from dfd_ros.core.optics import Lens  # noqa: E402
-from dfd_ros.synthesis.blender.blender_process import ask  # noqa: E402
+from dfd_ros.synthesis.blender.blender_process import query  # noqa: E402
 from dfd_ros.synthesis.blender.render_settings import PRESETS, RenderSettings  # noqa: E402
 
 
@@ -51,7 +51,7 @@ def main() -> int:
     for preset in args.presets:
         for breathing in (False, True):
             table = cases(preset, breathing)
-            for case, found in zip(table, ask('lens_check', table, args.blender_python)):
+            for case, found in zip(table, query('lens_check', table, args.blender_python)):
                 lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
                 expected = lens.coc_px(case['distance'], case['focus_distance'])
                 agrees = abs(found - expected) <= max(0.5, 0.05 * expected)

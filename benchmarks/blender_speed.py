@@ -28,7 +28,7 @@ from _common import check, exit_with  # noqa: E402
 
 from dfd_ros.core.machine import cores  # noqa: E402
 from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, Machine, render_dataset  # noqa: E402
-from dfd_ros.synthesis.blender.blender_process import ask  # noqa: E402
+from dfd_ros.synthesis.blender.blender_process import query  # noqa: E402
 from dfd_ros.synthesis.blender.render_settings import MOTIONS, PRESETS, RenderSettings  # noqa: E402
 from dfd_ros.synthesis.procedural import StackSettings  # noqa: E402
 
@@ -40,7 +40,7 @@ def noise(
 ) -> dict[int, tuple[float, ...]]:
     """Typical noise, noise and error at a mid-grey by the number of samples, RMS over the first and the last frame of
     some scenes (see `dfd_ros.synthesis.blender.noise_check`), by a Python that has bpy."""
-    found = ask(
+    found = query(
         'noise_check',
         {
             'settings': asdict(settings),

@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     estimates = estimator.estimate_frames(stack, args.sweeps)
     args.out.mkdir(parents=True, exist_ok=True)
 
-    depths, cocs = deque(maxlen=len(stack)), deque(maxlen=len(stack))  # of the last sweep
+    # Of the last sweep.
+    depths: deque[np.ndarray] = deque(maxlen=len(stack))
+    cocs: deque[np.ndarray] = deque(maxlen=len(stack))
     for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
         depths.append(estimate.masked_depth(args.confidence))
         cocs.append(estimate.coc)

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
 
-    figures = evaluate(estimator, stacks, (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
+    figures = evaluate(estimator, iter(stacks), (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
     if not figures:
         raise InputError(
             f'--data {args.data}: nothing to measure: no pixel in the swept range has an estimate and a true depth'

@@ -309,7 +309,7 @@ def _procedural(args: argparse.Namespace) -> int:
                     to_sample(
                         batch,
                         name,
-                        magnification_told=True,
+                        with_magnification=True,
                         frame_rate=FRAME_RATE,
                         seed=seed,
                         about={'preset': args.preset, 'split': args.split},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 HELP = 'train and compare all networks on the same data and budget: tables, curves, pictures'
@@ -121,17 +123,19 @@ def _draw(study, results: dict, blender: list, real) -> None:
     from dfd_ros.evaluation.study import study_pictures
 
     folder, written = study.folder, ['table.md', 'results.json']
-    draws = {
+    draws: dict[str, Callable[[Path], None]] = {
         'figures.png': lambda path: study_pictures.write_bars(path, results['rows']),
         'grid.jpg': lambda path: study_pictures.write_grid(path, study.backends(), study.pictured(blender, real)),
     }
     if curves := study.curves():
         draws['curves.png'] = lambda path: study_pictures.write_curves(path, curves)
     if real is not None:
+
+        def draw_real(network: str, path: Path) -> None:
+            study_pictures.write_stack(path, study.backends(network), real)
+
         for network in dict.fromkeys(row.network for row in study.rows):
-            draws[f'real/{network}.jpg'] = lambda path, network=network: study_pictures.write_stack(
-                path, study.backends(network), real
-            )
+            draws[f'real/{network}.jpg'] = partial(draw_real, network)
     for name, draw in draws.items():
         try:
             (folder / name).parent.mkdir(exist_ok=True)

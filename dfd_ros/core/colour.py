@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-Values = TypeVar('Values')  # np.ndarray or torch.Tensor; not imported, as Blender's Python has no torch
+if TYPE_CHECKING:  # Blender's Python has no torch
+    import torch
+
+Values = TypeVar('Values', np.ndarray, 'torch.Tensor')
 
 
 def srgb_encode(linear: Values) -> Values:
@@ -19,5 +22,5 @@ def srgb_decode(encoded: Values) -> Values:
     return _where(encoded <= 0.04045, encoded / 12.92, ((encoded.clip(min=0.04045) + 0.055) / 1.055) ** 2.4)
 
 
-def _where(condition, yes: Values, no: Values) -> Values:
+def _where(condition: Any, yes: Values, no: Values) -> Values:
     return np.where(condition, yes, no) if isinstance(yes, np.ndarray) else yes.where(condition, no)

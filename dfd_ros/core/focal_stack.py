@@ -79,7 +79,8 @@ class FocalStack:
             raise InputError(
                 f'{where}: frames: no frames, list at least one as {{file: 00.jpg, focus_distance_m: 1.5}}'
             )
-        images, lens_states = [], []
+        images: list[np.ndarray] = []
+        lens_states: list[LensState] = []
         for i, frame in enumerate(frames):
             _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
             image, stored_width, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
@@ -135,26 +136,22 @@ class FocalStack:
                     f'{self.name}: the lens of frame {i} is another than that of frame 0, a stack has one lens'
                 )
         digits = max(2, len(str(len(self) - 1)))
-        description = {
-            'lens': {
-                'focal_length_mm': _known(first.focal_length * 1e3),
-                'f_number': _known(first.f_number),
-                'sensor_width_mm': _known(first.pixel_pitch * 1e3 * self.images[0].shape[1]),
-            },
-            'frames': [],
+        lens = {
+            'focal_length_mm': _known(first.focal_length * 1e3),
+            'f_number': _known(first.f_number),
+            'sensor_width_mm': _known(first.pixel_pitch * 1e3 * self.images[0].shape[1]),
         }
         for key, value in (('near_m', first.near), ('far_m', first.far)):
             if not math.isnan(value):
-                description['lens'][key] = _known(value)
+                lens[key] = _known(value)
+        frames: list[dict] = []
         for i, state in enumerate(self.lens_states):
-            frame = {'file': f'{i:0{digits}d}{suffix}', 'focus_distance_m': _known(state.focus_distance)}
+            frame: dict = {'file': f'{i:0{digits}d}{suffix}', 'focus_distance_m': _known(state.focus_distance)}
             for key, value in (('magnification', state.magnification), ('stamp_s', state.stamp)):
                 if not math.isnan(value):
                     frame[key] = float(value)
-            description['frames'].append(frame)
-        if self.depth is not None:
-            description['depth'] = 'depth.npy'
-        return description
+            frames.append(frame)
+        return {'lens': lens, 'frames': frames} | ({} if self.depth is None else {'depth': 'depth.npy'})
 
 
 def swept_range(lens_states: Sequence[LensState], name: str) -> VergenceRange:

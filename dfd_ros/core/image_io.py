@@ -77,7 +77,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
         raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
     upright = ImageOps.exif_transpose(image)
     # Pillow would clip to 255 and not scale. Before version 10.3 it opens a 16-bit PNG as I.
-    if image.mode.startswith('I;16') or (image.mode == 'I' and image.getextrema()[1] > 255):
+    if image.mode.startswith('I;16') or (image.mode == 'I' and np.asarray(image).max() > 255):
         upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
     return np.array(upright.convert('RGB'))  # one that may be written to
 

@@ -30,7 +30,7 @@ def find_class(name: str, base: type[T]) -> type[T]:
     if not all(part.isidentifier() for part in module.split('.')):
         raise InputError(f'"{name}": give {MODULE_CLASS}, such as mypackage.mymodule:MyClass')
     try:
-        found = reduce(getattr, cls.split('.'), importlib.import_module(module))
+        found: object = reduce(getattr, cls.split('.'), importlib.import_module(module))
     except ModuleNotFoundError as error:
         if error.name is None or not f'{module}.'.startswith(f'{error.name}.'):
             raise  # the module is there, and what it imports is not

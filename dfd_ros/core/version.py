@@ -11,7 +11,7 @@ from dfd_ros.core.resources import resource
 
 def _version() -> str:
     try:
-        return re.search(r'<version>([^<]+)</version>', resource('package.xml').read_text()).group(1)
+        return re.findall(r'<version>([^<]+)</version>', resource('package.xml').read_text())[0]
     except InputError:  # pip leaves that file out; its metadata is made of it
         return metadata.version('dfd_ros')
 

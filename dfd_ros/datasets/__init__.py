@@ -1,1 +1,1 @@
-"""Stacks with truth on disk: shards of samples, the cache of procedural stacks, data sets that Blender renders."""
+"""Focal stacks with ground truth on disk: shards of samples, cached procedural stacks, rendered data sets."""

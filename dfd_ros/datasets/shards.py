@@ -3,13 +3,13 @@
 A sample is one focal stack of T frames. A shard is a tar file `NAME-000000.tar`, ..., whose members share a sample's
 key before the first dot:
 
-* `KEY.json`: format, source, seed, the lens state of each frame (null = unknown, "inf" = infinity), and where known
-  the intrinsics [fx, fy, cx, cy] (px), the poses (T x 4x4, camera to world) and what else there is to say (`about`);
+* `KEY.json`: format, source, seed, the lens state of each frame (null = unknown, "inf" = infinity), and if known the
+  intrinsics [fx, fy, cx, cy] (px), the poses (T x 4x4, camera to world) and other information (`about`);
 * `KEY.image.TTT.png` or `.jpg`: frame TTT, RGB;
-* `KEY.truth.npz`: `depth`, and where known `background`, `coc`, `flow` and `all_in_focus`, see
+* `KEY.truth.npz`: `depth`, and if known `background`, `coc`, `flow` and `all_in_focus`, see
   `dfd_ros.core.sample.Sample`.
 
-Nothing here needs torch: the processes that render have none.
+Nothing here needs torch: processes that render do not have it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +41,18 @@ _BLOCK = 512  # of a tar file
 
 
 class ShardWriter:
-    """Writes samples to a folder, as shards `NAME-000000.tar`, ... A shard is written whole or not at all.
+    """Writes samples to a folder as shards `NAME-000000.tar`, ... Shards are written atomically.
 
-    A sample is safe as soon as `add` returns: it waits in a hidden folder until it is packed into a shard, and the
-    next writer of the same folder and name finds it there. Shards are packed when enough samples wait, and at the end
-    of the context. One writer at a time, a second one is refused; processes beside it write samples with
-    `write_sample` into `parts`, and `take` hands them over.
+    A sample is safe once `add` returns: it waits in a hidden folder until it is packed into a shard, and the next
+    writer of the same folder and name finds it there. Shards are packed when enough samples wait, and at the end of
+    the context. A second writer is refused; other processes write samples into `parts` with `write_sample`, and `take`
+    adds them.
 
     Args:
-        folder: made where it is absent.
+        folder: created if it does not exist.
         name: of the shards.
-        samples_per_shard: at most so many in each.
-        image_format: png, or jpg for what has been a JPEG before.
+        samples_per_shard: maximum number in each.
+        image_format: png, or jpg for images that were JPEG before.
 
     Raises:
         InputError: another process writes into the folder.
@@ -60,7 +60,7 @@ class ShardWriter:
 
     def __init__(self, folder: str | Path, name: str, samples_per_shard: int = 100, image_format: str = 'png'):
         if samples_per_shard < 1:
-            raise InputError(f'samples per shard: {samples_per_shard} has to be at least 1')
+            raise InputError(f'samples per shard: {samples_per_shard}: must be at least 1')
         self.folder, self.name = Path(folder), name
         self.samples_per_shard, self.image_format = samples_per_shard, image_format
         self.parts = self.folder / f'.{name}.parts'
@@ -80,18 +80,18 @@ class ShardWriter:
 
     @property
     def done(self) -> set[str]:
-        """Keys of the samples that are there, those of earlier writers too."""
+        """Keys of all samples, including those of earlier writers."""
         return self._packed | self._waiting.keys()
 
     def add(self, key: str, sample: Sample) -> None:
-        """Write a sample. Raises `InputError` where the key is there already or cannot be one."""
+        """Write a sample. Raises `InputError` for an existing or invalid key."""
         if key in self.done:
-            raise InputError(f'{self.folder}: sample {key} is there already')
+            raise InputError(f'{self.folder}: sample {key} exists already')
         write_sample(self.parts / f'{key}.tar', key, sample, self.image_format)
         self.take(key)
 
     def take(self, key: str) -> None:
-        """Take over a sample that another process has written to `parts`."""
+        """Add a sample that another process has written to `parts`."""
         self._waiting[key] = self.parts / f'{key}.tar'
         if len(self._waiting) >= self.samples_per_shard:
             self._pack()
@@ -104,18 +104,18 @@ class ShardWriter:
         shard = self.folder / f'{self.name}-{number:06d}.tar'
         with written_atomically(shard) as temporary, tarfile.open(temporary, 'w') as packed:
             for key in keys:
-                with tarfile.open(self._waiting[key]) as part:
-                    for member in part:
-                        packed.addfile(member, part.extractfile(member))
+                with tarfile.open(self._waiting[key]) as waiting:
+                    for member in waiting:
+                        packed.addfile(member, waiting.extractfile(member))
         self._shards.append(shard)
-        # None of them waits any more, whatever may come between here and the end: it would be packed twice.
+        # They no longer wait, whatever interrupts the rest: they would be packed twice.
         parts = [self._waiting.pop(key) for key in keys]
         self._packed.update(keys)
         for part in parts:
             part.unlink()
 
     def close(self) -> None:
-        """Pack what waits."""
+        """Pack the waiting samples."""
         try:
             while self._waiting:
                 self._pack()
@@ -146,7 +146,7 @@ def locked(folder: Path) -> int:
 
 
 def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png') -> None:
-    """A shard of one sample, written whole or not at all. Raises `InputError` where the key cannot be one."""
+    """Write a shard of one sample, atomically. Raises `InputError` for an invalid key."""
     if not key or '.' in key or '/' in key:
         raise InputError(f'sample key "{key}": must be a name without dots and slashes')
     if image_format not in ('png', 'jpg'):
@@ -161,9 +161,9 @@ def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png'
 def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     frames = []
     for state in sample.lens_states:
-        frame = {name: _json_number(getattr(state, name)) for name in _STATE}
+        frame: dict = {name: _json_number(getattr(state, name)) for name in _STATE}
         frames.append(frame if state.settled else {**frame, 'settled': False})
-    description = {'format': FORMAT, 'source': sample.source, 'seed': sample.seed, 'frames': frames}
+    description: dict = {'format': FORMAT, 'source': sample.source, 'seed': sample.seed, 'frames': frames}
     if sample.intrinsics is not None:
         description['intrinsics'] = [float(value) for value in sample.intrinsics]
     if sample.poses is not None:
@@ -181,7 +181,7 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
         if getattr(sample, name) is not None
     }
     buffer = io.BytesIO()
-    # What np.savez_compressed writes, but four times as fast: level 6 makes it little smaller.
+    # As np.savez_compressed, but four times as fast: level 6 is hardly smaller.
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
@@ -189,15 +189,15 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     yield 'truth.npz', buffer.getvalue()
 
 
-class Samples(Sequence):
-    """The samples of a folder, of a shard or of several, read one by one when they are asked for.
+class Samples:
+    """The samples of a folder, a shard, or several of either, each read when accessed.
 
     Args:
         where: a folder with shards in it or below it, a shard, or several of either.
-        truth: what is read of the truth, beside the depth; the rest is None.
+        truth: parts of the ground truth to read beside the depth; the others are None.
 
     Raises:
-        InputError: there is none; or one is cut short or no such file. Here and when a sample is read.
+        InputError: no samples, no such file, or a truncated one; also when a sample is read.
     """
 
     def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
@@ -209,6 +209,9 @@ class Samples(Sequence):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.__getitem__, range(len(self)))
 
     @property
     def names(self) -> list[str]:
@@ -228,17 +231,17 @@ class Samples(Sequence):
 
 
 def read_samples(where: str | Path | Iterable[str | Path]) -> Iterator[Sample]:
-    """All samples, as `Samples` takes and raises it."""
+    """All samples; arguments and errors as of `Samples`."""
     return iter(Samples(where))
 
 
 def count(where: str | Path | Iterable[str | Path]) -> int:
-    """How many samples there are; only the shards' headers are read."""
+    """The number of samples, from the shards' headers."""
     return len(Samples(where))
 
 
 def shards(where: str | Path) -> list[Path]:
-    """The shards of a folder and what is below it, or the one that is named.
+    """The shards in and below a folder, or the given shard.
 
     Raises:
         InputError: there are none.
@@ -255,7 +258,7 @@ def shards(where: str | Path) -> list[Path]:
 
 
 def shards_below(folder: Path) -> list[Path]:
-    """All shards of a folder and what is below it. What is hidden is not done yet."""
+    """All shards in and below a folder, except hidden ones, which are unfinished."""
     return sorted(
         path
         for path in folder.glob('**/*.tar')
@@ -277,9 +280,9 @@ def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
             file.seek(end)
             ended = file.read(2 * _BLOCK) == bytes(2 * _BLOCK)
     except tarfile.TarError as error:
-        raise InputError(f'{shard}: cut short or no tar file ({error}), make it again') from None
+        raise InputError(f'{shard}: truncated or not a tar file ({error}); create it again') from None
     if not ended:
-        raise InputError(f'{shard}: cut short, make it again')
+        raise InputError(f'{shard}: truncated; create it again')
     for key, members in samples.items():
         for suffix in ('json', 'truth.npz'):
             if suffix not in members:
@@ -309,7 +312,7 @@ def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) ->
             states,
             truth.pop('depth'),
             **truth,
-            intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),
+            intrinsics=intrinsics and tuple(map(float, intrinsics)),
             poses=None if poses is None else np.array(poses, float),
             source=str(description.get('source', '')),
             seed=description.get('seed'),

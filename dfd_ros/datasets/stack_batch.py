@@ -1,4 +1,4 @@
-"""Samples as what training reads, a batch of tensors, and back."""
+"""Converts samples to the tensors that training reads, and back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dfd_ros.core.sample import Sample
 from dfd_ros.synthesis.procedural import StackBatch
 
 TRUTH_READ = ('depth', 'background')
-"""What `to_stack_batch` reads of a sample's truth."""
+"""The parts of a sample's ground truth that `to_stack_batch` reads."""
 
 
 def to_stack_batch(sample: Sample) -> StackBatch:
-    """A sample as a `StackBatch` (B = 1) to train on, over the range that the focus sweeps. Where the truth is NaN, and
-    where the blur is because the lens is not known, a pixel does not count.
+    """A sample as a `StackBatch` (B = 1) for training, over the swept range. Pixels without ground truth, or without
+    a known blur since the lens is unknown, do not count.
 
-    Frames of several magnifications are brought to the scale of the largest, truth and all, as the estimator
-    brings its state: so that none has a border with nothing in it.
+    Frames and truth are scaled to the largest magnification, as the estimator does with its state, so that no frame has
+    an empty border.
 
     Raises:
         InputError: every frame has the same focus.
@@ -41,7 +41,7 @@ def to_stack_batch(sample: Sample) -> StackBatch:
     )
     zoom = growth.max() / growth
     if (zoom != 1).any():
-        grid = F.affine_grid(torch.eye(2, 3) / zoom[:, None, None], images.shape, align_corners=False)
+        grid = F.affine_grid(torch.eye(2, 3) / zoom[:, None, None], list(images.shape), align_corners=False)
 
         def zoomed(maps: torch.Tensor, mode: str = 'nearest') -> torch.Tensor:
             return F.grid_sample(maps.float(), grid, mode, padding_mode='border', align_corners=False)
@@ -69,16 +69,15 @@ def to_stack_batch(sample: Sample) -> StackBatch:
 
 
 def to_sample(
-    batch: StackBatch, name: str, *, magnification_told: bool = False, frame_rate: float = math.nan, **about
+    batch: StackBatch, name: str, *, with_magnification: bool = False, frame_rate: float = math.nan, **about
 ) -> Sample:
-    """The first stack of a batch on the CPU as a sample with truth for each frame, of depth in float64.
+    """The first stack of a batch (on the CPU) as a sample with ground truth for each frame; depth is float64.
 
-    The batch has to be rendered with the whole focus breathing (`breathing_residual=None`), as the lens states tell
-    its magnification.
+    Render the batch with the full focus breathing (`breathing_residual=None`): the lens states state its magnification.
 
     Args:
-        magnification_told: where the aperture is unknown too, for training, which brings the frames to one scale.
-        frame_rate: of the stamps (1/s), NaN = none.
+        with_magnification: also if the aperture is unknown; for training, which scales the frames to one size.
+        frame_rate: for the stamps (1/s); NaN = no stamps.
         about: `seed` and `about` of the sample.
     """
     range_ = batch.ranges()[0]
@@ -90,7 +89,7 @@ def to_sample(
             focal_length,
             f_number if known else math.nan,
             pixel_pitch,
-            magnification=magnification if known or magnification_told else math.nan,
+            magnification=magnification if known or with_magnification else math.nan,
             near=range_.near,
             far=range_.far,
             stamp=t / frame_rate,

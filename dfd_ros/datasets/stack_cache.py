@@ -1,8 +1,8 @@
-"""A pool of procedural focal stacks on disk, rendered by processes of their own beside the training.
+"""A pool of procedural focal stacks on disk, rendered by separate processes during training.
 
-Rendering costs more than a training step, so that each stack is used several times, cropped and flipped anew.
-A stack is known by its seed; which seeds a training step may draw from is a function of the step alone, so that
-a run that was killed and resumed sees the same data as one that was not.
+Rendering costs more than a training step, so each stack is used several times with new crops and flips. A stack is
+identified by its seed. The seeds that a training step draws from depend only on the step, so a resumed run sees the
+same data as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ class StackPool:
     """Stacks of seeds 0, 1, 2, ... in a folder, each rendered once by one of `workers` processes.
 
     Args:
-        folder: holds SEED.safetensors, which are taken as they are, and settings.json, which says of what they are.
+        folder: has SEED.safetensors, which are used as they are, and settings.json, their settings.
         settings: what the stacks are drawn from.
-        workers: processes that render ahead; with none, only what is there already can be had.
+        workers: processes that render ahead; with none, only existing stacks are available.
         first_seed: added to every seed, so that pools do not share scenes.
 
     Raises:
-        InputError: the folder holds stacks of other settings, or there are no views where the settings say.
+        InputError: the folder holds stacks with other settings, or the views in the settings do not exist.
     """
 
     def __init__(self, folder: Path, settings: StackSettings, workers: int = 1, first_seed: int = 0):
         if settings.views:
-            open_views(settings.views)  # a process that renders could only die of it
+            open_views(settings.views)  # fails here, not in a worker
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         _claim(self.folder, settings)
         self.first_seed = first_seed
         context = multiprocessing.get_context('spawn')
-        # How far to render; grows as the training goes on.
+        # How many to render; grows during training.
         self._wanted = context.Value('q', 0)
         self._workers = [
             context.Process(
@@ -57,30 +57,28 @@ class StackPool:
             worker.start()
 
     def want(self, count: int) -> None:
-        """Have the stacks 0..count - 1 rendered."""
+        """Request the stacks 0..count - 1."""
         self._wanted.value = max(self._wanted.value, count)
 
     def get(self, index: int) -> StackBatch:
         """Stack `index` (B = 1); waits until it is rendered.
 
         Raises:
-            RuntimeError: the process that was to render it has died.
-            InputError: it is not there, and no process renders it; its file cannot be read.
+            RuntimeError: the process that renders it has died.
+            InputError: it does not exist and no process renders it, or its file cannot be read.
         """
         self.want(index + 1)
         path = stack_path(self.folder, index)
         while not path.exists():
             if not self._workers:
-                raise InputError(f'{path}: no such stack, and no process renders it (pool, workers)')
+                raise InputError(f'{path}: no such stack, and no process renders it (see pool and workers)')
             if not self._workers[index % len(self._workers)].is_alive():
                 raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
             time.sleep(0.05)
         try:
             return StackBatch(**load_file(path))
-        except (SafetensorError, TypeError) as error:  # torn, or of another program
-            raise InputError(
-                f'{path}: cannot be read as a stack ({error}); remove it, to have it rendered anew'
-            ) from None
+        except (SafetensorError, TypeError) as error:  # truncated, or from another program
+            raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
 
     def close(self) -> None:
         for worker in self._workers:
@@ -92,10 +90,10 @@ def _claim(folder: Path, settings: StackSettings) -> None:
     if other := changed_value(path, asdict(settings)):
         name, theirs, mine = other
         raise InputError(
-            f'{folder}: holds stacks of other settings ({name}: {theirs}, not {mine}); remove it, or give '
+            f'{folder}: holds stacks with other settings ({name}: {theirs}, not {mine}); remove it, or give '
             'the same data settings'
         )
-    # Of a pool of before this was written nothing is known.
+    # The settings of an older pool without this file are unknown.
     if not path.exists() and not any(folder.glob('*.safetensors')):
         write_json(path, asdict(settings))
 
@@ -106,7 +104,7 @@ def stack_path(folder: Path, index: int) -> Path:
 
 
 def save_stack(path: Path, batch: StackBatch) -> None:
-    """Write a stack (B = 1) for a pool, whole or not at all."""
+    """Write a stack (B = 1) for a pool, atomically."""
     tensors = {f.name: getattr(batch, f.name).cpu().contiguous() for f in fields(StackBatch)}
     tensors['vergence'] = tensors['vergence'].half()
     with written_atomically(path) as temporary:
@@ -117,7 +115,7 @@ def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, w
     torch.set_num_threads(1)
     parent = os.getppid()
     index = worker
-    while os.getppid() == parent:  # no orphan goes on rendering
+    while os.getppid() == parent:  # stop when orphaned
         if index >= wanted.value:
             time.sleep(0.1)
             continue

@@ -1,4 +1,4 @@
-"""Focal stacks with truth in a folder: samples in shards, or focal-stack folders."""
+"""Focal stacks with ground truth in a folder: shards of samples, or focal-stack folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dfd_ros.datasets.shards import Samples, shards_below
 
 
 class StoredStack(NamedTuple):
-    """Its name in the folder, and what reads it."""
+    """The name within the folder, and a function that reads it."""
 
     name: str
     read: Callable[[], Sample]
 
 
 def stored_stacks(folder: str | Path) -> list[StoredStack]:
-    """All samples in the shards below a folder, or, where there are no shards, all focal-stack folders with true depth.
+    """All samples in the shards below a folder, or all focal-stack folders with true depth if there are no shards.
 
     Raises:
         InputError: there are none.

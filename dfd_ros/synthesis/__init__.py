@@ -1,1 +1,1 @@
-"""Focal stacks made by computer."""
+"""Synthetic focal stacks."""

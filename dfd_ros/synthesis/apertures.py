@@ -1,4 +1,4 @@
-"""Apertures that are no discs: polygons, cat's eyes, rings and soft ones, other before the focus than behind it."""
+"""Non-circular apertures: polygons, cat's eyes, rings and soft ones, different before and behind the focus."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dfd_ros.synthesis.draws import Random
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the point spread function on one side of the focus.
+    """The point spread function on one side of the focus.
 
     Attributes:
-        exponent: 2 (Gaussian) to 32 (sharp edge), as of `dfd_ros.synthesis.defocus`.
+        exponent: 2 (Gaussian) to 32 (sharp edge), see `dfd_ros.synthesis.defocus`.
         blades: of the diaphragm; 0 = round.
         roundness: 0 (straight blades) to 1 (round).
-        angle: by which polygon and cat's eye are turned (rad).
+        angle: rotation of the polygon and cat's eye (rad).
         cats_eye: how far the lens's rim cuts the aperture off, in its radii: 0 in the image's centre.
         ring: more light at the rim (1) or in the middle (-1), by spherical aberration; 0 = as `exponent` says.
     """
@@ -65,11 +65,11 @@ class Aperture:
 
     @staticmethod
     def random(rng: Random, exponent: tuple[float, float], sides_differ: bool) -> Aperture:
-        """One drawn at random.
+        """A random aperture.
 
         Args:
-            exponent: least and most.
-            sides_differ: spherical aberration makes a ring on one side, and is soft on the other.
+            exponent: minimum and maximum.
+            sides_differ: spherical aberration makes one side a ring and the other soft.
         """
         kind = rng.uniform(0, 1)
         blades = rng.integer(5, 10) if kind < 0.6 else 0
@@ -102,12 +102,12 @@ class Aperture:
                 torch.full((len(coc),), self.before.exponent, device=coc.device),
                 self.before.kernel,
             )
-        result = None
+        result = torch.zeros_like(premultiplied)
         for shape, here in ((self.before, is_before), (self.behind, ~is_before)):
             if not here.any():
                 continue
             exponent = torch.full((len(coc),), shape.exponent, device=coc.device)
             part = premultiplied if here.all() else premultiplied * here
             seen = defocus(part, size, exponent, shape.kernel)
-            result = seen if result is None else result + seen
+            result = result + seen
         return result

@@ -1,9 +1,9 @@
-"""Photographs, models and surroundings for made scenes: unpacked into one folder, with what their licences are.
+"""Photographs, models and surroundings for synthetic scenes, unpacked into one folder with their licences.
 
     OUT/photographs/SOURCE/*.jpg   OUT/models/SOURCE/NAME/*.obj   OUT/hdris/SOURCE/*.exr   OUT/LICENCES.md
 
-Sources are Debian packages, libraries of Sweet Home 3D (.sh3f), folders of one's own and the `bpy` wheel. What is
-broken is left out, with one line that names the file.
+Sources are Debian packages, libraries of Sweet Home 3D (.sh3f), your own folders and the `bpy` wheel. Broken files
+are skipped, with one line that names each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dfd_ros.synthesis.pictures import SUFFIXES, unusable
 PACKAGES = ('sweethome3d-furniture', 'plasma-workspace-wallpapers', 'mate-backgrounds')
 HDRI_SUFFIXES = ('.exr', '.hdr')
 LONGEST = 2048  # px, of a photograph; larger ones are reduced
-MOST_BYTES = 500 * 2**20  # of one file in an archive
+MAX_BYTES = 500 * 2**20  # of one file in an archive
 LICENCES = 'LICENCES.md'
 # Catalogues of people's figures, whose faces are portraits, are left out.
 _LEFT_OUT = {'reallusion': 'figures of people'}
@@ -36,9 +36,9 @@ class Unpacked:
     """What has been unpacked.
 
     Attributes:
-        photographs, models, hdris: how many there are.
-        licences: for each source (title, what its licence says, names of what came from it with who made it).
-        left_out: lines, each naming a file and why it was left out.
+        photographs, models, hdris: numbers of each.
+        licences: for each source (title, text of its licence, names of its files with their authors).
+        left_out: lines that name a skipped file and the reason.
     """
 
     photographs: int = 0
@@ -59,10 +59,10 @@ def _silent(items: Iterable, _: str) -> Iterable:
 
 
 def download(packages: Iterable[str], folder: Path) -> list[Path]:
-    """The .deb files of packages, downloaded by apt unless they are there.
+    """The .deb files of packages, downloaded by apt unless they exist.
 
     Raises:
-        InputError: there is no apt here, or it has no such package.
+        InputError: apt is missing, or does not have the package.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for package in packages:
@@ -78,10 +78,10 @@ def download(packages: Iterable[str], folder: Path) -> list[Path]:
 
 
 def unpack(source: Path, out: Path, result: Unpacked, progress: Progress = _silent) -> None:
-    """Add what a .deb, a .sh3f or a folder holds to `out`.
+    """Add the content of a .deb, a .sh3f or a folder to `out`.
 
     Raises:
-        InputError: it is not there, or is none of these.
+        InputError: it does not exist, or is none of these.
     """
     source = Path(source)
     if source.is_dir():
@@ -122,8 +122,7 @@ def unpack_bpy(site_packages: Path, out: Path, result: Unpacked) -> None:
 
 
 def write_licences(out: Path, result: Unpacked) -> Path:
-    """Say of all that was unpacked where it is from, who made it and under which licence, in OUT/LICENCES.md. What it
-    says of other sources stays."""
+    """Write origin, author and licence of all unpacked files to OUT/LICENCES.md. Its entries of other sources stay."""
     path = out / LICENCES
     before = path.read_text().split('\n## ')[1:] if path.is_file() else []
     titles = [title for title, _, _ in result.licences]
@@ -140,7 +139,7 @@ def write_licences(out: Path, result: Unpacked) -> Path:
 
 
 def _plain(name: str) -> str:
-    """A name that is a name of a folder on every system."""
+    """A name that is valid for a folder on every system."""
     return re.sub(r'[^A-Za-z0-9._-]+', '_', name).strip('._') or 'assets'
 
 
@@ -168,7 +167,7 @@ def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None
 
 
 def _licences(copyright_file: str) -> list[str]:
-    """Short names of the licences in a debian/copyright, in the order in which they come."""
+    """Short names of the licences in a debian/copyright, in their order."""
     return list(
         dict.fromkeys(
             line.removeprefix('License:').strip()
@@ -202,9 +201,9 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
             if not target.exists():
                 most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
                 try:
-                    with Image.open(path) as image:
-                        image.draft('RGB', (2 * LONGEST, 2 * LONGEST))
-                        image = ImageOps.exif_transpose(image).convert('RGB')
+                    with Image.open(path) as opened:
+                        opened.draft('RGB', (2 * LONGEST, 2 * LONGEST))
+                        image = ImageOps.exif_transpose(opened).convert('RGB')
                         image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
                 finally:
                     Image.MAX_IMAGE_PIXELS = most
@@ -212,7 +211,7 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
                 part = target.with_suffix('.part')
                 image.save(part, 'JPEG', quality=95)
                 os.replace(part, target)
-        except Exception as error:  # Pillow's readers raise all kinds on broken files
+        except Exception as error:  # Pillow's decoders raise many types on broken files
             result.leave_out(path, f'an image that cannot be read whole ({type(error).__name__})')
             continue
         result.photographs += 1
@@ -221,7 +220,7 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
 
 
 def _is_link(path: Path, folder: Path) -> bool:
-    """Whether a file is another name of one in the folder."""
+    """Whether a file is a link to one in the folder."""
     return path.is_symlink() and folder.resolve() in path.resolve().parents
 
 
@@ -240,7 +239,7 @@ def _hdris(source: Path, out: Path, result: Unpacked) -> list[str]:
 
 
 def _faces(obj: Path) -> str | None:
-    """Why a Wavefront .obj cannot be used; None where it has faces whose points are there."""
+    """Why a Wavefront .obj cannot be used; None if it has faces whose points exist."""
     points = faces = largest = 0
     try:
         with open(obj, errors='replace') as lines:
@@ -260,7 +259,7 @@ def _faces(obj: Path) -> str | None:
 
 
 def _needed(obj: Path, root: Path) -> list[Path] | str:
-    """The materials and textures of an .obj, of those that are there; or why it cannot be used: one is outside."""
+    """The existing materials and textures of an .obj; or why it cannot be used: one is outside."""
     root, found = root.resolve(), []
     for mtl in _named(obj, ('mtllib',)):
         path = obj.parent / mtl
@@ -279,7 +278,7 @@ def _needed(obj: Path, root: Path) -> list[Path] | str:
 
 
 def _named(path: Path, keywords: tuple[str, ...]) -> list[str]:
-    """Files that lines of an .obj or .mtl name, behind options as `-s 1 1 1`."""
+    """Files named by lines of an .obj or .mtl, after options such as `-s 1 1 1`."""
     names = []
     for line in path.read_text(errors='replace').splitlines():
         word, _, rest = line.strip().partition(' ')
@@ -311,7 +310,7 @@ def _loose_models(source: Path, out: Path, result: Unpacked) -> list[str]:
 
 
 def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -> None:
-    """A library of furniture of Sweet Home 3D: its models, with textures, and who made each."""
+    """A library of furniture of Sweet Home 3D: its models with textures and authors."""
     if reason := next((why for word, why in _LEFT_OUT.items() if word in archive.stem.lower()), None):
         result.leave_out(archive, reason)
         return
@@ -342,7 +341,7 @@ def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -
 
 
 def _licence(archive: Path, folder: Path, properties: dict[str, str]) -> str:
-    """What a catalogue says; the first lines of its LICENSE.TXT where it says nothing."""
+    """The licence in a catalogue, or the first lines of its LICENSE.TXT."""
     if 'license' in properties:
         return ' '.join(properties['license'].split())
     files = [p for p in folder.glob('*') if p.name.lower() == 'license.txt']
@@ -357,9 +356,9 @@ def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpac
             continue
         if inside.is_absolute() or '..' in inside.parts or ':' in inside.parts[0]:
             result.leave_out(f'{archive}!{entry.filename}', 'a path outside the folder')
-        elif entry.file_size > MOST_BYTES:
+        elif entry.file_size > MAX_BYTES:
             result.leave_out(f'{archive}!{entry.filename}', f'{entry.file_size / 2**20:.0f} MiB, too large')
-        # Pictures of the catalogue lie beside the models' folders, textures in them.
+        # Pictures of the catalogue are beside the models' folders, textures in them.
         elif inside.suffix.lower() == '.png' and len(inside.parts) <= 2:
             continue
         else:

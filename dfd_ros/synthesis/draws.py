@@ -1,4 +1,4 @@
-"""A seeded source of the random draws that a scene is made of."""
+"""A seeded source of random draws."""
 
 from __future__ import annotations
 

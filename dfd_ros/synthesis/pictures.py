@@ -1,7 +1,7 @@
-"""Photographs of a folder and prints, for the surfaces of made scenes: drawn or read once for each process.
+"""Photographs from a folder and generated prints for the surfaces of synthetic scenes, cached per process.
 
-Which ones a scene may show is a function of its seed alone: scenes of neighbouring seeds share a window of them, so
-that they stay in memory, and it moves on from window to window.
+The pictures that a scene may show depend only on its seed: scenes of neighbouring seeds share a window of them, which
+stays in memory, and the next window replaces a few.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-MOST_PIXELS = 200e6
-# Scenes of a window, what it holds, and by how much the next one differs.
-SCENES, PRINTS, PRINTS_ANEW, PHOTOGRAPHS, PHOTOGRAPHS_ANEW = 400, 200, 50, 48, 16
-LONGEST = 1024  # px, of a photograph in memory
+MAX_PIXELS = 200e6
+# Scenes per window, pictures per window, and how many the next window replaces.
+SCENES, PRINTS, NEW_PRINTS, PHOTOGRAPHS, NEW_PHOTOGRAPHS = 400, 200, 50, 48, 16
+LONGEST = 1024  # px, longer side of a photograph in memory
 PRINT_SIDES = (260, 640)
 _SPLITS = {'train': 0, 'test': 1}
 
 
 def images_in(folder: str | Path) -> list[Path]:
-    """The images below a folder that can be used, sorted. Of each other one a line on stderr says why not.
+    """The usable images below a folder, sorted. A line on stderr names each unusable one and the reason.
 
     Raises:
         InputError: there is no such folder, or no image in it.
@@ -39,12 +39,12 @@ def images_in(folder: str | Path) -> list[Path]:
         else:
             found.append(path)
     if not found:
-        raise InputError(f'{folder}: no image in it that can be read ({", ".join(SUFFIXES)})')
+        raise InputError(f'{folder}: no readable image in it ({", ".join(SUFFIXES)})')
     return found
 
 
 def unusable(path: Path) -> str | None:
-    """Why an image cannot be used, by its header; None where it can."""
+    """Why an image cannot be used, by its header; None if it can."""
     from PIL import Image
 
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit is ours
@@ -55,8 +55,8 @@ def unusable(path: Path) -> str | None:
         return 'not an image that can be read'
     finally:
         Image.MAX_IMAGE_PIXELS = most
-    if not 0 < width * height <= MOST_PIXELS:
-        return f'{width}x{height} pixels, has to have some and at most {MOST_PIXELS / 1e6:.0f} megapixels'
+    if not 0 < width * height <= MAX_PIXELS:
+        return f'{width}x{height} pixels, must be at most {MAX_PIXELS / 1e6:.0f} megapixels'
     return f'{width}x{height} pixels, too small' if min(width, height) < 32 else None
 
 
@@ -64,11 +64,11 @@ class Library:
     """Pictures for the scenes of a split. Use `library`, which keeps one for each process.
 
     Args:
-        folder: of photographs; '' = none. One in eight, by its name, is of the test split.
+        folder: of photographs; '' = none. One in eight, by its name, belongs to the test split.
         split: 'train' or 'test'.
 
     Raises:
-        InputError: the folder is not there, or holds no image.
+        InputError: the folder does not exist, or has no image.
     """
 
     def __init__(self, folder: str, split: str):
@@ -76,28 +76,28 @@ class Library:
         paths = images_in(folder) if folder else []
         is_test = [hashlib.sha1(path.name.encode()).digest()[0] % 8 == 0 for path in paths]
         of_split = [path for path, test in zip(paths, is_test) if test == (split == 'test')]
-        # A folder of few images serves both splits: that there are some matters more.
+        # A folder of few images serves both splits, rather than none.
         self.paths = of_split or paths
         order = np.random.default_rng(0).permutation(len(self.paths))
         self.paths = [self.paths[i] for i in order]
-        self._photograph = functools.lru_cache(maxsize=PHOTOGRAPHS + PHOTOGRAPHS_ANEW)(self._read)
-        self._print = functools.lru_cache(maxsize=PRINTS + PRINTS_ANEW)(self._draw)
+        self._photograph = functools.lru_cache(maxsize=PHOTOGRAPHS + NEW_PHOTOGRAPHS)(self._read)
+        self._print = functools.lru_cache(maxsize=PRINTS + NEW_PRINTS)(self._draw)
 
     def photograph(self, seed: int, choice: float) -> np.ndarray | None:
-        """(H, W, 3) uint8 sRGB; None where there is no folder.
+        """(H, W, 3) uint8 sRGB; None without a folder.
 
         Args:
             seed: of the scene.
-            choice: 0..1, which of its window.
+            choice: 0..1, position within the window.
         """
         if not self.paths:
             return None
-        first = seed // SCENES * PHOTOGRAPHS_ANEW
+        first = seed // SCENES * NEW_PHOTOGRAPHS
         return self._photograph((first + int(choice * min(PHOTOGRAPHS, len(self.paths)))) % len(self.paths))
 
     def print(self, seed: int, choice: float) -> np.ndarray:
         """(H, W, 3) uint8 sRGB. Arguments as of `photograph`."""
-        return self._print(seed // SCENES * PRINTS_ANEW + int(choice * PRINTS))
+        return self._print(seed // SCENES * NEW_PRINTS + int(choice * PRINTS))
 
     def _read(self, number: int) -> np.ndarray:
         import cv2
@@ -106,7 +106,7 @@ class Library:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is not None:
                 break
-            print(f'dfd: warning: {path}: left out: cannot be read whole', file=sys.stderr)
+            print(f'dfd: warning: {path}: left out: truncated or broken', file=sys.stderr)
         else:
             raise InputError(f'{self.paths[0].parent}: none of the images can be read')
         scale = LONGEST / max(image.shape[:2])
@@ -119,14 +119,13 @@ class Library:
 
         rng = np.random.default_rng([number, _SPLITS[self.split]])
         height, width = (int(np.exp(rng.uniform(*np.log(PRINT_SIDES)))) for _ in range(2))
-        photographs = []
-        if self.paths:
-            # Those of the window that the print was first drawn for.
-            photographs = [self.photograph(number // PRINTS_ANEW * SCENES, c) for c in rng.random(2)]
+        seed = number // NEW_PRINTS * SCENES  # of the window in which the print first appears
+        found = [self.photograph(seed, choice) for choice in rng.random(2)] if self.paths else []
+        photographs = [photograph for photograph in found if photograph is not None]
         return draw_print(rng, height, width, photographs, self.split)
 
 
 @functools.lru_cache(maxsize=4)
 def library(folder: str, split: str) -> Library:
-    """The process's own library of a folder and a split."""
+    """The cached library of a folder and a split."""
     return Library(folder, split)

@@ -1,4 +1,4 @@
-"""Planes and boxes in perspective: where they lie, and how what they show looks.
+"""Planes and boxes in perspective, and their textures.
 
 Distances are in a unit in which the inverse distance is w = u + offset, u being the vergence scaled to 0..1 over the
 swept range. Over the image w of a plane is linear, so that slanted planes are exact.
@@ -105,16 +105,16 @@ def sample(image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tenso
         if area.shape != u.shape
         else area[None, None]
     )
-    most = max(0, int(math.log2(max(min(height, width), 2))) - 2)
-    level = (0.5 * torch.log2(area[0].clamp_min(1e-6)) - 0.3).clamp(0, most)
+    coarsest = max(0, int(math.log2(max(min(height, width), 2))) - 2)
+    level = (0.5 * torch.log2(area[0].clamp_min(1e-6)) - 0.3).clamp(0, coarsest)
     grid = torch.stack([u, v], -1)[None]
     lowest, highest = math.floor(level.min().item()), math.ceil(level.max().item())
-    result = None
+    result = torch.zeros(len(image), *u.shape, device=image.device)
     for i in range(highest + 1):
         if i >= lowest:
             share = (1 - (level - i).abs()).clamp_min(0)
             seen = F.grid_sample(image[None], grid, mode='bilinear', padding_mode='reflection', align_corners=False)[0]
-            result = seen * share if result is None else result + seen * share
+            result = result + seen * share
         image = F.avg_pool2d(image[None], 2)[0] if i < highest else image
     return result
 
@@ -127,7 +127,7 @@ def texture_plane(
     rng: Random,
     window: tuple[slice, slice] | None = None,
 ) -> torch.Tensor:
-    """(3, h, w) what a plane that shows an image again and again looks like.
+    """(3, h, w) A plane with a repeated image.
 
     Args:
         density: pixels of the image for one of the canvas where the plane is nearest.
@@ -150,13 +150,13 @@ def texture_plane(
 def lay(
     view: View, plane: Plane, image: torch.Tensor, x: float, y: float, radius: float, angle: float, aspect: float
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[slice, slice]] | None:
-    """A sheet that lies on a plane.
+    """A sheet lying on a plane.
 
     Args:
         image: (3, H, W) what it shows, edge to edge.
-        x, y: px, where its middle is seen.
-        radius: half of its longer side (px), were it seen from above.
-        angle: by which it is turned.
+        x, y: position of its centre (px).
+        radius: half of its longer side (px), seen from above.
+        angle: its rotation.
         aspect: shorter by longer side.
 
     Returns:
@@ -179,7 +179,8 @@ def _patch(view, image, u, v, valid):
         return None
     coverage = torch.ones_like(u)
     for a in (u, v):
-        slope = sum(g**2 for g in torch.gradient(a)).sqrt().clamp_min(1e-6)
+        down, right = torch.gradient(a)
+        slope = (down**2 + right**2).sqrt().clamp_min(1e-6)
         coverage = torch.minimum(coverage, ((1 - a.abs()) / slope + 0.5).clamp(0, 1))
     return sample(image, u, v), coverage[None], window
 
@@ -222,12 +223,12 @@ class Box:
         fronts, backs = [plane(n) for _, n in front], [plane(n) for n in back]
         w = torch.stack([value(p) for p in fronts])
         w, which = w.min(0) if len(front) > 1 else (w[0], torch.zeros_like(view.x, dtype=torch.long))
-        inside = None
+        inside = torch.full_like(view.x, math.inf)
         for p in fronts:  # a point is in the box where its near end is before its far one, for all pairs of faces
             for q in backs:
                 d = tuple(a - b for a, b in zip(p, q))
                 distance = value(d) / max(math.hypot(d[0], d[1]), 1e-9)
-                inside = distance if inside is None else torch.minimum(inside, distance)
+                inside = torch.minimum(inside, distance)
         return w, (inside + 0.5).clamp(0, 1) * (w > 0), which, [axis for axis, _ in front]
 
     def texture(

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Photographs = Sequence[np.ndarray]
 _FONT_FOLDERS = ('/usr/share/fonts', '/usr/local/share/fonts')
-# With a size that nothing is printed in: what is drawn at less than this is a grey line to any camera.
+# px; anything smaller is a grey line to any camera.
 _SMALLEST_FONT = 3
 
 
@@ -28,7 +28,7 @@ def _font_files() -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=512)
-def _font(number: int, size: int) -> ImageFont.FreeTypeFont:
+def _font(number: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     files = _font_files()
     if number < len(files):
         try:
@@ -39,7 +39,7 @@ def _font(number: int, size: int) -> ImageFont.FreeTypeFont:
 
 
 class _Sheet:
-    """A sheet that is drawn on, and the taste of whoever designed it: a few fonts and a few colours."""
+    """A sheet to draw on, with a few fonts and colours of its own."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class _Sheet:
     def pick_ground(self) -> tuple[int, int, int]:
         kind = self.rng.random()
         if kind < 0.4:
-            return tuple(int(c) for c in self.rng.integers(200, 256) - self.rng.integers(0, 25, 3))
-        return self.colours[0] if kind < 0.85 else tuple(int(c) for c in self.rng.integers(8, 60, 3))
+            return _rgb(self.rng.integers(200, 256) - self.rng.integers(0, 25, 3))
+        return self.colours[0] if kind < 0.85 else _rgb(self.rng.integers(8, 60, 3))
 
-    def font(self, size: float, which: int = 0) -> ImageFont.FreeTypeFont:
+    def font(self, size: float, which: int = 0) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         return _font(self.fonts[which % 2], max(int(size), _SMALLEST_FONT))
 
     def text(self, x: float, y: float, text: str, size: float, fill=None, which: int = 0, anchor: str = 'la') -> None:
@@ -75,7 +75,7 @@ class _Sheet:
         )
 
     def fitted(self, x0: float, y0: float, x1: float, y1: float, text: str, fill=None, which: int = 0) -> None:
-        """A text as large as a rectangle lets it be, in its middle."""
+        """A text that fills a rectangle, centred."""
         wide, high = x1 - x0, y1 - y0
         if wide < 4 or high < 4:
             return
@@ -155,17 +155,22 @@ class _Sheet:
         return np.array(self.image)
 
 
+def _rgb(values: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue
+
+
 def _colour(rng: np.random.Generator, hue: float) -> tuple[int, int, int]:
     saturation, value = rng.uniform(0.1, 1), rng.uniform(0.25, 1)
     k = (np.array([5, 3, 1]) + hue * 6) % 6
     colour = value - value * saturation * np.clip(np.minimum(k, 4 - k), 0, 1)
-    return tuple(int(255 * c) for c in colour)
+    return _rgb(255 * colour)
 
 
 def _ink(rng: np.random.Generator, ground) -> tuple[int, int, int]:
-    """What can be read on a ground."""
+    """A readable colour on a ground."""
     light = 0.3 * ground[0] + 0.6 * ground[1] + 0.1 * ground[2] > 115
-    return tuple(int(c) for c in rng.integers(0, 70, 3) + (0 if light else 185))
+    return _rgb(rng.integers(0, 70, 3) + (0 if light else 185))
 
 
 _ONSETS = [
@@ -211,7 +216,7 @@ def _word(rng: np.random.Generator) -> str:
 
 
 def _words(rng: np.random.Generator, letters: int) -> str:
-    """As many words as have about this many letters."""
+    """Words of about this many letters in total."""
     words, length = [], 0
     while length < letters:
         word = _word(rng) if rng.random() < 0.93 else str(int(rng.integers(1, 3000)))
@@ -237,7 +242,7 @@ def crop(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -
 
 
 def illustration(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A picture (height, width, 3) of nothing: a sky, hills, discs and smooth shading."""
+    """An abstract picture (height, width, 3): a sky, hills, discs and smooth shading."""
     top, bottom, *others = (np.array(_colour(rng, rng.random()), np.float32) for _ in range(6))
     image = top + (bottom - top) * np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     image = np.ascontiguousarray(np.broadcast_to(image, (height, width, 3)))
@@ -279,7 +284,7 @@ def illustration(rng: np.random.Generator, height: int, width: int) -> np.ndarra
 
 def _page(rng, height, width, photographs):
     """A page of a book or a magazine: columns of text, headings, figures."""
-    paper = tuple(int(c) for c in 255 - rng.integers(0, 30) - rng.integers(0, 18, 3))
+    paper = _rgb(255 - rng.integers(0, 30) - rng.integers(0, 18, 3))
     sheet = _Sheet(rng, height, width, photographs, paper)
     margin = sheet.short * rng.uniform(0.05, 0.14)
     columns = int(rng.integers(1, 4))
@@ -339,8 +344,8 @@ def _box(rng, height, width, photographs):
     sheet = _Sheet(rng, height, width, photographs)
     if rng.random() < 0.6:
         split = rng.uniform(0.25, 0.75)
-        area = (0, 0, width * split, height) if rng.random() < 0.5 else (0, height * split, width, height)
-        sheet.box(*area, sheet.colours[int(rng.integers(1, 3))])
+        left, top, right = (0, 0, width * split) if rng.random() < 0.5 else (0, height * split, width)
+        sheet.box(left, top, right, height, sheet.colours[int(rng.integers(1, 3))])
     if rng.random() < 0.25:
         cx, cy, r = width * rng.random(), height * rng.random(), sheet.short * rng.uniform(0.2, 0.6)
         sheet.draw.ellipse((cx - r, cy - r, cx + r, cy + r), sheet.colours[2])
@@ -395,7 +400,7 @@ def _poster(rng, height, width, photographs):
 def _screen(rng, height, width, photographs):
     """A screen: windows, menus, text, grids of keys and icons."""
     dark = rng.random() < 0.4
-    ground = tuple(int(c) for c in (rng.integers(15, 60, 3) if dark else rng.integers(190, 250, 3)))
+    ground = _rgb(rng.integers(15, 60, 3) if dark else rng.integers(190, 250, 3))
     sheet = _Sheet(rng, height, width, photographs, ground)
     if rng.random() < 0.5:
         sheet.picture(0, 0, width, height)
@@ -505,7 +510,7 @@ def _calendar(rng, height, width, photographs):
 
 
 def _map(rng, height, width, photographs):
-    sheet = _Sheet(rng, height, width, photographs, tuple(int(c) for c in rng.integers(200, 250, 3)))
+    sheet = _Sheet(rng, height, width, photographs, _rgb(rng.integers(200, 250, 3)))
     for _ in range(int(rng.integers(2, 6))):
         centre, angle = rng.uniform(0, 1, 2) * (width, height), np.sort(rng.uniform(0, 2 * np.pi, 9))
         radius = sheet.short * rng.uniform(0.1, 0.4, 9)
@@ -521,7 +526,7 @@ def _map(rng, height, width, photographs):
 
 def _label(rng, height, width, photographs):
     """A label on a parcel: lines, an address, codes."""
-    sheet = _Sheet(rng, height, width, photographs, tuple(int(c) for c in 250 - rng.integers(0, 20, 3)))
+    sheet = _Sheet(rng, height, width, photographs, _rgb(250 - rng.integers(0, 20, 3)))
     y = height * 0.03
     while y < height * 0.85:
         high = height * rng.uniform(0.08, 0.25)
@@ -545,7 +550,9 @@ LAYOUTS = {
 }
 
 
-def _rectangle(rng: np.random.Generator, height: int, width: int, largest: float = 0.8):
+def _rectangle(
+    rng: np.random.Generator, height: int, width: int, largest: float = 0.8
+) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of a rectangle within a sheet."""
     w, h = (min(n, n * largest * rng.uniform(0.25, 1)) for n in (width, height))
     x, y = rng.uniform(0, max(width - w, 1)), rng.uniform(0, max(height - h, 1))
@@ -579,7 +586,7 @@ def draw_print(
     """A printed sheet.
 
     Args:
-        rng: what is drawn depends on it, and on the fonts that the system has.
+        rng: with the installed fonts it determines the drawing.
         height, width: px, at least 16.
         photographs: (H, W, 3) uint8 sRGB, for the pictures in it; illustrations where there are none.
         split: 'train' or 'test' layouts.

@@ -15,7 +15,7 @@ from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.processing import CameraSettings, Look
-from dfd_ros.synthesis.scene import Scene, SceneSettings
+from dfd_ros.synthesis.scene import AnyScene, Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
 from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.surroundings import real_scene
@@ -26,22 +26,22 @@ ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
 
 @dataclass(frozen=True)
 class StackSettings:
-    """What focal stacks are drawn from. Pairs are least and most; probabilities are 0..1.
+    """What focal stacks are drawn from. Pairs are minimum and maximum; probabilities are 0..1.
 
     Attributes:
         height, width: image size (px).
         frames: frames of a stack.
-        ramp: least and most frames of one sweep across the range; sweeps follow each other until the stack is full.
+        ramp: frames of one sweep across the range; sweeps follow each other until the stack is full.
         orders: orders of the focus within a sweep to draw from: 'rising' (far to near), 'falling', 'shuffled',
             'ping_pong' (rising and falling in turn).
         uneven: probability of unevenly spaced focus.
         blur_scale: k, CoC in px across the whole range.
-        unknown_aperture: probability that the blur scale is not told.
+        unknown_aperture: probability that the blur scale is unknown to the network.
         range_ratio: far / near; the far end is at infinity with probability `infinity`.
         static: probability that neither the camera nor anything else moves.
-        shake: most turn of the camera between frames, px.
-        travel: most parallax between frames at u = 1, px.
-        breathing: most growth of the image from far to near focus.
+        shake: maximum turn of the camera between frames, px.
+        travel: maximum parallax between frames at u = 1, px.
+        breathing: maximum growth of the image from far to near focus.
         breathing_residual: share of the breathing left in the images, of either sign: what a registration leaves.
             None = all of it, as the camera delivers it.
         exponent: of the point spread function.
@@ -49,14 +49,14 @@ class StackSettings:
             CoC as variances do, and is no part of it in the truth.
         shot, read: noise, see `sensor.expose`. Mid-grey has a signal-to-noise ratio of 43 to 25 dB: from daylight
             to a dim room.
-        exposure: most change of exposure between frames (share).
+        exposure: maximum change of exposure between frames (share).
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
         views: folder of path-traced views of rooms (`dfd render --world`), or RGB-D images as they are published
             (`hypersim:DIR`, `tartanair:DIR`, `nyuv2:FILE`, `rgbd:DIR`), or None.
         views_share: probability that a stack is a photograph of one of these; the others are drawn.
-        scene, surfaces: what is seen; `surfaces` says how often it is surfaces like real ones.
-        camera: says how often it is by a camera like a real one.
+        scene, surfaces: the scenes; `surfaces.share` of them have realistic surfaces.
+        camera: a share of the stacks is taken by a realistic camera.
     """
 
     height: int = 256
@@ -119,7 +119,7 @@ class StackSettings:
 
     @staticmethod
     def field(**changes) -> StackSettings:
-        """What robots meet: all moves and breathes, noise, half with unknown aperture, untextured parts."""
+        """Conditions on robots: motion, breathing, noise, untextured parts, half with unknown aperture."""
         scene = SceneSettings(split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(static=0.0, unknown_aperture=0.5, scene=scene), **changes})
 
@@ -212,7 +212,7 @@ def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
 
 def _scene(rng: Random, seed: int, settings: StackSettings, range_: VergenceRange) -> Scene:
     if settings.surfaces.share:
-        own = Random(seed ^ 0x7EA1, rng.device)  # so that all else of the stack stays as it is without
+        own = Random(seed ^ 0x7EA1, rng.device)  # leaves the rest of the stack unchanged
         if own.chance(settings.surfaces.share):
             return real_scene(
                 own,
@@ -259,14 +259,14 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     focus = focus_positions(rng, settings).to(rng.device)
     time = torch.arange(frames, dtype=torch.float32, device=rng.device)
     static = rng.chance(settings.static)
-    scene = room or _scene(rng, seed, settings, range_)
+    scene: AnyScene = room or _scene(rng, seed, settings, range_)
     look = _look(rng, seed, settings)
     if look:
         focus = look.focus(focus, 1 / far / range_.width, scene.vergence())
     if static:
         time = torch.zeros_like(time)
     travel, turn = (
-        _walk(rng, frames, 0 if static else rng.uniform(0, most)) for most in (settings.travel, settings.shake)
+        _walk(rng, frames, 0 if static else rng.uniform(0, limit)) for limit in (settings.travel, settings.shake)
     )
     breathing = rng.uniform(0, settings.breathing)
     if settings.breathing_residual is None:
@@ -279,7 +279,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     blur = blur_scale / (1 - focal_length * (focus * range_.width + 1 / far))
     exponent = torch.full((frames,), rng.log_uniform(*settings.exponent), device=rng.device)
     softness = rng.uniform(*settings.softness)
-    aperture = look and look.aperture(settings.exponent)
+    aperture = look.aperture(settings.exponent) if look else None
     linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness, aperture)
     if look:
         linear, vergence, foreground = look.roll(0.0 if static else settings.shake, linear, vergence, foreground)

@@ -1,5 +1,4 @@
-"""What cameras do to their images beyond a lens and noise: colour, tone, denoising, sharpening, compression, rolling
-shutter. And where they focus."""
+"""Image processing in cameras: colour, tone, denoising, sharpening, compression, rolling shutter; and their focus."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from dfd_ros.synthesis.sensor import _CHROMINANCE, _DCT, _LUMINANCE, _YCBCR
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """A camera like a real one. Probabilities are 0..1, each of a stack by such a camera; pairs are least and most.
+    """A realistic camera. Probabilities are 0..1 per stack of such a camera; pairs are minimum and maximum.
 
     Attributes:
         share: probability that a stack is by such a camera; with 0 nothing here has any effect, and sharpening and
@@ -152,7 +151,7 @@ def video(image: torch.Tensor, step: float) -> torch.Tensor:
 
 
 class Look:
-    """One camera: draws all that it does from `rng`, in the order in which it is asked."""
+    """One camera. Its methods draw from `rng`, so the order of calls matters."""
 
     def __init__(self, rng: Random, settings: CameraSettings, frames: int, height: int, width: int):
         self.rng, self.settings = rng, settings

@@ -47,7 +47,7 @@ def fill_depth(depth: np.ndarray) -> np.ndarray:
 
 
 class RgbdScene:
-    """What one RGB-D image shows, to be photographed with any focus."""
+    """The scene of one RGB-D image, to be photographed with any focus."""
 
     def __init__(self, color: np.ndarray, depth: np.ndarray, layers: int = LAYERS) -> None:
         """color: (H, W, 3) uint8 sRGB, sharp. depth: (H, W) float32 m along the optical axis, NaN = none; filled.

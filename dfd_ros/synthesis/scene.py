@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ class Layer:
         rows, columns = covered.any(1).nonzero(), covered.any(0).nonzero()
         if not len(rows):
             return None
-        return rows[0].item(), rows[-1].item() + 1, columns[0].item(), columns[-1].item() + 1
+        return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 @dataclass
@@ -61,13 +62,13 @@ class SceneSettings:
     """What scenes are drawn from; u is the vergence scaled to 0..1 over the swept range.
 
     Attributes:
-        objects: least and most objects, besides the background.
-        radius: least and most size of an object, as a share of the image's shorter side.
+        objects: minimum and maximum number of objects, besides the background.
+        radius: minimum and maximum size of an object, as a share of the image's shorter side.
         untextured: probability that a surface has no texture.
         highlights: probability that an object has specular highlights.
         wall: True = always a wall far behind (the study's scenes); False = walls, floors and corners.
         moving: probability that an object moves on its own.
-        speed: most own motion of an object, px a frame.
+        speed: maximum own motion of an object, px a frame.
         split: 'train' or 'test' families of textures and shapes.
     """
 
@@ -79,6 +80,24 @@ class SceneSettings:
     moving: float = 0.3
     speed: float = 1.5
     split: str = 'train'
+
+
+class AnyScene(Protocol):
+    """What focal stacks are rendered from: a `Scene` or a `ViewScene`. `photograph` takes what its `poses` gave."""
+
+    def vergence(self) -> torch.Tensor: ...
+
+    def poses(self, time: torch.Tensor, camera: torch.Tensor, turn: torch.Tensor, zoom: torch.Tensor) -> Any: ...
+
+    def photograph(
+        self,
+        poses: Any,
+        blur: torch.Tensor,
+        focus: torch.Tensor,
+        exponent: torch.Tensor,
+        softness: float = 0.0,
+        aperture: Aperture | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]: ...
 
 
 class Scene:
@@ -162,7 +181,7 @@ class Scene:
             focus: (T,) u of the focus.
             exponent: (T,) of the point spread function.
             softness: CoC (px) of what is in focus.
-            aperture: one that is no disc, in place of `exponent`.
+            aperture: a non-circular one, instead of `exponent`.
 
         Returns:
             images (T, 3, H, W); u of what is seen at each pixel (T, 1, H, W); whether that is not the

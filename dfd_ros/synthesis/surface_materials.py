@@ -1,4 +1,4 @@
-"""Materials of made scenes: prints, photographs, plain and nearly plain paint, wood, cloth, tiles, patterns."""
+"""Materials of synthetic scenes: prints, photographs, plain and nearly plain paint, wood, cloth, tiles, patterns."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SIZE = 384  # px, of those that are not pictures
 
 @dataclass(frozen=True)
 class SurfaceSettings:
-    """Scenes of surfaces like real ones, beside those of `SceneSettings`. Probabilities are 0..1.
+    """Scenes with realistic surfaces, beside those of `SceneSettings`. Probabilities are 0..1.
 
     Attributes:
         share: probability that a stack shows such a scene; with 0 nothing here has any effect.
         photographs: folder whose images, those in its folders too, are on surfaces; '' = illustrations instead.
         prints, photos, plain, materials: probabilities that a surface shows print, a photograph, (nearly) plain paint,
-            or wood, cloth or tiles; the rest shows the patterns of before. Together at most 1.
+            or wood, cloth or tiles; the rest show procedural patterns. At most 1 in total.
         grain: probability that a surface has fine noise all over.
         large_planes: probability that one or two large planes dominate a scene: a table top, the face of a box, a wall.
         boxes: probability that an object is a box with several visible faces.
-        lying: most things that lie on a plane (posters, sheets, books), which have no edge in depth.
-        objects: least and most objects; where large planes dominate half as many.
-        radius: least and most size of an object, as a share of the image's shorter side.
+        lying: maximum number of things that lie on a plane (posters, sheets, books), which have no edge in depth.
+        objects: minimum and maximum number of objects; where large planes dominate half as many.
+        radius: minimum and maximum size of an object, as a share of the image's shorter side.
     """
 
     share: float = 0.0
@@ -183,7 +183,7 @@ def material(rng: Random, settings: SurfaceSettings, pictures: Library, seed: in
 
 
 def shading(rng: Random, height: int, width: int) -> torch.Tensor:
-    """Light (1, height, width) that falls off smoothly: a change of brightness that is none of depth."""
+    """Light (1, height, width) that falls off smoothly: a change of brightness without a change of depth."""
     n = rng.integer(2, 5)
     field = rng.uniform(1 - rng.uniform(0.05, 0.6), 1.15, (1, 1, n, n))
     # Small, then large: bicubic interpolation is slow on a CPU, and nothing here is fine.

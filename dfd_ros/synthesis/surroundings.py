@@ -1,7 +1,7 @@
-"""Scenes of surfaces like real ones: planes and boxes that show print, photographs, paint, wood, cloth and tiles.
+"""Scenes with realistic surfaces: planes and boxes with print, photographs, paint, wood, cloth and tiles.
 
-What lies on a surface has its vergence, so that its edges are none of depth; light and shadows change smoothly, so that
-brightness is none either.
+Flat things on a surface have its vergence, so their edges are not depth edges; light and shadows change smoothly, so
+brightness does not mark depth edges either.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ def real_scene(
     seed: int,
     margin: int,
 ) -> Scene:
-    """A scene drawn at random.
+    """A random scene.
 
     Args:
-        rng: all is drawn from it, but for the pictures.
-        scene: motion, highlights and split are of it.
+        rng: the source of all draws except the pictures.
+        scene: motion, highlights and split.
         offset: inverse distance of the far end of the swept range, in the unit that the range is wide.
-        seed: says which prints and photographs there are.
+        seed: selects the prints and photographs.
         margin: px by which the canvases exceed the image on every side.
 
     Raises:

@@ -71,8 +71,8 @@ class SyntheticCamera:
         poses = self._scene.poses(swing, travel, torch.zeros(1, 2), torch.ones(1))
         blur = self._lens.blur_scale(self._range) / (1 - self.FOCAL_LENGTH / focus_distance)
         linear, vergence, _ = self._scene.photograph(poses, torch.tensor([blur]), focus, torch.tensor([8.0]))
-        image = expose(linear, torch.tensor([1.1]), 3e-4, 1e-3, self._rng.normal(*linear.shape))
-        image = (srgb_encode(image)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        exposed = expose(linear, torch.tensor([1.1]), 3e-4, 1e-3, self._rng.normal(*linear.shape))
+        image = (srgb_encode(exposed)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
         # What lies beyond the range, up to infinity, is still somewhere: never at or behind infinity.
         depth = self._range.denormalise(
             vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far * self._range.width))

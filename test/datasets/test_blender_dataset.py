@@ -22,7 +22,7 @@ from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.machine import cores
 from dfd_ros.datasets.rendering.dataset_card import _runs
 from dfd_ros.datasets.shards import ShardWriter, count, read_samples
-from dfd_ros.synthesis.blender.blender_process import ask
+from dfd_ros.synthesis.blender.blender_process import query
 
 ROOT = Path(__file__).resolve().parents[2]
 # The protocol is that of dfd_ros/datasets/rendering/worker.py. What it does at a seed stands in a file beside it:
@@ -258,15 +258,15 @@ def test_bad_arguments_are_refused_in_one_line(tmp_path, capsys, more, says):
 def test_foreign_folders_are_left_alone(tmp_path, painter, capsys):
     (tmp_path / 'mine.txt').write_text('keep')
     assert main(arguments(tmp_path, painter(), '--scenes', '1')) == 2
-    assert 'is no data set of this command' in capsys.readouterr().err
+    assert 'is not a data set of this command' in capsys.readouterr().err
     assert (tmp_path / 'mine.txt').read_text() == 'keep'
 
 
 def test_a_python_that_cannot_answer_is_named(tmp_path):
     with pytest.raises(InputError, match=r'^--blender-python /nowhere/python: No such file or directory$'):
-        ask('noise_check', {}, '/nowhere/python')
+        query('noise_check', {}, '/nowhere/python')
     without = tmp_path / 'python'
     without.write_text('#!/bin/sh\ncat > /dev/null\necho "No module named bpy" >&2\nexit 1\n')
     without.chmod(0o755)
     with pytest.raises(InputError, match='/python, noise_check: No module named bpy; give a Python that has bpy$'):
-        ask('noise_check', {}, str(without))
+        query('noise_check', {}, str(without))

@@ -51,7 +51,7 @@ def test_fod500(tmp_path):
     np.testing.assert_array_equal(stacks[1].images[4], public_files.texture(64, 64, 401))
     np.testing.assert_allclose(stacks[0].depth, depth, rtol=1e-3)  # half floats
     (tmp_path / '000400_04All.tif').unlink()
-    with pytest.raises(InputError, match='000400_.*All.tif: 4 images, there should be 5'):
+    with pytest.raises(InputError, match='000400_.*All.tif: 4 images, expected 5'):
         stacks[0]
 
 
@@ -85,7 +85,7 @@ def test_the_test_images_of_nyuv2_are_those_of_its_splits(tmp_path):
     stacks = NyuV2Stacks(tmp_path / 'nyu.mat', 2)
     assert len(stacks) == 1 and stacks[0].name.endswith('image 2')
     io.savemat(tmp_path / 'splits.mat', {'testNdxs': np.array([[4]])})
-    with pytest.raises(InputError, match='splits.mat: testNdxs should be 1 to 3'):
+    with pytest.raises(InputError, match='splits.mat: testNdxs must be within 1 to 3'):
         NyuV2Stacks(tmp_path / 'nyu.mat')
 
 
@@ -97,10 +97,10 @@ def test_a_file_of_another_layout_is_named_with_what_it_should_be(tmp_path):
     public_files.hdf5(path, stack_val=np.zeros((1, 10, 4, 4, 3), np.uint8), disp_val=np.zeros((1, 4, 5)))
     with pytest.raises(InputError, match=r'"disp_val" is \(1, 4, 5\), it should be \(1, 4, 4\)'):
         Ddff12(path)
-    with pytest.raises(InputError, match='no FoD500, it should hold 000400Dpt.exr'):
+    with pytest.raises(InputError, match='not FoD500: expected 000400Dpt.exr'):
         Fod500(tmp_path)
-    with pytest.raises(InputError, match='metadata.txt: no such file, a folder of ZEDD has one'):
+    with pytest.raises(InputError, match='metadata.txt: no such file; a folder of ZEDD has one'):
         Zedd(tmp_path)
     (tmp_path / 'metadata.txt').write_text('run_1 6D3E 0.8\n')
-    with pytest.raises(InputError, match='metadata.txt: should have lines of'):
+    with pytest.raises(InputError, match='metadata.txt: expected lines of'):
         Zedd(tmp_path)

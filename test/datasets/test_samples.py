@@ -130,7 +130,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path):
 
     with ShardWriter(tmp_path, 'data', samples_per_shard=2) as writer:
         assert writer.done == {'0', '1', '2'}
-        with pytest.raises(InputError, match='sample 2 is there already'):
+        with pytest.raises(InputError, match='sample 2 exists already'):
             writer.add('2', make_sample(2))
         writer.add('3', make_sample(3))
     assert sorted(sample.seed for sample in read_samples(tmp_path)) == [0, 1, 2, 3]
@@ -364,7 +364,7 @@ def test_places_without_samples(tmp_path):
     with pytest.raises(InputError, match='no such folder or shard'):
         count(tmp_path / 'absent')
     (tmp_path / 'x.tar').write_text('this is no tar file at all' * 100)
-    with pytest.raises(InputError, match=r'x\.tar: cut short or no tar file'):
+    with pytest.raises(InputError, match=r'x\.tar: truncated or not a tar file'):
         count(tmp_path)
 
 

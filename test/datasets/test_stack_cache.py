@@ -69,7 +69,7 @@ def test_a_pool_of_other_settings_is_refused(make, tmp_path):
     pool = make()
     pool.get(0)
     pool.close()
-    with pytest.raises(InputError, match=r'pool: holds stacks of other settings \(frames: 2, not 3\)'):
+    with pytest.raises(InputError, match=r'pool: holds stacks with other settings \(frames: 2, not 3\)'):
         StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0)
     (tmp_path / 'pool' / 'settings.json').unlink()  # as pools of before
     assert StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0).get(0).images.shape[1] == 2

@@ -147,7 +147,7 @@ def test_objects_move_rigidly_and_steadily():
     np.testing.assert_allclose(np.linalg.det(path[:, :3, :3]), 1)
     steps = np.diff(path[:, :3, 3], axis=0)
     np.testing.assert_allclose(steps, np.tile(steps[0], (3, 1)), atol=1e-12)
-    assert 0 < np.linalg.norm(steps[0]) * 900 / 0.5 <= motion.MOST_SPEED
+    assert 0 < np.linalg.norm(steps[0]) * 900 / 0.5 <= motion.MAX_SPEED
 
 
 def test_the_camera_moves_by_pixels():
@@ -157,7 +157,7 @@ def test_the_camera_moves_by_pixels():
         np.testing.assert_array_equal(path[0], np.eye(4))
         steps = np.diff(path[:, :3, 3], axis=0)
         moved.append(np.abs(steps).max() * 900 / 0.25)
-    assert 0.5 < max(moved) <= motion.MOST_TRAVEL and min(moved) < 0.5
+    assert 0.5 < max(moved) <= motion.MAX_TRAVEL and min(moved) < 0.5
 
 
 def test_flow_of_a_wall_before_a_moving_camera():

@@ -4,8 +4,8 @@ of the same layout::
     stack_val (N, 10, 383, 552, 3) sRGB 0..255       ten slices, focused at 0.28 to 0.02 px of disparity, evenly
     disp_val  (N, 383, 552) float32 px               disparity between neighbouring sub-apertures, 0 = none
 
-Slices are sums of 9 x 9 sub-apertures, shifted, so that the lens is known: an aperture of nine baselines. What is not
-known is how long it is; only its focal length in pixels matters, and how wide it is.
+A slice is the sum of 9 x 9 shifted sub-apertures, so the aperture is nine baselines wide. The focal length is known
+only in pixels, which is enough.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.datasets.public.slices import chosen
 
 FOCUS = np.linspace(0.28, 0.02, 10)  # px
-# Of the set's calibration, IntParamLF.mat, as DFV and FOSSA read it: px, m.
+# From the calibration IntParamLF.mat, as DFV and FOSSA read it: px, m.
 FOCAL_LENGTH_PX, BASELINE = 521.4052, 0.0002708787
 DISPARITY_TIMES_DEPTH = FOCAL_LENGTH_PX * BASELINE
 """px m: depth (m) is this over disparity (px)."""
-_PITCH = 17.3e-6  # m; any small one does
+_PITCH = 17.3e-6  # m; arbitrary, only the ratio to the focal length counts
 
 
 class Ddff12:
     """The validation stacks of the file.
 
     Args:
-        slices: of each stack, None = all ten.
+        slices: slices of each stack; None = all ten.
 
     Raises:
         InputError: h5py is not installed, or the file is not as published.
@@ -54,7 +54,7 @@ class Ddff12:
         with Hdf5File(self._path) as file:
             images, disparity = file.read('stack_val', index), file.read('disp_val', index).astype(np.float64)
         if images.max() <= 1 and images.dtype.kind == 'f':
-            raise InputError(f'{self._path}: "stack_val" holds at most 1, it should be 0 to 255')
+            raise InputError(f'{self._path}: "stack_val" holds at most 1, expected 0 to 255')
         depth = np.full(disparity.shape, np.nan, np.float32)
         np.divide(DISPARITY_TIMES_DEPTH, disparity, out=depth, where=disparity > 0, casting='same_kind')
         focal_length = FOCAL_LENGTH_PX * _PITCH

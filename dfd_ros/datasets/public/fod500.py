@@ -3,7 +3,8 @@
     000400_01All.tif, ... five per stack, in order: 256x256 sRGB, focused at 0.1, 0.15, 0.3, 0.7 and 1.5 m
     000400Dpt.exr     depth, m, half floats
 
-Stacks from 400 on are for tests. The lens is 2.9 mm at f/1; its sensor is 3.1 mm wide in those works that blur by it.
+Stacks from 400 on are the test set. The lens is 2.9 mm at f/1; published methods take its
+sensor to be 3.1 mm wide.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Fod500:
     """The test stacks of a folder.
 
     Args:
-        slices: of each stack, None = all five.
+        slices: slices of each stack; None = all five.
 
     Raises:
         InputError: there are none.
@@ -44,8 +45,7 @@ class Fod500:
         )
         if not self._depths:
             raise InputError(
-                f'{folder}: no FoD500, it should hold {FIRST_TEST:06d}Dpt.exr and five '
-                f'{FIRST_TEST:06d}_XXAll.tif, and so on'
+                f'{folder}: not FoD500: expected {FIRST_TEST:06d}Dpt.exr and five {FIRST_TEST:06d}_XXAll.tif, ...'
             )
 
     def __len__(self) -> int:
@@ -56,12 +56,12 @@ class Fod500:
         number = path.name[:6]
         files = sorted(path.parent.glob(f'{number}_*All.tif'))
         if len(files) != len(FOCUS):
-            raise InputError(f'{path.parent / number}_*All.tif: {len(files)} images, there should be {len(FOCUS)}')
+            raise InputError(f'{path.parent / number}_*All.tif: {len(files)} images, expected {len(FOCUS)}')
         depth = read_exr(path)
         images = [read_image(files[i]) for i in self._slices]
         if any(image.shape[:2] != depth.shape for image in images):
             raise InputError(
-                f'{path}: depth is {depth.shape[1]}x{depth.shape[0]}, it should be '
+                f'{path}: depth is {depth.shape[1]}x{depth.shape[0]}, expected '
                 f'{images[0].shape[1]}x{images[0].shape[0]} as the images are'
             )
         states = [LensState(FOCUS[i], 2.9e-3, 1.0, _SENSOR_WIDTH / depth.shape[1]) for i in self._slices]

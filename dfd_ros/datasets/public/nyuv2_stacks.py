@@ -1,8 +1,8 @@
 """Focal stacks of NYU Depth V2, blurred by one fixed lens: that of HybridDepth (https://github.com/cake-lab/HybridDepth,
 dataloader/NYU/loader.py), 50 mm at f/8 with pixels of 12 um, focused at 1, 1.5, 2.5, 4 and 6 m. (HybridDepth itself
-focuses evenly from the nearest to the farthest true depth of each image, which no camera knows.)
+spaces the focus evenly between the nearest and farthest true depth of each image, which no camera knows.)
 
-Where the toolbox's splits.mat lies beside the file, its 654 test images count, else all.
+If the toolbox's splits.mat is beside the file, only its 654 test images are used, otherwise all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NyuV2Stacks:
     """The test images of the file, as focal stacks.
 
     Args:
-        slices: of each stack, None = all five.
+        slices: slices of each stack; None = all five.
 
     Raises:
         InputError: h5py is not installed, or the file is not as published.
@@ -59,7 +59,7 @@ class NyuV2Stacks:
 
 
 def _test_numbers(path: Path, images: int) -> list[int]:
-    """Numbers of the test images, from 0."""
+    """Indices of the test images, from 0."""
     if not path.exists():
         return list(range(images))
     try:
@@ -69,7 +69,7 @@ def _test_numbers(path: Path, images: int) -> list[int]:
     try:
         numbers = loadmat(path)['testNdxs'].ravel().astype(int) - 1
     except (OSError, ValueError, KeyError, NotImplementedError):
-        raise InputError(f'{path}: should be the splits.mat of NYU Depth V2, with testNdxs') from None
+        raise InputError(f'{path}: not the splits.mat of NYU Depth V2 (no testNdxs)') from None
     if not len(numbers) or numbers.min() < 0 or numbers.max() >= images:
-        raise InputError(f'{path}: testNdxs should be 1 to {images}, as many as there are images')
+        raise InputError(f'{path}: testNdxs must be within 1 to {images}, the number of images')
     return numbers.tolist()

@@ -1,4 +1,4 @@
-"""Which slices of a published stack are read."""
+"""The slices of a published stack that are read."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dfd_ros.core.errors import InputError
 
 
 def chosen(slices: int | None, available: int, name: str) -> list[int]:
-    """Numbers of `slices` slices spread over all, as DFV and FOSSA choose them: 0, 2, 4, 6 and 9 for 5 of 10.
+    """Indices of `slices` slices spread over the stack as in DFV and FOSSA: 0, 2, 4, 6 and 9 for 5 of 10.
 
     Args:
         slices: None = all.
-        name: of the set, for the message.
+        name: of the set, for messages.
 
     Raises:
-        InputError: it has fewer.
+        InputError: the stack has fewer.
     """
     if slices is None:
         return list(range(available))

@@ -5,8 +5,8 @@
     val/val_0001/gt/depth.npy                          (H, W) m, NaN = none
     val/val_0001/gt/K.txt                              3x3 intrinsics, px of the depth
 
-The test split has no public truth, so the validation split it is. As published: runs 1, 3, 5, 7 and 9 at f/2.8, reduced
-to 480 rows, and of these the middle 640 columns.
+The test split has no public ground truth, so the validation split is used. As published: runs 1, 3, 5, 7 and 9 at
+f/2.8, resized to 480 rows and cropped to the middle 640 columns.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Zedd:
     """The validation scenes of a folder.
 
     Args:
-        slices: of each stack, None = five.
+        slices: slices of each stack; None = five.
 
     Raises:
-        InputError: it is not as published.
+        InputError: the folder is not as published.
     """
 
     def __init__(self, folder: Path, slices: int | None = None):
@@ -42,7 +42,7 @@ class Zedd:
         self._scenes = sorted(path.parent.parent for path in folder.glob('val/*/gt/depth.npy'))
         if not self._scenes:
             raise InputError(
-                f'{folder}: no ZEDD, it should hold val/val_0001/gt/depth.npy and '
+                f'{folder}: not ZEDD: expected val/val_0001/gt/depth.npy and '
                 'val/val_0001/focus_stack/img_run_1_motor_6D3E_aperture_F2.8.jpg'
             )
 
@@ -58,7 +58,7 @@ class Zedd:
             path = scene / 'focus_stack' / f'img_{run}_motor_{motor}_aperture_F{F_NUMBER:.1f}.jpg'
             image, _, lens = read_image_and_lens(path, str(scene.parents[1] / 'metadata.txt'))
             images.append(_reduced(Image.fromarray(image), Image.Resampling.LANCZOS))
-            # Of an image that does not tell its focal length the blur is not known: then NaN.
+            # Without a focal length in the EXIF the blur is unknown, NaN.
             states.append(
                 LensState(focus_distance, lens['focal_length'], F_NUMBER, lens['focal_length'] / focal_length_px)
             )
@@ -71,30 +71,30 @@ def _runs(path: Path) -> list[tuple[str, str, float]]:
         lines = [line.split('\t') for line in path.read_text().splitlines() if line.strip() and line[0] != '#']
         runs = [(run, motor, float(distance)) for run, motor, distance in lines]
     except FileNotFoundError:
-        raise InputError(f'{path}: no such file, a folder of ZEDD has one') from None
+        raise InputError(f'{path}: no such file; a folder of ZEDD has one') from None
     except (OSError, ValueError):
         runs = []
     if len(runs) < 2 or not all(distance > 0 for *_, distance in runs):
-        raise InputError(f'{path}: should have lines of run_1 <tab> motor position <tab> focus distance in m')
+        raise InputError(f'{path}: expected lines of run_1 <tab> motor position <tab> focus distance in m')
     return runs
 
 
 def _truth(folder: Path) -> tuple[np.ndarray, float]:
-    """Depth (m, NaN = none) and the focal length (px), both of the image that is evaluated on."""
+    """Depth (m, NaN = none) and the focal length (px), both for the evaluated image."""
     try:
         depth = np.load(folder / 'depth.npy', allow_pickle=False).astype(np.float32)
         if depth.ndim != 2:
             raise ValueError(f'{depth.shape}')
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
-            f'{folder / "depth.npy"}: should be (height, width) numbers in m: {" ".join(str(error).split())[:120]}'
+            f'{folder / "depth.npy"}: expected (height, width) numbers in m: {" ".join(str(error).split())[:120]}'
         ) from None
     try:
         intrinsics = np.loadtxt(folder / 'K.txt')
         if intrinsics.shape != (3, 3) or not intrinsics[0, 0] > 0:
             raise ValueError
     except (OSError, ValueError):
-        raise InputError(f'{folder / "K.txt"}: should be the 3x3 intrinsics in px') from None
+        raise InputError(f'{folder / "K.txt"}: expected the 3x3 intrinsics in px') from None
     focal_length = intrinsics[0, 0] * HEIGHT / len(depth)
     with np.errstate(invalid='ignore'):
         depth[~((depth >= 0.01) & (depth <= 1000))] = np.nan
@@ -102,7 +102,7 @@ def _truth(folder: Path) -> tuple[np.ndarray, float]:
 
 
 def _reduced(image: Image.Image, resampling: Image.Resampling) -> np.ndarray:
-    """480 rows of it, and of these the middle 640 columns."""
+    """Resized to 480 rows and cropped to the middle 640 columns."""
     if image.height != HEIGHT:
         image = image.resize((int(image.width * (HEIGHT / image.height)), HEIGHT), resampling)
     left = max((image.width - WIDTH) // 2, 0)

@@ -1,4 +1,4 @@
-"""What a data set is, on one page: contact sheet (contact_sheet.png) and data card (README.md)."""
+"""Contact sheet (contact_sheet.png) and data card (README.md) of a data set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import write_text
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, SETTINGS_FILE
@@ -21,7 +22,7 @@ PARTS = ('scene', 'truth', 'all in focus', 'frames')
 
 
 def write_contact_sheet(folder: Path) -> Path:
-    """A picture of the first stacks of a data set, with their truth."""
+    """A picture of the first stacks of a data set with their ground truth."""
     samples = Samples(folder)
     settings = _settings(folder)
     rows = [_row(samples[i], settings) for i in range(min(len(samples), SHEET_STACKS))]
@@ -84,8 +85,7 @@ def _settings(folder: Path) -> RenderSettings:
 
 
 def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
-    """What each scene holds and cost, by seed; of scenes that a kill has kept out of the log, what they say
-    themselves."""
+    """Content and cost of each scene by seed, from the log; from the samples where a kill left the log incomplete."""
     scenes = {}
     for line in (folder / SCENES_FILE).read_text().splitlines():
         try:
@@ -100,23 +100,23 @@ def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
 
 
 def _runs(seeds: list[int]) -> str:
-    """Of sorted numbers: 0 to 99, 200, 300 to 399."""
+    """Sorted numbers as ranges: 0 to 99, 200, 300 to 399."""
     starts = [seed for i, seed in enumerate(seeds) if not i or seeds[i - 1] != seed - 1]
     ends = [seed for i, seed in enumerate(seeds) if i + 1 == len(seeds) or seeds[i + 1] != seed + 1]
     return ', '.join(f'{a} to {b}' if a < b else f'{a}' for a, b in zip(starts, ends))
 
 
-def _used(scenes: dict[int, dict], kind: str, most: int = 12) -> str:
-    """What is in the scenes, the most frequent first."""
+def _used(scenes: dict[int, dict], kind: str, limit: int = 12) -> str:
+    """What the scenes contain, the most frequent first."""
     counted = Counter(name for scene in scenes.values() for name in scene[kind]).most_common()
-    rest = f' and {len(counted) - most} more' if len(counted) > most else ''
-    return ', '.join(name for name, _ in counted[:most]) + rest
+    rest = f' and {len(counted) - limit} more' if len(counted) > limit else ''
+    return ', '.join(name for name, _ in counted[:limit]) + rest
 
 
 def _machines(scenes: dict[int, dict]) -> str:
     kinds = Counter((scene['gpu'], scene['workers'], scene['threads']) for scene in scenes.values() if 'gpu' in scene)
     if not kinds:
-        return 'it is not known how many at a time'
+        return 'unknown number of processes'
     (gpu, workers, threads), _ = kinds.most_common(1)[0]
     on = 'a GPU' if gpu else '1 thread each' if threads == 1 else f'{threads} threads each'
     return f'{workers} at a time, {on}'
@@ -129,6 +129,8 @@ def _shares(spent: dict[str, list[float]], scenes: int) -> str:
 def _row(sample: Sample, settings: RenderSettings) -> list[visualise.Panel]:
     """One stack on the contact sheet."""
     shown = sorted({round(t) for t in np.linspace(0, len(sample) - 1, min(len(sample), SHEET_FRAMES))})
+    if sample.coc is None or sample.background is None or sample.all_in_focus is None:
+        raise InputError(f'{sample.name}: not rendered by this command: its coc, background or all_in_focus is missing')
     largest = visualise.nice_limit(sample.coc[-1])
     mask = np.where(sample.background[-1, ..., None], np.uint8(40), sample.all_in_focus[-1])
     focus = sample.lens_states[-1].focus_distance

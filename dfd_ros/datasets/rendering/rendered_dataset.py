@@ -1,4 +1,4 @@
-"""A data set: as many scenes as asked for, rendered by several processes, in shards; resumable."""
+"""Renders a data set into shards with several processes; resumable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SCENES_FILE = 'scenes.jsonl'
 
 @dataclass(frozen=True)
 class Machine:
-    """What renders. workers: processes; threads: of each; python: of an environment with bpy, None = this one."""
+    """How to render: worker processes, threads of each, device, and the Python of an environment with bpy (None = this
+    one)."""
 
     workers: int = 1
     threads: int = 1
@@ -38,20 +39,20 @@ def render_dataset(
     progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
     samples_per_shard: int = 50,
 ) -> int:
-    """Render the scenes of these seeds into a folder; those that are there stay. Gives how many were rendered now.
+    """Render the scenes of these seeds into a folder, except those that it already has. Returns the number rendered.
 
     Args:
-        progress: of (scenes that are there already, all scenes), gives a context with `update()` for each scene.
+        progress: called with (existing scenes, all scenes); returns a context, whose `update()` is called per scene.
 
     Raises:
-        InputError: the folder holds other scenes, another process writes there, Blender is missing, or a file of the
-            user's cannot be read.
-        BlenderCrashed: it has crashed twice on one scene.
+        InputError: the folder holds other scenes, another process writes there, Blender is missing, or a user's
+            file cannot be read.
+        BlenderCrashed: Blender crashed twice on one scene.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / SETTINGS_FILE).exists():
         if not folder.is_dir() or any(path.name != f'.{SHARD_NAME}.parts' for path in folder.iterdir()):
-            raise InputError(f'--out {folder}: exists already and is no data set of this command, give a new folder')
+            raise InputError(f'--out {folder}: exists and is not a data set of this command; give a new folder')
     with ShardWriter(folder, SHARD_NAME, samples_per_shard) as writer:
         _claim(folder, settings, bool(writer.done))
         jobs = [Job(f'{seed:08d}', seed, writer.parts / f'{seed:08d}.tar') for seed in seeds]
@@ -84,7 +85,7 @@ def render_dataset(
 
 
 def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
-    """Say what the folder's scenes are, or, where there are some, see that they are such."""
+    """Record the settings of the folder's scenes, or check that they match."""
     path = folder / SETTINGS_FILE
     mine = asdict(settings)
     if not has_scenes:
@@ -95,9 +96,9 @@ def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
         there = json.loads(path.read_text())
         other = [name for name in mine if there[name] != mine[name]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f'{path}: cannot be read, give a new folder') from None
+        raise InputError(f'{path}: cannot be read; give a new folder') from None
     if other:
         raise InputError(
             f'--out {folder}: holds scenes with {other[0]} {there[other[0]]!r}, not {mine[other[0]]!r}; '
-            'give a new folder, or the same settings to go on'
+            'give a new folder, or the same settings to resume'
         )

@@ -1,12 +1,12 @@
 """The process that renders: ``python -m dfd_ros.datasets.rendering.worker``.
 
-Reads one JSON object a line from stdin, answers each with one on stdout, and ends when stdin does. The first says what
-to render with, and is answered once Blender is there; then come the scenes::
+Reads one JSON object per line from stdin, answers each with one on stdout, and exits at the end of stdin. The first
+line has the settings and is answered once Blender has started; the others are scenes::
 
     {"settings": {...}, "threads": 1, "device": "cpu"}     ->  {"blender": "4.5.15 LTS", "gpu": false}
     {"key": "00000007", "seed": 7, "path": "..."}          ->  {"key": "00000007", "about": {...}}
 
-Bad input is answered with {"input_error": "..."}. What Blender has to say goes to stderr.
+Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blender processes: started, fed with scenes, and started again when one crashes."""
+"""Blender processes: started, given scenes, and restarted after a crash."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.blender.blender_process import environment
 
 TRIES = 2
-"""How often a scene is tried that Blender crashes on."""
+"""Attempts at a scene that crashes Blender."""
 
 
 class BlenderCrashed(RuntimeError):
-    """Blender has ended by itself, more than once on the same scene. One line, with the last of what it said."""
+    """Blender crashed repeatedly on one scene. The message is one line, with the last line of its output."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class Job:
 
 
 class BlenderWorkers:
-    """Processes that render scenes. Leaving the context ends them.
+    """Processes that render scenes. They end with the context.
 
     Args:
-        module: that they run; it speaks the protocol of `dfd_ros.datasets.rendering.worker`.
-        task: what all scenes have in common, sent to it first.
-        workers: how many; threads: of each.
+        module: what they run; it implements the protocol of `dfd_ros.datasets.rendering.worker`.
+        task: settings shared by all scenes, sent first.
+        workers: number of processes; threads: of each.
         device: cpu, gpu or auto.
         python: of an environment with bpy; None = this one.
 
     Attributes:
-        gpu: whether a GPU renders.
-        left_out: what could not be read of the user's files, a line each.
+        gpu: whether rendering uses a GPU.
+        left_out: the user's files that could not be read, a line each.
     """
 
     def __init__(
@@ -80,25 +80,25 @@ class BlenderWorkers:
         self._selector.close()
 
     def render(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, dict]]:
-        """(job, what the sample says about itself), as the scenes are done.
+        """Yields (job, the `about` of its sample) as scenes finish.
 
         Raises:
-            InputError: Blender is missing, or cannot work with what it was given.
-            BlenderCrashed: it has crashed on a scene, and again when that was tried anew.
+            InputError: Blender is missing or rejects its input.
+            BlenderCrashed: Blender crashed again when a scene was retried.
         """
         waiting = deque((job, 1) for job in jobs)
         for _ in range(min(self.count, len(waiting))):
             self._start()
         while waiting or any(process.job for process in self._running):
-            for process in self._running:
-                if process.ready and process.job is None and waiting:
-                    process.give(*waiting.popleft())
+            for idle in self._running:
+                if idle.ready and idle.job is None and waiting:
+                    idle.give(*waiting.popleft())
             for key, _ in self._selector.select():
                 process: _Process = key.data
-                line = process.popen.stdout.readline()
+                line = process.stdout.readline()
                 try:
                     answer = json.loads(line)
-                except json.JSONDecodeError:  # no line, or half of one: it has ended
+                except json.JSONDecodeError:  # no line or half of one: the process has ended
                     job, tries = process.job, process.tries
                     said = process.last_words()
                     self._end(process)
@@ -118,26 +118,27 @@ class BlenderWorkers:
                     process.ready, self.gpu = True, answer['gpu']
                     self.left_out = answer.get('left_out', [])
                     continue
-                job, process.job = process.job, None
-                yield job, answer['about']
+                done, process.job = process.job, None
+                assert done is not None  # it answers only jobs that it was given
+                yield done, answer['about']
 
     def _start(self) -> None:
         process = _Process(self.python, self.module, self.task, self.threads, self.device, self._free.pop())
         self._running.append(process)
-        self._selector.register(process.popen.stdout, selectors.EVENT_READ, process)
+        self._selector.register(process.stdout, selectors.EVENT_READ, process)
 
     def _end(self, process: _Process) -> None:
         self._running.remove(process)
-        self._selector.unregister(process.popen.stdout)
+        self._selector.unregister(process.stdout)
         process.end()
         self._free.append(process.cores)
 
 
 def _shares(workers: int, threads: int) -> list[set[int] | None]:
-    """The cores of each worker, where there are enough for all; else None, any.
+    """The cores of each worker if there are enough for all, otherwise None (any).
 
-    Blender's threads library (oneTBB) starts one thread for every core that it may use, whatever number of them is
-    asked to render, and those without work spin: they take a fifth of the time of the others.
+    Blender's threading library (oneTBB) starts a thread for every core that it may use, however many render, and idle
+    threads spin: they cost the others a fifth of their time.
     """
     if not hasattr(os, 'sched_getaffinity') or workers * threads > len(cores := sorted(os.sched_getaffinity(0))):
         return [None] * workers
@@ -145,12 +146,12 @@ def _shares(workers: int, threads: int) -> list[set[int] | None]:
 
 
 class _Process:
-    """One Blender, and the scene that it is at."""
+    """One Blender process and its current scene."""
 
     def __init__(self, python: str, module: str, task: dict, threads: int, device: str, cores: set[int] | None):
         self.log: BinaryIO = tempfile.TemporaryFile()
         try:
-            # Libraries of its own threads would take cores from its neighbours.
+            # Other libraries' threads would take cores from the other workers.
             self.popen = subprocess.Popen(
                 [python, '-m', module],
                 stdin=subprocess.PIPE,
@@ -164,7 +165,10 @@ class _Process:
             )
         except OSError as error:
             raise InputError(f'--blender-python {python}: {error.strerror}') from None
-        self.cores, self.ready, self.job, self.tries = cores, False, None, 0
+        assert self.popen.stdin and self.popen.stdout
+        self.stdin, self.stdout = self.popen.stdin, self.popen.stdout
+        self.cores, self.ready, self.tries = cores, False, 0
+        self.job: Job | None = None
         self._send({**task, 'threads': threads, 'device': device})
 
     def give(self, job: Job, tries: int) -> None:
@@ -172,20 +176,20 @@ class _Process:
         self._send({'key': job.key, 'seed': job.seed, 'path': str(job.path)})
 
     def _send(self, message: dict) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended: the answer that does not come says so
-            self.popen.stdin.write(json.dumps(message) + '\n')
+        with contextlib.suppress(BrokenPipeError):  # it has ended; the missing answer is noticed
+            self.stdin.write(json.dumps(message) + '\n')
 
     def last_words(self) -> str:
         self.popen.wait()
         self.log.seek(0)
         lines = [line.strip() for line in self.log.read().decode(errors='replace').splitlines() if line.strip()]
-        return lines[-1] if lines else 'it said nothing'
+        return lines[-1] if lines else 'no output'
 
     def end(self) -> None:
         if self.popen.poll() is None:
-            self.popen.kill()  # a scene takes long, and is written whole or not at all
+            self.popen.kill()  # a scene takes long, and is written atomically
             self.popen.wait()
-        for stream in (self.popen.stdin, self.popen.stdout, self.log):
+        for stream in (self.stdin, self.stdout, self.log):
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
 

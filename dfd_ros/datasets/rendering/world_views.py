@@ -1,4 +1,4 @@
-"""Views of a world: as many as asked for, rendered by several processes, each a file of its own; resumable."""
+"""Renders views of a world with several processes, one file per view; resumable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKER = 'dfd_ros.synthesis.worlds.view_worker'
 SHEET_VIEWS = 8
 TEXTURES = ('.jpg', '.jpeg', '.png')
 MESHES = ('.obj', '.glb', '.ply')
-LARGEST_THING = 3 * 2**20  # bytes: a room has dozens of things
+LARGEST_OBJECT = 3 * 2**20  # bytes: a room has dozens of objects
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class WorldTask:
     """What to render views of.
 
     Attributes:
-        world: FILE.world, SDF; None = rooms that are made here.
-        models: folders that are searched for models; for rooms, for mesh files of things.
-        exclude: patterns of models that are left out.
-        textures: folder of images for materials that are exchanged from view to view, or None.
+        world: FILE.world, SDF; None = generated rooms.
+        models: folders searched for models; for rooms, for mesh files of objects.
+        exclude: patterns of models to skip.
+        textures: folder of images for materials, which change from view to view, or None.
         height, width: of the views, px.
-        samples: paths for a pixel, before denoising.
+        samples: paths per pixel, before denoising.
     """
 
     world: Path | None
@@ -48,7 +48,7 @@ class WorldTask:
     samples: int = 4
 
     def message(self) -> dict:
-        """For the worker."""
+        """The message that starts the worker."""
         models = self.models if self.world else self._meshes()
         return {
             'world': self.world and str(self.world),
@@ -68,7 +68,7 @@ class WorldTask:
             meshes = sorted(
                 file
                 for file in folder.rglob('*')
-                if file.suffix.lower() in MESHES and file.stat().st_size <= LARGEST_THING
+                if file.suffix.lower() in MESHES and file.stat().st_size <= LARGEST_OBJECT
             )
             if not meshes:
                 raise InputError(f'--models {folder}: no meshes ({" ".join(MESHES)}) in it')
@@ -84,12 +84,12 @@ class WorldTask:
         return found
 
     def fingerprint(self) -> dict:
-        """What the views depend on, but for the models' files."""
+        """What the views depend on, except the models' files."""
         try:
             content = self.world.read_bytes() if self.world else '\n'.join(map(str, self._meshes())).encode()
         except OSError as error:
             raise InputError(f'{self.world}: {error.strerror}') from None
-        names = [str(file.relative_to(self.textures)) for file in self._textures()]
+        names = [str(file.relative_to(self.textures)) for file in self._textures()] if self.textures else []
         return {
             'world': hashlib.sha256(content).hexdigest(),
             'exclude': list(self.exclude),
@@ -105,24 +105,24 @@ def render_views(
     machine: Machine,
     progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
 ) -> tuple[int, list[str]]:
-    """Render the views of these seeds into a folder, which may hold those of other worlds; those that are there stay.
+    """Render the views of these seeds into a folder, except those that it already has. It may hold other worlds' views.
 
     Args:
-        progress: of (views that are there already, all views), gives a context with `update()` for each view.
+        progress: called with (existing views, all views); returns a context whose `update()` is called for each view.
 
     Returns:
-        How many were rendered now, and what could not be read of the world, a line each.
+        The number of views rendered, and what could not be read of the world, a line each.
 
     Raises:
-        InputError: the world cannot be read or shows nothing, the folder holds views of the world by other settings, or
+        InputError: the world cannot be read or shows nothing, the folder holds views of it with other settings, or
             Blender is missing.
-        BlenderCrashed: it has crashed twice on one view.
+        BlenderCrashed: Blender crashed twice on one view.
     """
     name, settings = task.name, task.fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
     if other := changed_value(folder / f'{name}.json', settings):
         raise InputError(
-            f'{folder}: holds views of {name} by other settings ({other[0]}); give a new folder, or the same settings'
+            f'{folder}: holds views of {name} with other settings ({other[0]}); give a new folder, or the same settings'
         )
     jobs = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]
     wanted = [job for job in jobs if not job.path.exists()]
@@ -143,13 +143,15 @@ def render_views(
 
 
 def write_view_sheet(folder: Path) -> Path:
-    """A picture of some views: image, depth, and what stands behind the edges."""
+    """A picture of some views: image, depth, and the second layer behind the edges."""
     paths = views(folder)
     rows = []
     for i in range(min(SHEET_VIEWS, len(paths))):
         view = View.read(paths[i * len(paths) // min(SHEET_VIEWS, len(paths))])
-        behind = view.behind_depth if view.behind_depth is not None else np.full_like(view.depth, np.nan)
-        colour = np.where(np.isfinite(behind)[..., None], view.behind_colour, view.colour)
+        behind, colour = np.full_like(view.depth, np.nan), view.colour
+        if view.behind_depth is not None and view.behind_colour is not None:
+            behind = view.behind_depth
+            colour = np.where(np.isfinite(behind)[..., None], view.behind_colour, view.colour)
         nearest, farthest = np.nanquantile(1 / view.depth, [0.99, 0.01])
         rows.append(
             [

@@ -1,6 +1,5 @@
-"""Focal stacks rendered by Blender's path tracer Cycles, with perfect truth.
+"""Focal stacks rendered by Blender's path tracer Cycles, with exact ground truth.
 
-Blender is a Python module (`bpy`) of which a process has one, and which may crash: `worker` is the process that
-renders, `dataset` starts as many as asked for and writes the shards. What runs in the worker needs bpy, NumPy and
-Pillow alone, no torch; bpy itself is imported only there.
+Blender is a Python module (`bpy`), one per process, and may crash: so `dfd_ros.datasets.rendering` starts worker
+processes and writes the shards. Workers need only bpy, NumPy and Pillow, not torch; only they import bpy.
 """

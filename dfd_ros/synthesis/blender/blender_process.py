@@ -1,4 +1,4 @@
-"""Python processes that have Blender: where they find this package, and questions that one answers."""
+"""Python processes with Blender: their environment, and single queries."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dfd_ros.core.errors import InputError
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of this process, with this package on the path; `more` comes on top."""
+    """The environment of this process with this package on the path, and `more`."""
     root = str(Path(dfd_ros.__file__).parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get('PYTHONPATH')])])
     return {**os.environ, 'PYTHONPATH': path, **more}
 
 
-def ask(module: str, job: object, python: str) -> list:
-    """What a module of `dfd_ros.synthesis.blender` answers: it reads JSON from stdin, and writes it to the file that it
-    is given (Blender writes to stdout).
+def query(module: str, job: object, python: str) -> list:
+    """Run a module of `dfd_ros.synthesis.blender` that reads JSON from stdin and writes its result as JSON to the file
+    that it is given (Blender writes to stdout).
 
     Args:
         python: of an environment with bpy.
@@ -75,6 +75,6 @@ def answer_lines(work: Callable[[Callable[..., None]], None]) -> int:
     except InputError as error:
         answer(input_error=str(error))
         return 2
-    except BrokenPipeError:  # nobody listens any more
+    except BrokenPipeError:  # the parent has closed the pipe
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""A scene at random: 20 to 30 objects before a wall, light, a camera, and how all of it moves."""
+"""A random scene: 20 to 30 objects before a wall, light, a camera, and their motion."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ WALL, GROUND = 1, 2
 
 @dataclass
 class BlenderScene:
-    """What the truth is worked out from.
+    """The scene's geometry, from which the ground truth is computed.
 
     Attributes:
         camera_poses: (T, 4, 4) camera to world, x right, y down, z forward.
         object_poses: (T, N, 4, 4) rigid, to the world, by pass index.
-        objects: how many there are, without wall and ground.
-        meshes, textures, light: families and files that are in it.
+        objects: number of objects, without wall and ground.
+        meshes, textures, light: families and files used.
     """
 
     camera_poses: np.ndarray
@@ -54,7 +54,7 @@ class Pools:
 
 
 def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
-    """Make the scene in Blender, in place of what was there, with keyframes 0..T - 1.
+    """Build the scene in Blender, replacing the current one, with keyframes 0..T - 1.
 
     Raises:
         InputError: a file of the user's cannot be read.

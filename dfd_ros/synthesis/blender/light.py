@@ -1,4 +1,4 @@
-"""Light at random: by family, split as everything is, and the user's HDRIs. Exposure evens out how bright it is."""
+"""Random light: families, split as everything is, and the user's HDRIs. Exposure evens out brightness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = ('.hdr', '.exr')
 
 
 def light_up(rng: np.random.Generator, split: str, hdris: list[Path], depth: float) -> str:
-    """Light for a scene of this depth (m) that a camera at the origin sees along +y; gives the family's name."""
+    """Light for a scene of this depth (m), seen from the origin along +y; returns the family's name."""
     if hdris and rng.random() < 0.6:
         _environment(rng, hdris[rng.integers(len(hdris))])
         if rng.random() < 0.5:
@@ -48,7 +48,7 @@ def _dusk(rng: np.random.Generator, depth: float) -> None:
 
 
 def _overcast(rng: np.random.Generator, depth: float) -> None:
-    """No lamp: bright above, dim below, or another way round."""
+    """No lamp: bright above and dim below, or otherwise oriented."""
     tree = _world()
     nodes, links = tree.nodes, tree.links
     mapping = nodes.new('ShaderNodeMapping')

@@ -1,4 +1,4 @@
-"""Materials at random: procedural textures by family, split as everything is, and the user's images."""
+"""Random materials: procedural textures by family, split as everything is, and the user's images."""
 
 from __future__ import annotations
 

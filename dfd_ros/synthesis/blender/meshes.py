@@ -1,6 +1,6 @@
-"""Meshes at random: vertices and faces of unit size, by family. No bpy in it.
+"""Random meshes: vertices and faces of unit size, by family. Does not need bpy.
 
-Each family has parameters of its own that are drawn anew for each object; the families are split between training,
+Each object draws new parameters of its family; the families are split between training,
 validation and test.
 """
 

@@ -1,4 +1,4 @@
-"""How camera and objects move across the frames of a stack: rigid poses, one for each frame."""
+"""Motion of camera and objects across the frames of a stack: a rigid pose per frame."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from dfd_ros.core.geometry import matrix_about_axis, matrix_from_unit_quaternion, rigid_transform
 
-MOST_TRAVEL = 1.5  # px between frames at the nearest distance: of the camera's parallax
-MOST_SHAKE = 1.0  # px between frames: of the camera's turning
-MOST_SPEED = 3.0  # px between frames: of an object, at its distance
-MOST_TURN = 5.0  # degrees between frames: of an object
+MAX_TRAVEL = 1.5  # px between frames at the nearest distance: of the camera's parallax
+MAX_SHAKE = 1.0  # px between frames: of the camera's turning
+MAX_SPEED = 3.0  # px between frames: of an object, at its distance
+MAX_TURN = 5.0  # degrees between frames: of an object
 MOVING = 0.7  # share of the objects that move where any do
 
 
@@ -26,8 +26,8 @@ def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: floa
 
     near: the nearest distance (m); pixels: of the focal length, so that the motion is a matter of pixels.
     """
-    travel = rng.uniform(0, MOST_TRAVEL) * near / pixels
-    shake = rng.uniform(0, MOST_SHAKE) / pixels
+    travel = rng.uniform(0, MAX_TRAVEL) * near / pixels
+    shake = rng.uniform(0, MAX_SHAKE) / pixels
     shifts = _walk(rng, frames, travel)
     shifts[:, 2] *= 0.5
     turns = _walk(rng, frames, shake)
@@ -43,10 +43,10 @@ def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: floa
 
 
 def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distance: float, pixels: float) -> np.ndarray:
-    """(T, 4, 4) poses of an object that begins at `start`, at this distance (m), and goes and turns steadily."""
+    """(T, 4, 4) poses of an object that starts at `start`, at this distance (m), and moves and turns steadily."""
     velocity = rng.normal(size=3)
-    velocity *= rng.uniform(0, MOST_SPEED) * distance / pixels / np.linalg.norm(velocity)
-    axis, turn = rng.normal(size=3), math.radians(rng.uniform(0, MOST_TURN))
+    velocity *= rng.uniform(0, MAX_SPEED) * distance / pixels / np.linalg.norm(velocity)
+    axis, turn = rng.normal(size=3), math.radians(rng.uniform(0, MAX_TURN))
     return np.stack(
         [
             rigid_transform(matrix_about_axis(axis, turn * t) @ start[:3, :3], start[:3, 3] + velocity * t)

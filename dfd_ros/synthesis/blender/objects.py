@@ -71,9 +71,9 @@ def add_file(path: Path):
         bpy.data.objects.remove(created)
     corners = np.empty(3 * len(joined.data.vertices), np.float32)
     joined.data.vertices.foreach_get('co', corners)
-    corners = corners.reshape(-1, 3)
-    centre = (corners.max(0) + corners.min(0)) / 2
-    radius = float(np.linalg.norm(corners - centre, axis=1).max())
+    points = corners.reshape(-1, 3)
+    centre = (points.max(0) + points.min(0)) / 2
+    radius = float(np.linalg.norm(points - centre, axis=1).max())
     if not 0 < radius < np.inf:
         raise InputError(f'{path}: its mesh has no size')
     joined.data.transform(Matrix.Scale(1 / radius, 4) @ Matrix.Translation(-Vector(centre.tolist())))

@@ -24,7 +24,7 @@ class Renderer:
         device: cpu, gpu, or auto: a GPU where there is one.
 
     Raises:
-        InputError: no GPU where one is asked for.
+        InputError: a GPU was requested, and there is none.
     """
 
     def __init__(self, height: int, width: int, threads: int = 1, device: str = 'auto'):
@@ -123,7 +123,7 @@ def on_gpu(device: str) -> bool:
 
 
 def _finite(depth: np.ndarray) -> np.ndarray:
-    """Depth with infinity for nothing, where Cycles has a large number."""
+    """Depth with infinity where Cycles has a large number for nothing."""
     return np.where(depth < LARGEST_DISTANCE, depth, np.inf).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What a Blender data set is: plain values, the presets of lenses, and the focus of the frames."""
+"""The settings of a Blender data set, lens presets, and the focus of the frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfd_ros.core.optics import Lens, VergenceRange, magnification
 
 SPLITS = ('train', 'validation', 'test')
 OBJECT_SETS = {'small': (0.03, 0.10), 'small_and_large': (0.03, 0.35)}
-"""Radius of the objects, least and most, as a share of the image's side."""
+"""Minimum and maximum radius of the objects, as a share of the image's side."""
 MOTIONS = ('static', 'camera', 'objects', 'both')
 SMALLEST_SIDE = 16
 

@@ -21,7 +21,7 @@ WHITE = 0.85
 
 
 def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, renderer: Renderer) -> Sample:
-    """The sample of a seed. What it cost, in seconds by part, stands in `about`.
+    """The sample of a seed. `about` has the seconds spent on each part.
 
     Raises:
         InputError: a file of the user's cannot be read.
@@ -35,7 +35,9 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
     focus, growth = settings.focus_distances(), settings.magnifications()
     moves = settings.motion != 'static'
     frames = range(settings.frames)
-    sharp, depth, index = [], [], []
+    sharp: list[np.ndarray] = []
+    depth: list[np.ndarray] = []
+    index: list[np.ndarray] = []
     for t in frames:
         if t and not moves and growth[t] == growth[t - 1]:
             for parts in (sharp, depth, index):

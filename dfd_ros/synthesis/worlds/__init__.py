@@ -1,1 +1,1 @@
-"""Views of furnished rooms: worlds of Gazebo (SDF) and rooms made here, path-traced sharp in two layers."""
+"""Views of furnished rooms: Gazebo worlds (SDF) and generated rooms, path-traced sharp in two layers."""

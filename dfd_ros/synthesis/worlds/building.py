@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -19,16 +21,16 @@ LARGEST_TEXTURE = 2048  # px of a side that are kept: a view has 480
 
 
 def build(world: World) -> None:
-    """Make the world the scene that Blender holds. What cannot be read is added to `world.left_out`."""
+    """Build the world as Blender's scene. Unreadable parts are added to `world.left_out`."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     # All files first: each import updates the whole scene, which is to be empty then.
-    placed = []
+    placed: list[tuple[Visual, Any, Matrix]] = []
     for mesh, visuals in instances(world):
         if mesh is None:
             placed += [(visual, _shape(visual), Matrix()) for visual in visuals]
             continue
         try:
-            parts = _read(mesh)
+            parts: list = _read(mesh)
         except InputError as error:
             world.left_out.append(str(error))
             continue
@@ -108,13 +110,13 @@ def _read(path: Path) -> list[tuple[str, object, Matrix]]:
 
 def _shape(visual: Visual):
     """The mesh of a box, sphere, cylinder or plane."""
-    add = {
+    add: dict[str | None, Callable[[], object]] = {
         'box': lambda: bpy.ops.mesh.primitive_cube_add(size=1),
         'sphere': lambda: bpy.ops.mesh.primitive_uv_sphere_add(radius=0.5),
         'cylinder': lambda: bpy.ops.mesh.primitive_cylinder_add(radius=0.5, depth=1, vertices=48),
         'plane': lambda: bpy.ops.mesh.primitive_plane_add(size=1),
-    }[visual.shape]
-    add()
+    }
+    add[visual.shape]()
     thing = bpy.context.object
     data = thing.data
     data.transform(Matrix.Diagonal((*visual.size, 1)))
@@ -138,7 +140,7 @@ def _material(visual: Visual):
 
 
 def _check(image, world: World) -> None:
-    """Leave out an image that is not there or too large to be a texture, and reduce one that is larger than needed."""
+    """Remove an image that is missing or too large for a texture; reduce one that is larger than needed."""
     if image.source != 'FILE' and not image.packed_file:
         return
     try:

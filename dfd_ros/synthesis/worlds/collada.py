@@ -1,4 +1,4 @@
-"""COLLADA as old exporters wrote it, mended so that Blender reads it with its textures.
+"""Repairs COLLADA files of old exporters, so that Blender reads them with their textures.
 
 What is wrong in the files of many Gazebo models: identifiers with blanks and '#'; a texture that names an image where
 COLLADA wants a sampler, which is why readers find no texture; file names in other letters, with back slashes, or with

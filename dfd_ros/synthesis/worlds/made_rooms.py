@@ -1,6 +1,6 @@
-"""Rooms made here: walls, tables and shelves, and what people put on them; printed boxes, books, posters, models.
+"""Generated rooms: walls, tables and shelves with printed boxes, books, posters and models.
 
-Each seed gives another room, as a world of visuals like one that was read from SDF. Nothing here needs Blender.
+Each seed gives another room, as a world of visuals like one read from SDF. Does not need Blender.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class _Room:
 
     def _things(self, x, y, z, yaw, a, b, count, tallest) -> None:
         """Things on a rectangle a by b (m) at height z."""
-        rng, taken = self.rng, []
+        rng = self.rng
+        taken: list[tuple[float, float, float]] = []
         for number in range(count):
             radius = math.exp(rng.uniform(math.log(0.025), math.log(0.22)))
             u, v = (rng.uniform(-1, 1) * max(side / 2 - radius, 0) for side in (a, b))

@@ -1,7 +1,7 @@
-"""What is to be seen in a Gazebo world: the visuals of an SDF file and of the models that it includes.
+"""The visuals of a Gazebo world: of an SDF file and of the models that it includes.
 
 SDF 1.4 to 1.9 as Gazebo Classic and Gazebo Sim write it (http://sdformat.org/spec): poses of model, link, visual and
-nested includes are multiplied, the pose of an include takes the place of the model's own. Nothing here needs Blender.
+nested includes are multiplied, the pose of an include replaces the model's own. Does not need Blender.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHAPES = ('box', 'sphere', 'cylinder', 'plane')
 
 @dataclass(frozen=True)
 class Visual:
-    """Something to be seen.
+    """A visible mesh or shape.
 
     Attributes:
         name: model, link and visual, for messages.
@@ -38,7 +38,7 @@ class Visual:
             plane its sides and 0.
         scale: (3,) of the mesh.
         fit: m; the mesh is scaled so that this is its longest side, and stands on its pose; None = as it is.
-        y_up: the mesh's own vertical is y, as most are that are not from Gazebo.
+        y_up: the mesh's vertical axis is y, as in most files not made for Gazebo.
         colour: (3,) sRGB in 0..1; None = what the mesh says.
         texture: image file; None = what the mesh says.
     """
@@ -73,7 +73,7 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
         exclude: patterns of the names of models that are left out, such as '*Portrait*'.
 
     Raises:
-        InputError: the file is not there or no SDF world, a folder is not there, or nothing is to be seen.
+        InputError: the file or a folder does not exist, the file is not an SDF world, or nothing is visible.
     """
     for folder in model_folders:
         if not folder.is_dir():
@@ -181,7 +181,7 @@ class _Reader:
                     at,
                     file,
                     mesh.findtext('submesh/name'),
-                    scale=_numbers(mesh, 'scale', 3, (1, 1, 1)),
+                    scale=_three(mesh, 'scale', (1, 1, 1)),
                     colour=colour,
                     texture=texture,
                 )
@@ -209,14 +209,14 @@ class _Reader:
             return None, texture
         diffuse = material.find('diffuse')
         if diffuse is not None:
-            return tuple(np.clip(_numbers(material, 'diffuse', 3), 0, 1)), None
+            return tuple(np.clip(_three(material, 'diffuse'), 0, 1)), None
         name = material.findtext('script/name', '').strip()
         return GAZEBO_COLOURS.get(name.removeprefix('Gazebo/')), None
 
     def _script(self, script: ET.Element | None, base: Path) -> Path | None:
         """The texture that a material of OGRE names, looked for beside the script."""
-        name = script is not None and script.findtext('name', '').strip()
-        if not name:
+        name = '' if script is None else script.findtext('name', '').strip()
+        if script is None or not name:
             return None
         for uri in script.findall('uri'):
             try:
@@ -289,7 +289,7 @@ def _texture_of(file: Path, material: str) -> str | None:
 
 
 def _in_any_case(path: Path) -> Path:
-    """The file of that name, be it written in other letters: worlds made on Windows do not know the difference."""
+    """The file of that name, ignoring case: worlds made on Windows do."""
     if not path.exists() and path.parent.is_dir():
         for other in sorted(path.parent.iterdir()):
             if other.name.lower() == path.name.lower():
@@ -310,7 +310,7 @@ def _text(element: ET.Element, name: str) -> str:
 
 
 def _flag(visual: ET.Element, name: str) -> bool:
-    """Whether a visual is all but invisible."""
+    """Whether a visual is almost invisible."""
     try:
         return float(visual.findtext(name, '0')) > 0.5
     except ValueError:
@@ -330,11 +330,17 @@ def _numbers(element: ET.Element, name: str, count: int, default=None) -> tuple[
     return tuple(values)
 
 
+def _three(element: ET.Element, name: str, default=None) -> tuple[float, float, float]:
+    x, y, z = _numbers(element, name, 3, default)
+    return x, y, z
+
+
 def _size(element: ET.Element, shape: str) -> tuple[float, float, float]:
     if shape == 'box':
-        return _numbers(element, 'size', 3)
+        return _three(element, 'size')
     if shape == 'plane':
-        return (*_numbers(element, 'size', 2, (1, 1)), 0.0)
+        length, width = _numbers(element, 'size', 2, (1, 1))
+        return length, width, 0.0
     diameter = 2 * _numbers(element, 'radius', 1)[0]
     return diameter, diameter, diameter if shape == 'sphere' else _numbers(element, 'length', 1)[0]
 

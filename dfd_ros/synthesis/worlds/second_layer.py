@@ -1,4 +1,4 @@
-"""Where a view needs a second layer: how far the camera's rays have to pass what is near."""
+"""Where a view needs a second layer: the depth up to which camera rays skip near surfaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views of the scene that Blender holds: where a robot might stand, with other lamps and materials for each view."""
+"""Views of Blender's scene from where a robot might stand, with new lamps and materials for each view."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _VARIED = 'dfd_varied'
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """What views are drawn from. Pairs are least and most.
+    """What views are drawn from. Pairs are minimum and maximum.
 
     Attributes:
         height, width: px.
         samples: paths for a pixel, before denoising.
         eye: height above the floor (m).
         field: horizontal field of view (degree).
-        nearest: least distance of anything (m).
+        nearest: smallest distance of anything (m).
         median: of the distances in view (m).
         farthest: largest distance (m).
-        things: least number of things in view.
-        varied: most share of the materials that are exchanged in a view.
+        things: minimum number of objects in view.
+        varied: maximum share of the materials that change in a view.
         close: share of the views that look at one thing from near by.
         distance: of that thing (m).
     """
@@ -68,8 +68,7 @@ class Shooting:
         scene = bpy.context.scene
         for thing in [thing for thing in scene.objects if thing.type in ('LIGHT', 'CAMERA')]:
             bpy.data.objects.remove(thing)
-        self._materials = [_prepared(material) for material in _all_materials()]
-        self._materials = [nodes for nodes in self._materials if nodes]
+        self._materials = [nodes for material in _all_materials() if (nodes := _prepared(material))]
         self.peeling = Peeling(settings.height, settings.width)
         self.renderer = Renderer(settings.height, settings.width, threads, device)
         self.renderer.prepare()
@@ -105,7 +104,7 @@ class Shooting:
         """The view of a seed.
 
         Raises:
-            InputError: the world has no place to look from, in `TRIES` tries.
+            InputError: no camera position found in `TRIES` tries.
         """
         rng = random.Random(f'{self.name} {seed}')
         focal = self._place_camera(rng)
@@ -178,7 +177,9 @@ class Shooting:
         return eye, (forward + aside).normalized()
 
     def _is_worth(self, scene, graph, eye, right, up, forward, tangent, things) -> bool:
-        settings, seen, depths = self.settings, {}, []
+        settings = self.settings
+        seen: dict[str, int] = {}
+        depths: list[float] = []
         rows, columns = _GRID
         for row in range(rows):
             for column in range(columns):
@@ -217,7 +218,7 @@ class Shooting:
             lamp.data.color = [rng.uniform(0.7, 1) for _ in range(3)]
 
     def _vary(self, rng: random.Random) -> None:
-        """Give some materials another colour or picture: a few worlds are to look like many."""
+        """Give some materials another colour or picture, for more variety."""
         share = rng.uniform(0, self.settings.varied)
         images = {}
         for mix, colour, image, pictured in self._materials:

@@ -1,4 +1,4 @@
-"""One view of a scene: colour and depth, sharp all over, and of what stands behind its edges. The file format.
+"""The file format of a view: sharp colour and depth of a scene, and a second layer behind its edges.
 
 A view is a compressed NumPy archive (.npz)::
 
@@ -7,7 +7,7 @@ A view is a compressed NumPy archive (.npz)::
     behind_colour (H, W, 3) float16, of the second layer
     behind_depth  (H, W) float32, NaN where there is no second layer
     focal_length  () float32, px: x = focal_length X / Z, from the centre of the image
-    about         () str, JSON: where it is from
+    about         () str, JSON: its origin
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGEST_VIEW = 256 * 2**20  # bytes
 
 @dataclass
 class View:
-    """See the module's docstring. `behind_colour` and `behind_depth` are None where there is but one layer."""
+    """See the module's docstring. `behind_colour` and `behind_depth` are None if there is only one layer."""
 
     colour: np.ndarray
     depth: np.ndarray
@@ -43,7 +43,7 @@ class View:
             'focal_length': np.float32(self.focal_length),
             'about': np.array(json.dumps(self.about)),
         }
-        if self.behind_depth is not None:
+        if self.behind_depth is not None and self.behind_colour is not None:
             arrays |= {
                 'behind_colour': np.minimum(self.behind_colour, 6e4).astype(np.float16),
                 'behind_depth': self.behind_depth.astype(np.float32),
@@ -53,12 +53,10 @@ class View:
 
     @staticmethod
     def read(path: Path) -> View:
-        """Raises:
-        InputError: no such file, or no view.
-        """
+        """Read a file. Raises `InputError` if there is no such file, or it is not a view."""
         try:
             if path.stat().st_size > LARGEST_VIEW:
-                raise InputError(f'{path}: larger than {LARGEST_VIEW >> 20} MB, no view')
+                raise InputError(f'{path}: larger than {LARGEST_VIEW >> 20} MB, not a view')
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             depth = arrays['depth']
@@ -75,14 +73,14 @@ class View:
         except FileNotFoundError:
             raise InputError(f'{path}: no such file') from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f'{path}: no view: {" ".join(str(error).split())[:120]}') from None
+            raise InputError(f'{path}: not a view: {" ".join(str(error).split())[:120]}') from None
         for name, shape in (
             ('colour', (*depth.shape, 3)),
             ('behind_colour', (*depth.shape, 3)),
             ('behind_depth', depth.shape),
         ):
             if (name in arrays and arrays[name].shape != shape) or depth.ndim != 2:
-                raise InputError(f'{path}: no view: {name} is {arrays[name].shape}, the depth {depth.shape}')
+                raise InputError(f'{path}: not a view: {name} is {arrays[name].shape}, the depth {depth.shape}')
         return view
 
 

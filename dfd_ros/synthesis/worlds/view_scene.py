@@ -1,4 +1,4 @@
-"""A view as a scene: sliced by depth, to be photographed with any lens, focus and motion, with right occlusion.
+"""A view as a scene, sliced by depth, to be photographed with any lens, focus and motion and correct occlusion.
 
 The slices are blurred one by one and laid over each other from far to near, so that a near surface spreads over what
 is behind it and a far one does not spread over what is before it. Beneath a nearer slice stands what the second layer

@@ -7,8 +7,8 @@ are views::
      "threads": 1, "device": "cpu"}                       ->  {"blender": "4.5.15 LTS", "gpu": false, "left_out": [...]}
     {"key": "house-000007", "seed": 7, "path": "..."}     ->  {"key": "house-000007", "about": {"seconds": 4.1, ...}}
 
-Without a world ("world": null) each 20 views are of another room that is made here, with "models" as the files of
-things in it. Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
+Without a world ("world": null) every 20 views show another generated room, furnished with the mesh files in "models".
+Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def _work(answer) -> None:
         build(world)
         return Shooting(name, ViewSettings(**task['settings']), textures, task['threads'], task['device'])
 
-    room = None
+    room = 0
     if task['world']:
-        world = read_world(Path(task['world']), models, tuple(task['exclude']))
-        shooting = prepare(world, Path(task['world']).stem)
+        world, name = read_world(Path(task['world']), models, tuple(task['exclude'])), Path(task['world']).stem
     else:
-        world, shooting = make_room(0, models, textures), None
+        world, name = make_room(room, models, textures), f'room {room}'
+    shooting = prepare(world, name)
     answer(blender=bpy.app.version_string, gpu=on_gpu(task['device']), left_out=world.left_out)
     for line in sys.stdin:
         job = json.loads(line)
