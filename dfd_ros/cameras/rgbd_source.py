@@ -163,9 +163,10 @@ def _intrinsics(folder: Path, color: Path) -> CameraModel:
     if not path.exists():
         return CameraModel(width, height, PRIMESENSE * width, PRIMESENSE * width, (width - 1) / 2, (height - 1) / 2)
     try:
-        values = [float(read_yaml(path)[name]) for name in ('fx', 'fy', 'cx', 'cy')]
+        content = read_yaml(path)
+        fx, fy, cx, cy = (float(content[name]) for name in ('fx', 'fy', 'cx', 'cy'))
     except (KeyError, TypeError, ValueError):
         raise InputError(f'{path}: must give fx, fy, cx and cy, in pixels') from None
-    if not (values[0] > 0 and values[1] > 0):
+    if not (fx > 0 and fy > 0):
         raise InputError(f'{path}: fx and fy must be positive')
-    return CameraModel(width, height, *values)
+    return CameraModel(width, height, fx, fy, cx, cy)

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from dfd_ros.core.child_processes import end_with_parent
 from dfd_ros.core.errors import InputError
@@ -38,7 +38,8 @@ def require_ros() -> None:
 
 @dataclass
 class _Child:
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
     grace: float
     log: BinaryIO
     last_line: str = ''
@@ -75,9 +76,10 @@ class NodeProcesses:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0, preexec_fn=end_with_parent
         )
+        assert process.stderr is not None
         log = open(self._logs / f'{name}.log', 'wb') if self._logs else sys.stderr.buffer
-        self._children[name] = child = _Child(process, grace, log)
-        self._speaking.register(process.stderr, selectors.EVENT_READ, child)
+        self._children[name] = child = _Child(process, process.stderr, grace, log)
+        self._speaking.register(child.said, selectors.EVENT_READ, child)
 
     def wait(self, until: str | None = None) -> None:
         """Returns when the node `until` has ended well. Raises NodeFailed when any other ends, or ends badly;
@@ -116,7 +118,7 @@ class NodeProcesses:
                     child.process.wait()
             self._listen(0.0)
             for child in self._children.values():
-                child.process.stderr.close()
+                child.said.close()
                 if self._logs:
                     child.log.close()
             self._children.clear()

@@ -68,7 +68,7 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     """
     use_image_transport_profile()
     try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.ALL)
+        rclpy.init(args=None if arguments is None else list(arguments), signal_handler_options=SignalHandlerOptions.ALL)
     except Exception as error:  # malformed --ros-args, an unreadable parameter file
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2

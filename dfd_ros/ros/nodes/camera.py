@@ -103,7 +103,7 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
 
 
 def _own_source(name: str, options: str) -> CameraSource:
-    cls = find_class(name, CameraSource)
+    cls = find_class(name, CameraSource)  # type: ignore[type-abstract]
     try:
         arguments = yaml.safe_load(options) or {}
         inspect.signature(cls).bind(**arguments)
@@ -163,22 +163,28 @@ class CameraNode(Node):
         self._last: Frame | None = None
         self._intervals = Window()
 
-        overridable = {'qos_overriding_options': qos.overridable()}
-        self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, **overridable)
-        self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, **overridable)
-        self._lens_state = self.create_publisher(LensStateMessage, 'lens_state', qos.PUBLISHER, **overridable)
+        overridable = qos.overridable()
+        self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, qos_overriding_options=overridable)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, qos_overriding_options=overridable)
+        self._lens_state = self.create_publisher(
+            LensStateMessage, 'lens_state', qos.PUBLISHER, qos_overriding_options=overridable
+        )
         self._truth = (
-            self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, **overridable) if values.publish_truth else None
+            self.create_publisher(Image, 'truth/depth', qos.PUBLISHER, qos_overriding_options=overridable)
+            if values.publish_truth
+            else None
         )
         self._rgbd = (
             {
-                topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, **overridable)
+                topic: self.create_publisher(kind, f'rgbd/{topic}', qos.PUBLISHER, qos_overriding_options=overridable)
                 for topic, kind in RGBD_TOPICS.items()
             }
             if self._source.gives_rgbd
             else {}
         )
-        self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
+        self.create_subscription(
+            FocusCommand, 'focus_command', self._on_command, qos.COMMAND, qos_overriding_options=overridable
+        )
         Diagnostics(self, self._report, hardware_id=values.source)
 
         self._stop = threading.Event()
@@ -262,8 +268,9 @@ class CameraNode(Node):
         if not count:
             return Report(WARN, 'no images')
         asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
+        assert self._last is not None  # there are intervals
         state = self._last.lens_state
-        values = {
+        values: dict[str, float | int | str] = {
             'rate (Hz)': rate,
             'focus distance (m)': state.focus_distance,
             'settled': str(state.settled),

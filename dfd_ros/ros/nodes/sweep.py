@@ -59,10 +59,16 @@ class SweepNode(Node):
         self._commands = self._resent = 0
         self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change)
 
-        overridable = {'qos_overriding_options': qos.overridable()}
-        self._publisher = self.create_publisher(FocusCommand, 'focus_command', qos.COMMAND, **overridable)
+        overridable = qos.overridable()
+        self._publisher = self.create_publisher(
+            FocusCommand, 'focus_command', qos.COMMAND, qos_overriding_options=overridable
+        )
         self._subscription = self.create_subscription(
-            LensStateMessage, 'lens_state', self._on_lens_state, qos.LENS_STATE_SUBSCRIBER, **overridable
+            LensStateMessage,
+            'lens_state',
+            self._on_lens_state,
+            qos.LENS_STATE_SUBSCRIBER,
+            qos_overriding_options=overridable,
         )
         self.create_service(SetBool, '~/enable', self._on_enable)
         self.create_timer(WATCH_PERIOD, self._watch)
