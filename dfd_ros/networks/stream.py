@@ -127,6 +127,53 @@ class BestFocus(nn.Module):
         return _join(parts)
 
 
+class FilledFocus(nn.Module):
+    """Best focus, spread from where it is clear to where it is not: classical evidence about plain surfaces.
+
+    A band's focus measure at its best less that at its worst says how clear its best focus is. Pulling down a pyramid
+    with these weights and pushing up again (Gortler et al., "The Lumigraph", SIGGRAPH 1996) fills what is plain from
+    what surrounds it. State: (B, bands, h, w), zero at the start: how low each measure has been, as `HIGHEST` less it.
+    """
+
+    HIGHEST = 3.0  # above any focus measure of images in 0..1
+    UNCLEAR = 0.05
+    STRONG = 1000.0  # energy of a clear edge, in `_ENERGY_FLOOR`
+    LEVELS = 5
+    REACHES = (0.003, 0.1)  # weights below these are filled from farther away
+    channels = 2 * len(REACHES) + 2
+
+    def __init__(self, leak: float = 0.02):
+        super().__init__()
+        self.leak = leak
+
+    def remember(self, measure: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(state - self.leak, self.HIGHEST - measure)
+
+    def forward(self, best: torch.Tensor, at: torch.Tensor, lowest: torch.Tensor, focus: torch.Tensor) -> torch.Tensor:
+        """(N, channels, h, w) of the greatest measures, the focus of each, the state, and the focus (N, 1, 1, 1)."""
+        low = self.HIGHEST - lowest
+        # Energy that comes and goes: the blur of a strong edge beside a plain surface counts little.
+        clear = (torch.exp(4 * best) - torch.exp(4 * low)).clamp_min(0) * (best - low - self.UNCLEAR).clamp_min(0)
+        clear = clear / self.STRONG
+        height, width = best.shape[-2:]
+        # What is padded has no weight.
+        total = F.pad(
+            torch.cat([(clear * at).sum(1, keepdim=True), clear.sum(1, keepdim=True)], 1),
+            (0, -width % (1 << self.LEVELS), 0, -height % (1 << self.LEVELS)),
+        )
+        pyramid = [total]
+        for _ in range(self.LEVELS):
+            pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        filled = []
+        for reach in self.REACHES:
+            value = (pyramid[-1][:, :1] + 0.5e-6) / (pyramid[-1][:, 1:] + 1e-6)
+            for level in pyramid[-2::-1]:
+                value = (level[:, :1] + reach * _double(value)) / (level[:, 1:] + reach)
+            filled += [value, value - focus]
+        weights = [pyramid[0][:, 1:], F.interpolate(pyramid[2][:, 1:], scale_factor=4.0, mode='bilinear')]
+        return torch.cat([*filled, *(torch.log1p(w / 0.01) / 4 for w in weights)], 1)[..., :height, :width]
+
+
 class VergenceMemory(nn.Module):
     """Evidence for vergence hypotheses, averaged over the frames.
 
@@ -252,7 +299,7 @@ class StreamNetwork(Network):
         channels: features at 1/2, 1/4, 1/8 and 1/16 of the resolution.
         hypotheses: vergence hypotheses, evenly spaced a little beyond 0..1.
         blocks: residual blocks of the decoder at 1/2, 1/4, 1/8 and 1/16.
-        context: features of the levels at 1/32 and 1/64; 0 = there are none.
+        context: features of the levels at 1/32 and 1/64, to which `FilledFocus` belongs; 0 = there are none.
     """
 
     STRIDE = 16
@@ -289,6 +336,12 @@ class StreamNetwork(Network):
         b2, b4, b8, b16 = blocks
         self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), *residuals(b16, c16))
         self.context = Context(c16, context) if context else None
+        self.filled = FilledFocus() if context else None
+        if context:
+            self.filled4, self.filled16 = (nn.Conv2d(FilledFocus.channels, c, 1) for c in (c4, c16))
+            for layer in (self.filled4, self.filled16):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
         self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(*residuals(b8, c8)))
         self.decoder4 = Fuse(c8, 2 * c4 + m4 + 3 * _BANDS + hypotheses + 1, c4, nn.Sequential(*residuals(b4, c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
@@ -313,7 +366,7 @@ class StreamNetwork(Network):
         height, width = (-(-n // self.STRIDE) * self.STRIDE for n in (height, width))
         channels = {
             2: 14,
-            4: 2 * _BANDS + self.memory4.channels,
+            4: 2 * _BANDS + self.memory4.channels + (_BANDS if self.filled else 0),
             8: self.memory8.channels + self.gru8.channels,
             16: self.memory16.channels + self.gru16.channels,
         }
@@ -418,7 +471,7 @@ class StreamNetwork(Network):
         return prediction, [a.unflatten(0, (batch, frames)) for a in logits], state
 
     def _decode(self, x2, x4, x8, x16, measure4, focus, s2, s4, s8, s16, blur_scale):
-        best4, memory4 = s4.split([2 * _BANDS, self.memory4.channels], 1)
+        best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         v = focus[:, None, None, None]
         # The scales are experts whose votes add up; the decoder corrects what they say.
         votes = (
@@ -429,12 +482,15 @@ class StreamNetwork(Network):
         # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
         sharp2 = self.sharp2(_join([s2[:, :2], s2[:, 2:] * 2 - 1]))
         d16 = self.decoder16(_join([x16, s16.to(x16.dtype)]))
+        x4_filled = x4
         if self.context is not None:
-            d16 = self.context(d16)
+            filled = self.filled(best4[:, :_BANDS], best4[:, _BANDS:], lowest4, v)
+            x4_filled = x4 + self.filled4(filled).to(x4.dtype)
+            d16 = self.context(d16 + self.filled16(F.avg_pool2d(filled, 4)).to(d16.dtype))
         d8 = self.decoder8(d16, x8, s8)
         d4 = self.decoder4(
             d8,
-            x4,
+            x4_filled,
             memory4,
             best4[:, :_BANDS] - measure4,
             best4[:, _BANDS:] - v,
@@ -459,12 +515,18 @@ class StreamNetwork(Network):
 
     def _remember(self, focus, measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16, state):
         s2, s4, s8, s16 = state
-        best4, memory4 = s4[:, : 2 * _BANDS], s4[:, 2 * _BANDS :]
+        best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)
         memory16, hidden16 = s16.split([self.memory16.channels, self.gru16.channels], 1)
         return [
             self.best2(measure2, focus, pixels, s2),
-            _join([self.best4(measure4, focus, None, best4), self.memory4(f4, e4, memory4)]),
+            _join(
+                [
+                    self.best4(measure4, focus, None, best4),
+                    self.memory4(f4, e4, memory4),
+                    *([self.filled.remember(measure4, lowest4)] if self.filled else []),
+                ]
+            ),
             _join([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)]),
             _join([self.memory16(f16, e16, memory16), self.gru16(g16, hidden16)]),
         ]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.networks import Prediction
-from dfd_ros.networks.stream import BestFocus, focus_measures
+from dfd_ros.networks.stream import BestFocus, FilledFocus, focus_measures
 
 TINY = {'channels': (8, 8, 8, 8), 'hypotheses': 6, 'kinds': (1, 2, 1), 'hidden': (4, 4)}
 
@@ -191,6 +191,35 @@ def test_best_focus_keeps_the_sharpest_and_forgets_slowly():
 
 
 # Weights.
+
+
+def filled_focus(sharpnesses, focus, at_focus=0.5):
+    """`FilledFocus` after frames of (4 bands, h, w) measures: the filled focus with the longer reach, and weights."""
+    filled, best = FilledFocus(), BestFocus(4)
+    height, width = sharpnesses[0].shape
+    remembered, lowest = torch.zeros(1, 8, height, width), torch.zeros(1, 4, height, width)
+    for sharpness, v in zip(sharpnesses, focus):
+        measure = sharpness.expand(1, 4, height, width)
+        remembered = best(measure, torch.tensor([v]), None, remembered)
+        lowest = filled.remember(measure, lowest)
+    result = filled(remembered[:, :4], remembered[:, 4:], lowest, torch.tensor(at_focus).reshape(1, 1, 1, 1))
+    assert result.shape == (1, filled.channels, height, width)
+    return result[0, 2], result[0, 4]
+
+
+def test_filled_focus_gives_plain_places_the_focus_of_what_surrounds_them():
+    near, far = torch.full((20, 33), 0.2), torch.full((20, 33), 0.2)
+    near[:, :3] = near[:, 13:16] = 1.5  # two outlines that are sharp at 0.8, and one at 0.2
+    far[:, 30:] = 1.5
+    filled, _ = filled_focus([near, far], [0.8, 0.2])
+    assert torch.allclose(filled[:, :16], torch.tensor(0.8), atol=0.06)
+    assert torch.allclose(filled[:, 28:], torch.tensor(0.2), atol=0.06)
+
+
+def test_filled_focus_of_one_focus_has_no_evidence():
+    sharp = torch.full((8, 8), 1.5)
+    assert filled_focus([sharp, sharp], [0.4, 0.4])[1].max() == 0
+    assert filled_focus([sharp, sharp * 0.2], [0.4, 0.6])[1].min() > 0
 
 
 @pytest.fixture
