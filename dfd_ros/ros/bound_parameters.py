@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -61,14 +61,14 @@ P = TypeVar('P', bound=Parameters)
 class BoundParameters(Generic[P]):
     """A node's parameters, declared and kept up to date.
 
-    `values` is replaced as a whole by an accepted change, so that another thread that takes it once
-    per frame sees one consistent set.
+    An accepted change replaces `values`, so that another thread that reads it once per frame sees one
+    consistent set.
     """
 
     def __init__(self, node: Node, cls: type[P], on_change: Callable[[P], None] | None = None) -> None:
         """Declares the parameters of `cls` on `node`. Raises InputError for bad values at start."""
         self._on_change = on_change
-        values = {}
+        values: dict[str, Any] = {}
         for declaration in cls.declarations():
             try:
                 values[declaration.name] = node.declare_parameter(

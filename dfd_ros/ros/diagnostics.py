@@ -13,7 +13,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @dataclass
 class Report:
-    """What a node says of itself: a level, one line, and figures (name to value, units in the name)."""
+    """State of a node: a level, one line, and figures (name to value, units in the name)."""
 
     level: bytes = OK
     message: str = 'running'
@@ -21,7 +21,7 @@ class Report:
 
 
 class Diagnostics:
-    """Publishes what `report` gives, once a second."""
+    """Publishes the result of `report` once a second."""
 
     def __init__(self, node: Node, report: Callable[[], Report], hardware_id: str = '') -> None:
         self._node = node
@@ -48,7 +48,7 @@ class Diagnostics:
 
 
 class Window:
-    """Count, mean and maximum of a figure since the last look."""
+    """Count, mean and maximum of a figure since the last call of `take`."""
 
     def __init__(self) -> None:
         self._values: list[float] = []
@@ -57,7 +57,7 @@ class Window:
         self._values.append(value)
 
     def take(self) -> tuple[int, float, float]:
-        """(count, mean, maximum) since the last call; (0, 0.0, 0.0) where nothing was added."""
+        """(count, mean, maximum) since the last call; (0, 0.0, 0.0) if nothing was added."""
         values, self._values = self._values, []
         if not values:
             return 0, 0.0, 0.0

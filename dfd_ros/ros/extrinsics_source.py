@@ -1,7 +1,7 @@
 """Transforms between frames: tf_transformations' interface, and the extrinsics of a rig from TF or from a file.
 
-tf_transformations does the arithmetic where ROS brings it, else `dfd_ros.core.geometry` does. `IMPLEMENTATION` says
-which, for the log.
+tf_transformations does the arithmetic if it is installed, otherwise `dfd_ros.core.geometry`. `IMPLEMENTATION` names it
+for the log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ except ImportError:
 
 
 def matrix_from_message(transform: Transform) -> np.ndarray:
-    """(4, 4) of a message: points of its child frame to its parent frame. Raises InputError for no rotation."""
+    """(4, 4) of a message: points of its child frame to its parent frame. Raises InputError if it is no rotation."""
     q, t = transform.rotation, transform.translation
     quaternion = np.array([q.x, q.y, q.z, q.w])
     length = np.linalg.norm(quaternion)
@@ -41,12 +41,12 @@ def matrix_from_message(transform: Transform) -> np.ndarray:
 
 
 class ExtrinsicsSource:
-    """Where one camera stands to another: from TF where it is known there, else from the calibration file."""
+    """The pose of one camera relative to another: from TF if it is known there, otherwise from the calibration file."""
 
     def __init__(self, node: Node, parent: str, child: str, calibrated: Extrinsics | None = None) -> None:
-        """`parent` and `child` are frames; `calibrated` counts where it is between the same two.
+        """`parent` and `child` are frames; `calibrated` is used if it relates the same two.
 
-        Raises InputError where there is neither tf2_ros nor a calibration of these frames.
+        Raises InputError if there is neither tf2_ros nor a calibration of these frames.
         """
         self._log = node.get_logger()
         self._parent, self._child = parent, child
@@ -67,7 +67,7 @@ class ExtrinsicsSource:
         self._log.info(f'transforms by {IMPLEMENTATION}')
 
     def matrix(self, timeout_s: float = 0.0) -> np.ndarray | None:
-        """(4, 4) of points from `child` to `parent`; None while it is not known yet."""
+        """(4, 4) of points from `child` to `parent`; None while unknown."""
         latest = Time()
         if self._buffer is not None and self._buffer.can_transform(
             self._parent, self._child, latest, Duration(seconds=timeout_s)

@@ -17,7 +17,7 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> bool:
-        """Leaves `item` for the worker. True where it took the place of one that nobody had read."""
+        """Leaves `item` for the worker. True if it replaced an unread one."""
         with self._condition:
             replaced = self._item is not None
             self._item = item
@@ -25,7 +25,7 @@ class Mailbox(Generic[T]):
             return replaced
 
     def take(self) -> T | None:
-        """Waits for an item and takes it; None once the mailbox is closed."""
+        """Waits for an item and returns it; None once the mailbox is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._closed or self._item is not None)
             if self._closed:
@@ -34,7 +34,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Ends the waiting. An item that nobody has read is thrown away."""
+        """Ends the waiting. An unread item is discarded."""
         with self._condition:
             self._closed = True
             self._item = None

@@ -1,8 +1,7 @@
 """Image messages to NumPy and back.
 
-Where ``cv_bridge`` is installed it converts the 8-bit encodings that it knows; all else is done by
-`dfd_ros.core.image_encodings`. rgb8, the encoding of most cameras and of this package's own, is neither copied nor
-converted.
+If ``cv_bridge`` is installed it converts the 8-bit encodings that it knows; `dfd_ros.core.image_encodings` does the
+rest. rgb8, the encoding of most cameras and of this package's own, is neither copied nor converted.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
 
 
 def to_map(message: Image, topic: str) -> np.ndarray:
-    """A 32FC1 image, as the depth node publishes, (H, W) float32.
+    """(H, W) float32 of a 32FC1 image, as the depth node publishes.
 
-    Raises InputError, one line that names `topic`, for another encoding and for less data than it says.
+    Raises InputError, one line that names `topic`, for another encoding and for too little data.
     """
     if message.encoding != '32FC1':
         raise InputError(f'{topic}: encoding {message.encoding!r}, 32FC1 expected')
@@ -69,8 +68,8 @@ def to_map(message: Image, topic: str) -> np.ndarray:
 def to_message(image: np.ndarray, header: Header) -> Image:
     """An Image of `image`: (H, W, 3) uint8 as rgb8, (H, W) uint8 mono8, uint16 16UC1, float32 32FC1."""
     channels = 1 if image.ndim == 2 else image.shape[2]
-    # With check_fields an array('B') that is assigned to `data` is taken as it is. Without, and by the
-    # constructor, it is copied; bytes and lists are looked at element by element (0.8 ms for 640x480 rgb8).
+    # With check_fields, an array('B') assigned to `data` is not copied. Without it, and in the constructor, it is
+    # copied; bytes and lists are checked element by element (0.8 ms for 640x480 rgb8).
     message = Image(
         check_fields=True,
         header=header,
@@ -86,5 +85,5 @@ def to_message(image: np.ndarray, header: Header) -> Image:
 
 def _bytes(image: np.ndarray) -> array.array:
     data = array.array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(image)).cast('B'))
+    data.frombytes(np.ascontiguousarray(image).data.cast('B'))
     return data

@@ -35,7 +35,7 @@ def to_message(state: LensState, header: Header, command_id: int = 0) -> LensSta
 def from_message(message: LensStateMessage, topic: str = 'lens_state') -> LensState:
     """The lens state of a message. Zero and negative values count as unknown (NaN).
 
-    Raises InputError, one line that names `topic`, where the focus distance is unknown: without it the
+    Raises InputError, one line that names `topic`, if the focus distance is unknown: without it the
     image says nothing about depth.
     """
     if not message.focus_distance > 0:  # NaN too
@@ -49,7 +49,7 @@ def camera_info(state: LensState, width: int, height: int, header: Header) -> Ca
     """Intrinsics of an undistorted image with its principal point in the middle.
 
     The focal length in pixels is that of this focus: f / pixel pitch, times the magnification where it is
-    known (focus breathing). Where the lens is unknown K is zero, which is how ROS says "not calibrated".
+    known (focus breathing). If the lens is unknown K is zero, which means "not calibrated" in ROS.
     """
     info = CameraInfo(header=header, width=width, height=height)
     fx = state.focal_length / state.pixel_pitch
@@ -67,7 +67,7 @@ def camera_info(state: LensState, width: int, height: int, header: Header) -> Ca
 
 
 def calibrated_camera_info(camera: CameraModel, header: Header) -> CameraInfo:
-    """Intrinsics of a calibrated camera, for its images as they are: with distortion, not rectified."""
+    """Intrinsics of a calibrated camera for its raw images: with distortion, not rectified."""
     info = CameraInfo(
         header=header,
         width=camera.width,

@@ -162,30 +162,32 @@ class DepthParameters(Parameters):
 
     weights: str = parameter(
         '',
-        'Weights file (safetensors). Empty: the weights that come with the package. New ones '
-        'start from an empty memory.',
+        'Weights file (safetensors). Empty: the weights of the package. Setting it loads the file again and clears '
+        'the memory.',
         run_time=True,
     )
     network: str = parameter(
         '',
-        'classical (variational) or best_focus: depth from focus without learning, which takes no weights. Else '
-        'the network that the weights have to be of, your own as module:Class. Empty: the one that they name.',
+        'classical (variational) or best_focus: depth from focus without learning and without weights. Otherwise '
+        'the network of the weights, your own as module:Class. Empty: the one that the weights name.',
     )
     backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
-    device: str = parameter('auto', 'Where it runs: cpu, cuda, cuda:1. auto: the GPU if there is one.')
+    device: str = parameter('auto', 'Device to run on: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     precision: str = parameter(
-        'auto', 'Arithmetic of the network. auto: the fastest that the device does well.', choices=PRECISIONS
+        'auto',
+        'Arithmetic of the network. auto: bf16 where the device has fast bf16, otherwise fp32.',
+        choices=PRECISIONS,
     )
     resolution: int = parameter(
         RESOLUTION,
-        'Longer side of the image that the network sees, at most. 0: all of it.',
+        'Longest side of the image that the network sees; larger images are reduced. 0: no limit.',
         unit='px',
         minimum=0,
         maximum=8192,
     )
     near: float = parameter(
         0.0,
-        'Nearest distance of the depth range. 0: what the lens state says, else what the first sweep covers.',
+        'Nearest distance of the depth range. 0: that of the lens state, otherwise what the sweeps cover.',
         unit='m',
         minimum=0.0,
         maximum=math.inf,
@@ -199,31 +201,31 @@ class DepthParameters(Parameters):
     )
     registration: bool = parameter(
         True,
-        'Find zoom, rotation and shift between images, and take them out of the memory. Without it '
-        'only focus breathing is, where the lens state gives a magnification.',
+        'Estimate zoom, rotation and shift between images and align the memory with them. If false, only the '
+        'magnification of the lens state (focus breathing) is compensated.',
     )
     reset_gap: float = parameter(
-        2.0, 'A longer gap between two images starts the memory afresh.', unit='s', minimum=0.001, maximum=3600.0
+        2.0, 'A longer gap between two images clears the memory.', unit='s', minimum=0.001, maximum=3600.0
     )
     sync_slop: float = parameter(
         0.005,
-        'Stamps of an image and its lens state differ by less than this. 0: they are the same.',
+        'Largest difference between the stamps of an image and its lens state. 0: they must be equal.',
         unit='s',
         minimum=0.0,
         maximum=10.0,
     )
     confidence_threshold: float = parameter(
         0.3,
-        'Depth that is less sure becomes NaN. Confidence is the probability that the error is less than '
+        'Depth below this confidence becomes NaN. Confidence is the probability that the error is less than '
         '5 % of the range in vergence.',
         minimum=0.0,
         maximum=1.0,
         run_time=True,
     )
-    skip_unsettled: bool = parameter(True, 'Pass over images taken while the focus moved.', run_time=True)
+    skip_unsettled: bool = parameter(True, 'Skip images taken while the focus moved.', run_time=True)
     max_age: float = parameter(
         0.0,
-        'Images that are older when their turn comes are dropped. 0: none is.',
+        'Drop images older than this before they are processed. 0: drop none.',
         unit='s',
         minimum=0.0,
         maximum=3600.0,
@@ -231,7 +233,7 @@ class DepthParameters(Parameters):
     )
     lazy: bool = parameter(
         False,
-        'Rest while nobody subscribes to a result; the first ones after that start from an empty memory.',
+        'Pause while nobody subscribes to a result. Processing then starts again with an empty memory.',
         run_time=True,
     )
 
@@ -244,7 +246,7 @@ class DepthParameters(Parameters):
         return VergenceRange(self.near, self.far) if self.near else None
 
     def estimator(self) -> DepthEstimator:
-        """Raises `InputError` where weights, network, backend or device cannot be."""
+        """Raises `InputError` if the weights, network, backend or device cannot be used."""
         from dfd_ros.inference.estimator import DepthEstimator
 
         return DepthEstimator(
@@ -266,28 +268,27 @@ class AccuracyParameters(Parameters):
 
     slop: float = parameter(
         0.02,
-        "How far the stamps of a depth image and of the RGB-D sensor's may be apart.",
+        'Largest difference between the stamps of a depth image and of a depth image of the RGB-D sensor.',
         unit='s',
         minimum=0.0001,
         maximum=10.0,
     )
     calibration: str = parameter(
-        '', 'Calibration file, written by dfd calibrate: where the RGB-D camera stands, where TF does not say it.'
+        '', 'Calibration file of dfd calibrate, with the pose of the RGB-D camera. Used if TF does not have it.'
     )
     near: float = parameter(
         0.0,
-        'Nearest distance that counts. 0: that of the range in the lens state; where that is not known, all '
-        'distances count.',
+        'Nearest distance to compare. 0: that of the range in the lens state; if that is unknown, all distances count.',
         unit='m',
         minimum=0.0,
         maximum=math.inf,
     )
     far: float = parameter(
-        0.0, 'Farthest distance that counts. 0: as for near.', unit='m', minimum=0.0, maximum=math.inf
+        0.0, 'Farthest distance to compare. 0: as for near.', unit='m', minimum=0.0, maximum=math.inf
     )
     largest_depth: float = parameter(
         1.0,
-        'MSE and RMS are those of depth divided by this. 1.0: in square metres and metres.',
+        'MSE and RMS are computed on depth divided by this. 1.0: MSE in square metres, RMS in metres.',
         unit='m',
         minimum=0.001,
         maximum=1000.0,
@@ -303,28 +304,24 @@ class MonitorParameters(Parameters):
     """Parameters of the monitor node."""
 
     seconds: float = parameter(
-        0.0,
-        'How long to watch, from the first depth image on. 0: until stopped.',
-        unit='s',
-        minimum=0.0,
-        maximum=86400.0,
+        0.0, 'How long to run, from the first depth image on. 0: until stopped.', unit='s', minimum=0.0, maximum=86400.0
     )
     patience: float = parameter(
         0.0,
-        'Give up where no depth image has come by then. 0: wait without end.',
+        'Exit with an error if no depth image arrives within this time. 0: wait for ever.',
         unit='s',
         minimum=0.0,
         maximum=3600.0,
     )
-    truth: bool = parameter(False, 'Compare with the true depth on truth/depth.')
+    truth: bool = parameter(False, 'Compare depth with the ground truth on truth/depth.')
     sync_slop: float = parameter(
         0.005,
-        'Stamps of what belongs to an image differ by less than this. 0: they are the same.',
+        'Largest difference between the stamps of the messages of one image. 0: they must be equal.',
         unit='s',
         minimum=0.0,
         maximum=10.0,
     )
-    output: str = parameter('', 'Folder for pictures and a video of the last frames. Empty: none.')
+    output: str = parameter('', 'Folder for pictures and a video of the last frames. Empty: write none.')
 
 
 @dataclass(frozen=True)
@@ -333,39 +330,43 @@ class RecorderParameters(Parameters):
 
     mode: str = parameter(
         'record',
-        'record: topics into a bag. convert: bags into samples, as dfd convert does, then end.',
+        'record: write topics to a bag. convert: turn bags into samples, as dfd convert does, then exit.',
         choices=('record', 'convert'),
     )
-    folder: str = parameter('recordings', 'Record: folder for the bags; each is named after the time of its start.')
-    enabled: bool = parameter(True, 'Record: from the start; else when the service ~/start is called.')
-    compressed: bool = parameter(False, 'Record: the images as TOPIC/compressed (depth: TOPIC/compressedDepth).')
+    folder: str = parameter('recordings', 'Record: folder for the bags, each named after its start time.')
+    enabled: bool = parameter(True, 'Record: start at once. If false: wait for the service ~/start.')
+    compressed: bool = parameter(
+        False, 'Record: record the images from TOPIC/compressed (depth: TOPIC/compressedDepth).'
+    )
     split_size: int = parameter(
-        2000, 'Record: a new file of the bag after so much. 0: never.', unit='MB', minimum=0, maximum=1000000
+        2000, 'Record: start a new file of the bag at this size. 0: never.', unit='MB', minimum=0, maximum=1000000
     )
     split_time: float = parameter(
-        300.0, 'Record: a new file of the bag after so long. 0: never.', unit='s', minimum=0.0, maximum=86400.0
+        300.0, 'Record: start a new file of the bag after this time. 0: never.', unit='s', minimum=0.0, maximum=86400.0
     )
     disk_reserve: int = parameter(
-        1000, 'Record: stop before less than this is left on the disk.', unit='MB', minimum=0, maximum=1000000000
+        1000, 'Record: stop when the free disk space falls to this.', unit='MB', minimum=0, maximum=1000000000
     )
     slop: float = parameter(
         0.02,
-        'How far the stamps of an image and of its depth image may be apart.',
+        'Largest difference between the stamps of an image and its depth image.',
         unit='s',
         minimum=0.0001,
         maximum=10.0,
     )
-    bags: str = parameter('', 'Convert: bag, or folder of bags.')
+    bags: str = parameter('', 'Convert: a bag, or a folder of bags.')
     output: str = parameter('', 'Convert: folder for the samples.')
-    calibration: str = parameter('', 'Convert: calibration of the rig. Empty: camera_info and TF of the bags.')
+    calibration: str = parameter('', 'Convert: calibration file of the rig. Empty: camera_info and TF of the bags.')
     clock_offset: str = parameter('0', 'Convert: seconds to add to the stamps of the RGB-D sensor, or auto.')
-    workers: int = parameter(1, 'Convert: processes, each takes a bag at a time.', minimum=1, maximum=1024)
+    workers: int = parameter(
+        1, 'Convert: number of processes; each converts one bag at a time.', minimum=1, maximum=1024
+    )
 
     def check(self) -> None:
         super().check()
         for name in ('bags', 'output') if self.mode == 'convert' else ('folder',):
             if not getattr(self, name):
-                raise InputError(f'parameter {name}: mode is {self.mode}, so it has to be given')
+                raise InputError(f'parameter {name}: required in mode {self.mode}')
 
 
 @dataclass(frozen=True)
@@ -373,20 +374,17 @@ class TrainerParameters(Parameters):
     """Parameters of the trainer node."""
 
     data: str = parameter(
-        '',
-        'Folder of samples to train on, as dfd convert and dfd render write them. Empty: what the configuration says.',
+        '', 'Folder of training samples, as written by dfd convert and dfd render. Empty: that of the configuration.'
     )
-    config: str = parameter(
-        '', 'Configuration of the run (YAML). Empty: config/training/fine_tune.yaml of the package.'
-    )
-    weights: str = parameter('', 'Weights to start from. Empty: what the configuration says.')
-    output: str = parameter('runs', 'Folder of the runs; a run that is there goes on.')
-    name: str = parameter('', 'Name of the run, its folder in output. Empty: what the configuration says.')
-    steps: int = parameter(0, 'Optimiser steps. 0: what the configuration says.', minimum=0)
-    device: str = parameter('auto', 'Where it trains: cpu, cuda, cuda:1. auto: the GPU if there is one.')
+    config: str = parameter('', 'Training configuration (YAML). Empty: config/training/fine_tune.yaml of the package.')
+    weights: str = parameter('', 'Initial weights. Empty: those of the configuration.')
+    output: str = parameter('runs', 'Folder of the runs. A run found there is resumed.')
+    name: str = parameter('', 'Name of the run and of its folder in output. Empty: that of the configuration.')
+    steps: int = parameter(0, 'Optimiser steps. 0: as in the configuration.', minimum=0)
+    device: str = parameter('auto', 'Device to train on: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     depth_node: str = parameter(
         '',
-        'Depth node that gets each better weights file, by its parameter weights; for example /depth. Empty: none.',
+        'Depth node whose parameter weights is set to each improved weights file, for example /depth. Empty: none.',
         run_time=True,
     )
 
@@ -400,9 +398,7 @@ class TrainerParameters(Parameters):
             service = expand_topic_name(f'{self.depth_node}/set_parameters', 'trainer', '/')
             validate_full_topic_name(service, is_service=True)
         except (NameValidationException, ValueError):
-            raise InputError(
-                f'parameter depth_node: {self.depth_node!r} is no name of a node, such as /depth'
-            ) from None
+            raise InputError(f'parameter depth_node: {self.depth_node!r} is not a node name such as /depth') from None
 
     def training(self) -> TrainingConfig:
         """The run. Raises `InputError`."""

@@ -23,7 +23,7 @@ OLD_FAST_DDS = ('humble', 'iron', 'jazzy')  # ROS distributions with Fast DDS 2
 class Worker:
     """A thread of a node beside its callbacks. Where it dies the process ends, with status 1 and a line."""
 
-    def __init__(self, node: Node, work: Callable[[], None], stop: Callable[[], None]) -> None:
+    def __init__(self, node: Node, work: Callable[[], object], stop: Callable[[], object]) -> None:
         """Runs `work`, which returns soon after `stop` was called."""
         self._node = node
         self._work = work

@@ -1,7 +1,7 @@
-"""Writes what follows from the nodes' parameters: config/depth_from_focus.yaml, tables of docs/interfaces.md.
+"""Generates config/depth_from_focus.yaml and the tables of docs/interfaces.md from the nodes' parameters.
 
-``python -m dfd_ros.ros.parameter_reference`` in a checkout; with ``--check`` it writes nothing and exits 1 where a file
-is not what it would write.
+``python -m dfd_ros.ros.parameter_reference`` in a checkout. With ``--check`` it writes nothing, and exits with 1 if a
+file is out of date.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _comment(declaration: Declaration) -> str:
             declaration.unit,
             declaration.limits if not declaration.choices else '',
             'one of ' + ' | '.join(declaration.choices) if declaration.choices else '',
-            'at run time too' if declaration.run_time else '',
+            'can change at run time' if declaration.run_time else '',
         )
         if fact
     ]
@@ -68,7 +68,7 @@ def table(cls: type[Parameters]) -> str:
 
 
 def document(text: str) -> str:
-    """`text` with the table of every node between its two marks."""
+    """`text` with the table of each node between its two marks."""
     for node, cls in NODES.items():
         begin, end = f'<!-- parameters of {node} -->\n', f'<!-- end of parameters of {node} -->\n'
         before, begin, rest = text.partition(begin)
@@ -80,7 +80,7 @@ def document(text: str) -> str:
 
 
 def stale(root: Path) -> dict[Path, str]:
-    """The files that are not as they should be, and their right text."""
+    """The files that are out of date, with their new text."""
     wanted = {root / CONFIG: configuration(), root / DOCUMENT: document((root / DOCUMENT).read_text())}
     return {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
 

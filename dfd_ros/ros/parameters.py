@@ -8,7 +8,7 @@ A node's parameters are the fields of a dataclass that derives from `Parameters`
 
 Descriptors, ranges, the reading of YAML and ``-p``, the checks at start and at run time, the files in
 ``config/``, the tables in ``docs/interfaces.md`` (`dfd_ros.ros.parameter_reference`) and the launch arguments all come
-from it. There is no ROS in this module: launch files and `dfd run --help` read the declarations before anything runs.
+from it. This module does not import ROS: launch files and `dfd run --help` read the declarations before anything runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.own_class import is_choice
 
-ROS_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
+Scalar = bool | int | float | str
+ROS_TYPE_NAMES: dict[type, str] = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Declaration:
     """One parameter as a node declares it. Its type is the type of its default."""
 
     name: str
-    default: bool | int | float | str
+    default: Scalar
     description: str
     unit: str = ''
     minimum: float | None = None
@@ -37,12 +38,12 @@ class Declaration:
     run_time: bool = False
 
     @property
-    def type(self) -> type:
+    def type(self) -> type[Scalar]:
         return type(self.default)
 
     @property
     def limits(self) -> str:
-        """The values allowed, for people: ``one of: a, b``, ``0.0 to 1.0``, ``from 0.0``, or nothing."""
+        """The allowed values as text: ``one of: a, b``, ``0.0 to 1.0``, ``from 0.0``, or nothing."""
         if self.choices:
             return 'one of: ' + ', '.join(self.choices)
         if self.minimum is None and self.maximum is None:
@@ -54,22 +55,22 @@ class Declaration:
         return f'{self.minimum} to {self.maximum}'
 
     def check(self, value: Any) -> None:
-        """Raises InputError where `value` is of the wrong type, out of range or no choice."""
+        """Raises InputError if `value` is of the wrong type, out of range or not a choice."""
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type:
             raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {value!r}')
-        if self.choices and not is_choice(value, self.choices):
+        if isinstance(value, str) and self.choices and not is_choice(value, self.choices):
             raise InputError(f'parameter {self.name}: {value!r} is not {self.limits}')
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
-        if self.type in (int, float) and not low <= value <= high:  # NaN fails too
+        if isinstance(value, int | float) and not low <= value <= high:  # NaN fails too
             unit = f' {self.unit}' if self.unit else ''
             raise InputError(f'parameter {self.name}: {value}{unit} is out of range ({self.limits})')
 
 
 def parameter(
-    default: bool | int | float | str,
+    default: Scalar,
     description: str,
     *,
     unit: str = '',
@@ -84,8 +85,8 @@ def parameter(
     return field(
         default=default,
         metadata={
-            'declaration': dict(
-                description=description, unit=unit, minimum=minimum, maximum=maximum, choices=choices, run_time=run_time
+            'declaration': lambda name: Declaration(
+                name, default, description, unit, minimum, maximum, choices, run_time
             )
         },
     )
@@ -97,25 +98,25 @@ class Parameters:
 
     @classmethod
     def declarations(cls) -> list[Declaration]:
-        """The parameters in the order they are written."""
-        return [Declaration(f.name, f.default, **f.metadata['declaration']) for f in fields(cls)]
+        """The parameters in the order of their declaration."""
+        return [f.metadata['declaration'](f.name) for f in fields(cls)]
 
     def check(self) -> None:
-        """Checks every value; a node's parameters add what depends on several. Raises InputError."""
+        """Checks every value; subclasses add checks that involve several. Raises InputError."""
         for declaration in self.declarations():
             declaration.check(getattr(self, declaration.name))
 
 
 def check_range(near: float, far: float) -> None:
-    """Of the parameters near and far (m), 0 = not given. Raises InputError."""
+    """Checks the parameters near and far (m), 0 = not given. Raises InputError."""
     if bool(near) != bool(far):
         raise InputError('parameters near and far: give both or neither')
     if near and not near < far:
         raise InputError(f'parameter near: {near} m is not nearer than far ({far} m)')
 
 
-def yaml_scalar(value: bool | int | float | str) -> str:
-    """`value` as YAML that ROS reads back in the same type: 1.0 not 1, .inf, quoted text."""
+def yaml_scalar(value: Scalar) -> str:
+    """`value` as YAML that ROS reads back with the same type: 1.0 rather than 1, .inf, quoted text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -128,7 +129,7 @@ def yaml_scalar(value: bool | int | float | str) -> str:
 
 
 def _decimal(value: float) -> str:
-    """The shortest exact decimal, with a point in the mantissa: YAML 1.1 takes 1e-06 for text."""
+    """The shortest exact decimal, with a point in the mantissa: YAML 1.1 reads 1e-06 as text."""
     text = repr(value)
     mantissa, e, exponent = text.partition('e')
     return f'{mantissa if "." in mantissa else mantissa + ".0"}{e}{exponent}'

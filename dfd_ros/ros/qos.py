@@ -15,9 +15,9 @@ def _profile(reliability: QoSReliabilityPolicy, depth: int) -> QoSProfile:
     return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability)
 
 
-# A frame that is late is of no use: short queues, nothing sent again.
+# A late frame is useless: short queues, no retransmission.
 SENSOR_SUBSCRIBER = _profile(QoSReliabilityPolicy.BEST_EFFORT, 5)
-# Lens states are small and many come between two images.
+# Lens states are small, and many may arrive between two images.
 LENS_STATE_SUBSCRIBER = _profile(QoSReliabilityPolicy.BEST_EFFORT, 50)
 PUBLISHER = _profile(QoSReliabilityPolicy.RELIABLE, 5)
 # Only the last command counts.

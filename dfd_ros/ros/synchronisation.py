@@ -1,7 +1,7 @@
 """Pairs messages of several topics by their stamps: ``message_filters``, or the same interface without it.
 
-`Subscriber`, `TimeSynchronizer` and `ApproximateTimeSynchronizer` are those of message_filters where it is
-installed. Where it is not (it is not on PyPI), those below give the same pairs.
+`Subscriber`, `TimeSynchronizer` and `ApproximateTimeSynchronizer` are those of message_filters if it is installed.
+Otherwise (it is not on PyPI) the classes below give the same pairs.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 NANOSECONDS = 1_000_000_000
-JUMP = 1.0  # s; stamps that fall back by more begin anew: a bag that is played again, a clock that was set
+JUMP = 1.0  # s; stamps that fall back by more start a new stream: a bag played again, a clock that was set
 
 
 class OwnFilter:
-    """Passes messages on to those that registered."""
+    """Passes messages on to the registered callbacks."""
 
     def __init__(self) -> None:
         self._callbacks: list[tuple[Callable, tuple]] = []
 
     def registerCallback(self, callback: Callable, *args: Any) -> int:
-        """Calls ``callback(*messages, *args)`` for what comes out. Gives the connection's number."""
+        """Calls ``callback(*messages, *args)`` for every output. Returns the connection's number."""
         self._callbacks.append((callback, args))
         return len(self._callbacks) - 1
 
@@ -46,9 +46,9 @@ class OwnSubscriber(OwnFilter):
 
 
 class OwnTimeSynchronizer(OwnFilter):
-    """Passes on sets of messages with one and the same stamp, one from each input, in order of stamps.
+    """Passes on sets of messages with the same stamp, one from each input, in order of stamps.
 
-    Of each input the `queue_size` newest messages wait for their counterparts.
+    The `queue_size` newest messages of each input wait for their counterparts.
     """
 
     def __init__(self, fs: list[OwnFilter], queue_size: int) -> None:
@@ -71,7 +71,7 @@ class OwnTimeSynchronizer(OwnFilter):
             self.signalMessage(*messages)
 
     def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
-        """The sets to pass on now that a message of this stamp has come: each a stamp per input."""
+        """The sets that are complete with a message of this stamp: each a stamp per input."""
         complete = all(stamp in queue for queue in self.queues)
         return [(stamp,) * len(self.queues)] if complete else []
 
@@ -79,7 +79,7 @@ class OwnTimeSynchronizer(OwnFilter):
 class OwnApproximateTimeSynchronizer(OwnTimeSynchronizer):
     """Passes on sets of messages whose stamps differ by less than `slop` seconds.
 
-    A new message is matched with the nearest ones that wait on the other inputs.
+    A new message is matched with the nearest waiting messages of the other inputs.
     """
 
     def __init__(self, fs: list[OwnFilter], queue_size: int, slop: float) -> None:
@@ -87,7 +87,7 @@ class OwnApproximateTimeSynchronizer(OwnTimeSynchronizer):
         self._slop = round(slop * NANOSECONDS)
 
     def _match(self, stamp: int, index: int) -> list[tuple[int, ...]]:
-        if stamp not in self.queues[index]:  # older than a whole queue: thrown away at once
+        if stamp not in self.queues[index]:  # older than all of a full queue: already discarded
             return []
         near = [
             [stamp]
@@ -118,10 +118,10 @@ except ImportError:
 
 
 def synchronise(filters: list, queue_size: int, slop: float):
-    """Exact synchronisation for a slop (s) of 0, else approximate.
+    """Exact synchronisation for a slop (s) of 0, otherwise approximate.
 
-    Where the stamps of an input fall back by more than `JUMP`, what waits from before is let go: a queue full of it
-    would throw away all that comes after, as the older.
+    When the stamps of an input fall back by more than `JUMP`, the messages that wait from before are discarded: in a
+    full queue the oldest stamp is dropped, which would be every new message.
     """
     newest: dict[int, int] = {}
 

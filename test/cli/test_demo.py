@@ -75,7 +75,7 @@ def test_lines_tell_the_last_span_and_the_summary_all():
     assert len(figures.line(4.0, 1.0)) == len(HEADER)
     assert '5 depth images, 1.2 Hz, latency 180 ms' in figures.summary(4.0)
     assert 'MAE of u 0.075' in figures.summary(4.0)
-    assert Figures().summary(1.0) == 'no depth image came'
+    assert Figures().summary(1.0) == 'no depth image'
 
 
 def test_figures_do_not_grow_with_the_run(monkeypatch):

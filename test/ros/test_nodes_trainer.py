@@ -71,7 +71,7 @@ def test_pause_resume_stop_and_going_on(trainer, observer):
     assert progress.validated_step in (10, 20, 30, 40, 50) and progress.figures[0] == 'mae'
     assert 0 < progress.values[0] < 1
 
-    assert 'waits' in trainer.call('pause')
+    assert 'pausing' in trainer.call('pause')
     paused = trainer.wait_for(TrainingProgress.PAUSED).step
     time.sleep(0.5)
     assert trainer.heard[-1].step == paused
@@ -119,11 +119,8 @@ def test_better_weights_go_to_a_running_depth_node(start_node, observer, random_
         ({'data': '/nowhere'}, 'error: /nowhere: no such folder or shard'),
         ({'data': DATA, 'config': '/nowhere.yaml'}, 'error: /nowhere.yaml: no such file'),
         ({'data': DATA, 'steps': -1}, 'error: parameter steps: out of range'),
-        (
-            {'data': DATA, 'depth_node': '/depth/'},
-            "error: parameter depth_node: '/depth/' is no name of a node, such as",
-        ),
-        ({'data': DATA, 'depth_node': 'my depth'}, "error: parameter depth_node: 'my depth' is no name of a node"),
+        ({'data': DATA, 'depth_node': '/depth/'}, "error: parameter depth_node: '/depth/' is not a node name, such as"),
+        ({'data': DATA, 'depth_node': 'my depth'}, "error: parameter depth_node: 'my depth' is not a node name"),
     ],
 )
 def test_what_cannot_work_is_told_in_one_line(start_node, parameters, line):

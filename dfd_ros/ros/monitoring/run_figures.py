@@ -1,4 +1,4 @@
-"""How good the published depth is, second by second and over all: rate, latency, error against the truth."""
+"""Rate, latency and error of the published depth, per second and over the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Quality:
     """One depth image against the truth, within the range. NaN: no truth, or nothing to compare."""
 
     valid: float
-    """Share of the pixels of the range (without truth: of all pixels) that have a depth."""
+    """Share of the pixels in the range (without truth: of all pixels) that have a depth."""
     mae: float = math.nan
     """Mean absolute error of u, the vergence scaled to 0..1 over the range."""
     abs_rel: float = math.nan
@@ -45,25 +45,25 @@ def quality(depth: np.ndarray, truth: np.ndarray | None, range_: VergenceRange |
     compared = inside & known
     if not compared.any():
         return Quality(0.0)
-    depth, truth = depth[compared], truth[compared]
-    u, true_u, depth, truth = map(torch.from_numpy, (range_.normalise(depth), true_u[compared], depth, truth))
+    d, t, u = depth[compared], truth[compared], true_u[compared]
+    estimate, true_depth = torch.from_numpy(d), torch.from_numpy(t)
     return Quality(
         float(compared.sum() / inside.sum()),
-        metrics.mae(u, true_u),
-        metrics.abs_rel(depth, truth),
-        metrics.accuracy(depth, truth),
+        metrics.mae(torch.from_numpy(range_.normalise(d)), torch.from_numpy(u)),
+        metrics.abs_rel(estimate, true_depth),
+        metrics.accuracy(estimate, true_depth),
     )
 
 
 class Figures:
-    """Gathers what comes in, and tells it as lines: one for each span of time, one for all."""
+    """Collects figures and formats them as lines: one for each span of time, one for the run."""
 
     def __init__(self) -> None:
         self._all, self._span = _Means(), _Means()
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
 
     def add(self, latency_s: float, quality: Quality) -> None:
-        """A depth image has come, `latency_s` after the exposure of its camera image; NaN: nobody knows."""
+        """Adds a depth image that arrived `latency_s` after the exposure of its camera image (NaN: unknown)."""
         for means in (self._all, self._span):
             means.add({'latency': latency_s, **asdict(quality)})
         if not math.isnan(latency_s):
@@ -72,7 +72,7 @@ class Figures:
     def line(self, time_s: float, span_s: float) -> str:
         """The line of the last `span_s` seconds, `time_s` after the start.
 
-        It goes under `HEADER`, and under `HEADER_OF_ERRORS` behind that where the truth is known.
+        Its columns are those of `HEADER`, followed by those of `HEADER_OF_ERRORS` if the truth is known.
         """
         means, self._span = self._span, _Means()
         line = f'{time_s:6.0f} s  {means.frames / span_s:5.1f} Hz'
@@ -87,7 +87,7 @@ class Figures:
         """Means over all frames of `span_s` seconds, in one line."""
         means = self._all
         if not means.frames:
-            return 'no depth image came'
+            return 'no depth image'
         slowest = np.percentile(self._latencies or [math.nan], 95)
         parts = [
             f'{means.frames} depth images',
@@ -104,7 +104,7 @@ class Figures:
 
 
 class _Means:
-    """Means over frames, as they come; of a figure that no frame has, NaN."""
+    """Running means over frames; NaN for a figure that no frame has."""
 
     def __init__(self) -> None:
         self.frames = 0

@@ -1,4 +1,4 @@
-"""Keeps the last frames of a run, small enough to stay in memory, for pictures and a video."""
+"""Keeps the last frames of a run, reduced to fit into memory, for pictures and a video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from dfd_ros.core.optics import VergenceRange, vergence
 
-WIDTH = 384  # px at most, of what is kept: as wide as a panel of the video
+WIDTH = 384  # px, largest width of the stored images: that of a panel of the video
 FRAMES = 400  # the last ones; 0.5 GB with truth
 LONGEST_SWEEP = 10
 
@@ -65,7 +65,7 @@ class Recording:
         size = round(image.shape[1] * scale), round(image.shape[0] * scale)
 
         def small(map_: np.ndarray) -> np.ndarray:
-            # Nearest: a mean across an edge would be the depth of nothing, and one with NaN would be NaN.
+            # Nearest: a mean across an edge would be a depth that is not in the scene, and one with NaN would be NaN.
             resized = map_ if scale == 1 else cv2.resize(map_, size, interpolation=cv2.INTER_NEAREST)
             return resized.astype(np.float16)
 
@@ -88,13 +88,10 @@ class Recording:
         return (len(self.frames) - 1) / span if span > 0 else 0.0
 
     def last_sweep(self) -> Sequence[RecordedFrame]:
-        """The last whole ramp through all focus distances; where there is none, as many of the last frames."""
-        # Of several frames at one focus the last: it knows most.
-        frames = [
-            frame
-            for frame, after in pairwise([*self.frames, None])
-            if after is None or after.focus_distance != frame.focus_distance
-        ]
+        """The last complete ramp through all focus distances; without one, as many of the last frames."""
+        # Of several frames at one focus, the last one, which has the best depth.
+        frames = [frame for frame, after in pairwise(self.frames) if after.focus_distance != frame.focus_distance]
+        frames += list(self.frames)[-1:]
         length = min(len({frame.focus_distance for frame in frames}), LONGEST_SWEEP)
         for end in range(len(frames), length - 1, -1):
             sweep = frames[end - length : end]

@@ -33,7 +33,7 @@ GIF_COLOURS = 256
 
 @dataclass(frozen=True)
 class Scales:
-    """The colour scales, the same for every frame of a recording."""
+    """The colour scales, shared by all frames of a recording."""
 
     range: VergenceRange
     largest_coc: float
@@ -51,7 +51,7 @@ class Scales:
         return visualise.coc_picture(frame.coc.astype(np.float32), self.largest_coc)
 
     def panels(self, frame: RecordedFrame) -> list[Panel]:
-        """All of a frame, without the camera image: depth, true depth and error as far as there is truth."""
+        """The panels of a frame without the camera image; true depth and error only if the truth is known."""
         depth_bar, coc_bar = Bar.depth(self.range), Bar.linear('magma', self.largest_coc, 'px')
         panels = [Panel(self.depth(frame.vergence), 'depth', depth_bar)]
         if frame.true_vergence is not None:
@@ -76,12 +76,12 @@ class Scales:
 
 
 def metres(distance: float) -> str:
-    """A distance for people: ``0.31 m``, ``infinity``."""
+    """A distance as text: ``0.31 m``, ``infinity``."""
     return 'infinity' if math.isinf(distance) else f'{distance:.2f} m'
 
 
 def overview(recording: Recording, summary: str = '') -> np.ndarray:
-    """The last sweep on one sheet, (H, W, 3) uint8: its images, the depth after each, and all of the last."""
+    """The last sweep on one sheet, (H, W, 3) uint8: its images, the depth after each, and all panels of the last."""
     scales, sweep = Scales.of(recording), recording.last_sweep()
     last = sweep[-1]
     frames = [Panel(frame.image, f'focus {metres(frame.focus_distance)}') for frame in sweep]
@@ -93,7 +93,7 @@ def overview(recording: Recording, summary: str = '') -> np.ndarray:
 
 
 class VideoFrames:
-    """Draws the frames of the video: everything that stays is drawn once."""
+    """Draws the frames of the video; the fixed parts are drawn once."""
 
     def __init__(self, recording: Recording) -> None:
         self._scales = Scales.of(recording)
@@ -131,7 +131,7 @@ class VideoFrames:
         return (MARGIN + column * (PANEL + BAR + GAP), HEADER + CAPTION + row * (self._height + CAPTION + GAP))
 
     def _draw_bar(self, draw: ImageDraw.ImageDraw, x: int, y: int, bar: Bar | None) -> None:
-        if bar is None:  # beside the camera image: where the focus stands
+        if bar is None:  # beside the camera image: a scale for the focus
             ramp = np.full((self._height, 10, 3), visualise.NO_VALUE, np.uint8)
             bar = Bar.depth(self._range)
         else:
@@ -144,7 +144,7 @@ class VideoFrames:
             draw.text((x + 19, at), text, font=self._fonts[14], fill=visualise.MUTED, anchor=anchor)
 
     def draw(self, frame: RecordedFrame, note: str = '') -> np.ndarray:
-        """A frame of the video, (H, W, 3) uint8 RGB. `note` stands in the upper right corner."""
+        """A frame of the video, (H, W, 3) uint8 RGB. `note` is drawn in the upper right corner."""
         canvas = self._canvas.copy()
         draw = ImageDraw.Draw(canvas)
         pictures = [frame.image, *(panel.picture for panel in self._scales.panels(frame))]
@@ -182,7 +182,7 @@ def note(frame: RecordedFrame, rate: float) -> str:
 
 
 def write(recording: Recording, folder: Path, summary: str = '', progress=lambda frames: frames) -> list[str]:
-    """Writes overview.png, demo.mp4 and demo.gif. Gives their names. `progress` wraps the frames (tqdm)."""
+    """Writes overview.png, demo.mp4 and demo.gif. Returns their names. `progress` wraps the frames (tqdm)."""
     visualise.write_picture(folder / 'overview.png', overview(recording, summary))
     rate = recording.rate
     if not rate:
@@ -204,9 +204,9 @@ def write(recording: Recording, folder: Path, summary: str = '', progress=lambda
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], rate: float) -> None:
-    """MPEG-4 of (H, W, 3) uint8 RGB frames of `size` (width, height). Raises OSError where it cannot."""
+    """MPEG-4 of (H, W, 3) uint8 RGB frames of `size` (width, height). Raises OSError if that fails."""
     with written_atomically(path) as temporary:
-        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
         if not writer.isOpened():
             raise OSError(f'{path}: OpenCV cannot write MPEG-4 video there')
         try:
@@ -217,7 +217,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int],
 
 
 def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
-    """A GIF without end, `GIF_WIDTH` wide, of (H, W, 3) uint8 RGB frames. One palette for all: no flicker."""
+    """An endless GIF, `GIF_WIDTH` wide, of (H, W, 3) uint8 RGB frames. One palette for all frames avoids flicker."""
     if not frames:
         return
     height = round(GIF_WIDTH * frames[0].shape[0] / frames[0].shape[1])

@@ -1,4 +1,4 @@
-"""Accuracy node: how good the depth is as it runs, against the depth of an RGB-D sensor on the same rig."""
+"""Accuracy node: compares the depth with that of an RGB-D sensor on the same rig while it runs."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from dfd_ros.training.metrics import DepthErrors, depth_errors
 
 WAITING = 30  # messages of a topic that wait for their counterparts
 UNPAIRED_AFTER = 3.0  # s without a pair
-RECENT = 100  # pairs that the means on diagnostics are over
+RECENT = 100  # pairs averaged in the diagnostics
 DEPTH, DEPTH_INFO = 'depth/image_rect', 'depth/camera_info'
 TRUTH, TRUTH_INFO = 'rgbd/depth/image_rect', 'rgbd/depth/camera_info'
 
 
 def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float], largest: float) -> DepthErrors | None:
-    """Errors of depth over the pixels that have both, and whose truth is within `limits` (near and far, m).
+    """Errors of depth over the pixels that have both and whose truth is within `limits` (near and far, m).
 
-    Both (H, W) float32 m, NaN = none. An estimate beyond far, up to infinity, counts as far: it is wrong by no less.
-    None where no pixel has both. `largest`: see `dfd_ros.training.metrics.mse`.
+    Both (H, W) float32 m, NaN = none. An estimate beyond far, up to infinity, counts as far. None if no pixel has
+    both. `largest`: see `dfd_ros.training.metrics.mse`.
     """
     near, far = limits
     with np.errstate(invalid='ignore'):
@@ -52,7 +52,7 @@ def compare(estimate: np.ndarray, truth: np.ndarray, limits: tuple[float, float]
     return depth_errors(e, t, largest)
 
 
-@functools.lru_cache(16)  # as many as a sweep of a lens that breathes has views
+@functools.lru_cache(16)  # the views of a sweep, which differ where the lens breathes
 def _registration(camera: Intrinsics, view: Intrinsics, size: tuple[int, int], pose: bytes) -> DepthRegistration:
     return DepthRegistration(camera, view, size, np.frombuffer(pose).reshape(4, 4))
 
@@ -69,7 +69,7 @@ class AccuracyNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__('accuracy', **options)
-        torch.set_num_threads(1)  # the figures are small work, and the depth node needs the cores
+        torch.set_num_threads(1)  # the metrics are cheap, and the depth node needs the cores
         self._warn = ThrottledWarnings(self)
         values = self._values = BoundParameters(self, AccuracyParameters).values
         self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
@@ -82,19 +82,27 @@ class AccuracyNode(Node):
         self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._paired_at = time.monotonic()
 
-        overridable = {'qos_overriding_options': qos.overridable()}
+        overridable = qos.overridable()
         self._figures = {
             field.name: self.create_publisher(Float32, f'~/{field.name}', qos.PUBLISHER)
             for field in fields(DepthErrors)
         }
-        self.create_subscription(CameraInfo, TRUTH_INFO, self._on_truth_info, qos.SENSOR_SUBSCRIBER, **overridable)
         self.create_subscription(
-            LensStateMessage, 'lens_state', self._on_lens_state, qos.SENSOR_SUBSCRIBER, **overridable
+            CameraInfo, TRUTH_INFO, self._on_truth_info, qos.SENSOR_SUBSCRIBER, qos_overriding_options=overridable
         )
-        # With the camera info of each depth image: where the lens breathes it goes with the focus.
+        self.create_subscription(
+            LensStateMessage,
+            'lens_state',
+            self._on_lens_state,
+            qos.SENSOR_SUBSCRIBER,
+            qos_overriding_options=overridable,
+        )
+        # With the camera info of each depth image: focus breathing changes it with the focus.
         kinds = {DEPTH: Image, DEPTH_INFO: CameraInfo, TRUTH: Image}
         filters = [
-            synchronisation.Subscriber(self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER, **overridable)
+            synchronisation.Subscriber(
+                self, kind, topic, qos_profile=qos.SENSOR_SUBSCRIBER, qos_overriding_options=overridable
+            )
             for topic, kind in kinds.items()
         ]
         for source, topic in zip(filters, kinds):
@@ -129,7 +137,7 @@ class AccuracyNode(Node):
         estimate = image_messages.to_map(depth, self._topics[DEPTH])
         view = self._intrinsics(info, estimate.shape, DEPTH_INFO)
         if view.distortion:
-            # Nearest: a mean across an edge would be the depth of nothing.
+            # Nearest: a mean across an edge would be a depth that is not in the scene.
             estimate = cv2.remap(
                 estimate,
                 *_rectification(view, estimate.shape),
@@ -147,7 +155,7 @@ class AccuracyNode(Node):
         limits = (values.near, values.far) if values.near else self._lens_limits
         errors = compare(estimate, seen, limits, values.largest_depth)
         if errors is None:
-            return  # the depth node has no depth yet, or none that it is sure of: diagnostics count it
+            return  # no depth yet, or none above the confidence threshold: diagnostics count it
         self._compared += 1
         self._recent.append(errors)
         for name, publisher in self._figures.items():
@@ -160,7 +168,7 @@ class AccuracyNode(Node):
         return Intrinsics.from_message(info, topic, **options)
 
     def _registered(self, truth: Image, frame: str, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
-        """The RGB-D sensor's depth in the view of the focus camera, whose frame is `frame`: (H, W) m, NaN = none."""
+        """The RGB-D sensor's depth in the view of the focus camera with frame `frame`: (H, W) m, NaN = none."""
         measured = to_depth(truth, self._topics[TRUTH])
         info = self._truth_info
         if info is None:
@@ -172,7 +180,7 @@ class AccuracyNode(Node):
         return _registration(camera, view, size, pose.tobytes())(measured)
 
     def _pose(self, parent: str, child: str) -> np.ndarray:
-        """(4, 4), points of the frame `child` to the frame `parent`. Raises InputError while it is not known."""
+        """(4, 4), points of frame `child` to frame `parent`. Raises InputError while unknown."""
         if parent == child:
             return np.eye(4)
         if (parent, child) not in self._extrinsics:
@@ -203,7 +211,7 @@ class AccuracyNode(Node):
         return Report(message=f'means of the last {len(self._recent)} pairs', values=report)
 
     def _unpaired(self) -> str:
-        """Why there are no pairs, in one line; empty where there are."""
+        """Why there are no pairs, in one line; empty if there are."""
         now = time.monotonic()
         if now - self._paired_at < UNPAIRED_AFTER:
             return ''

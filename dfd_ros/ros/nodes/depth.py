@@ -36,9 +36,9 @@ CAMERA_INFOS = 50  # kept until their images are done
 
 @dataclass
 class FrameTimes:
-    """When a frame passed each station, s of time.monotonic."""
+    """When a frame passed each stage, s of time.monotonic."""
 
-    received: float  # image and lens state are both there
+    received: float  # image and lens state have both arrived
     started: float = math.nan  # the worker has taken it
     converted: float = math.nan  # the image is an array
     estimated: float = math.nan  # the network is done
@@ -49,10 +49,10 @@ class DepthNode(Node):
     """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc`` and ``confidence``.
 
     Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is
-    busy newer pairs take the place of older ones, so that what it takes next is always the newest.
+    busy, newer pairs replace older ones.
     """
 
-    worker: Worker | None = None  # destroy_node also comes for a node whose start has failed
+    worker: Worker | None = None  # destroy_node runs even if the start failed
 
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
@@ -72,10 +72,10 @@ class DepthNode(Node):
         self._received = self._dropped = self._skipped = self._frames = 0
         self._latency, self._waiting, self._network, self._added = Window(), Window(), Window(), Window()
 
-        overridable = {'qos_overriding_options': qos.overridable()}
+        overridable = qos.overridable()
 
         def publisher(message_type: type, topic: str) -> Publisher:
-            return self.create_publisher(message_type, topic, qos.PUBLISHER, **overridable)
+            return self.create_publisher(message_type, topic, qos.PUBLISHER, qos_overriding_options=overridable)
 
         self._depth = publisher(Image, 'depth/image_rect')
         self._depth_info = publisher(CameraInfo, 'depth/camera_info')
@@ -84,10 +84,12 @@ class DepthNode(Node):
         self.create_service(Trigger, '~/reset', self._on_reset)
         Diagnostics(self, self._report)
 
-        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, **overridable)
+        self.create_subscription(
+            CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, qos_overriding_options=overridable
+        )
         self._image_topic, self._lens_topic = map(self.resolve_topic_name, ('image_raw', 'lens_state'))
         filters = [
-            synchronisation.Subscriber(self, kind, topic, qos_profile=profile, **overridable)
+            synchronisation.Subscriber(self, kind, topic, qos_profile=profile, qos_overriding_options=overridable)
             for kind, topic, profile in (
                 (Image, 'image_raw', qos.SENSOR_SUBSCRIBER),
                 (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER),
@@ -127,7 +129,7 @@ class DepthNode(Node):
             self._dropped += 1
 
     def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
-        """Weights that cannot be used are refused, and the node goes on with those that it has."""
+        """Refuses weights that cannot be used; the node then keeps those that it has."""
         weights = next((change.value for change in changes if change.name == 'weights'), None)
         if isinstance(weights, str) and weights != self._settings.values.weights:
             wanted = replace(self._settings.values, weights=weights)
@@ -178,7 +180,7 @@ class DepthNode(Node):
         times.converted = time.monotonic()
         estimate = self._estimator.push(image, lens_state)
         times.estimated = time.monotonic()
-        # A focus that moves changes the intrinsics: each image has its own, though the newest may be of a later one.
+        # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
         self._publish(estimate, lens_state, info, message.header)
         times.published = time.monotonic()
@@ -190,7 +192,7 @@ class DepthNode(Node):
 
     def _age(self, header: Header) -> float:
         """Time since the stamp, s."""
-        # Not by rclpy's Time, which refuses stamps before 1970.
+        # rclpy's Time refuses stamps before 1970.
         return (self.get_clock().now().nanoseconds - synchronisation.nanoseconds(header.stamp)) * 1e-9
 
     def _publish(self, estimate: Estimate, lens_state: LensState, info: CameraInfo | None, header: Header) -> None:
@@ -207,7 +209,7 @@ class DepthNode(Node):
     def _depth_camera_info(
         shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState, header: Header
     ) -> CameraInfo:
-        """The camera's own calibration, which the depth image shares; without one, that of the lens state."""
+        """The calibration of the camera, which the depth image shares; otherwise that of the lens state."""
         height, width = shape
         if info is None or (info.width, info.height) != (width, height):
             return messages.camera_info(lens_state, width, height, header)
@@ -237,7 +239,7 @@ class DepthNode(Node):
     def _report(self) -> Report:
         count, latency, longest = self._latency.take()
         waiting, network, added = (window.take()[1] for window in (self._waiting, self._network, self._added))
-        values = {
+        values: dict[str, float | int | str] = {
             'rate (Hz)': count,
             'latency (ms)': 1e3 * latency,
             'longest latency (ms)': 1e3 * longest,

@@ -1,4 +1,4 @@
-"""Monitor node: tells once a second how fast and how good the depth is; leaves pictures and a video."""
+"""Monitor node: prints rate and quality of the depth once a second; saves pictures and a video."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ MEASURED_AFTER = 2.0  # s from the first depth image on
 
 
 class MonitorNode(Node):
-    """Listens to the camera and to what the depth node makes of it, and prints a line a second."""
+    """Listens to the camera and the depth node, and prints a line a second."""
 
-    _first: float | None = None  # when the first depth image came; destroy_node also comes where the start failed
+    _first: float | None = None  # when the first depth image arrived; destroy_node runs even if the start failed
 
     def __init__(self, **options) -> None:
         super().__init__('monitor', **options)
-        torch.set_num_threads(1)  # the figures are small work, and the depth node needs the cores
+        torch.set_num_threads(1)  # the metrics are cheap, and the depth node needs the cores
         values = self._values = BoundParameters(self, MonitorParameters).values
         self._output = Path(values.output) if values.output else None
         if self._output:
@@ -51,9 +51,9 @@ class MonitorNode(Node):
         self._recording: Recording | None = None
         self._arrived: dict[int, float] = {}  # latency of the depth image of a stamp, s
         self._started = time.monotonic()
-        self._told = 0.0
+        self._printed_at = 0.0
         self._heard: Counter[str] = Counter()  # messages by topic
-        self._measured = False  # a depth image, with all that belongs to it
+        self._measured = False  # whether a depth image came with everything that belongs to it
         self._problem = ''  # of the last one
         self._finished = False
 
@@ -81,11 +81,11 @@ class MonitorNode(Node):
         self.create_timer(0.05, self._watch)
 
     def destroy_node(self) -> None:
-        # First the summary: a teardown of DDS in the middle of which it dies must not take that along.
+        # The summary comes first: it must not be lost if the process dies while DDS shuts down.
         try:
             if self._first is not None and not self._finished:  # rclpy may destroy a node twice
                 self._finished = True
-                self._finish()
+                self._finish(self._printed_at or time.monotonic() - self._first)
         finally:
             super().destroy_node()
 
@@ -128,20 +128,19 @@ class MonitorNode(Node):
         truth_map = maps[3] if truth is not None else None
         self._figures.add(self._arrived.pop(stamp, math.nan), quality(maps[0], truth_map, state.range))
         if self._output is not None:
-            self._record(stamp * 1e-9, state, rgb, maps[:3], truth_map)
+            self._record(stamp * 1e-9, state, rgb, maps)
 
-    def _record(
-        self, time_s: float, state: LensState, image: np.ndarray, maps: list[np.ndarray], truth: np.ndarray | None
-    ) -> None:
+    def _record(self, time_s: float, state: LensState, image: np.ndarray, maps: list[np.ndarray]) -> None:
+        depth, coc, confidence, *truth = maps
         if self._recording is None:
             if state.range is None:
                 self.get_logger().warning(
-                    f'{self._topics[1]} does not say what the lens can focus: no pictures',
+                    f'{self._topics[1]} does not give the range of the lens: no pictures',
                     throttle_duration_sec=WARN_EVERY,
                 )
                 return
             self._recording = Recording(VergenceRange(state.near, state.far))
-        self._recording.add(time_s, state.focus_distance, image, *maps, truth)
+        self._recording.add(time_s, state.focus_distance, image, depth, coc, confidence, truth[0] if truth else None)
 
     def _watch(self) -> None:
         now, values = time.monotonic(), self._values
@@ -150,32 +149,32 @@ class MonitorNode(Node):
                 raise InputError(f'{self._topics[2]}: no depth image within {values.patience:g} s')
             return
         elapsed = now - self._first
-        if elapsed - self._told >= 1:
-            print(self._figures.line(elapsed, elapsed - self._told), flush=True)
-            self._told = elapsed
+        if elapsed - self._printed_at >= 1:
+            print(self._figures.line(elapsed, elapsed - self._printed_at), flush=True)
+            self._printed_at = elapsed
             if elapsed > MEASURED_AFTER and not self._measured:
-                self.get_logger().warning(f'depth comes, but {self._missing()}', throttle_duration_sec=WARN_EVERY)
+                self.get_logger().warning(f'depth arrives, but {self._missing()}', throttle_duration_sec=WARN_EVERY)
         if values.seconds and elapsed >= values.seconds:
             rclpy.shutdown(context=self.context)
 
     def _missing(self) -> str:
-        """Why depth images come, but cannot be measured, in one line."""
+        """Why depth images arrive but cannot be measured, in one line."""
         silent = [topic for topic in self._topics if not self._heard[topic]]
         if self._problem or silent:
             return self._problem or f'nothing on {", ".join(silent)}'
         return (
-            f'no stamps of {", ".join(self._topics)} that differ by less than {self._values.sync_slop:g} s, the '
-            'parameter sync_slop'
+            f'the stamps of {", ".join(self._topics)} never differ by less than {self._values.sync_slop:g} s, '
+            'the parameter sync_slop'
         )
 
-    def _finish(self) -> None:
-        """The summary, pictures and video, once nothing comes any more."""
+    def _finish(self, seconds: float) -> None:
+        """Prints the summary and writes pictures and video at the end."""
         if not self._measured:
             print(f'\nin all   {self._heard[self._topics[2]]} depth images, but {self._missing()}', flush=True)
             return
-        summary = self._figures.summary(self._told or time.monotonic() - self._first)
+        summary = self._figures.summary(seconds)
         print(f'\nin all   {summary}', flush=True)
-        if self._recording is None:
+        if self._recording is None or self._output is None:
             return
         names = run_pictures.write(
             self._recording,

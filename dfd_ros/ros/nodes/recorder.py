@@ -1,7 +1,8 @@
-"""Recorder node: focus camera, RGB-D sensor and frames into a rosbag2 bag that survives a kill; or bags to samples."""
+"""Recorder node: records focus camera, RGB-D sensor and TF to a rosbag2 bag that survives a kill; or converts bags."""
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
 import threading
@@ -35,7 +36,7 @@ except ImportError:
 
 WAITING = 60  # messages of a topic that wait for their counterparts
 NOTHING_AFTER = 3.0  # s
-# A recorder keeps what a short stall of the disk or of Python would lose.
+# Deep queues bridge a short stall of the disk or of Python.
 SUBSCRIBER = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
@@ -45,11 +46,11 @@ LATCHED = QoSProfile(
 )
 IMAGE_TOPICS = ('image_raw', 'rgbd/color/image_raw', 'rgbd/depth/image_rect')
 SETS = ('image_raw', 'lens_state', 'rgbd/depth/image_rect')
-"""What makes a frame that can be trained on."""
+"""The topics of a frame that can be trained on."""
 
 
 class RecorderNode(Node):
-    """Writes what it hears as it comes, not decoded; says on diagnostics what is missing."""
+    """Writes messages as they arrive, without decoding them; reports on diagnostics what is missing."""
 
     worker: Worker | None = None
 
@@ -138,18 +139,19 @@ class RecorderNode(Node):
         def on_lost(event) -> None:
             self._lost[name] += event.total_count_change
 
-        options = {'raw': True, 'qos_overriding_options': qos.overridable()}
+        subscribe = functools.partial(
+            self.create_subscription,
+            kind,
+            topic,
+            on_message,
+            profile,
+            raw=True,
+            qos_overriding_options=qos.overridable(),
+        )
         try:
-            return self.create_subscription(
-                kind,
-                topic,
-                on_message,
-                profile,
-                **options,
-                event_callbacks=SubscriptionEventCallbacks(message_lost=on_lost),
-            )
+            return subscribe(event_callbacks=SubscriptionEventCallbacks(message_lost=on_lost))
         except UnsupportedEventTypeError:
-            return self.create_subscription(kind, topic, on_message, profile, **options)
+            return subscribe()
 
     def _on_message(self, number: int, name: str, data: bytes) -> None:
         self._writer.put(number, self.get_clock().now().nanoseconds, data)
@@ -213,7 +215,7 @@ class RecorderNode(Node):
         values |= {'bag': str(bag.folder), 'messages': bag.messages, 'written (MB)': bag.bytes / 1e6}
         if now - self._heard_at > NOTHING_AFTER:
             self._warn(f'nothing on {self._names["image_raw"]} or any other topic: is the camera running?')
-            return Report(WARN, 'recording, but nothing comes', values)
+            return Report(WARN, 'recording, but nothing arrives', values)
         silent = [self._names[name] for name in SETS if not counts[name]]
         if silent:
             self._warn(f'nothing on {", ".join(silent)}')
@@ -229,7 +231,7 @@ class RecorderNode(Node):
 
         def progress(*_: int) -> None:
             if self._stopping.is_set():
-                raise RuntimeError('stopped')  # by a signal: nobody hears of it, and what is half done stays
+                raise RuntimeError('stopped')  # by a signal; the half-done conversion stays and is resumed later
 
         results = convert_recordings.convert_all(
             self._recordings, self._job, workers=self._values.workers, progress=progress
@@ -239,14 +241,15 @@ class RecorderNode(Node):
         failed = sum(bool(result.error) for result in results)
         if failed:
             raise RuntimeError(f'{failed} of {len(results)} bags were left out')
-        self.worker.failure.set_result(None)  # done: the process ends
+        if self.worker is not None:
+            self.worker.failure.set_result(None)  # done: the process ends
 
 
 class _Stamped:
-    """What a synchroniser wants to know of a message that has not been decoded: its stamp."""
+    """The stamp of a message that has not been decoded, for a synchroniser."""
 
     def __init__(self, data: bytes) -> None:
-        # CDR: 4 bytes that tell the byte order, then the header, which begins with its stamp.
+        # CDR: 4 bytes with the byte order, then the header, which begins with its stamp.
         sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
         self.header = Header(stamp=Time(sec=sec, nanosec=nanosec))
 

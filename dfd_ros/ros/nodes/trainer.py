@@ -1,4 +1,4 @@
-"""Trainer node: trains a network on samples, tells how it goes, and hands better weights to a depth node."""
+"""Trainer node: trains a network on samples, publishes its progress, and hands better weights to a depth node."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
@@ -32,12 +33,12 @@ from dfd_ros.training.loop import train
 from dfd_ros.training.observer import Observer, Progress
 
 PUBLISH_EVERY = 0.2  # s
-# Who comes late gets the last one.
+# Late subscribers get the last one.
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class TrainerNode(Node, Observer):
-    """The training runs in a worker thread and calls `on_step` and `on_validation`; services set what it reads."""
+    """The training runs in a worker thread and calls `on_step` and `on_validation`; services set its events."""
 
     worker: Worker | None = None
 
@@ -47,7 +48,7 @@ class TrainerNode(Node, Observer):
         values = self._settings.values
         self._config = values.training()
         if self._config.shards:
-            shards(self._config.shards)  # says now where there are none; they are read when it trains
+            shards(self._config.shards)  # raises here if there are none; they are read when training starts
         self._folder = Path(values.output).expanduser().absolute() / self._config.name
         self._going, self._stopping = threading.Event(), threading.Event()
         self._going.set()
@@ -77,16 +78,16 @@ class TrainerNode(Node, Observer):
 
     def _pause(self) -> str:
         self._going.clear()
-        return 'waits after this step'
+        return 'pausing after this step'
 
     def _resume(self) -> str:
         self._going.set()
-        return 'goes on'
+        return 'resuming'
 
     def _stop(self) -> str:
         self._stopping.set()
         self._going.set()
-        return f'ends after this step; started again with the same parameters it goes on from {self._folder}'
+        return f'stopping after this step; start the node again with the same parameters to resume {self._folder}'
 
     # The worker's thread.
 
@@ -100,7 +101,8 @@ class TrainerNode(Node, Observer):
         if not self.context.ok():
             return
         self.get_logger().info(f'{"stopped" if self._stopping.is_set() else "done"}: {self._folder}')
-        self.worker.failure.set_result(None)  # the process ends
+        if self.worker is not None:
+            self.worker.failure.set_result(None)  # the process ends
 
     def on_step(self, progress: Progress) -> bool:
         self._progress = progress
@@ -127,7 +129,7 @@ class TrainerNode(Node, Observer):
 
     @contextlib.contextmanager
     def _while_ros_runs(self) -> Iterator[None]:
-        """What fails since a signal has shut ROS down meanwhile is let go: the training still writes its checkpoint."""
+        """Ignores failures after a signal has shut ROS down: the training still writes its checkpoint."""
         try:
             yield
         except Exception:
@@ -159,11 +161,11 @@ class TrainerNode(Node, Observer):
             )
 
     def _hand_over(self, weights: Path, step: int) -> None:
-        """Gives the depth node a file of these weights alone: a name that it has had before would tell it nothing."""
+        """Gives the depth node its own copy of these weights: the training replaces the original."""
         node = self._settings.values.depth_node
-        client = self.create_client(SetParameters, f'{node}/set_parameters')
+        client: Client = self.create_client(SetParameters, f'{node}/set_parameters')
         if not client.service_is_ready() and not client.wait_for_service(1.0):
-            self.get_logger().warning(f'parameter depth_node: there is no node {node}; it goes on with its weights')
+            self.get_logger().warning(f'parameter depth_node: there is no node {node}; the weights are not handed over')
             self.destroy_client(client)
             return
         earlier = sorted(self._folder.glob('handed_over_*.safetensors'))
@@ -175,7 +177,10 @@ class TrainerNode(Node, Observer):
 
         def answered(future: Future) -> None:
             self.destroy_client(client)
-            result = future.result().results[0]
+            response = future.result()
+            if response is None:
+                return
+            result = response.results[0]
             if result.successful:
                 self.get_logger().info(f'{node} has the weights of step {step}')
                 for file in earlier:
