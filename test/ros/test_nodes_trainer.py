@@ -119,7 +119,7 @@ def test_better_weights_go_to_a_running_depth_node(start_node, observer, random_
         ({'data': '/nowhere'}, 'error: /nowhere: no such folder or shard'),
         ({'data': DATA, 'config': '/nowhere.yaml'}, 'error: /nowhere.yaml: no such file'),
         ({'data': DATA, 'steps': -1}, 'error: parameter steps: out of range'),
-        ({'data': DATA, 'depth_node': '/depth/'}, "error: parameter depth_node: '/depth/' is not a node name, such as"),
+        ({'data': DATA, 'depth_node': '/depth/'}, "error: parameter depth_node: '/depth/' is not a node name such as"),
         ({'data': DATA, 'depth_node': 'my depth'}, "error: parameter depth_node: 'my depth' is not a node name"),
     ],
 )
