@@ -6,55 +6,59 @@ import math
 import time
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dfd_ros.calibration.board import opencv
 from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.v4l2_device import ImageSettings, V4l2Device
 
 DRIVER_QUEUE = 4  # frames that a driver may hold from before the motor stopped
-
-
-def open_camera(device: str, width: int = 0, height: int = 0):
-    """A V4L2 device (path or number) as OpenCV's capture. Raises `InputError` if it cannot be opened."""
-    cv2 = opencv()
-    capture = cv2.VideoCapture(int(device) if device.isdigit() else device, cv2.CAP_V4L2)
-    if not capture.isOpened():
-        raise InputError(f'{device}: cannot open the camera; is it plugged in, and may you read it (group video)?')
-    for name, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
-        if value:
-            capture.set(name, value)
-    return capture
+TOLERANCE = 0.05  # of the range of values: a motor rounds a value to its own steps
 
 
 def record_sweep(
-    capture, values: Sequence[float], *, distance: float = math.nan, settle_time: float = 0.5, name: str = 'sweep'
+    capture: cv2.VideoCapture,
+    values: Sequence[float],
+    *,
+    distance: float = math.nan,
+    settle_time: float = 0.5,
+    name: str = 'sweep',
+    images: ImageSettings = ImageSettings(),
 ) -> Sweep:
     """An image at each control value of the focus motor.
 
+    The values of the result are those that the motor had: it rounds to its own steps. Values that it rounds to one
+    step give one image.
+
     Args:
-        capture: OpenCV's VideoCapture.
         distance: m, of the target; NaN = unknown.
         settle_time: s, time until the motor is at rest.
+        name: of the camera, for messages.
 
     Raises:
-        InputError: the camera has no controllable focus motor, or gives no image.
+        InputError: the camera has no controllable focus motor, gives no image, or not as `images` says.
     """
-    cv2 = opencv()
-    capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
-    images = []
+    device = V4l2Device(name, capture, images)
+    tolerance = max(TOLERANCE * float(np.ptp(values)), 0.5)
+    found: dict[float, np.ndarray] = {}
     with tqdm(values, desc='sweep', unit='image') as progress:
         for value in progress:
-            if not capture.set(cv2.CAP_PROP_FOCUS, float(value)):
-                raise InputError(
-                    f'{name}: the camera rejects the focus value {value:g}; v4l2-ctl --list-ctrls '
-                    'shows the limits of focus_absolute'
-                )
+            device.move_focus(value, tolerance)
             time.sleep(settle_time)
-            for _ in range(DRIVER_QUEUE + 1):
-                received, image = capture.read()
-                if not received:
-                    raise InputError(f'{name}: the camera gives no image')
-            images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    return Sweep(name, np.asarray(values, float), images, distance)
+            stands_at = device.focus
+            if abs(stands_at - value) > tolerance:
+                raise InputError(f'{name}: the focus has left the value {value:g} for {stands_at:g}')
+            found.setdefault(stands_at, _image(device))
+    return Sweep(name, np.array(list(found), float), list(found.values()), distance)
+
+
+def _image(device: V4l2Device) -> np.ndarray:
+    for left in reversed(range(DRIVER_QUEUE + 1)):
+        image = device.retrieve() if device.grab() is not None else None
+        if image is None:
+            break
+        if not left:
+            return image
+    raise InputError(f'{device.name}: the camera gives no image')

@@ -37,6 +37,8 @@ class Frame:
     depth: np.ndarray | None = None
     rgbd: RgbdImages | None = None
     """From an RGB-D sensor at the position of the camera, with the same intrinsics."""
+    warning: str = ''
+    """What is wrong with the camera, for the log of the node."""
 
 
 class CameraLost(RuntimeError):

@@ -16,10 +16,13 @@ from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.cameras.focus_drive import FocusDrive
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
-from dfd_ros.core.optics import Lens, VergenceRange, vergence
+from dfd_ros.core.optics import Lens, VergenceRange, distance, vergence
+from dfd_ros.core.v4l2_device import RETRY, ImageSettings, V4l2Device
 
 DRIVER_QUEUE = 4  # frames that a driver holds at most where it does not take CAP_PROP_BUFFERSIZE
 OLDEST_STAMP = 10.0  # s; an older stamp comes from another clock
+TOLERANCE = 0.05  # of the table's values: a motor rounds a value to its own steps
+PATIENCE = 1.0  # s that a motor may take before its silence is worth a warning
 
 
 class FocusTable:
@@ -41,10 +44,12 @@ class FocusTable:
         self._values = np.array([entry[1] for entry in entries], float)
         if not np.isfinite(self._vergence).all():
             raise InputError('focus table: every focus_distance_m must be a positive number or .inf')
+        if not np.isfinite(self._values).all():
+            raise InputError('focus table: every value must be a finite number')
         steps = np.diff(self._values)
         if not (np.diff(self._vergence) > 0).all() or not ((steps > 0).all() or (steps < 0).all()):
             raise InputError('focus table: the value must rise, or fall, with every step of focus_distance_m')
-        self.range = VergenceRange(1 / self._vergence[-1], 1 / self._vergence[0] if self._vergence[0] > 0 else math.inf)
+        self.range = VergenceRange(distance(float(self._vergence[-1])), distance(float(self._vergence[0])))
 
     @classmethod
     def load(cls, path: str | Path) -> FocusTable:
@@ -59,11 +64,23 @@ class FocusTable:
         """The control value for a focus distance (m), clamped to the ends of the table."""
         return float(np.interp(vergence(focus_distance), self._vergence, self._values))
 
+    def focus_distance(self, value: float) -> float:
+        """The focus distance (m) of a control value, clamped to the ends of the table."""
+        order = np.argsort(self._values)
+        return distance(float(np.interp(value, self._values[order], self._vergence[order])))
+
+    @property
+    def tolerance(self) -> float:
+        """By how much the value that a motor has may differ from the one requested."""
+        return TOLERANCE * float(np.ptp(self._values))
+
 
 class V4l2Source(CameraSource):
     """A V4L2 device, its autofocus off, its focus motor driven by a `FocusTable`.
 
-    A motor does not report when it has arrived, so the focus counts as settled `settle_time` s after a command.
+    The lens state is that of the control value read from the camera, not of the one requested; while they differ the
+    focus counts as not settled, and the value is set again with every frame. A motor does not report when it has
+    arrived, so the focus counts as settled `settle_time` s after the camera has taken the value.
     """
 
     def __init__(
@@ -75,49 +92,55 @@ class V4l2Source(CameraSource):
         lens: Lens = Lens(),
         lens_width: int = 0,
         magnification: Callable[[float], float] | None = None,
-        width: int = 0,
-        height: int = 0,
+        images: ImageSettings = ImageSettings(),
         api: int = cv2.CAP_V4L2,
     ) -> None:
-        """`device` is a path or a number; 0 px leaves the size to the driver; `api` is OpenCV's.
+        """`device` is a path or a number; `api` is OpenCV's.
 
         `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
         device gives; `magnification` gives the image scale at a focus distance (m), relative to infinity.
-        Raises InputError if the device cannot be opened.
+        Raises InputError if the device cannot be opened, its focus not be set, or `images` not be had.
         """
-        self._device = device
+        self._name = device
         self._api = api
-        self._size = (width, height)
+        self._images = images
         self._table = table
         self._lens = lens
         self._lens_width = lens_width
         self._magnification = magnification
         self._drive = FocusDrive(table.range.far, settle_time, table.range)
-        self._goal = table.range.far
-        self._capture: cv2.VideoCapture | None = None
-        self._opened_or_closed = threading.Lock()  # commands and frames come from different threads
+        self._wanted = table.value(table.range.far)
+        self._wanted_at = self._set_at = -math.inf
+        self._refused = self._missed = False  # missed: the camera has another value than the one wanted
+        self._settle_time = settle_time
+        self._device: V4l2Device | None = None
+        self._focusing = threading.Lock()  # commands and frames come from different threads
         self._period = math.nan
-        try:
-            self._open()
-        except CameraLost as error:
-            raise InputError(str(error)) from None
+        self._open()
 
     def focus(self, distance: float, time_s: float) -> None:
-        self._drive.command(distance, time_s)
-        with self._opened_or_closed:
-            self._goal = distance
-            self._set_focus()
+        if not distance > 0:
+            raise InputError(f'focus command: focus distance {distance} m must be positive (inf for infinity)')
+        with self._focusing:
+            self._wanted = self._table.value(distance)
+            self._wanted_at = time_s
+            self._follow(time_s, is_new=True)
 
     def capture(self, time_s: float) -> Frame:
-        if self._capture is None:
-            self._open()
-        exposed = self._grab(time_s)
-        received, image = self._capture.retrieve()
-        if not received:
+        try:
+            device = self._device or self._open()
+        except InputError as error:
+            raise CameraLost(str(error)) from None
+        exposed = self._grab(device, time_s)
+        image = device.retrieve()
+        if image is None:
             raise self._lost()
-        focus_distance, _ = self._drive.at(exposed)
-        # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier.
-        _, settled = self._drive.at(exposed - self._period)
+        with self._focusing:
+            self._follow(time.monotonic())
+            focus_distance, _ = self._drive.at(exposed)
+            # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier.
+            _, rests = self._drive.at(exposed - self._period)
+            missed, wanted_at = self._missed, self._wanted_at
         lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
             focus_distance=focus_distance,
@@ -127,22 +150,42 @@ class V4l2Source(CameraSource):
             magnification=self._magnification(focus_distance) if self._magnification else math.nan,
             near=self._table.range.near,
             far=self._table.range.far,
-            settled=settled,
+            settled=rests and not missed,
         )
-        return Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), state, exposed)
+        warning = ''
+        if missed and time.monotonic() - wanted_at > PATIENCE:
+            warning = (
+                f'{self._name}: the camera does not take the focus value {self._wanted:.0f}, it is at '
+                f'{device.focus:g}; is its autofocus on, or does another program use it? Trying again.'
+            )
+        return Frame(image, state, exposed, warning=warning)
 
     def close(self) -> None:
-        with self._opened_or_closed:
-            if self._capture is not None:
-                self._capture.release()
-                self._capture = None
+        with self._focusing:
+            if self._device is not None:
+                self._device.close()
+                self._device = None
 
-    def _grab(self, time_s: float) -> float:
+    def _follow(self, now: float, is_new: bool = False) -> None:
+        """Takes over the value that the camera has; sets the wanted one where that is new, or was not taken."""
+        if self._device is None:
+            return
+        if is_new or (self._missed and now - self._set_at >= RETRY):
+            self._set_at = now
+            self._refused = not self._device.set_focus(self._wanted)
+        value = self._device.focus
+        self._missed = self._refused or not abs(value - self._wanted) <= self._table.tolerance
+        if value >= 0:
+            self._drive.command(self._table.focus_distance(value), now)
+
+    def _grab(self, device: V4l2Device, time_s: float) -> float:
         """Grabs the first frame that is not a leftover in the queue. Returns its time of exposure."""
+        stamp = -math.inf
         for _ in range(DRIVER_QUEUE + 1):
-            if not self._capture.grab():
+            grabbed = device.grab()  # V4L2: of CLOCK_MONOTONIC
+            if grabbed is None:
                 raise self._lost()
-            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # V4L2: of CLOCK_MONOTONIC
+            stamp = grabbed
             if not time.monotonic() - OLDEST_STAMP < stamp <= time.monotonic():
                 return time_s  # a driver with a clock of its own
             if stamp > time_s - self._period:
@@ -151,27 +194,19 @@ class V4l2Source(CameraSource):
 
     def _lost(self) -> CameraLost:
         self.close()
-        return CameraLost(f'{self._device}: no image; is the camera still plugged in?')
+        return CameraLost(f'{self._name}: no image; is the camera still plugged in?')
 
-    def _open(self) -> None:
-        device = int(self._device) if self._device.isdigit() else self._device
-        capture = cv2.VideoCapture(device, self._api)
-        if not capture.isOpened():
-            capture.release()
-            raise CameraLost(
-                f'{self._device}: cannot open the camera; is it plugged in, and may you read it (group video)?'
-            )
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        for name, value in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self._size):
-            if value:
-                capture.set(name, value)
-        capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        self._period = 1 / fps if fps > 0 else 1 / 30
-        with self._opened_or_closed:
-            self._capture = capture
-            self._set_focus()
-
-    def _set_focus(self) -> None:
-        if self._capture is not None:
-            self._capture.set(cv2.CAP_PROP_FOCUS, self._table.value(self._goal))
+    def _open(self) -> V4l2Device:
+        device = V4l2Device.open(self._name, self._images, self._api)
+        try:
+            for value in (self._table.value(self._table.range.near), self._wanted):  # two: it has to move
+                device.move_focus(value, self._table.tolerance)
+        except InputError:
+            device.close()
+            raise
+        self._period = 1 / device.rate if device.rate > 0 else 1 / 30
+        with self._focusing:
+            self._device = device
+            self._follow(time.monotonic())
+        time.sleep(self._settle_time)  # nobody knows where the motor comes from
+        return device

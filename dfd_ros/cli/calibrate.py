@@ -196,8 +196,9 @@ def _target(args: argparse.Namespace) -> None:
 def _sweep(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from dfd_ros.calibration.record import open_camera, record_sweep
+    from dfd_ros.calibration.record import record_sweep
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.v4l2_device import ImageSettings, open_capture
 
     if args.steps < 5:
         raise InputError(f'--steps {args.steps}: must be at least 5')
@@ -208,11 +209,23 @@ def _sweep(args: argparse.Namespace) -> None:
     values = np.linspace(args.first, args.last, args.steps).round()
     if len(set(values)) < len(values):
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
-    capture = open_camera(args.device, args.width, args.height)
+    capture = open_capture(args.device)
     try:
-        sweep = record_sweep(capture, values, distance=args.distance, settle_time=args.settle_time, name=args.device)
+        sweep = record_sweep(
+            capture,
+            values,
+            distance=args.distance,
+            settle_time=args.settle_time,
+            name=args.device,
+            images=ImageSettings(args.width, args.height),
+        )
     finally:
         capture.release()
+    if len(sweep.images) < 5:
+        raise InputError(
+            f'{args.device}: the focus motor has only {len(sweep.images)} positions from {args.first:g} to '
+            f'{args.last:g}; sweep further'
+        )
     sweep.write(args.out)
     print(f'sweep     {len(sweep.images)} images in {args.out}/')
 

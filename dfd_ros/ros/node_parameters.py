@@ -95,6 +95,21 @@ class CameraParameters(Parameters):
         minimum=0.0,
         maximum=0.001,
     )
+    pixel_format: str = parameter(
+        '',
+        'V4L2: how the images come over the wire. MJPG (JPEG) allows larger images at a higher rate. Empty: as the '
+        'driver chooses.',
+        choices=('', 'MJPG', 'YUYV'),
+    )
+    exposure_time: float = parameter(
+        0.0, 'V4L2: exposure time. 0: as the camera chooses.', unit='s', minimum=0.0, maximum=10.0
+    )
+    white_balance: int = parameter(
+        0, 'V4L2: colour temperature. 0: as the camera chooses.', unit='K', minimum=0, maximum=20000
+    )
+    gain: int = parameter(
+        -1, "V4L2: gain, in the camera's own unit. -1: as the camera chooses.", minimum=-1, maximum=65535
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Camera sources: where the focus is at which time, which frame answers, and what a missing thing says."""
 
 import math
-import time
 
 import cv2
 import numpy as np
@@ -9,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfd_ros.cameras import CameraLost
 from dfd_ros.cameras.focus_drive import FocusDrive
 from dfd_ros.cameras.stack_source import StackSource
-from dfd_ros.cameras.v4l2_source import FocusTable, V4l2Source
+from dfd_ros.cameras.v4l2_source import FocusTable
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
-from dfd_ros.core.optics import Lens, VergenceRange
+from dfd_ros.core.optics import VergenceRange
 
 DISTANCES = [math.inf, 2.0, 1.0, 0.5]
 
@@ -122,7 +120,14 @@ class TestFocusTable:
         assert table.range == VergenceRange(0.1, math.inf)
 
     def test_falling_values_in_any_order(self):
-        assert FocusTable([10, 200, 100], [0.1, math.inf, 0.2]).value(0.2) == 100
+        table = FocusTable([10, 200, 100], [0.1, math.inf, 0.2])
+        assert table.value(0.2) == 100
+        assert [table.focus_distance(value) for value in (0, 100, 150, 300)] == pytest.approx([0.1, 0.2, 0.4, math.inf])
+
+    @pytest.mark.parametrize('value', [math.nan, -math.inf])
+    def test_values_are_finite(self, value):
+        with pytest.raises(InputError, match='every value must be a finite number'):
+            FocusTable([value, 1.0], [1.0, 0.5])
 
     @pytest.mark.parametrize(
         'text, words',
@@ -140,6 +145,8 @@ class TestFocusTable:
             ),
             ('focus_table: [{value: x, focus_distance_m: 1}]', "focus_table[0], value: 'x' should be a number"),
             ('focus_table: 3', 'focus_table: 3 should be a list'),
+            ('focus_table: [{value: -.inf, focus_distance_m: 1}]', 'focus_table[0], value: -inf should be'),
+            ('focus_table: [{value: .nan, focus_distance_m: 1}]', 'focus_table[0], value: nan should be'),
             ('other: 3', 'focus_table: is missing'),
             ('focus_table: [', 'not YAML'),
         ],
@@ -153,48 +160,6 @@ class TestFocusTable:
     def test_no_file(self, tmp_path):
         with pytest.raises(InputError, match='table.yaml: no such file'):
             FocusTable.load(tmp_path / 'table.yaml')
-
-
-class TestV4l2:
-    TABLE = FocusTable([0, 250], [math.inf, 0.1])
-
-    def test_no_device_is_one_line(self):
-        with pytest.raises(InputError, match='/dev/video77: cannot open the camera') as error:
-            V4l2Source('/dev/video77', self.TABLE, settle_time=0.2)
-        assert '\n' not in str(error.value)
-
-    def test_frames_and_lens_of_what_opencv_opens(self, tmp_path):
-        """No camera in a test machine: OpenCV reads a video through the same interface, until it ends."""
-        path = str(tmp_path / 'video.avi')
-        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (64, 48))
-        for _ in range(3):
-            writer.write(np.full((48, 64, 3), (200, 100, 50), np.uint8))  # BGR
-        writer.release()
-        source = V4l2Source(path, self.TABLE, settle_time=0.5, lens=Lens(0.004, 1.8, 2e-6), api=cv2.CAP_ANY)
-        calibrated = V4l2Source(
-            path,
-            self.TABLE,
-            settle_time=0.0,
-            lens=Lens(0.004, 1.8, 1e-6),
-            lens_width=128,
-            magnification=lambda focus_distance: 1 + 0.01 / focus_distance,
-            api=cv2.CAP_ANY,
-        )
-        calibrated.focus(0.2, 0.0)
-        state = calibrated.capture(1.0).lens_state  # half as wide as the images of the calibration
-        assert (state.pixel_pitch, state.magnification) == (2e-6, pytest.approx(1.05))
-        start = time.monotonic()
-        source.focus(0.2, start)
-        moving, settled = source.capture(start + 0.1), source.capture(start + 0.7)
-        assert np.abs(moving.image.reshape(-1, 3).mean(0) - (50, 100, 200)).max() < 5  # RGB
-        assert not moving.lens_state.settled and moving.time_s == start + 0.1
-        assert settled.lens_state == LensState(0.2, 0.004, 1.8, 2e-6, near=0.1, far=math.inf, settled=True)
-        source.capture(start + 0.8)
-        with pytest.raises(CameraLost, match='no image'):
-            source.capture(start + 0.9)
-        # Back again, and the focus goes where it was told before.
-        assert source.capture(start + 2.0).lens_state.focus_distance == pytest.approx(0.2)
-        source.close()
 
 
 class TestSynthetic:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dfd_ros.cameras.v4l2_source import FocusTable
 
 RECONNECT_AFTER = 1.0  # s
-SLOW = 0.8  # of the rate asked for
+SLOW = 0.8  # of the rate requested
 SETTLE_TIME = 0.03  # s
 MOTOR_SETTLE_TIME = 0.2  # s
 RGBD_TOPICS = {
@@ -87,6 +87,7 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
             f_number=parameters.f_number,
         )
     from dfd_ros.cameras.v4l2_source import V4l2Source
+    from dfd_ros.core.v4l2_device import ImageSettings
 
     lens, lens_width = _lens(parameters, calibration)
     aperture = calibration.aperture
@@ -97,8 +98,15 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         lens_width=lens_width,
         magnification=aperture.magnification if aperture else None,
         settle_time=_settle_time(parameters),
-        width=parameters.image_width,
-        height=parameters.image_height,
+        images=ImageSettings(
+            parameters.image_width,
+            parameters.image_height,
+            parameters.rate,
+            parameters.pixel_format,
+            parameters.exposure_time,
+            parameters.white_balance,
+            parameters.gain,
+        ),
     )
 
 
@@ -217,6 +225,8 @@ class CameraNode(Node):
                 self._warn(f'{error} Trying again.')
                 due = time.monotonic() + RECONNECT_AFTER
                 continue
+            if frame.warning:
+                self._warn(frame.warning)
             if frame.lens_state.settled:
                 self._reached_id = command_id
             self._publish(frame)
@@ -268,16 +278,19 @@ class CameraNode(Node):
         if not count:
             return Report(WARN, 'no images')
         asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
-        assert self._last is not None  # there are intervals
-        state = self._last.lens_state
+        frame = self._last
+        assert frame is not None  # there are intervals
+        state = frame.lens_state
         values: dict[str, float | int | str] = {
             'rate (Hz)': rate,
             'focus distance (m)': state.focus_distance,
             'settled': str(state.settled),
             'command_id': self._reached_id,
         }
+        if frame.warning:
+            return Report(WARN, frame.warning, values)
         if rate < SLOW * asked:
-            return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz asked for', values)
+            return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz requested', values)
         return Report(values=values)
 
 
