@@ -23,13 +23,14 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def find_boards(folder: str | Path, board: Board, least: int) -> tuple[list[View], tuple[int, int]]:
+def find_boards(folder: str | Path, board: Board, minimum: int) -> tuple[list[View], tuple[int, int]]:
     """The views of the board in a folder of images, and the images' width and height.
 
-    Raises `InputError` where fewer than `least` images show it, or where the images are not of one size.
+    Raises `InputError` where fewer than `minimum` images show it, or where the images are not of one size.
     """
-    folder, views, size = Path(folder), [], None
+    folder, views = Path(folder), []
     files = image_files(folder)
+    size: tuple[int, int] | None = None
     with tqdm(files, desc=f'board in {folder.name}', unit='image') as progress:
         for path in progress:
             image = read_image(path)
@@ -46,10 +47,11 @@ def find_boards(folder: str | Path, board: Board, least: int) -> tuple[list[View
                 raise InputError(f'{folder}: {error}') from None
             if view is not None:
                 views.append(view)
-    if len(views) < least:
+    if len(views) < minimum:
         raise InputError(
             f'{folder}: the board of {board.columns}x{board.rows} squares ({board.dictionary}) was found '
-            f'in {len(views)} of {len(files)} images, at least {least} are needed; check --squares and '
+            f'in {len(views)} of {len(files)} images, at least {minimum} are needed; check --squares and '
             '--dictionary, and that the images are sharp'
         )
+    assert size is not None  # there are images
     return views, size

@@ -124,7 +124,8 @@ class Extrinsics:
     @classmethod
     def from_matrix(cls, matrix: np.ndarray, parent: str, child: str, **more) -> Extrinsics:
         """Of a (4, 4) transform from `child` to `parent`."""
-        return cls(parent, child, tuple(float(t) for t in matrix[:3, 3]), rpy_from_matrix(matrix), **more)
+        x, y, z = (float(t) for t in matrix[:3, 3])
+        return cls(parent, child, (x, y, z), rpy_from_matrix(matrix), **more)
 
     @property
     def matrix(self) -> np.ndarray:

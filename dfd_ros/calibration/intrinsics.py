@@ -87,9 +87,13 @@ def calibrate_intrinsics(
         for p, c, r, t in zip(points, corners, rotations, translations)
     ]
     camera = CameraModel(
-        *size,
-        *(float(matrix[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))),
-        tuple(float(d) for d in distortion.reshape(-1)[:5]),
+        width=size[0],
+        height=size[1],
+        fx=float(matrix[0, 0]),
+        fy=float(matrix[1, 1]),
+        cx=float(matrix[0, 2]),
+        cy=float(matrix[1, 2]),
+        distortion=tuple(float(d) for d in distortion.reshape(-1)[:5]),
         focus_distance=focus_distance,
         residual_px=float(residual),
         images=len(views),

@@ -42,8 +42,8 @@ def aperture_of(
             '--focal-length (mm), and --pixel-pitch (um) or run dfd calibrate intrinsics first'
         )
     f_number = focal_length**2 / (result.blur_per_dioptre * pitch)
-    distances, first = np.unique(-result.focus_distances, return_index=True)  # from far to near
-    distances = [float(-d) for d in distances]
+    negative, first = np.unique(-result.focus_distances, return_index=True)  # from far to near
+    distances = [float(-d) for d in negative]
     magnifications = [float(result.magnification[i]) for i in first]
     if math.isfinite(distances[0]):
         distances, magnifications = [math.inf, *distances], [1.0, *magnifications]

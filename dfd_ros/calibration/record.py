@@ -20,7 +20,7 @@ TOLERANCE = 0.05  # of the range of values: a motor rounds a value to its own st
 
 def record_sweep(
     capture: cv2.VideoCapture,
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     *,
     distance: float = math.nan,
     settle_time: float = 0.5,

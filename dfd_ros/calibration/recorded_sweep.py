@@ -11,12 +11,12 @@ A folder holds the images beside a `sweep.yaml`::
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from dfd_ros.core.errors import InputError
@@ -88,7 +88,7 @@ def is_sweep(folder: str | Path) -> bool:
     return (Path(folder) / FILE).is_file()
 
 
-def sharpest_value(values: Sequence[float], sharpness: Sequence[float], name: str) -> float:
+def sharpest_value(values: ArrayLike, sharpness: ArrayLike, name: str) -> float:
     """The control value of the sharpness peak, between the steps: a parabola through the log above half the peak.
 
     Raises `InputError` if the peak is at an end, if there are too few frames, or if there is no peak.

@@ -56,7 +56,7 @@ def write_extrinsics(path: Path, result: ExtrinsicsResult) -> None:
     figure, (above, pairs) = _figure(
         2, f'{np.linalg.norm(matrix[:3, 3]) * 1e3:.1f} mm apart, residual {extrinsics.residual_px:.3f} px'
     )
-    length = max(0.6e3 * np.linalg.norm(matrix[:3, 3]), 10.0)
+    length = max(0.6e3 * float(np.linalg.norm(matrix[:3, 3])), 10.0)
     for pose, label, colour in ((np.eye(4), extrinsics.parent, 'C0'), (matrix, extrinsics.child, 'C1')):
         place, right, forward = (1e3 * pose[[0, 2], 3], length * pose[[0, 2], 0], length * pose[[0, 2], 2])
         above.plot(*place, 'o', color=colour, label=label)

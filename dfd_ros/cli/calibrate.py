@@ -249,13 +249,11 @@ def _intrinsics(args: argparse.Namespace) -> None:
     print(f'centre    {camera.cx:.2f}, {camera.cy:.2f} px')
     print('distorts  ' + ', '.join(f'{d:.4g}' for d in camera.distortion))
     print(f'residual  {camera.residual_px:.3f} px')
-    _write(
-        args,
-        replace(calibration, **{f'{args.camera}_camera': camera}),
-        f'{args.camera}_intrinsics',
-        write_intrinsics,
-        result,
-    )
+    if args.camera == 'focus':
+        calibration = replace(calibration, focus_camera=camera)
+    else:
+        calibration = replace(calibration, rgbd_camera=camera)
+    _write(args, calibration, f'{args.camera}_intrinsics', write_intrinsics, result)
 
 
 def _extrinsics(args: argparse.Namespace) -> None:

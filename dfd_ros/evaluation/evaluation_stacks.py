@@ -63,7 +63,7 @@ def folder_stacks(folder: Path) -> Iterator[Sample]:
 
 def counted(sample: Sample, index: int) -> np.ndarray:
     """(H, W) bool: the pixels of a frame that count."""
-    range_, depth = sample.lens_states[0].range, sample.depth[index].astype(np.float64)
+    range_, depth = sample.lens_states[0].range or sample.range, sample.depth[index].astype(np.float64)
     with np.errstate(invalid='ignore'):
         inside = np.isfinite(depth) & (depth >= range_.near) & (depth <= range_.far)
     return inside if sample.background is None else inside & ~sample.background[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class FrameFigures:
 
 
 def evaluate(
-    estimator: DepthEstimator, stacks: Iterator[Sample], frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)
+    estimator: DepthEstimator, stacks: Iterable[Sample], frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)
 ) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
     where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
@@ -60,6 +60,7 @@ def evaluate(
             if index not in known or (len(known) > 1 and index + 1 not in frames):
                 continue
             where, range_ = counted(stack, index), estimate.range
+            assert range_ is not None  # of a stack it is known from the start
             true_depth = stack.depth[index].astype(np.float64)
             depth = true_depth[where]
             coc = np.full(depth.shape, np.nan) if stack.coc is None else stack.coc[index][where]

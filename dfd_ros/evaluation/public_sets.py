@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,14 @@ from dfd_ros.inference.estimator import DepthEstimator
 _USUAL = ('mse', 'rms', 'log_rms', 'abs_rel', 'sq_rel', 'd1.25', 'd1.25^2', 'd1.25^3')
 
 
+class Stacks(Protocol):
+    """The stacks of a set, each read when it is accessed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> FocalStack: ...
+
+
 @dataclass(frozen=True)
 class PublicSet:
     """A set and its protocol.
@@ -34,7 +43,7 @@ class PublicSet:
         disparity: px m: errors are those of this over depth. None: those of depth, in m.
     """
 
-    open: Callable[[Path, int | None], Sequence[FocalStack]]
+    open: Callable[[Path, int | None], Stacks]
     title: str
     measures: tuple[str, ...]
     limits: tuple[float, float]
@@ -95,6 +104,7 @@ def evaluate_public(estimator: DepthEstimator, public: PublicSet, stacks: Iterab
         range_ = stack.range
         states = [replace(state, near=range_.near, far=range_.far) for state in stack.lens_states]
         estimate = estimator.estimate_stack(replace(stack, lens_states=states))
+        assert stack.depth is not None, stack.name
         truth, depth = stack.depth, np.clip(estimate.depth, *public.limits)
         if public.truth_limited:
             truth = np.clip(truth, *public.limits)

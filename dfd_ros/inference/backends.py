@@ -8,7 +8,9 @@ See `dfd_ros.networks` for the shapes. Tensors go in and come out on `backend.de
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,8 @@ def is_bf16_fast(device: torch.device) -> bool:
     """A rule and no measurement, so that the same machine gives the same depth every time."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, 'get_capabilities', dict)  # older versions of torch cannot say
+    # Older versions of torch do not have it.
+    capabilities: Callable[[], dict[str, bool]] = getattr(torch.cpu, 'get_capabilities', dict)
     return capabilities().get('amx_bf16', False)
 
 
@@ -49,8 +52,18 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
     return precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
 
 
+class Backend(Protocol):
+    """What all backends are."""
+
+    device: torch.device
+
+    def __call__(
+        self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor
+    ) -> tuple[Any, ...]: ...
+
+
 class TorchBackend:
-    """A network in evaluation mode on one device, under bf16 autocast where that is asked for.
+    """A network in evaluation mode on one device, under bf16 autocast if `precision` says so.
 
     `frames` is the length of the stacks that the network reads, None where it reads frame by frame. Where the blur
     scale is known the CoC follows from the vergence, and a decoder for it that can be left out is.
@@ -65,7 +78,9 @@ class TorchBackend:
         self.bf16 = uses_bf16(precision, device)
         self.frames = network.frames
         self.network_name = network.name
-        self._network: Network = network.to(device, memory_format=torch.channels_last).eval()
+        # torch's annotations of `to` lack `memory_format`.
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.eval()
 
     @torch.inference_mode()
     def __call__(self, image, focus, blur_scale, *state):
@@ -79,7 +94,7 @@ class TorchBackend:
 class OnnxBackend:
     """A file that `dfd export` wrote, under ONNX Runtime on the CPU, or on CUDA where its build has that."""
 
-    frames = None
+    frames: int | None = None
 
     def __init__(self, path: str | Path, device: torch.device):
         try:
@@ -116,16 +131,15 @@ class OnnxBackend:
                 f'these have {width}x{height}; export again with another --size, or none'
             )
         image = F.pad(image, (0, padded[1] - width, 0, padded[0] - height), mode='replicate')
-        if not state:
-            state = [
-                torch.zeros(image.shape[0], channels, padded[0] // stride, padded[1] // stride)
-                for channels, stride in self._state
-            ]
+        maps = state or [
+            torch.zeros(image.shape[0], channels, padded[0] // stride, padded[1] // stride)
+            for channels, stride in self._state
+        ]
         inputs = {
             'image': image.contiguous(),
             'focus': focus,
             'blur_scale': blur_scale,
-            **dict(zip(names_of_state(len(state)), state)),
+            **dict(zip(names_of_state(len(maps)), maps)),
         }
         outputs = self._session.run(None, {name: value.float().numpy() for name, value in inputs.items()})
         outputs = [torch.from_numpy(output) for output in outputs]

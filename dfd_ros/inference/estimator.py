@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -46,8 +46,8 @@ class Estimate:
     depth: np.ndarray
     """m; NaN where unknown; infinity for what lies at or beyond vergence 0."""
     coc: np.ndarray
-    """Circle of confusion in this frame: diameter in pixels of the input image, without sign. Of a known lens it
-    follows from the depth; else it is what the network's second decoder says."""
+    """Circle of confusion in this frame: diameter in pixels of the input image, without sign. With a known lens it
+    follows from the depth, otherwise it is the network's own estimate."""
     confidence: np.ndarray
     """Probability (0..1) that u is wrong by less than 0.05; 0 where depth is NaN."""
     vergence: np.ndarray
@@ -65,9 +65,9 @@ class Estimate:
         depth, coc, u, log_scale = (np.full(shape, np.nan, np.float32) for _ in range(4))
         return cls(depth, coc, np.zeros(shape, np.float32), u, log_scale, None, frames)
 
-    def masked_depth(self, least_confidence: float) -> np.ndarray:
-        """Depth (m) with NaN where the confidence is below `least_confidence`."""
-        return np.where(self.confidence >= least_confidence, self.depth, np.float32(np.nan))
+    def masked_depth(self, min_confidence: float) -> np.ndarray:
+        """Depth (m) with NaN where the confidence is below `min_confidence`."""
+        return np.where(self.confidence >= min_confidence, self.depth, np.float32(np.nan))
 
 
 class SweptRange:
@@ -168,8 +168,8 @@ class DepthEstimator:
 
     @property
     def stack_frames(self) -> int | None:
-        """Frames of the stacks that the network reads: it says something new once it has as many. None: it reads
-        frame by frame."""
+        """Frames of the stacks that the network reads: its estimate changes after that many. None: it reads frame by
+        frame."""
         return self._backend.frames
 
     def estimate_stack(self, stack: FocalStack, sweeps: int = 1) -> Estimate:
@@ -192,7 +192,7 @@ class DepthEstimator:
                 self.stack_frames,
                 [range_.normalise(state.focus_distance) for state in stack.lens_states],
             )
-        limits = {} if known else {'near': range_.near, 'far': range_.far}
+        limits: dict[str, Any] = {} if known else {'near': range_.near, 'far': range_.far}
         self.reset()
         return (
             self.push(image, replace(state, stamp=math.nan, **limits)) for _ in range(sweeps) for image, state in stack
@@ -234,7 +234,7 @@ class DepthEstimator:
             return self._step(image, lens_state, range_)
 
         range_ = self._swept.push(lens_state.focus_distance)
-        if range_ != self._range:
+        if range_ is not None and range_ != self._range:
             self._forget()
             for earlier in self._replay or ():
                 self._step(*earlier, range_)
@@ -293,10 +293,11 @@ class DepthEstimator:
         if math.isnan(blur_scale):
             coc = coc.abs() / scale
         else:
-            # With a known lens depth says more of the blur than the blur of this one frame does.
+            # With a known lens the CoC follows from the depth, which is known better than the blur of one frame.
             coc = lens_state.lens.coc_px(depth, lens_state.focus_distance)
-        maps = (depth, coc, confidence, u, log_scale)
-        return Estimate(*(map_.cpu().numpy() for map_ in maps), range_, self._frames)
+        known = {'depth': depth, 'coc': coc, 'confidence': confidence, 'vergence': u, 'log_scale': log_scale}
+        arrays: dict[str, Any] = {name: map_.cpu().numpy() for name, map_ in known.items()}
+        return Estimate(**arrays, range=range_, frames=self._frames)
 
     def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> None:
         """Bring the state into the view of this image, once it is off by enough. size: of what the network sees."""
@@ -318,8 +319,10 @@ class DepthEstimator:
             self._to_state_view = Similarity()
 
 
-def _open_backend(weights, network, backend: str, device: str, precision: str):
-    device = choose_device(device)
+def _open_backend(
+    weights: str | Path | None, network: networks.Network | str | None, backend: str, device_name: str, precision: str
+) -> TorchBackend | OnnxBackend:
+    device = choose_device(device_name)
     if backend == 'onnx':
         if isinstance(network, str) and not networks.needs_weights(network):
             raise InputError(f'backend onnx: the network "{network}" runs by torch alone')

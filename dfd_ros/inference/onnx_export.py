@@ -37,11 +37,11 @@ def multiple_of(state: list[tuple[int, int]]) -> int:
 def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write `network` to `path`, whole or not at all.
 
-    size: (H, W) of the images, where they shall be fixed; rounded up to a multiple as above.
+    size: (H, W) to fix the images to, rounded up to a multiple as above; None leaves them free.
     """
     path = Path(path)
     try:
-        import onnxscript  # noqa: F401  torch asks for it in the midst of the export
+        import onnxscript  # noqa: F401  torch imports it in the middle of the export
     except ImportError:
         raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
     if network.reads_stacks:
@@ -87,6 +87,7 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
             input_names=inputs,
             output_names=outputs,
         )
+    assert program is not None  # with dynamo=True
     program.model.metadata_props[METADATA_KEY] = json.dumps(
         {'network': name_of(type(network)), 'state': state, 'size': None if size is None else [height, width]}
     )
@@ -97,7 +98,7 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
 
 @contextlib.contextmanager
 def _quiet():
-    """torch's exporter talks of its own inner life: of torchvision, and of what it will deprecate."""
+    """Silence torch's exporter, which warns of torchvision and of its own deprecations."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

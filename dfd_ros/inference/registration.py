@@ -25,10 +25,10 @@ class Registration:
     WIDTH = 128
     """Images are reduced to about this many pixels on their longer side."""
     LEVELS = 3
-    ITERATIONS = (8, 6, 4)
-    """At most so many, from the coarsest level to the finest."""
-    SMALLEST_CORRELATION = 0.6
-    """Alignments that correlate less are not believed."""
+    ITERATIONS: tuple[int, ...] = (8, 6, 4)
+    """At most, from the coarsest level to the finest."""
+    MIN_CORRELATION = 0.6
+    """Alignments with a lower correlation are rejected."""
     LARGEST_ZOOM = 1.2
     LARGEST_ANGLE = math.radians(10)
     LARGEST_SHIFT = 0.2
@@ -86,7 +86,7 @@ class Registration:
                 template, image, found.resized(scale), self.ITERATIONS[-1 - level], fixed_zoom
             )
             found = at_level.resized(1 / scale)
-        return found if correlation >= self.SMALLEST_CORRELATION else start
+        return found if correlation >= self.MIN_CORRELATION else start
 
     @staticmethod
     def _gauss_newton(
@@ -96,11 +96,10 @@ class Registration:
         height, width = template.shape
         x = np.arange(width, dtype=np.float32) - (width - 1) / 2
         y = (np.arange(height, dtype=np.float32) - (height - 1) / 2)[:, None]
-        mean, deviation = cv2.meanStdDev(template)
-        deviation = float(deviation[0, 0])
+        mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(template))
         if deviation < 1e-3:
             return warp, 0.0
-        template = (template - float(mean[0, 0])) / deviation
+        template = (template - mean) / deviation
         gx = cv2.Sobel(template, cv2.CV_32F, 1, 0, scale=1 / 8)
         gy = cv2.Sobel(template, cv2.CV_32F, 0, 1, scale=1 / 8)
         # Derivatives by log zoom, angle and shift, then by gain and offset, which exposure changes.

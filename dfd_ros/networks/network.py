@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Prediction(NamedTuple):
-    """What a network says of one frame, each (B, 1, H, W).
+    """What a network predicts for one frame, each (B, 1, H, W).
 
     Attributes:
         vergence: u, the vergence scaled to 0..1 over the swept range.
@@ -61,7 +61,7 @@ class Network(nn.Module):
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         if '__init__' in cls.__dict__:
-            cls.__init__ = _recording(cls.__init__)
+            cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
 
     @property
     def name(self) -> str:
@@ -102,16 +102,16 @@ class Network(nn.Module):
             Prediction of (B, T, 1, H, W) tensors, T the number of decoded frames; logits of hypotheses, a list of
             (B, T, J, H/4, W/4), empty without; the state.
         """
-        predictions, state = [], list(state)
+        predictions, maps = [], list(state)
         for t in range(images.shape[1]):
-            prediction, *state = self(images[:, t], focus[:, t], blur_scale, *state)
+            prediction, *maps = self(images[:, t], focus[:, t], blur_scale, *maps)
             if decode is None or t in decode:
                 predictions.append(prediction)
-        return Prediction(*(torch.stack(maps, 1) for maps in zip(*predictions))), [], state
+        return Prediction(*(torch.stack(parts, 1) for parts in zip(*predictions))), [], maps
 
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
-        """Told of every training step, for a network that does not learn its uncertainty. u, of one shape; NaN does
-        not count."""
+        """Take in the error of a training step, for a network that does not learn its uncertainty. u, of one shape;
+        NaN does not count."""
 
     def check_size(self, height: int, width: int) -> None:
         """Raises `InputError` for images of a size that the network cannot take."""

@@ -15,8 +15,8 @@ from torch import nn
 from dfd_ros.core.errors import InputError
 from dfd_ros.networks import Network, Prediction, signed_coc
 
-LEAST_SPAN = 0.75
-"""Share of the range that the focus of a stack has to cover for the network to know all of it."""
+MIN_SPAN = 0.75
+"""Share of the range that the focus of a stack has to cover."""
 
 
 class StackNetwork(Network):
@@ -34,6 +34,8 @@ class StackNetwork(Network):
     """
 
     reads_stacks = True
+    frames: int
+    log_error: torch.Tensor
     STRIDE: int
     RECORD_MEMORY = 0.99
 
@@ -66,7 +68,7 @@ class StackNetwork(Network):
 
     @torch.no_grad()
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take the error of a training step into the running mean that `log_scale` tells. NaN does not count.
+        """Take the error of a training step into the running mean that `log_scale` gives. NaN does not count.
 
         Args:
             vergence, truth: u, of one shape.
@@ -90,9 +92,9 @@ class StackNetwork(Network):
         Raises:
             InputError: the network cannot take images of this size.
         """
-        u, cocs, state = self._read(image, focus, blur_scale, state)
+        u, cocs, read = self._read(image, focus, blur_scale, state)
         coc = signed_coc(u, focus, blur_scale) if cocs is None else cocs[:, -1]
-        return Prediction(u, self._log_scale(u), coc), *state
+        return Prediction(u, self._log_scale(u), coc), *read
 
     def sequence(
         self,
@@ -119,7 +121,8 @@ class StackNetwork(Network):
         """
         total = images.shape[1]
         self.check_frames(total)
-        maps, cocs = [], []
+        maps: list[torch.Tensor] = []
+        cocs: list[torch.Tensor] = []
         for t in range(total):
             u, decoded, state = self._read(images[:, t], focus[:, t], blur_scale, state)
             maps.append(u)
@@ -138,7 +141,7 @@ class StackNetwork(Network):
         """One frame: u, the CoC in each frame (in the order in which they came) of a stack that this frame
         completes, else None, and the state."""
         self.check_size(*image.shape[-2:])
-        frames, held = state or self.initial_state(len(image), *image.shape[-2:], image.device)
+        frames, held = state or self.initial_state(len(image), image.shape[-2], image.shape[-1], image.device)
         v = focus[:, None, None, None].expand_as(image[:, :1])
         frames = torch.cat([frames, image.float(), v.float()], 1)
         cocs = None
@@ -178,7 +181,7 @@ def check_stack(name: str, frames: int, focus: list[float]) -> None:
         raise InputError(f'network {name}: reads stacks of {frames} frames, this one has {len(focus)}: {takes}')
     for first in range(0, len(focus), frames):
         part = focus[first : first + frames]
-        if max(part) - min(part) < LEAST_SPAN:
+        if max(part) - min(part) < MIN_SPAN:
             raise InputError(
                 f'network {name}: reads stacks of {frames} frames, and frames {first + 1} to '
                 f'{first + frames} cover only {max(part) - min(part):.0%} of the range: {takes}'

@@ -3,14 +3,14 @@
 Grown out of the recurrent autoencoder of Chaitanya et al., "Interactive Reconstruction of Monte Carlo Image
 Sequences using a Recurrent Denoising Autoencoder" (SIGGRAPH 2017), as "Deep Learning for Video Depth Estimation
 from Defocus" modified it: convolutional encoder, recurrent blocks at several scales, skip connections, one decoder
-for depth and one for the circle of confusion. What is different here:
+for depth and one for the circle of confusion. Differences:
 
 * `BestFocus` keeps, by rule and not by learning, how sharp each place has been, at which focus, and what it looked
   like then: focus measures are what depth from focus begins with, and an all-in-focus image is what sharp depth
   edges need while the frame at hand is blurred.
 * `VergenceMemory` keeps evidence for each of a set of vergence hypotheses. A frame's features say how it is
   blurred; what that means for a hypothesis depends only on its defocus k (u - v) in this frame, so the map from
-  features to evidence is made anew for every frame from its focus and blur scale. Evidence is averaged over
+  features to evidence is computed for every frame from its focus and blur scale. Evidence is averaged over
   frames: the order of focus, its spacing, the number of frames and the lens are free by construction, and the
   state stays bounded however long the stream is.
 * Nothing normalises activations: the statistics of a few crops of one scene are no good guide to those of another
@@ -36,9 +36,13 @@ def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
 def _he(conv: nn.Conv2d) -> nn.Conv2d:
     """He et al. 2015: keeps the size of activations from layer to layer, as nothing normalises them."""
     nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
+    _fill(conv.bias, 0.0)
     return conv
+
+
+def _fill(parameter: torch.Tensor | None, value: float) -> None:
+    if parameter is not None:
+        nn.init.constant_(parameter, value)
 
 
 class Residual(nn.Module):
@@ -48,8 +52,8 @@ class Residual(nn.Module):
         super().__init__()
         self.first = conv_block(channels, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _fill(self.second.weight, 0.0)
+        _fill(self.second.bias, 0.0)
 
     def forward(self, x):
         return F.relu(x + self.second(self.first(x)))
@@ -60,7 +64,7 @@ def residuals(count: int, channels: int) -> list[Residual]:
 
 
 class Fuse(nn.Module):
-    """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then what `blocks` says.
+    """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then `blocks`.
 
     The mixing is done before the doubling, which gives the same for a quarter of the work.
     """
@@ -184,6 +188,7 @@ class VergenceMemory(nn.Module):
     FEATURES = 32
     LONGEST = 12.0  # frames that the past can weigh
     VOTE = 10.0
+    hypotheses: torch.Tensor
 
     def __init__(self, inputs: int, hypotheses: torch.Tensor, kinds: int):
         super().__init__()
@@ -194,15 +199,15 @@ class VergenceMemory(nn.Module):
             nn.Linear(11, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, kinds * (self.FEATURES + 1))
         )
         self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, 3.0)
+        _fill(self.gate.weight, 0.0)
+        _fill(self.gate.bias, 3.0)
         # How the kinds of evidence vote for a hypothesis: the same for all of them, times `VOTE` so that the
         # votes can grow as fast as other weights.
         self.votes = nn.Parameter(torch.tensor([0.4] + [0.0] * (kinds - 1)))
         self.channels = len(hypotheses) * kinds + kinds
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
-        """What the evidence alone says, (N, hypotheses, h, w)."""
+        """The prediction of the evidence alone, (N, hypotheses, h, w)."""
         evidence = state[:, : len(self.hypotheses) * self.kinds].unflatten(1, (len(self.hypotheses), self.kinds))
         return (evidence * (self.VOTE * self.votes)[:, None, None]).sum(2)
 
@@ -267,7 +272,7 @@ class ConvGRU(nn.Module):
 class Context(nn.Module):
     """What a map at 1/16 cannot see: two coarser levels, 1/32 and 1/64, and the mean of all.
 
-    A plain surface says nothing of its own depth; its outline, or print on it, may be hundreds of pixels away. The
+    A plain surface has no depth cue of its own; its outline, or print on it, may be hundreds of pixels away. The
     result is added to the map, and is zero at the start.
     """
 
@@ -279,8 +284,8 @@ class Context(nn.Module):
         self.up32 = Fuse(channels, channels, channels, nn.Sequential(*residuals(2, channels)))
         self.out = nn.Conv2d(channels, inputs, 1)
         for layer in (self.mean, self.out):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            _fill(layer.weight, 0.0)
+            _fill(layer.bias, 0.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
@@ -304,6 +309,7 @@ class StreamNetwork(Network):
 
     STRIDE = 16
     decodes_coc = coc_is_optional = True
+    centres: torch.Tensor
 
     def __init__(
         self,
@@ -340,8 +346,8 @@ class StreamNetwork(Network):
         if context:
             self.filled4, self.filled16 = (nn.Conv2d(FilledFocus.channels, c, 1) for c in (c4, c16))
             for layer in (self.filled4, self.filled16):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                _fill(layer.weight, 0.0)
+                _fill(layer.bias, 0.0)
         self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(*residuals(b8, c8)))
         self.decoder4 = Fuse(c8, 2 * c4 + m4 + 3 * _BANDS + hypotheses + 1, c4, nn.Sequential(*residuals(b4, c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
@@ -357,9 +363,9 @@ class StreamNetwork(Network):
         self.coc = nn.Conv2d(16, 4, 3, padding=1)
         for head in (self.fine, self.coc, self.coarse):
             nn.init.normal_(head.weight, std=0.01)
-            nn.init.zeros_(head.bias)
-        with torch.no_grad():
-            self.fine.bias[4:] = -2.0
+            _fill(head.bias, 0.0)
+        assert self.fine.bias is not None
+        _fill(self.fine.bias[4:], -2.0)
 
     def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
         """The state before the first frame of (height, width): zeros."""
@@ -414,7 +420,7 @@ class StreamNetwork(Network):
         if any(pad):
             x = F.pad(x, pad, mode='replicate')
         x = x.contiguous(memory_format=torch.channels_last)
-        state = list(state) or self.initial_state(batch, *x.shape[-2:], x.device)
+        maps = list(state) or self.initial_state(batch, x.shape[-2], x.shape[-1], x.device)
         flat_focus = focus.flatten()
         flat_scale = blur_scale[:, None].expand(-1, frames).flatten()
 
@@ -452,8 +458,8 @@ class StreamNetwork(Network):
         ]
         states = []
         for t in range(frames):
-            state = self._remember(focus[:, t], *(a[t] for a in per_frame), state)
-            states.append(state)
+            maps = self._remember(focus[:, t], [a[t] for a in per_frame], maps)
+            states.append(maps)
         if decode is not None:
             states = [states[t] for t in decode]
             x2, x4, x8, x16, measure4 = (
@@ -463,14 +469,15 @@ class StreamNetwork(Network):
             focus = focus[:, decode]
             flat_scale = blur_scale[:, None].expand(-1, len(decode)).flatten()
             frames = len(decode)
-        remembered = (torch.stack(s, 1).flatten(0, 1) for s in zip(*states)) if frames > 1 else states[-1]
+        remembered = [torch.stack(s, 1).flatten(0, 1) for s in zip(*states)] if frames > 1 else states[-1]
         prediction, logits = self._decode(
-            x2, x4, x8, x16, measure4, focus.flatten(), *remembered, blur_scale=None if decode_coc else flat_scale
+            x2, x4, x8, x16, measure4, focus.flatten(), remembered, None if decode_coc else flat_scale
         )
         prediction = Prediction(*(p[..., :height, :width].unflatten(0, (batch, frames)) for p in prediction))
-        return prediction, [a.unflatten(0, (batch, frames)) for a in logits], state
+        return prediction, [a.unflatten(0, (batch, frames)) for a in logits], maps
 
-    def _decode(self, x2, x4, x8, x16, measure4, focus, s2, s4, s8, s16, blur_scale):
+    def _decode(self, x2, x4, x8, x16, measure4, focus, state, blur_scale):
+        s2, s4, s8, s16 = state
         best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         v = focus[:, None, None, None]
         # The scales are experts whose votes add up; the decoder corrects what they say.
@@ -483,7 +490,7 @@ class StreamNetwork(Network):
         sharp2 = self.sharp2(_join([s2[:, :2], s2[:, 2:] * 2 - 1]))
         d16 = self.decoder16(_join([x16, s16.to(x16.dtype)]))
         x4_filled = x4
-        if self.context is not None:
+        if self.context is not None and self.filled is not None:
             filled = self.filled(best4[:, :_BANDS], best4[:, _BANDS:], lowest4, v)
             x4_filled = x4 + self.filled4(filled).to(x4.dtype)
             d16 = self.context(d16 + self.filled16(F.avg_pool2d(filled, 4)).to(d16.dtype))
@@ -513,7 +520,8 @@ class StreamNetwork(Network):
         coc = 4 * torch.sinh(F.pixel_shuffle(self.coc(c2).float(), 2).clamp(-5, 5))
         return Prediction(u, log_b, coc), [votes, logits]
 
-    def _remember(self, focus, measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16, state):
+    def _remember(self, focus, frame, state):
+        measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16 = frame
         s2, s4, s8, s16 = state
         best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)

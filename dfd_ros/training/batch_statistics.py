@@ -7,7 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-_NORMS = nn.modules.batchnorm._BatchNorm  # of all dimensions; torch's own `update_bn` goes by it as well
+from dfd_ros.networks import Network
+from dfd_ros.synthesis.procedural import StackBatch
+
+_NORMS = nn.modules.batchnorm._BatchNorm  # of all dimensions; torch's own `update_bn` uses it as well
 
 
 def has_statistics(network: nn.Module) -> bool:
@@ -16,12 +19,12 @@ def has_statistics(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def take_statistics(network: nn.Module, batches: Iterable) -> None:
-    """Takes the running mean and variance anew, over all of some batches.
+def take_statistics(network: Network, batches: Iterable[StackBatch]) -> None:
+    """Compute the running mean and variance anew, over all of some batches.
 
     Those that training leaves behind are of the weights that were trained, and the average of some weights has
-    others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018). What
-    else training changes in a network, dropout for one, rests meanwhile.
+    others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018). All
+    else, such as dropout, is in evaluation mode meanwhile.
 
     Args:
         batches: of `dfd_ros.training.sequences.TrainingData`.

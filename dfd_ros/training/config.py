@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -16,9 +16,9 @@ from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
-from dfd_ros.synthesis.processing import CameraSettings
-from dfd_ros.synthesis.scene import SceneSettings
-from dfd_ros.synthesis.surface_materials import SurfaceSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def _trainable(network: str) -> str:
@@ -44,7 +44,7 @@ class PoolConfig:
         workers: processes that render, each with one core.
         first_seed: seed of the first stack.
         folder: where the pool lies; empty = in the run's folder.
-        on_gpu: a GPU too draws from the pool, in place of stacks that it renders for every step.
+        on_gpu: a GPU draws from the pool too, instead of rendering new stacks for every step.
         held_out: stacks of `folder` after the first `start` that validation 'data' is of; 0 = it renders its own.
     """
 
@@ -65,7 +65,7 @@ class Stage:
     Attributes:
         crop: side of the square crops (px).
         batch: sequences of a step, on each process.
-        frames: frames of a sequence; where they are more than a stack has, it goes to and fro.
+        frames: frames of a sequence; one longer than the stack runs through it back and forth.
         decode: frames of each sequence that are decoded and enter the loss: the last, and others at random.
     """
 
@@ -84,8 +84,8 @@ class TrainingConfig:
         name: of the run; its folder is runs/NAME.
         network, network_config: as `dfd_ros.networks.create` takes them.
         steps: optimiser steps.
-        hours: end when this time has been spent in steps, if it comes before `steps`; 0 = no limit. Waiting for data
-            and validation do not count. The learning rate then falls with the share of the time.
+        hours: stop after this time in steps, if that comes before `steps`; 0 = no limit. Waiting for data and
+            validation do not count. The learning rate then falls with the share of the time.
         stages: crops and batches, in turn.
         learning_rate: after `warmup` steps; falls to zero in a straight line over the last `decay` share of the steps.
         weight_decay, clip: of AdamW; largest norm of the gradient.
@@ -107,7 +107,7 @@ class TrainingConfig:
         seed: of everything.
         initial_weights: a weights file to start from; 'default' = the one that ships; empty = random weights.
         save_every, validate_every, validate_stacks: steps; stacks of each validation set.
-        validations: how often to validate, at even shares of the run, in place of `validate_every`; 0 = not so.
+        validations: how often to validate, at even shares of the run, instead of `validate_every`; 0 = by that.
         validation: 'presets' for ten frames of the study's and the field's conditions; 'data' for stacks as those
             of the training, after their last frame: for networks that read a fixed number of frames; 'samples' for
             the samples that are held out, after their last frame.
@@ -165,9 +165,9 @@ class TrainingConfig:
         return count + (step - first) * self.stages[-1].batch
 
 
-# Limits of what StackSettings and the settings in it declare, which say types alone. Of a pair the lower value counts
-# (_MOST: the upper one).
-_LEAST = {
+# Limits of the settings in StackSettings, which declares types alone; for a pair, of its lower value (_MAX: of the
+# upper one).
+_MIN = {
     'height': 1,
     'width': 1,
     'frames': 1,
@@ -182,7 +182,7 @@ _LEAST = {
     'lying': 0,
     'quality': 1,
 }
-_MOST = {'quality': 100}
+_MAX = {'quality': 100}
 _ABOVE_0 = ('blur_scale', 'near', 'exponent', 'shot', 'read', 'radius')
 _SHARES = (
     'uneven',
@@ -219,12 +219,12 @@ _SHARES = (
 _CHOICES = {'orders': ORDERS, 'split': ('train', 'test')}
 
 
-def _check_data(settings: StackSettings | SceneSettings | SurfaceSettings | CameraSettings, where: str) -> None:
-    """Values that have the right type but cannot be. What is not in the tables above may be anything."""
+def _check_data(settings: DataclassInstance, where: str) -> None:
+    """Refuse values that have the right type but are impossible. What is not in the tables above may be anything."""
     for field_ in dataclasses.fields(settings):
         name, value = field_.name, getattr(settings, field_.name)
         here = f'{where}, {name}'
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
             _check_data(value, here)
         elif name in _CHOICES:
             wrong = {value} if isinstance(value, str) else {*value} or {''}
@@ -234,10 +234,10 @@ def _check_data(settings: StackSettings | SceneSettings | SurfaceSettings | Came
             if isinstance(value, tuple) and not value[0] <= value[1]:  # NaN is not either
                 raise InputError(f'{here}: {value} is not a pair of least and most')
             lowest, highest = value if isinstance(value, tuple) else (value, value)
-            if name in _LEAST and not lowest >= _LEAST[name]:
-                raise InputError(f'{here}: {lowest} should be at least {_LEAST[name]}')
-            if name in _MOST and not highest <= _MOST[name]:
-                raise InputError(f'{here}: {highest} should be at most {_MOST[name]}')
+            if name in _MIN and not lowest >= _MIN[name]:
+                raise InputError(f'{here}: {lowest} should be at least {_MIN[name]}')
+            if name in _MAX and not highest <= _MAX[name]:
+                raise InputError(f'{here}: {highest} should be at most {_MAX[name]}')
             if name in _ABOVE_0 and not lowest > 0:
                 raise InputError(f'{here}: {lowest} should be above 0')
             if name in _SHARES and not 0 <= lowest <= 1:
@@ -245,7 +245,7 @@ def _check_data(settings: StackSettings | SceneSettings | SurfaceSettings | Came
 
 
 def _check(config: TrainingConfig, where: str) -> None:
-    """Settings that do not go together."""
+    """Refuse settings that do not go together."""
     surfaces = config.data.surfaces
     if (together := surfaces.prints + surfaces.photos + surfaces.plain + surfaces.materials) > 1 + 1e-6:
         raise InputError(

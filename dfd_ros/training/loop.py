@@ -19,6 +19,7 @@ from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
 from dfd_ros.inference.backends import choose_device, uses_bf16
+from dfd_ros.networks import Network
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.losses import sequence_loss
@@ -29,13 +30,13 @@ from dfd_ros.training.weights_card import write_card
 
 _LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
 _STATISTICS = 4  # steps whose batches give the averaged weights' statistics
-_MOST_SKIPPED = 50  # steps in a row
+_MAX_SKIPPED = 50  # steps in a row
 
 
 class _Trainable(torch.nn.Module):
     """`sequence` as `forward`, which is what DistributedDataParallel synchronises."""
 
-    def __init__(self, network, config: TrainingConfig):
+    def __init__(self, network: Network, config: TrainingConfig):
         super().__init__()
         self.network, self.config = network, config
 
@@ -77,7 +78,7 @@ def decoded_frames(config: TrainingConfig, step: int) -> list[int]:
 def train(
     config: TrainingConfig,
     folder: Path,
-    device: str = 'auto',
+    device_name: str = 'auto',
     stop_after: int | None = None,
     observer: Observer | None = None,
 ) -> Path:
@@ -90,18 +91,18 @@ def train(
     Args:
         folder: of the run: checkpoint.pt, best.safetensors, last.safetensors, their card README.md, log.jsonl,
             TensorBoard events.
-        device: 'auto', 'cpu', 'cuda', ...
+        device_name: auto, cpu, cuda or cuda:N.
         stop_after: stop, with a checkpoint, once this step is done.
-        observer: is told how it goes, and may stop it, with a checkpoint but without another validation. It takes
-            the place of the progress bar. For one process.
+        observer: follows the training instead of the progress bar, and may stop it, with a checkpoint but without
+            another validation. For one process.
 
     Returns:
         The best weights by validation; not there yet where an observer stopped before the first.
     """
     rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-    if device == 'auto':
-        device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if torch.cuda.is_available() else 'cpu'
-    device = choose_device(device)
+    if device_name == 'auto' and torch.cuda.is_available():
+        device_name = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
+    device = choose_device(device_name)
     if ranks > 1 and config.hours:
         raise InputError('hours: a limit of time is for one process; give a number of steps')
     if ranks > 1 and observer:
@@ -130,13 +131,14 @@ def train(
     average = torch.optim.swa_utils.AveragedModel(
         network,
         use_buffers=True,
-        avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + n) / (10 + n))),
+        avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + int(n)) / (10 + int(n)))),
     )
-    weights, biases = [], []
-    for parameter in network.parameters():
-        (weights if parameter.ndim > 1 else biases).append(parameter)
+    averaged = average.module
+    assert isinstance(averaged, Network)
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    biases = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     optimiser = torch.optim.AdamW(
-        [{'params': weights, 'weight_decay': config.weight_decay}, {'params': biases, 'weight_decay': 0.0}],
+        [{'params': matrices, 'weight_decay': config.weight_decay}, {'params': biases, 'weight_decay': 0.0}],
         config.learning_rate,
         (0.9, 0.99),
     )
@@ -157,7 +159,7 @@ def train(
             ) from None
         first, best = saved['step'], saved['best']
         seconds = saved.get('seconds', 0.0)  # older ones have none
-    model = _Trainable(network, config)
+    model: torch.nn.Module = _Trainable(network, config)
     if ranks > 1:
         weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
         model = DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
@@ -207,7 +209,7 @@ def train(
             if torch.isfinite(norm):
                 optimiser.step()
                 skipped = 0
-            elif (skipped := skipped + 1) == _MOST_SKIPPED:
+            elif (skipped := skipped + 1) == _MAX_SKIPPED:
                 raise InputError(
                     f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
                     f'up to step {step + 1}; give a lower learning_rate, or weigh other losses'
@@ -225,38 +227,38 @@ def train(
                 validates = done % config.validate_every == 0
             if rank == 0 and done % 20 == 0:
                 with torch.no_grad():
-                    error = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
+                    mae = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
                 figures = {
                     'step': done,
                     'loss': loss.item(),
-                    'mae_last_frame': error,
+                    'mae_last_frame': mae,
                     'gradient': norm.item(),
                     'hours': seconds / 3600,
                     **{name: value.item() for name, value in parts.items()},
                 }
                 _write(log, writer, figures, 'training')
-                bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{error:.3f}', refresh=False)
-            if rank == 0 and (validates or last):
+                bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{mae:.3f}', refresh=False)
+            if validation is not None and (validates or last):
                 if has_statistics(network):
                     with precision:
-                        take_statistics(average.module, map(data.batch, range(max(0, done - _STATISTICS), done)))
-                figures = validation.figures(average.module)
+                        take_statistics(averaged, map(data.batch, range(max(0, done - _STATISTICS), done)))
+                figures = validation.figures(averaged)
                 _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
                 bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
                 picture = None
                 with contextlib.suppress(ImportError):  # a machine that only trains may have no Pillow
-                    picture = validation.picture(average.module, folder / 'samples.png')
+                    picture = validation.picture(averaged, folder / 'samples.png')
                 score = figures[validation.SCORE]
                 is_best = score < best or best == float('inf')
                 for name in ['last'] + ['best'] * is_best:
                     networks.save(
                         folder / f'{name}.safetensors',
-                        average.module,
+                        averaged,
                         {'steps': str(done), 'run': json.dumps(asdict(config)), 'validation': json.dumps(figures)},
                     )
                 best = min(best, score)
                 if is_best:
-                    write_card(folder / 'README.md', average.module, config, device, done, seconds / 3600, figures)
+                    write_card(folder / 'README.md', averaged, config, device, done, seconds / 3600, figures)
                 if observer:
                     observer.on_validation(done, figures, folder / 'best.safetensors' if is_best else None, picture)
             if observer and not last:

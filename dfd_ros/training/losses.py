@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 
@@ -116,10 +118,12 @@ def sequence_loss(
     def coarse():
         coarse_truth, coarse_valid = truth[..., 2::4, 2::4], valid[..., 2::4, 2::4]
         height, width = coarse_truth.shape[-2:]  # without what a network has padded
-        entropy = sum(
+        assert centres is not None
+        entropies = [
             hypothesis_cross_entropy(a[..., :height, :width].flatten(0, 1), centres, coarse_truth.flatten(0, 1))
             for a in logits
-        ) / len(logits)
+        ]
+        entropy = reduce(torch.add, entropies) / len(logits)
         return (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1)
 
     def compressed_coc():  # a pixel more or less counts where the blur is small, not where it is large
@@ -147,6 +151,6 @@ def sequence_loss(
     }
     if not logits:
         del losses['coarse']
-    # One without a weight may not be computed: a network that has no CoC of its own tells NaN where k is unknown.
+    # A loss without a weight must not be computed: the CoC of a network without a decoder is NaN where k is unknown.
     parts = {name: loss() for name, loss in losses.items() if getattr(config, name)}
     return sum(getattr(config, name) * value for name, value in parts.items()), parts

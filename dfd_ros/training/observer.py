@@ -1,4 +1,4 @@
-"""Who looks on while a network is trained."""
+"""The observer of a training."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Progress:
 
 
 class Observer:
-    """Is told how a training goes, in the training's own thread. This one lets it go on and does nothing."""
+    """Called by a training, in its thread. This one does nothing."""
 
     def on_step(self, progress: Progress) -> bool:
-        """After each step. It may wait (a pause). False: stop, with a checkpoint."""
+        """Called after each step. It may block, as a pause. Returning False stops the training with a checkpoint."""
         return True
 
     def on_validation(self, step: int, figures: dict[str, float], weights: Path | None, picture: Path | None) -> None:
-        """After each validation.
+        """Called after each validation.
 
         Args:
             figures: by name.

@@ -86,7 +86,7 @@ class TrainingData:
     """Sequences cut out of procedural stacks, and of samples where the configuration names shards, at random.
 
     On the CPU the stacks come from a pool that processes of their own fill; on a GPU they are rendered for every
-    step on the device itself, unless the pool is told to serve it too.
+    step on the device itself, unless `pool.on_gpu` is set.
     """
 
     def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):

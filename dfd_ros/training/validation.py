@@ -216,6 +216,7 @@ class SampleValidation:
 
 
 def make_validation(config: TrainingConfig, device: torch.device) -> Validation | DataValidation | SampleValidation:
-    """The one that the configuration asks for."""
-    kinds = {'presets': Validation, 'data': DataValidation, 'samples': SampleValidation}
-    return kinds[config.validation](config, device)
+    """The validation that the configuration names."""
+    if config.validation == 'presets':
+        return Validation(config, device)
+    return DataValidation(config, device) if config.validation == 'data' else SampleValidation(config, device)

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from statistics import median
 
 import torch
 
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.inference.backends import Backend
 from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training import metrics
 
 
 @torch.inference_mode()
-def depth_maps(backend: TorchBackend, scene: StackBatch) -> list[torch.Tensor]:
+def depth_maps(backend: Backend, scene: StackBatch) -> list[torch.Tensor]:
     """u (H, W) after each frame of a scene, NaN before the first depth map. The frames come as the camera gives
     them: nothing takes motion out of them."""
-    state, result = [], []
+    state: list[torch.Tensor] = []
+    result = []
     for index in range(scene.images.shape[1]):
         prediction, *state = backend(*_frame(scene, index, backend.device), *state)
         result.append(prediction.vergence[0, 0].cpu())
     return result
 
 
-def evaluate(backend: TorchBackend, scenes: Iterable[StackBatch]) -> dict[str, float]:
+def evaluate(backend: Backend, scenes: Iterable[StackBatch]) -> dict[str, float]:
     """Figures over the pixels that count, of all scenes; see `dfd_ros.training.metrics`.
 
     Returns:
@@ -34,7 +35,9 @@ def evaluate(backend: TorchBackend, scenes: Iterable[StackBatch]) -> dict[str, f
         frame; `known`, the share of the pixels that have a depth; `first_map`, the number of frames after which the
         first depth map came; `first_rms`, its error.
     """
-    last, first, first_map = [], [], None
+    last: list[torch.Tensor] = []
+    first: list[torch.Tensor] = []
+    first_map = 0  # not known yet
     for scene in scenes:
         truth, counted = scene.vergence[0, -1, 0], scene.foreground[0, -1, 0]
         maps = depth_maps(backend, scene)
@@ -70,8 +73,8 @@ def _depth(u: torch.Tensor, range_: VergenceRange) -> torch.Tensor:
     return metrics.counted_depth(u.double(), range_).float()
 
 
-def milliseconds(backends: dict[str, tuple[TorchBackend, int]], scene: StackBatch, rounds: int = 5) -> dict[str, float]:
-    """Median time of one depth map, all networks in turn, so that a busy machine is as busy for each.
+def milliseconds(backends: Mapping[str, tuple[Backend, int]], scene: StackBatch, rounds: int = 5) -> dict[str, float]:
+    """Median time of one depth map, all networks in turn, so that a busy machine slows all of them alike.
 
     Args:
         backends: with the number of frames that each reads for one depth map: for a network that reads stacks all

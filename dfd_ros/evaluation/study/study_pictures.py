@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from dfd_ros.drawing.plots import new_figure, save_figure
 from dfd_ros.drawing.visualise import BACKGROUND, Panel, colour, sheet, with_unit, write_picture
 from dfd_ros.evaluation.study.scene_figures import depth_maps
 from dfd_ros.evaluation.study.study_report import TITLES
-from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.inference.backends import Backend
 from dfd_ros.synthesis.procedural import StackBatch
 
 _PANEL = 240  # px, width of a column
@@ -88,8 +88,8 @@ def _colour(i: int) -> str:
     return f'C{i % 10}'
 
 
-def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[tuple[str, StackBatch]]) -> None:
-    """A column for each scene: its first and last frame, the true vergence, and what each network says after the last.
+def write_grid(path: Path, networks: Mapping[str, Backend], scenes: Sequence[tuple[str, StackBatch]]) -> None:
+    """A column for each scene: its first and last frame, the true vergence, and each network's estimate after the last.
 
     Pixels that do not count (the wall, on which no network is trained) are dark grey where the truth is known.
 
@@ -123,8 +123,8 @@ def write_grid(path: Path, networks: dict[str, TorchBackend], scenes: Sequence[t
     )
 
 
-def write_stack(path: Path, networks: dict[str, TorchBackend], scene: StackBatch) -> None:
-    """The frames of one stack, and below them what each network says after the last."""
+def write_stack(path: Path, networks: Mapping[str, Backend], scene: StackBatch) -> None:
+    """The frames of one stack, and below them each network's estimate after the last."""
     frames = [
         Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.ranges()[0].denormalise(v.item())))
         for image, v in zip(scene.images[0], scene.focus[0])

@@ -52,7 +52,7 @@ def report(results: dict) -> str:
     ]
     notes += [
         f'* {row["title"]}: its weights were trained before, on other scenes; the budget is not all that they '
-        'had, and no other row is to be measured by it'
+        'had, so no other row can be compared with it'
         for row in rows
         if row.get('trained_before')
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,9 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
-from dfd_ros.evaluation.study.views import MOST
+from dfd_ros.evaluation.study.views import MAX_VIEWS
 
-SHIPPED = {
+SHIPPED: dict[str, Callable[[], Path]] = {
     'default': networks.default_weights,
     'study': partial(resource, 'weights/stream_study.safetensors'),
     'blender': partial(resource, 'weights/stream_blender.safetensors'),
@@ -56,7 +57,7 @@ class Row:
         train: False for what has nothing to learn.
         weights: a file to start from, or, without training, to measure as it is; the names of `SHIPPED` stand for those
             that ship, empty = random weights.
-        views: it is measured by the mean of so many views, see `dfd_ros.evaluation.study.views`.
+        views: it is measured by the mean of this many views, see `dfd_ros.evaluation.study.views`.
         training: settings of `TrainingConfig` that are this row's own: losses, learning rate, decoded frames
             (`decode`; `all` of a stack).
     """
@@ -67,7 +68,7 @@ class Row:
     config: dict = field(default_factory=dict)
     train: bool = True
     weights: str = ''
-    views: Annotated[int, Field(ge=1, le=MOST)] = 1
+    views: Annotated[int, Field(ge=1, le=MAX_VIEWS)] = 1
     training: dict = field(default_factory=dict)
 
     def weights_path(self) -> Path | None:
@@ -77,7 +78,7 @@ class Row:
         return Path(self.weights) if self.weights else None
 
     def network_config(self, crop: int, frames: int) -> dict:
-        """`config`, for crops of this side (px) and, where the network reads whole stacks, for stacks of so many
+        """`config`, for crops of this side (px) and, where the network reads whole stacks, for stacks of `frames`
         frames."""
         config = {key: [crop, crop] if value == 'crop' else value for key, value in self.config.items()}
         return {'frames': frames, **config} if networks.find(self.network).reads_stacks else config
@@ -105,7 +106,7 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
 
 
 def choose_rows(rows: list[Row], wanted: str | None) -> list[Row]:
-    """The rows that a list such as `stream,lstm_ddff` asks for, by their own name or that of their network; None = all.
+    """The rows that a list such as `stream,lstm_ddff` names, by their own name or that of their network; None = all.
 
     Raises:
         InputError: a name is of no row.

@@ -1,4 +1,4 @@
-"""All rows of the study: trained, measured, told. What is finished is not done again."""
+"""All rows of the study: trained, measured, reported. What is finished is not done again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -25,14 +26,14 @@ from dfd_ros.evaluation.study.study_report import TITLES
 from dfd_ros.evaluation.study.study_rows import Budget, Row, choose_rows
 from dfd_ros.evaluation.study.study_scenes import FRAMES
 from dfd_ros.evaluation.study.views import Views
-from dfd_ros.inference.backends import TorchBackend, choose_device, is_bf16_fast
+from dfd_ros.inference.backends import Backend, TorchBackend, choose_device, is_bf16_fast
 from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig, make_config
 from dfd_ros.training.loop import train
 
 SMALLEST_CROP = 32
 HELD_OUT = 10
-"""Of so many stacks in `--data` one is for validation."""
+"""One in this many stacks of `--data` is for validation."""
 MANY = 10**9  # steps: as many as the time allows
 
 
@@ -45,7 +46,7 @@ class Settings:
         crop: side of the crops that are trained on, and of the test scenes (px).
         frames: of a stack.
         batch: stacks of a step.
-        scenes: procedural stacks that training draws from; `data`: folders of samples in place of them.
+        scenes: procedural stacks that training draws from; `data`: folders of samples instead of them.
         tests: scenes of each test set.
         seed: of the weights, and of the order of the scenes.
     """
@@ -61,7 +62,7 @@ class Settings:
 
     def __post_init__(self):
         Budget.parse(self.budget)
-        for name, least in (
+        for name, minimum in (
             ('crop', SMALLEST_CROP),
             ('frames', 2),
             ('batch', 1),
@@ -69,8 +70,8 @@ class Settings:
             ('tests', 1),
             ('seed', 0),
         ):
-            if getattr(self, name) < least:
-                raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
+            if getattr(self, name) < minimum:
+                raise InputError(f'{name} {getattr(self, name)}: must be at least {minimum}')
 
 
 class Study:
@@ -96,7 +97,7 @@ class Study:
         shared: settings of training that all rows have.
         wanted: of the rows, as `choose_rows` takes it; those that have been measured before stay in the tables.
 
-        Raises `InputError` where the folder holds a study with other settings, or a row cannot be trained as it says.
+        Raises `InputError` if the folder holds a study with other settings, or a row cannot be trained as configured.
         """
         if int(os.environ.get('WORLD_SIZE', 1)) > 1:
             raise InputError('dfd study: runs in one process, start it without torchrun')
@@ -108,7 +109,7 @@ class Study:
         self._stacks = [stack for folder in settings.data for stack in stored_stacks(folder)]
         self.scenes = len(self._stacks) or settings.scenes
         self._held_out = len(self._stacks) // HELD_OUT
-        for row in self.rows:  # all that is wrong with a row is said before hours are spent on another
+        for row in self.rows:  # report errors in all rows before hours are spent on one
             if row.train:
                 self.config(row)
             try:
@@ -244,11 +245,11 @@ class Study:
         return self._initial(row)
 
     def _initial(self, row: Row) -> networks.Network:
-        if row.weights:
-            return networks.load(row.weights_path(), network=row.network)
+        if (weights := row.weights_path()) is not None:
+            return networks.load(weights, network=row.network)
         return networks.create(row.network, **row.network_config(self.settings.crop, self.settings.frames))
 
-    def measure(self, row: Row, sets: dict[str, Callable[[], list[StackBatch]]]) -> dict[str, dict]:
+    def measure(self, row: Row, sets: Mapping[str, Callable[[], list[StackBatch]]]) -> dict[str, dict]:
         """The figures of a row on each set."""
         path = self._of(row) / 'figures.json'
         self._begin(row)
@@ -270,12 +271,15 @@ class Study:
         Args:
             blender: scenes of a set `blender`, empty = there is none; real: one that becomes a set if it has a truth.
         """
-        sets = {name: functools.cache(functools.partial(self._scenes, name)) for name in study_scenes.SETS}
+        sets: dict[str, Callable[[], list[StackBatch]]] = {
+            name: functools.cache(functools.partial(self._scenes, name)) for name in study_scenes.SETS
+        }
         if blender:
             sets['blender'] = lambda: blender
         if real is not None and real.foreground.any():
             sets['real'] = lambda: [real]
-        rows, timed = [], {}
+        rows: list[dict[str, Any]] = []
+        timed: dict[str, tuple[Backend, int]] = {}
         for row in self.rows:
             network = self.network(row)
             timed[row.name] = self._backend(row, network, 'auto'), network.frames or 1
@@ -313,11 +317,11 @@ class Study:
         """The figures of all validations, by title of the row."""
         return {row.title: validations(self._of(row)) for row in self.rows if row.train}
 
-    def backends(self, network: str | None = None) -> dict[str, TorchBackend | Views]:
+    def backends(self, network: str | None = None) -> dict[str, Backend]:
         """The networks of all rows, or of those with this one, by title of the row."""
         return {row.title: self._backend(row, self.network(row)) for row in self.rows if network in (None, row.network)}
 
-    def _backend(self, row: Row, network: networks.Network, precision: str = 'fp32') -> TorchBackend | Views:
+    def _backend(self, row: Row, network: networks.Network, precision: str = 'fp32') -> Backend:
         backend = TorchBackend(network, self.device, precision)
         return Views(backend, row.views) if row.views > 1 else backend
 
@@ -342,7 +346,7 @@ def machine(device: torch.device) -> str:
 
 def validations(folder: Path) -> list[dict]:
     """The figures of a training's validations, in the order of the steps."""
-    lines = []
+    lines: list[dict] = []
     for line in map(json.loads, (folder / 'log.jsonl').read_text().splitlines()):
         if line['group'] == 'validation':
             # A run that was killed has gone on from an earlier step.

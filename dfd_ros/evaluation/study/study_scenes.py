@@ -28,7 +28,7 @@ from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 SETS = ('small', 'large', 'moving', 'seen')
 FRAMES = 4
-"""Of a stack, where a study is not told otherwise."""
+"""Of a stack, by default."""
 OBJECTS = (20, 30)
 SMALL, SMALL_AND_LARGE = (0.03, 0.10), (0.03, 0.35)
 _FIRST_SEED = 3_000_000_000
@@ -59,7 +59,7 @@ def stack_size(crop: int) -> int:
 
 
 def procedural_scenes(name: str, count: int, crop: int, device='cpu', frames: int = FRAMES) -> Iterator[StackBatch]:
-    """The first scenes of a set, each of so many frames of crop x crop px. In all scenes the foreground is what
+    """The first scenes of a set, each of `frames` frames of crop x crop px. In all scenes the foreground is what
     counts."""
     size = stack_size(crop)
     settings, first = stack_settings(name, size, frames), (size - crop) // 2
@@ -73,7 +73,7 @@ def procedural_scenes(name: str, count: int, crop: int, device='cpu', frames: in
 
 
 def frames_read(sample: Sample, frames: int = FRAMES) -> list[int]:
-    """So many frames, those whose focus is nearest to even steps of vergence from the stack's farthest to its nearest
+    """The `frames` frames whose focus is nearest to even steps of vergence from the stack's farthest to its nearest
     one; of several ramps those of the last.
 
     Raises:
@@ -83,7 +83,7 @@ def frames_read(sample: Sample, frames: int = FRAMES) -> list[int]:
         raise InputError(f'{sample.name}: has {len(sample)} frames, the study reads {frames}')
     range_ = sample.range
     v = [range_.normalise(state.focus_distance) for state in sample.lens_states]
-    chosen = [min(reversed(range(len(v))), key=lambda i, at=at: abs(v[i] - at / (frames - 1))) for at in range(frames)]
+    chosen = [min(reversed(range(len(v))), key=lambda i: abs(v[i] - at / (frames - 1))) for at in range(frames)]
     if len(set(chosen)) < frames:
         raise InputError(f'{sample.name}: its focus distances are too uneven to choose {frames} frames from')
     return chosen
@@ -171,7 +171,7 @@ def training_stack(sample: Sample, crop: int, frames: int = FRAMES) -> StackBatc
     measure about as many pixels in both.
 
     Raises:
-        InputError: it is smaller than the crops, or says too little of its lens.
+        InputError: it is smaller than the crops, or its lens is not known.
     """
     scene = sample_scene(sample, frames=frames)
     height, width = scene.images.shape[-2:]

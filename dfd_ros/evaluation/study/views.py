@@ -1,4 +1,4 @@
-"""A network asked several times over: the mean of what it says of an image and of its mirror images and turns.
+"""The mean of what a network predicts for an image, its mirror images and its rotations.
 
 The geometric self-ensemble of Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution" (CVPR
 Workshops 2017). It costs as many times a depth map as there are views.
@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import torch
 
-from dfd_ros.inference.backends import TorchBackend
+from dfd_ros.inference.backends import Backend
 from dfd_ros.networks import Prediction
 
-MOST = 8
-"""Views that there are of a square."""
+MAX_VIEWS = 8
+"""Mirror images and rotations of a square, itself included."""
 
 
 class Views:
     """Behind the interface of `TorchBackend`, for one image at a time; a square one for more than 4 views."""
 
-    def __init__(self, backend: TorchBackend, count: int):
+    def __init__(self, backend: Backend, count: int):
         self.device, self._backend, self._count = backend.device, backend, count
 
     def __call__(self, image, focus, blur_scale, *state):
         views = torch.cat([_turn(image, view) for view in range(self._count)])
-        prediction, *state = self._backend(views, focus.repeat(self._count), blur_scale.repeat(self._count), *state)
+        prediction, *maps = self._backend(views, focus.repeat(self._count), blur_scale.repeat(self._count), *state)
         return Prediction(
             *(
                 torch.cat([_turn_back(map_[view : view + 1], view) for view in range(self._count)]).mean(
@@ -31,7 +31,7 @@ class Views:
                 )
                 for map_ in prediction
             )
-        ), *state
+        ), *maps
 
 
 def _turn(x: torch.Tensor, view: int) -> torch.Tensor:

@@ -55,13 +55,13 @@ class ClassicalNetwork(Network):
             volume, table, *own = state or self.initial_state(len(image), height, width, image.device)
             grey = half_size_grey(pad(image.float()))
             sharp = sharpness(grey)
-            volume = FocusVolume(volume, table).add(sharp, focus, self.LEAK)
-            u, contrast, gap, own = self.update(volume, grey, sharp, own)
+            seen = FocusVolume(volume, table).add(sharp, focus, self.LEAK)
+            u, contrast, gap, own = self.update(seen, grey, sharp, own)
             maps = torch.cat([u, log_error(self.error, contrast, gap)], 1)
             u, log_b = F.interpolate(maps, scale_factor=2.0, mode='bilinear', align_corners=False)[
                 ..., :height, :width
             ].split(1, 1)
-            return Prediction(u, log_b, signed_coc(u, focus, blur_scale)), volume.volume, volume.table, *own
+            return Prediction(u, log_b, signed_coc(u, focus, blur_scale)), seen.volume, seen.table, *own
 
 
 class BestFocus(ClassicalNetwork):
@@ -87,10 +87,10 @@ class Variational(ClassicalNetwork):
     that gives way where the all-in-focus image has edges, and images that are aligned first (which is done by the
     estimator). Different here:
 
-    * The contrast is the log energy of `focus_volume`, and smooth in depth by second differences in place of
+    * The contrast is the log energy of `focus_volume`, and smooth in depth by second differences instead of
       a polynomial: it does for any number and spacing of frames.
     * The data term is searched at all depths, by the quadratic decoupling of Newcombe, Lovegrove and Davison, "DTAM"
-      (ICCV 2011), in place of linearised ADMM, which goes downhill from where it is. The total variation is
+      (ICCV 2011), instead of linearised ADMM, which finds a local minimum only. The total variation is
       minimised by the primal-dual steps of Chambolle and Pock (2011).
     * It is solved anew at each frame by a few iterations from the solution of the frame before.
 
@@ -98,6 +98,7 @@ class Variational(ClassicalNetwork):
     """
 
     own_channels = 5
+    depths: torch.Tensor
     error = (0.007, 0.192, 0.263, 1.568)  # fitted on 14 stacks
     # Chosen by the error of u on eight stacks of the training family after 3, 5 and 10 frames.
     BENDING, SLOPE = 3e-5, 1e-3  # weights of the integrals of the squared second and first derivative by depth

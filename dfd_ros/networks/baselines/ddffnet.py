@@ -69,7 +69,7 @@ class Decoder(nn.Module):
             here, next_ = channels[stage - 1], channels[max(stage - 2, 0)]
             self.ups.append(up_bn(here, here))
             widths = [here * (1 + (stage == skip)), *[here] * (LAYERS[stage - 1] - 1)]
-            layers = [conv_bn(i, here) for i in widths[:-1]]
+            layers: list[nn.Module] = [conv_bn(i, here) for i in widths[:-1]]
             layers.append(conv_bn(widths[-1], next_) if stage > 1 else nn.Conv2d(widths[-1], outputs, 3, padding=1))
             self.stages.append(nn.Sequential(*layers, nn.Dropout(dropout if stage >= DROPOUT_FROM else 0)))
 
@@ -78,7 +78,7 @@ class Decoder(nn.Module):
         x = code
         for stage, up, layers in zip(range(len(CHANNELS), 0, -1), self.ups, self.stages):
             x = up(x)
-            x = layers(torch.cat([x, skip.to(x.dtype)], 1) if stage == self.skip else x)
+            x = layers(x if skip is None or stage != self.skip else torch.cat([x, skip.to(x.dtype)], 1))
         return x
 
 

@@ -1,4 +1,4 @@
-"""Sharpness of each place at each focus: what classical depth from focus goes by.
+"""Sharpness of each place at each focus, the cue of classical depth from focus.
 
 The state is two lists of maps and does not grow with the number of frames: the newest sharpness of each of `BINS`
 bins of focus, and the exact focus that each bin was last seen at. So the order of the focus, its spacing and the
@@ -39,7 +39,10 @@ def sharpness(grey: torch.Tensor) -> torch.Tensor:
     steps are added: so neither hides the other, what lies below the noise adds nothing, and the peak over focus is
     near to a parabola.
     """
-    return sum(torch.log1p(_window(_modified_laplacian(grey, step).square()) / (9 * _ENERGY_FLOOR)) for step in (1, 2))
+    fine, wide = (
+        torch.log1p(_window(_modified_laplacian(grey, step).square()) / (9 * _ENERGY_FLOOR)) for step in (1, 2)
+    )
+    return fine + wide
 
 
 def _modified_laplacian(x: torch.Tensor, step: int) -> torch.Tensor:

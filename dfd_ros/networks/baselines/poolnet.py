@@ -7,7 +7,7 @@ Estimation from Defocus" modified it: batch normalisation, fewer channels, no su
 
 The order of the frames is unknown to such a network. So there are variants: one that sees the focus as a fourth
 channel of each frame, and one of two networks in sequence (after Maximov et al., "Focus on Defocus", CVPR 2020), of
-which the first tells the circle of confusion in every frame, and the second depth from those.
+which the first estimates the circle of confusion in every frame, and the second depth from those.
 """
 
 from __future__ import annotations
@@ -117,13 +117,16 @@ class PoolNet(StackNetwork):
         x = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         coc = None
         if self.coc_encoder is not None:
-            features = self.coc_encoder(self._with_focus(x, focus), frames)
-            x = coc = self.coc_output(self.coc_decoder(features))
+            x = coc = self._coc(self.coc_encoder(self._with_focus(x, focus), frames))
         features = self.encoder(self._with_focus(x, focus), frames)
         if coc is None and self.coc_decoder is not None:
-            coc = self.coc_output(self.coc_decoder(features))
+            coc = self._coc(features)
         u = self.output(_greatest(self.decoder(features), frames))
         return u, None if coc is None else expand_coc(coc).unflatten(0, (batch, frames))
+
+    def _coc(self, features: list[torch.Tensor]) -> torch.Tensor:
+        assert self.coc_decoder is not None and self.coc_output is not None
+        return self.coc_output(self.coc_decoder(features))
 
     def _with_focus(self, x: torch.Tensor, focus: torch.Tensor) -> torch.Tensor:
         if not self.focus_channel:

@@ -3,7 +3,7 @@
 Chaitanya et al., "Interactive Reconstruction of Monte Carlo Image Sequences using a Recurrent Denoising
 Autoencoder" (SIGGRAPH 2017): a U-Net (Ronneberger et al. 2015) with a recurrent convolutional block at every
 encoder stage and at the bottleneck, leaky ReLU of slope 0.1. As "Deep Learning for Video Depth Estimation from
-Defocus" modified it: batch normalisation, more feature channels, transposed convolution in place of upsampling.
+Defocus" modified it: batch normalisation, more feature channels, transposed convolution instead of upsampling.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class RecurrentBlock(nn.Module):
     def step(self, x: torch.Tensor, hidden: torch.Tensor, t: int) -> torch.Tensor:
         """The hidden state after frame `t`, whose input has been convolved to `x`."""
         x = torch.cat([x, hidden], 1)
-        for convolution, norm in zip(self.convolutions, self.norms[t]):
+        norms = self.norms[t]
+        assert isinstance(norms, nn.ModuleList)
+        for convolution, norm in zip(self.convolutions, norms):
             x = F.leaky_relu(norm(convolution(x)), SLOPE)
         return x
 
