@@ -165,7 +165,7 @@ class BackgroundWriter:
             bag.close()
         except OSError as error:
             self._on_end(f'{bag.folder}: its last messages could not be written: {error.strerror or error}')
-        return f'{bag.folder}: {bag.messages} messages, {bag.bytes / 1e6:.1f} MB'
+        return f'{bag.folder}: {bag.messages} messages, {bag.size / 1e6:.1f} MB'
 
     def _write(self, topic: int, time_ns: int, data: bytes) -> None:
         bag = self._bag

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from dfd_ros.bags.mcap_file import McapFile
+from dfd_ros.bags.mcap_file import Flushed, McapFile
 from dfd_ros.bags.message_types import typestore
 from dfd_ros.core.files import write_text
 
 CHUNK = 8 << 20  # bytes after which a chunk is written before the next regular flush
-MAX_DURATION = 2**63 - 1
 LATCHED_QOS = """\
 - history: 1
   depth: 1
@@ -88,21 +89,34 @@ class BagWriter:
             OSError: the bag cannot be written.
         """
         self.folder, self.topics = folder, topics
-        self.messages = 0
-        self.bytes = 0
-        """In all files of the bag."""
         self._split_size, self._split_time, self._flush_every = split_size, split_time, flush_every
         self._store = typestore()
         self._definitions = {topic.type: self._store.generate_msgdef(topic.type, ros_version=2)[0] for topic in topics}
         self._hashes = {topic.type: self._store.hash_rihs01(topic.type) for topic in topics}
-        self._finished: list[dict] = []
-        self._counts = [0] * len(topics)
+        self._finished: list[tuple[str, Flushed]] = []
         self._latched = {i: Latched(topic) for i, topic in enumerate(topics) if topic.latched}
-        self._start, self._end = MAX_DURATION, 0
         folder.mkdir(parents=True)
-        self._file = self._open_file(0)
-        self.flushed_at = self._opened_at
-        self._write_metadata()
+        try:
+            self._file = self._open_file(0)
+            self.flushed_at = self._opened_at
+            self._write_metadata()
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing can be recorded into it
+            raise
+
+    @property
+    def messages(self) -> int:
+        """Messages that are in the files of the bag; others wait for the next flush."""
+        return sum(sum(written.counts.values()) for _, written in self._written())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the messages that are in the files of the bag."""
+        return sum(written.bytes for _, written in self._written())
+
+    def _written(self) -> list[tuple[str, Flushed]]:
+        """Name and content of each file of the bag."""
+        return [*self._finished, (self._file.path.name, self._file.flushed)]
 
     def _open_file(self, number: int) -> McapFile:
         self._opened_at = time.monotonic()
@@ -131,10 +145,6 @@ class BagWriter:
 
     def _append(self, topic: int, log_time: int, publish_time: int, data: bytes) -> None:
         self._file.write(topic + 1, log_time, publish_time, data)
-        self._counts[topic] += 1
-        self._start, self._end = min(self._start, log_time), max(self._end, log_time)
-        self.messages += 1
-        self.bytes += len(data)
 
     def _is_full(self) -> bool:
         return bool(self._file.end) and bool(
@@ -146,7 +156,7 @@ class BagWriter:
         self._file.close()
         # Open the next file first: if that fails, the finished file is still the last one.
         file = self._open_file(len(self._finished) + 1)
-        self._finished.append(self._information(self._file))
+        self._finished.append((self._file.path.name, self._file.flushed))
         self._file = file
         for topic, latched in self._latched.items():
             for data in latched.messages():
@@ -165,19 +175,23 @@ class BagWriter:
         finally:
             self._write_metadata()
 
-    @staticmethod
-    def _information(file: McapFile) -> dict:
-        return {
-            'path': file.path.name,
-            'starting_time': {'nanoseconds_since_epoch': file.start},
-            'duration': {'nanoseconds': file.end - file.start},
-            'message_count': sum(file.counts.values()),
-        }
-
     def _write_metadata(self) -> None:
         """As rosbag2 writes it: version 8, which every distribution since Iron reads."""
-        files = [*self._finished, self._information(self._file)]
-        start, end = (self._start, self._end) if self.messages else (0, 0)
+        written = self._written()
+        files = [
+            {
+                'path': name,
+                'starting_time': {'nanoseconds_since_epoch': part.start},
+                'duration': {'nanoseconds': part.end - part.start},
+                'message_count': sum(part.counts.values()),
+            }
+            for name, part in written
+        ]
+        counts: Counter[int] = Counter()
+        for _, part in written:
+            counts.update(part.counts)
+        start = min((part.start for _, part in written if part.counts), default=0)
+        end = max((part.end for _, part in written if part.counts), default=0)
         described = [
             {
                 'topic_metadata': {
@@ -187,9 +201,9 @@ class BagWriter:
                     'offered_qos_profiles': LATCHED_QOS if topic.latched else '',
                     'type_description_hash': self._hashes[topic.type],
                 },
-                'message_count': count,
+                'message_count': counts[channel],
             }
-            for topic, count in zip(self.topics, self._counts)
+            for channel, topic in enumerate(self.topics, 1)
         ]
         metadata = {
             'rosbag2_bagfile_information': {
@@ -197,7 +211,7 @@ class BagWriter:
                 'storage_identifier': 'mcap',
                 'duration': {'nanoseconds': end - start},
                 'starting_time': {'nanoseconds_since_epoch': start},
-                'message_count': self.messages,
+                'message_count': counts.total(),
                 'topics_with_message_count': described,
                 'compression_format': '',
                 'compression_mode': '',

@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 MAGIC = b'\x89MCAP0\r\n'
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX, CHUNK_INDEX = range(1, 9)
@@ -35,6 +36,17 @@ def _record(kind: int, *parts: bytes) -> bytes:
     return struct.pack('<BQ', kind, len(body)) + body
 
 
+class Flushed(NamedTuple):
+    """The messages that are in a file."""
+
+    counts: dict[int, int]
+    """Of each channel."""
+    start: int
+    """Times of the first and last message (ns); 0 if there is none."""
+    end: int
+    bytes: int
+
+
 class McapFile:
     """Writes one MCAP file, a chunk (not compressed) with each `flush`. Message data is not copied."""
 
@@ -47,7 +59,8 @@ class McapFile:
         """Times of the first and last message (ns); 0 if there is none."""
         self.pending = 0
         """Bytes to be written by the next flush."""
-        self._flushed: tuple[dict[int, int], int, int] = ({}, 0, 0)  # counts, start and end of what is in the file
+        self.flushed = Flushed({}, 0, 0, 0)
+        """What is in the file."""
         self._schemas: dict[str, int] = {}
         self._descriptions: list[bytes] = []  # schema and channel records
         self._channels = 0
@@ -55,6 +68,7 @@ class McapFile:
         self._buffers: list[bytes | memoryview] = []
         self._index: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self._times = (0, 0)
+        self._data = 0  # bytes of messages
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         head = MAGIC + _record(HEADER, _text('ros2'), _text('dfd_ros'))
         self._data_end = len(head)
@@ -108,6 +122,7 @@ class McapFile:
             data,
         )
         self.counts[channel] += 1
+        self._data += len(data)
 
     def flush(self) -> None:
         """Writes the pending messages and the end of the file. If it raises OSError, the file is as it was before."""
@@ -141,12 +156,13 @@ class McapFile:
             struct.pack('<QQ', size, size),
         )
         self._chunk_indexes.append(chunk_index)
-        before = self._data_end, self._flushed
-        self._data_end, self._flushed = after + index_size, (dict(self.counts), self.start, self.end)
+        before = self._data_end, self.flushed
+        self._data_end = after + index_size
+        self.flushed = Flushed(dict(self.counts), self.start, self.end, self._data)
         try:
             self._write_end([head, *self._buffers, *indexes])
         except OSError:
-            self._data_end, self._flushed = before
+            self._data_end, self.flushed = before
             self._chunk_indexes.pop()
             self._write_end([])
             raise
@@ -182,7 +198,7 @@ class McapFile:
         _write_all(self._file, [*buffers, data_end, summary, footer, struct.pack('<I', crc), MAGIC], start)
 
     def _statistics(self) -> bytes:
-        counts, start, end = self._flushed
+        counts, start, end, _ = self.flushed
         return _record(
             STATISTICS,
             struct.pack(

@@ -212,7 +212,7 @@ class RecorderNode(Node):
             return Report(ERROR, self._stopped_because, values)
         if bag is None:
             return Report(message='not recording', values=values)
-        values |= {'bag': str(bag.folder), 'messages': bag.messages, 'written (MB)': bag.bytes / 1e6}
+        values |= {'bag': str(bag.folder), 'messages': bag.messages, 'written (MB)': bag.size / 1e6}
         if now - self._heard_at > NOTHING_AFTER:
             self._warn(f'nothing on {self._names["image_raw"]} or any other topic: is the camera running?')
             return Report(WARN, 'recording, but nothing arrives', values)
