@@ -7,15 +7,16 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from dfd_ros.bags.depth_reprojection import CameraInfo
 from dfd_ros.core.lens_state import LensState
 
 LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
-HORIZON = 3.0  # s of recording that an image waits for its lens state and depth
-KEPT = 1.0  # s of lens states and depth before the oldest image that waits
+HORIZON = 60.0  # s that an image waits for its lens state and depth, and that these are kept
+LARGEST_TIMELINE = 20000  # items
 
 T = TypeVar('T')
 
@@ -27,13 +28,22 @@ class Exposure:
     stamp: float
     """s, on the clock of the focus camera."""
     load: Callable[[], np.ndarray]
+    """Raises InputError, or what a decoder raises, if the image cannot be decoded."""
     frame_id: str = ''
-    info: Callable[[], Any] = lambda: None
-    """Gives the CameraInfo of the image, None if there is none. Call it late: it may be recorded after the image."""
+    info: Callable[[], CameraInfo | None] = lambda: None
+    """Gives the calibration of the image, None if there is none. Call it late: it may be recorded after the image."""
     state: LensState | None = None
     """None: a `LensReport` has it."""
     received: float = math.nan
     """s, when it was recorded."""
+
+
+@dataclass(frozen=True)
+class UnusableImage:
+    """An image of the focus camera that cannot be used."""
+
+    reason: str
+    received: float
 
 
 @dataclass(frozen=True)
@@ -84,50 +94,53 @@ class Counts:
         )
 
 
-class _Waiting(Generic[T]):
-    """Items in order of their stamps."""
+class Timeline(Generic[T]):
+    """The newest items of a stream, in order of their stamps, however they arrive."""
 
     def __init__(self) -> None:
         self._stamps: deque[float] = deque()
         self._items: deque[T] = deque()
+        self._last_two: deque[float] = deque(maxlen=2)
 
     def add(self, stamp: float, item: T) -> None:
-        if not self._stamps or stamp >= self._stamps[-1]:
-            self._stamps.append(stamp)
-            self._items.append(item)
-            return
-        at = bisect_left(self._stamps, stamp)
+        at = len(self._stamps)
+        if self._stamps and stamp < self._stamps[-1]:
+            at = bisect_left(self._stamps, stamp)
         self._stamps.insert(at, stamp)
         self._items.insert(at, item)
+        self._last_two.append(stamp)
+        self.forget(-math.inf)
 
     @property
     def newest(self) -> float:
-        return self._stamps[-1] if self._stamps else -math.inf
+        """The stream has arrived up to this stamp. A single wrong stamp does not matter."""
+        return min(self._last_two) if len(self._last_two) == 2 else -math.inf
 
     def nearest(self, stamp: float) -> tuple[float, T | None]:
-        """(distance in s, item); (inf, None) where there is none."""
+        """(distance in s, item); (inf, None) if there is none."""
         at = bisect_left(self._stamps, stamp)
         found = [(abs(self._stamps[i] - stamp), self._items[i]) for i in (at - 1, at) if 0 <= i < len(self._stamps)]
         return min(found, key=lambda item: item[0]) if found else (math.inf, None)
 
-    def forget(self, before: float, largest: int) -> None:
-        while self._stamps and (self._stamps[0] < before or len(self._stamps) > largest):
+    def forget(self, before: float) -> None:
+        """Removes the items before this stamp, and the oldest of too many."""
+        while self._stamps and (self._stamps[0] < before or len(self._stamps) > LARGEST_TIMELINE):
             self._stamps.popleft()
             self._items.popleft()
 
 
-Event = Exposure | LensReport | DepthExposure
+Event = Exposure | UnusableImage | LensReport | DepthExposure
 """What a recording consists of. An `Exposure` is of the focus camera."""
 
 
 def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iterator[Frame]:
     """Frames in the order of the images, each with the nearest depth image within `tolerance` s.
 
-    The events are roughly in the order of recording. Images without a lens state or without depth are left out and
-    counted. Memory does not grow with the recording.
+    Only stamps matter: in the recording, the streams may be up to `HORIZON` apart. Images without a lens state or
+    without depth are left out and counted. Memory does not grow with the recording.
     """
-    lens: _Waiting[LensState] = _Waiting()
-    depth: _Waiting[Exposure] = _Waiting()
+    lens: Timeline[LensState] = Timeline()
+    depth: Timeline[Exposure] = Timeline()
     images: deque[Exposure] = deque()
     gaps: deque[float] = deque(maxlen=1000)
 
@@ -137,14 +150,12 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
             has_lens = (
                 image.state is not None
                 or lens.newest >= image.stamp + LENS_TOLERANCE
-                or (lens.nearest(image.stamp)[0] == 0.0)
+                or lens.nearest(image.stamp)[0] == 0.0
             )
             if not ((has_lens and depth.newest >= image.stamp + tolerance) or now - image.received > HORIZON):
                 return
             images.popleft()
             yield from pair(image)
-            lens.forget(image.stamp - KEPT, 1000)
-            depth.forget(image.stamp - KEPT, 120)
 
     def pair(image: Exposure) -> Iterator[Frame]:
         state = image.state
@@ -167,6 +178,10 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
             counts.images += 1
             images.append(event)
             now = event.received
+        elif isinstance(event, UnusableImage):
+            counts.images += 1
+            counts.left_out[event.reason] += 1
+            now = event.received
         elif isinstance(event, LensReport):
             lens.add(event.state.stamp, event.state)
             now = event.received
@@ -174,7 +189,7 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
             depth.add(event.exposure.stamp, event.exposure)
             now = event.exposure.received
         yield from take(now)
-        if not images:  # what no image needs must not pile up
-            lens.forget(-math.inf, 1000)
-            depth.forget(-math.inf, 120)
+        oldest = min((image.stamp for image in images), default=math.inf)
+        lens.forget(min(oldest, lens.newest) - HORIZON)
+        depth.forget(min(oldest, depth.newest) - HORIZON)
     yield from take(math.inf)

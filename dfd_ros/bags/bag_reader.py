@@ -1,276 +1,251 @@
-"""rosbag2 bags (MCAP, SQLite) read without ROS: whole, split or compressed; MCAP also cut short by a crash."""
+"""Reads rosbag2 bags (MCAP, SQLite) without ROS: split, compressed, cut short by a crash, or damaged."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import importlib
-import io
 import os
-import shutil
+import re
 import struct
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dfd_ros.bags.mcap_file import DATA_END, FOOTER, MAGIC
-from dfd_ros.bags.message_types import rosbags_module, typestore
+from dfd_ros.bags.bag_storage import Channel, Storage, open_regular
+from dfd_ros.bags.decompression import DecompressedFile, decompress
+from dfd_ros.bags.mcap_reader import McapReader
+from dfd_ros.bags.message_types import deserialiser
+from dfd_ros.bags.sqlite_reader import SqliteReader
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_yaml
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
-_FINGERPRINT = 1 << 16  # bytes of each end of a file that tell it from others
+METADATA = 'metadata.yaml'
 _ZSTD = b'\x28\xb5\x2f\xfd'
-_LARGEST_OPCODE = 0x0F
-_END = struct.pack('<BQI', DATA_END, 4, 0) + struct.pack('<BQQQI', FOOTER, 20, 0, 0, 0) + MAGIC
+_BLOCK = 1 << 20
+
+
+class BagMessage(NamedTuple):
+    """A message of a bag."""
+
+    topic: str
+    time: int
+    """Of recording, ns."""
+    message: Any
+    reload: Callable[[], Any]
+    """Reads the message again; raises ValueError, OSError. Keep this instead of the message, which may be large."""
 
 
 class Bag:
     """One bag: a folder, or one of its files.
 
-    What a crash has left is read as far as it goes; `cuts` then says what is missing.
+    What can be read of damaged files is read; `notes` has what is missing.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Raises InputError, one line that names the file: not there, not a bag, no messages."""
+        """Raises InputError, one line that names the file: it does not exist, is not a bag, or has no messages."""
         self.path = Path(path)
-        self.cuts: list[str] = []
-        """One line for each file that ends too early, as far as it is known yet."""
         self.topics: dict[str, str] = {}
-        """Type of each topic, such as ``sensor_msgs/msg/Image``."""
+        """Type of each topic, such as ``sensor_msgs/msg/Image``. Only topics in CDR, as ROS 2 records them."""
         self.counts: Counter[str] = Counter()
         """Messages of each topic."""
-        self._store = typestore()
-        self._files = _files(self.path)
-        for file in self._files:
-            with self._opened(file) as storage:
-                if storage is None:
-                    continue
-                for connection in storage.connections:
-                    self._learn(connection)
-                    self.counts[connection.topic] += connection.msgcount
+        self._other: dict[str, str] = {}  # serialisation of the topics that are not in CDR
+        self._conflicts: dict[str, str] = {}  # second type of a topic
+        self._lines: list[str] = []
+        self._ignored: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], str] = {}
+        self._storages: list[Storage] = []
+        self._decompressed: list[DecompressedFile] = []
+        opened = [self._open(file) for file in _files(self.path)]
+        self._storages = self._in_order([storage for storage in opened if storage is not None])
+        for storage in self._storages:
+            for number, channel in storage.channels.items():
+                self._add(channel, storage.counts[number])
         if not self.topics:
-            reason = self.cuts[0] if self.cuts else f'{self.path}: the bag has no topics'
-            raise InputError(f'{reason}; record it again')
+            reason = '; '.join(self.notes()) or f'{self.path}: the bag has no topics'
+            raise InputError(reason + (f' in CDR, but in {min(self._other.values())}' if self._other else ''))
         if not self.counts.total():
-            raise InputError(f'{self.path}: the bag has no messages; was anything published while it was recorded?')
+            reason = 'was anything published during the recording?'
+            raise InputError(f'{self.path}: the bag has no messages; {"; ".join(self.notes()) or reason}')
 
-    def _learn(self, connection) -> None:
-        known = self.topics.setdefault(connection.topic, connection.msgtype)
-        if known != connection.msgtype:
-            raise InputError(f'{self.path}: {connection.topic} has two types, {known} and {connection.msgtype}')
-        if connection.msgtype not in self._store.types and connection.msgdef.data:
-            typesys = rosbags_module('typesys')
-            read = typesys.get_types_from_idl if connection.msgdef.format.name == 'IDL' else None
-            types = (
-                read(connection.msgdef.data)
-                if read
-                else typesys.get_types_from_msg(connection.msgdef.data, connection.msgtype)
-            )
-            self._store.register({name: fields for name, fields in types.items() if name not in self._store.types})
+    def _open(self, file: Path) -> Storage | None:
+        """The storage of a file; None, with a line in `notes`, if nothing of it can be read."""
+        try:
+            path = file
+            os.close(open_regular(file))
+            if file.suffix == '.zstd':
+                unpacked = DecompressedFile(file)
+                self._decompressed.append(unpacked)
+                path = unpacked.path
+                if unpacked.damage:
+                    self._lines.append(f'{file}: cut short or damaged: {unpacked.damage}')
+                    if not path.stat().st_size:
+                        return None
+            return (McapReader if '.mcap' in file.suffixes else SqliteReader)(file, path)
+        except OSError as error:
+            raise InputError(f'{file}: {error.strerror or error}') from None
+        except InputError:
+            raise
+        except Exception as error:  # whatever broken data leads to
+            self._lines.append(f'{file}: cannot be read: {_line(error)}')
+            return None
+
+    def _in_order(self, storages: list[Storage]) -> list[Storage]:
+        """By the times in the files, else as metadata.yaml lists them, else by the numbers in their names."""
+        listed = _listed_files(self.path)
+        names = {storage.file.name.removesuffix('.zstd') for storage in storages}
+        for name in listed:
+            if name not in names and not any(name in line for line in self._lines):
+                self._lines.append(f'{self.path}: {name} is missing, which {METADATA} lists')
+        rank = {name: position for position, name in enumerate(listed)}
+        return sorted(
+            storages,
+            key=lambda storage: (
+                storage.start,
+                rank.get(storage.file.name.removesuffix('.zstd'), len(rank)),
+                _numbered(storage.file.name),
+            ),
+        )
+
+    def _add(self, channel: Channel, count: int) -> None:
+        if channel.serialisation != 'cdr':
+            self._other[channel.topic] = channel.serialisation
+            return
+        if self.topics.setdefault(channel.topic, channel.type) != channel.type:
+            self._conflicts[channel.topic] = channel.type
+        self.counts[channel.topic] += count
+
+    def notes(self) -> list[str]:
+        """What of the bag is missing, damaged or ignored: lines that name the file, complete once it has been read."""
+        damaged = [line for storage in self._storages for line in storage.cuts]
+        ignored = [
+            f'{topic}: {count} ignored, {reason}{self._examples[topic, reason]}'
+            for (topic, reason), count in self._ignored.items()
+        ]
+        return [*self._lines, *damaged, *ignored]
+
+    def ignore(self, topic: str, reason: str, example: str = '') -> None:
+        """Counts a message that is of no use, for `notes`. Of each reason the first example is kept."""
+        self._ignored[topic, reason] += 1
+        self._examples.setdefault((topic, reason), f' ({example[:200]})' if example else '')
 
     def require(self, topic: str, *types: str) -> str:
-        """The type of a topic. Raises InputError where it is not there, or of none of these types."""
+        """The type of a topic. Raises InputError if it does not exist, or is of none of these types."""
         if topic not in self.topics:
             alike = sorted(name for name, kind in self.topics.items() if kind in types)
             hint = f'of that type it has {", ".join(alike)}' if alike else f'it has {", ".join(sorted(self.topics))}'
-            raise InputError(f'{self.path}: no topic {topic}; {hint}')
+            if topic in self._other:
+                hint = f'it is in {self._other[topic]}, not in CDR'
+            raise InputError('; '.join([f'{self.path}: no topic {topic}; {hint}', *self.notes()]))
+        if topic in self._conflicts:
+            raise InputError(f'{self.path}: {topic} has two types, {self.topics[topic]} and {self._conflicts[topic]}')
         if types and self.topics[topic] not in types:
             raise InputError(f'{self.path}: {topic} is {self.topics[topic]}, must be {" or ".join(types)}')
         return self.topics[topic]
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
-        """(topic, time of recording in ns, message) of these topics, in the order of the recording.
+        """(topic, time of recording in ns, message) of these topics, about in the order of recording."""
+        for topic, time, message, _ in self.read(topics):
+            yield topic, time, message
 
-        One chunk is in memory at a time. A file that ends too early, or breaks, ends there, with a line in `cuts`.
+    def read(self, topics: Collection[str], *, again: bool = False) -> Iterator[BagMessage]:
+        """The messages of these topics, about in the order of recording.
+
+        Each is read by the definition of its type in its file. One that cannot be read is left out, with a line in
+        `notes`. Not more than a chunk is in memory.
+
+        again: for a second look at these topics: unreadable messages are not counted, and the index is used.
         """
-        for file in self._files:
-            with self._opened(file) as storage:
-                if storage is None:
-                    continue
-                connections = [c for c in storage.connections if c.topic in topics]
-                if not connections:
-                    continue
-                # Without an index, rosbags refuses messages that are not in order; whoever reads here can take it.
-                is_mcap = hasattr(storage, 'messages_scan')
-                scan = storage.messages_scan if is_mcap and not storage.chunks else storage.messages
+        for storage in self._storages:
+            wanted = {
+                number: channel
+                for number, channel in storage.channels.items()
+                if channel.topic in topics and channel.serialisation == 'cdr'
+            }
+            if not wanted:
+                continue
+            readers: dict[int, Callable[[bytes], Any]] = {}
+            for channel, time, data, place in storage.messages(wanted, by_index=again):
+                topic = wanted[channel].topic
                 try:
-                    for connection, time, data in scan(connections):
-                        yield connection.topic, time, self._deserialise(data, connection.msgtype)
+                    if channel not in readers:
+                        readers[channel] = self._reader(storage, wanted[channel])
+                    message = readers[channel](data)
                 except InputError:
                     raise
-                except GeneratorExit:
-                    raise
-                except Exception as error:  # whatever a decoder makes of broken data
-                    self._cut(file, error)
+                except Exception as error:  # whatever broken data leads to
+                    if not again:
+                        self.ignore(topic, 'cannot be read', _line(error))
+                    continue
+                yield BagMessage(topic, time, message, functools.partial(_reload, storage, place, readers[channel]))
 
-    def _deserialise(self, data: bytes, message_type: str):
-        if data[:4] == _ZSTD:  # compressed message by message
-            data = _zstd().decompress(data)
-        return self._store.deserialize_cdr(data, message_type)
+    def _reader(self, storage: Storage, channel: Channel) -> Callable[[bytes], Any]:
+        try:
+            deserialise = deserialiser(channel.type, channel.definition_encoding, channel.definition)
+        except InputError as error:
+            raise InputError(f'{storage.file}: {channel.topic}: {error}') from None
 
-    def _cut(self, file: Path, error: Exception) -> None:
-        line = f'{file}: broken or cut short: {" ".join(str(error).split()) or type(error).__name__}'
-        if line not in self.cuts:
-            self.cuts.append(line)
+        def read(data: bytes) -> Any:
+            if data[:4] == _ZSTD:  # compressed message by message
+                data = decompress(data, 'zstd')
+            return deserialise(data)
 
-    @contextlib.contextmanager
-    def _opened(self, file: Path) -> Iterator[Any]:
-        """The rosbags storage of a file; None, with a line in `cuts`, where nothing can be read of it."""
-        rosbag2 = rosbags_module('rosbag2')
-        with contextlib.ExitStack() as stack:
-            path = stack.enter_context(_decompressed(file)) if file.suffix == '.zstd' else file
-            storage = None
-            try:
-                if '.mcap' in file.suffixes:
-                    end = _end_of_records(path)
-                    if end is not None:
-                        self._cut(file, ValueError('it has no end; read up to the last whole record'))
-                    storage = rosbags_module('rosbag2.storage_mcap').McapReader(
-                        path if end is None else _EndedFile(path, end)
-                    )
-                else:
-                    if not path.stat().st_size:
-                        raise ValueError('the file is empty')
-                    if any(path.with_name(path.name + end).exists() for end in ('-wal', '-journal')):
-                        self._cut(
-                            file,
-                            ValueError(
-                                'its recorder has not closed it; open it once with sqlite3, which '
-                                'takes in the journal beside it'
-                            ),
-                        )
-                    storage = rosbags_module('rosbag2.storage_sqlite3').Sqlite3Reader(path)
-                storage.open()
-                stack.callback(storage.close)
-            except OSError as error:
-                raise InputError(f'{file}: {error.strerror or error}') from None
-            except Exception as error:
-                if isinstance(error, rosbag2.ReaderError) and 'Profile' in str(error):
-                    raise InputError(f'{file}: an MCAP file, but not of ROS 2') from None
-                self._cut(file, error)
-                storage = None
-            yield storage
+        return read
 
 
-def _zstd():
-    return importlib.import_module('compression.zstd' if sys.version_info >= (3, 14) else 'backports.zstd')
+def _reload(storage: Storage, place: Any, read: Callable[[bytes], Any]) -> Any:
+    return read(storage.read(place))
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of a bag, in the order of the recording."""
+    """The files of a bag."""
     if not path.exists():
         raise InputError(f'{path}: no such bag')
-    if path.is_file():
+    if not path.is_dir():
         if not path.name.endswith(SUFFIXES):
             raise InputError(f'{path}: not a bag; give a folder with .mcap or .db3 files, or one such file')
         return [path]
-    # Not by metadata.yaml: it is missing after a crash, or lacks the last file. Names are numbered: bag_2 comes
-    # before bag_10.
+    # All in the folder, as metadata.yaml lacks the last one after a crash.
     found = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
     plain = {file.name for file in found}
     found = [file for file in found if file.suffix != '.zstd' or file.stem not in plain]
     if not found:
         raise InputError(f'{path}: no bag, there is no .mcap or .db3 file in it')
-    return sorted(found, key=_numbered)
+    return sorted(found, key=lambda file: _numbered(file.name))
+
+
+def _listed_files(path: Path) -> list[str]:
+    """Names of the files that metadata.yaml lists, in their order; none if it cannot be read."""
+    if not (path / METADATA).is_file():
+        return []
+    try:
+        listed = read_yaml(path / METADATA)['rosbag2_bagfile_information']['relative_file_paths']
+        return [Path(str(name)).name.removesuffix('.zstd') for name in listed]
+    except (InputError, KeyError, TypeError):
+        return []
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    """Sorts bag_2 before bag_10."""
+    return [(int(part[:18]), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', name)]
 
 
 def fingerprint(path: Path) -> str:
-    """Tells a bag from others, wherever it lies: of the sizes and ends of its files. Raises InputError, OSError."""
+    """Of the contents of a bag, wherever it is stored. Raises InputError, OSError."""
     digest = hashlib.sha256()
     for file in _files(path):
-        size = file.stat().st_size
-        digest.update(struct.pack('<Q', size))
-        with open(file, 'rb') as opened:
-            digest.update(opened.read(_FINGERPRINT))
-            opened.seek(max(0, size - _FINGERPRINT))
-            digest.update(opened.read(_FINGERPRINT))
+        add_to_fingerprint(digest, file)
     return digest.hexdigest()
 
 
-def _numbered(file: Path) -> tuple[int, str]:
-    stem = file.name.partition('.')[0]
-    number = stem.rpartition('_')[2]
-    return (int(number) if number.isdecimal() else 0, stem)
-
-
-@contextlib.contextmanager
-def _decompressed(file: Path) -> Iterator[Path]:
-    """A file that rosbag2 has compressed as a whole, as far as it goes."""
-    with tempfile.TemporaryDirectory(prefix='dfd-bag-') as folder:
-        path = Path(folder) / file.stem
-        with _zstd().open(file, 'rb') as source, open(path, 'wb') as target:
-            with contextlib.suppress(EOFError, _zstd().ZstdError):
-                shutil.copyfileobj(source, target, 1 << 20)
-        yield path
-
-
-def _end_of_records(path: Path) -> int | None:
-    """Where the last whole record of an MCAP file without its end stops; None where the file has its end."""
-    size = path.stat().st_size
-    with open(path, 'rb') as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError('not an MCAP file' if size else 'the file is empty')
-        if size >= 2 * len(MAGIC):
-            file.seek(-len(MAGIC), os.SEEK_END)
-            if file.read() == MAGIC:
-                return None
-        position = len(MAGIC)
-        while True:
-            file.seek(position)
-            head = file.read(9)
-            if len(head) < 9:
-                return position
-            kind, length = struct.unpack('<BQ', head)
-            if not 0 < kind < _LARGEST_OPCODE or position + 9 + length > size:
-                return position
-            position += 9 + length
-
-
-class _EndedFile:
-    """A cut MCAP file as rosbags takes paths: up to `end`, and an end of its own after it."""
-
-    def __init__(self, path: Path, end: int) -> None:
-        self._path, self._end = path, end
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-    def open(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Joined(io.FileIO(self._path, mode), self._end, _END), 1 << 16)
-
-
-class _Joined(io.RawIOBase):
-    """The first `length` bytes of a file, and `tail` after them."""
-
-    def __init__(self, file: io.FileIO, length: int, tail: bytes) -> None:
-        self._file, self._length, self._tail, self._position = file, length, tail, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length + len(self._tail)}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def readinto(self, buffer) -> int:
-        wanted = len(buffer)
-        if self._position < self._length:
-            self._file.seek(self._position)
-            data = self._file.read(min(wanted, self._length - self._position))
-        else:
-            start = self._position - self._length
-            data = self._tail[start : start + wanted]
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+def add_to_fingerprint(digest: Any, file: Path) -> None:
+    """Adds the content of a file to a hash. Raises InputError, OSError."""
+    with open(open_regular(file), 'rb') as opened:
+        digest.update(struct.pack('<Q', os.fstat(opened.fileno()).st_size))
+        while block := opened.read(_BLOCK):
+            digest.update(block)

@@ -6,10 +6,11 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from dfd_ros.bags.association import Counts, Event, Frame, associate
+from dfd_ros.bags.association import Counts, Event, Exposure, Frame, associate
 from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.sweep_cutting import sweeps
@@ -23,6 +24,9 @@ DARK, BRIGHT = 8, 250  # of 255: an image with a lower mean, or a pixel above, i
 LARGEST_BRIGHT = 0.3  # share of such pixels
 SMALLEST_SWEEP = 3  # frames
 DEPTH_BITS = 12  # of the mantissa to keep: precise to 0.012 %, in a third of the space
+LARGEST_SAMPLE = 128_000_000  # px of all its frames, which are in memory as image and depth, twice
+UNDECODABLE = 'that cannot be decoded', 'with depth that cannot be decoded', 'that cannot be converted'
+NO_POSE = 'with no known pose between the cameras'
 _REGISTRATIONS = 64  # in the cache, one for each focus if the lens breathes
 
 
@@ -61,6 +65,22 @@ class ConvertSettings:
             raise InputError(f'frames: {self.frames} are too few for a sweep, must be at least {SMALLEST_SWEEP}')
 
 
+class _UnusableFrame(Exception):
+    """A frame that cannot be in a sample: why, as `Counts` counts it, and the line for where no frame can."""
+
+    def __init__(self, reason: str, line: str = '') -> None:
+        super().__init__(reason)
+        self.reason, self.line = reason, line
+
+
+class _ConvertedFrame(NamedTuple):
+    image: np.ndarray
+    depth: np.ndarray
+    state: LensState
+    intrinsics: tuple[float, float, float, float]
+    """Of focus at infinity: the same for all frames of a sweep."""
+
+
 class Converter:
     """Turns one recording into samples.
 
@@ -73,6 +93,8 @@ class Converter:
     def __init__(self, settings: ConvertSettings, calibration: Calibration, frames: Frames, name: str) -> None:
         self.settings, self.calibration, self.name = settings, calibration, name
         self.counts = Counts()
+        self.lines: dict[str, str] = {}
+        """What to do about a reason of `counts.left_out`."""
         self._frames = frames
         self._registrations: OrderedDict[tuple, DepthRegistration] = OrderedDict()
         self._maps: OrderedDict[tuple, tuple[np.ndarray, np.ndarray]] = OrderedDict()
@@ -80,10 +102,7 @@ class Converter:
     def samples(
         self, events: Iterable[Event], is_done: Callable[[int], bool] = lambda number: False
     ) -> Iterator[tuple[int, Sample | None]]:
-        """(number, sample) of each sweep that gives a sample; None as sample where `is_done`.
-
-        Raises InputError if the recording cannot give any: no intrinsics, or frames that TF does not link.
-        """
+        """(number, sample) of each sweep that gives a sample; None as sample where `is_done`."""
         frames = associate(events, self.settings.tolerance, self.counts)
         found = sweeps(self._usable(frames), length=self.settings.frames, largest=self.settings.largest)
         for number, sweep in enumerate(found):
@@ -112,67 +131,97 @@ class Converter:
             return None
         largest = max(self._magnification(frame.state) for frame in sweep)
         follows = self._info_follows_focus(sweep)
-        images: list[np.ndarray] = []
-        depths: list[np.ndarray] = []
-        states: list[LensState] = []
-        intrinsics = None
+        converted: list[_ConvertedFrame] = []
         for frame in sweep:
-            image = frame.image.load()
-            reason = _bad_exposure(image)
-            if reason is None and images and image.shape[:2] != self._full_size:
-                reason = 'of another size than the first of their sweep'
-            if reason is not None:
-                self.counts.left_out[reason] += 1
-                continue
-            self._full_size = image.shape[:2]
-            own = self._intrinsics(frame, image.shape[:2], follows)
-            # Of focus at infinity; the same for all frames of the sweep.
-            unzoomed = Intrinsics(
-                own.fx / self._magnification(frame.state), own.fy / self._magnification(frame.state), own.cx, own.cy
-            )
-            # All frames in the scale of the largest, so that none has a border with nothing in it.
-            view = Intrinsics(unzoomed.fx * largest, unzoomed.fy * largest, unzoomed.cx, unzoomed.cy)
-            image = self._rectified(image, own, view)
-            scale = 1.0
-            if self.settings.width and self.settings.width != image.shape[1]:
-                import cv2
-
-                scale = self.settings.width / image.shape[1]
-                size = self.settings.width, max(1, round(image.shape[0] * scale))
-                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            depth = self._registered(frame, view.resized(scale), image.shape[:2])
-            if np.isfinite(depth).mean() < self.settings.smallest_depth:
-                self.counts.left_out['with too little valid depth'] += 1
-                continue
-            images.append(image)
-            depths.append(_rounded(depth))
-            known = not math.isnan(frame.state.magnification) or self.calibration.aperture is not None
-            lens = self._lens(frame.state, self._full_size[1]).scaled(scale)
-            states.append(
-                replace(
-                    frame.state,
-                    focal_length=lens.focal_length,
-                    f_number=lens.f_number,
-                    pixel_pitch=lens.pixel_pitch,
-                    magnification=largest if known else math.nan,
-                )
-            )
-            at_infinity = unzoomed.resized(scale)
-            intrinsics = at_infinity.fx, at_infinity.fy, at_infinity.cx, at_infinity.cy
-        if len(images) < wanted or len({state.focus_distance for state in states}) < 2:
-            self.counts.left_out['in sweeps that are too short'] += len(images)
+            try:
+                one = self._converted(frame, largest, follows)
+                if converted and one.image.shape != converted[0].image.shape:
+                    raise _UnusableFrame('of another size than the first of their sweep')
+                self._check_memory(one.image, len(sweep))
+                converted.append(one)
+            except _UnusableFrame as error:
+                self.counts.left_out[error.reason] += 1
+                self.lines.setdefault(error.reason, error.line)
+        if len(converted) < wanted or len({one.state.focus_distance for one in converted}) < 2:
+            self.counts.left_out['in sweeps that are too short'] += len(converted)
             return None
         return Sample(
-            np.stack(images),
-            states,
-            np.stack(depths),
-            intrinsics=intrinsics,
+            np.stack([one.image for one in converted]),
+            [one.state for one in converted],
+            np.stack([one.depth for one in converted]),
+            intrinsics=converted[-1].intrinsics,
             source='recording',
             about={'recording': self.name},
             name=self.name,
         )
 
-    _full_size = (0, 0)
+    def _converted(self, frame: Frame, largest: float, follows: bool) -> _ConvertedFrame:
+        """Raises _UnusableFrame, and OSError where the recording cannot be read."""
+        try:
+            return self._convert(frame, largest, follows)
+        except (_UnusableFrame, OSError):
+            raise
+        except Exception as error:  # whatever a library makes of odd values
+            line = ' '.join(str(error).split()) or type(error).__name__
+            raise _UnusableFrame(UNDECODABLE[2], f'{self.name}: frame at {frame.stamp:.3f} s: {line}') from None
+
+    def _convert(self, frame: Frame, largest: float, follows: bool) -> _ConvertedFrame:
+        pose = self._pose(frame)
+        image = self._loaded(frame.image, UNDECODABLE[0])
+        if _is_badly_exposed(image):
+            raise _UnusableFrame('with bad exposure')
+        full_width = image.shape[1]
+        magnification = self._magnification(frame.state)
+        own = self._intrinsics(frame, image.shape[:2], follows)
+        unzoomed = Intrinsics(own.fx / magnification, own.fy / magnification, own.cx, own.cy)
+        # All frames in the scale of the largest, so that none has a border with nothing in it.
+        view = Intrinsics(unzoomed.fx * largest, unzoomed.fy * largest, unzoomed.cx, unzoomed.cy)
+        image = self._rectified(image, own, view)
+        if _is_badly_exposed(image):
+            raise _UnusableFrame(
+                'with nothing in view', f'{self.name}: the rectified images are black; are the intrinsics right?'
+            )
+        scale = 1.0
+        if self.settings.width and self.settings.width != full_width:
+            import cv2
+
+            scale = self.settings.width / full_width
+            size = self.settings.width, max(1, round(image.shape[0] * scale))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        depth = self._registered(frame, view.resized(scale), image.shape[:2], pose)
+        if np.isfinite(depth).mean() < self.settings.smallest_depth:
+            raise _UnusableFrame('with too little valid depth')
+        is_known = not math.isnan(frame.state.magnification) or self.calibration.aperture is not None
+        lens = self._lens(frame.state, full_width).scaled(scale)
+        state = replace(
+            frame.state,
+            focal_length=lens.focal_length,
+            f_number=lens.f_number,
+            pixel_pitch=lens.pixel_pitch,
+            magnification=largest if is_known else math.nan,
+        )
+        at_infinity = unzoomed.resized(scale)
+        return _ConvertedFrame(
+            image, _rounded(depth), state, (at_infinity.fx, at_infinity.fy, at_infinity.cx, at_infinity.cy)
+        )
+
+    def _loaded(self, exposure: Exposure, reason: str) -> np.ndarray:
+        try:
+            return exposure.load()
+        except OSError:
+            raise
+        except Exception as error:  # whatever a decoder makes of broken data
+            line = ' '.join(str(error).split()) or type(error).__name__
+            raise _UnusableFrame(reason, f'{self.name}: image at {exposure.stamp:.3f} s: {line}') from None
+
+    def _check_memory(self, image: np.ndarray, frames: int) -> None:
+        height, width = image.shape[:2]
+        if frames * height * width > LARGEST_SAMPLE:
+            raise _UnusableFrame(
+                'too large for a sample',
+                f'{self.name}: {frames} frames of {width}x{height} pixels are more than '
+                f'{LARGEST_SAMPLE // 10**6} million pixels; give a smaller --width',
+            )
 
     def _magnification(self, state: LensState) -> float:
         """Image scale relative to focus at infinity, of the calibration, else of the lens state, else 1."""
@@ -188,7 +237,7 @@ class Converter:
     def _info_follows_focus(self, sweep: list[Frame]) -> bool:
         """Whether camera_info changes with the focus; otherwise it is for focus at infinity."""
         infos = [frame.image.info() for frame in sweep]
-        lengths = [info.k[0] for info in infos if info is not None]
+        lengths = [info.intrinsics.fx for info in infos if info is not None]
         return bool(lengths) and max(lengths) > min(lengths) * (1 + 1e-6)
 
     def _intrinsics(self, frame: Frame, size: tuple[int, int], follows: bool) -> Intrinsics:
@@ -202,16 +251,18 @@ class Converter:
         else:
             info = frame.image.info()
             if info is None:
-                raise InputError(
+                raise _UnusableFrame(
+                    'without intrinsics',
                     f'{self.name}: no camera_info of the focus camera; give its intrinsics with '
-                    '--calibration (dfd calibrate intrinsics)'
+                    '--calibration (dfd calibrate intrinsics)',
                 )
             if (info.height, info.width) not in (size, (0, 0)):
-                raise InputError(
+                raise _UnusableFrame(
+                    'of another size than their camera_info',
                     f'{self.name}: camera_info is of {info.width}x{info.height} pixels, the images have '
-                    f'{size[1]}x{size[0]}; give their intrinsics with --calibration'
+                    f'{size[1]}x{size[0]}; give their intrinsics with --calibration',
                 )
-            own = Intrinsics.from_message(info, f'{self.name}: camera_info of the focus camera')
+            own = info.intrinsics
         zoom = 1.0 if follows else self._magnification(frame.state)
         return replace(own, fx=own.fx * zoom, fy=own.fy * zoom)
 
@@ -243,10 +294,9 @@ class Converter:
             borderMode=cv2.BORDER_REPLICATE,
         )
 
-    def _registered(self, frame: Frame, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
-        depth = frame.depth.load()
-        camera = self._depth_camera(frame, depth.shape)
-        pose = self._pose(frame)
+    def _registered(self, frame: Frame, view: Intrinsics, size: tuple[int, int], pose: np.ndarray) -> np.ndarray:
+        depth = self._loaded(frame.depth, UNDECODABLE[1])
+        camera = self._depth_camera(frame, depth.shape[:2])
         key = camera, view, size, depth.shape, pose.tobytes()
         if key not in self._registrations:
             self._registrations[key] = DepthRegistration(camera, view, size, pose)
@@ -259,50 +309,55 @@ class Converter:
         info = frame.depth.info()
         if info is not None:
             if (info.height, info.width) not in (size, (0, 0)):
-                raise InputError(
+                raise _UnusableFrame(
+                    'with depth of another size than its camera_info',
                     f'{self.name}: camera_info is of {info.width}x{info.height} pixels, the depth images '
-                    f'have {size[1]}x{size[0]}; give the topic of the camera_info that goes with them'
+                    f'have {size[1]}x{size[0]}; give the topic of the camera_info that goes with them',
                 )
-            return Intrinsics.from_message(info, f'{self.name}: camera_info of the RGB-D sensor', rectified=True)
+            return info.intrinsics
         if self.calibration.rgbd_camera is not None:
             camera = self.calibration.rgbd_camera.resized(size[1], size[0])
             return Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy)
-        raise InputError(
-            f'{self.name}: no camera_info of the RGB-D sensor; give its topic, or its intrinsics with --calibration'
+        raise _UnusableFrame(
+            'without intrinsics of the RGB-D sensor',
+            f'{self.name}: no camera_info of the RGB-D sensor; give its topic, or its intrinsics with --calibration',
         )
 
     def _pose(self, frame: Frame) -> np.ndarray:
         """From the frame of the depth image to that of the focus camera."""
         depth_frame, image_frame = frame.depth.frame_id.lstrip('/'), frame.image.frame_id.lstrip('/')
         extrinsics = self.calibration.extrinsics
-        if extrinsics is not None:
+        try:
+            if extrinsics is None:
+                pose = self._frames.between(image_frame, depth_frame, frame.depth.stamp)
             # The focus camera is the parent, whatever the recording calls it.
-            if not depth_frame or depth_frame == extrinsics.child:
+            elif not depth_frame or depth_frame == extrinsics.child:
                 return extrinsics.matrix
-            rest = self._frames.between(extrinsics.child, depth_frame, frame.depth.stamp)
-            if rest is None:
-                raise InputError(
-                    f'{self.name}: depth is in the frame {depth_frame}, the extrinsics are to '
-                    f'{extrinsics.child}, and TF does not link the two; correct the child of the '
-                    'extrinsics, or record depth that is registered to that frame'
-                )
-            return extrinsics.matrix @ rest
-        pose = self._frames.between(image_frame, depth_frame, frame.depth.stamp)
-        if pose is None:
-            reason = 'TF does not link them' if self._frames else 'the recording has no TF'
-            raise InputError(
-                f'{self.name}: images are in the frame {image_frame or "(none)"}, depth is in '
-                f'{depth_frame or "(none)"}, and {reason}; give the extrinsics with --calibration '
-                '(dfd calibrate extrinsics)'
+            else:
+                pose = self._frames.between(extrinsics.child, depth_frame, frame.depth.stamp)
+        except InputError as error:
+            raise _UnusableFrame(NO_POSE, f'{self.name}: {error}') from None
+        if pose is not None:
+            return pose if extrinsics is None else extrinsics.matrix @ pose
+        if extrinsics is not None:
+            raise _UnusableFrame(
+                NO_POSE,
+                f'{self.name}: depth is in the frame {depth_frame[:80]}, the extrinsics are to '
+                f'{extrinsics.child}, and TF does not link the two; correct the child of the '
+                'extrinsics, or record depth that is registered to that frame',
             )
-        return pose
+        reason = 'TF does not link them' if self._frames else 'the recording has no TF'
+        raise _UnusableFrame(
+            NO_POSE,
+            f'{self.name}: images are in the frame {image_frame[:80] or "(none)"}, depth is in '
+            f'{depth_frame[:80] or "(none)"}, and {reason}; give the extrinsics with --calibration '
+            '(dfd calibrate extrinsics)',
+        )
 
 
-def _bad_exposure(image: np.ndarray) -> str | None:
+def _is_badly_exposed(image: np.ndarray) -> bool:
     seen = image[::4, ::4]
-    if seen.mean() < DARK or (seen.min(-1) > BRIGHT).mean() > LARGEST_BRIGHT:
-        return 'with bad exposure'
-    return None
+    return bool(seen.mean() < DARK or (seen.min(-1) > BRIGHT).mean() > LARGEST_BRIGHT)
 
 
 def _rounded(depth: np.ndarray) -> np.ndarray:

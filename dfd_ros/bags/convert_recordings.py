@@ -3,24 +3,30 @@ interrupted is resumed."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
 
-from dfd_ros.bags.association import Counts, Event
-from dfd_ros.bags.bag_reader import SUFFIXES, Bag, fingerprint
-from dfd_ros.bags.convert_recording import Converter, ConvertSettings
+from dfd_ros.bags.association import Counts
+from dfd_ros.bags.bag_reader import SUFFIXES, Bag, add_to_fingerprint, fingerprint
+from dfd_ros.bags.bag_storage import open_regular
+from dfd_ros.bags.convert_recording import UNDECODABLE, Converter, ConvertSettings
 from dfd_ros.bags.frame_tree import Frames
-from dfd_ros.bags.recording_events import Recording, Topics, clock_offset, events
+from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
+from dfd_ros.bags.phone_recording import open_with
+from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import write_json
@@ -29,6 +35,7 @@ from dfd_ros.datasets.shards import ShardWriter, locked
 SAMPLES_PER_SHARD = 50
 PROGRESS_EVERY = 0.2  # s
 AUTO = 'auto'
+LARGEST_REPORT = 16 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,16 @@ class Job:
     def described(self, recording: Path) -> dict:
         """All that the samples of a recording depend on: contents, not paths. Raises InputError, OSError."""
         # A calibration is measured again into the same file; recordings of two days may have the same name.
-        calibration = hashlib.sha256(self.calibration.read_bytes()).hexdigest() if self.calibration else None
+        calibration = hashlib.sha256()
+        if self.calibration:
+            add_to_fingerprint(calibration, self.calibration)
         return {
             'recording': fingerprint(recording),
             'topics': asdict(self.topics),
             'settings': asdict(self.settings),
             'clock_offset': self.clock_offset,
-            'calibration': calibration,
-            'phone': str(self.phone) if self.phone else None,
+            'calibration': calibration.hexdigest() if self.calibration else None,
+            'phone': phone_fingerprint(self.phone) if self.phone else None,
             'image_format': self.image_format,
         }
 
@@ -138,9 +147,15 @@ def convert_all(
     job.out.mkdir(parents=True, exist_ok=True)
     if workers <= 1 or len(recordings) <= 1:
         return [convert_one(recording, job, progress) for recording in recordings]
+    return _convert_in_processes(recordings, job, min(workers, len(recordings)), progress)
+
+
+def _convert_in_processes(
+    recordings: list[Path], job: Job, workers: int, progress: Callable[[int, int], None]
+) -> list[Result]:
     context = get_context('spawn')
     queue = context.Queue()
-    with ProcessPoolExecutor(min(workers, len(recordings)), context, _start, (queue,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (queue,)) as pool:
         futures = [pool.submit(_work, recording, job) for recording in recordings]
         try:
             while not all(future.done() for future in futures):
@@ -154,7 +169,19 @@ def convert_all(
             raise
         while not queue.empty():
             progress(*queue.get())
-        return [future.result() for future in futures]
+    results = []
+    for recording, future in zip(recordings, futures):
+        try:
+            results.append(future.result())
+        except BrokenProcessPool:
+            # One process has died, and all that had not been converted then went with it: each gets its own.
+            if len(recordings) > 1:
+                results += _convert_in_processes([recording], job, 1, progress)
+            else:
+                results.append(
+                    Result(recording, error=f'{recording}: its process was killed, perhaps for want of memory')
+                )
+    return results
 
 
 _queue: Queue[tuple[int, int]] | None = None
@@ -179,50 +206,210 @@ def _work(recording: Path, job: Job) -> Result:
 
 def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None]) -> Result:
     """Converts one recording: writes all its shards and its report, or nothing."""
-    name = name_of(recording)
-    report, partial = job.out / f'{name}.json', job.out / f'.{name}.partial'
+    output = _Output(job.out, name_of(recording))
     try:
         described = job.described(recording)
-        if report.exists():
-            before = json.loads(report.read_text())
-            other = [key for key, value in described.items() if before['job'].get(key) != value]
-            if 'recording' in other:
-                raise InputError(
-                    f'{recording}: {report} is of another recording of that name, or of this one before '
-                    f'it changed ({before["recording"]}); rename this one, or give another --out'
-                )
-            if other:
-                raise InputError(
-                    f'{report}: converted before, with other settings ({", ".join(other)}); give another '
-                    '--out, or remove it'
-                )
-            return Result(recording, before['summary'], skipped=True)
-        summary, details = _convert(recording, job, described, partial, progress)
-        write_json(report, {'recording': str(recording.resolve()), 'summary': summary, **details, 'job': described})
-        return Result(recording, summary)
+        summary = output.converted(recording, described)
+        if summary is not None:
+            return Result(recording, summary, skipped=True)
+        with output.locked():
+            # Another process may have converted it while this one waited.
+            summary = output.converted(recording, described)
+            if summary is not None:
+                return Result(recording, summary, skipped=True)
+            output.begin(described)
+            try:
+                if output.complete is None:
+                    report = _convert(recording, job, output, progress)
+                    output.finish({'recording': str(recording.resolve()), **report, 'job': described})
+            except (InputError, OSError):
+                output.remove()
+                raise
+            return Result(recording, output.publish())
     except InputError as error:
         return Result(recording, error=str(error))
     except OSError as error:
         return Result(recording, error=f'{recording}: {error.filename or job.out}: {error.strerror or error}')
+    except Exception as error:  # one recording must not cost the others
+        line = ' '.join(str(error).split())[:300]
+        return Result(recording, error=f'{recording}: cannot be converted: {type(error).__name__}: {line}')
 
 
-def _convert(
-    recording: Path, job: Job, described: dict, partial: Path, progress: Callable[[int, int], None]
-) -> tuple[str, dict]:
+class _Output:
+    """The files of one recording in the folder of shards: NAME-000000.tar, ... and NAME.json, its report.
+
+    They are made in a hidden folder, .NAME.partial, which holds what they are made of (job.json), the shards, and at
+    the end the report; from then on they are published, and a process that is killed meanwhile is continued.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.out, self.name = out, name
+        self.report, self.partial = out / f'{name}.json', out / f'.{name}.partial'
+        self.shards = self.partial / 'shards'
+        self._job, self._ready = self.partial / 'job.json', self.partial / 'report.json'
+        self._shard_name = re.compile(rf'{re.escape(name)}-\d{{6,}}\.tar')
+
+    @property
+    def complete(self) -> dict | None:
+        """The report, if all shards are made."""
+        return _read_json(self._ready) if self._ready.exists() else None
+
+    def converted(self, recording: Path, described: dict) -> str | None:
+        """The summary, if the recording was converted in just this way. Raises InputError if it was in another."""
+        if not os.path.lexists(self.report):
+            return None
+        before = _read_json(self.report)
+        job, source, summary = before.get('job'), before.get('recording'), before.get('summary')
+        if not isinstance(job, dict) or not isinstance(summary, str):
+            raise InputError(f'{self.report}: not a report of dfd convert; remove it, or give another --out')
+        other = [key for key, value in described.items() if job.get(key) != value]
+        if 'recording' in other:
+            raise InputError(
+                f'{recording}: {self.report} is of another recording of that name, or of this one before '
+                f'it changed ({str(source)[:200]}); rename this one, or give another --out'
+            )
+        if other:
+            raise InputError(
+                f'{self.report}: converted before, with other settings ({", ".join(other)}); give another '
+                f'--out, or remove it together with its shards, {self.name}-*.tar'
+            )
+        return summary
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out. Raises InputError if one is at work, or if the place is taken."""
+        while True:
+            self._check_partial()
+            self.partial.mkdir(parents=True, exist_ok=True)
+            handle = locked(self.partial)
+            if self.partial.exists() and os.fstat(handle).st_ino == self.partial.stat().st_ino:
+                break
+            os.close(handle)  # the process that had the lock has removed the folder
+        try:
+            yield
+        finally:
+            # An empty folder says nothing: the work was not begun, or it is done.
+            with contextlib.suppress(OSError):
+                self.partial.rmdir()
+            os.close(handle)
+
+    def _check_partial(self) -> None:
+        """Raises InputError if the hidden folder holds anything that this program has not written."""
+        if not os.path.lexists(self.partial):
+            return
+        if self.partial.is_symlink() or not self.partial.is_dir():
+            raise InputError(f'{self.partial}: is in the way; remove it, or give another --out')
+        parts = f'.{self.name}.parts'
+        for path in self.partial.rglob('*'):
+            inside = path.relative_to(self.partial).parts
+            is_own = (
+                inside in {('job.json',), ('report.json',), ('shards',), ('shards', parts)}
+                or (len(inside) == 1 and re.fullmatch(r'\.(job|report)\..*part\.json', inside[0]))
+                or (inside[0] == 'shards' and inside[-1].endswith('.tar') and len(inside) <= 3)
+            )
+            if not is_own or path.is_symlink():
+                raise InputError(f'{path}: is not of dfd convert; move it away, or give another --out')
+
+    def begin(self, described: dict) -> None:
+        """Takes up the work of an earlier process for the same job, and removes that for another one."""
+        before = _read_json_if_valid(self._job)
+        if before != described:
+            self.remove(published=True)
+        if self.complete is None:
+            foreign = [path for path in self._published() if path.name not in self._own_shards()]
+            if foreign:
+                raise InputError(
+                    f'{foreign[0]}: is there without its report, {self.report.name}; remove {self.name}-*.tar, or '
+                    'give another --out'
+                )
+        self.partial.mkdir(parents=True, exist_ok=True)
+        write_json(self._job, described)
+
+    def _published(self) -> list[Path]:
+        return sorted(path for path in self.out.iterdir() if self._shard_name.fullmatch(path.name))
+
+    def _own_shards(self) -> list[str]:
+        """Names of the shards that an earlier process has made, which it may have published."""
+        report = _read_json_if_valid(self._ready) or {}
+        return [str(name) for name in report.get('shards', ())]
+
+    def remove(self, *, published: bool = False) -> None:
+        """Removes what is in the hidden folder, and what was published from it without its report."""
+        if published:
+            for name in self._own_shards():
+                if self._shard_name.fullmatch(name):
+                    (self.out / name).unlink(missing_ok=True)
+        for path in (self.shards, self._ready, self._job):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def finish(self, report: dict) -> None:
+        """All shards are made. From here on, the work can only be published."""
+        write_json(self._ready, {**report, 'shards': sorted(path.name for path in self.shards.glob('*.tar'))})
+
+    def publish(self) -> str:
+        """Moves the shards, then the report, to their places. Returns the summary."""
+        report = self.complete or {}
+        for name in self._own_shards():
+            if (self.shards / name).exists():
+                os.replace(self.shards / name, self.out / name)
+        shutil.rmtree(self.shards, ignore_errors=True)
+        os.replace(self._ready, self.report)
+        self._job.unlink(missing_ok=True)
+        return str(report.get('summary', ''))
+
+
+def _read_json(path: Path) -> dict:
+    """Raises InputError, one line that names the file."""
+    with open(open_regular(path), 'rb') as file:
+        text = file.read(LARGEST_REPORT + 1)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f'{path}: not a report of dfd convert, or damaged; remove it, or give another --out')
+    return value
+
+
+def _read_json_if_valid(path: Path) -> dict | None:
+    try:
+        return _read_json(path)
+    except (InputError, FileNotFoundError):
+        return None
+
+
+def _convert(recording: Path, job: Job, output: _Output, progress: Callable[[int, int], None]) -> dict:
+    """Makes the shards, of which some may be there already. Returns the report."""
     opened = _open(recording, job)
     progress(0, opened.images)
     calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
     converter = Converter(job.settings, calibration, opened.frames, str(recording))
-    if partial.exists():
-        os.close(locked(partial))  # do not remove the files of another process that is at work
-    try:
-        _write(recording, converter, opened.events, job, described, partial, progress)
-    except (InputError, OSError):
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     counts = converter.counts
-    summary = '; '.join([str(counts), *opened.notes])
-    return summary, {
+    done, reported_at = 0, time.monotonic()
+    writer = ShardWriter(output.shards, output.name, SAMPLES_PER_SHARD, job.image_format)
+    try:
+        known = writer.done
+        for number, sample in converter.samples(opened.events, lambda number: f'{output.name}-{number:06d}' in known):
+            if sample is not None:
+                writer.add(f'{output.name}-{number:06d}', sample)
+            if time.monotonic() - reported_at > PROGRESS_EVERY:
+                progress(counts.images - done, 0)
+                done, reported_at = counts.images, time.monotonic()
+    except BaseException:
+        writer.release()  # the next process packs the same samples into the same shards
+        raise
+    writer.close()
+    progress(counts.images - done, 0)
+    if not counts.samples:
+        reason = max(counts.left_out, key=lambda reason: counts.left_out[reason], default='')
+        line = converter.lines.get(reason) or f'{recording}: {nothing(counts)}'
+        raise InputError('; '.join([line, *opened.notes()]))
+    examples = [line for reason, line in converter.lines.items() if reason in UNDECODABLE]
+    return {
+        'summary': '; '.join([str(counts), *examples, *opened.notes()]),
         'clock_offset': opened.clock_offset,
         'images': counts.images,
         'frames': counts.frames,
@@ -231,50 +418,14 @@ def _convert(
     }
 
 
-def _write(
-    recording: Path,
-    converter: Converter,
-    events: Iterable[Event],
-    job: Job,
-    described: dict,
-    partial: Path,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Writes the shards into `partial`, which may hold samples of an interrupted run, and then moves them."""
-    done, reported_at = 0, time.monotonic()
-    mark = partial / 'job.json'
-    if partial.exists() and (not mark.exists() or json.loads(mark.read_text()) != described):
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(described))
-    name = name_of(recording)
-    with ShardWriter(partial, name, SAMPLES_PER_SHARD, job.image_format) as writer:
-        known = writer.done
-        for number, sample in converter.samples(events, lambda number: f'{name}-{number:06d}' in known):
-            if sample is not None:
-                writer.add(f'{name}-{number:06d}', sample)
-            if time.monotonic() - reported_at > PROGRESS_EVERY:
-                progress(converter.counts.images - done, 0)
-                done, reported_at = converter.counts.images, time.monotonic()
-    mark.unlink()
-    progress(converter.counts.images - done, 0)
-    if not converter.counts.samples:
-        raise InputError(f'{recording}: {nothing(converter.counts)}')
-    for shard in sorted(partial.glob('*.tar')):
-        os.replace(shard, job.out / shard.name)
-    shutil.rmtree(partial)
-
-
 def _open(recording: Path, job: Job) -> Recording:
     bag, frames = Bag(recording), Frames()
     if job.phone is not None:
-        from dfd_ros.bags import phone_recording
-
-        return phone_recording.open_with(bag, job.phone, job.topics, job.clock_offset)
+        return open_with(bag, job.phone, job.topics, job.clock_offset)
     topics = job.topics.of(bag)
     offset = clock_offset(bag, topics) if job.clock_offset == AUTO else float(job.clock_offset)
     return Recording(
-        events(bag, topics, frames, offset=offset), frames, bag.cuts, offset, images=bag.counts[topics.image]
+        events(bag, topics, frames, offset=offset), frames, bag.notes, offset, images=bag.counts[topics.image]
     )
 
 
@@ -288,6 +439,7 @@ def nothing(counts: Counts) -> str:
         'give --clock-offset auto, or a larger --tolerance'
         if counts.gap == counts.gap
         else 'there is none',
+        NO_STAMP: 'the camera driver does not set the stamps of its images; without them nothing can be matched',
         'with no lens state': 'lens states carry the stamps of their images; was the lens state recorded?',
         'with a moving lens': 'the lens was never at rest; let it settle, or give --keep-moving',
         'with too little valid depth': 'do the two cameras see the same, and are the extrinsics right?',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,15 @@ from dfd_ros.core.errors import InputError
 FOOTPRINT = 1.15
 """Size of a depth pixel's footprint in units of the pixel spacing: above 1, so that slanted surfaces have no cracks."""
 LARGEST_FOOTPRINT = 8  # px; a focus camera of far higher resolution gets depth with gaps
+
+DISTORTION_COUNTS = (4, 5, 8, 12, 14)
+"""Numbers of coefficients that OpenCV takes; none is fine as well."""
+SMALLEST_INSIDE = 0.3
+"""Share of the undistorted image that must be in the distorted one."""
+SMALLEST_FOCAL_LENGTH, LARGEST_FOCAL_LENGTH = 0.05, 1000.0
+"""In units of the larger side of the image: a field of view of 169 and of 0.06 degrees."""
+LARGEST_CENTRE = 10.0
+"""Distance of the principal point from the corner of the image, in the same unit."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +39,49 @@ class Intrinsics:
 
         Raises InputError, one line that names `topic`, if the camera is not calibrated or is a fisheye.
         """
-        k, p = np.asarray(message.k), np.asarray(message.p)
-        distortion = tuple(float(value) for value in message.d)
-        if not k[0] > 0 or not k[4] > 0:
-            raise InputError(f'{topic}: K is zero, the camera is not calibrated; give its intrinsics')
-        if not any(distortion):
-            distortion = ()
-        elif rectified:
-            if p[0] > 0:
-                return cls(float(p[0]), float(p[5]), float(p[2]), float(p[6]))
-            distortion = ()
-        elif message.distortion_model not in ('plumb_bob', 'rational_polynomial', ''):
-            raise InputError(f'{topic}: distortion model {message.distortion_model!r} is not known; rectify the image')
-        return cls(float(k[0]), float(k[4]), float(k[2]), float(k[5]), distortion)
+        size = int(message.width), int(message.height)
+        k, p, distortion = (np.asarray(values, float).reshape(-1) for values in (message.k, message.p, message.d))
+        if len(k) != 9 or len(p) != 12:
+            raise InputError(f'{topic}: K and P have {len(k)} and {len(p)} elements, must be 9 and 12')
+        of_k, of_p = k[[0, 4, 2, 5]], p[[0, 5, 2, 6]]
+        # A rectified image goes by P, as in depth_image_proc. Without distortion, images are as good as rectified.
+        prefers_p = rectified or (not distortion.any() and not _is_camera(of_k, size))
+        own = of_p if prefers_p and _is_camera(of_p, size) else of_k
+        if not _is_camera(own, size):
+            if not own.any():
+                raise InputError(f'{topic}: K is zero, the camera is not calibrated; give its intrinsics')
+            raise InputError(
+                f'{topic}: K is of no camera (fx, fy, cx, cy {", ".join(f"{value:g}" for value in own)} px), '
+                'it is not calibrated; give its intrinsics'
+            )
+        fx, fy, cx, cy = map(float, own)
+        if rectified or not distortion.any():
+            return cls(fx, fy, cx, cy)
+        if message.distortion_model not in ('plumb_bob', 'rational_polynomial', ''):
+            raise InputError(
+                f'{topic}: distortion model {str(message.distortion_model)[:80]!r} is not supported; rectify the image'
+            )
+        camera = cls(fx, fy, cx, cy, tuple(map(float, distortion)))
+        camera._check_distortion(topic, size)
+        return camera
+
+    def _check_distortion(self, topic: str, size: tuple[int, int]) -> None:
+        count = len(self.distortion)
+        if count not in DISTORTION_COUNTS:
+            raise InputError(f'{topic}: D has {count} coefficients, must be {", ".join(map(str, DISTORTION_COUNTS))}')
+        if not np.isfinite(self.distortion).all():
+            raise InputError(f'{topic}: D is not finite, the camera is not calibrated; give its intrinsics')
+        import cv2
+
+        width, height = size if all(size) else (round(2 * self.cx) + 1, round(2 * self.cy) + 1)
+        x, y = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
+        rays = np.stack([(x - self.cx) / self.fx, (y - self.cy) / self.fy, np.ones_like(x)], -1).reshape(-1, 3)
+        seen, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion))
+        inside = ((seen >= -0.5) & (seen <= np.array([width, height]) - 0.5)).all(-1).mean()
+        if not inside >= SMALLEST_INSIDE:
+            raise InputError(
+                f'{topic}: D is of no camera, it moves {1 - inside:.0%} of the image out of view; give its intrinsics'
+            )
 
     @property
     def matrix(self) -> np.ndarray:
@@ -70,6 +109,27 @@ class Intrinsics:
 
         points = np.stack([x, y], -1).reshape(-1, 1, 2)
         return cv2.undistortPoints(points, self.matrix, np.array(self.distortion)).reshape(height, width, 2)
+
+
+def _is_camera(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether fx, fy, cx, cy (px) can be those of a pinhole camera of this size, (0, 0) = unknown."""
+    fx, fy, cx, cy = intrinsics
+    extent = float(max(*size, 1))
+    return bool(
+        np.isfinite(intrinsics).all()
+        and min(fx, fy) > SMALLEST_FOCAL_LENGTH * extent
+        and max(fx, fy) < LARGEST_FOCAL_LENGTH * (extent if all(size) else 1e4)
+        and 0.1 < fx / fy < 10
+        and max(abs(cx), abs(cy)) < LARGEST_CENTRE * (extent if all(size) else 1e4)
+    )
+
+
+class CameraInfo(NamedTuple):
+    """The calibration of an image; a width and height of 0 are unknown."""
+
+    intrinsics: Intrinsics
+    width: int
+    height: int
 
 
 class DepthRegistration:

@@ -10,7 +10,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
-KEPT = 10.0  # s of moving frames to remember
+LARGEST_HISTORY = 10000  # poses of a moving frame to remember
 
 
 class Frames:
@@ -19,23 +19,35 @@ class Frames:
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
         self._static: dict[str, np.ndarray] = {}
-        self._moving: dict[str, deque[tuple[float, np.ndarray]]] = defaultdict(deque)
+        self._moving: dict[str, deque[tuple[float, np.ndarray]]] = defaultdict(lambda: deque(maxlen=LARGEST_HISTORY))
 
-    def add(self, message: Any, *, static: bool) -> None:
-        """Adds the transforms of a TFMessage."""
+    def add(self, message: Any, *, static: bool, known: bool = True) -> list[str]:
+        """Adds the transforms of a TFMessage. Returns a line about each that is ignored, as tf2 ignores it.
+
+        known: replace the pose of frames that are known already.
+        """
+        problems = []
         for transform in message.transforms:
-            child = transform.child_frame_id.lstrip('/')
+            child, parent = transform.child_frame_id.lstrip('/'), transform.header.frame_id.lstrip('/')
+            if not known and child in self._parents:
+                continue
             t, r = transform.transform.translation, transform.transform.rotation
-            pose = rigid_transform(matrix_from_quaternion(r.x, r.y, r.z, r.w), (t.x, t.y, t.z))
-            self._parents[child] = transform.header.frame_id.lstrip('/')
+            try:
+                pose = rigid_transform(matrix_from_quaternion(r.x, r.y, r.z, r.w), (t.x, t.y, t.z))
+                if not np.isfinite(pose).all():
+                    raise InputError(f'translation {[t.x, t.y, t.z]} and rotation {[r.x, r.y, r.z, r.w]} not finite')
+                if child == parent or not child:
+                    raise InputError('a frame cannot be its own parent')
+            except InputError as error:
+                problems.append(f'{parent[:80]} -> {child[:80]}: {error}')
+                continue
+            self._parents[child] = parent
             if static:
                 self._static[child] = pose
-                continue
-            stamp = transform.header.stamp.sec + transform.header.stamp.nanosec * 1e-9
-            poses = self._moving[child]
-            poses.append((stamp, pose))
-            while stamp - poses[0][0] > KEPT:
-                poses.popleft()
+            else:
+                stamp = transform.header.stamp.sec + transform.header.stamp.nanosec * 1e-9
+                self._moving[child].append((stamp, pose))
+        return problems
 
     def __bool__(self) -> bool:
         return bool(self._parents)
@@ -54,7 +66,7 @@ class Frames:
             pose = self._pose(frame, stamp) @ pose
             frame = self._parents[frame]
             if frame in seen:
-                raise InputError(f'tf: the frame {frame} is its own parent')
+                raise InputError(f'tf: the frame {frame[:80]} is its own ancestor')
             seen.add(frame)
         return frame, pose
 

@@ -1,8 +1,9 @@
-"""ROS message types without ROS: those in rosbags, and this package's own."""
+"""ROS message types without ROS: those in rosbags, this package's own, and those that a bag defines."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
 
 OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
+LARGEST_DEFINITION = 1 << 20  # bytes
 
 
 def rosbags_module(name: str) -> ModuleType:
@@ -34,3 +36,81 @@ def typestore() -> Any:
         text = resource(f'msg/{name.rpartition("/")[2]}.msg').read_text()
         store.register(typesys.get_types_from_msg(text, name))
     return store
+
+
+@functools.lru_cache(maxsize=256)
+def deserialiser(message_type: str, encoding: str, definition: str) -> Callable[[bytes], Any]:
+    """Deserialises CDR messages of a type by its definition, as a bag has it.
+
+    Args:
+        encoding: of the definition: ros2msg, ros2idl, or empty.
+        definition: its text. If it is empty, the type must be a known one.
+
+    Raises:
+        InputError: the definition cannot be used.
+    """
+    store = typestore()
+    types: dict[str, Any] = {}
+    if definition.strip():
+        try:
+            types = _parsed(message_type, encoding, definition)
+        except Exception as error:  # the parser's own and others
+            # Some recorders write no more than the name of a type. The standard types have not changed in ROS 2.
+            if message_type not in store.types or message_type in OWN:
+                raise InputError(f'the definition of {message_type} cannot be read: {_line(error)}') from None
+    elif message_type not in store.types:
+        raise InputError(f'{message_type} is not known and the bag has no definition of it')
+    if any(name not in store.fielddefs or _fields(store.fielddefs, name) != _fields(types, name) for name in types):
+        store = _own_store(types)
+    try:
+        store.get_msgdef(message_type)
+    except Exception as error:
+        raise InputError(f'the definition of {message_type} cannot be used: {_line(error)}') from None
+    return lambda data: store.deserialize_cdr(data, message_type)
+
+
+def _parsed(message_type: str, encoding: str, definition: str) -> dict[str, Any]:
+    typesys = rosbags_module('typesys')
+    if len(definition) > LARGEST_DEFINITION:
+        raise ValueError(f'it is longer than {LARGEST_DEFINITION} bytes')
+    if encoding.endswith('idl'):
+        types = typesys.get_types_from_idl(definition)
+    else:
+        types = typesys.get_types_from_msg(definition, message_type)
+    if message_type not in types or not types[message_type][1]:
+        raise ValueError('it has no fields')
+    return types
+
+
+def _fields(types: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    return [(field.lower(), kind) for field, kind in types[name][1]]
+
+
+def _own_store(types: dict[str, Any]) -> Any:
+    """A type store of these types, and of the standard types that they refer to."""
+    known = typestore().fielddefs
+    all_types: dict[str, Any] = {}
+    left = list(types)
+    while left:
+        name = left.pop()
+        if name not in all_types and (name in types or name in known):
+            all_types[name] = types.get(name, known.get(name))
+            left += [part for _, kind in all_types[name][1] for part in _names(kind)]
+    store = rosbags_module('typesys.store').Typestore()
+    try:
+        store.register(all_types)
+    except Exception as error:
+        raise InputError(f'the definition of {next(iter(types))} cannot be used: {_line(error)}') from None
+    return store
+
+
+def _names(kind: Any) -> list[str]:
+    """The message types in a field's type, which may be an array of them."""
+    node, detail = kind
+    if node == rosbags_module('interfaces').Nodetype.NAME:
+        return [detail]
+    return _names(detail[0]) if isinstance(detail[0], tuple) else []
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200] or type(error).__name__

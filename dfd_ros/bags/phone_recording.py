@@ -11,8 +11,11 @@ there) whose frames are the rows in order. Columns, by the name here or by that 
 ``focal_length_mm``        LENS_FOCAL_LENGTH      optional
 ``lens_state``             LENS_STATE             optional: 0 = at rest, 1 = moving
 ``pixel_pitch_um``                                optional: of the images as they are
-``nearest_dioptre``                               optional: LENS_INFO_MINIMUM_FOCUS_DISTANCE of the camera
+``nearest_dioptre``        (see below)            optional: LENS_INFO_MINIMUM_FOCUS_DISTANCE of the camera
+``calibration``            (see below)            optional: LENS_INFO_FOCUS_DISTANCE_CALIBRATION of the camera
 =========================  =====================  =============================================================
+
+Names such as ``android.lens.focusDistance`` are fine too.
 
 https://developer.android.com/reference/android/hardware/camera2/CaptureResult
 """
@@ -21,17 +24,22 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import heapq
 import itertools
 import math
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dfd_ros.bags.association import DepthExposure, Exposure
-from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.bags.bag_reader import Bag, add_to_fingerprint
+from dfd_ros.bags.bag_storage import open_regular
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.recording_events import OFFSET_SECONDS, Recording, Topics, events, rgbd_signal
@@ -48,15 +56,62 @@ _ALIASES = {
     'sensor_exposure_time': 'exposure_ns',
     'lens_aperture': 'f_number',
     'lens_focal_length': 'focal_length_mm',
+    'lens_info_minimum_focus_distance': 'nearest_dioptre',
+    'lens_info_focus_distance_calibration': 'calibration',
 }
 _NEEDED = ('timestamp_ns', 'focus_dioptre')
 _MOVING = 1.0
+_UNCALIBRATED = ('0', 'uncalibrated')
+_LARGEST_DIOPTRES = 1000.0
+_LARGEST_TABLE = 256 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class _Row:
     state: LensState
     file: str
+    is_uncalibrated: bool
+
+
+class _Video:
+    """The frames of a video, decoded when they are read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError if it is not a regular file."""
+        os.close(open_regular(path))
+        self.path = path
+        self._capture: Any = None
+        self._next = 0
+
+    def __len__(self) -> int:
+        """The number of frames that can be decoded; what the file says of it is often wrong."""
+        self._rewind()
+        while self._capture.grab():
+            self._next += 1
+        count = self._next
+        self._rewind()
+        return count
+
+    def _rewind(self) -> None:
+        import cv2
+
+        if self._capture is not None:
+            self._capture.release()
+        self._capture, self._next = cv2.VideoCapture(str(self.path)), 0
+
+    def frame(self, number: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Fast in the order of the numbers. Raises InputError."""
+        import cv2
+
+        if self._capture is None or number < self._next:
+            self._rewind()
+        while self._next < number and self._capture.grab():
+            self._next += 1
+        is_there, image = self._capture.read()
+        self._next += 1
+        if not is_there:
+            raise InputError(f'{self.path}: frame {number} cannot be decoded')
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class PhoneRecording:
@@ -66,34 +121,37 @@ class PhoneRecording:
         """Raises InputError, one line that names the file, the row and the column."""
         self.folder = Path(folder)
         self._rows = _read_table(self.folder / TABLE)
-        self._video = None if self._rows[0].file else _find_video(self.folder)
+        self._video: _Video | None = None
+        if not self._rows[0].file:
+            self._video = _Video(_find_video(self.folder))
+            count = len(self._video)
+            if count != len(self._rows):
+                raise InputError(
+                    f'{self._video.path}: {count} frames, but {self.folder / TABLE} has {len(self._rows)} rows; '
+                    'which row belongs to which frame cannot be known'
+                )
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def notes(self) -> list[str]:
+        """Lines about the recording."""
+        if not any(row.is_uncalibrated for row in self._rows):
+            return []
+        return [
+            f'{self.folder / TABLE}: warning: the focus distances of this phone are not calibrated '
+            '(LENS_INFO_FOCUS_DISTANCE_CALIBRATION), so they are not in metres; measure them with dfd calibrate'
+        ]
+
     def exposures(self) -> Iterator[Exposure]:
-        """The frames with their lens states. Raises InputError if an image is missing or the video is too short."""
-        for row, load in zip(self._rows, self._loaders()):
+        """The frames with their lens states."""
+        for number, row in enumerate(self._rows):
+            load: Callable[[], np.ndarray] = (
+                functools.partial(read_image, self.folder / row.file, TABLE)
+                if self._video is None
+                else functools.partial(self._video.frame, number)
+            )
             yield Exposure(row.state.stamp, load, state=row.state, received=row.state.stamp)
-
-    def _loaders(self) -> Iterator[Callable[[], np.ndarray]]:
-        if self._video is None:
-            for row in self._rows:
-                yield functools.partial(read_image, self.folder / row.file, TABLE)
-            return
-        import cv2
-
-        video = cv2.VideoCapture(str(self._video))
-        try:
-            for number in range(len(self._rows)):
-                is_there, image = video.read()
-                if not is_there:
-                    raise InputError(
-                        f'{self._video}: {number} frames, but {self.folder / TABLE} has {len(self._rows)} rows'
-                    )
-                yield functools.partial(cv2.cvtColor, image, cv2.COLOR_BGR2RGB)
-        finally:
-            video.release()
 
     def signal(self) -> ChangeSignal:
         """Changes in the phone's images, for the clock offset."""
@@ -101,8 +159,23 @@ class PhoneRecording:
         for exposure in self.exposures():
             if exposure.stamp - self._rows[0].state.stamp > OFFSET_SECONDS:
                 break
-            signal.push(exposure.stamp, exposure.load())
+            try:
+                image = exposure.load()
+            except InputError:
+                continue  # reported by the conversion
+            signal.push(exposure.stamp, image)
         return signal
+
+
+def fingerprint(folder: Path) -> str:
+    """Of the contents of a phone's recording, wherever it is stored. Raises InputError, OSError."""
+    digest = hashlib.sha256()
+    table = folder / TABLE
+    names = {row.file for row in _read_table(table)}
+    for file in (table, *(folder / name if name else _find_video(folder) for name in sorted(names))):
+        if file.exists():  # a frame without its image is left out
+            add_to_fingerprint(digest, file)
+    return digest.hexdigest()
 
 
 def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str) -> Recording:
@@ -126,12 +199,14 @@ def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str) -> Re
         depths,
         key=lambda event: (event.exposure if isinstance(event, DepthExposure) else event).received,
     )
-    return Recording(merged, frames, bag.cuts, offset, len(phone))
+    return Recording(merged, frames, lambda: phone.notes() + bag.notes(), offset, len(phone))
 
 
 def _read_table(path: Path) -> list[_Row]:
     try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
+        with open(open_regular(path), newline='', encoding='utf-8-sig') as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_TABLE:
+                raise InputError(f'{path}: more than {_LARGEST_TABLE >> 20} MiB, not a table of frames')
             reader = csv.DictReader(file)
             names = [_column(name) for name in reader.fieldnames or ()]
             reader.fieldnames = names
@@ -154,7 +229,8 @@ def _read_table(path: Path) -> list[_Row]:
 
 
 def _column(name: str) -> str:
-    plain = (name or '').strip().lower().removeprefix('android.').replace('.', '_')
+    words = re.sub('(?<=[a-z])(?=[A-Z])', '_', (name or '').strip())  # as in focusDistance
+    plain = words.lower().removeprefix('android.').replace('.', '_')
     return _ALIASES.get(plain, plain)
 
 
@@ -164,7 +240,7 @@ def _row(values: dict[str, str], where: str) -> _Row:
         try:
             return float(text) if text else math.nan
         except ValueError:
-            raise InputError(f'{where}: {column}: {text!r} is not a number') from None
+            raise InputError(f'{where}: {column}: {text[:80]!r} is not a number') from None
 
     def positive(column: str) -> float:
         value = number(column)
@@ -173,8 +249,8 @@ def _row(values: dict[str, str], where: str) -> _Row:
     stamp, focus = number('timestamp_ns'), number('focus_dioptre')
     if not math.isfinite(stamp):
         raise InputError(f'{where}: timestamp_ns is missing')
-    if not 0 <= focus < math.inf:
-        raise InputError(f'{where}: focus_dioptre is {focus}; must be 0 (infinity) or more')
+    if not 0 <= focus <= _LARGEST_DIOPTRES:
+        raise InputError(f'{where}: focus_dioptre is {focus}; must be 0 (infinity) to {_LARGEST_DIOPTRES:g}')
     exposure, nearest = positive('exposure_ns'), positive('nearest_dioptre')
     middle = stamp + (0.0 if math.isnan(exposure) else exposure / 2)
     state = LensState(
@@ -187,7 +263,8 @@ def _row(values: dict[str, str], where: str) -> _Row:
         settled=number('lens_state') != _MOVING,
         stamp=middle * 1e-9,
     )
-    return _Row(state, (values.get('file') or '').strip())
+    uncalibrated = (values.get('calibration') or '').strip().lower() in _UNCALIBRATED
+    return _Row(state, (values.get('file') or '').strip(), uncalibrated)
 
 
 def _find_video(folder: Path) -> Path:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-from bisect import bisect_left
-from collections import deque
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from dfd_ros.bags import image_decoding
-from dfd_ros.bags.association import DepthExposure, Event, Exposure, LensReport
-from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.bags.association import DepthExposure, Event, Exposure, LensReport, Timeline, UnusableImage
+from dfd_ros.bags.bag_reader import Bag, BagMessage
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
+from dfd_ros.bags.depth_reprojection import CameraInfo, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
@@ -22,7 +24,25 @@ from dfd_ros.core.lens_state import LensState
 CAMERA_INFO, TF_MESSAGE = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 LENS_STATE = 'dfd_ros/msg/LensState'
 OFFSET_SECONDS = 60.0  # of the recording are used to find the clock offset
-COMPRESSED = ('/compressed', '/compressedDepth')
+COMPRESSED = {'image': ('/compressed',), 'color': ('/compressed',), 'depth': ('/compressedDepth', '/compressed')}
+NO_STAMP = 'with a header stamp of 0'
+SMALLEST_FOCUS_DISTANCE = 1e-3  # m
+_LENS_FIELDS = (
+    'focus_distance',
+    'focal_length',
+    'f_number',
+    'pixel_pitch',
+    'magnification',
+    'near_distance',
+    'far_distance',
+)
+# SI units; beyond them a value counts as unknown.
+_POSSIBLE = {
+    'focal_length': (1e-4, 10.0),
+    'f_number': (0.1, 1000.0),
+    'pixel_pitch': (1e-8, 1e-3),
+    'magnification': (0.1, 10.0),
+}
 
 
 @dataclass(frozen=True)
@@ -32,14 +52,14 @@ class Recording:
     Attributes:
         events: of the recording.
         frames: its coordinate frames, which are filled while the events are read.
-        notes: lines about its state, complete once the events have been read.
+        notes: gives lines about its state, complete once the events have been read.
         clock_offset: s, added to the stamps of the RGB-D sensor.
         images: number of images of the focus camera.
     """
 
     events: Iterator[Event]
     frames: Frames
-    notes: list[str]
+    notes: Callable[[], list[str]]
     clock_offset: float
     images: int
 
@@ -56,12 +76,12 @@ class Topics:
     depth_info: str = '/rgbd/depth/camera_info'
 
     def of(self, bag: Bag, *, with_images: bool = True) -> Topics:
-        """The names in this bag: absolute, and of the compressed topic if only that exists. Raises InputError."""
+        """The names in this bag: absolute, and of the compressed topic if only that has messages. Raises InputError."""
         names = {f.name: '/' + getattr(self, f.name).lstrip('/') for f in fields(self)}
-        for name in ('image', 'color', 'depth'):
-            compressed = [names[name] + suffix for suffix in COMPRESSED if names[name] + suffix in bag.topics]
-            if names[name] not in bag.topics and compressed:
-                names[name] = compressed[-1]
+        for name, suffixes in COMPRESSED.items():
+            variants = [names[name] + suffix for suffix in ('', *suffixes) if names[name] + suffix in bag.topics]
+            # image_transport advertises all its transports, and a recorder has them all, though most are empty.
+            names[name] = next((v for v in variants if bag.counts[v]), variants[0] if variants else names[name])
         roles: dict[str, str] = {}
         for role, topic in names.items():
             if topic in roles:
@@ -78,24 +98,26 @@ class Topics:
 
 
 class CameraInfos:
-    """The CameraInfo messages of one camera, by their stamps."""
+    """The calibrations of one camera, by their stamps; see `Intrinsics.from_message` for `rectified`."""
 
-    def __init__(self) -> None:
-        self._infos: deque[tuple[float, Any]] = deque(maxlen=1000)
+    def __init__(self, topic: str, *, rectified: bool = False) -> None:
+        self._topic, self._rectified = topic, rectified
+        self._infos: Timeline[CameraInfo] = Timeline()
+        self._first: CameraInfo | None = None
+
+    def __bool__(self) -> bool:
+        return self._first is not None
 
     def add(self, message: Any) -> None:
-        self._infos.append((stamp_of(message), message))
+        """Raises InputError if it is not a valid calibration."""
+        intrinsics = Intrinsics.from_message(message, self._topic, rectified=self._rectified)
+        info = CameraInfo(intrinsics, int(message.width), int(message.height))
+        self._first = self._first or info
+        self._infos.add(stamp_of(message), info)
 
-    def at(self, stamp: float) -> Any:
+    def at(self, stamp: float) -> CameraInfo | None:
         """The one nearest to this stamp (s), None if there is none."""
-        if not self._infos:
-            return None
-        at = bisect_left(self._infos, stamp, key=lambda item: item[0])
-        return min(
-            (self._infos[i] for i in (at - 1, at) if 0 <= i < len(self._infos)),
-            key=lambda item: abs(item[0] - stamp),
-            default=self._infos[-1],
-        )[1]
+        return self._infos.nearest(stamp)[1] or self._first
 
 
 def stamp_of(message: Any) -> float:
@@ -104,10 +126,18 @@ def stamp_of(message: Any) -> float:
 
 
 def lens_state(message: Any) -> LensState:
-    """Of a dfd_ros/msg/LensState. Raises InputError if the focus distance is not positive."""
-    if not message.focus_distance > 0:
-        raise InputError(f'focus_distance is {message.focus_distance} m')
-    return LensState.of_message(message, stamp_of(message))
+    """From a dfd_ros/msg/LensState, of any version of its definition. Raises InputError if it has no focus distance,
+    or one that no lens has."""
+    # A field that an older version lacks is unknown.
+    values = {name: getattr(message, name, math.nan) for name in _LENS_FIELDS}
+    settled = getattr(message, 'settled', True)
+    if not values['focus_distance'] >= SMALLEST_FOCUS_DISTANCE:
+        raise InputError(f'focus_distance {values["focus_distance"]} m')
+    state = LensState.of_message(SimpleNamespace(**values, settled=settled), stamp_of(message))
+    impossible: dict[str, Any] = {
+        name: math.nan for name, (lowest, highest) in _POSSIBLE.items() if not lowest <= getattr(state, name) <= highest
+    }
+    return replace(state, **impossible)
 
 
 def events(
@@ -115,46 +145,83 @@ def events(
 ) -> Iterator[Event]:
     """The events of a bag, in the order of recording. Transforms on TF go to `frames`.
 
+    Messages that are of no use are ignored, and are in the notes of the bag.
+
     offset: s, added to the stamps of the RGB-D sensor. with_images: False for the bag of an RGB-D sensor alone.
     """
+    static_tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE and topic.endswith('tf_static')]
     tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE]
-    wanted = [topics.depth, topics.depth_info, *tf]
+    infos = {topics.depth_info: CameraInfos(topics.depth_info, rectified=True)}
     if with_images:
-        wanted += [topics.image, topics.lens_state, topics.camera_info]
-    image_infos, depth_infos = CameraInfos(), CameraInfos()
-    for topic, time, message in bag.messages(wanted):
-        received = time * 1e-9
-        if topic == topics.image and with_images:
-            stamp = stamp_of(message)
-            yield Exposure(
-                stamp,
-                functools.partial(image_decoding.to_rgb, message, topic),
-                message.header.frame_id,
-                functools.partial(image_infos.at, stamp),
-                received=received,
-            )
-        elif topic == topics.depth:
-            stamp = stamp_of(message)
-            yield DepthExposure(
-                Exposure(
-                    stamp + offset,
-                    functools.partial(image_decoding.to_depth, message, topic),
-                    message.header.frame_id,
-                    functools.partial(depth_infos.at, stamp),
-                    received=received,
-                )
-            )
-        elif topic == topics.lens_state and with_images:
-            try:
-                yield LensReport(lens_state(message), received)
-            except InputError:
-                continue  # its image counts as one without a lens state
-        elif topic == topics.camera_info and with_images:
-            image_infos.add(message)
-        elif topic == topics.depth_info:
-            depth_infos.add(message)
+        infos[topics.camera_info] = CameraInfos(topics.camera_info)
+    _add_latched(bag, infos, static_tf, frames)
+
+    def event(item: BagMessage) -> Event | None:
+        topic, message, received = item.topic, item.message, item.time * 1e-9
+        if topic in infos:
+            infos[topic].add(message)
+            return None
+        if topic in tf:
+            for problem in frames.add(message, static=topic in static_tf):
+                bag.ignore(topic, 'transforms that are impossible', problem)
+            return None
+        stamp = stamp_of(message)
+        if stamp == 0:
+            if topic == topics.image:
+                return UnusableImage(NO_STAMP, received)
+            bag.ignore(topic, NO_STAMP)
+            return None
+        if topic == topics.lens_state:
+            return LensReport(lens_state(message), received)
+        is_image = topic == topics.image
+        info_topic, decode, shift = (
+            (topics.camera_info, image_decoding.to_rgb, 0.0)
+            if is_image
+            else (topics.depth_info, image_decoding.to_depth, offset)
+        )
+        exposure = Exposure(
+            stamp + shift,
+            functools.partial(_decoded, item.reload, decode, topic),
+            message.header.frame_id,
+            functools.partial(infos[info_topic].at, stamp),
+            received=received,
+        )
+        return exposure if is_image else DepthExposure(exposure)
+
+    wanted = [topics.depth, *infos, *tf, *([topics.image, topics.lens_state] if with_images else [])]
+    for item in bag.read(wanted):
+        try:
+            found = event(item)
+        except InputError as error:
+            bag.ignore(item.topic, 'not valid', str(error).removeprefix(f'{item.topic}: '))
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            # The bag's own definition of the type lacks a field, or has another type for it.
+            bag.ignore(item.topic, f'not as {bag.topics[item.topic]} is today', str(error))
         else:
-            frames.add(message, static=topic.endswith('tf_static'))
+            if found is not None:
+                yield found
+
+
+def _add_latched(bag: Bag, infos: dict[str, CameraInfos], static_tf: list[str], frames: Frames) -> None:
+    """Adds what is published once, or seldom, and may be recorded after the images that need it."""
+    left = Counter({topic: bag.counts[topic] for topic in static_tf})
+    for item in bag.read([*infos, *static_tf], again=True):
+        try:
+            if item.topic in static_tf:
+                left[item.topic] -= 1
+                frames.add(item.message, static=True, known=False)
+            elif not infos[item.topic]:
+                infos[item.topic].add(item.message)
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            continue  # reported when it is read with all the others
+        if not any(count > 0 for count in left.values()) and all(
+            info or not bag.counts[topic] for topic, info in infos.items()
+        ):
+            return
+
+
+def _decoded(reload: Callable[[], Any], decode: Callable[[Any, str], np.ndarray], topic: str) -> np.ndarray:
+    return decode(reload(), topic)
 
 
 def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
@@ -169,12 +236,16 @@ def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
 
 def _signal(bag: Bag, topic: str, decode: Callable[[Any, str], np.ndarray]) -> ChangeSignal:
     signal, first = ChangeSignal(), None
-    for _, _, message in bag.messages([topic]):
-        stamp = stamp_of(message)
+    for item in bag.read([topic], again=True):
+        stamp = stamp_of(item.message)
         first = stamp if first is None else first
         if stamp - first > OFFSET_SECONDS:
             break
-        signal.push(stamp, decode(message, topic))
+        try:
+            image = decode(item.message, topic)
+        except Exception:  # whatever a decoder makes of broken data; reported by the conversion
+            continue
+        signal.push(stamp, image)
     return signal
 
 
@@ -183,4 +254,4 @@ def clock_offset(bag: Bag, topics: Topics) -> float:
     try:
         return estimate(_signal(bag, topics.image, image_decoding.to_rgb), rgbd_signal(bag, topics)).seconds
     except InputError as error:
-        raise InputError(f'{bag.path}: {error}') from None
+        raise InputError('; '.join([f'{bag.path}: {error}', *bag.notes()])) from None

@@ -43,6 +43,7 @@ COLOUR = {
         for name, conversion in _BAYER.items()
     },
 }
+NO_DEPTH = 65535
 DEPTH = {'16UC1': Encoding(1, 'u2'), 'mono16': Encoding(1, 'u2'), '32FC1': Encoding(1, 'f4')}
 
 
@@ -75,16 +76,23 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
 
 
 def to_depth(message: Any, topic: str) -> np.ndarray:
-    """(H, W) float32 m, NaN = none, of an Image (16UC1 in mm, 32FC1 in m). What is 0, less, or infinite is no depth.
+    """(H, W) float32 m, NaN = none, of an Image (16UC1 in mm, 32FC1 in m), see `metres`.
 
     Raises InputError, one line that names `topic`, as `to_rgb` does.
     """
     if message.encoding not in DEPTH:
         raise InputError(f'{topic}: encoding {message.encoding!r} is no depth; must be 16UC1 (mm) or 32FC1 (m)')
-    depth = pixels(message, DEPTH[message.encoding], topic)
-    metres = depth.astype(np.float32) if depth.dtype.kind == 'f' else depth * np.float32(1e-3)
-    metres[~((metres > 0) & (metres < np.inf))] = np.nan
-    return metres
+    return metres(pixels(message, DEPTH[message.encoding], topic))
+
+
+def metres(depth: np.ndarray) -> np.ndarray:
+    """float32 m, NaN = none, of depth in mm (uint16) or m (floating point).
+
+    Values that are not positive and finite are no depth, nor is the largest of uint16, which sensors use for that too.
+    """
+    if depth.dtype.kind == 'f':
+        return np.where((depth > 0) & (depth < np.inf), depth, np.nan).astype(np.float32)
+    return np.where((depth > 0) & (depth < NO_DEPTH), depth * np.float32(1e-3), np.float32(np.nan))
 
 
 def pixels(message: Any, encoding: Encoding, topic: str) -> np.ndarray:

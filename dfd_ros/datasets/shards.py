@@ -124,6 +124,10 @@ class ShardWriter:
         finally:
             os.close(self._lock)
 
+    def release(self) -> None:
+        """Stop without packing what waits: the next writer of the same folder and name finds it."""
+        os.close(self._lock)
+
     def __enter__(self) -> ShardWriter:
         return self
 

@@ -37,7 +37,7 @@ from dfd_ros import cli
 from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 from dfd_ros.core.optics import Lens
-from dfd_ros.datasets.shards import ShardWriter, count, read_samples
+from dfd_ros.datasets.shards import count, locked, read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,8 +216,8 @@ def test_extrinsics_to_a_frame_that_nothing_links(converted, tmp_path):
 
 
 def test_images_that_change_size_in_the_middle(converted):
-    _samples, said = converted(Options(resized_after=5, infos=True), '--frames', 4, status=2)
-    assert 'camera_info is of 128x96 pixels' in said
+    samples, said = converted(Options(resized_after=5, infos=True), '--frames', 4)
+    assert len(samples) == 1 and '7 of another size than their camera_info' in said
 
 
 def test_several_bags_by_workers_a_broken_one_is_left_out_and_the_rest_is_not_done_again(tmp_path, capsys):
@@ -262,11 +262,11 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     bag, path, out = write_bag(tmp_path / 'bag'), rig(tmp_path / 'rig.yaml'), tmp_path / 'out'
     arguments = bag, '--out', out, '--calibration', path
     assert convert(*arguments) == 0
-    partial = out / '.bag.partial'
-    partial.mkdir()
-    shutil.move(out / 'bag-000000.tar', partial)
+    shards = out / '.bag.partial' / 'shards'
+    shards.mkdir(parents=True)
+    shutil.move(out / 'bag-000000.tar', shards)
     report = json.loads((out / 'bag.json').read_text())
-    (partial / 'job.json').write_text(json.dumps(report['job']))
+    (shards.parent / 'job.json').write_text(json.dumps(report['job']))
     path = rig(path, extrinsics=Extrinsics.from_matrix(np.eye(4), IMAGE_FRAME, DEPTH_FRAME))
     assert convert(*arguments) == 2
     assert 'converted before, with other settings (calibration)' in capsys.readouterr().err
@@ -279,11 +279,17 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
 
 def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
     bag, out = write_bag(tmp_path / 'bag'), tmp_path / 'out'
-    with ShardWriter(out / '.bag.partial', 'bag'):
-        (out / '.bag.partial' / 'mine').touch()
-        assert convert(bag, '--out', out) == 2
-        assert f'{out}/.bag.partial: another process writes here' in capsys.readouterr().err
-        assert (out / '.bag.partial' / 'mine').exists()
+    partial = out / '.bag.partial'
+    partial.mkdir(parents=True)
+    lock = locked(partial)
+    assert convert(bag, '--out', out) == 2
+    assert f'{partial}: another process writes here' in capsys.readouterr().err
+    os.close(lock)
+    (partial / 'mine').touch()
+    assert convert(bag, '--out', out) == 2
+    assert f'{partial}/mine: is not of dfd convert; move it away' in capsys.readouterr().err
+    assert [path.name for path in partial.iterdir()] == ['mine']
+    (partial / 'mine').unlink()
     assert convert(bag, '--out', out) == 0 and count(out) == 3
 
 
@@ -311,7 +317,7 @@ def test_a_bag_that_was_cut_gives_what_it_has(tmp_path, capsys):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert convert(path, '--out', tmp_path / 'out') == 0
     assert 10 <= count(tmp_path / 'out') < 30
-    assert 'broken or cut short' in capsys.readouterr().out
+    assert f'{file}: cut short; read up to byte' in capsys.readouterr().out
 
 
 def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
@@ -319,7 +325,7 @@ def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
     environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
     command = [sys.executable, '-m', 'dfd_ros.cli', 'convert', str(tmp_path / 'bag'), '--out']
     process = subprocess.Popen([*command, str(tmp_path / 'out')], env=environment, stderr=subprocess.DEVNULL)
-    parts = tmp_path / 'out' / '.bag.partial' / '.bag.parts'
+    parts = tmp_path / 'out' / '.bag.partial' / 'shards' / '.bag.parts'
     while process.poll() is None and len(list(parts.glob('[!.]*.tar')) if parts.exists() else []) < 5:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

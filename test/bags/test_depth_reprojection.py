@@ -101,6 +101,8 @@ def info(**fields):
             'd': [],
             'distortion_model': 'plumb_bob',
             'p': [0] * 12,
+            'width': 200,
+            'height': 100,
             **fields,
         }
     )

@@ -111,9 +111,9 @@ def test_no_reading_is_nan():
             'bytes of data, expected height x step = 99 x 60',
         ),
         (to_rgb, SimpleNamespace(**{**vars(raw(RGB, 'rgb8')), 'width': 0}), 'image of zero size'),
-        (to_rgb, compressed(b'no image', 'jpeg'), '8 bytes that OpenCV cannot read'),
+        (to_rgb, compressed(b'no image', 'jpeg'), '8 bytes that cannot be read as an image'),
         (to_depth, compressed(cv2.imencode('.jpg', RGB)[1].tobytes(), 'jpeg'), 'is no depth; must be PNG of 16 bits'),
-        (to_depth, compressed(bytes(12) + b'RVL123', '16UC1; compressedDepth rvl'), 'RVL cannot be read'),
+        (to_depth, compressed(bytes(12) + b'RVL123', '16UC1; compressedDepth rvl'), 'cannot be RVL'),
     ],
 )
 def test_what_cannot_be_read_names_its_topic(read, message, said):

@@ -114,7 +114,7 @@ def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
         ('a,b\n1,2\n', 'frames.csv: no column timestamp_ns'),
         ('timestamp_ns,focus_dioptre,file\n', 'frames.csv: no rows'),
         ('timestamp_ns,focus_dioptre,file\n1,far,a.png\n', "row 1: focus_dioptre: 'far' is not a number"),
-        ('timestamp_ns,focus_dioptre,file\n1,-1,a.png\n', 'row 1: focus_dioptre is -1.0; must be 0 (infinity) or more'),
+        ('timestamp_ns,focus_dioptre,file\n1,-1,a.png\n', 'row 1: focus_dioptre is -1.0; must be 0 (infinity) to 1000'),
         ('timestamp_ns,focus_dioptre,file\n2,1,a.png\n1,1,b.png\n', 'row 2: timestamp_ns is not after'),
         ('timestamp_ns,focus_dioptre,file\n1,1,a.png\n2,1,\n', 'row 2: file is given in some rows only'),
         ('timestamp_ns,focus_dioptre\n1,1\n', '0 videos and no column file'),
