@@ -332,7 +332,7 @@ def install_activation(python: Python, distro: str | None) -> None:
     ]
     (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
 
-    command, text = VENV / 'bin' / 'dfd', (SETUP / 'node.in').read_text()
+    command, text = VENV / 'bin' / 'dfd', (SETUP / 'dfd.in').read_text()
     for name, value in (('Python3_EXECUTABLE', str(VENV / 'bin' / 'python')), ('MODULE', 'dfd_ros.cli')):
         text = text.replace(f'@{name}@', value)
     command.write_text(text)
@@ -397,7 +397,7 @@ def set_up() -> None:
     packages = key_of(venv, *requirements)
     tools = key_of(venv, SETUP / 'requirements-build.txt', SETUP / 'constraints.txt')
     shell = [sourced_paths(name, distro) for name in ('AMENT_PREFIX_PATH', 'LD_LIBRARY_PATH', 'PYTHONPATH')]
-    activation = key_of(packages, *shell, SETUP / 'activation.py', SETUP / 'node.in', Path(__file__))
+    activation = key_of(packages, *shell, SETUP / 'activation.py', SETUP / 'dfd.in', Path(__file__))
     messages = sorted(ROOT.glob('msg/*.msg'))
     # The overlay links to these: a new one has to be linked, a changed one is seen through its link.
     linked = [
@@ -406,7 +406,7 @@ def set_up() -> None:
         for path in sorted(ROOT.glob(pattern))
     ]
     fresh = key_of(packages, tools, ROOT / 'package.xml', *map(str, messages))
-    overlay = key_of(fresh, ROOT / 'CMakeLists.txt', SETUP / 'node.in', *messages, *map(str, linked))
+    overlay = key_of(fresh, ROOT / 'CMakeLists.txt', SETUP / 'node.in', SETUP / 'dfd.in', *messages, *map(str, linked))
 
     steps = Steps()
     if steps.done.get('venv') != venv:

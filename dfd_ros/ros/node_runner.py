@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.qos import InvalidQoSProfileException
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+from rclpy.utilities import remove_ros_args
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
+from dfd_ros.ros import node_signals
+from dfd_ros.ros.node_parameters import NODES
+from dfd_ros.ros.parameters import yaml_scalar
 
-NOTICED_WITHIN = 0.5  # s that a node may take to notice a signal
+# What rclpy raises at start for a parameter or a quality of service that cannot work.
+BAD_INPUT = ParameterException, InvalidQoSProfileException, InvalidQosOverridesError, RuntimeError
+NOTICED_WITHIN = 0.1  # s that a node may take to notice a signal
 OLD_FAST_DDS = ('humble', 'iron', 'jazzy')  # ROS distributions with Fast DDS 2
 
 
@@ -28,6 +39,7 @@ class Worker:
         self._node = node
         self._work = work
         self._stop = stop
+        self._closing = False
         self.failure: Future = Future()  # what `work` has raised; None where there is nothing more to do
         # A daemon: `close` ends it, but a signal in the middle of the node's start leaves nobody to call that.
         self._thread = threading.Thread(target=self._run, name=node.get_name(), daemon=True)
@@ -37,14 +49,16 @@ class Worker:
         try:
             self._work()
         except Exception as error:
-            if self._node.context.ok():  # else: ROS has shut down under its feet
+            if self._node.context.ok() and not self._closing:  # else: it was stopped in the middle of its work
                 self._node.get_logger().fatal(f'{type(error).__name__}: {error}')
                 self.failure.set_result(error)
 
-    def close(self) -> None:
-        """Stops the work and waits for its end. May be called again."""
+    def close(self, timeout: float | None = None) -> bool:
+        """Stops the work and waits at most `timeout` s for its end. Gives whether it came. May be called again."""
+        self._closing = True
         self._stop()
-        self._thread.join()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
 
 def use_image_transport_profile() -> None:
@@ -61,51 +75,113 @@ def use_image_transport_profile() -> None:
 
 
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
-    """Makes a node and spins it until SIGINT or SIGTERM. Gives the exit status.
+    """Makes a node, a class `NAMENode`, and spins it until SIGINT or SIGTERM. Gives the exit status.
 
     0 after a signal, or when the work is done; 1 where the node's attribute `worker` has failed; 2 with one line on
-    stderr for bad input at start (InputError).
+    stderr for bad input at start. For a process that ends then.
     """
-    use_image_transport_profile()
-    try:
-        rclpy.init(args=None if arguments is None else list(arguments), signal_handler_options=SignalHandlerOptions.ALL)
-    except Exception as error:  # malformed --ros-args, an unreadable parameter file
-        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
-        return 2
+    status = _run(make_node, list(sys.argv if arguments is None else arguments))
+    node_signals.skip_teardown(status)
+    return status
+
+
+def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
+    stop = node_signals.StopRequest()
     node: Node | None = None
     try:
-        node = make_node()
+        _check_arguments(_name(make_node), arguments)
+        use_image_transport_profile()
+        _initialise(arguments)
+        node = _make(make_node)
+        stop.interrupts = False
+        _name_slips(node)
         worker: Worker | None = getattr(node, 'worker', None)
         failure = worker.failure if worker else Future()
-        _spin(node, failure)
+        _spin(node, failure, stop)
         return 1 if failure.done() and failure.result() is not None else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except _Done:
+        return 0
     except InputError as error:
         # Not by the log: one line, as from every other command.
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
-    except Exception:
-        if rclpy.ok():
-            raise
-        return 0  # a signal in the middle of the start
     finally:
+        stop.interrupts = False
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _spin(node: Node, until: Future) -> None:
-    """Spins the node until that is done, or ROS shuts down.
+def _initialise(arguments: list[str]) -> None:
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # malformed --ros-args, an unreadable parameter file
+        raise InputError(str(error)) from None
 
-    `rclpy.spin_until_future_complete` may miss a signal: rclpy wakes the executor first and shuts down then, and where
-    the executor waits again in between, nothing wakes a node without timers any more. So it looks by itself too.
+
+def _make(make_node: Callable[[], Node]) -> Node:
+    try:
+        return make_node()
+    except BAD_INPUT as error:
+        raise InputError(f'{_name(make_node)} node: {error}') from error
+
+
+class _Done(Exception):
+    """There is nothing to run."""
+
+
+def _name(make_node: Callable[[], Node]) -> str:
+    return make_node.__name__.removesuffix('Node').lower()
+
+
+def _check_arguments(name: str, arguments: list[str]) -> None:
+    """Prints help where it is requested. Raises InputError for arguments that are not of ROS."""
+    others = remove_ros_args(arguments)[1:]
+    if {'-h', '--help'} & set(others):
+        print(_help(name))
+        raise _Done
+    if others:
+        raise InputError(
+            f'{name}: unknown argument {others[0]!r}; parameters are given as --ros-args -p NAME:=VALUE (see --help)'
+        )
+
+
+def _help(name: str) -> str:
+    lines = [f'usage: {name} [--ros-args [-p PARAMETER:=VALUE]... [-r FROM:=TO]... [--params-file FILE]]', '']
+    if name in NODES:
+        lines.append('parameters:')
+        for declaration in NODES[name].declarations():
+            limits = f' ({declaration.limits})' if declaration.limits else ''
+            unit = f' [{declaration.unit}]' if declaration.unit else ''
+            lines.append(f'  {declaration.name}:={yaml_scalar(declaration.default)}{unit}{limits}')
+            lines += textwrap.wrap(declaration.description, 100, initial_indent=' ' * 6, subsequent_indent=' ' * 6)
+    return '\n'.join(lines)
+
+
+def _name_slips(node: Node) -> None:
+    """Warns of parameters that were given and that the node does not have."""
+    given = getattr(node, '_parameter_overrides', {})  # rclpy has no public way to them
+    known = [d.name for d in NODES[node_name].declarations()] if (node_name := _name(type(node))) in NODES else []
+    for name in given:
+        if not node.has_parameter(name):
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f'; did you mean {near[0]}?' if near else ''
+            node.get_logger().warning(f'parameter {name}: there is no such parameter, so it has no effect{hint}')
+
+
+def _spin(node: Node, until: Future, stop: node_signals.StopRequest) -> None:
+    """Spins the node until that is done, a signal has come, or ROS shuts down.
+
+    It looks for itself, again and again: Python notices a signal only between two waits, and a shutdown that comes
+    just before a wait wakes nobody.
     """
     executor = rclpy.get_global_executor()
     executor.add_node(node)
     until.add_done_callback(lambda _: executor.wake())
     try:
-        while rclpy.ok() and not until.done():
+        while rclpy.ok() and not until.done() and not stop.arrived:
             executor.spin_once(timeout_sec=NOTICED_WITHIN)
     finally:
         executor.remove_node(node)

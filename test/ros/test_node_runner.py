@@ -1,38 +1,143 @@
-"""`dfd_ros.ros.node_runner`: a node as a process."""
+"""`dfd_ros.ros.node_runner`: a node as a process, from its first import to its end."""
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS here')
 
-# What a signal comes down to where the executor, woken by it, waits again before ROS has shut down.
-UNNOTICED = '''
+ROOT = Path(__file__).resolve().parents[2]
+NODE = '''
+import atexit
 import sys
 import threading
+import time
 
-import rclpy
+from rclpy.node import Node
 
 from dfd_ros.ros.node_runner import run
 
+atexit.register(time.sleep, 60)  # as slow to take down as torch on a busy machine
 
-class Idle(rclpy.node.Node):
+
+class TestNode(Node):
     """Nothing wakes it: it has neither timers nor subscriptions."""
 
     def __init__(self):
-        super().__init__('idle', start_parameter_services=False)
-        threading.Timer(1.0, self.context.handle.shutdown).start()
+        super().__init__('test', start_parameter_services=False)
+        {start}
+        print('started', flush=True)
 
     def destroy_node(self):
-        print('destroyed', flush=True)
+        print('closing', flush=True)
+        time.sleep(0.3)
+        print('closed', flush=True)
         super().destroy_node()
 
 
-sys.exit(run(Idle))
+sys.exit(run(TestNode))
 '''
 
 
+def started(start='pass', *arguments):
+    """The process of `NODE`, which does `start` at its start."""
+    command = [sys.executable, '-c', NODE.format(start=start), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process, seconds=30):
+    """(status, stdout, stderr) at its end."""
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
 def test_a_node_that_nothing_wakes_ends_when_ros_shuts_down():
-    result = subprocess.run([sys.executable, '-c', UNNOTICED], capture_output=True, text=True, timeout=60)
-    assert (result.returncode, result.stdout, result.stderr) == (0, 'destroyed\n', '')
+    process = started('threading.Timer(1.0, self.context.handle.shutdown).start()')
+    assert ended(process) == (0, 'started\nclosing\nclosed\n', '')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_amid_the_imports_is_a_quiet_end(number, tmp_path):
+    (tmp_path / 'rclpy').mkdir()
+    (tmp_path / 'rclpy' / '__init__.py').write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
+    script = tmp_path / 'sweep'
+    text = (ROOT / 'setup' / 'node.in').read_text()
+    script.write_text(
+        text.replace('@Python3_EXECUTABLE@', sys.executable).replace('@MODULE@', 'dfd_ros.ros.nodes.sweep')
+    )
+    for command in (['-m', 'dfd_ros.ros.nodes.sweep'], [str(script)]):
+        start = f'import sys, runpy; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; sys.argv = {command!r}; '
+        if command[0] == '-m':
+            start += "runpy.run_module('dfd_ros.ros.nodes.sweep', run_name='__main__')"
+        else:
+            start += f"runpy.run_path({str(script)!r}, run_name='__main__')"
+        process = subprocess.Popen(
+            [sys.executable, '-c', start], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == 'importing\n'
+        process.send_signal(number)
+        assert ended(process) == (0, '', '')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_amid_the_start_is_a_quiet_end(number):
+    process = started("print('starting', flush=True); time.sleep(60)")
+    assert process.stdout.readline() == 'starting\n'
+    process.send_signal(number)
+    assert ended(process) == (0, '', '')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_disturb_the_end(number):
+    process = started()
+    assert process.stdout.readline() == 'started\n'
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.stdout.readline() == 'closing\n'
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == (0, 'closed\n', '')
+    assert time.monotonic() - began < 20  # and it does not take the interpreter down
+
+
+@pytest.mark.parametrize(
+    'start, line',
+    [
+        ("raise __import__('dfd_ros.core.errors').core.errors.InputError('parameter near: no')", 'parameter near: no'),
+        (r"raise RuntimeError('Failed to create\nsubscription')", 'test node: Failed to create subscription'),
+    ],
+)
+def test_what_cannot_work_at_the_start_is_one_line(start, line):
+    assert ended(started(start)) == (2, '', f'error: {line}\n')
+
+
+def test_arguments_that_are_not_of_ros_are_refused():
+    status, out, err = ended(started('pass', '--bogus'))
+    assert (status, out) == (2, '') and err.startswith("error: test: unknown argument '--bogus'; parameters are given")
+
+
+def test_help_lists_the_parameters():
+    result = subprocess.run(
+        [sys.executable, '-m', 'dfd_ros.ros.nodes.sweep', '--help'], capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout.startswith('usage: sweep [--ros-args') and '  steps:=5 (2 to 1000)\n' in result.stdout
+
+
+def test_a_slip_in_the_name_of_a_parameter_is_a_warning(start_node):
+    process = start_node('sweep', stpes=7)
+    while 'did you mean' not in process.output:
+        assert process.process.poll() is None, process.output
+        time.sleep(0.05)
+    assert 'parameter stpes: there is no such parameter, so it has no effect; did you mean steps?' in process.output
+    assert process.output.count('no such parameter') == 1
+
+
+def test_a_quality_of_service_that_is_none_is_one_line(start_node):
+    process = start_node('sweep', **{'qos_overrides./lens_state.subscription.reliability': 'nonsense'})
+    assert process.wait() == 2
+    assert process.output == 'error: sweep node: Unexpected QoS override for policy `reliability`: `nonsense`\n'

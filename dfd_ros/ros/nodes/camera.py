@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dfd_ros.cameras.v4l2_source import FocusTable
 
 RECONNECT_AFTER = 1.0  # s
+CLOSED_WITHIN = 1.0  # s
 SLOW = 0.8  # of the rate requested
 SETTLE_TIME = 0.03  # s
 MOTOR_SETTLE_TIME = 0.2  # s
@@ -200,8 +201,8 @@ class CameraNode(Node):
         self.get_logger().info(f'{values.source} camera at {values.rate:g} Hz')
 
     def destroy_node(self) -> None:
-        if self.worker is not None:
-            self.worker.close()
+        # A device may keep an image for seconds; the process ends before it is closed under a thread that waits for it.
+        if self.worker is not None and self.worker.close(timeout=CLOSED_WITHIN):
             self._source.close()
         super().destroy_node()
 
