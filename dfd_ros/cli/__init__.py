@@ -15,14 +15,15 @@ from types import ModuleType
 from typing import NoReturn
 
 import dfd_ros
-from dfd_ros.core.errors import InputError
+from dfd_ros.cli import _boundary
+from dfd_ros.core.errors import shortened
 
 
 class _Parser(argparse.ArgumentParser):
     """Prints one line for a wrong argument; argparse would print the usage as well."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f'dfd: error: {message} (see {self.prog} --help)\n')
+        self.exit(2, f'dfd: error: {shortened(message, 400)} (see {self.prog} --help)\n')
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -69,18 +70,17 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `dfd` with these arguments (default: those of the process) and return the exit status."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parser(argv).parse_args(argv)
+    _boundary.tolerant_output()
     try:
-        return args.run(args)
-    except InputError as error:
-        print(f'dfd: error: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f'dfd: error: {error.filename}: {error.strerror}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('dfd: interrupted', file=sys.stderr)
-        return 130
+        with _boundary.signals():
+            argv = sys.argv[1:] if argv is None else list(argv)
+            parser = _parser(argv)
+            for argument in argv:
+                if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it
+                    parser.error(f'argument {argument.removesuffix("=--")}: expected one argument')
+            args = parser.parse_args(argv)
+            status = args.run(args)
+            sys.stdout.flush()
+            return status
+    except (Exception, KeyboardInterrupt, _boundary.Terminated) as error:
+        return _boundary.exit_status(error)

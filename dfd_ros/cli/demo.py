@@ -6,19 +6,24 @@ import argparse
 import sys
 from pathlib import Path
 
+from dfd_ros.core.errors import quoted
 from dfd_ros.ros.node_parameters import SweepParameters
 
 HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
 EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
+LARGEST_SIDE = 4096
 PATIENCE = 120.0  # s until the first depth image: a busy machine is slow to load torch three times
 DRAWING = 120.0  # s that pictures and video may take after Ctrl-C
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition('x')
-    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 64):
-        raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT of at least 64x64, such as 320x240')
+    if not all(n.isdecimal() and len(n) < 6 and 64 <= int(n) <= LARGEST_SIDE for n in (width, height)):
+        raise argparse.ArgumentTypeError(
+            f'{quoted(text)} is not WIDTHxHEIGHT of at least 64x64, such as 320x240, and at most '
+            f'{LARGEST_SIDE} px a side'
+        )
     return int(width), int(height)
 
 

@@ -11,6 +11,8 @@ from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estim
 HELP = 'estimate depth, circle of confusion and confidence from a focal stack'
 EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
 
+FILES = ('depth.npy', 'coc.npy', 'confidence.npy', 'depth.png', 'overview.png')
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('stack', metavar='STACK', type=Path, help='folder with images and stack.yaml')
@@ -49,16 +51,14 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from dfd_ros.core.errors import InputError
+    from dfd_ros.cli._options import require_within
+    from dfd_ros.core.files import output_folder
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import VergenceRange
     from dfd_ros.drawing import visualise
     from dfd_ros.inference.estimator import DepthEstimator
 
-    if not 0 <= args.confidence <= 1:
-        raise InputError(f'--confidence {args.confidence}: must be in 0..1')
-    if args.sweeps < 1:
-        raise InputError(f'--sweeps {args.sweeps}: must be at least 1')
+    require_within(args, confidence=(0, 1), sweeps=(1, 1000), resolution=(0, 16384))
     stack = FocalStack.read(args.stack)
     if args.near is None or args.far is None:
         covered = stack.range
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         range_ = VergenceRange(args.near, args.far)
     estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
     estimates = estimator.estimate_frames(stack, args.sweeps)
-    args.out.mkdir(parents=True, exist_ok=True)
+    output_folder(args.out, *FILES)
 
     # Of the last sweep.
     depths: deque[np.ndarray] = deque(maxlen=len(stack))

@@ -36,17 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.files import write_json
+    from dfd_ros.core.files import require_writable, write_json
     from dfd_ros.evaluation.evaluation_stacks import SETS, folder_stacks, procedural_stacks
     from dfd_ros.evaluation.frame_figures import EDGE, evaluate
     from dfd_ros.evaluation.public_sets import find_public_set
     from dfd_ros.inference.estimator import DepthEstimator
 
-    if args.stacks < 1 or args.size < 64:
-        raise InputError('--stacks must be at least 1 and --size at least 64')
-    if args.sweep is not None and args.sweep < 2:
-        raise InputError(f'--sweep {args.sweep}: a sweep has at least 2 frames')
+    require_within(args, stacks=(1, 100_000), size=(64, 4096), sweep=(2, 200))
+    if args.json:
+        require_writable(args.json)
     estimator = DepthEstimator(**estimator_options(args))
     if public := find_public_set(args.data):
         return _run_public(args, estimator, *public)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dfd_ros.core.errors import quoted
+
 HELP = 'export one step of the network to ONNX, with the state as inputs and outputs'
 EXAMPLE = 'dfd export --format onnx --out stream.onnx'
 
 
+LARGEST_SIDE = 8192
+
+
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition('x')
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH, such as 480x640')
+    if not all(n.isdecimal() and len(n) < 6 and 0 < int(n) <= LARGEST_SIDE for n in (height, width)):
+        raise argparse.ArgumentTypeError(
+            f'{quoted(text)} is not HEIGHTxWIDTH of at most {LARGEST_SIDE} px a side, such as 480x640'
+        )
     return int(height), int(width)
 
 
@@ -38,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros import networks
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import require_writable
     from dfd_ros.inference.onnx_export import export_onnx
 
+    require_writable(args.out)
     weights = args.weights or networks.default_weights()
     if args.format == 'safetensors':
         if args.size:

@@ -11,7 +11,10 @@ EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stac
 PRESETS = {'procedural': ('default', 'study', 'field', 'real'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
 FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
 SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
-SMALLEST_SIDE = 32
+SMALLEST_SIDE, LARGEST_SIDE = 32, 4096
+SHEET = 'contact_sheet.png'
+RESUME = '.render.json'
+"""In the folder of procedural stacks until all are rendered: what they are."""
 SHEET_STACKS = 8
 SHEET_FRAMES = 7
 FRAME_RATE = 30.0
@@ -172,19 +175,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
 
-    for name, least in (
-        ('stacks', 1),
-        ('frames', 2),
-        ('height', SMALLEST_SIDE),
-        ('width', SMALLEST_SIDE),
-        ('seed', 0),
-        ('workers', 1),
-    ):
-        if getattr(args, name) is not None and getattr(args, name) < least:
-            option = 'scenes' if name == 'stacks' and args.engine == 'blender' else name
-            raise InputError(f'--{option} {getattr(args, name)}: must be at least {least}')
+    bounds: dict[str, tuple[float, float]] = {
+        'frames': (2, 1000),
+        'height': (SMALLEST_SIDE, LARGEST_SIDE),
+        'width': (SMALLEST_SIDE, LARGEST_SIDE),
+        'seed': (0, 2**62),
+        'workers': (1, 256),
+        'samples': (1, 2**16),
+    }
+    require_within(args, **bounds)
+    if not 1 <= args.stacks <= 10**7:
+        option = 'scenes' if args.engine == 'blender' else 'stacks'
+        raise InputError(f'--{option} {args.stacks}: must be ' + ('at least 1' if args.stacks < 1 else 'at most 10^7'))
     if args.seed + args.stacks > 2**62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
 
@@ -280,52 +285,78 @@ def _blender(args: argparse.Namespace) -> int:
 
 
 def _procedural(args: argparse.Namespace) -> int:
+    import os
+    from dataclasses import asdict
+
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import changed_value, locked, output_folder, write_json
+    from dfd_ros.inference.backends import choose_device
+
+    resume = args.out / RESUME
+    if not resume.exists() and args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
+    settings, device = _settings(args), choose_device(args.device)
+    described = {
+        **{name: getattr(args, name) for name in ('format', 'preset', 'stacks', 'seed')},
+        'device': device.type,
+        'settings': asdict(settings),
+    }
+    if other := changed_value(resume, described):
+        raise InputError(
+            f'--out {args.out}: was interrupted with other settings ({other[0]}); '
+            'give the same ones to resume, choose a new folder or remove it'
+        )
+    lock = locked(output_folder(args.out, SHEET))
+    try:
+        write_json(resume, described)
+        _render_procedural(args, settings, device, lock)
+        resume.unlink()  # only interrupted runs are resumed
+    finally:
+        os.close(lock)
+    print(f'stacks   {args.stacks} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
+    print(f'picture  {args.out / SHEET}')
+    return 0
+
+
+def _render_procedural(args: argparse.Namespace, settings, device, lock: int) -> None:
+    """Render the stacks that are not there yet, and the contact sheet."""
     import contextlib
 
     from tqdm import tqdm
 
-    from dfd_ros.core.errors import InputError
     from dfd_ros.datasets.shards import ShardWriter
     from dfd_ros.datasets.stack_batch import to_sample
     from dfd_ros.drawing import visualise
-    from dfd_ros.inference.backends import choose_device
     from dfd_ros.synthesis.procedural import render_stack
 
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
-    settings, device = _settings(args), choose_device(args.device)
-    args.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    with ShardWriter(args.out, 'procedural') if args.format == 'shards' else contextlib.nullcontext() as shards:
+    digits = max(4, len(str(args.stacks - 1)))
+    about = {'preset': args.preset, 'split': args.split}
+    writer = ShardWriter(args.out, 'procedural', lock=lock) if args.format == 'shards' else contextlib.nullcontext()
+    with writer as shards:
         for i in tqdm(range(args.stacks), desc='render', unit='stack'):
-            seed = args.seed + i
+            seed, folder = args.seed + i, args.out / f'{i:0{digits}d}'
+            key = f'{seed:08d}'
+            is_there = folder.exists() if shards is None else key in shards.done
+            if is_there and i >= SHEET_STACKS:
+                continue
             batch = render_stack(seed, settings, device).to('cpu')
             name = f'seed {seed}'
-            if shards is None:
-                to_sample(batch, name).to_focal_stack().write(args.out / f'{i:04d}')
+            if is_there:
+                pass
+            elif shards is None:
+                to_sample(batch, name).to_focal_stack().write(folder)
             else:
                 shards.add(
-                    f'{seed:08d}',
-                    to_sample(
-                        batch,
-                        name,
-                        with_magnification=True,
-                        frame_rate=FRAME_RATE,
-                        seed=seed,
-                        about={'preset': args.preset, 'split': args.split},
-                    ),
+                    key, to_sample(batch, name, with_magnification=True, frame_rate=FRAME_RATE, seed=seed, about=about)
                 )
             if i < SHEET_STACKS:
                 rows.append(_row(batch))
-    sheet = args.out / 'contact_sheet.png'
     subtitle = (
         f'{args.preset}, {args.split} split, seed {args.seed}; frames in the order of their focus, '
         'depth and circle of confusion of the frame taken last'
     )
-    visualise.write_picture(sheet, visualise.sheet(rows, 'procedural focal stacks', subtitle))
-    print(f'stacks   {args.stacks} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
-    print(f'picture  {sheet}')
-    return 0
+    visualise.write_picture(args.out / SHEET, visualise.sheet(rows, 'procedural focal stacks', subtitle))
 
 
 def _settings(args: argparse.Namespace):

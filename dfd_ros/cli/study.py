@@ -63,15 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dfd_ros.cli._options import INFINITY, require_within
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import output_folder
     from dfd_ros.core.resources import resource
     from dfd_ros.datasets.stored_stacks import read_folder, stored_stacks
     from dfd_ros.evaluation.study.study_rows import read_rows
     from dfd_ros.evaluation.study.study_run import Settings, Study
     from dfd_ros.evaluation.study.study_scenes import sample_scene
 
-    if args.workers is not None and args.workers < 0:
-        raise InputError(f'--workers {args.workers}: must be at least 0')
+    require_within(
+        args,
+        workers=(0, 256),
+        scenes=(-INFINITY, 10**6),
+        tests=(-INFINITY, 10**5),
+        crop=(-INFINITY, 2048),
+        frames=(-INFINITY, 200),
+        batch=(-INFINITY, 1024),
+        seed=(-INFINITY, 2**62),
+    )
+    output_folder(args.out, 'table.md', 'results.json')
     folders = () if args.data == ['procedural'] else tuple(args.data)
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')

@@ -1,5 +1,49 @@
-"""The error for bad input, which the user can correct."""
+"""The error for bad input, which the user can correct, and what messages quote."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+
+QUOTED = 80
+"""The longest quotation of a value in a message, in characters."""
 
 
 class InputError(ValueError):
     """Bad input. The message is one line: what is wrong, with which file, topic or parameter, and what to do."""
+
+
+class _Quotation(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, QUOTED, QUOTED
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 8
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 200 else f'<a number of {x.bit_length()} bits>'
+
+
+_quotation = _Quotation()
+
+
+def quoted(value: object) -> str:
+    """`repr` of a value for a message: one line of at most `QUOTED` characters, however large the value is."""
+    return shortened(_quotation.repr(value), QUOTED)
+
+
+def shortened(text: object, length: int = 200) -> str:
+    """Text of others for a message, such as that of an exception: one line of at most `length` characters."""
+    line = ' '.join(str(text)[: 8 * length].split())
+    return line if len(line) <= length else f'{line[: length - 3]}...'
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of a library says, on one line: the type's name if it says nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return shortened(error) or type(error).__name__
+
+
+def warn(text: str) -> None:
+    """A line on stderr about something that is not refused, but that the user should know."""
+    print(f'dfd: warning: {text}', file=sys.stderr)

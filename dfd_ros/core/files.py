@@ -1,28 +1,281 @@
-"""Files: written atomically, and read with clear errors."""
+"""Files: written atomically, and read with limits and clear errors."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import re
+import shutil
+import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted, reason
+
+LARGEST_TEXT = 16 * 2**20
+"""Bytes of a text file that is read at once. YAML, which is slow to read, is limited to an eighth of it."""
+_KINDS = {
+    stat.S_IFDIR: 'a folder',
+    stat.S_IFIFO: 'a FIFO',
+    stat.S_IFSOCK: 'a socket',
+    stat.S_IFLNK: 'a link',
+    stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device',
+}
+_HOST = f'{zlib.crc32(os.uname().nodename.encode()):x}'
+_TEMPORARY = re.compile(rf'\.(?P<process>\d+)-{_HOST}\.part$')
+
+
+# Reading
+
+
+def require_file(path: str | Path, hint: str = '', largest: int | None = None) -> Path:
+    """Check that a path is a regular file: opening a FIFO may block for ever, and a device may have no end.
+
+    Args:
+        hint: added to the message if there is no such file.
+        largest: bytes that it may have.
+
+    Raises:
+        InputError: it does not exist, is not a regular file, or is larger.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f'{path}: no such file{hint}') from None
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: cannot be read: {reason(error)}') from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f'{path}: is {_KINDS.get(stat.S_IFMT(found.st_mode), "no file")}, expected a regular file')
+    if largest is not None and found.st_size > largest:
+        raise InputError(f'{path}: {found.st_size / 2**20:.0f} MB, larger than {largest / 2**20:.0f} MB')
+    return Path(path)
+
+
+def read_bytes(path: str | Path, hint: str = '', largest: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file. Arguments and errors as of `require_file`."""
+    try:
+        return require_file(path, hint, largest).read_bytes()
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {reason(error)}') from None
+
+
+def read_text(path: str | Path, hint: str = '', largest: int = LARGEST_TEXT) -> str:
+    """The content of a text file in UTF-8. Arguments and errors as of `require_file`."""
+    try:
+        return read_bytes(path, hint, largest).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: cannot be read: {reason(error)}') from None
+
+
+def read_json(path: str | Path, hint: str = '') -> Any:
+    """The content of a JSON file. Raises `InputError` if it does not exist, cannot be read or is not JSON."""
+    return parse_json(read_text(path, hint), str(path))
+
+
+def parse_json(text: str | bytes, name: str) -> Any:
+    """The value of a JSON text; `name` is for messages. Raises `InputError` if it is not JSON."""
+
+    def number(digits: str) -> int:
+        if len(digits) > 20:
+            raise ValueError(f'a whole number of {len(digits)} digits')
+        return int(digits)
+
+    try:
+        return json.loads(text, parse_int=number)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'{name}: not JSON: {reason(error)}') from None
+
+
+def changed_value(path: str | Path, values: dict) -> tuple[str, object, object] | None:
+    """The first of `values` that differs in a JSON file: its name, the value in the file, the new one. None if all are
+    equal or the file does not exist. Values missing in the file, which an older version wrote, count as equal.
+
+    Raises:
+        InputError: the file cannot be read, or is not a JSON object.
+    """
+    if not os.path.lexists(path):
+        return None
+    there, now = read_json(path), json.loads(json.dumps(values))
+    if not isinstance(there, dict):
+        raise InputError(f'{path}: {quoted(there)} instead of settings; remove it, or give another folder')
+    return next(((name, there[name], now[name]) for name in now if there.get(name, now[name]) != now[name]), None)
+
+
+def read_yaml(path: str | Path, hint: str = '') -> Any:
+    """The content of a YAML file, by `dfd_ros.core.yaml_loader`.
+
+    Args:
+        hint: added to the message if there is no such file.
+
+    Raises:
+        InputError: the file does not exist, cannot be read, or is not YAML.
+    """
+    from dfd_ros.core.yaml_loader import load  # here, as Blender's Python, which also writes files, may lack PyYAML
+
+    text = read_text(path, hint, LARGEST_TEXT // 8)
+    try:
+        return load(text)
+    except ValueError as error:
+        raise InputError(f'{path}: not YAML: {reason(error)}') from None
+
+
+# Writing
+
+
+def require_writable(path: str | Path) -> Path:
+    """Check, before the work, that a file can be written here: only a regular file is ever replaced.
+
+    Raises:
+        InputError: there is a folder, a link, a device or the like, or the folder that it should be in does not exist.
+    """
+    path = Path(path)
+    if not path.name:
+        raise InputError(f'"{path}": is a folder, give the name of a file')
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.is_dir():
+            raise InputError(f'{path}: there is no folder {path.parent}') from None
+        return path
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: cannot be written: {reason(error)}') from None
+    if not stat.S_ISREG(mode):
+        raise InputError(f'{path}: is {_KINDS.get(stat.S_IFMT(mode), "no file")}, only a regular file is replaced')
+    return path
+
+
+def output_folder(path: str | Path, *files: str) -> Path:
+    """A folder for output, created if it does not exist, in which these files can be written.
+
+    Raises:
+        InputError: it is not a folder, or cannot be one; or one of the files cannot be replaced.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f'{path}: is not a folder') from None
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: cannot be created: {reason(error)}') from None
+    for name in files:
+        require_writable(path / name)
+    return path
 
 
 @contextlib.contextmanager
 def written_atomically(path: str | Path) -> Iterator[Path]:
     """A temporary file to write beside `path`: hidden, with the same suffix, for this process only. It replaces `path`
-    on success and is removed on failure."""
-    path = Path(path)
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+    on success and is removed on failure. Those of processes that were killed are removed as well.
+
+    Raises:
+        InputError: as `require_writable`, or the disk is full.
+    """
+    path = require_writable(path)
+    temporary = temporary_path(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_atomically(path: str | Path) -> Iterator[Path]:
+    """As `written_atomically`, of a folder, which replaces what is at `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_path(path)
+    try:
+        with naming(path):
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.iterdir():
+                _flush(file)
+            if path.exists():
+                replaced = temporary.with_name(f'{temporary.name}.replaced')
+                os.rename(path, replaced)
+                os.rename(temporary, path)
+                _remove(replaced)
+            else:
+                os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the system within, which may name no file or a temporary one, name `path`.
+
+    Raises:
+        InputError: instead of any exception of a library when the disk is full, as they have exceptions of their own.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, _full(path) or reason(error), str(path)) from error
+    except Exception as error:
+        if full := _full(path):
+            raise InputError(f'{path}: {full}') from error
+        raise
+
+
+def _full(path: Path) -> str | None:
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path.parent)
+        if found.f_bavail * found.f_frsize < 2**16 or not (found.f_favail or not found.f_files):
+            return os.strerror(errno.ENOSPC)
+    return None
+
+
+def temporary_path(path: Path) -> Path:
+    """A hidden name beside `path`, with its suffix, that says which process writes it. Removes files of this name whose
+    process no longer runs."""
+    stem, suffix = path.stem[:100], path.suffix[:20]
+    with contextlib.suppress(OSError):
+        for found in os.scandir(path.parent):
+            name = found.name.removesuffix(suffix)
+            if name.startswith(f'.{stem}.') and found.name.endswith(suffix):
+                match = _TEMPORARY.search(name)
+                if match and name[: match.start()] == f'.{stem}' and not _runs(int(match['process'])):
+                    _remove(Path(found.path))
+    return path.with_name(f'.{stem}.{os.getpid()}-{_HOST}.part{suffix}')
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Have a file on the disk before its name: else a power cut may leave an empty one."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -31,42 +284,20 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: str | Path, value) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Write plain values as JSON."""
     write_text(path, json.dumps(value, indent=1) + '\n')
 
 
-def changed_value(path: str | Path, values: dict) -> tuple[str, object, object] | None:
-    """The first of `values` that differs in a JSON file: its name, the value in the file, the new one. None if all are
-    equal or the file does not exist. Values missing in the file, which an older version wrote, count as equal."""
-    if not Path(path).exists():
-        return None
-    there, now = json.loads(Path(path).read_text()), json.loads(json.dumps(values))
-    return next(((name, there[name], now[name]) for name in now if there.get(name, now[name]) != now[name]), None)
-
-
-def read_yaml(path: str | Path, hint: str = ''):
-    """The content of a YAML file.
-
-    Args:
-        hint: added to the message if there is no such file.
-
-    Raises:
-        InputError: the file does not exist, cannot be read, or is not YAML.
-    """
-    import yaml  # here, because Blender's Python, which also writes files, may lack it
-
-    class Loader(yaml.SafeLoader):
-        """Takes 2e-3 for a number, as YAML 1.2 does; PyYAML's own rules want 2.0e-3."""
-
-    Loader.add_implicit_resolver(
-        'tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'), list('-+0123456789')
-    )
+def locked(folder: Path) -> int:
+    """A handle that keeps other writers out of the folder until it is closed, or this process ends. Raises
+    InputError where another process has it."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        return yaml.load(Path(path).read_text(), Loader)
-    except FileNotFoundError:
-        raise InputError(f'{path}: no such file{hint}') from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: cannot be read: {error}') from None
-    except yaml.YAMLError as error:
-        raise InputError(f'{path}: not YAML: {" ".join(str(error).split())}') from None
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f'{folder}: another process writes here, wait for its end or give another folder') from None
+    except OSError:  # a file system without locks
+        pass
+    return handle

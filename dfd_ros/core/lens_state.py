@@ -6,7 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import Lens, VergenceRange
+
+PLAUSIBLE = {
+    'focus_distance': (1e-3, math.inf),
+    'focal_length': (1e-4, 10.0),
+    'f_number': (0.1, 1000.0),
+    'pixel_pitch': (1e-8, 1e-2),
+    'magnification': (0.1, 10.0),
+    'near': (1e-3, math.inf),
+    'far': (1e-3, math.inf),
+}
+"""Bounds of the values (SI) that lenses have, from those of phones to telescopes."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +43,52 @@ class LensState:
     """Time of the exposure (s)."""
 
     @classmethod
-    def of_message(cls, message: Any, stamp: float) -> LensState:
-        """From a dfd_ros/msg/LensState, however it was decoded. Values that are not positive and finite count as
-        unknown; only the focus distance and far may be infinite."""
+    def of_message(cls, message: Any, stamp: float, name: str = 'lens_state') -> LensState:
+        """From a dfd_ros/msg/LensState, however it was decoded. Values that no lens has count as unknown.
 
-        def known(value: float) -> float:
-            return value if 0 < value < math.inf else math.nan
+        Raises:
+            InputError: a focus distance that no lens has; starts with `name`.
+        """
 
-        near, far = message.near_distance, message.far_distance
-        if not 0 < near < far:
+        def known(name: str, value: float) -> float:
+            return value if is_plausible(name, value) else math.nan
+
+        focus_distance, focal_length = message.focus_distance, known('focal_length', message.focal_length)
+        if not is_plausible('focus_distance', focus_distance):
+            low = PLAUSIBLE['focus_distance'][0]
+            raise InputError(f'{name}: focus_distance is {focus_distance} m; expected {low:g} to inf')
+        near, far = (known(name, getattr(message, f'{name}_distance')) for name in ('near', 'far'))
+        if not near < far:
             near = far = math.nan
         return cls(
-            message.focus_distance,
-            known(message.focal_length),
-            known(message.f_number),
-            known(message.pixel_pitch),
-            known(message.magnification),
+            focus_distance,
+            math.nan if focal_length >= focus_distance else focal_length,
+            known('f_number', message.f_number),
+            known('pixel_pitch', message.pixel_pitch),
+            known('magnification', message.magnification),
             near,
             far,
             bool(message.settled),
             stamp,
         )
+
+    def checked(self, name: str) -> LensState:
+        """This state, if a lens can have it; NaN is unknown.
+
+        Raises:
+            InputError: it cannot; starts with `name` and the field.
+        """
+        for field, (low, high) in PLAUSIBLE.items():
+            value = getattr(self, field)
+            if not math.isnan(value) and not is_plausible(field, value):
+                raise InputError(f'{name}: {field} {value:g}, no lens has that; expected {low:g} to {high:g}')
+        if self.focal_length >= self.focus_distance:
+            raise InputError(
+                f'{name}: focus_distance {self.focus_distance:g} m, not beyond the focal length {self.focal_length:g} m'
+            )
+        if self.near >= self.far:
+            raise InputError(f'{name}: near {self.near:g} m is not less than far {self.far:g} m')
+        return self
 
     @property
     def lens(self) -> Lens:
@@ -67,3 +104,9 @@ class LensState:
         if math.isnan(self.near) or math.isnan(self.far):
             return None
         return VergenceRange(self.near, self.far)
+
+
+def is_plausible(name: str, value: float) -> bool:
+    """Whether a lens can have this value of a field of `LensState`; NaN is not."""
+    low, high = PLAUSIBLE[name]
+    return low <= value <= high

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted, shortened
 
 T = TypeVar('T')
 
@@ -51,17 +51,20 @@ def parse(cls: type[T], values: Any, where: str, extra: Literal['forbid', 'ignor
         first = error.errors(include_url=False)[0]
     kind, place, value = first['type'], first['loc'], first['input']
     if kind == 'unexpected_keyword_argument':
-        place, text = place[:-1], f'no setting "{place[-1]}"; there are {", ".join(_names(cls, place[:-1]))}'
+        place, text = (
+            place[:-1],
+            f'no setting "{shortened(place[-1], 80)}"; there are {", ".join(_names(cls, place[:-1]))}',
+        )
     elif kind == 'missing':
         text = 'is missing'
     elif kind == 'value_error':
-        text = str(first['ctx']['error'])
+        text = shortened(first['ctx']['error'], 400)
     else:
         text = first['msg']
         for pydantics, ours in _WORDS.items():
             text = text.replace(pydantics, ours)
-        text = repr(value) + (text.removeprefix('Input') if text.startswith('Input') else f': {text}')
-    names = ''.join(f'[{part}]' if isinstance(part, int) else f', {part}' for part in place)
+        text = quoted(value) + (text.removeprefix('Input') if text.startswith('Input') else f': {text}')
+    names = ''.join(f'[{part}]' if isinstance(part, int) else f', {shortened(part, 80)}' for part in place)
     raise InputError(f'{where}{names}: {" ".join(text.split())}')
 
 

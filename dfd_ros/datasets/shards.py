@@ -15,7 +15,6 @@ Nothing here needs torch: processes that render do not have it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import math
@@ -30,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import written_atomically
+from dfd_ros.core.files import locked, written_atomically
 from dfd_ros.core.image_io import decode_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
@@ -53,19 +52,27 @@ class ShardWriter:
         name: of the shards.
         samples_per_shard: maximum number in each.
         image_format: png, or jpg for images that were JPEG before.
+        lock: the handle of `locked`, if the caller holds the folder's lock already.
 
     Raises:
         InputError: another process writes into the folder.
     """
 
-    def __init__(self, folder: str | Path, name: str, samples_per_shard: int = 100, image_format: str = 'png'):
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        samples_per_shard: int = 100,
+        image_format: str = 'png',
+        lock: int | None = None,
+    ):
         if samples_per_shard < 1:
             raise InputError(f'samples per shard: {samples_per_shard}: must be at least 1')
         self.folder, self.name = Path(folder), name
         self.samples_per_shard, self.image_format = samples_per_shard, image_format
         self.parts = self.folder / f'.{name}.parts'
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = locked(self.folder)
+        self._lock = locked(self.folder) if lock is None else os.dup(lock)
         self.parts.mkdir(exist_ok=True)
         for left in (*self.folder.glob(f'.{name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
@@ -133,20 +140,6 @@ class ShardWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def locked(folder: Path) -> int:
-    """A handle that keeps other writers out of the folder until it is closed, or this process ends. Raises
-    InputError where another process has it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(f'{folder}: another process writes here, wait for its end or give another folder') from None
-    except OSError:  # a file system without locks
-        pass
-    return handle
 
 
 def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png') -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -142,12 +144,12 @@ def test_estimate_with_onnx(stack, tmp_path, capsys):
             ['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--network', 'other'],
             'small.safetensors: of the network "stream", not of "other"',
         ),
-        (['estimate', '{stack}', '--out', 'o', '--confidence', '2'], '--confidence 2.0: must be in 0..1'),
+        (['estimate', '{stack}', '--out', 'o', '--confidence', '2'], '--confidence 2.0: must be at most 1'),
         (['estimate', '{stack}', '--out', 'o', '--sweeps', '0'], '--sweeps 0'),
         (['estimate', '{stack}', '--out', 'o', '--near', '3', '--far', '2'], 'near 3.0 m'),
         (['estimate', '{stack}', '--out', 'o', '--near', 'x'], "argument --near: invalid float value: 'x'"),
         (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--device', 'gpu'], "device 'gpu'"),
-        (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'], 'small.safetensors: File exists'),
+        (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'], 'small.safetensors: is not a folder'),
         (['export', '--out', 'o', '--size', '48'], "'48' is not HEIGHTxWIDTH"),
         (['export', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
         (['nonsense'], "invalid choice: 'nonsense'"),
@@ -195,7 +197,79 @@ def test_help_is_quick_since_nothing_heavy_is_imported():
     assert done.stderr.strip() == '[]'
 
 
-def test_a_broken_program_is_not_taken_for_bad_input(monkeypatch, stack, weights, tmp_path):
-    monkeypatch.setattr(FocalStack, 'read', lambda folder: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        dfd('estimate', stack, '--out', tmp_path, '--weights', weights)
+@pytest.mark.parametrize(
+    'error, status, says',
+    [
+        (TypeError('a mistake'), 1, 'TypeError: a mistake (DFD_TRACEBACK=1'),
+        (OverflowError('too large\nby far'), 2, 'OverflowError: too large by far (DFD'),
+        (cv2.error('(-215)'), 2, 'error: (-215)'),
+        (MemoryError(), 2, 'out of memory'),
+        (OSError(28, 'No space left', 'x' * 5000), 2, 'xxx...'),
+        (KeyboardInterrupt(), 130, 'dfd: interrupted'),
+        (BrokenPipeError(), 141, ''),
+    ],
+)
+def test_whatever_comes_out_is_one_line(error, status, says, monkeypatch, stack, tmp_path, capsys):
+    def fail(folder):
+        raise error
+
+    monkeypatch.setattr(FocalStack, 'read', fail)
+    assert dfd('estimate', stack, '--out', tmp_path) == status
+    said = capsys.readouterr().err
+    assert says in said and said.count('\n') == bool(says) and len(said) < 1100
+    monkeypatch.setenv('DFD_TRACEBACK', '1')
+    if status < 3:
+        with pytest.raises(type(error)):
+            dfd('estimate', stack, '--out', tmp_path)
+
+
+@pytest.mark.parametrize(
+    'arguments', [['estimate', '.', '--sweeps=--'], ['render', '--out=--'], ['estimate', '--near', 'x' * 5000]]
+)
+def test_options_without_a_value(arguments, capsys):
+    assert dfd(*arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('dfd: error: argument ') and said.count('\n') == 1 and len(said) < 500
+
+
+SLEEPER = """
+import sys, time, pathlib
+from dfd_ros import cli
+from dfd_ros.core import focal_stack
+from dfd_ros.core.files import written_atomically
+def read(folder):
+    with written_atomically(folder / 'a.txt') as file:
+        file.write_text('half')
+        print('writing', flush=True)
+        time.sleep(60)
+focal_stack.FocalStack.read = read
+sys.exit(cli.main(['estimate', sys.argv[1], '--out', sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(
+    'number, status, says', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'terminated')]
+)
+def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, '-c', SLEEPER, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert process.stdout.readline() == 'writing\n'
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (status, f'dfd: {says}\n')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_the_output_cannot_encode_are_escaped(tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-m', 'dfd_ros.cli', 'estimate', tmp_path / 'st\u00e4ck', '--out', tmp_path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'ascii:strict'},
+    )
+    assert done.returncode == 2 and 'st\\xe4ck: no such folder' in done.stderr

@@ -14,7 +14,9 @@ from dfd_ros.cli import main
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.datasets.shards import read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.study.study_scenes import sample_scene
+from dfd_ros.synthesis import procedural
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training.config import Stage, TrainingConfig
 from dfd_ros.training.sequences import TrainingData
@@ -157,3 +159,26 @@ def test_surfaces_like_real_ones(tmp_path, capsys):
     assert 'only with --preset real' in capsys.readouterr().err
     assert render(tmp_path / 'c', '--preset', 'real', '--photographs', str(tmp_path / 'none')) == 2
     assert 'no such folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('format_', ['folders', 'shards'])
+def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, capsys, monkeypatch, format_):
+    out, whole = tmp_path / 'set', tmp_path / 'whole'
+    options = ('--stacks', '3', '--format', format_)
+    real = procedural.render_stack
+
+    def interrupted(seed, *rest):
+        if seed == 1:
+            raise KeyboardInterrupt
+        return real(seed, *rest)
+
+    monkeypatch.setattr(procedural, 'render_stack', interrupted)
+    assert render(out, *options) == 130
+    monkeypatch.setattr(procedural, 'render_stack', real)
+    assert render(out, *options, '--width', '96') == 2
+    assert 'interrupted with other settings (settings)' in capsys.readouterr().err
+    assert render(out, *options) == 0 and render(whole, *options) == 0
+    assert '.render.json' not in [path.name for path in out.iterdir()]
+    for mine, theirs in zip(stored_stacks(out), stored_stacks(whole), strict=True):
+        np.testing.assert_array_equal(mine.read().images, theirs.read().images)
+    assert render(out, *options) == 2

@@ -522,7 +522,7 @@ def test_dfd_evaluate_draws_sweeps_as_long_as_the_network_reads(weights, capsys)
     assert dfd('evaluate', '--data', 'study', '--stacks', 1, '--size', 64, '--sweep', 5, '--weights', weights) == 2
     assert 'this one has 15' in capsys.readouterr().err
     assert dfd('evaluate', '--data', 'study', '--sweep', 1, '--weights', weights) == 2
-    assert '--sweep 1: a sweep has at least 2 frames' in capsys.readouterr().err
+    assert '--sweep 1: must be at least 2' in capsys.readouterr().err
 
 
 def test_export_says_that_there_is_no_step_to_export(tmp_path):

@@ -1,0 +1,97 @@
+"""YAML within limits: PyYAML's safe loader, which takes no Python objects, with what it lacks."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+MAX_DEPTH = 50
+"""Of nested lists and mappings."""
+MAX_NODES = 200_000
+"""Values, counted once for each alias."""
+MAX_DIGITS = 20
+"""Characters of a whole number."""
+
+
+def load(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: the text is not YAML, or exceeds a limit.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:  # of explicit tags
+        raise ValueError(' '.join(str(error).replace('in "<unicode string>", ', '').split())) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes 2e-3 for a number, as YAML 1.2 does (PyYAML's own rules want 2.0e-3), and dates for text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != 'tag:yaml.org,2002:timestamp']
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.YAMLError(f'more than {MAX_DEPTH} nested lists and mappings')
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None and not is_alias:
+            self._sizes[id(node)] = self._size(node)
+        elif id(node) not in self._sizes:
+            raise yaml.YAMLError('an alias within the value that it stands for')
+        return node
+
+    def _size(self, node: yaml.Node) -> int:
+        """The number of values in a node, including those behind aliases."""
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        size = 1 + sum(self._sizes[id(part)] for part in parts)
+        if size > MAX_NODES:
+            raise yaml.YAMLError(f'more than {MAX_NODES} values')
+        return size
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != 'tag:yaml.org,2002:merge':
+                value = self.construct_object(key)
+                if value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f'the key {str(value)[:40]!r} twice', key.start_mark
+                    )
+                seen.add(value)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        return super().construct_yaml_int(_limited(node, MAX_DIGITS))
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        return super().construct_yaml_float(_limited(node, 5 * MAX_DIGITS))
+
+
+def _limited(node: yaml.ScalarNode, length: int) -> yaml.ScalarNode:
+    if len(node.value) > length:
+        raise yaml.constructor.ConstructorError(
+            None, None, f'a number of {len(node.value)} characters', node.start_mark
+        )
+    return node
+
+
+_Loader.add_constructor('tag:yaml.org,2002:int', _Loader.construct_yaml_int)
+_Loader.add_constructor('tag:yaml.org,2002:float', _Loader.construct_yaml_float)
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'), list('-+0123456789')
+)
