@@ -65,9 +65,19 @@ class BoundParameters(Generic[P]):
     consistent set.
     """
 
-    def __init__(self, node: Node, cls: type[P], on_change: Callable[[P], None] | None = None) -> None:
-        """Declares the parameters of `cls` on `node`. Raises InputError for bad values at start."""
+    def __init__(
+        self,
+        node: Node,
+        cls: type[P],
+        on_change: Callable[[P], None] | None = None,
+        check: Callable[[P], None] | None = None,
+    ) -> None:
+        """Declares the parameters of `cls` on `node`. Raises InputError for bad values at start.
+
+        `check` may refuse a change at run time, beyond what `cls` checks: it raises InputError.
+        """
         self._on_change = on_change
+        self._check = check
         values: dict[str, Any] = {}
         for declaration in cls.declarations():
             try:
@@ -94,7 +104,10 @@ class BoundParameters(Generic[P]):
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         try:
-            self._merged(changes).check()
+            values = self._merged(changes)
+            values.check()
+            if self._check:
+                self._check(values)
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_processes import wait_until
 from std_srvs.srv import SetBool
 
@@ -60,6 +61,7 @@ class Lens:
         message = LensStateMessage(
             focus_distance=focus_distance, settled=settled, command_id=command_id, near_distance=near, far_distance=far
         )
+        message.header.frame_id = 'lens'
         message.header.stamp = self._observer.node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
@@ -163,6 +165,56 @@ def test_what_the_lens_can_focus_is_not_known(lens):
 
     wait_until(warned, 'a warning')
     assert not lens.commands
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_another_lens_starts_the_sweep_anew(lens):
+    command = lens.first_command(near=0.15, far=1.5)
+    count = len(lens.commands)
+    lens.state(1.5, command_id=command.command_id, near=0.151, far=1.5)  # breathing, no other lens
+    wait_until(lambda: len(lens.commands) > count, 'the next command')
+    assert lens.commands[-1].focus_distance < 1.0
+    count = len(lens.commands)
+    lens.state(command_id=0, near=0.6, far=6.0)
+    wait_until(lambda: len(lens.commands) > count, 'the first command of the new range')
+    assert lens.commands[-1].focus_distance == 6.0
+    wait_until(
+        lambda: 'now covers 0.6 to 6 m, not 0.15 to 1.5 m; the sweep starts anew' in lens.process.output, 'a line'
+    )
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_an_answer_from_elsewhere_is_a_warning(lens, observer):
+    reports = observer.listen(DiagnosticArray, '/diagnostics')
+    command = lens.first_command()
+    assert command.header.frame_id == 'lens'
+    count = len(lens.commands)
+    lens.state(0.9, command_id=command.command_id)  # infinity was wanted
+    wait_until(lambda: len(lens.commands) > count, 'the next command: the sweep goes on')
+    line = f'the answer to command {command.command_id} (inf m) rests at 0.9 m: beyond the limits of the lens, or its'
+    wait_until(lambda: line in lens.process.output, 'a warning')
+
+    def reported():
+        return [s for r in reports for s in r.status if s.message == 'the focus rests elsewhere than commanded']
+
+    status = wait_until(reported, 'diagnostics')[0]
+    assert status.level == DiagnosticStatus.WARN
+    assert ('answered elsewhere', '1') in {(v.key, v.value) for v in status.values}
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_limits_that_the_lens_does_not_have_are_refused_at_run_time(lens, observer):
+    lens.first_command(near=0.15, far=1.5)
+    for near in (2.0, math.inf, 5e-324):
+        result = observer.set_parameter(lens.name, 'near', near)
+        assert not result.successful and 'near' in result.reason
+    assert observer.set_parameter(lens.name, 'near', 0.5).successful
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 0.2, 'use_sim_time': True}], indirect=True)
+def test_a_command_is_sent_again_while_simulated_time_stands(lens):
+    lens.first_command()
+    wait_until(lambda: len(lens.commands) >= 4, 'the command again')
 
 
 def test_nothing_from_the_camera_is_a_warning_that_names_the_topic(start_node):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
@@ -27,6 +28,9 @@ from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 WATCH_PERIOD = 0.05  # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0  # s without a lens state
+STARTS_WITHIN = 10.0  # s; a camera node loads torch first
+SHOWN_FOR = 5.0  # s that diagnostics show a focus that rested elsewhere
+FEW_STEPS = 4  # at most an eighth of the range may an answer be off
 MAX_ID = 2**32 - 1
 
 
@@ -51,13 +55,18 @@ class SweepNode(Node):
     def __init__(self, **options) -> None:
         super().__init__('sweep', **options)
         self._warn = ThrottledWarnings(self)
+        self._lens: LensState | None = None  # the last one received
+        self._frame_id = ''
         self._range: VergenceRange | None = None  # None: to begin anew with the next lens state
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
+        self._problem = ''  # with the last lens state
         self._frames = 0  # settled frames that have answered the command
-        self._sent_at = self._seen_at = time.monotonic()
-        self._commands = self._resent = 0
-        self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change)
+        self._sent_at = time.monotonic()
+        self._silent_from = time.monotonic() + STARTS_WITHIN  # without a lens state until then
+        self._elsewhere_at = -math.inf
+        self._commands = self._resent = self._elsewhere = 0
+        self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change, check=self._check)
 
         overridable = qos.overridable()
         self._publisher = self.create_publisher(
@@ -71,12 +80,18 @@ class SweepNode(Node):
             qos_overriding_options=overridable,
         )
         self.create_service(SetBool, '~/enable', self._on_enable)
-        self.create_timer(WATCH_PERIOD, self._watch)
+        # Simulated time may stand still.
+        self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         Diagnostics(self, self._report)
+
+    def _check(self, values: SweepParameters) -> None:
+        """Raises InputError where the lens cannot do what `values` want."""
+        if self._lens is not None:
+            self._choose_range(values, self._lens)
 
     def _on_change(self, _: SweepParameters) -> None:
         self._range = self._command = None
-        self._seen_at = time.monotonic()
+        self._silent_from = time.monotonic() + NOTHING_AFTER
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         (result,) = self.set_parameters([Parameter('enabled', value=request.data)])
@@ -85,64 +100,95 @@ class SweepNode(Node):
         return response
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
-        self._seen_at = time.monotonic()
-        if not self._settings.values.enabled:
-            return
+        self._silent_from = time.monotonic() + NOTHING_AFTER
         try:
             state = messages.from_message(message, self._subscription.topic_name)
-            if self._range is None:
-                self._range = self._choose_range(state)
-                self._distances = focus_distances(self._settings.values, self._range)
-                # Counting on from the camera's last command: one of an earlier sweep cannot pass for ours.
-                self._next(message.command_id)
+            self._lens, self._frame_id = state, message.header.frame_id
+            if not self._settings.values.enabled:
                 return
+            range_ = self._choose_range(self._settings.values, state)
         except InputError as error:
-            self._warn(str(error))
+            self._problem = str(error)
+            self._warn(self._problem)
             return
-        if self._answers(message, state):
+        self._problem = ''
+        if self._range is not None and self._is_other(range_, self._range):
+            self._warn(
+                f'{self._subscription.topic_name}: the lens now covers {range_.near:.3g} to {range_.far:.3g} m, not '
+                f'{self._range.near:.3g} to {self._range.far:.3g} m; the sweep starts anew'
+            )
+            self._range = None
+        if self._range is None or self._command is None:
+            self._range = range_
+            self._distances = focus_distances(self._settings.values, range_)
+            # Counting on from the camera's last command: one of an earlier sweep cannot pass for ours.
+            self._next(message.command_id)
+        elif self._answers(message, state, self._command, self._range):
             self._frames += 1
             if self._frames >= self._settings.values.frames_per_step:
                 self._next(self._command.command_id)
 
-    def _choose_range(self, state: LensState) -> VergenceRange:
-        values = self._settings.values
+    def _choose_range(self, values: SweepParameters, state: LensState) -> VergenceRange:
+        """What is swept: the parameters' limits, else the lens's. Raises InputError where they contradict."""
         near, far = values.near or state.near, values.far or state.far
         if math.isnan(near) or math.isnan(far):
+            if self._range is not None:  # known before
+                return self._range
             raise InputError(
                 f'{self._subscription.topic_name} does not say what the lens can focus: set the parameters near and far'
             )
         if not near < far:
             raise InputError(
-                f'parameters near and far: near is {near} m and far {far} m with the limits of the lens; set both'
+                f'parameters near and far: with the limits of the lens near is {near:.4g} m and far {far:.4g} m; set both'
             )
         return VergenceRange(near, far)
 
-    def _answers(self, message: LensStateMessage, state: LensState) -> bool:
+    def _is_other(self, range_: VergenceRange, than: VergenceRange) -> bool:
+        near, far = than.normalise(range_.near), than.normalise(range_.far)
+        return max(abs(near - 1), abs(far)) > self._settings.values.tolerance
+
+    def _answers(
+        self, message: LensStateMessage, state: LensState, command: FocusCommand, range_: VergenceRange
+    ) -> bool:
         """Whether this frame was exposed with the focus at rest where the command wants it."""
         if not message.settled:
             return False
-        if message.command_id:
-            return message.command_id == self._command.command_id
-        # A camera driver that does not number its answers: go by where its focus is.
-        wanted, got = (self._range.normalise(d) for d in (self._command.focus_distance, state.focus_distance))
-        return abs(wanted - got) <= self._settings.values.tolerance
+        values = self._settings.values
+        wanted, got = (range_.normalise(d) for d in (command.focus_distance, state.focus_distance))
+        off = abs(wanted - got)
+        if not message.command_id:  # a camera driver that does not number its answers: go by where its focus is
+            return off <= values.tolerance
+        if message.command_id != command.command_id:
+            return False
+        # A lens may round to steps of its own, but not to another position of the sweep.
+        if off > max(values.tolerance, 0.5 / max(values.steps - 1, FEW_STEPS)):
+            self._elsewhere += 1
+            self._elsewhere_at = time.monotonic()
+            self._warn(
+                f'{self._subscription.topic_name}: the answer to command {command.command_id} '
+                f'({command.focus_distance:.3g} m) rests at {state.focus_distance:.3g} m: beyond the limits of the '
+                'lens, or its motor is stuck'
+            )
+        return True
 
     def _next(self, last_id: int) -> None:
-        self._command = FocusCommand(focus_distance=next(self._distances), command_id=last_id % MAX_ID + 1)
+        command = FocusCommand(focus_distance=next(self._distances), command_id=last_id % MAX_ID + 1)
+        self._command = command
         self._frames = 0
         self._commands += 1
-        self._send()
+        self._send(command)
 
-    def _send(self) -> None:
-        self._command.header.stamp = self.get_clock().now().to_msg()
-        self._publisher.publish(self._command)
+    def _send(self, command: FocusCommand) -> None:
+        command.header.stamp = self.get_clock().now().to_msg()
+        command.header.frame_id = self._frame_id
+        self._publisher.publish(command)
         self._sent_at = time.monotonic()
 
     def _watch(self) -> None:
         values, now = self._settings.values, time.monotonic()
         if not values.enabled:
             return
-        if now - self._seen_at > NOTHING_AFTER:
+        if now > self._silent_from:
             self._warn(f'nothing on {self._subscription.topic_name}: is the camera running?')
         if self._command is not None and now - self._sent_at > values.timeout:
             self._warn(
@@ -151,18 +197,27 @@ class SweepNode(Node):
                 f'{values.timeout:g} s; sending it again'
             )
             self._resent += 1
-            self._send()
+            self._send(self._command)
 
     def _report(self) -> Report:
-        values = self._settings.values
-        figures = {'pattern': values.pattern, 'commands': self._commands, 'sent again': self._resent}
+        values, now = self._settings.values, time.monotonic()
+        figures: dict[str, float | int | str] = {
+            'pattern': values.pattern,
+            'commands': self._commands,
+            'sent again': self._resent,
+            'answered elsewhere': self._elsewhere,
+        }
         if not values.enabled:
             return Report(message='stopped', values=figures)
+        if self._problem:
+            return Report(WARN, self._problem, figures)
         if self._command is None:
             return Report(WARN, f'waiting for {self._subscription.topic_name}', figures)
         figures['focus distance (m)'] = self._command.focus_distance
-        if time.monotonic() - self._sent_at > values.timeout:
+        if now - self._sent_at > values.timeout:
             return Report(WARN, 'the camera does not answer', figures)
+        if now - self._elsewhere_at < SHOWN_FOR:
+            return Report(WARN, 'the focus rests elsewhere than commanded', figures)
         return Report(message='sweeping', values=figures)
 
 
