@@ -19,12 +19,16 @@ demo: env
 	.venv/bin/dfd demo
 
 TESTS ?= test
+# Tests of one file run in one process, which makes its fixtures once.
+WORKERS ?= 2
+PYTEST = .venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
 test: env
-	.venv/bin/python -m pytest $(TESTS)
+	$(PYTEST) $(TESTS)
 
 # Tests over 5 s are named at the end: mark them slow, with the reason.
 test-fast: env
-	.venv/bin/python -m pytest -m "not slow" --durations=10 --durations-min=5 $(TESTS)
+	$(PYTEST) -m "not slow" --durations=10 --durations-min=5 $(TESTS)
 
 lint: env
 	.venv/bin/ruff check

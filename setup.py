@@ -62,7 +62,7 @@ setup(
         'public': ['h5py', 'OpenEXR', 'scipy'],
         'train': ['tensorboard', 'matplotlib'],
         'calibrate': ['matplotlib'],
-        'test': ['pytest', 'pytest-timeout', 'hypothesis'],
+        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'],
     },
     entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},
 )

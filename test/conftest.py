@@ -6,9 +6,13 @@ import signal
 import pytest
 from hypothesis import settings
 
-# No robot nearby hears the tests, nor the tests a robot.
+# No robot nearby hears the tests, nor the tests a robot; nor does one worker of pytest-xdist hear another.
+worker = os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_DOMAIN_ID'] = str(os.getpid() % 100 + 1)
+os.environ['ROS_DOMAIN_ID'] = str((os.getppid() + int(worker) if worker else os.getpid()) % 100 + 1)
+
+# The tensors are too small to share among threads, which would wait for each other; a process takes one core.
+os.environ['OMP_NUM_THREADS'] = os.environ['OPENCV_FOR_THREADS_NUM'] = '1'
 
 # A shell lets what it starts in the background ignore Ctrl-C, and with it all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 pytest.importorskip('rosbags')
 pytest.importorskip('cv2')
 
+from command_line import dfd
 from recorded_rig import (
     DEPTH_FRAME,
     FOCUS,
@@ -26,6 +26,7 @@ from recorded_rig import (
     START,
     VIEW,
     Options,
+    calibration_file,
     magnification,
     picture,
     room,
@@ -33,10 +34,8 @@ from recorded_rig import (
     write_bag,
 )
 
-from dfd_ros import cli
-from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics
+from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
-from dfd_ros.core.optics import Lens
 from dfd_ros.datasets.shards import count, locked, read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 
@@ -44,10 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def convert(*arguments):
-    try:
-        return cli.main(['convert', *map(str, arguments)])
-    except SystemExit as stop:
-        return stop.code
+    return dfd('convert', *arguments)
 
 
 @pytest.fixture
@@ -135,28 +131,16 @@ def test_keep_moving(converted):
     assert [len(sample) for sample in samples] == [4, 4, 4] and not samples[0].lens_states[0].settled
 
 
-def rig(path, **changes):
-    camera = CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy)
-    aperture = Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5)))
-    calibration = Calibration(
-        focus_camera=replace(camera, focus_distance=math.inf),
-        aperture=aperture,
-        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME),
-    )
-    replace(calibration, **changes).write(path)
-    return path
-
-
 def test_calibration_instead_of_tf_and_camera_info(converted, tmp_path):
     options = Options(tf=False, infos=False)
-    samples, _ = converted(options, '--calibration', rig(tmp_path / 'rig.yaml'))
+    samples, _ = converted(options, '--calibration', calibration_file(tmp_path / 'rig.yaml'))
     check(samples)
 
 
 def test_distortion_is_taken_out(converted, tmp_path):
     """By a calibration that says the images are distorted: what is straight in the world is bent back."""
     camera = CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, (-0.2, 0.0, 0.0, 0.0, 0.0), math.inf)
-    samples, _ = converted(None, '--calibration', rig(tmp_path / 'rig.yaml', focus_camera=camera))
+    samples, _ = converted(None, '--calibration', calibration_file(tmp_path / 'rig.yaml', focus_camera=camera))
     undistorted, _ = samples[0], None
     _, points = room(view_at(0.5), POSE)
     # At the centre nothing changes, at the rim the images differ.
@@ -204,13 +188,14 @@ def test_what_cannot_be_converted_is_one_line(converted, tmp_path, options, argu
 
 def test_cameras_with_no_overlap(converted, tmp_path):
     behind = rigid_transform(matrix_from_quaternion(0, 1, 0, 0), (0, 0, 0))
-    path = rig(tmp_path / 'rig.yaml', extrinsics=Extrinsics.from_matrix(behind, IMAGE_FRAME, DEPTH_FRAME))
+    path = calibration_file(tmp_path / 'rig.yaml', extrinsics=Extrinsics.from_matrix(behind, IMAGE_FRAME, DEPTH_FRAME))
     _, said = converted(None, '--calibration', path, status=2)
     assert 'with too little valid depth: do the two cameras see the same, and are the extrinsics right?' in said
 
 
 def test_extrinsics_to_a_frame_that_nothing_links(converted, tmp_path):
-    path = rig(tmp_path / 'rig.yaml', extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, 'some_other_frame'))
+    extrinsics = Extrinsics.from_matrix(POSE, IMAGE_FRAME, 'some_other_frame')
+    path = calibration_file(tmp_path / 'rig.yaml', extrinsics=extrinsics)
     _, said = converted(Options(tf=False), '--calibration', path, status=2)
     assert f'depth is in the frame {DEPTH_FRAME}, the extrinsics are to some_other_frame' in said
 
@@ -259,7 +244,7 @@ def test_a_recording_of_the_same_name_is_not_taken_for_the_one_that_was_converte
 
 def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     """Also for what a kill has left: samples of two calibrations must not come together."""
-    bag, path, out = write_bag(tmp_path / 'bag'), rig(tmp_path / 'rig.yaml'), tmp_path / 'out'
+    bag, path, out = write_bag(tmp_path / 'bag'), calibration_file(tmp_path / 'rig.yaml'), tmp_path / 'out'
     arguments = bag, '--out', out, '--calibration', path
     assert convert(*arguments) == 0
     shards = out / '.bag.partial' / 'shards'
@@ -267,7 +252,7 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     shutil.move(out / 'bag-000000.tar', shards)
     report = json.loads((out / 'bag.json').read_text())
     (shards.parent / 'job.json').write_text(json.dumps(report['job']))
-    path = rig(path, extrinsics=Extrinsics.from_matrix(np.eye(4), IMAGE_FRAME, DEPTH_FRAME))
+    path = calibration_file(path, extrinsics=Extrinsics.from_matrix(np.eye(4), IMAGE_FRAME, DEPTH_FRAME))
     assert convert(*arguments) == 2
     assert 'converted before, with other settings (calibration)' in capsys.readouterr().err
     (out / 'bag.json').unlink()

@@ -1,7 +1,6 @@
 """A phone's frames or video beside the bag of an RGB-D sensor on another clock."""
 
 import csv
-import math
 
 import numpy as np
 import pytest
@@ -9,29 +8,12 @@ import pytest
 pytest.importorskip('rosbags')
 cv2 = pytest.importorskip('cv2')
 
+from command_line import dfd  # noqa: E402
 from PIL import Image  # noqa: E402
-from recorded_rig import (  # noqa: E402
-    DEPTH_FRAME,
-    FOCUS,
-    IMAGE_FRAME,
-    POSE,
-    RATE,
-    SIZE,
-    START,
-    VIEW,
-    Options,
-    magnification,
-    picture,
-    room,
-    view_at,
-    write_bag,
-)
+from recorded_rig import FOCUS, POSE, RATE, SIZE, START, Options, calibration_file, picture, room, view_at, write_bag  # noqa: E402
 
-from dfd_ros import cli  # noqa: E402
 from dfd_ros.bags.phone_recording import PhoneRecording  # noqa: E402
-from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.core.optics import Lens  # noqa: E402
 from dfd_ros.datasets.shards import read_samples  # noqa: E402
 
 CLOCK = 1234.5  # s that the phone's clock is behind the bag's
@@ -69,32 +51,11 @@ def record(folder, *, video=False, sweeps=3):
     return folder
 
 
-def rig(path):
-    Calibration(
-        focus_camera=CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, focus_distance=math.inf),
-        aperture=Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5))),
-        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME),
-    ).write(path)
-    return path
-
-
 @pytest.mark.parametrize('video', [False, True])
 def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
     phone, bag = record(tmp_path / 'phone', video=video), write_bag(tmp_path / 'bag', Options(tf=False))
-    status = cli.main(
-        [
-            'convert',
-            str(bag),
-            '--phone',
-            str(phone),
-            '--out',
-            str(tmp_path / 'out'),
-            '--clock-offset',
-            str(-CLOCK),
-            '--calibration',
-            str(rig(tmp_path / 'rig.yaml')),
-        ]
-    )
+    options = '--clock-offset', -CLOCK, '--calibration', calibration_file(tmp_path / 'rig.yaml')
+    status = dfd('convert', bag, '--phone', phone, '--out', tmp_path / 'out', *options)
     assert status == 0, capsys.readouterr().err
     samples = list(read_samples(tmp_path / 'out'))
     truth, points = room(view_at(0.5), POSE)

@@ -80,32 +80,8 @@ def test_estimate_masks_what_is_not_confident(stack, weights, tmp_path):
 
 
 def test_estimate_with_all_options(stack, weights, tmp_path, capsys):
-    assert (
-        dfd(
-            'estimate',
-            stack,
-            '--out',
-            tmp_path,
-            '--weights',
-            weights,
-            '--network',
-            'stream',
-            '--near',
-            0.25,
-            '--far',
-            10,
-            '--sweeps',
-            2,
-            '--resolution',
-            32,
-            '--device',
-            'cpu',
-            '--backend',
-            'torch',
-            '--no-registration',
-        )
-        == 0
-    )
+    options = '--network stream --near 0.25 --far 10 --sweeps 2 --resolution 32 --device cpu --backend torch'
+    assert dfd('estimate', stack, '--out', tmp_path, '--weights', weights, *options.split(), '--no-registration') == 0
     assert np.load(tmp_path / 'coc.npy').shape == (3, *SIZE)
     said = capsys.readouterr()
     assert '0.25 m to 10 m' in said.out and 'read 2 times' in said.out and '6/6' in said.err
@@ -181,9 +157,9 @@ def test_version(capsys):
     assert capsys.readouterr().out == f'dfd {dfd_ros.__version__}\n'
 
 
-def test_help_is_quick_since_nothing_heavy_is_imported():
+def test_help_and_the_public_names_are_quick_since_nothing_heavy_is_imported():
     code = (
-        'import sys; from dfd_ros import cli\n'
+        'import sys, dfd_ros; dfd_ros.__version__, dfd_ros.LensState; from dfd_ros import cli\n'
         "try: cli.main(['estimate', '--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'cv2', 'numpy', 'rclpy') if m in sys.modules], file=sys.stderr)"
     )

@@ -11,12 +11,12 @@ import time
 import uuid
 from pathlib import Path
 
+import command_line
 import cv2
 import numpy as np
 import pytest
 import yaml
 
-from dfd_ros.cli import main
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
@@ -251,10 +251,7 @@ def test_a_bad_value_is_one_line(name, value, line):
     ],
 )
 def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
-    try:
-        status = main(command)
-    except SystemExit as end:
-        status = end.code
+    status = command_line.dfd(*command)
     error = capsys.readouterr().err
     assert status == 2 and error.startswith(line) and error.count('\n') == 1
 
@@ -263,7 +260,7 @@ def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
 def test_without_ros_there_is_one_line(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, 'rclpy', None)  # how Python marks what cannot be imported
-    assert main([command]) == 2
+    assert command_line.dfd(command) == 2
     error = capsys.readouterr().err
     assert error.startswith('dfd: error: the nodes need ROS 2, and rclpy cannot be imported here')
     assert error.count('\n') == 1 and not any(tmp_path.iterdir())

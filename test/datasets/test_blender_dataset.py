@@ -87,22 +87,8 @@ def painter(tmp_path):
 
 
 def arguments(out, python: str, *more: str) -> list[str]:
-    return [
-        'render',
-        '--engine',
-        'blender',
-        '--out',
-        str(out),
-        '--height',
-        '32',
-        '--width',
-        '48',
-        '--device',
-        'cpu',
-        '--blender-python',
-        python,
-        *more,
-    ]
+    options = ['--height', '32', '--width', '48', '--device', 'cpu']
+    return ['render', '--engine', 'blender', '--out', str(out), *options, '--blender-python', python, *more]
 
 
 def test_shards_contact_sheet_and_card(tmp_path, painter, capsys):

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import dfd
 
-from dfd_ros.cli import main
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples, count, read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
@@ -67,22 +67,8 @@ def test_evaluation_counts_the_objects_of_every_frame():
 
 def test_dfd_evaluate(random_weights, tmp_path):
     path = tmp_path / 'figures.json'
-    assert (
-        main(
-            [
-                'evaluate',
-                '--data',
-                str(BLENDER),
-                '--weights',
-                str(random_weights),
-                '--device',
-                'cpu',
-                '--json',
-                str(path),
-            ]
-        )
-        == 0
-    )
+    options = '--weights', random_weights, '--device', 'cpu', '--json', path
+    assert dfd('evaluate', '--data', BLENDER, *options) == 0
     figures = json.loads(path.read_text())
     assert [f['frame'] for f in figures] == [1, 2, 3, 4, 5]
     assert all(0 < f['mae_u'] < 1 and f['coc_px'] > 0 for f in figures)

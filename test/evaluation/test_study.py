@@ -47,16 +47,18 @@ rows:
 SMALL = ['--crop', '32', '--batch', '2', '--scenes', '3', '--tests', '1', '--workers', '0', '--device', 'cpu']
 
 
+def run(out: Path, config: Path, budget: int, *arguments) -> int:
+    """Exit status of a small `dfd study`."""
+    return dfd('study', '--out', out, '--config', config, '--budget', budget, *SMALL, *arguments)
+
+
 @pytest.fixture(scope='module', autouse=True)
 def small():
-    """One thread, a network of the tests' own, and scenes of few objects: rendering takes longest."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """A network of the tests' own, and scenes of few objects: rendering takes longest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks._NETWORKS, 'tiny_stack', 'tiny_stack_network:TinyStackNetwork')
         patch.setattr(study_scenes, 'OBJECTS', (2, 4))
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope='module')
@@ -82,7 +84,7 @@ def real(tmp_path_factory):
 def study(config, real, tmp_path_factory):
     """A whole study of four steps."""
     folder = tmp_path_factory.mktemp('study') / 'out'
-    assert dfd('study', '--out', folder, '--config', config, '--budget', '4', '--real', real, *SMALL) == 0
+    assert run(folder, config, 4, '--real', real) == 0
     return folder
 
 
@@ -125,7 +127,7 @@ rows:
 - {{name: as_it_is, network: stream, weights: {weights}, train: false}}
 - {{name: tuned, network: stream, weights: {weights}, training: {{decode: 4, learning_rate: 1e-6}}}}
 """)
-    assert dfd('study', '--out', tmp_path / 'out', '--config', rows, '--budget', '1', *SMALL) == 0
+    assert run(tmp_path / 'out', rows, 1) == 0
     theirs = next(row for row in results(study)['rows'] if row['name'] == 'stream')
     as_it_is, tuned = results(tmp_path / 'out')['rows']
     assert as_it_is['sets'] == theirs['sets'] and as_it_is['trained_before'] and 'steps' not in as_it_is
@@ -139,25 +141,7 @@ def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, ca
     rows = tmp_path / 'rows.yaml'
     rows.write_text(config.read_text().replace('decode: 4', 'decode: all'))
     out = tmp_path / 'out'
-    assert (
-        dfd(
-            'study',
-            '--out',
-            out,
-            '--config',
-            rows,
-            '--budget',
-            '1',
-            '--networks',
-            'tiny,stream',
-            '--frames',
-            '5',
-            '--real',
-            real,
-            *SMALL,
-        )
-        == 0
-    )
+    assert run(out, rows, 1, '--networks', 'tiny,stream', '--frames', '5', '--real', real) == 0
     tiny, stream = results(out)['rows']
     assert (tiny['sets']['large']['first_map'], stream['sets']['large']['first_map']) == (5, 1)
     assert networks.load(out / 'rows' / 'tiny' / 'last.safetensors').frames == 5
@@ -187,7 +171,7 @@ def test_stacks_of_as_many_frames_as_asked_for(study, config, real, tmp_path, ca
         f'rows: [{{name: four, network: tiny_stack, train: false, '
         f'weights: {study / "rows" / "tiny" / "best.safetensors"}}}]'
     )
-    assert dfd('study', '--out', tmp_path / 'four', '--config', rows, '--budget', '1', '--frames', '5', *SMALL) == 2
+    assert run(tmp_path / 'four', rows, 1, '--frames', '5') == 2
     assert 'row four: reads stacks of 4 frames, those of this study have 5' in capsys.readouterr().err
 
 
@@ -218,7 +202,7 @@ def test_the_mean_of_all_views_turns_with_the_image():
 def test_a_row_is_measured_by_the_mean_of_views(study, tmp_path):
     weights, rows = study / 'rows' / 'stream' / 'best.safetensors', tmp_path / 'rows.yaml'
     rows.write_text(f'rows: [{{name: mean, network: stream, weights: {weights}, train: false, views: 8}}]')
-    assert dfd('study', '--out', tmp_path / 'out', '--config', rows, '--budget', '1', *SMALL) == 0
+    assert run(tmp_path / 'out', rows, 1) == 0
     (mean,) = results(tmp_path / 'out')['rows']
     backend = TorchBackend(networks.load(weights), torch.device('cpu'), 'fp32')
     for views, same in ((Views(backend, 8), True), (backend, False)):
@@ -227,7 +211,7 @@ def test_a_row_is_measured_by_the_mean_of_views(study, tmp_path):
 
 
 def test_no_scenes_are_rendered_to_train_on_where_nothing_is_trained(config, tmp_path):
-    assert dfd('study', '--out', tmp_path, '--config', config, '--budget', '4', '--networks', 'untrained', *SMALL) == 0
+    assert run(tmp_path, config, 4, '--networks', 'untrained') == 0
     assert [row['name'] for row in results(tmp_path)['rows']] == ['untrained']
     assert not (tmp_path / 'pool').exists()
     table = (tmp_path / 'table.md').read_text()
@@ -244,18 +228,18 @@ def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
     monkeypatch.setattr(study_run, 'evaluate', refuse)
     monkeypatch.setattr(study_run, 'save_stack', refuse)
     (study / 'results.json').unlink()
-    assert dfd('study', '--out', study, '--config', config, '--budget', '4', '--networks', 'tiny', *SMALL) == 0
+    assert run(study, config, 4, '--networks', 'tiny') == 0
     assert [row['name'] for row in results(study)['rows']] == ['tiny', 'sized', 'stream', 'untrained']
     assert before == {path: path.read_bytes() for path in before}
     assert 'Tiny stack' in capsys.readouterr().out
 
 
 def test_other_settings_want_another_folder(study, config, tmp_path, capsys):
-    assert dfd('study', '--out', study, '--config', config, '--budget', '5', *SMALL) == 2
+    assert run(study, config, 5) == 2
     assert f'{study}: was made with budget 4, not 5; give the same' in capsys.readouterr().err
     changed = tmp_path / 'changed.yaml'
     changed.write_text(ROWS.replace('config: {size: crop, channels: 4}', 'config: {size: crop, channels: 5}'))
-    assert dfd('study', '--out', study, '--config', changed, '--budget', '4', '--networks', 'tiny', *SMALL) == 2
+    assert run(study, changed, 4, '--networks', 'tiny') == 2
     assert "sized: was made with config {'size': 'crop', 'channels': 4}, not" in capsys.readouterr().err
 
 
@@ -530,7 +514,7 @@ def test_the_rows_that_ship_can_be_trained():
 )
 def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     (tmp_path / 'rows.yaml').write_text(text)
-    assert dfd('study', '--out', tmp_path / 'out', '--budget', '2', '--config', tmp_path / 'rows.yaml', *SMALL) == 2
+    assert run(tmp_path / 'out', tmp_path / 'rows.yaml', 2) == 2
     error = capsys.readouterr().err
     assert says in error and error.count('\n') == 1
     assert not (tmp_path / 'out').exists()
@@ -551,7 +535,7 @@ def test_wrong_rows_are_refused_in_one_line(tmp_path, capsys, text, says):
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(tmp_path, config, capsys, arguments, says):
-    assert dfd('study', '--out', tmp_path / 'out', '--config', config, '--budget', '2', *SMALL, *arguments) == 2
+    assert run(tmp_path / 'out', config, 2, *arguments) == 2
     error = capsys.readouterr().err
     assert says in error and error.count('\n') == 1
     assert not (tmp_path / 'out').exists()
@@ -619,25 +603,8 @@ def test_what_is_reduced_is_blurred_less(tmp_path):
 def test_folders_are_trained_on_and_measured(config, tmp_path):
     write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
     out = tmp_path / 'out'
-    assert (
-        dfd(
-            'study',
-            '--out',
-            out,
-            '--config',
-            config,
-            '--budget',
-            '1',
-            '--networks',
-            'tiny,sized',
-            *SMALL,
-            '--data',
-            tmp_path / 'stacks',
-            '--blender',
-            tmp_path / 'stacks',
-        )
-        == 0
-    )
+    stacks = tmp_path / 'stacks'
+    assert run(out, config, 1, '--networks', 'tiny,sized', '--data', stacks, '--blender', stacks) == 0
     assert len(list((out / 'pool' / '0').iterdir())) == 1
     tiny, sized = results(out)['rows']
     assert tiny['sets']['blender']['rms'] > 0 and sized['sets']['blender']['rms'] > 0

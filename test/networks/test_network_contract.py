@@ -32,7 +32,7 @@ SMALL = {
 }
 NAMES = [*networks.names(), 'newcomer:Newcomer']
 each = pytest.mark.parametrize('name', NAMES)
-needs_export = pytest.mark.parametrize('name', [name for name in NAMES if networks.needs_weights(name)])
+WITH_WEIGHTS = [name for name in NAMES if networks.needs_weights(name)]
 
 
 def make(name) -> Network:
@@ -128,7 +128,7 @@ def test_it_learns_where_it_has_weights(name):
     network.record_error(prediction.vergence, u)
 
 
-@needs_export
+@pytest.mark.parametrize('name', WITH_WEIGHTS)
 @torch.no_grad()
 def test_its_weights_come_back(name, tmp_path):
     network, given = make(name), clip()
@@ -138,7 +138,13 @@ def test_its_weights_come_back(name, tmp_path):
     assert_same(network.sequence(*given)[0], loaded.sequence(*given)[0], 0)
 
 
-@needs_export
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow(reason='its export takes torch long') if name == 'stream' else ())
+        for name in WITH_WEIGHTS
+    ],
+)
 @torch.no_grad()
 def test_its_export_gives_the_same(name, tmp_path):
     pytest.importorskip('onnxruntime')

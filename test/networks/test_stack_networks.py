@@ -12,7 +12,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from command_line import dfd
-from safetensors import safe_open
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
@@ -21,7 +20,6 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.evaluation import evaluation_stacks, frame_figures
 from dfd_ros.inference.estimator import DepthEstimator
-from dfd_ros.inference.onnx_export import export_onnx
 from dfd_ros.inference.upsampling import upsample
 from dfd_ros.networks.baselines.recurrent_autoencoder import RecurrentBlock
 from dfd_ros.networks.stack_network import check_stack
@@ -225,20 +223,6 @@ def test_bf16(name, config):
     lost, by_noise = ((p.vergence - exact.vergence).abs().mean() for p in (rough[-1], noisy))
     assert 0 < lost < 2 * by_noise
     assert all(map_.dtype == torch.float32 for map_ in (*rough[-1], *states[-1]))
-
-
-@each(ALL)
-@torch.no_grad()
-def test_weights_there_and_back(name, config, tmp_path):
-    network = make(name, config, frames=3)
-    path = tmp_path / 'stack.safetensors'
-    networks.save(path, network)
-    loaded = networks.load(path, network=name)
-    assert loaded.frames == 3 and loaded.config == network.config
-    with safe_open(path, 'pt') as file:
-        assert json.loads(file.metadata()['config']) == network.config
-    for a, b in zip(network.sequence(*clip(3))[0], loaded.sequence(*clip(3))[0]):
-        same(a, b, 0)
 
 
 # What each promises.
@@ -523,8 +507,3 @@ def test_dfd_evaluate_draws_sweeps_as_long_as_the_network_reads(weights, capsys)
     assert 'this one has 15' in capsys.readouterr().err
     assert dfd('evaluate', '--data', 'study', '--sweep', 1, '--weights', weights) == 2
     assert '--sweep 1: must be at least 2' in capsys.readouterr().err
-
-
-def test_export_says_that_there_is_no_step_to_export(tmp_path):
-    pytest.importorskip('onnxscript')
-    refused('poolnet reads stacks of 4 frames', export_onnx, networks.create('poolnet', **SMALL), tmp_path / 'a.onnx')

@@ -10,7 +10,9 @@ import numpy as np
 
 from dfd_ros.bags.depth_reprojection import Intrinsics
 from dfd_ros.bags.message_types import typestore
+from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
+from dfd_ros.core.optics import Lens
 
 STORE = typestore()
 SIZE = 96, 128  # height, width of both cameras
@@ -33,6 +35,17 @@ def magnification(focus_distance):
 def view_at(focus_distance):
     """The focus camera at a focus distance (m): its image has grown about its centre."""
     return replace(VIEW, fx=VIEW.fx * magnification(focus_distance), fy=VIEW.fy * magnification(focus_distance))
+
+
+def calibration_file(path, **changes):
+    """Of both cameras, but for `changes`."""
+    calibration = Calibration(
+        focus_camera=CameraModel(SIZE[1], SIZE[0], VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy, focus_distance=math.inf),
+        aperture=Aperture(SIZE[1], Lens(0.0043, 1.8, 3e-5), (math.inf, 0.5), (1.0, magnification(0.5))),
+        extrinsics=Extrinsics.from_matrix(POSE, IMAGE_FRAME, DEPTH_FRAME),
+    )
+    replace(calibration, **changes).write(path)
+    return path
 
 
 def room(camera, pose=None):

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import dfd
 from PIL import Image
 
-from dfd_ros.cli import main
 from dfd_ros.core.optics import Lens
 from dfd_ros.datasets.shards import read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
@@ -33,32 +33,8 @@ pytestmark = [
 
 
 def render(out: Path, *more: str) -> int:
-    return main(
-        [
-            'render',
-            '--engine',
-            'blender',
-            '--out',
-            str(out),
-            '--preset',
-            'machine_vision',
-            '--scenes',
-            '1',
-            '--height',
-            '40',
-            '--width',
-            '48',
-            '--samples',
-            '2',
-            '--device',
-            'cpu',
-            '--workers',
-            '1',
-            '--blender-python',
-            PYTHON,
-            *more,
-        ]
-    )
+    options = '--preset machine_vision --scenes 1 --height 40 --width 48 --samples 2 --device cpu --workers 1'
+    return dfd('render', '--engine', 'blender', '--out', out, *options.split(), '--blender-python', PYTHON, *more)
 
 
 @pytest.fixture(scope='module')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -35,19 +36,12 @@ CONFIG = TrainingConfig(
     precision='fp32',
     validate_every=100,
     save_every=100,
+    validation='data',  # of the size of the training's; the presets are of 192 px
     validate_stacks=1,
     stages=(Stage(crop=32, batch=2, frames=3, decode=2),),
     pool=PoolConfig(start=3, size=10, reuse=4),
     data=StackSettings(height=48, width=48, frames=4, ramp=(3, 4), static=1.0),
 )
-
-
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +63,7 @@ def log(folder: Path, group: str) -> list[dict]:
 @pytest.mark.slow(reason='a network is trained until it has learned something')
 def test_it_learns(config, tmp_path):
     """More steps on few stacks: the loss falls, and what is written is what has been learned."""
-    best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9), tmp_path, 'cpu')
+    best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9, validation='presets'), tmp_path, 'cpu')
     losses = [line['loss'] for line in log(tmp_path, 'training')]
     assert len(losses) == 3 and losses[-1] < losses[0] - 0.3
     (validation,) = log(tmp_path, 'validation')
@@ -149,7 +143,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(config, tmp_path)
 
 
 def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(config, tmp_path):
-    stacks = replace(config, network='poolnet', network_config={'width': 0.1}, validation='data')
+    stacks = replace(config, network='poolnet', network_config={'width': 0.1})
     with pytest.raises(InputError, match='^coc: 0.3, but the network poolnet has no decoder .*: set coc: 0'):
         train(stacks, tmp_path, 'cpu')
 
@@ -173,8 +167,6 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from dfd_ros.training.config import load_config
 from dfd_ros.training.loop import train
-
-torch.set_num_threads(1)
 
 def say(optimiser, *_):
     digest = hashlib.sha256()
@@ -208,7 +200,7 @@ def test_two_processes_train_one_network(tmp_path, crop, weights):
             str(tmp_path / 'run.yaml'),
             str(tmp_path / 'run'),
         ],
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path(__file__).parents[2])},
+        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=240,
@@ -235,29 +227,24 @@ def same(a, b) -> bool:
     return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in zip(vars(a).values(), vars(b).values()))
 
 
+def first_batch(config, folder):
+    with contextlib.closing(TrainingData(config, folder, torch.device('cpu'))) as data:
+        return data.batch(0)
+
+
 def test_what_a_step_sees_depends_on_the_step_alone(config, tmp_path):
-    data = TrainingData(config, tmp_path, torch.device('cpu'))
-    try:
+    with contextlib.closing(TrainingData(config, tmp_path, torch.device('cpu'))) as data:
         first, second = data.batch(0), data.batch(1)
         assert same(first, data.batch(0)) and not same(first, second)
         assert first.images.shape == (2, 3, 3, 32, 32) and first.vergence.shape == first.coc.shape == (2, 3, 1, 32, 32)
         assert first.images.min() >= 0 and first.images.max() <= 1
         assert first.focus.shape == (2, 3) and first.blur_scale.shape == (2,)
-    finally:
-        data.close()
 
 
 def test_long_sequences_go_to_and_fro(config, tmp_path):
     frames = 2 * config.data.frames + 1
-    data = TrainingData(
-        replace(config, half_size=0.0, stages=(Stage(crop=24, batch=4, frames=frames, decode=2),)),
-        tmp_path,
-        torch.device('cpu'),
-    )
-    try:
-        batch = data.batch(0)
-    finally:
-        data.close()
+    stages = (Stage(crop=24, batch=4, frames=frames, decode=2),)
+    batch = first_batch(replace(config, half_size=0.0, stages=stages), tmp_path)
     period = 2 * config.data.frames - 2
     assert batch.images.shape[1] == frames
     torch.testing.assert_close(batch.images[:, period:], batch.images[:, : frames - period])
@@ -269,15 +256,8 @@ def test_long_sequences_go_to_and_fro(config, tmp_path):
 
 def test_truth_turns_with_the_image(config, tmp_path):
     """Flips, crops, halving and time reversal keep CoC, vergence and focus together: coc = blur (u - v)."""
-    data = TrainingData(
-        replace(config, half_size=0.5, stages=(Stage(crop=24, batch=8, frames=3, decode=2),)),
-        tmp_path,
-        torch.device('cpu'),
-    )
-    try:
-        batch = data.batch(0)
-    finally:
-        data.close()
+    stages = (Stage(crop=24, batch=8, frames=3, decode=2),)
+    batch = first_batch(replace(config, half_size=0.5, stages=stages), tmp_path)
     offset = batch.vergence - batch.focus[..., None, None, None]
     blur = (batch.coc * offset).sum((2, 3, 4)) / (offset * offset).sum((2, 3, 4))
     torch.testing.assert_close(blur[..., None, None, None] * offset, batch.coc, rtol=1e-3, atol=1e-3)
