@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.datasets.stack_cache import StackPool
+from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
 SETTINGS = StackSettings(height=32, width=32, frames=2)
@@ -31,10 +31,18 @@ def make(tmp_path):
         pool.close()
 
 
+def save(pool, index, seed=0):
+    """Renders a stack in this process: another takes seconds to start."""
+    stack = render_stack(seed, SETTINGS)
+    save_stack(stack_path(pool.folder, index), stack)
+    return stack
+
+
 def test_a_stack_is_that_of_its_seed_whichever_process_renders_it(make):
-    one, two = make('one', first_seed=5), make('two', first_seed=5, workers=2)
+    one, two = make('one', workers=0), make('two', first_seed=5, workers=2)
     for index in (0, 1, 2):
-        a, b, truth = one.get(index), two.get(index), render_stack(5 + index, SETTINGS)
+        truth = save(one, index, seed=5 + index)
+        a, b = one.get(index), two.get(index)
         for name in truth.__dataclass_fields__:
             x, y, z = (getattr(stack, name) for stack in (a, b, truth))
             assert torch.equal(
@@ -46,18 +54,16 @@ def test_a_stack_is_that_of_its_seed_whichever_process_renders_it(make):
 
 
 def test_what_is_there_is_not_rendered_again(make):
-    first = make()
-    first.get(1)
-    first.close()
-    files = {path: path.stat().st_mtime_ns for path in first.folder.iterdir()}
-    again = make()
-    again.get(1)
+    pool = make()
+    save(pool, 0)
+    files = {path: path.stat().st_mtime_ns for path in pool.folder.iterdir()}
+    pool.get(1)  # after 0
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
 def test_a_torn_stack_is_named(make):
-    pool = make()
-    pool.get(0)
+    pool = make(workers=0)
+    save(pool, 0)
     path = pool.folder / '0000000.safetensors'
     for left in (b'', path.read_bytes()[:1000], path.read_bytes()[:-1]):
         path.write_bytes(left)
@@ -66,9 +72,7 @@ def test_a_torn_stack_is_named(make):
 
 
 def test_a_pool_of_other_settings_is_refused(make, tmp_path):
-    pool = make()
-    pool.get(0)
-    pool.close()
+    save(make(workers=0), 0)
     with pytest.raises(InputError, match=r'pool: holds stacks with other settings \(frames: 2, not 3\)'):
         StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0)
     (tmp_path / 'pool' / 'settings.json').unlink()  # as pools of before

@@ -22,7 +22,7 @@ from dfd_ros.core.optics import Lens
 from dfd_ros.datasets.shards import read_samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.synthesis.blender import split_pools
-from dfd_ros.synthesis.blender.blender_process import ask, environment
+from dfd_ros.synthesis.blender.blender_process import environment, query
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 PYTHON = os.environ.get('DFD_BLENDER_PYTHON') or (sys.executable if importlib.util.find_spec('bpy') else None)
@@ -64,7 +64,7 @@ def test_blur_agrees_with_the_thin_lens():
         for d, f in ((0.12, 0.5), (0.8, 0.1))
     ]
     assert len(cases) == 10
-    for case, blur in zip(cases, ask('lens_check', cases, PYTHON), strict=True):
+    for case, blur in zip(cases, query('lens_check', cases, PYTHON), strict=True):
         lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
         expected = lens.coc_px(case['distance'], case['focus_distance'])
         assert expected > 3 and abs(blur - expected) <= max(0.5, 0.05 * expected), (case, blur, expected)
@@ -78,7 +78,7 @@ def test_more_samples_leave_less_noise():
         'samples': [2, 32],
         'reference': 64,
     }
-    found = ask('noise_check', job, PYTHON)
+    found = query('noise_check', job, PYTHON)
     few, many = ([f for f in found if f['samples'] == count] for count in (2, 32))
     assert [f['frame'] for f in few] == [f['frame'] for f in many] == [0, 4]
     for what in ('typical', 'noise', 'error'):
