@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
+
+if TYPE_CHECKING:
+    from dfd_ros.evaluation.frame_figures import FrameFigures
 
 HELP = 'measure accuracy on a procedural test set or on focal stacks with ground truth'
 EXAMPLE = 'dfd evaluate --data field --stacks 100'
@@ -16,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         default='field',
-        help='study, field, a folder of shards or of focal stacks with true depth, or a public test '
+        help='study, field, real, still, walls (docs/results.md says what each is; real:DIR and still:DIR show '
+        'the photographs of a folder), a folder of shards or of focal stacks with true depth, or a public test '
         'set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
     )
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
@@ -39,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_writable, write_json
-    from dfd_ros.evaluation.evaluation_stacks import SETS, folder_stacks, procedural_stacks
-    from dfd_ros.evaluation.frame_figures import EDGE, evaluate
+    from dfd_ros.evaluation.evaluation_stacks import SETS, find_procedural_set, folder_stacks, procedural_stacks
+    from dfd_ros.evaluation.frame_figures import evaluate
     from dfd_ros.evaluation.public_sets import find_public_set
     from dfd_ros.inference.estimator import DepthEstimator
 
@@ -51,38 +57,64 @@ def run(args: argparse.Namespace) -> int:
     if public := find_public_set(args.data):
         return _run_public(args, estimator, *public)
     sweep = args.sweep or estimator.stack_frames or 5
-    if args.data in SETS:
-        stacks = tqdm(
-            procedural_stacks(args.data, args.stacks, 3 * sweep, args.size, sweep), total=args.stacks, desc=args.data
-        )
+    if procedural := find_procedural_set(args.data):
+        name, photographs = procedural
+        drawn = procedural_stacks(name, args.stacks, 3 * sweep, args.size, sweep, photographs)
+        stacks = tqdm(drawn, total=args.stacks, desc=name)
     elif Path(args.data).is_dir():
         stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)
     else:
         raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
 
-    figures = evaluate(estimator, iter(stacks), (*range(1, sweep + 1), 2 * sweep, 3 * sweep))
+    figures = evaluate(estimator, iter(stacks), (*range(1, sweep + 1), 2 * sweep, 3 * sweep), sweep)
     if not figures:
         raise InputError(
             f'--data {args.data}: nothing to measure: no pixel in the swept range has an estimate and a true depth'
         )
-    print(
-        f'\nTest set {args.data}, errors after each frame. MSE and RMS are of depth divided by the largest depth of '
-        'the set.\n'
-    )
+    print(f'\nTest set {args.data}, after each frame.')
+    _print_figures(figures, sweep)
+    if args.json:
+        write_json(args.json, [asdict(f) for f in figures])
+    return 0
+
+
+def _print_figures(figures: list[FrameFigures], sweep: int) -> None:
+    from dfd_ros.evaluation.frame_figures import CONFIDENT, EDGE, STILL, WRONG
+
+    def frame(f: FrameFigures) -> str:
+        return f'{f.frame or "last":>5}'
+
+    print('\nerrors; MSE and RMS are of depth divided by the largest depth of the set\n')
     print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
     for f in figures:
-        name = f'{f.frame:5d}' if f.frame else ' last'
         print(
-            f'{name}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
+            f'{frame(f)}   {f.mae_u:8.4f}   {f.mse:.2e}   {f.rms:.4f}  {f.accuracy:7.2f} %   {f.abs_rel:6.4f}'
             f'   {f.confident:17.3f}   {f.ause:.4f}  {f.coc_px:5.2f} px'
         )
     print(f'\nmore than {EDGE} px from every depth edge, {figures[-1].inner:.0%} of the pixels\n')
     print('frame   RMS     Accuracy')
     for f in figures:
-        print(f'{f.frame or "last":>5}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
-    if args.json:
-        write_json(args.json, [asdict(f) for f in figures])
-    return 0
+        print(f'{frame(f)}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
+    print(f'\nconfident: confidence over {CONFIDENT:g}; wrong: u is off by more than {WRONG:g}\n')
+    print('frame   confident   wrong of these   confident and wrong, of all')
+    for f in figures:
+        print(f'{frame(f)}   {f.sure:9.2%}   {_text(f.sure_wrong, "14.2%")}   {f.shown_wrong:27.2%}')
+    compared = [f for f in figures if math.isfinite(f.still)]
+    if not compared:
+        return
+    print(f'\nsince {sweep} frames before; still: true u changed by less than {STILL:g}\n')
+    print('frame   still     their change of u: RMS   median   others: MAE of u')
+    for f in compared:
+        print(
+            f'{frame(f)}   {f.still:6.1%}   {_text(f.flicker_rms, "22.4f")}   {_text(f.flicker_median, "6.4f")}'
+            f'   {_text(f.changed_mae, "16.4f")}'
+        )
+
+
+def _text(value: float, specification: str) -> str:
+    """A figure; '-' where no pixel has it."""
+    text = format(value, specification)
+    return '-'.rjust(len(text)) if math.isnan(value) else text
 
 
 def _run_public(args: argparse.Namespace, estimator, public, path: Path) -> int:

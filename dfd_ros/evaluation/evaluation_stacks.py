@@ -1,21 +1,28 @@
-"""Stacks with truth to test on: two procedural sets, and folders.
+"""Stacks with truth to test on: procedural sets, and folders.
 
-The two procedural sets are of seeds and of families of textures and shapes that training never sees:
+The procedural sets are of seeds and of families of textures, shapes and layouts of print that training never sees:
 
 * `study`: the conditions of the study: static, known lens, blur scale over 15 px, textured objects before a wall.
   As in the study, the wall is not counted.
 * `field`: all moves, focus breathing as the camera delivers it, noise, half of it with unknown aperture (and with
   unknown magnification), blur scale from 6 px, falling, shuffled and uneven sweeps, untextured parts.
+* `real`: print, pictures, plain paint and materials on planes, boxes and other things, by cameras like real ones; the
+  camera moves, and so do some of the things. `real:DIR` shows photographs of a folder instead of illustrations.
+* `still`: the same scenes, but nothing moves. Sweep after sweep, the same is seen. `still:DIR` as above.
+* `walls`: plain walls, tables and corners, on some of them plain sheets; nothing moves. Only pixels count of which no
+  blur can tell how far they are.
 
 Only pixels whose truth lies in the swept range, and is not known to be background, count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from dfd_ros.core.errors import InputError
@@ -23,28 +30,78 @@ from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.stack_batch import to_sample
 from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
+from dfd_ros.synthesis.processing import CameraSettings
+from dfd_ros.synthesis.surface_materials import SurfaceSettings
 
 _FIRST_SEED = 2_000_000_000
-SETS = {'study': StackSettings.study, 'field': StackSettings.field}
+_PLAIN = SurfaceSettings(
+    share=1.0, prints=0.0, photos=0.0, plain=1.0, materials=0.0, grain=0.0, large_planes=1.0, lying=2, objects=(0, 0)
+)
+SETS: dict[str, Callable[..., StackSettings]] = {
+    'study': StackSettings.study,
+    'field': StackSettings.field,
+    'real': partial(StackSettings.real, static=0.0),
+    'still': partial(StackSettings.real, static=1.0),
+    'walls': partial(StackSettings.real, static=1.0, breathing=0.0, surfaces=_PLAIN),
+}
+_WITH_PHOTOGRAPHS = ('real', 'still')
+_REACH = 16  # px, by which what counts as plain stays away from what blur tells
 
 
-def procedural_stacks(name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5) -> Iterator[Sample]:
+def find_procedural_set(data: str) -> tuple[str, str] | None:
+    """Name and folder of photographs ('' = none) of a text such as `real` or `real:DIR`; None for other texts."""
+    name, colon, folder = data.partition(':')
+    return (name, folder) if name in SETS and (not colon or (folder and name in _WITH_PHOTOGRAPHS)) else None
+
+
+def procedural_stacks(
+    name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5, photographs: str = ''
+) -> Iterator[Sample]:
     """The first stacks of a procedural test set.
 
     Args:
         frames: of a stack; sweep: of a sweep across the range.
+        photographs: folder of those on surfaces, for the sets that take some.
 
     Raises:
-        InputError: no set of that name.
+        InputError: no set of that name; no photographs in that folder.
     """
     if name not in SETS:
         raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
     settings = SETS[name](
-        split='test', frames=frames, ramp=(sweep, sweep), height=size, width=size, breathing_residual=None
+        split='test',
+        frames=frames,
+        ramp=(sweep, sweep),
+        height=size,
+        width=size,
+        breathing_residual=None,
+        **({'photographs': photographs} if photographs else {}),
     )
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
         sample = to_sample(render_stack(seed, settings), f'{name} {seed}')
-        yield sample if name == 'study' else replace(sample, background=None)
+        if name == 'walls':
+            told = np.broadcast_to(_told_by_blur(seed, settings), sample.depth.shape)
+            sample = replace(sample, background=told)
+        yield sample if name in ('study', 'walls') else replace(sample, background=None)
+
+
+def _told_by_blur(seed: int, settings: StackSettings) -> np.ndarray:
+    """(H, W) bool: where the frames of a sweep would differ if the camera had no noise, and `_REACH` around. All else
+    looks the same at every focus. For stacks in which nothing moves."""
+    noiseless = replace(
+        settings,
+        frames=settings.ramp[1],
+        exposure=0.0,
+        shot=(1e-12, 1e-12),
+        read=(1e-12, 1e-12),
+        sharpening=0.0,
+        jpeg=0.0,
+        camera=CameraSettings(),
+    )
+    images = render_stack(seed, noiseless).images[0].int()
+    differ = (images.amax(0) - images.amin(0)).amax(0) > 1  # more than rounding makes
+    side = 2 * _REACH + 1
+    return cv2.dilate(differ.numpy().astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
 def folder_stacks(folder: Path) -> Iterator[Sample]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +18,11 @@ from dfd_ros.training import metrics
 from dfd_ros.training.losses import edge_sides
 
 EDGE = 3  # px
+CONFIDENT = 0.5
+WRONG = 0.1
+"""Error of u that makes a depth wrong."""
+STILL = 0.01
+"""Change of the true u from one sweep to the next, below which a pixel is still."""
 
 
 @dataclass
@@ -26,6 +33,13 @@ class FrameFigures:
     share of the pixels that have an estimate; the others enter none of the figures. `inner` is the share of these that
     lie more than `EDGE` px from every depth edge, with figures of their own: blurred images say little of which side
     of an edge a pixel belongs to.
+
+    `sure` is the share of all pixels with a confidence over `CONFIDENT`, `sure_wrong` the share of these whose u is off
+    by more than `WRONG`, and `shown_wrong` the share of all pixels that are both.
+
+    `still` is the share of the pixels whose true u is the one of a sweep before, within `STILL`. `flicker_rms` and
+    `flicker_median` are of how much their estimated u has changed since. `changed_mae` is the mean error of u of the
+    others. NaN in the first sweep, where only the last frame has truth, and where there are no such pixels.
     """
 
     frame: int
@@ -41,14 +55,45 @@ class FrameFigures:
     inner: float
     inner_rms: float
     inner_accuracy: float
+    sure: float
+    sure_wrong: float
+    shown_wrong: float
+    still: float
+    flicker_rms: float
+    flicker_median: float
+    changed_mae: float
+
+
+class _Pixels(NamedTuple):
+    """Of N pixels each, arrays or tensors (N,)."""
+
+    u: Any
+    estimated_u: Any
+    depth: Any
+    estimated_depth: Any
+    log_scale: Any
+    confidence: Any
+    coc: Any
+    estimated_coc: Any
+    edge: Any
+    before: Any
+    """Estimated u a sweep before."""
+    true_change: Any
+    """Of u since."""
 
 
 def evaluate(
-    estimator: DepthEstimator, stacks: Iterable[Sample], frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15)
+    estimator: DepthEstimator,
+    stacks: Iterable[Sample],
+    frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15),
+    sweep: int = 5,
 ) -> list[FrameFigures]:
     """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
     where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
     counts.
+
+    Args:
+        sweep: frames of one; each frame is compared with the one that is so many earlier.
 
     Raises:
         InputError: the network cannot read one of the stacks.
@@ -56,7 +101,10 @@ def evaluate(
     pixels: dict[int, list[np.ndarray]] = {}
     for stack in stacks:
         known = [index for index, depth in enumerate(stack.depth) if np.isfinite(depth).any()]
+        earlier: deque[np.ndarray] = deque(maxlen=sweep)  # u of the sweep before
         for index, estimate in enumerate(estimator.estimate_frames(stack.to_focal_stack())):
+            before = earlier[0] if len(earlier) == sweep else np.full_like(estimate.vergence, np.nan)
+            earlier.append(estimate.vergence)
             if index not in known or (len(known) > 1 and index + 1 not in frames):
                 continue
             where, range_ = counted(stack, index), estimate.range
@@ -67,39 +115,59 @@ def evaluate(
             # An infinite depth is a far one: the largest that this range tells from infinity.
             true_u = torch.from_numpy(range_.normalise(true_depth)).float().nan_to_num(0)
             edge = torch.logical_or(*edge_sides(true_u[None, None], EDGE))[0, 0].numpy()
-            pixels.setdefault(index + 1 if len(known) > 1 else 0, []).append(
-                np.stack(
-                    [
-                        range_.normalise(depth),
-                        estimate.vergence[where],
-                        np.minimum(depth, metrics.farthest(range_)),
-                        metrics.counted_depth(estimate.vergence[where], range_),
-                        estimate.log_scale[where],
-                        coc,
-                        estimate.coc[where],
-                        edge[where],
-                    ]
-                ).astype(np.float32)
+            if index >= sweep:
+                depth_before = stack.depth[index - sweep].astype(np.float64)
+                true_change = true_u.numpy() - range_.normalise(depth_before)
+            else:
+                true_change = np.full(true_depth.shape, np.nan)
+            maps = _Pixels(
+                u=range_.normalise(depth),
+                estimated_u=estimate.vergence[where],
+                depth=np.minimum(depth, metrics.farthest(range_)),
+                estimated_depth=metrics.counted_depth(estimate.vergence[where], range_),
+                log_scale=estimate.log_scale[where],
+                confidence=estimate.confidence[where],
+                coc=coc,
+                estimated_coc=estimate.coc[where],
+                edge=edge[where],
+                before=before[where],
+                true_change=true_change[where],
             )
-    largest = max((float(p[2].max()) for parts in pixels.values() for p in parts if p.size), default=math.nan)
-    joined = {frame: torch.from_numpy(np.concatenate(parts, 1)) for frame, parts in pixels.items()}
-    return [_figures(frame, p, largest) for frame, p in joined.items() if torch.isfinite(p[1]).any()]
+            pixels.setdefault(index + 1 if len(known) > 1 else 0, []).append(np.stack(maps).astype(np.float32))
+    joined = {frame: _Pixels(*torch.from_numpy(np.concatenate(parts, 1))) for frame, parts in pixels.items()}
+    largest = max((pixels.depth.max().item() for pixels in joined.values() if len(pixels.depth)), default=math.nan)
+    return [
+        _figures(frame, pixels, largest) for frame, pixels in joined.items() if torch.isfinite(pixels.estimated_u).any()
+    ]
 
 
-def _figures(frame: int, p: torch.Tensor, largest: float) -> FrameFigures:
-    known = torch.isfinite(p[1])
-    u, estimated_u, depth, estimated_depth, log_scale, coc, estimated_coc, edge = p[:, known]
-    inner = edge == 0
-    error = (estimated_u - u).abs()
+def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
+    known = torch.isfinite(pixels.estimated_u)
+    p = _Pixels(*(values[known] for values in pixels))
+    inner = p.edge == 0
+    error = (p.estimated_u - p.u).abs()
+    sure = p.confidence > CONFIDENT
+    wrong = sure & (error > WRONG)
+    change = (p.estimated_u - p.before).abs()
+    compared = torch.isfinite(change) & torch.isfinite(p.true_change)
+    still = p.true_change.abs() < STILL
+    flicker = change[compared & still]
     return FrameFigures(
         frame,
         error.mean().item(),
-        **asdict(metrics.depth_errors(estimated_depth, depth, largest)),
-        confident=metrics.most_confident(error, -log_scale, 0.7) / error.mean().item(),
-        ause=metrics.ause(error, -log_scale),
-        coc_px=metrics.mae(estimated_coc, coc),
+        **asdict(metrics.depth_errors(p.estimated_depth, p.depth, largest)),
+        confident=metrics.most_confident(error, -p.log_scale, 0.7) / (error.mean().item() or math.nan),
+        ause=metrics.ause(error, -p.log_scale),
+        coc_px=metrics.mae(p.estimated_coc, p.coc),
         known=known.float().mean().item(),
         inner=inner.float().mean().item(),
-        inner_rms=metrics.rms(estimated_depth, depth, largest, inner),
-        inner_accuracy=metrics.accuracy(estimated_depth, depth, mask=inner),
+        inner_rms=metrics.rms(p.estimated_depth, p.depth, largest, inner),
+        inner_accuracy=metrics.accuracy(p.estimated_depth, p.depth, mask=inner),
+        sure=sure.sum().item() / len(known),
+        sure_wrong=(wrong.sum() / sure.sum()).item(),
+        shown_wrong=wrong.sum().item() / len(known),
+        still=still[compared].float().mean().item(),
+        flicker_rms=flicker.square().mean().sqrt().item(),
+        flicker_median=np.median(flicker).item() if len(flicker) else math.nan,
+        changed_mae=error[compared & ~still].mean().item(),
     )

@@ -23,26 +23,34 @@ SIDE, STEP = 24, 12  # px; the depth steps from 2 m to 0.5 m at this column
 
 
 class Known:
-    """An estimator that gives the vergence that it was made with."""
+    """An estimator that gives the vergence that it was made with, after each frame (T, H, W) or after all (H, W)."""
 
-    def __init__(self, vergence):
+    def __init__(self, vergence, confidence=None):
         self.vergence = vergence
+        self.confidence = np.zeros_like(vergence) if confidence is None else confidence
 
     def estimate_frames(self, stack):
-        zero = np.zeros_like(self.vergence)
-        return [SimpleNamespace(vergence=self.vergence, log_scale=zero, coc=zero, range=RANGE)] * len(stack)
+        shape = (len(stack), SIDE, SIDE)
+        zero = np.zeros((SIDE, SIDE), np.float32)
+        return [
+            SimpleNamespace(vergence=u, log_scale=zero, confidence=confidence, coc=zero, range=RANGE)
+            for u, confidence in zip(np.broadcast_to(self.vergence, shape), np.broadcast_to(self.confidence, shape))
+        ]
 
 
-def figures(vergence):
-    depth = np.full((SIDE, SIDE), 2.0)
-    depth[:, STEP:] = 0.5
-    stack = Sample(
-        np.zeros((1, SIDE, SIDE, 3), np.uint8),
-        [LensState(1.0, near=0.5, far=2.0)],
-        depth[None],
-        coc=np.zeros((1, SIDE, SIDE)),
+def known_stack(frames=1):
+    depth = np.full((frames, SIDE, SIDE), 2.0)
+    depth[..., STEP:] = 0.5
+    return Sample(
+        np.zeros((frames, SIDE, SIDE, 3), np.uint8),
+        [LensState(1.0, near=0.5, far=2.0)] * frames,
+        depth,
+        coc=np.zeros((frames, SIDE, SIDE)),
     )
-    (result,) = evaluate(Known(vergence), iter([stack]), (1,))
+
+
+def figures(vergence, confidence=None):
+    (result,) = evaluate(Known(vergence, confidence), [known_stack()], (1,))
     return result
 
 
@@ -112,3 +120,41 @@ def test_errors_away_from_the_edges_are_in_both():
     assert found.accuracy == pytest.approx(75)
     assert found.inner_accuracy == pytest.approx(100 * (1 - 6 / (SIDE - 2 * EDGE)))
     assert found.mae_u == pytest.approx(0.25)
+
+
+def test_what_is_shown_as_confident_and_wrong():
+    u = truth()
+    u[:, :6] += 0.11
+    u[:, 6:9] += 0.09  # off, but not wrong
+    confidence = np.zeros_like(u)
+    confidence[:, 4:12] = 0.6  # 2 of these 8 columns are wrong
+    found = figures(u, confidence)
+    assert found.sure == pytest.approx(8 / SIDE)
+    assert found.sure_wrong == pytest.approx(2 / 8)
+    assert found.shown_wrong == pytest.approx(2 / SIDE)
+    found = figures(u)
+    assert (found.sure, found.shown_wrong) == (0, 0) and np.isnan(found.sure_wrong)
+    u[:, 4] = np.nan  # what has no estimate is not confident
+    assert figures(u, np.where(np.isnan(u), 0, confidence)).sure == pytest.approx(7 / SIDE)
+
+
+def test_flicker_is_of_the_pixels_whose_truth_stays():
+    stack = known_stack(frames=4)  # two sweeps of two frames
+    stack.depth[2:, :, :3] = 1.0  # from u = 0 to 1/3
+    u = np.stack([truth()] * 4)
+    u[0] += 0.5  # other phases of the sweep do not count
+    u[3, :, 3:9] += 0.2  # 6 of the 21 columns that are still
+    u[3, :, 9:20] += 0.1  # 11 of them
+    found = {f.frame: f for f in evaluate(Known(u), [stack], (2, 4), sweep=2)}
+    assert found[4].still == pytest.approx(21 / SIDE)
+    assert found[4].flicker_rms == pytest.approx(((6 * 0.2**2 + 11 * 0.1**2) / 21) ** 0.5)
+    assert found[4].flicker_median == pytest.approx(0.1)
+    assert found[4].changed_mae == pytest.approx(1 / 3)  # it still says 0 there
+    assert np.isnan([found[2].still, found[2].flicker_rms, found[2].changed_mae]).all()  # no sweep before
+
+
+def test_one_true_depth_says_nothing_of_flicker():
+    stack = known_stack(frames=4)
+    stack.depth[:3] = np.nan
+    (found,) = evaluate(Known(truth()), [stack], (4,), sweep=2)
+    assert found.frame == 0 and np.isnan(found.still)
