@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         default='field',
-        help='study, field, real, still, walls (docs/results.md says what each is; real:DIR and still:DIR show '
-        'the photographs of a folder), a folder of shards or of focal stacks with true depth, or a public test '
-        'set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
+        help='study, field, real, still, walls, rooms:DIR of views (docs/results.md says what each is; real:DIR '
+        'and still:DIR show the photographs of a folder), a folder of shards or of focal stacks with true depth, '
+        'or a public test set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
     )
     parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         return _run_public(args, estimator, *public)
     sweep = args.sweep or estimator.stack_frames or 5
     if procedural := find_procedural_set(args.data):
-        name, photographs = procedural
-        drawn = procedural_stacks(name, args.stacks, 3 * sweep, args.size, sweep, photographs)
+        name, folder = procedural
+        drawn = procedural_stacks(name, args.stacks, 3 * sweep, args.size, sweep, folder)
         stacks = tqdm(drawn, total=args.stacks, desc=name)
     elif Path(args.data).is_dir():
         stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)

@@ -11,6 +11,8 @@ The procedural sets are of seeds and of families of textures, shapes and layouts
 * `still`: the same scenes, but nothing moves. Sweep after sweep, the same is seen. `still:DIR` as above.
 * `walls`: plain walls, tables and corners, on some of them plain sheets; nothing moves. Only pixels count of which no
   blur can tell how far they are.
+* `rooms:DIR`: photographs of a folder of views (`dfd render --world`) of worlds that training never saw, through wide
+  and phone lenses; nothing moves.
 
 Only pixels whose truth lies in the swept range, and is not known to be background, count.
 """
@@ -43,28 +45,35 @@ SETS: dict[str, Callable[..., StackSettings]] = {
     'real': partial(StackSettings.real, static=0.0),
     'still': partial(StackSettings.real, static=1.0),
     'walls': partial(StackSettings.real, static=1.0, breathing=0.0, surfaces=_PLAIN),
+    'rooms': partial(StackSettings.field, static=1.0, breathing=0.0, blur_scale=(3.0, 40.0), views_share=1.0),
 }
-_WITH_PHOTOGRAPHS = ('real', 'still')
+# The setting that names a set's folder of images.
+_FOLDERS = {'real': 'photographs', 'still': 'photographs', 'rooms': 'views'}
+_NEED_FOLDER = ('rooms',)
 _REACH = 16  # px, by which what counts as plain stays away from what blur tells
 
 
 def find_procedural_set(data: str) -> tuple[str, str] | None:
-    """Name and folder of photographs ('' = none) of a text such as `real` or `real:DIR`; None for other texts."""
+    """Name and folder of images ('' = none) of a text such as `real` or `real:DIR`; None for other texts."""
     name, colon, folder = data.partition(':')
-    return (name, folder) if name in SETS and (not colon or (folder and name in _WITH_PHOTOGRAPHS)) else None
+    if name not in SETS or (folder and name not in _FOLDERS) or bool(colon) != bool(folder):
+        return None
+    if name in _NEED_FOLDER and not folder:
+        raise InputError(f'--data {name}: give the folder of its views, {name}:DIR')
+    return name, folder
 
 
 def procedural_stacks(
-    name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5, photographs: str = ''
+    name: str, stacks: int, frames: int = 15, size: int = 256, sweep: int = 5, folder: str = ''
 ) -> Iterator[Sample]:
     """The first stacks of a procedural test set.
 
     Args:
         frames: of a stack; sweep: of a sweep across the range.
-        photographs: folder of those on surfaces, for the sets that take some.
+        folder: of photographs for the surfaces, or of views, for the sets that take some.
 
     Raises:
-        InputError: no set of that name; no photographs in that folder.
+        InputError: no set of that name; nothing of use in that folder.
     """
     if name not in SETS:
         raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
@@ -75,7 +84,7 @@ def procedural_stacks(
         height=size,
         width=size,
         breathing_residual=None,
-        **({'photographs': photographs} if photographs else {}),
+        **({_FOLDERS[name]: folder} if folder else {}),
     )
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
         sample = to_sample(render_stack(seed, settings), f'{name} {seed}')

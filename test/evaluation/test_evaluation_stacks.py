@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from command_line import dfd
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.evaluation.evaluation_stacks import _told_by_blur, counted, find_procedural_set, procedural_stacks
 from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.synthesis.scene import SceneSettings
+from dfd_ros.synthesis.worlds.view import View
 
 
 @pytest.mark.parametrize('untextured, told', [(0.0, True), (1.0, False)])
@@ -36,6 +39,18 @@ def test_sets_with_photographs_of_a_folder(tmp_path, capsys):
     assert [find_procedural_set(text) for text in ('field:photographs', 'real:', 'nowhere')] == [None] * 3
     assert dfd('evaluate', '--data', f'real:{tmp_path / "none"}', '--network', 'best_focus', '--stacks', '1') == 2
     assert f'{tmp_path / "none"}: no such folder of photographs' in capsys.readouterr().err
+
+
+def test_rooms_are_photographs_of_a_folder_of_views(tmp_path):
+    rng = np.random.default_rng(0)
+    depth = np.linspace(1, 3, 160, dtype=np.float32)[:, None].repeat(160, 1)
+    View(rng.random((160, 160, 3), np.float32), depth, 100.0).write(tmp_path / 'slope.npz')
+    name, folder = find_procedural_set(f'rooms:{tmp_path}')
+    one, two = procedural_stacks(name, 2, frames=3, size=64, sweep=2, folder=folder)
+    assert (one.depth[0] == one.depth[2]).all() and counted(one, 0).mean() > 0.5
+    assert (np.diff(np.nanmean(one.depth[0], 1)) > 0).all() and one.depth.shape == two.depth.shape
+    with pytest.raises(InputError, match='rooms: give the folder of its views, rooms:DIR'):
+        find_procedural_set('rooms')
 
 
 def test_the_command_prints_what_is_wrong_and_what_flickers(tmp_path, capsys):
