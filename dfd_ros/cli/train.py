@@ -27,11 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--stop-after',
         type=int,
         metavar='STEP',
-        help='stop with a checkpoint after this step; rerun the same command to resume',
+        help='stop with a checkpoint after this step; run the command without this option to resume',
     )
 
 
 def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.errors import InputError
     from dfd_ros.training.config import load_config
     from dfd_ros.training.loop import train
 
@@ -39,7 +40,13 @@ def run(args: argparse.Namespace) -> int:
     changes = {
         name: str(value) if isinstance(value, Path) else value for name, value in changes.items() if value is not None
     }
+    if args.stop_after is not None and args.stop_after < 1:
+        raise InputError(f'--stop-after {args.stop_after}: must be at least 1')
     config = load_config(args.config, **changes)
-    best = train(config, args.out / config.name, args.device, args.stop_after)
-    print(f'best weights: {best}')
+    trained = train(config, args.out / config.name, args.device, args.stop_after)
+    if not trained.finished:
+        print(
+            f'stopped after step {trained.step} of {config.steps}; to resume, run the same command without --stop-after'
+        )
+    print(f'best weights{"" if trained.finished else " so far"}: {trained.best}')
     return 0

@@ -8,7 +8,9 @@ same data as an uninterrupted one.
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -53,15 +55,24 @@ class StackPool:
             )
             for worker in range(workers)
         ]
-        for worker in self._workers:
-            worker.start()
+        # Ctrl-C reaches the processes of a terminal: this one ends the workers.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for worker in self._workers:
+                worker.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def want(self, count: int) -> None:
         """Request the stacks 0..count - 1."""
         self._wanted.value = max(self._wanted.value, count)
 
-    def get(self, index: int) -> StackBatch:
-        """Stack `index` (B = 1); waits until it is rendered.
+    def count(self, first: int, end: int) -> int:
+        """How many of the stacks first..end - 1 are rendered."""
+        return sum(stack_path(self.folder, index).exists() for index in range(first, end))
+
+    def get(self, index: int, waiting: Callable[[], None] = lambda: None) -> StackBatch:
+        """Stack `index` (B = 1); waits until it is rendered, and calls `waiting` several times a second meanwhile.
 
         Raises:
             RuntimeError: the process that renders it has died.
@@ -74,7 +85,8 @@ class StackPool:
                 raise InputError(f'{path}: no such stack, and no process renders it (see pool and workers)')
             if not self._workers[index % len(self._workers)].is_alive():
                 raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
-            time.sleep(0.05)
+            waiting()
+            time.sleep(0.1)
         try:
             return StackBatch(**load_file(path))
         except (SafetensorError, TypeError) as error:  # truncated, or from another program

@@ -7,15 +7,18 @@ See `dfd_ros.networks` for the shapes. Tensors go in and come out on `backend.de
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import parse_json, require_file
+from dfd_ros.core.parsing import parse
 from dfd_ros.inference.estimator_arguments import PRECISIONS
 from dfd_ros.inference.onnx_export import METADATA_KEY, multiple_of, names_of_state
 from dfd_ros.networks import Network, Prediction
@@ -91,6 +94,19 @@ class TorchBackend:
         return Prediction(*(map_.float() for map_ in prediction)), *state
 
 
+Side = Annotated[int, Field(ge=1, le=2**14)]
+
+
+@dataclass(frozen=True)
+class _OnnxMetadata:
+    """What `dfd export` says of a file: the network, channels and stride of each map of the state, and the size (H, W)
+    of the images if it is fixed."""
+
+    network: str
+    state: tuple[tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=256)]], ...]
+    size: tuple[Side, Side] | None = None
+
+
 class OnnxBackend:
     """A file that `dfd export` wrote, under ONNX Runtime on the CPU, or on CUDA where its build has that."""
 
@@ -101,31 +117,40 @@ class OnnxBackend:
             import onnxruntime
         except ImportError:
             raise InputError('backend onnx: onnxruntime is not installed: pip install onnxruntime') from None
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f'weights {path}: no such file')
+        path = require_file(path)
         self.device = torch.device('cpu')  # of the tensors: ONNX Runtime moves them itself
         wanted = ['CUDAExecutionProvider', 'CPUExecutionProvider'][device.type != 'cuda' :]
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
         except Exception as error:  # ONNX Runtime has a class of its own for each kind of broken file
-            reason = ' '.join(str(error).split())
             raise InputError(
-                f'weights {path}: not a whole ONNX file ({reason}); make it with dfd export --format onnx'
+                f'weights {path}: not a whole ONNX file ({reason(error)}); make it with dfd export --format onnx'
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if metadata is None:
             raise InputError(f'weights {path}: not an ONNX file of dfd_ros; make it with dfd export --format onnx')
-        metadata = json.loads(metadata)
-        self.network_name: str = metadata['network']
-        self._path, self._size, self._state = path, metadata['size'], metadata['state']
+        about = parse(_OnnxMetadata, parse_json(metadata, f'weights {path}'), f'weights {path}')
+        self.network_name = about.network
+        self._path, self._size, self._state = path, about.size, about.state
         self._multiple = multiple_of(self._state)
+        self._try()
+
+    def _try(self) -> None:
+        """Run once: inputs that do not fit or weights that are not finite are found now."""
+        height, width = self._size or (2 * self._multiple, 2 * self._multiple)
+        try:
+            (prediction, *_) = self(torch.rand(1, 3, height, width), torch.tensor([0.5]), torch.tensor([10.0]))
+            known = all(map_.isfinite().all() for map_ in prediction)
+        except Exception as error:  # as above
+            raise InputError(f'weights {self._path}: cannot be run ({reason(error)}); export them again') from None
+        if not known:
+            raise InputError(f'weights {self._path}: have values that are not finite; export them again')
 
     def __call__(self, image, focus, blur_scale, *state):
         height, width = image.shape[-2:]
-        padded = [-(-n // self._multiple) * self._multiple for n in (height, width)]
-        if self._size not in (None, padded):
+        padded = tuple(-(-n // self._multiple) * self._multiple for n in (height, width))
+        if self._size is not None and self._size != padded:
             raise InputError(
                 f'weights {self._path}: exported for images of {self._size[1]}x{self._size[0]}, '
                 f'these have {width}x{height}; export again with another --size, or none'

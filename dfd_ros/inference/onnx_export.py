@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,9 +30,9 @@ def names_of_state(count: int) -> list[str]:
     return [f'state{i}' for i in range(count)]
 
 
-def multiple_of(state: list[tuple[int, int]]) -> int:
+def multiple_of(state: Sequence[tuple[int, int]]) -> int:
     """What height and width have to be a multiple of, by channels and stride of the maps of the state."""
-    return max(STRIDE, *(stride for _, stride in state))
+    return max([STRIDE, *(stride for _, stride in state)])
 
 
 def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None = None) -> None:

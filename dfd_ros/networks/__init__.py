@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import written_atomically
 from dfd_ros.core.own_class import MODULE_CLASS, find_class
 from dfd_ros.networks.network import Network, Prediction, signed_coc
+from dfd_ros.networks.weights_file import FORMAT, MAX_PARAMETERS, limited_parameters, opened
 
 __all__ = [
     'Network',
@@ -48,7 +48,6 @@ _NETWORKS = {
     'variational': 'dfd_ros.networks.baselines.classical:Variational',
 }
 _ALIASES = {'classical': 'variational'}
-_FORMAT = 'dfd_ros-1'
 
 
 def names() -> list[str]:
@@ -85,7 +84,7 @@ def needs_weights(name: str) -> bool:
     return not is_known or find(name).needs_weights
 
 
-def create(name: str, **config) -> Network:
+def create(name: str, /, **config) -> Network:
     """A network with random weights, or one that has none.
 
     Args:
@@ -96,12 +95,12 @@ def create(name: str, **config) -> Network:
     """
     network = find(name)
     try:
-        return network(**config)
-    except InputError:
-        raise
-    except (RuntimeError, TypeError, ValueError, LookupError, AssertionError) as error:  # as layers complain, or we do
-        reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
-        raise InputError(f'network "{name}" with {json.dumps(config, default=str)}: {reason}') from None
+        with limited_parameters():
+            return network(**config)
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith('network ') else f'network "{name}": {error}') from None
+    except Exception as error:  # layers have many ways to complain
+        raise InputError(f'network "{name}" with {quoted(config)}: {reason(error)}') from error
 
 
 def save(path: str | Path, network: Network, metadata: dict[str, str] | None = None) -> None:
@@ -113,7 +112,7 @@ def save(path: str | Path, network: Network, metadata: dict[str, str] | None = N
             temporary,
             {
                 **(metadata or {}),
-                'format': _FORMAT,
+                'format': FORMAT,
                 'network': name_of(type(network)),
                 'config': json.dumps(network.config),
             },
@@ -127,11 +126,12 @@ def save_half(path: str | Path, weights: str | Path) -> None:
     Raises:
         InputError: as `load`.
     """
-    load(weights)
-    with safe_open(weights, 'pt') as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    network = load(weights)
+    with opened(weights) as file:
+        metadata = file.metadata
+    halved = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()
+    }
     with written_atomically(path) as temporary:
         save_file(halved, temporary, metadata)
         temporary.chmod(0o644)
@@ -148,43 +148,24 @@ def load(
         changes: of the network's configuration; parts that it gains have random weights, as `create` gives them.
 
     Raises:
-        InputError: the file is absent, cut short, no safetensors file, not of this project or of another network.
+        InputError: the file is absent, cut short, not safetensors, not of this project, of another network, or has
+            values that are not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f'weights {path}: no such file')
-    try:
-        with safe_open(path, 'pt') as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise InputError(f'weights {path}: not a whole safetensors file ({error}); fetch or train them again') from None
-    if metadata.get('format') != _FORMAT:
-        raise InputError(f'weights {path}: not written by dfd_ros (no format "{_FORMAT}" in its metadata)')
-    try:
-        name, config = metadata['network'], json.loads(metadata['config'])
-    except (KeyError, ValueError):
-        raise InputError(
-            f'weights {path}: its metadata does not say of which network it is; fetch or train it again'
-        ) from None
-    if network is not None and not is_same(name, network):
-        raise InputError(f'weights {path}: of the network "{name}", not of "{network}"')
-    if network is None and ':' in name and name.partition(':')[0] not in sys.modules:
-        raise InputError(
-            f'weights {path}: of "{name}", which is not a network of dfd_ros; give that name as the '
-            'network to run its code'
-        )
-    try:
-        module = create(name, **{**config, **(changes or {})})
-    except (InputError, TypeError) as error:  # not even a mapping
-        raise InputError(f'weights {path}: {error}') from None
-    try:
-        if changes:
-            tensors = {**module.state_dict(), **tensors}
-        module.load_state_dict(tensors)
-    except RuntimeError as error:  # of another version of this network
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f'weights {path}: do not fit the network "{name}" ({reason})') from None
+    with opened(path) as file:
+        if network is not None and not is_same(file.network, network):
+            raise InputError(f'weights {path}: of the network "{file.network}", not of "{network}"')
+        module_name, is_own, _ = file.network.partition(':')
+        if network is None and is_own and (module_name not in sys.modules or module_name.startswith('dfd_ros.')):
+            raise InputError(
+                f'weights {path}: of {quoted(file.network)}, which is not a network of dfd_ros; give that name as the '
+                'network to run its code'
+            )
+        try:
+            with limited_parameters(MAX_PARAMETERS if changes else file.max_parameters):
+                module = create(file.network, **{**file.config, **(changes or {})})
+        except InputError as error:
+            raise InputError(f'weights {path}: {error}') from None
+        file.fill(module, partly=bool(changes))
     return module.to(device).eval()
 
 

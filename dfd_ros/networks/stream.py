@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.networks import Network, Prediction, signed_coc
 
 _BANDS = 4
@@ -321,6 +322,8 @@ class StreamNetwork(Network):
         context: int = 0,
     ):
         super().__init__()
+        if hypotheses < 2:
+            raise InputError(f'hypotheses: {hypotheses} should be at least 2')
         c2, c4, c8, c16 = channels
         centres = torch.linspace(-0.06, 1.06, hypotheses)
         self.register_buffer('centres', centres, persistent=False)

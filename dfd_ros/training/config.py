@@ -15,6 +15,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.inference.backends import PRECISIONS
+from dfd_ros.networks.weights_file import LARGEST_NUMBER, largest_number
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ def _trainable(network: str) -> str:
     return network
 
 
+MAX_PIXELS = 2**28
+"""Of the images of a step, and of a procedural stack."""
 Share = Annotated[float, Field(ge=0, le=1)]
+Steps = Annotated[PositiveInt, Field(le=10**9)]
+Stacks = Annotated[NonNegativeInt, Field(le=10**7)]
+Frames = Annotated[PositiveInt, Field(le=1000)]
+Weight = Annotated[NonNegativeFloat, Field(le=1e6)]
 Network = Annotated[str, AfterValidator(_trainable)]
 Precision = Literal[PRECISIONS]  # type: ignore[valid-type]
 
@@ -48,14 +55,14 @@ class PoolConfig:
         held_out: stacks of `folder` after the first `start` that validation 'data' is of; 0 = it renders its own.
     """
 
-    start: NonNegativeInt = 64
-    size: PositiveInt = 4000
+    start: Stacks = 64
+    size: Annotated[PositiveInt, Field(le=10**9)] = 4000
     reuse: PositiveFloat = 8.0
-    workers: NonNegativeInt = 1
-    first_seed: NonNegativeInt = 0
+    workers: Annotated[NonNegativeInt, Field(le=1024)] = 1
+    first_seed: Annotated[NonNegativeInt, Field(le=2**40)] = 0
     folder: str = ''
     on_gpu: bool = False
-    held_out: NonNegativeInt = 0
+    held_out: Stacks = 0
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,11 @@ class Stage:
         decode: frames of each sequence that are decoded and enter the loss: the last, and others at random.
     """
 
-    until: float = 1.0
-    crop: PositiveInt = 128
-    batch: PositiveInt = 8
-    frames: PositiveInt = 8
-    decode: PositiveInt = 4
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    crop: Annotated[int, Field(ge=16, le=4096)] = 128
+    batch: Annotated[PositiveInt, Field(le=4096)] = 8
+    frames: Frames = 8
+    decode: Frames = 4
 
 
 @dataclass(frozen=True)
@@ -116,39 +123,39 @@ class TrainingConfig:
     name: str = 'stream'
     network: Network = 'stream'
     network_config: dict = field(default_factory=dict)
-    steps: PositiveInt = 20000
-    hours: NonNegativeFloat = 0.0
+    steps: Steps = 20000
+    hours: Annotated[NonNegativeFloat, Field(le=1e6)] = 0.0
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(),)
-    learning_rate: PositiveFloat = 2e-3
-    warmup: NonNegativeInt = 100
+    learning_rate: Annotated[PositiveFloat, Field(le=1)] = 2e-3
+    warmup: Annotated[NonNegativeInt, Field(le=10**9)] = 100
     decay: Share = 0.4
-    weight_decay: NonNegativeFloat = 1e-2
+    weight_decay: Annotated[NonNegativeFloat, Field(le=1000)] = 1e-2
     clip: PositiveFloat = 1.0
     ema: Share = 0.998
     precision: Precision = 'auto'
     half_size: Share = 0.3
     reverse: bool = True
     mask_wall: bool = False
-    likelihood: NonNegativeFloat = 25.0
-    beta: NonNegativeFloat = 1.0
-    mse: NonNegativeFloat = 30.0
-    depth: NonNegativeFloat = 0.0
-    coarse: NonNegativeFloat = 0.3
-    coc: NonNegativeFloat = 0.3
-    gradient: NonNegativeFloat = 0.0
-    edges: NonNegativeFloat = 3.0
-    edges_behind: NonNegativeFloat = 0.33
+    likelihood: Weight = 25.0
+    beta: Annotated[NonNegativeFloat, Field(le=10)] = 1.0
+    mse: Weight = 30.0
+    depth: Weight = 0.0
+    coarse: Weight = 0.3
+    coc: Weight = 0.3
+    gradient: Weight = 0.0
+    edges: Weight = 3.0
+    edges_behind: Weight = 0.33
     pool: PoolConfig = field(default_factory=PoolConfig)
     data: StackSettings = field(default_factory=lambda: StackSettings(frames=10, ramp=(3, 10)))
     shards: str = ''
     shards_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**40), le=2**40)] = 0
     initial_weights: str = ''
-    save_every: PositiveInt = 250
-    validate_every: PositiveInt = 500
-    validate_stacks: PositiveInt = 16
-    validations: NonNegativeInt = 0
+    save_every: Steps = 250
+    validate_every: Steps = 500
+    validate_stacks: Annotated[PositiveInt, Field(le=10_000)] = 16
+    validations: Annotated[NonNegativeInt, Field(le=10**6)] = 0
     validation: Literal['presets', 'data', 'samples'] = 'presets'
 
     def stage(self, step: int) -> Stage:
@@ -182,7 +189,27 @@ _MIN = {
     'lying': 0,
     'quality': 1,
 }
-_MAX = {'quality': 100}
+_MAX = {
+    'height': 4096,
+    'width': 4096,
+    'frames': 1000,
+    'ramp': 1000,
+    'objects': 1000,
+    'lying': 1000,
+    'blur_scale': 1000,
+    'near': 1e4,
+    'range_ratio': 1e6,
+    'shake': 1000,
+    'travel': 1000,
+    'speed': 1000,
+    'breathing': 1,
+    'softness': 100,
+    'exponent': 1000,
+    'radius': 10,
+    'shot': 1,
+    'read': 1,
+    'quality': 100,
+}
 _ABOVE_0 = ('blur_scale', 'near', 'exponent', 'shot', 'read', 'radius')
 _SHARES = (
     'uneven',
@@ -234,6 +261,8 @@ def _check_data(settings: DataclassInstance, where: str) -> None:
             if isinstance(value, tuple) and not value[0] <= value[1]:  # NaN is not either
                 raise InputError(f'{here}: {value} is not a pair of least and most')
             lowest, highest = value if isinstance(value, tuple) else (value, value)
+            if isinstance(lowest, float) and not (math.isfinite(lowest) and math.isfinite(highest)):
+                raise InputError(f'{here}: {lowest if isinstance(value, float) else value} should be finite')
             if name in _MIN and not lowest >= _MIN[name]:
                 raise InputError(f'{here}: {lowest} should be at least {_MIN[name]}')
             if name in _MAX and not highest <= _MAX[name]:
@@ -260,7 +289,13 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
     if config.validation == 'samples' and not (config.shards and config.held_out):
         raise InputError(f'{where}, validation: samples, so shards and held_out have to be given')
+    if (number := largest_number(config.network_config)) > LARGEST_NUMBER:
+        raise InputError(f'{where}, network_config: {number} should be at most {LARGEST_NUMBER}')
+    if config.data.height * config.data.width * config.data.frames > MAX_PIXELS:
+        raise InputError(f'{where}, data: height x width x frames should be at most {MAX_PIXELS} pixels')
     for stage in config.stages:
+        if stage.batch * stage.frames * stage.crop**2 > MAX_PIXELS:
+            raise InputError(f'{where}, stages: batch x frames x crop x crop should be at most {MAX_PIXELS} pixels')
         if stage.decode > stage.frames:
             raise InputError(f'{where}, stages: decode {stage.decode} of {stage.frames} frames')
     if config.validation == 'data' and config.stages[-1].frames > config.data.frames:

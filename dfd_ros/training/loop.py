@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import pickle
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,21 +16,40 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import written_atomically
+from dfd_ros.core.errors import InputError, quoted, reason
+from dfd_ros.core.files import naming, output_folder, require_writable
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
+from dfd_ros.training.checkpoint import Position, resume, save, settings_of
 from dfd_ros.training.config import TrainingConfig
+from dfd_ros.training.interruption import Interrupted, Interruption
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
 from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.validation import SampleValidation, make_validation
 from dfd_ros.training.weights_card import write_card
 
-_LONGEST_UNSAVED = 600.0  # s of training between two checkpoints
+_MAX_UNSAVED = 600.0  # s of training between two checkpoints
 _STATISTICS = 4  # steps whose batches give the averaged weights' statistics
 _MAX_SKIPPED = 50  # steps in a row
+_SHOWN_EVERY = 2.0  # s
+_FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 'samples.png', 'log.jsonl')
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has reached.
+
+    Attributes:
+        best: the best weights by validation; the file does not exist if the training was stopped before the first.
+        step: optimiser steps done.
+        finished: the budget is used up.
+    """
+
+    best: Path
+    step: int
+    finished: bool
 
 
 class _Trainable(torch.nn.Module):
@@ -81,12 +100,14 @@ def train(
     device_name: str = 'auto',
     stop_after: int | None = None,
     observer: Observer | None = None,
-) -> Path:
-    """Train until `config.steps` or `config.hours`, going on from the run's last checkpoint where there is one.
+) -> Trained:
+    """Train until `config.steps` or `config.hours`, resuming from the run's last checkpoint if there is one.
 
-    A run that was killed and goes on gives what it would have given without: data and random draws are functions
-    of the step, and the checkpoint holds all else. (With a limit of time the time used counts on, but as
-    the learning rate follows the clock no two runs are the same.) Started by torchrun, it trains on all processes.
+    A run that was killed and resumed gives the same result as one that was not: data and random draws are functions
+    of the step, and the checkpoint has everything else. (With a limit of time the learning rate follows the clock, so
+    that no two runs are the same.) Started by torchrun, it trains on all processes.
+
+    SIGINT and SIGTERM have their effect after a checkpoint is written, if this is the main thread.
 
     Args:
         folder: of the run: checkpoint.pt, best.safetensors, last.safetensors, their card README.md, log.jsonl,
@@ -96,8 +117,8 @@ def train(
         observer: follows the training instead of the progress bar, and may stop it, with a checkpoint but without
             another validation. For one process.
 
-    Returns:
-        The best weights by validation; not there yet where an observer stopped before the first.
+    Raises:
+        InputError: a setting, the data or the checkpoint do not fit; or a file cannot be written.
     """
     rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if device_name == 'auto' and torch.cuda.is_available():
@@ -110,6 +131,16 @@ def train(
     if ranks > 1:
         distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
 
+    quiet = rank > 0 or observer is not None
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, flush=True)
+
+    say(f'{config.name}: training on {device} in {folder}')
+    for name in _FILES:
+        if os.path.lexists(folder / name):
+            require_writable(folder / name)
     torch.manual_seed(config.seed)
     if config.initial_weights:
         weights = networks.default_weights() if config.initial_weights == 'default' else config.initial_weights
@@ -128,6 +159,7 @@ def train(
             'confusion as it is configured: set coc: 0'
             + (', or network_config: {coc: true}' if 'coc' in network.config else '')
         )
+    _try(network, config, device)
     average = torch.optim.swa_utils.AveragedModel(
         network,
         use_buffers=True,
@@ -143,146 +175,179 @@ def train(
         (0.9, 0.99),
     )
 
-    checkpoint = folder / 'checkpoint.pt'
-    first, best, seconds = 0, float('inf'), 0.0
-    if checkpoint.exists():
-        try:
-            saved = torch.load(checkpoint, map_location=device, weights_only=True)
-            network.load_state_dict(saved['network'])
-            average.load_state_dict(saved['average'])
-            optimiser.load_state_dict(saved['optimiser'])
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
-            raise InputError(
-                f'{checkpoint}: not a whole checkpoint of this network ({reason}); remove it, or give '
-                'the run another name'
-            ) from None
-        first, best = saved['step'], saved['best']
-        seconds = saved.get('seconds', 0.0)  # older ones have none
+    checkpoint, settings = folder / 'checkpoint.pt', settings_of(config)
+    at = Position()
+    if os.path.lexists(checkpoint):
+        at = resume(checkpoint, network, average, optimiser, settings, device)
     model: torch.nn.Module = _Trainable(network, config)
     if ranks > 1:
         weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
         model = DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
 
     data = TrainingData(config, folder, device, rank, ranks)
-    validation = make_validation(config, device) if rank == 0 else None
+    validation = make_validation(config, device, quiet) if rank == 0 else None
     if isinstance(validation, SampleValidation):
         validation.check(network)
-    folder.mkdir(parents=True, exist_ok=True)  # now that the input is known to be good
+    output_folder(folder, *_FILES)  # now that the input is known to be good
     writer = _writer(folder) if rank == 0 else None
-    log = (folder / 'log.jsonl').open('a') if rank == 0 else None
-    share, saved_at = progress(config, first, seconds), seconds
-    at_start, skipped = (share, seconds), 0
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
+    share = progress(config, at.step, at.seconds)
+    at_start, saved_at, skipped = (share, at.seconds), at.seconds, 0
+    is_over = share >= 1 or (stop_after is not None and at.step >= stop_after)
+    shown_at = -math.inf
     bar = tqdm(
-        iter(range(first, config.steps if share < 1 else first)),
-        initial=first,
+        iter(range(at.step, at.step if is_over else config.steps)),
+        initial=at.step,
         total=None if config.hours else config.steps,
         desc=config.name,
-        disable=rank > 0 or observer is not None,
+        disable=quiet,
         smoothing=0.02,
-        mininterval=2,
+        mininterval=_SHOWN_EVERY,
     )
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
-    with contextlib.closing(data):
-        for step in bar:
-            batch = data.batch(step)
-            started = time.monotonic()
-            torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)  # of dropout
-            frames = decoded_frames(config, step)
-            for group in optimiser.param_groups:
-                group['lr'] = learning_rate(config, step, share)
 
+    def wait(rendered: int, wanted: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at > _SHOWN_EVERY:
+            shown_at = time.monotonic()
+            bar.set_postfix_str(f'{rendered} of {wanted} stacks rendered')
+        if observer and not observer.on_wait(rendered, wanted):
+            raise Interrupted
+
+    def validate() -> None:
+        assert validation is not None
+        if has_statistics(network):
             with precision:
-                prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
-            loss, parts = sequence_loss(
-                prediction,
-                logits,
-                network.centres,
-                batch.vergence[:, frames],
-                batch.coc[:, frames],
-                batch.range_ratio,
-                config,
-            )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-            if torch.isfinite(norm):
-                optimiser.step()
-                skipped = 0
-            elif (skipped := skipped + 1) == _MAX_SKIPPED:
-                raise InputError(
-                    f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
-                    f'up to step {step + 1}; give a lower learning_rate, or weigh other losses'
+                take_statistics(
+                    averaged, (data.batch(step, wait) for step in range(max(0, at.step - _STATISTICS), at.step))
                 )
-            network.record_error(prediction.vergence, batch.vergence[:, frames])
-            average.update_parameters(network)
+        figures = validation.figures(averaged)
+        _write(folder, writer, {'step': at.step, 'hours': at.seconds / 3600, **figures}, 'validation')
+        if not quiet:
+            bar.write(f'step {at.step}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
+        picture = None
+        with contextlib.suppress(ImportError):  # a machine that only trains may have no Pillow
+            picture = validation.picture(averaged, folder / 'samples.png')
+        score = figures[validation.SCORE]
+        is_best = score < at.best or at.best == math.inf
+        for name in ['last'] + ['best'] * is_best:
+            networks.save(
+                folder / f'{name}.safetensors',
+                averaged,
+                {'steps': str(at.step), 'run': json.dumps(asdict(config)), 'validation': json.dumps(figures)},
+            )
+        at.best, at.validates = min(at.best, score), False
+        if is_best:
+            write_card(folder / 'README.md', averaged, config, device, at.step, at.seconds / 3600, figures)
+        if observer:
+            observer.on_validation(at.step, figures, folder / 'best.safetensors' if is_best else None, picture)
 
-            done, before = step + 1, share
-            seconds += time.monotonic() - started
-            share = progress(config, done, seconds)
-            last = share >= 1 or done == stop_after
-            if config.validations:
-                validates = int(share * config.validations) > int(before * config.validations)
-            else:
-                validates = done % config.validate_every == 0
-            if rank == 0 and done % 20 == 0:
-                with torch.no_grad():
-                    mae = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
-                figures = {
-                    'step': done,
-                    'loss': loss.item(),
-                    'mae_last_frame': mae,
-                    'gradient': norm.item(),
-                    'hours': seconds / 3600,
-                    **{name: value.item() for name, value in parts.items()},
-                }
-                _write(log, writer, figures, 'training')
-                bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{mae:.3f}', refresh=False)
-            if validation is not None and (validates or last):
-                if has_statistics(network):
-                    with precision:
-                        take_statistics(averaged, map(data.batch, range(max(0, done - _STATISTICS), done)))
-                figures = validation.figures(averaged)
-                _write(log, writer, {'step': done, 'hours': seconds / 3600, **figures}, 'validation')
-                bar.write(f'step {done}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
-                picture = None
-                with contextlib.suppress(ImportError):  # a machine that only trains may have no Pillow
-                    picture = validation.picture(averaged, folder / 'samples.png')
-                score = figures[validation.SCORE]
-                is_best = score < best or best == float('inf')
-                for name in ['last'] + ['best'] * is_best:
-                    networks.save(
-                        folder / f'{name}.safetensors',
-                        averaged,
-                        {'steps': str(done), 'run': json.dumps(asdict(config)), 'validation': json.dumps(figures)},
+    with contextlib.closing(data), Interruption() if ranks == 1 else contextlib.nullcontext() as interruption:
+        anywhere = interruption.anywhere if interruption else contextlib.nullcontext
+        try:
+            if at.validates and rank == 0:
+                with anywhere():
+                    validate()
+                save(checkpoint, network, average, optimiser, at, settings)
+            for step in bar:
+                with anywhere():
+                    batch = data.batch(step, wait)
+                started = time.monotonic()
+                torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)  # of dropout
+                frames = decoded_frames(config, step)
+                for group in optimiser.param_groups:
+                    group['lr'] = learning_rate(config, step, share)
+
+                with precision:
+                    prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
+                loss, parts = sequence_loss(
+                    prediction,
+                    logits,
+                    network.centres,
+                    batch.vergence[:, frames],
+                    batch.coc[:, frames],
+                    batch.range_ratio,
+                    config,
+                )
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+                if torch.isfinite(norm):
+                    optimiser.step()
+                    skipped = 0
+                elif (skipped := skipped + 1) == _MAX_SKIPPED:
+                    raise InputError(
+                        f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
+                        f'up to step {step + 1}; give a lower learning_rate, or weigh other losses'
                     )
-                best = min(best, score)
-                if is_best:
-                    write_card(folder / 'README.md', averaged, config, device, done, seconds / 3600, figures)
-                if observer:
-                    observer.on_validation(done, figures, folder / 'best.safetensors' if is_best else None, picture)
-            if observer and not last:
-                pace = (seconds - at_start[1]) / max(share - at_start[0], 1e-9)
-                last = not observer.on_step(Progress(done, config.steps, share, loss.item(), pace * (1 - share)))
-            if rank == 0 and (done % config.save_every == 0 or last or seconds - saved_at > _LONGEST_UNSAVED):
-                saved_at = seconds
-                with written_atomically(checkpoint) as temporary:
-                    torch.save(
-                        {
-                            'network': network.state_dict(),
-                            'average': average.state_dict(),
-                            'optimiser': optimiser.state_dict(),
-                            'step': done,
-                            'best': best,
-                            'seconds': seconds,
-                        },
-                        temporary,
-                    )
-            if last:
-                break
+                network.record_error(prediction.vergence, batch.vergence[:, frames])
+                average.update_parameters(network)
+
+                before = share
+                at.step, at.seconds = step + 1, at.seconds + time.monotonic() - started
+                share = progress(config, at.step, at.seconds)
+                is_over = share >= 1 or (stop_after is not None and at.step >= stop_after)
+                if config.validations:
+                    at.validates = int(share * config.validations) > int(before * config.validations)
+                else:
+                    at.validates = at.step % config.validate_every == 0
+                at.validates |= is_over
+                if rank == 0 and at.step % 20 == 0:
+                    with torch.no_grad():
+                        mae = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
+                    figures = {
+                        'step': at.step,
+                        'loss': loss.item(),
+                        'mae_last_frame': mae,
+                        'gradient': norm.item(),
+                        'hours': at.seconds / 3600,
+                        **{name: value.item() for name, value in parts.items()},
+                    }
+                    _write(folder, writer, figures, 'training')
+                    bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{mae:.3f}', refresh=False)
+                if rank == 0 and at.validates:
+                    with anywhere():
+                        validate()
+                if observer and not is_over:
+                    pace = (at.seconds - at_start[1]) / max(share - at_start[0], 1e-9)
+                    left = pace * (1 - share)
+                    is_over = not observer.on_step(Progress(at.step, config.steps, share, loss.item(), left))
+                if interruption and interruption.signal is not None:
+                    break
+                if rank == 0 and (is_over or at.step % config.save_every == 0 or at.seconds - saved_at > _MAX_UNSAVED):
+                    saved_at = at.seconds
+                    save(checkpoint, network, average, optimiser, at, settings)
+                if is_over:
+                    break
+        except Interrupted:
+            is_over = False
+        if interruption and (interruption.signal is not None or not is_over):
+            save(checkpoint, network, average, optimiser, at, settings)
+            bar.close()
+            say(f'{config.name}: stopped after step {at.step}; run the same command again to resume from {checkpoint}')
+    bar.close()
     if ranks > 1:
         distributed.destroy_process_group()
-    return folder / 'best.safetensors'
+    return Trained(folder / 'best.safetensors', at.step, share >= 1)
+
+
+def _try(network: Network, config: TrainingConfig, device: torch.device) -> None:
+    """Let the network read one sequence, so that a configuration that cannot be is refused before stacks are rendered.
+    Training has no memory of it."""
+    for stage in config.stages:
+        images = torch.zeros(1, stage.frames, 3, stage.crop, stage.crop, device=device)
+        focus = torch.linspace(0, 1, stage.frames, device=device)[None]
+        try:
+            with torch.no_grad():
+                network.eval().sequence(images, focus, focus.new_full((1,), 10.0), decode=[stage.frames - 1])
+        except InputError:
+            raise
+        except Exception as error:  # layers have many ways to complain
+            raise InputError(
+                f'network "{config.network}" with {quoted(network.config)}: cannot read {stage.frames} frames of '
+                f'{stage.crop}x{stage.crop} ({reason(error)})'
+            ) from error
+        finally:
+            network.train()
 
 
 def _running_mean(mean: torch.Tensor, new: torch.Tensor, decay: float) -> torch.Tensor:
@@ -298,9 +363,10 @@ def _writer(folder: Path):
     return SummaryWriter(folder)
 
 
-def _write(log, writer, figures: dict[str, float], group: str) -> None:
-    log.write(json.dumps({'group': group, **figures}) + '\n')
-    log.flush()
+def _write(folder: Path, writer, figures: dict[str, float], group: str) -> None:
+    path = require_writable(folder / 'log.jsonl')
+    with naming(path), path.open('a') as log:
+        log.write(json.dumps({'group': group, **figures}) + '\n')
     if writer:
         for name, value in figures.items():
             if name != 'step':

@@ -31,6 +31,10 @@ class Observer:
         """Called after each step. It may block, as a pause. Returning False stops the training with a checkpoint."""
         return True
 
+    def on_wait(self, rendered: int, wanted: int) -> bool:
+        """Called several times a second while the training waits for stacks. Returning False stops it."""
+        return True
+
     def on_validation(self, step: int, figures: dict[str, float], weights: Path | None, picture: Path | None) -> None:
         """Called after each validation.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,14 +105,19 @@ class TrainingData:
                 pool.first_seed + rank * 10_000_000,
             )
 
-    def batch(self, step: int) -> StackBatch:
-        """The sequences of a step; their vergence is NaN where a pixel does not count."""
+    def batch(self, step: int, wait: Callable[[int, int], None] = lambda rendered, wanted: None) -> StackBatch:
+        """The sequences of a step; their vergence is NaN where a pixel does not count.
+
+        Args:
+            wait: called several times a second while a stack is still being rendered, with how many of the stacks
+                that this step draws from are there.
+        """
         config, stage = self.config, self.config.stage(step)
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
-        stacks = [self._stack(step, i, rng) for i in range(stage.batch)]
+        stacks = [self._stack(step, i, rng, wait) for i in range(stage.batch)]
         return StackBatch.stack([_cut(stack, stage, config, rng) for stack in stacks]).to(self.device)
 
-    def _stack(self, step: int, index: int, rng: torch.Generator) -> StackBatch:
+    def _stack(self, step: int, index: int, rng: torch.Generator, wait: Callable[[int, int], None]) -> StackBatch:
         """The stack of a step's sequence `index`."""
         config, stage = self.config, self.config.stage(step)
         if self.samples and (config.shards_share == 1 or torch.rand((), generator=rng).item() < config.shards_share):
@@ -121,8 +127,11 @@ class TrainingData:
             return render_batch([first + index], config.data, self.device)
         newest = config.pool.start + int(config.sequences(step) / config.pool.reuse)
         oldest = max(0, newest - config.pool.size)
-        self.pool.want(newest + min(200, config.pool.start))
-        return self.pool.get(oldest + _integer(rng, newest - oldest))
+        pool = self.pool
+        pool.want(newest + min(200, config.pool.start))
+        return pool.get(
+            oldest + _integer(rng, newest - oldest), lambda: wait(pool.count(oldest, newest), newest - oldest)
+        )
 
     def close(self) -> None:
         if self.pool is not None:

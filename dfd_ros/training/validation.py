@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
@@ -15,12 +16,20 @@ from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.drawing.visualise import colour, write_picture
 from dfd_ros.networks import Network, Prediction
-from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_batch
+from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
 from dfd_ros.training.sequences import counted, held_out
 
 _FIRST_SEED = 1_000_000_000
+
+
+def _rendered(
+    settings: StackSettings, config: TrainingConfig, device: torch.device, quiet: bool, title: str = 'validation'
+) -> Iterator[StackBatch]:
+    seeds = range(_FIRST_SEED, _FIRST_SEED + config.validate_stacks)
+    for seed in tqdm(seeds, desc=title, unit='stack', leave=False, disable=quiet):
+        yield render_stack(seed, settings, device)
 
 
 class Validation:
@@ -29,10 +38,11 @@ class Validation:
     SCORE = 'field_mae'
     """The figure by which the best weights are chosen."""
 
-    def __init__(self, config: TrainingConfig, device: torch.device):
-        seeds = [_FIRST_SEED + i for i in range(config.validate_stacks)]
+    def __init__(self, config: TrainingConfig, device: torch.device, quiet: bool = True):
         self.sets = {
-            name: render_batch(seeds, make(frames=10, height=192, width=192), device)
+            name: StackBatch.stack(
+                list(_rendered(make(frames=10, height=192, width=192), config, device, quiet, f'validation, {name}'))
+            )
             for name, make in (('study', StackSettings.study), ('field', StackSettings.field))
         }
 
@@ -98,10 +108,10 @@ class DataValidation:
 
     SCORE = 'mse'
 
-    def __init__(self, config: TrainingConfig, device: torch.device):
+    def __init__(self, config: TrainingConfig, device: torch.device, quiet: bool = True):
         stage = config.stages[-1]
         self.batches = []
-        for stack in self._stacks(config, device):
+        for stack in self._stacks(config, device, quiet):
             top, left = ((n - stage.crop) // 2 for n in stack.images.shape[-2:])
             area = (..., slice(top, top + stage.crop), slice(left, left + stage.crop))
             last = (slice(None), stage.frames - 1)
@@ -111,14 +121,13 @@ class DataValidation:
             )
 
     @staticmethod
-    def _stacks(config: TrainingConfig, device: torch.device) -> Iterator[StackBatch]:
+    def _stacks(config: TrainingConfig, device: torch.device, quiet: bool) -> Iterator[StackBatch]:
         if config.pool.held_out:
             pool = StackPool(Path(config.pool.folder) / '0', config.data, workers=0)
             for index in range(config.pool.start, config.pool.start + config.pool.held_out):
                 yield pool.get(index).to(device)
         else:
-            for seed in range(_FIRST_SEED, _FIRST_SEED + config.validate_stacks):
-                yield render_batch([seed], config.data, device)
+            yield from _rendered(config.data, config, device, quiet)
 
     @torch.no_grad()
     def figures(self, network: Network) -> dict[str, float]:
@@ -215,8 +224,10 @@ class SampleValidation:
         return path
 
 
-def make_validation(config: TrainingConfig, device: torch.device) -> Validation | DataValidation | SampleValidation:
-    """The validation that the configuration names."""
+def make_validation(
+    config: TrainingConfig, device: torch.device, quiet: bool = True
+) -> Validation | DataValidation | SampleValidation:
+    """The validation that the configuration names. quiet: without a progress bar."""
     if config.validation == 'presets':
-        return Validation(config, device)
-    return DataValidation(config, device) if config.validation == 'data' else SampleValidation(config, device)
+        return Validation(config, device, quiet)
+    return DataValidation(config, device, quiet) if config.validation == 'data' else SampleValidation(config, device)

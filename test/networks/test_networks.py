@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -278,7 +279,10 @@ def test_weights_in_half_precision_are_half_as_large_and_say_the_same(network, w
 
 def test_absent_weights(tmp_path):
     refused(tmp_path / 'none.safetensors', 'no such file')
-    refused(tmp_path, 'no such file')  # a folder
+    refused(tmp_path, 'is a folder')
+    refused(tmp_path / ('y' * 300), 'File name too long')
+    os.mkfifo(tmp_path / 'fifo')
+    refused(tmp_path / 'fifo', 'is a FIFO')
 
 
 @pytest.mark.parametrize('share', [0.0, 0.001, 0.5, 0.999])
@@ -306,7 +310,22 @@ def test_weights_of_another_project(weights):
     refused(weights, 'not written by dfd_ros')
 
 
-@pytest.mark.parametrize('change', [{'hypotheses': 7}, {'nonsense': 1}, {'channels': 'many'}])
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'hypotheses': 7},
+        {'nonsense': 1},
+        {'channels': 'many'},
+        {'name': 'x'},
+        # Larger than memory, unless it is refused before anything is built.
+        {'channels': [20000] * 4},
+        {'hypotheses': 10**9},
+        {'hypotheses': 10**6},
+        {'kinds': [10**6] * 3},
+        {'blocks': [10**6] * 4},
+        {'hypotheses': float('nan')},
+    ],
+)
 def test_weights_that_do_not_fit_their_own_description(network, weights, change):
     config = {**network.config, **change}
     save_file(load_file(weights), weights, {'format': 'dfd_ros-1', 'network': 'stream', 'config': json.dumps(config)})
@@ -319,6 +338,25 @@ def test_weights_that_do_not_fit_their_own_description(network, weights, change)
 )
 def test_weights_with_a_damaged_description(weights, metadata):
     save_file(load_file(weights), weights, {'format': 'dfd_ros-1', **metadata})
+    refused(weights, 'tiny.safetensors')
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_weights_that_are_not_finite(weights, value):
+    tensors, metadata = load_file(weights), {'format': 'dfd_ros-1', 'network': 'stream', 'config': json.dumps(TINY)}
+    tensors['fine.bias'][0] = value
+    save_file(tensors, weights, metadata)
+    refused(weights, "'fine.bias' has values that are not finite")
+
+
+def test_a_header_larger_than_any_network_needs(weights):
+    weights.write_bytes((2**27).to_bytes(8, 'little') + b'{}' + b' ' * 1000)
+    refused(weights, 'not a whole safetensors file .a header of 134217728 bytes')
+
+
+@pytest.mark.parametrize('name', ['dfd_ros.networks.network:Network', 'os.path:join', 'stream:', 'x' * 100_000])
+def test_weights_of_what_is_not_a_network(weights, name):
+    save_file(load_file(weights), weights, {'format': 'dfd_ros-1', 'network': name, 'config': '{}'})
     refused(weights, 'tiny.safetensors')
 
 

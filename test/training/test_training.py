@@ -7,9 +7,13 @@ import itertools
 import json
 import math
 import os
+import pickle
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +26,8 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.inference import backends
 from dfd_ros.synthesis.procedural import StackSettings
-from dfd_ros.training import loop
+from dfd_ros.training import loop, validation
+from dfd_ros.training.checkpoint import settings_of
 from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config, make_config
 from dfd_ros.training.loop import decoded_frames, learning_rate, train
 from dfd_ros.training.sequences import TrainingData
@@ -63,7 +68,7 @@ def log(folder: Path, group: str) -> list[dict]:
 @pytest.mark.slow(reason='a network is trained until it has learned something')
 def test_it_learns(config, tmp_path):
     """More steps on few stacks: the loss falls, and what is written is what has been learned."""
-    best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9, validation='presets'), tmp_path, 'cpu')
+    best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9, validation='presets'), tmp_path, 'cpu').best
     losses = [line['loss'] for line in log(tmp_path, 'training')]
     assert len(losses) == 3 and losses[-1] < losses[0] - 0.3
     (validation,) = log(tmp_path, 'validation')
@@ -119,7 +124,7 @@ def test_a_finished_run_is_left_as_it_is(config, tmp_path):
 
 
 def test_training_goes_on_from_given_weights(config, tmp_path):
-    first = train(config, tmp_path / 'first', 'cpu')
+    first = train(config, tmp_path / 'first', 'cpu').best
     tuned = replace(config, initial_weights=str(first), steps=1, learning_rate=0.0)
     train(tuned, tmp_path / 'tuned', 'cpu')
     a = networks.load(first).state_dict()
@@ -129,17 +134,177 @@ def test_training_goes_on_from_given_weights(config, tmp_path):
             assert torch.equal(value, b[name]), name
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(config, tmp_path):
-    train(config, tmp_path, 'cpu', stop_after=1)
-    checkpoint = tmp_path / 'checkpoint.pt'
-    for other in (replace(config, network_config={**TINY, 'hypotheses': 7}), config):
-        with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network') as caught:
-            train(other, tmp_path, 'cpu')
-        assert '\n' not in str(caught.value)
-        checkpoint.write_bytes(checkpoint.read_bytes()[:5000])  # then one that is cut short
-    checkpoint.write_bytes(b'')
-    with pytest.raises(InputError, match='checkpoint.pt: not a whole checkpoint of this network'):
-        train(config, tmp_path, 'cpu')
+def interrupt(monkeypatch, owner, name, call, number):
+    """Send a signal to this process within the call'th call of a function."""
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    def interrupting(*args):
+        if next(calls) == call:
+            signal.raise_signal(number)
+        return function(*args)
+
+    monkeypatch.setattr(owner, name, interrupting)
+
+
+@pytest.mark.parametrize(
+    'owner, name, call, step',
+    [(loop, 'sequence_loss', 3, 3), (TrainingData, '_stack', 3, 1), (validation.Validation, 'figures', 1, 4)],
+    ids=['step', 'data', 'validation'],
+)
+def test_ctrl_c_at_any_time_costs_nothing(config, tmp_path, monkeypatch, capsys, owner, name, call, step):
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        interrupt(patch, owner, name, call, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, 'cpu')
+    assert signal.getsignal(signal.SIGINT) is before
+    saying = f'stopped after step {step}; run the same command again to resume from {tmp_path}/checkpoint.pt'
+    assert saying in capsys.readouterr().out
+    assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'] == step
+    assert train(config, tmp_path, 'cpu').finished
+    resumed, whole = weights(tmp_path), uninterrupted(config, tmp_path / 'whole')
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+    assert [line['step'] for line in log(tmp_path, 'validation')] == [4]
+
+
+def uninterrupted(config, folder):
+    train(config, folder, 'cpu')
+    return weights(folder)
+
+
+def test_stopping_after_a_step_says_how_to_resume(tmp_path, capsys):
+    (tmp_path / 'run.yaml').write_text(YAML.replace('pool: {', f'pool: {{folder: {tmp_path / "pool"}, '))
+    command = ['train', str(tmp_path / 'run.yaml'), '--out', str(tmp_path), '--device', 'cpu']
+    assert main([*command, '--stop-after', '1']) == 0
+    assert re.search('stopped after step 1 of .*; to resume, run .* without --stop-after', capsys.readouterr().out)
+    assert main([*command, '--stop-after', '1']) == 0  # not one step more
+    assert 'stopped after step 1 of' in capsys.readouterr().out
+    assert main([*command, '--stop-after', '0']) == 2
+
+
+@pytest.fixture(scope='module')
+def stopped(pool, tmp_path_factory):
+    """A run that was stopped after its first step."""
+    folder = tmp_path_factory.mktemp('stopped')
+    train(replace(CONFIG, pool=replace(CONFIG.pool, folder=pool)), folder, 'cpu', stop_after=1)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(stopped, tmp_path):
+    return Path(shutil.copy(stopped / 'checkpoint.pt', tmp_path))
+
+
+def refused(config, checkpoint, says):
+    with pytest.raises(InputError, match=says) as caught:
+        train(config, checkpoint.parent, 'cpu')
+    assert str(checkpoint) in str(caught.value) and '\n' not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+NONE = object()
+DAMAGES = [
+    *(((name,), value) for name in ('step', 'best', 'seconds') for value in ('x', -math.nan, [], None)),
+    *(
+        ((name,), value)
+        for name in ('step', 'best', 'network', 'average', 'optimiser')
+        for value in (NONE, None, [], {})
+    ),
+    *((('step',), value) for value in (-1, 2.5, 10**9, True)),
+    (('best',), math.nan),
+    (('seconds',), -1.0),
+    (('settings',), []),
+    (('network', 'fine.bias'), torch.full((8,), math.nan)),
+    (('average', 'module.fine.bias'), torch.full((8,), math.inf)),
+    (('average', 'n_averaged'), torch.tensor(7)),
+    (('network', 'fine.bias'), torch.zeros(9)),
+    (('optimiser', 'state'), {99: {}}),
+    (('optimiser', 'state', 0), {}),
+    (('optimiser', 'state', 0, 'exp_avg'), torch.zeros(1)),
+    (('optimiser', 'state', 0, 'step'), torch.tensor(math.nan)),
+]
+
+
+@pytest.mark.parametrize('place, value', DAMAGES, ids=str)
+def test_a_damaged_checkpoint_is_refused_in_one_line(config, checkpoint, place, value):
+    saved = part = torch.load(checkpoint, weights_only=True)
+    for name in place[:-1]:
+        part = part[name]
+    if value is NONE:
+        del part[place[-1]]
+    else:
+        part[place[-1]] = value
+    torch.save(saved, checkpoint)
+    refused(config, checkpoint, 'checkpoint.pt: not a whole checkpoint of this network')
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(config, checkpoint):
+    content = checkpoint.read_bytes()
+    for other in (b'', content[:5000], content[:-100], b'hello', pickle.dumps({'step': 1})):
+        checkpoint.write_bytes(other)
+        refused(config, checkpoint, 'checkpoint.pt: not a whole checkpoint of this network')
+    with zipfile.ZipFile(checkpoint, 'w', zipfile.ZIP_DEFLATED) as archive:  # unpacked, it may be of any size
+        archive.writestr('checkpoint/data.pkl', bytes(10**6))
+    refused(config, checkpoint, 'not a whole checkpoint of this network .compressed')
+    for value in ([], torch.zeros(3), 'text', None):
+        torch.save(value, checkpoint)
+        refused(config, checkpoint, 'not a whole checkpoint of this network')
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)
+    refused(config, checkpoint, 'is a FIFO')
+
+
+@pytest.mark.parametrize(
+    'changes, says',
+    [
+        ({'learning_rate': 0.5, 'seed': 3}, "learning_rate: '0.002', now '0.5', seed: '0', now '3'"),
+        ({'network_config': {**TINY, 'hypotheses': 7}}, 'network_config: .*"hypotheses": 6.*"hypotheses": 7'),
+        ({'data': replace(CONFIG.data, static=0.5)}, "data.static: '1.0', now '0.5'"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused_with_their_names(config, checkpoint, changes, says):
+    refused(replace(config, **changes), checkpoint, f'written with other settings or data .*{says}')
+
+
+def test_a_run_may_go_on_for_longer_and_with_more_workers(config):
+    longer = replace(config, steps=9, save_every=3, pool=replace(config.pool, workers=2, folder='elsewhere'))
+    assert settings_of(longer) == settings_of(config)
+
+
+def test_other_samples_under_the_same_name_are_other_data(config, tmp_path):
+    shard, weights_file = tmp_path / 'a.tar', tmp_path / 'weights'
+    shard.write_bytes(bytes(10**6))
+    weights_file.write_bytes(b'1')
+    config = replace(config, shards=str(tmp_path), initial_weights=str(weights_file))
+    before = settings_of(config)
+    shard.write_bytes(bytes(10**6 - 1) + b'1')
+    weights_file.write_bytes(b'2')
+    after = settings_of(config)
+    assert {name for name in before if before[name] != after[name]} == {
+        'content of shards',
+        'content of initial_weights',
+    }
+    (moved := tmp_path / 'moved').mkdir()
+    shard.rename(moved / 'a.tar')
+    assert settings_of(replace(config, shards=str(moved))) == after  # the same elsewhere
+
+
+def test_a_checkpoint_of_an_older_version_is_resumed_with_a_warning(config, checkpoint, capsys):
+    saved = torch.load(checkpoint, weights_only=True)
+    for name in ('settings', 'validates', 'seconds'):
+        del saved[name]
+    torch.save(saved, checkpoint)
+    assert train(replace(config, steps=2), checkpoint.parent, 'cpu').step == 2
+    assert 'checkpoint.pt: an older version wrote it without its settings' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['log.jsonl', 'best.safetensors', 'checkpoint.pt'])
+def test_a_link_is_not_written_through(config, tmp_path, name):
+    (tmp_path / 'elsewhere').write_text('mine')
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / name).symlink_to(tmp_path / 'elsewhere')
+    with pytest.raises(InputError, match=f'{name}: is a link'):
+        train(config, tmp_path / 'run', 'cpu')
+    assert (tmp_path / 'elsewhere').read_text() == 'mine'
 
 
 def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(config, tmp_path):
@@ -149,7 +314,7 @@ def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(conf
 
 
 def test_a_training_that_trains_nothing_ends(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, '_MOST_SKIPPED', 2)
+    monkeypatch.setattr(loop, '_MAX_SKIPPED', 2)
     monkeypatch.setattr(loop, 'sequence_loss', lambda prediction, *_: (prediction.vergence.mean() * math.nan, {}))
     with pytest.raises(InputError, match='^tiny: the loss .* was not finite in 2 steps in a row, up to step 2; give'):
         train(config, tmp_path, 'cpu')
@@ -366,7 +531,7 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
         ('steps: 0', 'steps: 0 should be above 0'),
         ('hours: -1', 'hours: -1 should be at least 0'),
         ('learning_rate: 0', 'learning_rate: 0 should be above 0'),
-        ('learning_rate: .nan', 'learning_rate: nan should be above 0'),
+        ('learning_rate: .nan', 'learning_rate: nan should be at most 1'),
         ('ema: 1.5', 'ema: 1.5 should be at most 1'),
         ('pool: {held_out: -1}', 'pool, held_out: -1 should be at least 0'),
         ('pool: {size: 0}', 'pool, size: 0 should be above 0'),
@@ -376,6 +541,17 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
             'stages: frames 9, but the stacks that validation: data is of have 4 (data, frames)',
         ),
         ('validate_every: 0', 'validate_every: 0 should be above 0'),
+        ('learning_rate: .inf', 'learning_rate: inf should be at most 1'),
+        ('weight_decay: 1e30', 'weight_decay: 1e+30 should be at most 1000'),
+        ('stages: [{crop: -1}]', 'stages[0], crop: -1 should be at least 16'),
+        ('stages: [{frames: 100000}]', 'stages[0], frames: 100000 should be at most 1000'),
+        ('stages: [{batch: 100000000}]', 'stages[0], batch: 100000000 should be at most 4096'),
+        ('stages: [{batch: 4000, frames: 900}]', 'stages: batch x frames x crop x crop should be at most'),
+        ('network_config: {hypotheses: 10000000}', 'network_config: 10000000 should be at most'),
+        ('data: {height: 4000, width: 4000, frames: 900}', 'data: height x width x frames should be at most'),
+        ('data: {frames: 100000}', 'data, frames: 100000 should be at most 1000'),
+        ('data: {breathing_residual: .nan}', 'data, breathing_residual: nan should be finite'),
+        ('seed: 100000000000000000000', 'seed'),
         ('precision: fp8', "precision: 'fp8' should be 'auto', 'fp32' or 'bf16'"),
         ('stages: [{frames: 0}]', 'stages[0], frames: 0 should be above 0'),
         ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
@@ -398,7 +574,7 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
         ('data: {camera: {tone: 3}}', 'data, camera, tone: 3.0 should be at least 0 and at most 1'),
         ('data: {camera: {quality: [50, 101]}}', 'data, camera, quality: 101.0 should be at most 100'),
         ('gradient: -1', 'gradient: -1 should be at least 0'),
-        ('beta: .nan', 'beta: nan should be at least 0'),
+        ('beta: .nan', 'beta: nan should be at most 10'),
         ('network_config:', 'network_config: None should be a mapping'),
         ('network_config: [1]', 'network_config: [1] should be a mapping'),
         ('network: classical', 'network: "classical" has no weights to train'),
@@ -440,8 +616,18 @@ def test_absent_configuration_and_weights(tmp_path, capsys):
     assert 'nowhere.safetensors: no such file' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('settings', [{'block': 3}, {'blocks': [1, 2]}])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'block': 3},
+        {'blocks': [1, 2]},
+        {'hypotheses': 1},
+        {'kinds': [0, 1, 1]},
+        {'channels': [10**5] * 4},
+        {'hidden': [0, 0]},
+    ],
+)
 def test_a_network_that_cannot_be_is_refused(tmp_path, settings):
     config = make_config({'network_config': settings}, 'run')
-    with pytest.raises(InputError, match='^network "stream" with '):
+    with pytest.raises(InputError, match='^network "stream"(:| with) '):
         train(config, tmp_path / 'run', 'cpu')

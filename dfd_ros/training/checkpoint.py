@@ -1,0 +1,202 @@
+"""The checkpoint of a training: what it resumes from, and with which settings and data it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from dfd_ros import networks
+from dfd_ros.core.errors import InputError, quoted, reason, warn
+from dfd_ros.core.files import require_file, written_atomically
+from dfd_ros.datasets.shards import shards
+from dfd_ros.networks import Network
+from dfd_ros.training.config import TrainingConfig
+
+# A training may resume with others of these: how long it runs, what it reports, and where its files are. The content
+# of the files counts instead, see `settings_of`.
+_FREE = {
+    *('name', 'steps', 'hours', 'save_every', 'validate_every', 'validations', 'pool.workers'),
+    *('pool.folder', 'shards', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
+}
+_BLOCK, _BLOCKS = 2**16, 16  # bytes; of each shard
+
+
+@dataclass
+class Position:
+    """How far a training is.
+
+    Attributes:
+        step: optimiser steps done; seconds: spent in them.
+        best: score of the best weights so far.
+        validates: a validation is due before the next step.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    validates: bool = False
+
+
+def save(
+    path: Path,
+    network: Network,
+    average: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    position: Position,
+    settings: dict[str, str],
+) -> None:
+    """Write a checkpoint. settings: as `settings_of` gives them."""
+    content = {
+        'network': network.state_dict(),
+        'average': average.state_dict(),
+        'optimiser': optimiser.state_dict(),
+        'settings': settings,
+        **asdict(position),
+    }
+    with written_atomically(path) as temporary:
+        torch.save(content, temporary)
+
+
+def resume(
+    path: Path,
+    network: Network,
+    average: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    settings: dict[str, str],
+    device: torch.device,
+) -> Position:
+    """Load a checkpoint into a training.
+
+    Raises:
+        InputError: it is not a whole checkpoint of this training, or was written with other settings or data.
+    """
+    require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        # As torch writes them: nothing in it can be larger than the file.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError('compressed')
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError('its parts are larger than the file')
+        saved = torch.load(path, map_location=device, weights_only=True)
+        position, written_with = _position(saved), saved.get('settings')
+        if written_with is None:
+            warn(f'{path}: an older version wrote it without its settings, which cannot be compared with those of now')
+        elif different := _differences(written_with, settings):
+            raise InputError(
+                f'{path}: written with other settings or data ({different}); resume with the same, give the run '
+                'another name, or remove its folder'
+            )
+        _load(saved, network, average, optimiser)
+        if int(average.n_averaged) != position.step:
+            raise ValueError(f'step {position.step}, but weights of step {int(average.n_averaged)}')
+        return position
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        raise InputError(
+            f'{path}: not a whole checkpoint of this network ({reason(error)}); remove it, or give the run another name'
+        ) from None
+
+
+def _position(saved: Any) -> Position:
+    if not isinstance(saved, dict):
+        raise TypeError(f'{quoted(saved)} instead of its parts')
+    # Older ones lack the last two.
+    step, best, seconds, validates = (
+        saved['step'],
+        saved['best'],
+        saved.get('seconds', 0.0),
+        saved.get('validates', False),
+    )
+    if type(step) is not int or step < 0:
+        raise ValueError(f'step {quoted(step)}')
+    if type(best) not in (int, float) or math.isnan(best):
+        raise ValueError(f'best {quoted(best)}')
+    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+        raise ValueError(f'seconds {quoted(seconds)}')
+    return Position(step, seconds, best, bool(validates))
+
+
+def _load(saved: dict, network: Network, average: AveragedModel, optimiser: torch.optim.Optimizer) -> None:
+    network.load_state_dict(saved['network'])
+    average.load_state_dict(saved['average'])
+    for module in (network, average):
+        for name, tensor in module.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f'{name} has values that are not finite')
+    parameters = [parameter for group in optimiser.param_groups for parameter in group['params']]
+    state = saved['optimiser']['state']
+    for index, values in state.items():
+        for name in ('exp_avg', 'exp_avg_sq'):
+            if values[name].shape != parameters[index].shape or not torch.isfinite(values[name]).all():
+                raise ValueError(f'{name} of parameter {index}')
+        if values.keys() != {'step', 'exp_avg', 'exp_avg_sq'} or not 0 <= float(values['step']) < math.inf:
+            raise ValueError(f'state of parameter {index}')
+    # The rest of the optimiser is that of the configuration.
+    optimiser.load_state_dict({'state': state, 'param_groups': optimiser.state_dict()['param_groups']})
+
+
+def _differences(there: Any, now: dict[str, str]) -> str:
+    """The settings that differ; '' if none does."""
+    if not isinstance(there, dict):
+        raise TypeError(f'settings {quoted(there)}')
+    names = [name for name in {**now, **there} if there.get(name) != now.get(name)]
+    return ', '.join(f'{name}: {quoted(there.get(name))}, now {quoted(now.get(name))}' for name in names[:5]) + (
+        f' and {len(names) - 5} more' if len(names) > 5 else ''
+    )
+
+
+def settings_of(config: TrainingConfig) -> dict[str, str]:
+    """What the result of a training depends on, as JSON by name; of its files, their content.
+
+    Raises:
+        InputError: a file does not exist.
+    """
+    settings = {name: value for name, value in _flat(asdict(config)) if name not in _FREE}
+    if config.initial_weights:
+        weights = networks.default_weights() if config.initial_weights == 'default' else Path(config.initial_weights)
+        settings['content of initial_weights'] = hashlib.sha256(require_file(weights).read_bytes()).hexdigest()[:12]
+    if config.shards:
+        settings['content of shards'] = _content(shards(config.shards))
+    for name, folder in (('views', config.data.views), ('photographs', config.data.surfaces.photographs)):
+        if folder:
+            settings[f'content of {name}'] = _names(Path(folder))
+    return settings
+
+
+def _flat(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and f'{prefix}{name}' != 'network_config':
+            yield from _flat(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', json.dumps(value, sort_keys=True)
+
+
+def _content(files: list[Path]) -> str:
+    """A hash of names, sizes and some blocks of files, which may be too large to read in full."""
+    digest = hashlib.sha256()
+    for path in files:
+        size = require_file(path).stat().st_size
+        digest.update(f'{path.name} {size}\n'.encode())
+        with path.open('rb') as file:
+            for block in range(_BLOCKS):
+                file.seek(max(size - _BLOCK, 0) * block // (_BLOCKS - 1))
+                digest.update(file.read(_BLOCK))
+    return f'{len(files)} files, {digest.hexdigest()[:12]}'
+
+
+def _names(folder: Path) -> str:
+    """A hash of the names and sizes of all files in a folder."""
+    files = sorted((str(path.relative_to(folder)), path.stat().st_size) for path in folder.rglob('*') if path.is_file())
+    return f'{len(files)} files, {hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]}'
