@@ -18,6 +18,7 @@ from tiny_training import ENDLESS
 from dfd_ros import networks
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
+from dfd_ros.ros.nodes.trainer import handed_over_besides
 from dfd_ros.ros.nodes.trainer import LATCHED
 
 DATA = Path(__file__).parents[1] / 'data' / 'blender'
@@ -100,6 +101,14 @@ def test_a_kill_costs_the_steps_since_the_last_checkpoint(trainer):
     first = wait_until(lambda: list(trainer.heard), 'progress')[0].step
     assert first > killed_at - 5 - 1
     assert trainer.process.stop() == 0  # Ctrl-C is a stop, too
+
+
+def test_weights_just_handed_over_are_kept(tmp_path):
+    for step in (1, 2):
+        (tmp_path / f'handed_over_{step:07d}.safetensors').touch()
+    assert handed_over_besides(tmp_path / 'handed_over_0000002.safetensors') == [
+        tmp_path / 'handed_over_0000001.safetensors'
+    ]
 
 
 def test_better_weights_go_to_a_running_depth_node(start_node, observer, random_weights, tmp_path):

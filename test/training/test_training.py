@@ -148,7 +148,7 @@ def interrupt(monkeypatch, owner, name, call, number):
 
 @pytest.mark.parametrize(
     'owner, name, call, step',
-    [(loop, 'sequence_loss', 3, 3), (TrainingData, '_stack', 3, 1), (validation.Validation, 'figures', 1, 4)],
+    [(loop, 'sequence_loss', 3, 3), (TrainingData, '_stack', 3, 1), (validation.DataValidation, 'figures', 1, 4)],
     ids=['step', 'data', 'validation'],
 )
 def test_ctrl_c_at_any_time_costs_nothing(config, tmp_path, monkeypatch, capsys, owner, name, call, step):

@@ -113,6 +113,9 @@ class TrainerNode(Node, Observer):
             self._publish(TrainingProgress.TRAINING)
         return not self._stopping.is_set()
 
+    def on_wait(self, rendered: int, wanted: int) -> bool:
+        return not self._stopping.is_set()
+
     def on_validation(self, step: int, figures: dict[str, float], weights: Path | None, picture: Path | None) -> None:
         self._validation = step, figures
         self._progress = Progress(
@@ -168,8 +171,8 @@ class TrainerNode(Node, Observer):
             self.get_logger().warning(f'parameter depth_node: there is no node {node}; the weights are not handed over')
             self.destroy_client(client)
             return
-        earlier = sorted(self._folder.glob('handed_over_*.safetensors'))
         path = self._folder / f'handed_over_{step:07d}.safetensors'
+        earlier = handed_over_besides(path)
         with written_atomically(path) as temporary:
             temporary.write_bytes(weights.read_bytes())
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(path))
@@ -189,6 +192,11 @@ class TrainerNode(Node, Observer):
                 self.get_logger().warning(f'{node} does not take the weights of step {step}: {result.reason}')
 
         client.call_async(request).add_done_callback(answered)
+
+
+def handed_over_besides(path: Path) -> list[Path]:
+    """The files that were handed over, except this one: a run that was killed may hand over the same step again."""
+    return [file for file in path.parent.glob('handed_over_*.safetensors') if file != path]
 
 
 def main(arguments: list[str] | None = None) -> int:
