@@ -5,8 +5,8 @@ PYTHON3 := $(firstword $(foreach name,python3 python3.12 python3.11,$(shell comm
 
 help:
 	@echo "make demo       camera, sweep and depth as ROS nodes for 20 s; pictures and a video in output/demo"
-	@echo "make test       all tests (make test TESTS=test/test_optics.py: some)"
-	@echo "make test-fast   the tests that are not marked slow, in a few minutes"
+	@echo "make test       all tests (make test TESTS=test/core/test_optics.py: some)"
+	@echo "make test-fast  the tests that are not marked slow, in about a minute on two cores"
 	@echo "make lint       ruff and mypy"
 	@echo "make env        the environment .venv that both use, built again only where something changed"
 	@echo "make clean      removes .venv"
