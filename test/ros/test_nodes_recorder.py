@@ -1,5 +1,6 @@
 """The recorder node over DDS: what it writes, its services, its diagnostics, a kill, a disk that is full."""
 
+import contextlib
 import shutil
 import signal
 import time
@@ -18,6 +19,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
@@ -82,7 +84,12 @@ def focus_distances(path, rig):
 
 def test_what_is_heard_is_in_the_bag_and_a_signal_ends_it_whole(recorder):
     recorder.play(60)
-    wait_until(lambda: focus_distances(the_bag(recorder), recorder)[-1:] == [61.0], 'the last message on disk')
+
+    def is_on_disk():
+        with contextlib.suppress(InputError):  # of a bag that has no message yet
+            return focus_distances(the_bag(recorder), recorder)[-1:] == [61.0]
+
+    wait_until(is_on_disk, 'the last message on disk')
     assert recorder.process.stop() == 0 and 'Traceback' not in recorder.process.output
     bag = the_bag(recorder)
     assert is_without_gap(focus_distances(bag, recorder), 2.0)
@@ -119,7 +126,7 @@ def test_start_and_stop_by_service(recorder, observer):
     response = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
     assert response.success and str(recorder.folder) in response.message
     again = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
-    assert not again.success and 'being recorded already' in again.message
+    assert not again.success and 'already being recorded' in again.message
     recorder.play(20)
     time.sleep(0.5)
     stopped = observer.call(Trigger, f'{recorder.name}/stop', Trigger.Request())
@@ -161,7 +168,7 @@ def test_a_disk_that_is_nearly_full_is_refused_at_the_start(start_node, tmp_path
     process = start_node('recorder', folder=tmp_path / 'bags', disk_reserve=1000000000)
     assert process.wait() == 2
     lines = [line for line in process.output.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1 and str(tmp_path / 'bags') in lines[0] and 'make room' in lines[0]
+    assert len(lines) == 1 and str(tmp_path / 'bags') in lines[0] and 'free some space' in lines[0]
 
 
 def test_a_folder_that_cannot_be_written(start_node, tmp_path):
@@ -208,5 +215,5 @@ def test_a_clock_offset_that_is_none_is_one_line(start_node, tmp_path):
 def test_mode_convert_of_a_broken_bag(start_node, tmp_path):
     (tmp_path / 'a.mcap').write_bytes(b'no bag')
     process = start_node('recorder', mode='convert', bags=tmp_path / 'a.mcap', output=tmp_path / 'out')
-    assert process.wait() == 1 and 'a.mcap: broken or cut short' in process.output
+    assert process.wait() == 1 and 'a.mcap: cannot be read: not an MCAP file' in process.output
     assert 'Traceback' not in process.output
