@@ -8,13 +8,10 @@ ros2 launch dfd_ros record.launch.py --show-args
 from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-from dfd_ros.ros import launch_arguments
+from dfd_ros.ros import launch_arguments, launch_files
 
 TOPICS = {
     'image_raw': 'image_raw',
@@ -31,16 +28,7 @@ TOPICS = {
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
-            *(
-                DeclareLaunchArgument(a.name, default_value=a.default, description=a.launch_description)
-                for a in launch_arguments.RECORDER
-            ),
-            DeclareLaunchArgument(
-                'params_file',
-                description='parameter file of the node; launch arguments take precedence',
-                default_value=PathJoinSubstitution([FindPackageShare('dfd_ros'), 'config', 'depth_from_focus.yaml']),
-            ),
-            DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
+            *launch_files.declarations(launch_arguments.RECORDER),
             *(
                 DeclareLaunchArgument(name, default_value=topic, description=f'remap {topic} to this topic')
                 for name, topic in TOPICS.items()
@@ -53,29 +41,13 @@ def generate_launch_description() -> LaunchDescription:
 def _recorder(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
     parameters = launch_arguments.parameters('recorder', values, launch_arguments.RECORDER)
-    # launch_ros reads bare text as YAML: a folder '2026' would become an integer.
-    parameters = {
-        name: ParameterValue(launch_arguments.path(value), value_type=str) if name == 'folder' else value
-        for name, value in parameters.items()
-    }
+    if values['folder']:
+        parameters['folder'] = launch_arguments.path(values['folder'])
     remappings = [
         (topic + suffix, values[name] + suffix)
         for name, topic in TOPICS.items()
         if values[name] != topic
         for suffix in ('', '/compressed', '/compressedDepth')
     ]
-    return [
-        Node(
-            package='dfd_ros',
-            executable='recorder',
-            name='recorder',
-            namespace=LaunchConfiguration('namespace'),
-            parameters=[values['params_file'], parameters],
-            output='screen',
-            emulate_tty=True,
-            remappings=remappings,
-            # The rest of the bag is written after Ctrl-C.
-            sigterm_timeout='60',
-            on_exit=Shutdown(reason='recorder has ended'),
-        )
-    ]
+    # The rest of the bag is written after Ctrl-C.
+    return [launch_files.node(context, 'recorder', parameters, remappings, sigterm_timeout='60')]

@@ -38,7 +38,7 @@ class Argument:
 
     @property
     def launch_description(self) -> str:
-        return self.description if self.default else f'{self.description} Empty: as in params_file.'
+        return self.description if self.default else f'{self.description} Not given: as in params_file.'
 
     def convert(self, text: str) -> bool | int | float | str:
         """The value in the parameter's type. Raises InputError."""

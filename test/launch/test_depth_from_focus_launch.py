@@ -23,6 +23,7 @@ from std_msgs.msg import Header  # noqa: E402
 
 from dfd_ros.calibration.calibration_file import Calibration, Extrinsics  # noqa: E402
 from dfd_ros.core import sweeps  # noqa: E402
+from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.core.lens_state import LensState  # noqa: E402
 from dfd_ros.core.optics import VergenceRange  # noqa: E402
 from dfd_ros.msg import FocusCommand  # noqa: E402
@@ -107,7 +108,7 @@ def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
     description = get_launch_description_from_python_launch_file(str(FILE))
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     shared = {argument.name for argument in launch_arguments.ARGUMENTS} | set(launch_arguments.TOPICS)
-    assert set(arguments) == shared | {'params_file', 'namespace', 'record', 'rgbd', 'rig', 'rviz'}
+    assert set(arguments) == shared | {'params_file', 'namespace', 'use_sim_time', 'record', 'rgbd', 'rig', 'rviz'}
     assert all(argument.description for argument in arguments.values())
 
 
@@ -117,18 +118,54 @@ def test_the_rig_has_the_frame_that_the_images_are_in():
     assert CameraParameters().frame_id in re.findall(r'<link name="(\w+)"', urdf)
 
 
+def launch_module():
+    spec = importlib.util.spec_from_file_location('depth_from_focus_launch', FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def context(**given):
+    """Of the launch with its default arguments but those `given`."""
+    context = LaunchContext()
+    description = get_launch_description_from_python_launch_file(str(FILE))
+    for argument in description.get_launch_arguments():
+        default = ''.join(part.perform(context) for part in argument.default_value)
+        context.launch_configurations[argument.name] = given.get(argument.name, default)
+    return context
+
+
+def test_a_params_file_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match='params_file: /nowhere.yaml: no such file'):
+        launch_module()._nodes(context(params_file='/nowhere.yaml'))
+
+
+@pytest.mark.parametrize('given, expected', [('', None), ('true', True), ('false', False)])
+def test_use_sim_time_reaches_every_node(given, expected):
+    module, of_launch = launch_module(), context(use_sim_time=given, record='out', rgbd='true')
+    nodes = [*module._nodes(of_launch), *module._rig(of_launch), *module._rviz(of_launch)]
+    assert len(nodes) == 7
+    for node in nodes:
+        name = node._Node__node_executable
+        values = {k[0].text: v for d in node._Node__parameters if isinstance(d, dict) for k, v in d.items()}
+        assert values.get('use_sim_time') is expected, name
+
+
+@pytest.mark.parametrize(
+    'source, rig, nodes',
+    [('synthetic', 'auto', 1), ('external', 'auto', 0), ('external', 'true', 1), ('v4l2', 'false', 0)],
+)
+def test_the_rig_is_described_unless_the_robot_has_its_own(source, rig, nodes):
+    assert len(launch_module()._rig(context(source=source, rig=rig))) == nodes
+
+
 @pytest.mark.parametrize('folder', ['rig', 'a rig'])
 def test_the_rig_is_described_from_the_calibration(folder, tmp_path):
     pytest.importorskip('xacro')
     path = tmp_path / folder / 'calibration.yaml'
-    extrinsics = Extrinsics('focus_camera_optical_frame', 'measured_frame', (1.25, 0, 0), (0, 0, 0))
+    extrinsics = Extrinsics('focus_camera_optical_frame', 'measured_frame', (1.25, 0.0, 0.0), (0.0, 0.0, 0.0))
     Calibration(extrinsics=extrinsics).write(path)
-    spec = importlib.util.spec_from_file_location('depth_from_focus_launch', FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    context = LaunchContext()
-    context.launch_configurations.update(calibration=str(path), namespace='')
-    (publisher,) = module._rig(context)
+    (publisher,) = launch_module()._rig(context(calibration=str(path)))
     ((_, description),) = publisher._Node__parameters[0].items()
-    described = description.evaluate(context)
+    described = description.evaluate(LaunchContext())
     assert 'link="measured_frame"' in described and 'xyz="1.25 0.0 0.0"' in described

@@ -139,7 +139,8 @@ class SweepNode(Node):
             )
         if not near < far:
             raise InputError(
-                f'parameters near and far: with the limits of the lens near is {near:.4g} m and far {far:.4g} m; set both'
+                f'parameters near and far: with the limits of the lens, near is {near:.4g} m and far {far:.4g} m; '
+                'set both'
             )
         return VergenceRange(near, far)
 

@@ -1,0 +1,85 @@
+"""What the launch files share. Needs `launch` and `launch_ros`."""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, Shutdown
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.ros import launch_arguments
+
+Parameters = dict[str, bool | int | float | str]
+
+
+def share(*path: str) -> PathJoinSubstitution:
+    """A path in the installed share folder of the package."""
+    return PathJoinSubstitution([FindPackageShare('dfd_ros'), *path])
+
+
+def declarations(arguments: tuple[launch_arguments.Argument, ...]) -> list[DeclareLaunchArgument]:
+    """The launch arguments that set parameters of nodes, and those that every launch file has."""
+    return [
+        *(
+            DeclareLaunchArgument(
+                a.name, default_value=a.default, description=a.launch_description, choices=a.closed_choices or None
+            )
+            for a in arguments
+        ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=share('config', 'depth_from_focus.yaml'),
+            description='parameter file of the nodes; launch arguments take precedence',
+        ),
+        DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
+        DeclareLaunchArgument(
+            'use_sim_time',
+            default_value='',
+            choices=('', 'true', 'false'),
+            description='take the time from /clock, as in simulation and with played bags; empty: as in params_file',
+        ),
+    ]
+
+
+def sim_time(context: LaunchContext) -> Parameters:
+    """The parameter use_sim_time, where the launch argument was given."""
+    given = context.launch_configurations['use_sim_time']
+    return {'use_sim_time': given == 'true'} if given else {}
+
+
+def node(
+    context: LaunchContext,
+    name: str,
+    parameters: Parameters,
+    remappings: list[tuple[str, str]] | None = None,
+    **options,
+) -> Node:
+    """A node of this package. Its end ends the launch. Raises InputError where the params_file is not there."""
+    params_file = context.launch_configurations['params_file']
+    if not os.path.isfile(params_file):
+        raise InputError(f'params_file: {params_file}: no such file')
+    return Node(
+        package='dfd_ros',
+        executable=name,
+        name=name,
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[params_file, _typed(parameters | sim_time(context))],
+        remappings=remappings or [],
+        output='screen',
+        emulate_tty=True,
+        on_exit=Shutdown(reason=f'{name} has ended'),
+        **options,
+    )
+
+
+def _typed(parameters: Parameters) -> dict:
+    # launch_ros reads bare text as YAML: the device '0' would become an integer.
+    return {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
