@@ -94,8 +94,18 @@ class Board:
         return opencv().aruco.CharucoBoard((self.columns, self.rows), self.square, self.marker, self._dictionary)
 
     @cached_property
-    def _detector(self):
-        return opencv().aruco.CharucoDetector(self._board)
+    def _patterns(self) -> list[tuple]:
+        """(board, detector) of each way to print this board.
+
+        With an even number of rows, OpenCV before 4.6 and calib.io start with a marker, not with a square.
+        """
+        cv2 = opencv()
+        boards = [self._board]
+        if self.rows % 2 == 0:
+            old = cv2.aruco.CharucoBoard((self.columns, self.rows), self.square, self.marker, self._dictionary)
+            old.setLegacyPattern(True)
+            boards.append(old)
+        return [(board, cv2.aruco.CharucoDetector(board)) for board in boards]
 
     def picture(self, pixels_per_square: int = 120, margin: int = 0) -> np.ndarray:
         """(H, W) uint8, with `margin` white pixels around. The board's origin is the corner of its first square."""
@@ -109,24 +119,38 @@ class Board:
         """
         cv2 = opencv()
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
-        corners, ids, marker_corners, marker_ids = self._detector.detectBoard(grey)
+        misfits: list[InputError] = []
+        for board, detector in self._patterns:
+            try:
+                view = self._find_pattern(board, detector, grey, name)
+            except InputError as error:
+                misfits.append(error)
+                continue
+            if view is not None:
+                return view
+        if len(misfits) == len(self._patterns):
+            raise misfits[0]
+        return None
+
+    def _find_pattern(self, board, detector, grey: np.ndarray, name: str) -> View | None:
+        corners, ids, marker_corners, marker_ids = detector.detectBoard(grey)
         if ids is None or len(ids) < MIN_CORNERS:
             if marker_ids is not None and len(marker_ids) >= MIN_CORNERS:
-                self._check_order(marker_corners, marker_ids.reshape(-1), name)
+                self._check_order(board, marker_corners, marker_ids.reshape(-1), name)
             return None
         ids, corners = ids.reshape(-1), corners.reshape(-1, 2)
-        points = self._board.getChessboardCorners()[ids]
+        points = board.getChessboardCorners()[ids]
         if np.linalg.matrix_rank(points[:, :2] - points[:, :2].mean(0)) < 2:  # corners on one line define no plane
             return None
-        self._check_order(marker_corners, marker_ids.reshape(-1), name)
+        self._check_order(board, marker_corners, marker_ids.reshape(-1), name)
         return View(name, ids, corners.astype(np.float32), points.astype(np.float32))
 
-    def _check_order(self, corners, ids: np.ndarray, name: str) -> None:
-        known = ids < len(self._board.getIds())
+    def _check_order(self, board, corners, ids: np.ndarray, name: str) -> None:
+        known = ids < len(board.getIds())
         misfit = np.inf
         if known.sum() >= 2:
             where = np.concatenate([c.reshape(4, 2) for c, k in zip(corners, known) if k])
-            points = np.concatenate([np.asarray(self._board.getObjPoints())[i][:, :2] for i in ids[known]])
+            points = np.concatenate([np.asarray(board.getObjPoints())[i][:, :2] for i in ids[known]])
             homography, _ = opencv().findHomography(points, where)
             if homography is not None:
                 mapped = np.c_[points, np.ones(len(points))] @ homography.T

@@ -4,16 +4,18 @@ import math
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from command_line import dfd
 from fake_camera import FakeCamera
-from PIL import Image
+from PIL import ExifTags, Image
 from simulated_rig import SimulatedRig
 
 from dfd_ros.calibration import focus, recorded_sweep
 from dfd_ros.calibration.aperture import measure_aperture
 from dfd_ros.calibration.board import Board
+from dfd_ros.calibration.board_images import find_boards
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.calibration.extrinsics import calibrate_extrinsics
 from dfd_ros.calibration.intrinsics import calibrate_intrinsics
@@ -133,6 +135,29 @@ def test_a_sweep_is_recorded_and_read_back(tmp_path):
     read = recorded_sweep.Sweep.read(tmp_path / 'sweep')
     assert read.distance == 0.5 and list(read.values) == [0, 50, 100]
     assert [image[0, 0, 0] for image in read.images] == [0, 50, 100]
+
+
+@pytest.mark.parametrize('columns, rows, is_old', [(8, 6, False), (8, 6, True), (10, 7, True)])
+def test_boards_of_old_opencv_are_found_too(columns, rows, is_old):
+    board = Board(columns, rows)
+    printed = cv2.aruco.CharucoBoard((columns, rows), 0.025, 0.018, board._dictionary)
+    printed.setLegacyPattern(is_old)
+    picture = np.pad(printed.generateImage((60 * columns, 60 * rows)), 60, constant_values=255)
+    view = board.find(picture)
+    assert len(view.ids) == (columns - 1) * (rows - 1)
+    np.testing.assert_allclose(view.corners, 60 + view.points[:, :2] / 0.025 * 60 - 0.5, atol=1.0)
+    with pytest.raises(InputError, match='not as on a board of 9x6'):
+        Board(9, 6).find(picture)
+
+
+def test_images_are_upright_as_in_every_other_reader(tmp_path):
+    picture = np.rot90(Board().picture(60, margin=60), 2)  # as a phone that is held upside down stores it
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    Image.fromarray(picture).save(tmp_path / 'upright.png')
+    Image.fromarray(np.rot90(picture, 2)).save(tmp_path / 'turned.png', exif=exif)
+    (turned, upright), _ = find_boards(tmp_path, Board(), 2)
+    np.testing.assert_allclose(turned.corners, upright.corners, atol=0.01)
 
 
 def test_target_is_a_picture_that_prints_to_scale(tmp_path):
