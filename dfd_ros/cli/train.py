@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='samples to train on (shards), instead of those in the configuration',
     )
     parser.add_argument(
+        '--stacks',
+        type=Path,
+        metavar='FOLDER',
+        help='focal stacks without true depth to tune on, with config/training/self_supervised.yaml',
+    )
+    parser.add_argument(
         '--weights', type=Path, metavar='FILE', help='weights to start from, instead of those in the configuration'
     )
     parser.add_argument('--steps', type=int, help='optimiser steps, instead of those in the configuration')
@@ -36,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.training.config import load_config
     from dfd_ros.training.loop import train
 
-    changes = {'shards': args.data, 'initial_weights': args.weights, 'steps': args.steps}
+    changes = {'shards': args.data, 'stacks': args.stacks, 'initial_weights': args.weights, 'steps': args.steps}
     changes = {
         name: str(value) if isinstance(value, Path) else value for name, value in changes.items() if value is not None
     }

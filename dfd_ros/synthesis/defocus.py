@@ -7,6 +7,7 @@ that of the uniform disc with the circle of confusion as its diameter, so that "
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from dataclasses import dataclass
 
 import torch
@@ -86,6 +87,43 @@ class _Blur:
         if factor > 1:
             x = F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)[..., :height, :width]
         return x
+
+
+class BlurLevels:
+    """Images that are blurred evenly, by any circle of confusion up to a largest one: a mixture of two kernels.
+
+    Beyond its edge an image goes on as it ends.
+
+    Args:
+        images: (N, C, H, W), linear light.
+        exponent: of the PSF.
+        largest: CoC (px); what is blurred more is blurred as by this, or by the largest kernel.
+    """
+
+    def __init__(self, images: torch.Tensor, exponent: float, largest: float):
+        self._levels, self._squared = [images], [0.0]
+        for coc in KERNEL_COCS:
+            if self._squared[-1] >= largest**2:
+                break
+            blur = _Blur.of(coc, torch.full((1,), exponent, device=images.device))
+            self._levels.append(_padded(blur, images))
+            self._squared.append(blur.squared.item())
+
+    def at(self, squared: float) -> torch.Tensor:
+        """(N, C, H, W) for the square of a CoC (px^2)."""
+        above = min(max(bisect(self._squared, squared), 1), len(self._squared) - 1)
+        if above == 0:
+            return self._levels[0]
+        low, high = self._squared[above - 1 : above + 1]
+        return torch.lerp(self._levels[above - 1], self._levels[above], min((squared - low) / (high - low), 1.0))
+
+
+def _padded(blur: _Blur, images: torch.Tensor) -> torch.Tensor:
+    height, width = images.shape[-2:]
+    margin = blur.factor * (blur.kernel.shape[-1] // 2 + 2)
+    rows = blur.kernel.expand(len(images), -1, -1)
+    seen = _Blur(rows, blur.factor, blur.squared)(F.pad(images, (margin,) * 4, mode='replicate'))
+    return seen[..., margin : margin + height, margin : margin + width]
 
 
 def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tensor, psf=psf_kernel) -> torch.Tensor:

@@ -25,7 +25,7 @@ from dfd_ros.training.config import TrainingConfig
 # of the files counts instead, see `settings_of`.
 _FREE = {
     *('name', 'steps', 'hours', 'save_every', 'validate_every', 'validations', 'pool.workers'),
-    *('pool.folder', 'shards', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
+    *('pool.folder', 'shards', 'stacks', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
 }
 _BLOCK, _BLOCKS = 2**16, 16  # bytes; of each shard
 
@@ -169,7 +169,11 @@ def settings_of(config: TrainingConfig) -> dict[str, str]:
         settings['content of initial_weights'] = hashlib.sha256(require_file(weights).read_bytes()).hexdigest()[:12]
     if config.shards:
         settings['content of shards'] = _content(shards(config.shards))
-    for name, folder in (('views', config.data.views), ('photographs', config.data.surfaces.photographs)):
+    for name, folder in (
+        ('stacks', config.stacks),
+        ('views', config.data.views),
+        ('photographs', config.data.surfaces.photographs),
+    ):
         if folder:
             settings[f'content of {name}'] = _names(Path(folder))
     return settings

@@ -84,6 +84,21 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class SelfSupervisionConfig:
+    """Weights of the losses without truth (see `dfd_ros.training.self_supervision`); with 0 one is not computed.
+
+    Attributes:
+        frames: what the depth, blurred again by the lens, does not explain of the frames.
+        smoothness: differences between neighbours where the image has no edge.
+        anchor: differences from what the initial weights say, where they are sure.
+    """
+
+    frames: Annotated[PositiveFloat, Field(le=1e6)] = 1.0
+    smoothness: Weight = 0.5
+    anchor: Weight = 0.3
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """A training run.
 
@@ -109,15 +124,17 @@ class TrainingConfig:
         data: what they are drawn from.
         shards: folder of samples to train on (see `dfd_ros.datasets.shards`); empty = none.
         shards_share: of the sequences that come from them; the others are procedural.
-        held_out: share of the samples, the last by their names, that is not trained on: what validation `samples` is
-            of. Neighbours in a recording look alike, so that it is a part in one piece.
+        held_out: share of the samples or focal stacks, the last by name, that is not trained on: what validation
+            `samples` or `stacks` is of. Neighbours in a recording look alike, so that it is a part in one piece.
+        stacks: folder of focal stacks without truth to train on, in place of all other data and losses; empty = none.
+        self_supervision: weights of the losses without truth.
         seed: of everything.
         initial_weights: a weights file to start from; 'default' = the one that ships; empty = random weights.
         save_every, validate_every, validate_stacks: steps; stacks of each validation set.
         validations: how often to validate, at even shares of the run, instead of `validate_every`; 0 = by that.
         validation: 'presets' for ten frames of the study's and the field's conditions; 'data' for stacks as those
             of the training, after their last frame: for networks that read a fixed number of frames; 'samples' for
-            the samples that are held out, after their last frame.
+            the samples that are held out, after their last frame; 'stacks' for the focal stacks that are.
     """
 
     name: str = 'stream'
@@ -150,13 +167,15 @@ class TrainingConfig:
     shards: str = ''
     shards_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    stacks: str = ''
+    self_supervision: SelfSupervisionConfig = field(default_factory=SelfSupervisionConfig)
     seed: Annotated[int, Field(ge=-(2**40), le=2**40)] = 0
     initial_weights: str = ''
     save_every: Steps = 250
     validate_every: Steps = 500
     validate_stacks: Annotated[PositiveInt, Field(le=10_000)] = 16
     validations: Annotated[NonNegativeInt, Field(le=10**6)] = 0
-    validation: Literal['presets', 'data', 'samples'] = 'presets'
+    validation: Literal['presets', 'data', 'samples', 'stacks'] = 'presets'
 
     def stage(self, step: int) -> Stage:
         """The stage that a step is in."""
@@ -273,6 +292,23 @@ def _check_data(settings: DataclassInstance, where: str) -> None:
                 raise InputError(f'{here}: {lowest} should be at least 0 and at most 1')
 
 
+def _check_stacks(config: TrainingConfig, where: str) -> None:
+    """Refuse what does not go together with focal stacks without truth."""
+    if (config.validation == 'stacks') != bool(config.stacks):
+        raise InputError(
+            f'{where}, validation: {config.validation}; training on focal stacks without truth (stacks) needs '
+            'validation: stacks, and nothing else does: see config/training/self_supervised.yaml'
+        )
+    if not config.stacks:
+        return
+    if config.shards:
+        raise InputError(f'{where}: stacks and shards are both given; give one of them')
+    if not config.initial_weights:
+        raise InputError(f'{where}, initial_weights: not given; without truth a network can only be tuned')
+    if networks.find(config.network).reads_stacks:
+        raise InputError(f'{where}, network: {config.network} reads whole stacks and cannot be tuned without truth')
+
+
 def _check(config: TrainingConfig, where: str) -> None:
     """Refuse settings that do not go together."""
     surfaces = config.data.surfaces
@@ -283,6 +319,7 @@ def _check(config: TrainingConfig, where: str) -> None:
         )
     if surfaces.share and surfaces.photographs and not Path(surfaces.photographs).is_dir():
         raise InputError(f'{where}, data, surfaces, photographs: {surfaces.photographs}: no such folder')
+    _check_stacks(config, where)
     if not (config.likelihood or config.mse or config.depth or config.coarse or config.coc):
         raise InputError(f'{where}: likelihood, mse, depth, coarse and coc are all 0, one has to have a weight')
     if config.hours and len(config.stages) > 1:
@@ -307,7 +344,7 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, pool, held_out: {config.pool.held_out} stacks of pool, folder, which is not given')
     height, width = config.data.height, config.data.width
     stages = config.stages
-    if config.shards and config.shards_share == 1:  # those trained on have the size of the samples
+    if config.stacks or (config.shards and config.shards_share == 1):  # those trained on have a size of their own
         stages = stages[-1:] if config.validation == 'data' else ()
     for stage in stages:
         if stage.crop > min(height, width):

@@ -26,6 +26,7 @@ from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.interruption import Interrupted, Interruption
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
+from dfd_ros.training.self_supervision import SelfSupervision
 from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.validation import SampleValidation, make_validation
 from dfd_ros.training.weights_card import write_card
@@ -62,7 +63,7 @@ class _Trainable(torch.nn.Module):
     def forward(self, images, focus, blur_scale, decode):
         prediction, logits, _ = self.network.sequence(images, focus, blur_scale, decode=decode)
         # DistributedDataParallel takes for used what leads to an output, also where no loss is made of it.
-        if not self.config.coc:
+        if not (self.config.coc or self.config.stacks):
             prediction = prediction._replace(coc=prediction.coc.detach())
         return prediction, logits if self.config.coarse else []
 
@@ -160,6 +161,7 @@ def train(
             + (', or network_config: {coc: true}' if 'coc' in network.config else '')
         )
     _try(network, config, device)
+    without_truth = SelfSupervision(network, config) if config.stacks else None
     average = torch.optim.swa_utils.AveragedModel(
         network,
         use_buffers=True,
@@ -179,13 +181,15 @@ def train(
     at = Position()
     if os.path.lexists(checkpoint):
         at = resume(checkpoint, network, average, optimiser, settings, device)
+    elif without_truth:
+        at.validates = True  # before the first step: nothing else tells whether the tuning helps
     model: torch.nn.Module = _Trainable(network, config)
     if ranks > 1:
         weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
         model = DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
 
     data = TrainingData(config, folder, device, rank, ranks)
-    validation = make_validation(config, device, quiet) if rank == 0 else None
+    validation = make_validation(config, device, data, quiet) if rank == 0 else None
     if isinstance(validation, SampleValidation):
         validation.check(network)
     output_folder(folder, *_FILES)  # now that the input is known to be good
@@ -259,15 +263,19 @@ def train(
 
                 with precision:
                     prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
-                loss, parts = sequence_loss(
-                    prediction,
-                    logits,
-                    network.centres,
-                    batch.vergence[:, frames],
-                    batch.coc[:, frames],
-                    batch.range_ratio,
-                    config,
-                )
+                if without_truth:
+                    with precision:  # of the network as it was
+                        loss, parts = without_truth(prediction, batch, frames)
+                else:
+                    loss, parts = sequence_loss(
+                        prediction,
+                        logits,
+                        network.centres,
+                        batch.vergence[:, frames],
+                        batch.coc[:, frames],
+                        batch.range_ratio,
+                        config,
+                    )
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -297,13 +305,14 @@ def train(
                     figures = {
                         'step': at.step,
                         'loss': loss.item(),
-                        'mae_last_frame': mae,
+                        **({} if without_truth else {'mae_last_frame': mae}),
                         'gradient': norm.item(),
                         'hours': at.seconds / 3600,
                         **{name: value.item() for name, value in parts.items()},
                     }
                     _write(folder, writer, figures, 'training')
-                    bar.set_postfix(loss=f'{loss.item():.3f}', mae=f'{mae:.3f}', refresh=False)
+                    shown = {'loss': f'{loss.item():.3f}'} | ({} if without_truth else {'mae': f'{mae:.3f}'})
+                    bar.set_postfix(shown, refresh=False)
                 if rank == 0 and at.validates:
                     with anywhere():
                         validate()

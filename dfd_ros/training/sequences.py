@@ -19,6 +19,7 @@ from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
 from dfd_ros.synthesis.sensor import expose
 from dfd_ros.training.config import Stage, TrainingConfig
+from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
 
 
 class SampleStacks:
@@ -93,7 +94,11 @@ class TrainingData:
     def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
         self.config, self.device, self.rank, self.ranks = config, device, rank, ranks
         self.pool = None
-        self.samples = SampleStacks(config) if config.shards else None
+        self.samples: SampleStacks | UnlabelledStacks | None = None
+        if config.stacks:
+            self.samples = UnlabelledStacks(config)
+        elif config.shards:
+            self.samples = SampleStacks(config)
         procedural = self.samples is None or config.shards_share < 1
         if procedural and (device.type == 'cpu' or config.pool.on_gpu):
             pool = config.pool

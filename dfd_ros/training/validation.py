@@ -4,6 +4,7 @@ and shapes. The test sets of `dfd evaluate` have seeds and families of their own
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from dfd_ros.networks import Network, Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
-from dfd_ros.training.sequences import counted, held_out
+from dfd_ros.training.self_supervision import evidence, explained, weighted
+from dfd_ros.training.sequences import TrainingData, counted, held_out
+from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
 
 _FIRST_SEED = 1_000_000_000
 
@@ -224,10 +227,62 @@ class SampleValidation:
         return path
 
 
+class StackValidation:
+    """Focal stacks without truth that are held out, the middle of each, after the last frame: how well the prediction
+    explains the frames."""
+
+    SCORE = 'loss'
+
+    def __init__(self, stacks: UnlabelledStacks, config: TrainingConfig, device: torch.device):
+        self.weights, crop = config.self_supervision, config.stages[-1].crop
+        count = min(config.validate_stacks, len(stacks.held_out))
+        self.stacks = []
+        for stack in (stacks.held_out[i * len(stacks.held_out) // count] for i in range(count)):
+            top, left = (max(n - crop, 0) // 2 for n in stack.images.shape[-2:])
+            area = (..., slice(top, top + crop), slice(left, left + crop))
+            cut = replace(stack, images=stack.images[area].float() / 255, vergence=stack.vergence[area]).to(device)
+            self.stacks.append((cut, evidence(cut)))
+
+    @torch.no_grad()
+    def _run(self, network: Network) -> Iterator[tuple[StackBatch, Prediction, dict[str, float]]]:
+        was_training = network.training
+        network.eval()
+        for stack, (misfit, sharp) in self.stacks:
+            last = stack.images.shape[1] - 1
+            prediction, _, _ = network.sequence(stack.images, stack.focus, stack.blur_scale, decode=[last])
+            parts = explained(prediction, misfit, sharp)
+            yield (
+                stack,
+                Prediction(*(p[0, 0].float() for p in prediction)),
+                {'loss': weighted(parts, self.weights).item(), **{name: value.item() for name, value in parts.items()}},
+            )
+        network.train(was_training)
+
+    def figures(self, network: Network) -> dict[str, float]:
+        """The losses without the anchor: their sum, and each."""
+        every = [figures for *_, figures in self._run(network)]
+        return {name: sum(figures[name] for figures in every) / len(every) for name in every[0]}
+
+    def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
+        """The first stacks after their last frame; what would be the truth is black."""
+        rows = [
+            _row((stack.images[0, -1] * 255).byte(), stack.vergence[0, -1], stack.coc[0, -1], *prediction)
+            for _, (stack, prediction, _) in zip(range(stacks), self._run(network))
+        ]
+        write_picture(path, np.concatenate(rows))
+        return path
+
+
+AnyValidation = Validation | DataValidation | SampleValidation | StackValidation
+
+
 def make_validation(
-    config: TrainingConfig, device: torch.device, quiet: bool = True
-) -> Validation | DataValidation | SampleValidation:
-    """The validation that the configuration names. quiet: without a progress bar."""
+    config: TrainingConfig, device: torch.device, data: TrainingData, quiet: bool = True
+) -> AnyValidation:
+    """The validation that the configuration names; focal stacks without truth are those of the training's `data`.
+    quiet: without a progress bar."""
+    if isinstance(data.samples, UnlabelledStacks):
+        return StackValidation(data.samples, config, device)
     if config.validation == 'presets':
         return Validation(config, device, quiet)
     return DataValidation(config, device, quiet) if config.validation == 'data' else SampleValidation(config, device)

@@ -31,7 +31,11 @@ def write_card(
     """
     parameters = sum(p.numel() for p in network.parameters())
     data = []
-    if not config.shards or config.shards_share < 1:
+    if config.stacks:
+        data.append(
+            f'focal stacks without truth in `{config.stacks}`; the last {config.held_out:.0%} held out for validation'
+        )
+    elif not config.shards or config.shards_share < 1:
         data.append('procedural focal stacks (`dfd_ros/synthesis`)')
     if config.shards:
         share = '' if config.shards_share == 1 else f', {config.shards_share:.0%} of the sequences'

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfd_ros.synthesis.defocus import KERNEL_COCS, defocus, psf_kernel, psf_radius, second_moment
+from dfd_ros.synthesis.defocus import KERNEL_COCS, BlurLevels, defocus, psf_kernel, psf_radius, second_moment
 
 exponents = st.floats(2, 32)
 
@@ -113,3 +113,20 @@ def test_beyond_the_largest_level_the_blur_stays_the_largest():
     largest = 1.1 * KERNEL_COCS[-1]
     torch.testing.assert_close(seen_through(1000.0, 8.0, 160), seen_through(largest, 8.0, 160))
     assert not torch.allclose(seen_through(0.8 * largest, 8.0, 160), seen_through(largest, 8.0, 160))
+
+
+@given(st.floats(0, 30), exponents)
+@settings(max_examples=20, deadline=None)
+def test_even_blur_is_that_of_a_surface_of_one_depth(coc, exponent):
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    surface = torch.cat([image, torch.ones(1, 1, 96, 96)], 1)
+    seen = defocus(surface, torch.full((1, 1, 96, 96), coc), torch.tensor([exponent]))[:, :3]
+    middle = (..., slice(36, 60), slice(36, 60))
+    torch.testing.assert_close(BlurLevels(image, exponent, 30.0).at(coc**2)[middle], seen[middle], atol=1e-4, rtol=0)
+
+
+def test_more_blur_than_asked_for_is_the_largest():
+    image = torch.rand(2, 1, 40, 40)
+    levels = BlurLevels(image, 8.0, 5.0)
+    assert torch.equal(levels.at(1e6), levels.at(1e9)) and torch.equal(levels.at(0.0), image)
+    assert torch.equal(BlurLevels(image, 8.0, 0.0).at(9.0), image)

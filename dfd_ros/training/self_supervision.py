@@ -1,0 +1,109 @@
+"""The loss of training without truth: what a network predicts has to give the frames back, be smooth, and stay near
+what the network said before wherever that was sure."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+
+from dfd_ros.networks import Network, Prediction
+from dfd_ros.synthesis.procedural import StackBatch
+from dfd_ros.training.config import SelfSupervisionConfig, TrainingConfig
+from dfd_ros.training.reblurring import HYPOTHESES, misfits
+
+_SCALES = 3
+_EDGE = 10.0  # how fast smoothness gives way with the gradient of the sharp image
+_LEAST_SPREAD = 0.04  # of u: the spacing of the hypotheses
+_SURE = 0.05  # scale of u's distribution below which a prediction counts fully, and up to twice
+_MOST_SURE = 2.0
+_OTHERS = 0.1  # weight of uncertainty and CoC in the loss `anchor`
+
+
+def expected_misfit(misfit: torch.Tensor, vergence: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """The misfit of a vergence, over its Laplace distribution: an unsure prediction feels hypotheses that are far off.
+
+    Args:
+        misfit: (B, J, H, W) of `HYPOTHESES`; vergence, log_scale: (B, T, 1, H, W).
+
+    Returns:
+        (B, T, H, W); no gradient reaches the scale, which would only shrink.
+    """
+    spread = log_scale.detach().exp().clamp_min(_LEAST_SPREAD)
+    hypotheses = HYPOTHESES.to(vergence.device)[:, None, None]
+    return (torch.softmax(-(hypotheses - vergence).abs() / spread, 2) * misfit[:, None]).sum(2)
+
+
+def roughness(vergence: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
+    """Mean difference of neighbours at full size, a half and a quarter, less where the sharp image has edges (Godard
+    et al., CVPR 2017). vergence: (B, T, 1, H, W); sharp: (B, H, W)."""
+    frames = vergence.shape[1]
+    u, image = vergence.flatten(0, 1), sharp[:, None].repeat_interleave(frames, 0)
+    total = u.new_zeros(())
+    for scale in range(_SCALES):
+        if scale:
+            u, image = F.avg_pool2d(u, 2), F.avg_pool2d(image, 2)
+        for axis in (-1, -2):
+            total = total + (u.diff(dim=axis).abs() * torch.exp(-_EDGE * image.diff(dim=axis).abs())).mean()
+    return total
+
+
+class SelfSupervision:
+    """The loss, for a network as it is before the training.
+
+    Args:
+        network: is copied.
+        config: weights of the losses are in `config.self_supervision`.
+    """
+
+    def __init__(self, network: Network, config: TrainingConfig):
+        self.before = copy.deepcopy(network).eval().requires_grad_(False)
+        self.weights = config.self_supervision
+
+    def __call__(
+        self, prediction: Prediction, batch: StackBatch, frames: list[int]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The weighted sum of the losses that have a weight, and each on its own.
+
+        Args:
+            prediction: for the decoded `frames`; batch: their sequences, images in 0..1.
+        """
+        parts = explained(prediction, *evidence(batch))
+        if self.weights.anchor:
+            with torch.no_grad():
+                before, _, _ = self.before.sequence(batch.images, batch.focus, batch.blur_scale, decode=frames)
+            parts['anchor'] = _distance(prediction, before)
+        return weighted(parts, self.weights), parts
+
+
+def weighted(parts: dict[str, torch.Tensor], weights: SelfSupervisionConfig) -> torch.Tensor:
+    """The sum of losses, each by its weight."""
+    return torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
+
+
+@torch.no_grad()
+def evidence(batch: StackBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """`misfits` of each sequence: (B, J, H, W) and (B, H, W)."""
+    with torch.autocast(batch.images.device.type, enabled=False):
+        pairs = [misfits(*stack) for stack in zip(batch.images, batch.focus, batch.blur)]
+    misfit, sharp = (torch.stack(maps) for maps in zip(*pairs))
+    return misfit, sharp
+
+
+def explained(prediction: Prediction, misfit: torch.Tensor, sharp: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The losses that need no other network, for the `evidence` of the sequences."""
+    vergence = prediction.vergence.float()
+    return {
+        'frames': expected_misfit(misfit, vergence, prediction.log_scale.float()).mean(),
+        'smoothness': roughness(vergence, sharp),
+    }
+
+
+def _distance(prediction: Prediction, before: Prediction) -> torch.Tensor:
+    """Of the vergence where it was sure before, and of the uncertainty and the CoC, which the frames do not teach."""
+    vergence, log_scale, coc = (map_.float() for map_ in prediction)
+    vergence_before, log_scale_before, coc_before = (map_.float() for map_ in before)
+    sure = (_SURE * torch.exp(-log_scale_before)).clamp_max(_MOST_SURE)
+    others = (log_scale - log_scale_before).abs() + (torch.asinh(coc / 4) - torch.asinh(coc_before / 4)).abs()
+    return (sure * (vergence - vergence_before).abs()).mean() + _OTHERS * others.mean()
