@@ -16,11 +16,6 @@ images' EXIF if it has them. docs/focal_stacks.md has a template.
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
-import tokenize
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +24,10 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import read_yaml
-from dfd_ros.core.image_io import read_image_and_lens
+from dfd_ros.core.array_files import read_array
+from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.files import folder_written_atomically, read_yaml
+from dfd_ros.core.image_io import StackImage, image_size, read_stack_images
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 
@@ -79,22 +75,24 @@ class FocalStack:
             raise InputError(
                 f'{where}: frames: no frames, list at least one as {{file: 00.jpg, focus_distance_m: 1.5}}'
             )
-        images: list[np.ndarray] = []
-        lens_states: list[LensState] = []
         for i, frame in enumerate(frames):
             _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
-            image, stored_width, exif = _read_image(folder, frame.get('file'), f'{where}: frames[{i}].file')
-            if images and image.shape != images[0].shape:
-                raise InputError(
-                    f'{folder / frame["file"]}: {_size(image)} pixels, but '
-                    f'{frames[0]["file"]} has {_size(images[0])}; give images of one size'
-                )
-            images.append(image)
-            lens_states.append(_lens_state(lens, frame, exif, stored_width, f'{where}: frames[{i}]'))
-
+            if not isinstance(frame.get('file'), str) or not frame['file']:
+                raise InputError(f'{where}: frames[{i}].file: {quoted(frame.get("file"))} is not a file name')
+        read = read_stack_images(
+            [folder / frame['file'] for frame in frames],
+            [f'{where}: frames[{i}].file' for i in range(len(frames))],
+            str(folder),
+        )
+        lens_states = [
+            _lens_state(lens, frame, image, f'{where}: frames[{i}]')
+            for i, (frame, image) in enumerate(zip(frames, read))
+        ]
+        images = [image.pixels for image in read]
         depth = description.get('depth')
         if depth is not None:
-            depth = _read_depth(folder, depth, images[0].shape[:2], f'{where}: depth')
+            with_all = image_size(folder / frames[0]['file'])
+            depth = _read_depth(folder, depth, images[0].shape[:2], with_all, f'{where}: depth')
         return cls(images, lens_states, depth, str(folder))
 
     def write(self, folder: str | Path, *, suffix: str = '.png', overwrite: bool = False) -> None:
@@ -107,26 +105,13 @@ class FocalStack:
         if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f'{folder}: already exists; choose another folder or remove it')
         description = self._description(suffix)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
-        try:
-            temporary.chmod(0o755)
+        with folder_written_atomically(folder) as temporary:
             for image, frame in zip(self.images, description['frames']):
                 Image.fromarray(image).save(temporary / frame['file'], quality=95)
             if self.depth is not None:
                 np.save(temporary / description['depth'], self.depth.astype(np.float32))
             text = yaml.safe_dump(description, sort_keys=False, default_flow_style=None, width=1000)
             (temporary / 'stack.yaml').write_text(text)
-            if folder.exists():
-                replaced = temporary.with_name(f'{temporary.name}.replaced')
-                os.rename(folder, replaced)
-                os.rename(temporary, folder)
-                shutil.rmtree(replaced) if replaced.is_dir() else replaced.unlink()
-            else:
-                os.rename(temporary, folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
     def _description(self, suffix: str) -> dict:
         first = self.lens_states[0]
@@ -195,10 +180,10 @@ def _description(path: Path) -> dict:
 
 def _check_keys(mapping, known: set[str], where: str) -> None:
     if not isinstance(mapping, dict):
-        raise InputError(f'{where}: must be a mapping with {", ".join(sorted(known))}, not {mapping!r}')
+        raise InputError(f'{where}: must be a mapping with {", ".join(sorted(known))}, not {quoted(mapping)}')
     unknown = [key for key in mapping if key not in known]
     if unknown:
-        raise InputError(f'{where}: unknown key {unknown[0]!r}, known are {", ".join(sorted(known))}')
+        raise InputError(f'{where}: unknown key {quoted(unknown[0])}, known are {", ".join(sorted(known))}')
 
 
 def _number(value, where: str, *, infinite: bool = True) -> float:
@@ -207,23 +192,17 @@ def _number(value, where: str, *, infinite: bool = True) -> float:
         return math.nan
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number):
-        raise InputError(f'{where}: {value!r} is not a number (null means unknown)')
+        raise InputError(f'{where}: {quoted(value)} is not a number (null means unknown)')
     if number <= 0 or (math.isinf(number) and not infinite):
-        raise InputError(f'{where}: {value!r} must be {"positive" if infinite else "positive and finite"}')
+        raise InputError(f'{where}: {quoted(value)} must be {"positive" if infinite else "positive and finite"}')
     return number
 
 
-def _read_image(folder: Path, name, where: str) -> tuple[np.ndarray, int, dict[str, float]]:
-    """An image, upright; its width as it is stored, along which the sensor's is told; and its EXIF."""
-    if not isinstance(name, str) or not name:
-        raise InputError(f'{where}: {name!r} is not a file name')
-    return read_image_and_lens(folder / name, where)
-
-
-def _lens_state(lens: dict, frame: dict, exif: dict, width: int, where: str) -> LensState:
+def _lens_state(lens: dict, frame: dict, image: StackImage, where: str) -> LensState:
+    exif = image.lens
     focus_distance = _number(frame.get('focus_distance_m'), f'{where}.focus_distance_m')
     if math.isnan(focus_distance):
         focus_distance = exif['focus_distance']
@@ -236,7 +215,7 @@ def _lens_state(lens: dict, frame: dict, exif: dict, width: int, where: str) -> 
     if stamp is not None and (
         isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not math.isfinite(stamp)
     ):
-        raise InputError(f'{where}.stamp_s: {stamp!r} is not a number')
+        raise InputError(f'{where}.stamp_s: {quoted(stamp)} is not a number')
 
     def known(value: float, otherwise: float) -> float:
         return otherwise if math.isnan(value) else value
@@ -245,27 +224,25 @@ def _lens_state(lens: dict, frame: dict, exif: dict, width: int, where: str) -> 
         focus_distance,
         focal_length=known(lens['focal_length_mm'] * 1e-3, exif['focal_length']),
         f_number=known(lens['f_number'], exif['f_number']),
-        pixel_pitch=known(lens['sensor_width_mm'] * 1e-3 / width, exif['pixel_pitch']),
+        pixel_pitch=known(lens['sensor_width_mm'] * 1e-3 / image.stored_width, exif['pixel_pitch']),
         magnification=_number(frame.get('magnification'), f'{where}.magnification', infinite=False),
         near=lens['near_m'],
         far=lens['far_m'],
         stamp=math.nan if stamp is None else float(stamp),
-    )
+    ).checked(where)
 
 
-def _read_depth(folder: Path, name, shape: tuple[int, int], where: str) -> np.ndarray:
+def _read_depth(folder: Path, name: object, shape: tuple[int, int], stored: tuple[int, int], where: str) -> np.ndarray:
+    """Of an array of the size of the images (`shape`), or, if they were reduced, of that in which they are stored."""
     if not isinstance(name, str):
-        raise InputError(f'{where}: {name!r} is not a file name')
+        raise InputError(f'{where}: {quoted(name)} is not a file name')
     path = folder / name
-    try:
-        depth = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f'{path}: no such file, named by {where}') from None
-    except (OSError, ValueError, EOFError, tokenize.TokenError, zipfile.BadZipFile) as error:
-        raise InputError(f'{path}: cannot be read as a NumPy array: {error}') from None
-    if not isinstance(depth, np.ndarray) or depth.shape != shape or depth.dtype.kind not in 'fiu':
-        found = f'{depth.dtype} {depth.shape}' if isinstance(depth, np.ndarray) else 'an archive'
-        raise InputError(f'{path}: {found}, must be float32 {shape} as the images are')
+    depth = read_array(path, f', named by {where}')
+    if depth.shape != shape and sorted(depth.shape) == sorted(stored):
+        rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, depth.shape))
+        depth = depth[rows[:, None], columns]
+    if depth.shape != shape or depth.dtype.kind not in 'fiu':
+        raise InputError(f'{path}: {depth.dtype} {depth.shape}, must be float32 {shape} as the images are')
     depth = depth.astype(np.float32)
     depth[depth <= 0] = np.nan  # some sensors write 0 for no reading
     return depth

@@ -5,47 +5,115 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason, warn
+from dfd_ros.core.files import require_file
 
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pnm')
 LARGEST = 200_000_000  # px
+LARGEST_STACK = 100_000_000  # px of all images of a stack; larger ones are reduced
+LARGEST_FILE = 2 * 2**30  # bytes
 Image.MAX_IMAGE_PIXELS = LARGEST  # else Pillow warns of less, and refuses less
+_DEEP = 'dfd_ros: the file, if it has 16 bits of colour'
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
 _FULL_FRAME_DIAGONAL = math.hypot(36e-3, 24e-3)
 _RESOLUTION_UNIT = {2: 25.4e-3, 3: 1e-2, 4: 1e-3, 5: 1e-6}  # 4 and 5 are not in the standard but in use
 _UNKNOWN, _INFINITY = 0, 0xFFFFFFFF  # the standard's special subject distances
 
 
+class StackImage(NamedTuple):
+    """An image of a stack, upright, its width (px) before it was turned upright, along which the sensor's width counts,
+    and its `lens_data`."""
+
+    pixels: np.ndarray
+    stored_width: int
+    lens: dict[str, float]
+
+
 def read_image(path: Path, named_by: str = '') -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file, upright.
+    """(H, W, 3) uint8 RGB of an image file, upright. Of more than 8 bits, those are kept that the image uses.
 
     Args:
-        named_by: for the message where there is no such file: what names it.
+        named_by: what names the file, for the message if it does not exist.
 
     Raises:
-        InputError: it is not there, or cannot be read as an image of 8 or 16 bit; names the file.
+        InputError: it does not exist, or cannot be read as an image of 8 or 16 bits; names the file.
     """
-    return read_image_and_lens(path, named_by)[0]
+    return read_image_and_lens(path, named_by).pixels
 
 
-def read_image_and_lens(path: Path, named_by: str = '') -> tuple[np.ndarray, int, dict[str, float]]:
-    """As `read_image`; also the width (px) of the image as it is stored, along which the sensor's width counts, and
-    its `lens_data`."""
+def read_image_and_lens(path: Path, named_by: str = '') -> StackImage:
+    """As `read_image`, with the lens data."""
     with _opened(path, path, named_by) as image:
-        return _rgb(image), image.width, lens_data(image)
+        return StackImage(_upright(image), image.width, lens_data(image))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """As `read_image`, of the bytes of a file. name: for messages."""
-    with _opened(io.BytesIO(data), name) as image:
-        return _rgb(image)
+    with _opened(data, name) as image:
+        return _upright(image)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) as they are stored. Raises as `read_image`; only the header is read."""
+    with _opened(path, path) as image:
+        return image.size
+
+
+def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
+    """The images of a stack, which one camera took that was held one way: all are turned as the first one, since the
+    orientation in EXIF flips when a camera looks straight down. 16-bit images are scaled by the largest value of the
+    stack. If all together have more than `LARGEST_STACK` pixels, each is reduced; a line on stderr says so.
+
+    Args:
+        name: of the stack, for messages.
+
+    Raises:
+        InputError: as `read_image`, or the images differ in size.
+    """
+    sizes = []
+    for path, where in zip(paths, named_by):
+        with _opened(path, path, where) as image:
+            sizes.append(image.size)
+    factor = math.ceil(math.sqrt(sum(width * height for width, height in sizes) / LARGEST_STACK))
+    if factor > 1:
+        warn(f'{name}: {len(paths)} images of {sizes[0][0]}x{sizes[0][1]} are read at 1/{factor} of their size')
+    images, orientations = [], []
+    for path in paths:
+        with _opened(path, path) as image:
+            orientations.append(_orientation(image))
+            # First, as draft mode changes the size of the image, which the lens data refer to.
+            stored_width, lens = image.width, lens_data(image)
+            pixels = _pixels(image, factor)
+        lens['pixel_pitch'] *= stored_width / pixels.shape[1]
+        images.append(StackImage(pixels, pixels.shape[1], lens))
+    if len(set(sizes)) == 1 and len(set(orientations)) > 1:
+        warn(f'{name}: the EXIF orientation of its images differs; all are turned as the first one is')
+        orientations = orientations[:1] * len(paths)
+    images = [read._replace(pixels=_turned(read.pixels, turn)) for read, turn in zip(images, orientations)]
+    for path, read in zip(paths, images):
+        if read.pixels.shape[:2] != images[0].pixels.shape[:2]:
+            raise InputError(
+                f'{path}: {_size(read.pixels)} pixels, but {paths[0].name} has {_size(images[0].pixels)}; '
+                'give images of one size'
+            )
+    deep = [read.pixels for read in images if read.pixels.dtype == np.uint16]
+    bits = _bits(max((int(pixels.max()) for pixels in deep), default=0))
+    if deep and bits < 16:
+        warn(f'{name}: its 16-bit images use {bits} bits, and are scaled accordingly')
+    return [read._replace(pixels=_rgb(read.pixels, bits)) for read in images]
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f'{pixels.shape[1]}x{pixels.shape[0]}'
 
 
 def read_depth_image(path: Path) -> np.ndarray:
@@ -54,32 +122,105 @@ def read_depth_image(path: Path) -> np.ndarray:
     with _opened(path, path) as image:
         if not image.mode.startswith('I'):
             raise ValueError('must be of one channel of 16 bits')
-        return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+        return _turned(np.asarray(image), _orientation(image)).astype(np.uint16)
 
 
 @contextlib.contextmanager
-def _opened(file: Path | BinaryIO, name: object, named_by: str = '') -> Iterator[Image.Image]:
+def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Image.Image]:
+    if isinstance(file, Path):
+        try:
+            require_file(file, f', named by {named_by}' if named_by else '', LARGEST_FILE)
+        except InputError as error:
+            raise InputError(str(error).replace(': no such file', ': no such image', 1)) from None
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with (
+            warnings.catch_warnings(action='ignore'),  # of Pillow, about what is damaged
+            Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image,
+        ):
             if image.width * image.height > LARGEST:
                 raise ValueError(f'{image.width}x{image.height} pixels, more than {LARGEST // 10**6} million')
+            if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # previews, in the MPO files of phones
+                warn(f'{name}: has several frames, the first one is used')
+                image.seek(0)
+            if _is_deep_colour(image):  # which cannot be seen any more once it is decoded
+                image.info[_DEEP] = file
             yield image
-    except FileNotFoundError:
-        raise InputError(f'{name}: no such image' + (f', named by {named_by}' if named_by else '')) from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
         raise InputError(f'{name}: cannot be read as an image, give PNG, JPEG, TIFF, WebP or PNM') from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f'{name}: cannot be read as an image: {" ".join(str(error).split())}') from None
+    except Exception as error:  # Pillow's decoders raise many types on broken files
+        raise InputError(f'{name}: cannot be read as an image: {reason(error)}') from None
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _upright(image: Image.Image) -> np.ndarray:
+    orientation, pixels = _orientation(image), _pixels(image)
+    return _rgb(_turned(pixels, orientation), _bits(int(pixels.max())) if pixels.dtype == np.uint16 else 8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 (upright) to 8."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels of an image with an EXIF orientation, upright: mirrored, then turned by 90 degrees, if need be."""
+    if orientation in (2, 4, 5, 7):
+        pixels = pixels[:, ::-1]
+    return np.rot90(pixels, {3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0))
+
+
+def _pixels(image: Image.Image, factor: int = 1) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, or uint16 (H, W) or (H, W, 3), as they are stored, reduced by a factor."""
     if image.mode == 'F':
         raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
-    upright = ImageOps.exif_transpose(image)
-    # Pillow would clip to 255 and not scale. Before version 10.3 it opens a 16-bit PNG as I.
-    if image.mode.startswith('I;16') or (image.mode == 'I' and np.asarray(image).max() > 255):
-        upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
-    return np.array(upright.convert('RGB'))  # one that may be written to
+    width, height = max(image.width // factor, 1), max(image.height // factor, 1)
+    if image.mode.startswith('I') or _DEEP in image.info:
+        return _reduced(_sixteen_bits(image), width, height)
+    if factor > 1:
+        image.draft('RGB', (width, height))  # a JPEG is reduced while it is decoded
+        opaque = image if image.mode in ('L', 'RGB') else image.convert('L' if image.mode == '1' else 'RGB')
+        image = opaque.resize((width, height), Image.Resampling.BOX)
+    return np.array(image.convert('RGB'))  # one that may be written to
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether Pillow would leave out the lower 8 of 16 bits, as it does of images with several channels."""
+    tiles = getattr(image, 'tile', [])
+    return bool(tiles) and ';16' in str(tiles[0][3])
+
+
+def _sixteen_bits(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith('I'):
+        return np.asarray(image).clip(0, 65535).astype(np.uint16)
+    import cv2  # here, as Blender's Python lacks it
+
+    file = image.info[_DEEP]
+    data = file if isinstance(file, bytes) else file.read_bytes()
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise ValueError('16-bit colour that OpenCV cannot read, give 8 bit')
+    return pixels if pixels.ndim == 2 else pixels[..., 2::-1]
+
+
+def _reduced(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    import cv2
+
+    return cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _bits(largest: int) -> int:
+    return next(bits for bits in _DEPTHS if largest < 2**bits)
+
+
+def _rgb(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 RGB of what `_pixels` gives; of uint16 those 8 bits that are below `bits`."""
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> (bits - 8)).astype(np.uint8)
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2))
 
 
 def _positive(value) -> float:

@@ -19,17 +19,19 @@ import io
 import json
 import math
 import os
+import re
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import locked, written_atomically
+from dfd_ros.core.array_files import read_archive
+from dfd_ros.core.errors import InputError, quoted, reason
+from dfd_ros.core.files import locked, parse_json, require_file, written_atomically
 from dfd_ros.core.image_io import decode_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
@@ -37,6 +39,11 @@ from dfd_ros.core.sample import TRUTH, Sample
 FORMAT = 'dfd_ros-sample-1'
 _STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
 _BLOCK = 512  # of a tar file
+_FRAME = re.compile(r'image\.(\d{1,9})\.\w+')
+LARGEST_SAMPLE = 2**30
+"""Bytes of all images of a sample."""
+TRUTH_BYTES = 10
+"""Of the truth at most, for each byte of the images: float64 for all its 7 numbers of a pixel, and its image."""
 
 
 class ShardWriter:
@@ -168,10 +175,11 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     if sample.about:
         description['about'] = sample.about
     yield 'json', json.dumps(description, allow_nan=False).encode()
+    digits = max(3, len(str(len(sample) - 1)))
     for t, image in enumerate(sample.images):
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, {'png': 'PNG', 'jpg': 'JPEG'}[image_format], quality=95)
-        yield f'image.{t:03d}.{image_format}', buffer.getvalue()
+        yield f'image.{t:0{digits}d}.{image_format}', buffer.getvalue()
     arrays = {
         name: getattr(sample, name).astype(dtype)
         for name, (dtype, _) in TRUTH.items()
@@ -217,7 +225,7 @@ class Samples:
 
     def __getitem__(self, index: int) -> Sample:
         shard, key, members = self._entries[index]
-        with open(shard, 'rb') as file:
+        with open(require_file(shard), 'rb') as file:
 
             def read(suffix: str) -> bytes:
                 offset, size = members[suffix]
@@ -266,18 +274,19 @@ def shards_below(folder: Path) -> list[Path]:
 def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
     """(key, (offset, size) of each member by its suffix) of a shard's samples."""
     samples: dict[str, dict] = {}
+    length = require_file(shard).stat().st_size
     try:
         with tarfile.open(shard, 'r:') as tar:
             for member in tar:
                 key, _, suffix = member.name.partition('.')
-                if member.isfile():
+                if member.isfile() and not member.issparse() and member.offset_data + member.size <= length:
                     samples.setdefault(key, {})[suffix] = (member.offset_data, member.size)
             end = tar.offset  # of the last member, before the empty blocks that end an archive
         with open(shard, 'rb') as file:
             file.seek(end)
             ended = file.read(2 * _BLOCK) == bytes(2 * _BLOCK)
-    except tarfile.TarError as error:
-        raise InputError(f'{shard}: truncated or not a tar file ({error}); create it again') from None
+    except (tarfile.TarError, ValueError, ArithmeticError, EOFError, MemoryError) as error:
+        raise InputError(f'{shard}: truncated or not a tar file ({reason(error)}); create it again') from None
     if not ended:
         raise InputError(f'{shard}: truncated; create it again')
     for key, members in samples.items():
@@ -288,20 +297,17 @@ def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
 
 
 def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) -> Sample:
+    description = parse_json(read('json'), f'{name}.json')
+    if not isinstance(description, dict) or description.get('format') != FORMAT:
+        found = description.get('format') if isinstance(description, dict) else description
+        raise InputError(f'{name}: its format is {quoted(found)}, must be "{FORMAT}"')
     try:
-        description = json.loads(read('json'))
-        if not isinstance(description, dict) or description.get('format') != FORMAT:
-            found = description.get('format') if isinstance(description, dict) else type(description).__name__
-            raise InputError(f'{name}: its format is {found!r}, must be "{FORMAT}"')
-        states = [_lens_state(frame) for frame in description['frames']]
-        pictures = sorted(suffix for suffix in members if suffix.startswith('image.'))
-        images = np.stack([decode_image(read(suffix), f'{name}.{suffix}') for suffix in pictures])
-        with np.load(io.BytesIO(read('truth.npz')), allow_pickle=False) as archive:
-            truth = {
-                key: archive[key].astype(dtype, copy=False)
-                for key, (dtype, _) in TRUTH.items()
-                if key in archive and key in wanted
-            }
+        states = [_lens_state(frame, name) for frame in description['frames']]
+        images = _images(read, members, name)
+        arrays = read_archive(read('truth.npz'), f'{name}.truth.npz', wanted, images.size * TRUTH_BYTES + 2**16)
+        truth: dict[str, Any] = {
+            key: arrays[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items() if key in arrays
+        }
         poses = description.get('poses')
         intrinsics = description.get('intrinsics')
         return Sample(
@@ -309,7 +315,7 @@ def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) ->
             states,
             truth.pop('depth'),
             **truth,
-            intrinsics=intrinsics and tuple(map(float, intrinsics)),
+            intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),  # type: ignore[arg-type]
             poses=None if poses is None else np.array(poses, float),
             source=str(description.get('source', '')),
             seed=description.get('seed'),
@@ -318,9 +324,27 @@ def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) ->
         )
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-        what = 'no ' + str(error) if isinstance(error, KeyError) else ' '.join(str(error).split())
+    except (LookupError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
+        what = f'no {error}' if isinstance(error, KeyError) else reason(error)
         raise InputError(f'{name}: cannot be read as a sample: {what}') from None
+
+
+def _images(read: Callable[[str], bytes], members: Iterable[str], name: str) -> np.ndarray:
+    """(T, H, W, 3), in the order of the frames' numbers, which other writers do not pad with zeros."""
+    frames: dict[int, str] = {}
+    for suffix in members:
+        if match := _FRAME.fullmatch(suffix):
+            if (number := int(match[1])) in frames:
+                raise ValueError(f'frame {number} twice')
+            frames[number] = suffix
+    images: list[np.ndarray] = []
+    for _, suffix in sorted(frames.items()):
+        images.append(decode_image(read(suffix), f'{name}.{suffix}'))
+        if images[-1].shape != images[0].shape:
+            raise ValueError(f'{suffix} of {images[-1].shape[:2]}, but the first image of {images[0].shape[:2]}')
+        if images[0].size * len(frames) > LARGEST_SAMPLE:
+            raise ValueError(f'{len(frames)} images of {images[0].shape[1]}x{images[0].shape[0]} are too large')
+    return np.stack(images)
 
 
 def _json_number(value: float) -> float | str | None:
@@ -329,13 +353,10 @@ def _json_number(value: float) -> float | str | None:
     return 'inf' if math.isinf(value) else float(value)
 
 
-def _lens_state(frame: dict) -> LensState:
+def _lens_state(frame: dict, name: str) -> LensState:
     if not isinstance(frame, dict):
-        raise ValueError(f'a frame is {frame!r}, must be a mapping')
-    values = {name: math.nan if frame.get(name) is None else float(frame[name]) for name in _STATE}
+        raise ValueError(f'a frame is {quoted(frame)}, must be a mapping')
+    values = {field: math.nan if frame.get(field) is None else float(frame[field]) for field in _STATE}
     if math.isnan(values['focus_distance']):
         raise ValueError('a frame has no focus_distance')
-    for name, value in values.items():
-        if name != 'stamp' and value <= 0:
-            raise ValueError(f'{name} {value:g} of a frame, must be positive, or null where it is unknown')
-    return LensState(**values, settled=bool(frame.get('settled', True)))
+    return LensState(**values, settled=bool(frame.get('settled', True))).checked(f'{name}: a frame')

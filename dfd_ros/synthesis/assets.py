@@ -8,7 +8,6 @@ are skipped, with one line that names each.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -19,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import write_text
-from dfd_ros.synthesis.pictures import SUFFIXES, unusable
+from dfd_ros.core.files import write_text, written_atomically
+from dfd_ros.core.image_io import FORMATS, SUFFIXES
+from dfd_ros.synthesis.pictures import unusable
 
 PACKAGES = ('sweethome3d-furniture', 'plasma-workspace-wallpapers', 'mate-backgrounds')
 HDRI_SUFFIXES = ('.exr', '.hdr')
@@ -199,18 +199,13 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
         target = out / f'{_plain("_".join(inside.with_suffix("").parts))}.jpg'
         try:
             if not target.exists():
-                most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-                try:
-                    with Image.open(path) as opened:
-                        opened.draft('RGB', (2 * LONGEST, 2 * LONGEST))
-                        image = ImageOps.exif_transpose(opened).convert('RGB')
-                        image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-                finally:
-                    Image.MAX_IMAGE_PIXELS = most
+                with Image.open(path, formats=FORMATS) as opened:
+                    opened.draft('RGB', (2 * LONGEST, 2 * LONGEST))
+                    image = ImageOps.exif_transpose(opened).convert('RGB')
+                    image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
                 out.mkdir(parents=True, exist_ok=True)
-                part = target.with_suffix('.part')
-                image.save(part, 'JPEG', quality=95)
-                os.replace(part, target)
+                with written_atomically(target) as part:
+                    image.save(part, 'JPEG', quality=95)
         except Exception as error:  # Pillow's decoders raise many types on broken files
             result.leave_out(path, f'an image that cannot be read whole ({type(error).__name__})')
             continue

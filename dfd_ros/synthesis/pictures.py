@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.image_io import SUFFIXES, image_size
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-MAX_PIXELS = 200e6
 # Scenes per window, pictures per window, and how many the next window replaces.
 SCENES, PRINTS, NEW_PRINTS, PHOTOGRAPHS, NEW_PHOTOGRAPHS = 400, 200, 50, 48, 16
 LONGEST = 1024  # px, longer side of a photograph in memory
@@ -45,18 +44,10 @@ def images_in(folder: str | Path) -> list[Path]:
 
 def unusable(path: Path) -> str | None:
     """Why an image cannot be used, by its header; None if it can."""
-    from PIL import Image
-
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit is ours
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except Exception:  # Pillow's readers raise all kinds on broken files
-        return 'not an image that can be read'
-    finally:
-        Image.MAX_IMAGE_PIXELS = most
-    if not 0 < width * height <= MAX_PIXELS:
-        return f'{width}x{height} pixels, must be at most {MAX_PIXELS / 1e6:.0f} megapixels'
+        width, height = image_size(path)
+    except InputError as error:
+        return str(error).removeprefix(f'{path}: ')
     return f'{width}x{height} pixels, too small' if min(width, height) < 32 else None
 
 

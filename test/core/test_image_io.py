@@ -1,8 +1,10 @@
 """The one reader of image files."""
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from odd_images import png_header
+from PIL import Image, ImageOps
 
 from dfd_ros.core import image_io
 from dfd_ros.core.errors import InputError
@@ -44,3 +46,88 @@ def test_what_is_too_large_is_refused_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='a.png: cannot be read as an image: 32x24 pixels, more than') as error:
         read_image(tmp_path / 'a.png')
     assert '\n' not in str(error.value)
+
+
+def test_all_eight_orientations_are_those_of_pillow(tmp_path):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        Image.fromarray(PICTURE).save(tmp_path / 'a.png', exif=exif)
+        with Image.open(tmp_path / 'a.png') as opened:
+            expected = np.asarray(ImageOps.exif_transpose(opened))
+        np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), expected)
+
+
+def stack(folder, images, orientations=(), **options):
+    for i, image in enumerate(images):
+        exif = Image.Exif()
+        if orientations:
+            exif[ORIENTATION] = orientations[i]
+        Image.fromarray(image).save(folder / f'{i}.png', exif=exif)
+    paths = [folder / f'{i}.png' for i in range(len(images))]
+    return [image.pixels for image in image_io.read_stack_images(paths, ['stack.yaml'] * len(paths), 'stack')]
+
+
+def test_a_stack_is_turned_as_its_first_image(tmp_path, capsys):
+    for orientations in ((1, 3, 1), (3, 1, 1), (6, 1, 8)):
+        expected = np.rot90(PICTURE, {1: 0, 3: 2, 6: -1}[orientations[0]])
+        for image in stack(tmp_path, [PICTURE] * 3, orientations):
+            np.testing.assert_array_equal(image, expected)
+        assert 'stack: the EXIF orientation of its images differs' in capsys.readouterr().err
+    turned = stack(tmp_path, [PICTURE, np.rot90(PICTURE)], (1, 6))  # another program has turned one of them
+    assert turned[0].shape == turned[1].shape and capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('bits', [8, 10, 12, 14, 16])
+def test_bits_in_sixteen_are_those_that_the_stack_uses(tmp_path, capsys, bits):
+    ramp = np.linspace(0, 2**bits - 1, 24 * 32).reshape(24, 32).astype(np.uint16)
+    dark, bright = stack(tmp_path, [ramp // 3, ramp])
+    assert bright.max() == 255 and 80 <= dark.max() <= 90
+    assert (f'its 16-bit images use {bits} bits' in capsys.readouterr().err) == (bits < 16)
+    assert read_image(tmp_path / '1.png').max() == 255
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_sixteen_bits_of_colour_are_read(tmp_path, suffix):
+    deep = PICTURE.astype(np.uint16) * 4
+    cv2.imwrite(str(tmp_path / f'a.{suffix}'), deep[..., ::-1])
+    np.testing.assert_array_equal(read_image(tmp_path / f'a.{suffix}'), PICTURE)
+
+
+@pytest.mark.parametrize('suffix, mode', [('jpg', 'RGB'), ('png', '1'), ('png', 'P'), ('png', 'RGBA'), ('png', 'I;16')])
+def test_a_large_stack_is_reduced(tmp_path, capsys, monkeypatch, suffix, mode):
+    monkeypatch.setattr(image_io, 'LARGEST_STACK', 4 * 60 * 80)
+    picture = np.kron(PICTURE, np.ones((10, 10, 1), np.uint8))
+    deep = Image.fromarray(picture[..., 0].astype(np.uint16) * 257)
+    (deep if mode == 'I;16' else Image.fromarray(picture).convert(mode)).save(tmp_path / f'a.{suffix}')
+    read = image_io.read_stack_images([tmp_path / f'a.{suffix}'] * 4, [''] * 4, 'stack')
+    assert {image.pixels.shape for image in read} == {(60, 80, 3)} and read[0].stored_width == 80
+    assert 'stack: 4 images of 320x240 are read at 1/4 of their size' in capsys.readouterr().err
+    assert read[0].pixels[:20, :40, 0].mean() > 40 and read[0].pixels[40:].mean() < 10
+
+
+@pytest.mark.parametrize('cut', [0, 1, 30, 60, 200])
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'tif', 'webp', 'ppm'])
+def test_damaged_images_are_one_line(tmp_path, suffix, cut):
+    path = tmp_path / f'a.{suffix}'
+    draw = np.random.default_rng(cut)
+    Image.fromarray(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:cut], *(bytes(b ^ (draw.random() < 0.02) * 255 for b in whole) for _ in range(5))):
+        path.write_bytes(damaged)
+        try:
+            read_image(path)
+        except InputError as error:
+            assert str(error).startswith(str(path)) and '\n' not in str(error) and len(str(error)) < 500
+    for size in ((30_000, 30_000), (2**31 - 1, 2**31 - 1)):
+        path.write_bytes(png_header(*size))
+        with pytest.raises(InputError, match='a..*: cannot be read as an image'):
+            read_image(path)
+
+
+def test_of_several_frames_the_first_is_taken_and_that_is_said(tmp_path, capsys):
+    frames = [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
+    for suffix in ('png', 'tif', 'webp'):
+        frames[0].save(tmp_path / f'a.{suffix}', save_all=True, append_images=frames[1:], lossless=True)
+        np.testing.assert_array_equal(read_image(tmp_path / f'a.{suffix}'), PICTURE)
+        assert f'a.{suffix}: has several frames, the first one is used' in capsys.readouterr().err

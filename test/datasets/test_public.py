@@ -99,7 +99,7 @@ def test_a_file_of_another_layout_is_named_with_what_it_should_be(tmp_path):
         Ddff12(path)
     with pytest.raises(InputError, match='not FoD500: expected 000400Dpt.exr'):
         Fod500(tmp_path)
-    with pytest.raises(InputError, match='metadata.txt: no such file; a folder of ZEDD has one'):
+    with pytest.raises(InputError, match='metadata.txt: no such file, a folder of ZEDD has one'):
         Zedd(tmp_path)
     (tmp_path / 'metadata.txt').write_text('run_1 6D3E 0.8\n')
     with pytest.raises(InputError, match='metadata.txt: expected lines of'):

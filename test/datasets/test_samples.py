@@ -6,8 +6,10 @@ import io
 import json
 import math
 import os
+import re
 import tarfile
 import tempfile
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -329,21 +331,53 @@ def changed(members: dict[str, bytes], **values) -> dict[str, bytes]:
     return {'a.json': json.dumps(description).encode()}
 
 
+def zeros(count: int) -> bytes:
+    """An archive, small itself, of so many zeros as depth."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        with archive.open('depth.npy', 'w', force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, {'descr': '<f4', 'fortran_order': False, 'shape': (count,)})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize('width', [1, 3, 5])
+def test_frames_are_in_the_order_of_their_numbers(tmp_path, width):
+    count = 12 if width == 1 else 1003
+    images = np.zeros((count, 2, 2, 3), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = np.arange(count) % 256, np.arange(count) // 256
+    states = [LensState(1 + i) for i in range(count)]
+    write_sample(tmp_path / 'a.tar', 'a', Sample(images, states, np.ones((count, 2, 2), np.float32)))
+    members = members_of(tmp_path / 'a.tar')
+    if width != 3:  # as other writers number them; of this one they are as they are
+        members = {re.sub(r'\.(\d+)\.png', lambda m: f'.{int(m[1]):0{width}d}.png', k): v for k, v in members.items()}
+        write_tar(tmp_path / 'a.tar', members)
+    (sample,) = read_samples(tmp_path)
+    np.testing.assert_array_equal(sample.images, images)
+
+
 @pytest.mark.parametrize(
     'change, says',
     [
         (lambda m: m.pop('a.json'), 'a has no a.json'),
         (lambda m: m.pop('a.truth.npz'), 'a has no a.truth.npz'),
         (lambda m: m.update({'a.json': b'{"format": "other"}'}), f'its format is \'other\', must be "{FORMAT}"'),
-        (lambda m: m.update({'a.json': b'nonsense'}), 'cannot be read as a sample'),
+        (lambda m: m.update({'a.json': b'nonsense'}), 'a.json: not JSON: Expecting value'),
         (lambda m: m.update({'a.json': json.dumps({'format': FORMAT}).encode()}), "no 'frames'"),
         (lambda m: m.update({'a.json': json.dumps({'format': FORMAT, 'frames': [1, 2, 3]}).encode()}), 'a frame is 1'),
         (lambda m: m.update(changed(m, focus_distance=None)), 'a frame has no focus_distance'),
-        (lambda m: m.update(changed(m, focus_distance=0)), 'focus_distance 0 of a frame, must be positive'),
-        (lambda m: m.update(changed(m, f_number=-1.8)), 'f_number -1.8 of a frame, must be positive'),
+        (lambda m: m.update(changed(m, focus_distance=0)), 'a frame: focus_distance 0, no lens has that'),
+        (lambda m: m.update(changed(m, f_number=-1.8)), 'a frame: f_number -1.8, no lens has that'),
         (lambda m: m.pop('a.image.001.png'), '2 images, but 3 lens states'),
         (lambda m: m.update({'a.image.001.png': m['a.image.001.png'][:60]}), 'cannot be read as an image'),
-        (lambda m: m.update({'a.truth.npz': m['a.truth.npz'][:200]}), 'cannot be read as a sample'),
+        (lambda m: m.update({'a.truth.npz': m['a.truth.npz'][:200]}), 'cannot be read as an archive of NumPy arrays'),
+        (lambda m: m.update({'a.truth.npz': zeros(2**28)}), '1024 MB, more than'),
+        (
+            lambda m: m.update({'a.json': m['a.json'].replace(b'"seed"', b'"x": 1' + b'0' * 400 + b', "seed"')}),
+            'not JSON',
+        ),
+        (lambda m: m.update(changed(m, focal_length=2.0, focus_distance=2.0)), 'not beyond the focal length'),
+        (lambda m: m.update(changed(m, magnification=1e30)), 'magnification 1e+30, no lens has that'),
+        (lambda m: m.update({'a.image.1.png': m['a.image.001.png']}), 'frame 1 twice'),
         (lambda m: m.update({'readme.txt': b'hello'}), 'readme has no readme.json'),
     ],
 )

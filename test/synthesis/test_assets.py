@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 import zipfile
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from command_line import dfd
+from odd_images import png_header
 
 TRIANGLE = 'mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1/1 2/2 3/3\nf 1 2\n'
 CATALOGUE = (
@@ -71,9 +71,7 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     picture(own / 'deep' / 'holiday.png', 3000)
     (own / 'broken.jpg').write_bytes(b'nothing')
     (own / 'torn.png').write_bytes(picture(own / 'deep' / 'other.png')[:60])
-    (own / 'huge.bmp').write_bytes(
-        b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0)
-    )
+    (own / 'huge.png').write_bytes(png_header(30000, 30000))
     (own / 'model').mkdir()
     (own / 'model' / 'good.obj').write_text(TRIANGLE)
     (own / 'model' / 'few.obj').write_text('v 0 0 0\nf 1 2 3\n')
@@ -89,7 +87,7 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert (out / 'models' / 'own' / 'model' / 'good.obj').is_file() and (out / 'hdris' / 'own' / 'sky.hdr').is_file()
     warnings = [line for line in captured.err.splitlines() if line.startswith('dfd: warning: ')]
     assert len(warnings) == 7 and all('left out: ' in line for line in warnings)
-    for name in ('broken.jpg', 'torn.png', 'huge.bmp', 'few.obj', 'text.obj', 'thief.obj', 'no.exr'):
+    for name in ('broken.jpg', 'torn.png', 'huge.png', 'few.obj', 'text.obj', 'thief.obj', 'no.exr'):
         assert sum(name in line for line in warnings) == 1, name
 
 

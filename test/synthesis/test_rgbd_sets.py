@@ -107,7 +107,7 @@ def test_depth_of_8_bit_and_no_depth_are_named(tmp_path):
     public_files.rgbd(tmp_path)
     path = tmp_path / 'depth' / 'a.png'
     Image.fromarray(np.ones((96, 128), np.uint8)).save(path)
-    with pytest.raises(InputError, match=r'depth/a.png: .*it should be of 16 bit, in mm'):
+    with pytest.raises(InputError, match=r'depth/a.png: .*must be of one channel of 16 bits'):
         open_views(f'rgbd:{tmp_path}').read(0)
     path.unlink()
     with pytest.raises(InputError, match=r'depth/a.png: no depth image of .*color/a.png'):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from odd_images import png_header
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.draws import Random
@@ -188,12 +188,10 @@ def test_photographs_come_from_the_folder(tmp_path):
 def test_bad_images_are_left_out_by_name(tmp_path, capsys):
     write(tmp_path / 'good.png')
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    (tmp_path / 'huge.bmp').write_bytes(
-        b'BM' + struct.pack('<IIIIiiHHIIiiII', 54, 0, 54, 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0)
-    )
+    (tmp_path / 'huge.png').write_bytes(png_header(30000, 30000))
     assert [path.name for path in Library(str(tmp_path), 'train').paths] == ['good.png']
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 2 and 'broken.jpg' in lines[0] and 'huge.bmp' in lines[1] and '30000x30000' in lines[1]
+    assert len(lines) == 2 and 'broken.jpg' in lines[0] and 'huge.png' in lines[1] and 'exceeds limit' in lines[1]
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):

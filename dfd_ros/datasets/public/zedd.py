@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dfd_ros.core.array_files import read_array
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_text, require_file
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.image_io import read_image_and_lens
 from dfd_ros.core.lens_state import LensState
@@ -68,11 +70,12 @@ class Zedd:
 def _runs(path: Path) -> list[tuple[str, str, float]]:
     """(run, motor position, focus distance in m) of each."""
     try:
-        lines = [line.split('\t') for line in path.read_text().splitlines() if line.strip() and line[0] != '#']
+        text = read_text(path, ', a folder of ZEDD has one')
+        lines = [line.split('\t') for line in text.splitlines() if line.strip() and line[0] != '#']
         runs = [(run, motor, float(distance)) for run, motor, distance in lines]
-    except FileNotFoundError:
-        raise InputError(f'{path}: no such file; a folder of ZEDD has one') from None
-    except (OSError, ValueError):
+    except InputError:
+        raise
+    except ValueError:
         runs = []
     if len(runs) < 2 or not all(distance > 0 for *_, distance in runs):
         raise InputError(f'{path}: expected lines of run_1 <tab> motor position <tab> focus distance in m')
@@ -81,18 +84,16 @@ def _runs(path: Path) -> list[tuple[str, str, float]]:
 
 def _truth(folder: Path) -> tuple[np.ndarray, float]:
     """Depth (m, NaN = none) and the focal length (px), both for the evaluated image."""
+    depth = read_array(folder / 'depth.npy')
+    if depth.ndim != 2 or depth.dtype.kind not in 'fiu':
+        raise InputError(f'{folder / "depth.npy"}: {depth.dtype} {depth.shape}, expected (height, width) numbers in m')
+    depth = depth.astype(np.float32)
     try:
-        depth = np.load(folder / 'depth.npy', allow_pickle=False).astype(np.float32)
-        if depth.ndim != 2:
-            raise ValueError(f'{depth.shape}')
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f'{folder / "depth.npy"}: expected (height, width) numbers in m: {" ".join(str(error).split())[:120]}'
-        ) from None
-    try:
-        intrinsics = np.loadtxt(folder / 'K.txt')
+        intrinsics = np.loadtxt(require_file(folder / 'K.txt', largest=2**16))
         if intrinsics.shape != (3, 3) or not intrinsics[0, 0] > 0:
             raise ValueError
+    except InputError:
+        raise
     except (OSError, ValueError):
         raise InputError(f'{folder / "K.txt"}: expected the 3x3 intrinsics in px') from None
     focal_length = intrinsics[0, 0] * HEIGHT / len(depth)

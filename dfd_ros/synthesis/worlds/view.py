@@ -13,14 +13,14 @@ A view is a compressed NumPy archive (.npz)::
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import written_atomically
+from dfd_ros.core.array_files import read_archive
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import parse_json, require_file, written_atomically
 
 LARGEST_VIEW = 256 * 2**20  # bytes
 
@@ -54,11 +54,9 @@ class View:
     @staticmethod
     def read(path: Path) -> View:
         """Read a file. Raises `InputError` if there is no such file, or it is not a view."""
+        require_file(path, largest=LARGEST_VIEW)
+        arrays = read_archive(path, str(path))
         try:
-            if path.stat().st_size > LARGEST_VIEW:
-                raise InputError(f'{path}: larger than {LARGEST_VIEW >> 20} MB, not a view')
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
             depth = arrays['depth']
             view = View(
                 arrays['colour'].astype(np.float32),
@@ -66,14 +64,12 @@ class View:
                 float(arrays['focal_length']),
                 arrays.get('behind_colour'),
                 arrays.get('behind_depth'),
-                json.loads(str(arrays['about'])),
+                parse_json(str(arrays['about']), str(path)),
             )
             if view.behind_colour is not None:
                 view.behind_colour = view.behind_colour.astype(np.float32)
-        except FileNotFoundError:
-            raise InputError(f'{path}: no such file') from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f'{path}: not a view: {" ".join(str(error).split())[:120]}') from None
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(f'{path}: not a view: {reason(error)}') from None
         for name, shape in (
             ('colour', (*depth.shape, 3)),
             ('behind_colour', (*depth.shape, 3)),
