@@ -104,7 +104,7 @@ class NodeProcesses:
         try:
             for child in self._children.values():
                 if child.process.poll() is None:
-                    child.process.terminate()  # SIGINT would be a traceback where one is still being imported
+                    child.process.terminate()
             began = time.monotonic()
             while any(
                 child.process.poll() is None and time.monotonic() - began < child.grace

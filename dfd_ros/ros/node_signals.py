@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import signal
 import sys
@@ -44,6 +45,8 @@ def skip_teardown(status: int) -> None:
     """
 
     def end() -> None:
+        for child in multiprocessing.active_children():  # as multiprocessing's own teardown does with daemons
+            child.terminate()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -104,6 +104,21 @@ def test_a_second_signal_does_not_disturb_the_end(number):
     assert time.monotonic() - began < 20  # and it does not take the interpreter down
 
 
+def test_its_worker_processes_end_with_it():
+    process = started(
+        "import multiprocessing; worker = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,), "
+        'daemon=True); worker.start(); print(worker.pid, flush=True)'
+    )
+    worker = Path('/proc', process.stdout.readline().strip())
+    assert process.stdout.readline() == 'started\n' and worker.exists()
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == (0, 'closing\nclosed\n', '')
+    end = time.monotonic() + 20
+    while worker.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not worker.exists()
+
+
 @pytest.mark.parametrize(
     'start, line',
     [
