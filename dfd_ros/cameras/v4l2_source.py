@@ -207,6 +207,6 @@ class V4l2Source(CameraSource):
         self._period = 1 / device.rate if device.rate > 0 else 1 / 30
         with self._focusing:
             self._device = device
-            self._follow(time.monotonic())
+            self._follow(time.monotonic(), is_new=True)  # a command may have come meanwhile
         time.sleep(self._settle_time)  # nobody knows where the motor comes from
         return device

@@ -128,13 +128,13 @@ class V4l2Device:
                 capture.set(control, pixels)
         given = [int(capture.get(control)) for control in sizes]
         if any(pixels and pixels != got for pixels, got in zip(sizes.values(), given)):
-            asked = 'x'.join(str(pixels or 'any') for pixels in sizes.values())
-            raise self._not_granted('image size', asked, 'x'.join(map(str, given)), 'formats-ext')
+            requested = 'x'.join(str(pixels or 'any') for pixels in sizes.values())
+            raise self._not_granted('image size', requested, 'x'.join(map(str, given)), 'formats-ext')
         if 0 < self.rate < settings.rate:
             capture.set(cv2.CAP_PROP_FPS, settings.rate)
             if 0 < self.rate < 0.99 * settings.rate:
-                asked = f'{settings.rate:g} Hz at {given[0]}x{given[1]}'
-                raise self._not_granted('rate', asked, f'{self.rate:g} Hz', 'formats-ext')
+                requested = f'{settings.rate:g} Hz at {given[0]}x{given[1]}'
+                raise self._not_granted('rate', requested, f'{self.rate:g} Hz', 'formats-ext')
 
     def _set_exposure(self, settings: ImageSettings) -> None:
         if settings.exposure_time:
@@ -163,9 +163,9 @@ class V4l2Device:
         if not _within_patience(try_it):
             raise InputError(f'{self.name}: autofocus cannot be switched off, so the camera sets the focus by itself')
 
-    def _not_granted(self, what: str, asked: str, granted: str, listed: str = 'ctrls') -> InputError:
+    def _not_granted(self, what: str, requested: str, granted: str, listed: str = 'ctrls') -> InputError:
         return InputError(
-            f'{self.name}: {what}: {asked} requested, {granted} granted; v4l2-ctl --list-{listed} shows what the '
+            f'{self.name}: {what}: {requested} requested, {granted} granted; v4l2-ctl --list-{listed} shows what the '
             'camera has'
         )
 

@@ -156,7 +156,7 @@ class SweepParameters(Parameters):
     )
     tolerance: float = parameter(
         0.01,
-        'How near to the focus asked for a frame has to be, as a share of the range in vergence, where '
+        'How near to the requested focus a frame has to be, as a share of the range in vergence, where '
         'the camera does not give command numbers.',
         minimum=0.0,
         maximum=1.0,

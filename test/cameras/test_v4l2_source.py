@@ -1,4 +1,4 @@
-"""The V4L2 source, and the recording of a sweep, with cameras that do not do as they are told."""
+"""The V4L2 source, and the recording of a sweep, with cameras that refuse, round and ignore."""
 
 import math
 import time

@@ -168,7 +168,7 @@ def test_what_the_lens_can_focus_is_not_known(lens):
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
-def test_another_lens_starts_the_sweep_anew(lens):
+def test_another_lens_starts_the_sweep_again(lens):
     command = lens.first_command(near=0.15, far=1.5)
     count = len(lens.commands)
     lens.state(1.5, command_id=command.command_id, near=0.151, far=1.5)  # breathing, no other lens
@@ -179,7 +179,7 @@ def test_another_lens_starts_the_sweep_anew(lens):
     wait_until(lambda: len(lens.commands) > count, 'the first command of the new range')
     assert lens.commands[-1].focus_distance == 6.0
     wait_until(
-        lambda: 'now covers 0.6 to 6 m, not 0.15 to 1.5 m; the sweep starts anew' in lens.process.output, 'a line'
+        lambda: 'now covers 0.6 to 6 m, not 0.15 to 1.5 m; the sweep starts again' in lens.process.output, 'a line'
     )
 
 

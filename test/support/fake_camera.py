@@ -1,4 +1,4 @@
-"""A camera as OpenCV's VideoCapture shows it, with the habits of real ones: it refuses, rounds, and sees to itself."""
+"""A camera as OpenCV's VideoCapture shows it, with the habits of real ones: it refuses values, rounds them, or ignores them."""
 
 from __future__ import annotations
 

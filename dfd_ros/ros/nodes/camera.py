@@ -48,7 +48,7 @@ RGBD_TOPICS = {
 
 
 def make_source(parameters: CameraParameters, calibration: Calibration = Calibration()) -> CameraSource:
-    """The source that `parameters` ask for. Raises InputError for a folder or device that is not there."""
+    """The source that `parameters` select. Raises InputError for a folder or device that is not there."""
     if ':' in parameters.source:
         return _own_source(parameters.source, parameters.source_options)
     # Each source is imported only when used: rendering needs torch, a device needs OpenCV.
@@ -278,7 +278,7 @@ class CameraNode(Node):
         count, interval, _ = self._intervals.take()
         if not count:
             return Report(WARN, 'no images')
-        asked, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
+        requested, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
         frame = self._last
         assert frame is not None  # there are intervals
         state = frame.lens_state
@@ -290,8 +290,8 @@ class CameraNode(Node):
         }
         if frame.warning:
             return Report(WARN, frame.warning, values)
-        if rate < SLOW * asked:
-            return Report(WARN, f'{rate:.1f} Hz, {asked:g} Hz requested', values)
+        if rate < SLOW * requested:
+            return Report(WARN, f'{rate:.1f} Hz, {requested:g} Hz requested', values)
         return Report(values=values)
 
 

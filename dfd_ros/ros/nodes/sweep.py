@@ -57,7 +57,7 @@ class SweepNode(Node):
         self._warn = ThrottledWarnings(self)
         self._lens: LensState | None = None  # the last one received
         self._frame_id = ''
-        self._range: VergenceRange | None = None  # None: to begin anew with the next lens state
+        self._range: VergenceRange | None = None  # None: the sweep starts with the next lens state
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
         self._problem = ''  # with the last lens state
@@ -115,7 +115,7 @@ class SweepNode(Node):
         if self._range is not None and self._is_other(range_, self._range):
             self._warn(
                 f'{self._subscription.topic_name}: the lens now covers {range_.near:.3g} to {range_.far:.3g} m, not '
-                f'{self._range.near:.3g} to {self._range.far:.3g} m; the sweep starts anew'
+                f'{self._range.near:.3g} to {self._range.far:.3g} m; the sweep starts again'
             )
             self._range = None
         if self._range is None or self._command is None:
