@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dfd_ros.bags.bag_storage import Channel, Storage, open_regular
+from dfd_ros.bags.bag_storage import Channel, Storage
 from dfd_ros.bags.decompression import DecompressedFile, decompress
 from dfd_ros.bags.mcap_reader import McapReader
 from dfd_ros.bags.message_types import deserialiser
 from dfd_ros.bags.sqlite_reader import SqliteReader
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import read_yaml
+from dfd_ros.core.errors import InputError, reason, shortened
+from dfd_ros.core.files import read_yaml, require_file
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 METADATA = 'metadata.yaml'
@@ -72,8 +72,7 @@ class Bag:
     def _open(self, file: Path) -> Storage | None:
         """The storage of a file; None, with a line in `notes`, if nothing of it can be read."""
         try:
-            path = file
-            os.close(open_regular(file))
+            path = require_file(file)
             if file.suffix == '.zstd':
                 unpacked = DecompressedFile(file)
                 self._decompressed.append(unpacked)
@@ -84,11 +83,11 @@ class Bag:
                         return None
             return (McapReader if '.mcap' in file.suffixes else SqliteReader)(file, path)
         except OSError as error:
-            raise InputError(f'{file}: {error.strerror or error}') from None
+            raise InputError(f'{file}: {reason(error)}') from None
         except InputError:
             raise
         except Exception as error:  # whatever broken data leads to
-            self._lines.append(f'{file}: cannot be read: {_line(error)}')
+            self._lines.append(f'{file}: cannot be read: {reason(error)}')
             return None
 
     def _in_order(self, storages: list[Storage]) -> list[Storage]:
@@ -128,7 +127,7 @@ class Bag:
     def ignore(self, topic: str, reason: str, example: str = '') -> None:
         """Counts a message that is of no use, for `notes`. Of each reason the first example is kept."""
         self._ignored[topic, reason] += 1
-        self._examples.setdefault((topic, reason), f' ({example[:200]})' if example else '')
+        self._examples.setdefault((topic, reason), f' ({shortened(example)})' if example else '')
 
     def require(self, topic: str, *types: str) -> str:
         """The type of a topic. Raises InputError if it does not exist, or is of none of these types."""
@@ -176,7 +175,7 @@ class Bag:
                     raise
                 except Exception as error:  # whatever broken data leads to
                     if not again:
-                        self.ignore(topic, 'cannot be read', _line(error))
+                        self.ignore(topic, 'cannot be read', reason(error))
                     continue
                 yield BagMessage(topic, time, message, functools.partial(_reload, storage, place, readers[channel]))
 
@@ -196,10 +195,6 @@ class Bag:
 
 def _reload(storage: Storage, place: Any, read: Callable[[bytes], Any]) -> Any:
     return read(storage.read(place))
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def _files(path: Path) -> list[Path]:
@@ -245,7 +240,7 @@ def fingerprint(path: Path) -> str:
 
 def add_to_fingerprint(digest: Any, file: Path) -> None:
     """Adds the content of a file to a hash. Raises InputError, OSError."""
-    with open(open_regular(file), 'rb') as opened:
+    with open(require_file(file), 'rb') as opened:
         digest.update(struct.pack('<Q', os.fstat(opened.fileno()).st_size))
         while block := opened.read(_BLOCK):
             digest.update(block)

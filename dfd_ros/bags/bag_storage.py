@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import shortened
 
 
 class Channel(NamedTuple):
@@ -60,15 +58,6 @@ class Storage(Protocol):
         """The data of the message at this place, which `messages` gave. Raises ValueError, OSError."""
 
 
-def open_regular(path: Path) -> int:
-    """A file descriptor to read from. Raises InputError for what is no regular file (a FIFO would block), OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise InputError(f'{path}: not a regular file')
-    return handle
-
-
 class Damage:
     """The damaged places of a file."""
 
@@ -78,7 +67,7 @@ class Damage:
 
     def add(self, place: object, reason: str) -> None:
         """place: identifies the damage; each is counted once."""
-        self._places.setdefault(place, ' '.join(reason.split())[:200])
+        self._places.setdefault(place, shortened(' '.join(reason.split()), 200))
 
     @property
     def lines(self) -> list[str]:

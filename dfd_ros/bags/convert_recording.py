@@ -15,7 +15,7 @@ from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.sweep_cutting import sweeps
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
@@ -162,8 +162,9 @@ class Converter:
         except (_UnusableFrame, OSError):
             raise
         except Exception as error:  # whatever a library makes of odd values
-            line = ' '.join(str(error).split()) or type(error).__name__
-            raise _UnusableFrame(UNDECODABLE[2], f'{self.name}: frame at {frame.stamp:.3f} s: {line}') from None
+            raise _UnusableFrame(
+                UNDECODABLE[2], f'{self.name}: frame at {frame.stamp:.3f} s: {reason(error)}'
+            ) from None
 
     def _convert(self, frame: Frame, largest: float, follows: bool) -> _ConvertedFrame:
         pose = self._pose(frame)
@@ -205,14 +206,13 @@ class Converter:
             image, _rounded(depth), state, (at_infinity.fx, at_infinity.fy, at_infinity.cx, at_infinity.cy)
         )
 
-    def _loaded(self, exposure: Exposure, reason: str) -> np.ndarray:
+    def _loaded(self, exposure: Exposure, counted: str) -> np.ndarray:
         try:
             return exposure.load()
         except OSError:
             raise
         except Exception as error:  # whatever a decoder makes of broken data
-            line = ' '.join(str(error).split()) or type(error).__name__
-            raise _UnusableFrame(reason, f'{self.name}: image at {exposure.stamp:.3f} s: {line}') from None
+            raise _UnusableFrame(counted, f'{self.name}: image at {exposure.stamp:.3f} s: {reason(error)}') from None
 
     def _check_memory(self, image: np.ndarray, frames: int) -> None:
         height, width = image.shape[:2]

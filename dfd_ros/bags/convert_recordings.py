@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import re
@@ -17,25 +16,24 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import Queue
+from os import replace as move
 from pathlib import Path
 
 from dfd_ros.bags.association import Counts
 from dfd_ros.bags.bag_reader import SUFFIXES, Bag, add_to_fingerprint, fingerprint
-from dfd_ros.bags.bag_storage import open_regular
 from dfd_ros.bags.convert_recording import UNDECODABLE, Converter, ConvertSettings
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
 from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import write_json
-from dfd_ros.datasets.shards import ShardWriter, locked
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import locked, read_json, write_json
+from dfd_ros.datasets.shards import ShardWriter
 
 SAMPLES_PER_SHARD = 50
 PROGRESS_EVERY = 0.2  # s
 AUTO = 'auto'
-LARGEST_REPORT = 16 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -229,10 +227,9 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
     except InputError as error:
         return Result(recording, error=str(error))
     except OSError as error:
-        return Result(recording, error=f'{recording}: {error.filename or job.out}: {error.strerror or error}')
+        return Result(recording, error=f'{recording}: {error.filename or job.out}: {reason(error)}')
     except Exception as error:  # one recording must not cost the others
-        line = ' '.join(str(error).split())[:300]
-        return Result(recording, error=f'{recording}: cannot be converted: {type(error).__name__}: {line}')
+        return Result(recording, error=f'{recording}: cannot be converted: {type(error).__name__}: {reason(error)}')
 
 
 class _Output:
@@ -252,13 +249,13 @@ class _Output:
     @property
     def complete(self) -> dict | None:
         """The report, if all shards are made."""
-        return _read_json(self._ready) if self._ready.exists() else None
+        return _read_report(self._ready) if self._ready.exists() else None
 
     def converted(self, recording: Path, described: dict) -> str | None:
         """The summary, if the recording was converted in just this way. Raises InputError if it was in another."""
         if not os.path.lexists(self.report):
             return None
-        before = _read_json(self.report)
+        before = _read_report(self.report)
         job, source, summary = before.get('job'), before.get('recording'), before.get('summary')
         if not isinstance(job, dict) or not isinstance(summary, str):
             raise InputError(f'{self.report}: not a report of dfd convert; remove it, or give another --out')
@@ -312,7 +309,7 @@ class _Output:
 
     def begin(self, described: dict) -> None:
         """Takes up the work of an earlier process for the same job, and removes that for another one."""
-        before = _read_json_if_valid(self._job)
+        before = _read_if_valid(self._job)
         if before != described:
             self.remove(published=True)
         if self.complete is None:
@@ -330,7 +327,7 @@ class _Output:
 
     def _own_shards(self) -> list[str]:
         """Names of the shards that an earlier process has made, which it may have published."""
-        report = _read_json_if_valid(self._ready) or {}
+        report = _read_if_valid(self._ready) or {}
         return [str(name) for name in report.get('shards', ())]
 
     def remove(self, *, published: bool = False) -> None:
@@ -354,30 +351,28 @@ class _Output:
         report = self.complete or {}
         for name in self._own_shards():
             if (self.shards / name).exists():
-                os.replace(self.shards / name, self.out / name)
+                move(self.shards / name, self.out / name)
         shutil.rmtree(self.shards, ignore_errors=True)
-        os.replace(self._ready, self.report)
+        move(self._ready, self.report)
         self._job.unlink(missing_ok=True)
         return str(report.get('summary', ''))
 
 
-def _read_json(path: Path) -> dict:
+def _read_report(path: Path) -> dict:
     """Raises InputError, one line that names the file."""
-    with open(open_regular(path), 'rb') as file:
-        text = file.read(LARGEST_REPORT + 1)
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
+        value = read_json(path)
+    except InputError as error:
+        raise InputError(f'{error}; remove it, or give another --out') from None
     if not isinstance(value, dict):
-        raise InputError(f'{path}: not a report of dfd convert, or damaged; remove it, or give another --out')
+        raise InputError(f'{path}: not a report of dfd convert; remove it, or give another --out')
     return value
 
 
-def _read_json_if_valid(path: Path) -> dict | None:
+def _read_if_valid(path: Path) -> dict | None:
     try:
-        return _read_json(path)
-    except (InputError, FileNotFoundError):
+        return _read_report(path)
+    except InputError:
         return None
 
 

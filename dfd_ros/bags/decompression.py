@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted, reason
 
 LARGEST = 256 << 20
 """Bytes of a message or chunk, which are in memory as a whole."""
@@ -49,7 +49,7 @@ def decompress(data: bytes, kind: str, size: int | None = None) -> bytes:
         except (RuntimeError, ImportError) as error:
             raise ValueError(str(error)) from None
     else:
-        raise ValueError(f'unknown compression {kind[:80]!r}')
+        raise ValueError(f'unknown compression {quoted(kind)}')
     if len(content) > limit:
         raise ValueError(f'decompresses to more than {limit} bytes')
     if size is not None and len(content) != size:
@@ -76,7 +76,7 @@ class DecompressedFile:
         except OSError as error:
             free = shutil.disk_usage(self._folder.name).free
             raise InputError(
-                f'{file}: cannot be decompressed into {tempfile.gettempdir()}: {error.strerror or error} '
+                f'{file}: cannot be decompressed into {tempfile.gettempdir()}: {reason(error)} '
                 f'({free / 1e9:.1f} GB free); set TMPDIR to a folder with more space'
             ) from None
 
@@ -84,5 +84,5 @@ class DecompressedFile:
         try:
             return source.read1(_BLOCK)
         except (EOFError, zstd().ZstdError) as error:
-            self.damage = ' '.join(str(error).split()) or 'cut short'
+            self.damage = reason(error)
             return b''

@@ -69,10 +69,10 @@ def _decode_rvl(data: bytes, topic: str) -> np.ndarray:
     width, height = np.frombuffer(data[:8].ljust(8, b'\0'), '<u4').tolist()
     if not 0 < width * height <= LARGEST or (len(data) - 8) % 4:
         raise InputError(f'{topic}: depth of {width}x{height} pixels in {len(data)} bytes cannot be RVL')
-    words = np.frombuffer(data, '<u4', offset=8)
+    words = np.frombuffer(data[8:], '<u4')
     nibbles = (words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32) & 15).reshape(-1)
     ends = np.flatnonzero(nibbles < 8) + 1
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = np.concatenate([[0], ends])[:-1].astype(np.int64)
     places = np.arange(ends[-1] if len(ends) else 0) - np.repeat(starts, ends - starts)
     if (places > 7).any():
         raise InputError(f'{topic}: depth is not valid RVL')

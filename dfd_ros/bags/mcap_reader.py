@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfd_ros.bags.bag_storage import Channel, Damage, StoredMessage, open_regular
+from dfd_ros.bags.bag_storage import Channel, Damage, StoredMessage
 from dfd_ros.bags.decompression import LARGEST, decompress
 from dfd_ros.bags.mcap_file import (
     CHANNEL,
@@ -32,6 +32,7 @@ from dfd_ros.bags.mcap_file import (
     SCHEMA,
     SUMMARY_OFFSET,
 )
+from dfd_ros.core.files import require_file
 
 LARGEST_CACHE = 64 << 20  # bytes of decompressed chunks; the last one is always kept
 _HEAD = 9  # bytes of a record before its content
@@ -97,7 +98,7 @@ class McapReader:
     def _opened(self) -> Iterator[None]:
         """Holds the file open; not longer, as a bag may have more files than a process may open."""
         if not self._users:
-            self._handle = open_regular(self._path)
+            self._handle = os.open(require_file(self._path), os.O_RDONLY | os.O_CLOEXEC)
         self._users += 1
         try:
             yield

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.resources import resource
 
 OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
@@ -57,7 +57,7 @@ def deserialiser(message_type: str, encoding: str, definition: str) -> Callable[
         except Exception as error:  # the parser's own and others
             # Some recorders write no more than the name of a type. The standard types have not changed in ROS 2.
             if message_type not in store.types or message_type in OWN:
-                raise InputError(f'the definition of {message_type} cannot be read: {_line(error)}') from None
+                raise InputError(f'the definition of {message_type} cannot be read: {reason(error)}') from None
     elif message_type not in store.types:
         raise InputError(f'{message_type} is not known and the bag has no definition of it')
     if any(name not in store.fielddefs or _fields(store.fielddefs, name) != _fields(types, name) for name in types):
@@ -65,7 +65,7 @@ def deserialiser(message_type: str, encoding: str, definition: str) -> Callable[
     try:
         store.get_msgdef(message_type)
     except Exception as error:
-        raise InputError(f'the definition of {message_type} cannot be used: {_line(error)}') from None
+        raise InputError(f'the definition of {message_type} cannot be used: {reason(error)}') from None
     return lambda data: store.deserialize_cdr(data, message_type)
 
 
@@ -100,7 +100,7 @@ def _own_store(types: dict[str, Any]) -> Any:
     try:
         store.register(all_types)
     except Exception as error:
-        raise InputError(f'the definition of {next(iter(types))} cannot be used: {_line(error)}') from None
+        raise InputError(f'the definition of {next(iter(types))} cannot be used: {reason(error)}') from None
     return store
 
 
@@ -110,7 +110,3 @@ def _names(kind: Any) -> list[str]:
     if node == rosbags_module('interfaces').Nodetype.NAME:
         return [detail]
     return _names(detail[0]) if isinstance(detail[0], tuple) else []
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200] or type(error).__name__

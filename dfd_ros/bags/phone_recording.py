@@ -28,27 +28,28 @@ import hashlib
 import heapq
 import itertools
 import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from dfd_ros.bags.association import DepthExposure, Exposure
 from dfd_ros.bags.bag_reader import Bag, add_to_fingerprint
-from dfd_ros.bags.bag_storage import open_regular
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.recording_events import OFFSET_SECONDS, Recording, Topics, events, rgbd_signal
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import require_file
 from dfd_ros.core.image_io import read_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import distance
 
 TABLE = 'frames.csv'
+HINT = "; a phone's recording needs one"
 VIDEOS = ('.mp4', '.mov', '.mkv', '.avi', '.webm')
 _ALIASES = {
     'sensor_timestamp': 'timestamp_ns',
@@ -78,8 +79,7 @@ class _Video:
 
     def __init__(self, path: Path) -> None:
         """Raises InputError if it is not a regular file."""
-        os.close(open_regular(path))
-        self.path = path
+        self.path = require_file(path)
         self._capture: Any = None
         self._next = 0
 
@@ -147,7 +147,7 @@ class PhoneRecording:
         """The frames with their lens states."""
         for number, row in enumerate(self._rows):
             load: Callable[[], np.ndarray] = (
-                functools.partial(read_image, self.folder / row.file, TABLE)
+                functools.partial(_read_image, self.folder / row.file)
                 if self._video is None
                 else functools.partial(self._video.frame, number)
             )
@@ -165,6 +165,10 @@ class PhoneRecording:
                 continue  # reported by the conversion
             signal.push(exposure.stamp, image)
         return signal
+
+
+def _read_image(path: Path) -> np.ndarray:
+    return read_image(require_file(path, f', named by {TABLE}'))
 
 
 def fingerprint(folder: Path) -> str:
@@ -204,9 +208,7 @@ def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str) -> Re
 
 def _read_table(path: Path) -> list[_Row]:
     try:
-        with open(open_regular(path), newline='', encoding='utf-8-sig') as file:
-            if os.fstat(file.fileno()).st_size > _LARGEST_TABLE:
-                raise InputError(f'{path}: more than {_LARGEST_TABLE >> 20} MiB, not a table of frames')
+        with open(require_file(path, HINT, _LARGEST_TABLE), newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             names = [_column(name) for name in reader.fieldnames or ()]
             reader.fieldnames = names
@@ -214,8 +216,6 @@ def _read_table(path: Path) -> list[_Row]:
             if missing:
                 raise InputError(f'{path}: no column {missing[0]}; its first line must name the columns')
             rows = [_row(values, f'{path}: row {number}') for number, values in enumerate(reader, 1)]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a phone's recording needs one") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f'{path}: cannot be read: {error}') from None
     if not rows:
@@ -253,16 +253,17 @@ def _row(values: dict[str, str], where: str) -> _Row:
         raise InputError(f'{where}: focus_dioptre is {focus}; must be 0 (infinity) to {_LARGEST_DIOPTRES:g}')
     exposure, nearest = positive('exposure_ns'), positive('nearest_dioptre')
     middle = stamp + (0.0 if math.isnan(exposure) else exposure / 2)
-    state = LensState(
-        distance(focus),
-        positive('focal_length_mm') * 1e-3,
-        positive('f_number'),
-        positive('pixel_pitch_um') * 1e-6,
-        near=1 / nearest,
-        far=math.nan if math.isnan(nearest) else math.inf,
+    lens = SimpleNamespace(
+        focus_distance=distance(focus),
+        focal_length=positive('focal_length_mm') * 1e-3,
+        f_number=positive('f_number'),
+        pixel_pitch=positive('pixel_pitch_um') * 1e-6,
+        magnification=math.nan,
+        near_distance=1 / nearest,
+        far_distance=math.inf,
         settled=number('lens_state') != _MOVING,
-        stamp=middle * 1e-9,
     )
+    state = LensState.of_message(lens, middle * 1e-9, where)
     uncalibrated = (values.get('calibration') or '').strip().lower() in _UNCALIBRATED
     return _Row(state, (values.get('file') or '').strip(), uncalibrated)
 

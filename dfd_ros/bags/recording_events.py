@@ -6,7 +6,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +26,6 @@ LENS_STATE = 'dfd_ros/msg/LensState'
 OFFSET_SECONDS = 60.0  # of the recording are used to find the clock offset
 COMPRESSED = {'image': ('/compressed',), 'color': ('/compressed',), 'depth': ('/compressedDepth', '/compressed')}
 NO_STAMP = 'with a header stamp of 0'
-SMALLEST_FOCUS_DISTANCE = 1e-3  # m
 _LENS_FIELDS = (
     'focus_distance',
     'focal_length',
@@ -36,13 +35,6 @@ _LENS_FIELDS = (
     'near_distance',
     'far_distance',
 )
-# SI units; beyond them a value counts as unknown.
-_POSSIBLE = {
-    'focal_length': (1e-4, 10.0),
-    'f_number': (0.1, 1000.0),
-    'pixel_pitch': (1e-8, 1e-3),
-    'magnification': (0.1, 10.0),
-}
 
 
 @dataclass(frozen=True)
@@ -125,19 +117,12 @@ def stamp_of(message: Any) -> float:
     return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
 
 
-def lens_state(message: Any) -> LensState:
-    """From a dfd_ros/msg/LensState, of any version of its definition. Raises InputError if it has no focus distance,
-    or one that no lens has."""
-    # A field that an older version lacks is unknown.
+def lens_state(message: Any, topic: str) -> LensState:
+    """From a dfd_ros/msg/LensState, of any version of its definition: a field that it lacks is unknown. Raises
+    InputError if it has no focus distance, or one that no lens has."""
     values = {name: getattr(message, name, math.nan) for name in _LENS_FIELDS}
     settled = getattr(message, 'settled', True)
-    if not values['focus_distance'] >= SMALLEST_FOCUS_DISTANCE:
-        raise InputError(f'focus_distance {values["focus_distance"]} m')
-    state = LensState.of_message(SimpleNamespace(**values, settled=settled), stamp_of(message))
-    impossible: dict[str, Any] = {
-        name: math.nan for name, (lowest, highest) in _POSSIBLE.items() if not lowest <= getattr(state, name) <= highest
-    }
-    return replace(state, **impossible)
+    return LensState.of_message(SimpleNamespace(**values, settled=settled), stamp_of(message), topic)
 
 
 def events(
@@ -172,7 +157,7 @@ def events(
             bag.ignore(topic, NO_STAMP)
             return None
         if topic == topics.lens_state:
-            return LensReport(lens_state(message), received)
+            return LensReport(lens_state(message, topic), received)
         is_image = topic == topics.image
         info_topic, decode, shift = (
             (topics.camera_info, image_decoding.to_rgb, 0.0)

@@ -12,9 +12,12 @@ from dfd_ros.bags.sweep_cutting import sweeps
 from dfd_ros.core.lens_state import LensState
 
 
-def image(stamp, focus=None):
+def image(stamp, focus=None, received=None):
     return Exposure(
-        stamp, lambda: np.zeros((1, 1, 3), np.uint8), state=None if focus is None else LensState(focus), received=stamp
+        stamp,
+        lambda: np.zeros((1, 1, 3), np.uint8),
+        state=None if focus is None else LensState(focus),
+        received=stamp if received is None else received,
     )
 
 
@@ -45,8 +48,34 @@ def test_an_image_without_its_lens_state_is_left_out():
     assert found == [] and counts.left_out == {'with no lens state': 1}
 
 
+@pytest.mark.parametrize(
+    'late', [{'image': 2.0}, {'image': 50.0}, {'depth': 5.0}, {'lens': 50.0}, {'image': 30.0, 'depth': 9.0}]
+)
+def test_streams_that_are_recorded_late_lose_nothing(late):
+    """Depth at 90 Hz, so that there is more of it than of anything."""
+    events = (
+        [image(i / 30) for i in range(300)] + [lens(i / 30) for i in range(300)] + [depth(i / 90) for i in range(900)]
+    )
+    late = {Exposure: late.get('image', 0.0), LensReport: late.get('lens', 0.0), DepthExposure: late.get('depth', 0.0)}
+
+    def received(event):
+        return (event.exposure if isinstance(event, DepthExposure) else event).received + late[type(event)]
+
+    found, counts = pairs(sorted(events, key=received))
+    assert found == [(i / 30, i / 30) for i in range(300)] and not counts.left_out
+
+
+@pytest.mark.parametrize('stamp', [1e9, -1e9])
+@pytest.mark.parametrize('kind', [image, lens, depth])
+def test_a_wrong_stamp_costs_that_message_alone(kind, stamp):
+    events = [one(i / 30) for i in range(200) for one in (image, lens, depth)]
+    events.insert(100, kind(stamp, received=100 / 90))
+    found, counts = pairs(events)
+    assert found == [(i / 30, i / 30) for i in range(200)] and counts.left_out.total() == (kind is image)
+
+
 def test_what_never_comes_is_not_waited_for():
-    """Else the images would pile up. Three seconds of the recording are enough."""
+    """Else the images would pile up."""
     events = iter([event for i in range(1000) for event in (image(i / 30, focus=1.0),)])
     counts = Counts()
     list(associate(events, 0.02, counts))

@@ -16,6 +16,7 @@ pytest.importorskip('rosbags')
 
 from rosbags.rosbag2 import Reader
 
+from dfd_ros.bags import mcap_file
 from dfd_ros.bags.background_writer import BackgroundWriter
 from dfd_ros.bags.bag_writer import BagWriter, Topic
 from dfd_ros.bags.message_types import typestore
@@ -227,3 +228,46 @@ def test_a_full_disk_leaves_a_whole_bag(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         writer.flush()
     assert [m[1] for m in read(tmp_path / 'bag')] == [1]
+
+
+def test_a_full_disk_and_the_messages_that_are_in_the_bag(tmp_path, monkeypatch):
+    """What waits is not in the bag: neither the line nor metadata.yaml counts it."""
+    lines = []
+    writer = BackgroundWriter(tmp_path, TOPICS, on_end=lines.append)
+    thread = threading.Thread(target=writer.run)
+    thread.start()
+    bag = writer.start('bag')
+    writer.put(0, 1, lens_state(1.0))
+    while writer.bag.messages < 1:
+        time.sleep(0.01)
+    write = mcap_file._write_all
+
+    def full(file, buffers, offset):
+        if len(buffers) > 5:  # a chunk, and not only the end of the file
+            raise OSError(28, 'No space left on device')
+        write(file, buffers, offset)
+
+    monkeypatch.setattr(mcap_file, '_write_all', full)
+    for i in range(20):
+        writer.put(0, i + 2, lens_state(2.0))
+    while not lines:
+        time.sleep(0.01)
+    writer.close()
+    thread.join()
+    assert 'No space left on device' in lines[-1]
+    metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
+    written = len(read(bag))
+    assert (
+        metadata['message_count'] == written == sum(t['message_count'] for t in metadata['topics_with_message_count'])
+    )
+    assert f'{bag}: {written} messages' in ' '.join(lines)
+
+
+def test_a_bag_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch):
+    def full(file, buffers, offset):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(mcap_file, '_write_all', full)
+    with pytest.raises(OSError, match='No space left'):
+        BagWriter(tmp_path / 'bag', TOPICS)
+    assert not (tmp_path / 'bag').exists()

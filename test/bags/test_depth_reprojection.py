@@ -1,5 +1,6 @@
 """Depth of one camera in the view of another, against scenes whose truth is known in both."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,6 +118,42 @@ def test_intrinsics_of_camera_info():
         Intrinsics.from_message(info(k=[0] * 9), '/c/info')
     with pytest.raises(InputError, match="^/c/info: distortion model 'equidistant'"):
         Intrinsics.from_message(info(d=[0.1], distortion_model='equidistant'), '/c/info')
+
+
+IDENTITY = [1, 0, 0, 0, 1, 0, 0, 0, 1]
+P = [190, 0, 98, 0, 0, 191, 48, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize('rectified', [False, True])
+def test_an_image_without_distortion_goes_by_p_where_k_is_of_no_camera(rectified):
+    found = Intrinsics.from_message(info(k=IDENTITY, p=P), 'x', rectified=rectified)
+    assert found == Intrinsics(190, 191, 98, 48)
+
+
+@pytest.mark.parametrize(
+    'fields, said',
+    [
+        ({'d': [math.nan] * 5}, 'D is not finite'),
+        ({'d': [0, 0, 0, 0, math.inf]}, 'D is not finite'),
+        *(({'d': [value, 0, 0, 0, 0]}, 'D is of no camera') for value in (1e9, 900.0, 50.0, -1000.0)),
+        *(({'d': [0.01] * n}, f'D has {n} coefficients') for n in (1, 2, 3, 6, 7, 9, 13, 100)),
+        ({'k': [math.nan] * 9}, 'K is of no camera'),
+        ({'k': [1e30, 0, 99.5, 0, 1e30, 49.5, 0, 0, 1]}, 'K is of no camera'),
+        ({'k': [200, 0, 1e9, 0, 200, 49.5, 0, 0, 1]}, 'K is of no camera'),
+        ({'k': IDENTITY}, 'K is of no camera'),
+        ({'k': [200] * 4}, 'K and P have 4 and 12 elements'),
+    ],
+)
+def test_values_of_no_camera_are_refused(fields, said):
+    with pytest.raises(InputError, match=f'^/c/info: {said}'):
+        Intrinsics.from_message(info(**fields), '/c/info')
+
+
+def test_strong_distortion_of_real_cameras_is_taken():
+    for d in ([-0.45, 0.2, 0, 0, 0], [0.3, -0.1, 0, 0, 0], [0.5, -2.6, 1e-4, 0, 1.5, 0.38, -2.4, 1.4]):
+        model = 'plumb_bob' if len(d) == 5 else 'rational_polynomial'
+        k = [130, 0, 99.5, 0, 130, 49.5, 0, 0, 1]
+        assert Intrinsics.from_message(info(d=d, k=k, distortion_model=model), 'x').distortion == tuple(d)
 
 
 def test_resized_keeps_the_rays():

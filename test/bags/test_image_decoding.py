@@ -1,12 +1,15 @@
 """Image messages of bags: raw and compressed, colour and depth, and what cannot be read."""
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 cv2 = pytest.importorskip('cv2')
 
+from dfd_ros.bags import image_decoding  # noqa: E402
 from dfd_ros.bags.image_decoding import to_depth, to_rgb  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
 
@@ -94,10 +97,78 @@ def test_depth_of_floats_compressed_by_its_inverse():
     np.testing.assert_allclose(to_depth(message, 'depth'), metres, rtol=1e-3)
 
 
+def rvl(depth):
+    """Depth as RVL stores it: a plain encoder, after figure 2 of Wilson, "Fast Lossless Depth Image Compression"."""
+    nibbles, last, values, at = [], 0, depth.reshape(-1).tolist(), 0
+
+    def put(value):
+        while True:
+            value, low = value >> 3, value & 7
+            nibbles.append(low | (8 if value else 0))
+            if not value:
+                return
+
+    while at < len(values):
+        end = at
+        while end < len(values) and values[end] == 0:
+            end += 1
+        put(end - at)
+        at = end
+        while end < len(values) and values[end] != 0:
+            end += 1
+        put(end - at)
+        for value in values[at:end]:
+            difference, last = value - last, value
+            put(2 * difference if difference >= 0 else -2 * difference - 1)
+        at = end
+    nibbles += [0] * (-len(nibbles) % 8)
+    words = [
+        sum(nibble << (28 - 4 * i) for i, nibble in enumerate(nibbles[j : j + 8])) for j in range(0, len(nibbles), 8)
+    ]
+    return np.array(depth.shape[::-1], '<u4').tobytes() + np.array(words, '<u4').tobytes()
+
+
+def test_depth_in_rvl():
+    random = np.random.default_rng(0)
+    depth = random.integers(1, 65000, (24, 31)).astype(np.uint16)
+    depth[random.random(depth.shape) < 0.4] = 0
+    depth[0] = 0
+    for case in (depth, np.zeros_like(depth), np.full_like(depth, 1234)):
+        read = to_depth(compressed(bytes(12) + rvl(case), '16UC1; compressedDepth rvl'), 'depth')
+        np.testing.assert_allclose(read, np.where(case > 0, case * np.float32(1e-3), np.nan))
+    data = rvl(depth)
+    for broken in (data[:40], data[:8], b'', data[:100] + b'\xff' * 40, np.array([60000, 60000], '<u4').tobytes()):
+        with pytest.raises(InputError, match='^depth: .*RVL'):
+            to_depth(compressed(bytes(12) + broken, '16UC1; compressedDepth rvl'), 'depth')
+
+
+def test_png_is_found_by_its_signature():
+    """Whatever the format says, and whether or not the transport's 12 bytes are before it."""
+    png = cv2.imencode('.png', DEPTH)[1].tobytes()
+    for data in (png, bytes(12) + png):
+        for kind in ('16UC1; compressedDepth', '16UC1; compressedDepth rvl', 'png', ''):
+            np.testing.assert_allclose(to_depth(compressed(data, kind), 'depth'), DEPTH * 1e-3, rtol=1e-6)
+
+
+def test_an_image_that_is_too_large_is_not_decoded(monkeypatch):
+    monkeypatch.setattr(image_decoding, 'LARGEST', 50)
+    monkeypatch.setattr(cv2, 'imdecode', None)
+    with pytest.raises(InputError, match='^image: image of .* pixels, more than 0 million'):
+        to_rgb(compressed(cv2.imencode('.png', RGB)[1].tobytes(), 'png'), 'image')
+
+
+def test_orientation_tags_do_not_turn_images_against_their_calibration():
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = 3
+    Image.fromarray(RGB).save(buffer, 'PNG', exif=exif)
+    np.testing.assert_array_equal(to_rgb(compressed(buffer.getvalue(), 'png'), 'image'), RGB)
+
+
 def test_no_reading_is_nan():
     values = np.array([[0.0, -1.0, np.inf, np.nan, 2.0]], np.float32)
     np.testing.assert_array_equal(to_depth(raw(values, '32FC1'), 'd'), [[np.nan] * 4 + [2.0]])
-    assert np.isnan(to_depth(raw(np.zeros((1, 1), np.uint16), '16UC1'), 'd')).all()
+    assert np.isnan(to_depth(raw(np.array([[0, 65535]], np.uint16), '16UC1'), 'd')).all()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A phone's frames or video beside the bag of an RGB-D sensor on another clock."""
 
 import csv
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from command_line import dfd  # noqa: E402
 from PIL import Image  # noqa: E402
 from recorded_rig import FOCUS, POSE, RATE, SIZE, START, Options, calibration_file, picture, room, view_at, write_bag  # noqa: E402
 
-from dfd_ros.bags.phone_recording import PhoneRecording  # noqa: E402
+from dfd_ros.bags.phone_recording import PhoneRecording, fingerprint  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.datasets.shards import read_samples  # noqa: E402
 
@@ -96,7 +98,67 @@ def test_a_video_that_is_too_short_and_an_image_that_is_not_there(tmp_path):
         list(PhoneRecording(folder).exposures())
     folder = record(tmp_path / 'frames', sweeps=1)
     (folder / '2.png').unlink()
-    with pytest.raises(InputError, match='2.png: no such image, named by frames.csv'):
+    with pytest.raises(InputError, match='2.png: no such file, named by frames.csv'):
         [exposure.load() for exposure in PhoneRecording(folder).exposures()]
     with pytest.raises(InputError, match='frames.csv: no such file'):
         PhoneRecording(tmp_path)
+
+
+def test_a_video_of_more_frames_than_rows_is_refused(tmp_path):
+    """Which rows are missing cannot be known: every frame could have another one's focus distance."""
+    folder = record(tmp_path / 'video', video=True)
+    lines = (folder / 'frames.csv').read_text().splitlines(keepends=True)
+    (folder / 'frames.csv').write_text(''.join([lines[0], *lines[4:]]))
+    with pytest.raises(InputError, match='video.avi: 12 frames, but .*frames.csv has 9 rows; which row belongs'):
+        PhoneRecording(folder)
+
+
+def test_frames_of_a_video_can_be_loaded_in_any_order(tmp_path):
+    loads = [exposure.load for exposure in PhoneRecording(record(tmp_path / 'video', video=True)).exposures()]
+    images = [load() for load in loads]
+    for number in (5, 2, 11, 0):
+        np.testing.assert_array_equal(loads[number](), images[number])
+
+
+def test_columns_named_as_the_keys_of_camera2(tmp_path):
+    names = 'timestamp', 'focusDistance', 'exposureTime', 'focalLength', 'info.minimumFocusDistance'
+    prefixes = 'android.sensor.', 'android.lens.', 'android.sensor.', 'android.lens.', 'android.lens.'
+    head = ','.join(prefix + name for prefix, name in zip(prefixes, names))
+    (tmp_path / 'frames.csv').write_text(f'{head},file\n1000000000,2,4000000,4.3,10,a.png\n')
+    (exposure,) = PhoneRecording(tmp_path).exposures()
+    state = exposure.state
+    assert state.focus_distance == 0.5 and state.focal_length == pytest.approx(4.3e-3) and state.near == 0.1
+    assert state.stamp == pytest.approx(1.002)
+
+
+@pytest.mark.parametrize('value, warned', [('0', True), ('UNCALIBRATED', True), ('1', False), ('2', False)])
+def test_focus_distances_that_are_not_in_metres_are_warned_of(tmp_path, value, warned):
+    (tmp_path / 'frames.csv').write_text(
+        f'timestamp_ns,focus_dioptre,LENS_INFO_FOCUS_DISTANCE_CALIBRATION,file\n1,2,{value},a.png\n'
+    )
+    notes = PhoneRecording(tmp_path).notes()
+    assert bool(notes) == warned and all(f'{tmp_path}/frames.csv: warning: ' in note for note in notes)
+
+
+@pytest.mark.parametrize('name', ['frames.csv', '0.png', 'video.mp4'])
+def test_fifos_are_not_opened(tmp_path, name):
+    folder = record(tmp_path / 'phone', sweeps=1)
+    if name == 'video.mp4':
+        (folder / 'frames.csv').write_text('timestamp_ns,focus_dioptre\n1,1\n')
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match=f'{name}: is a FIFO'):
+        [exposure.load() for exposure in PhoneRecording(folder).exposures()]
+
+
+def test_a_table_or_an_image_that_changed_is_another_recording(tmp_path):
+    folder = record(tmp_path / 'phone', sweeps=1)
+    found = [fingerprint(folder)]
+    table = (folder / 'frames.csv').read_text()
+    (folder / 'frames.csv').write_text(table.replace(',0.5,', ',0.6,'))
+    found.append(fingerprint(folder))
+    (folder / 'frames.csv').write_text(table)
+    (folder / '1.png').write_bytes((folder / '2.png').read_bytes())
+    found.append(fingerprint(folder))
+    assert len(set(found)) == 3
+    assert fingerprint(shutil.copytree(folder, tmp_path / 'copy')) == found[2]

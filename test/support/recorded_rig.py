@@ -199,8 +199,11 @@ def messages(options: Options):
             count += 1
 
 
-def write_bag(path: Path, options: Options | None = None, *, storage: str = 'mcap', compression: str = '') -> Path:
-    """A bag as rosbags writes it. compression: '', 'file', 'message', or 'storage' (chunks of MCAP)."""
+def write_bag(
+    path: Path, options: Options | None = None, *, storage: str = 'mcap', compression: str = '', recorded=None
+) -> Path:
+    """A bag as rosbags writes it. compression: '', 'file', 'message', or 'storage' (chunks of MCAP). recorded: other
+    messages than those of the options."""
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
@@ -208,7 +211,7 @@ def write_bag(path: Path, options: Options | None = None, *, storage: str = 'mca
         writer.set_compression(CompressionMode[compression.upper()], CompressionFormat.ZSTD)
     with writer:
         connections = {}
-        for topic, time, message in messages(options or Options()):
+        for topic, time, message in messages(options or Options()) if recorded is None else recorded:
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
             writer.write(connections[topic], round(time * 1e9), STORE.serialize_cdr(message, message.__msgtype__))
