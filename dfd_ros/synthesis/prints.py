@@ -133,7 +133,8 @@ class _Sheet:
         x = x0 + 4 * module
         while x < x1 - 4 * module:
             bar = module * int(self.rng.integers(1, 4))
-            self.draw.rectangle((x, y0 + 2, x + bar - 1, y1 - (y1 - y0) * 0.18), fill=(15, 15, 15))
+            # Not x + bar - 1, which rounding may put before x.
+            self.draw.rectangle((x, y0 + 2, x + (bar - 1), y1 - (y1 - y0) * 0.18), fill=(15, 15, 15))
             x += bar + module * int(self.rng.integers(1, 4))
         self.fitted(
             x0, y1 - (y1 - y0) * 0.18, x1, y1, ' '.join(str(d) for d in self.rng.integers(0, 10, 9)), (15, 15, 15)

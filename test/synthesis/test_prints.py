@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfd_ros.synthesis.prints import LAYOUTS, crop, draw_print, illustration
+from dfd_ros.synthesis.prints import LAYOUTS, _Sheet, crop, draw_print, illustration
 
 
 def draw(seed: int, *arguments, **keywords) -> np.ndarray:
@@ -24,6 +24,12 @@ def test_every_layout_fills_every_size(layout, size):
     for seed in range(6):
         image = layout(np.random.default_rng(seed), *size, [photograph] if seed % 2 else ())
         assert image.shape == (*size, 3) and image.dtype == np.uint8
+
+
+def test_bars_of_one_pixel_lie_anywhere():
+    sheet = _Sheet(np.random.default_rng(0), 60, 200, ())
+    for start in np.linspace(10, 90, 200):
+        sheet.bars(start, 10, start + 40, 34)
 
 
 def test_training_and_test_share_no_layout():
