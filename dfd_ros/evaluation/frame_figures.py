@@ -158,7 +158,7 @@ def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
         **asdict(metrics.depth_errors(p.estimated_depth, p.depth, largest)),
         confident=metrics.most_confident(error, -p.log_scale, 0.7) / (error.mean().item() or math.nan),
         ause=metrics.ause(error, -p.log_scale),
-        coc_px=metrics.mae(p.estimated_coc, p.coc),
+        coc_px=metrics.mae(*(map_[torch.isfinite(p.estimated_coc)] for map_ in (p.estimated_coc, p.coc))),
         known=known.float().mean().item(),
         inner=inner.float().mean().item(),
         inner_rms=metrics.rms(p.estimated_depth, p.depth, largest, inner),

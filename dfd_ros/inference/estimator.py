@@ -24,11 +24,12 @@ import torch.nn.functional as F
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import Similarity
-from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
 from dfd_ros.inference.estimator_arguments import RESOLUTION
+from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 CONFIDENT_ERROR = 0.05
 """Confidence is the probability that u is wrong by less than this."""
 SMALLEST_IMAGE = 16
+SAME_FOCUS = 0.01
+"""Share of the range: a frame whose focus has moved by less replaces the last one in the memory."""
+RANGE_UNKNOWN = 'the range of the lens is unknown, and the focus has not swept one yet'
 
 
 @dataclass
@@ -58,12 +62,16 @@ class Estimate:
     """The distances at u = 1 and u = 0; None while the first sweep is not over and the range not known."""
     frames: int
     """Frames since the last reset, this one included."""
+    unknown_because: str = ''
+    """Why nothing can be known: then depth and coc are NaN and confidence is 0 everywhere, whatever the network says
+    (`vergence`, `log_scale`). Empty while the memory has evidence of depth; then that holds only for the places that
+    have been in view at one focus."""
 
     @classmethod
-    def unknown(cls, shape: tuple[int, int], frames: int) -> Estimate:
-        """Nothing is known yet."""
+    def unknown(cls, shape: tuple[int, int], frames: int, because: str) -> Estimate:
+        """An estimate without a range."""
         depth, coc, u, log_scale = (np.full(shape, np.nan, np.float32) for _ in range(4))
-        return cls(depth, coc, np.zeros(shape, np.float32), u, log_scale, None, frames)
+        return cls(depth, coc, np.zeros(shape, np.float32), u, log_scale, None, frames, because)
 
     def masked_depth(self, min_confidence: float) -> np.ndarray:
         """Depth (m) with NaN where the confidence is below `min_confidence`."""
@@ -71,39 +79,61 @@ class Estimate:
 
 
 class SweptRange:
-    """Learns from the focus distances alone which range a lens sweeps.
+    """Learns the range of a lens from its focus distances.
 
-    Nothing is known until the focus has turned round: then the first sweep is over. From then on the range
-    grows when the focus leaves it by more than `SLACK` of its width.
+    Nothing is known until the focus has turned round: then the first sweep is over. The range grows when a focus leaves
+    it by more than `SLACK` of its width; after `LEARNING_TURNS` turns it takes two such frames, since one alone may be
+    an outlier. An end of the range that no focus has come near for `MEMORY` frames and `LEARNING_TURNS` turns is
+    given up.
     """
 
     SLACK = 0.05
     SMALLEST_WIDTH = 0.02
     """Dioptres; less is a focus that trembles, and no sweep."""
+    LEARNING_TURNS = 4
+    MEMORY = 40
 
-    def __init__(self):
-        self._previous = math.nan
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, int]] = deque(maxlen=self.MEMORY)  # vergence, turns so far
         self._direction = 0.0
-        self._turned = False
+        self._turns = 0
         self._near, self._far = 0.0, math.inf  # vergences
         self.range: VergenceRange | None = None
 
     def push(self, focus_distance: float) -> VergenceRange | None:
         """The range after this frame, None while it is not known."""
         focus = vergence(focus_distance)
-        self._near, self._far = max(self._near, focus), min(self._far, focus)
-        step = 0.0 if math.isnan(self._previous) else focus - self._previous
-        self._turned |= step * self._direction < 0
-        self._direction, self._previous = step or self._direction, focus
-        if self._turned and self._near - self._far >= self.SMALLEST_WIDTH and self._is_outside(self.range):
+        step = focus - self._recent[-1][0] if self._recent else 0.0
+        self._turns += step * self._direction < 0
+        self._direction = step or self._direction
+        self._recent.append((focus, self._turns))
+        self._grow()
+        self._shrink()
+        if self._turns and self._near - self._far >= self.SMALLEST_WIDTH and self._has_moved(self.range):
             self.range = VergenceRange(1 / self._near, distance(self._far))
         return self.range
 
-    def _is_outside(self, known: VergenceRange | None) -> bool:
+    def _grow(self) -> None:
+        foci = sorted(focus for focus, _ in self._recent)
+        needed = 1 if self._turns <= self.LEARNING_TURNS else min(2, len(foci))
+        self._near, self._far = max(self._near, foci[-needed]), min(self._far, foci[needed - 1])
+
+    def _shrink(self) -> None:
+        turns = self._turns - self._recent[0][1]
+        if len(self._recent) < self.MEMORY or turns < self.LEARNING_TURNS or self.range is None:
+            return
+        foci = [focus for focus, _ in self._recent]
+        slack = self.SLACK * self.range.width
+        if max(foci) < self._near - slack:
+            self._near = max(foci)
+        if min(foci) > self._far + slack:
+            self._far = min(foci)
+
+    def _has_moved(self, known: VergenceRange | None) -> bool:
         if known is None:
             return True
         slack = self.SLACK * known.width
-        return self._near > 1 / known.near + slack or self._far < 1 / known.far - slack
+        return abs(self._near - 1 / known.near) > slack or abs(self._far - 1 / known.far) > slack
 
 
 class DepthEstimator:
@@ -164,6 +194,9 @@ class DepthEstimator:
         self._reset_gap = reset_gap
         self._registers = registration
         self._last: tuple[tuple[int, ...], LensState] | None = None
+        self.resets = -1
+        """How often the memory was dropped, and why the last time; empty: `reset` was called."""
+        self.reset_reason = ''
         self.reset()
 
     @property
@@ -198,8 +231,10 @@ class DepthEstimator:
             self.push(image, replace(state, stamp=math.nan, **limits)) for _ in range(sweeps) for image, state in stack
         )
 
-    def reset(self) -> None:
+    def reset(self, reason: str = '') -> None:
         """Forget all frames so far."""
+        self.resets += 1
+        self.reset_reason = reason
         self._swept = SweptRange()
         self._frames = 0
         self._replay: deque[tuple[np.ndarray, LensState]] | None = deque()
@@ -209,9 +244,12 @@ class DepthEstimator:
     def _forget(self) -> None:
         """Drop what depends on the range: the state of the network, and its view."""
         self._state: list[torch.Tensor] = []
+        self._state_before: list[torch.Tensor] = []  # without the last frame, in the same view
+        self._last_focus = math.nan
         self._range: VergenceRange | None = None
         self._to_state_view = Similarity()  # maps pixels of the current frame to the view of the state
         self._magnification = math.nan
+        self.evidence = Evidence()
         if self._registers:
             from dfd_ros.inference.registration import Registration  # needs OpenCV
 
@@ -225,8 +263,8 @@ class DepthEstimator:
         """
         _check(image, lens_state)
         range_ = self._fixed_range or lens_state.range
-        if self._is_another_stream(image, lens_state):
-            self.reset()
+        if change := self._change_of_stream(image, lens_state):
+            self.reset(change)
         self._last = image.shape, lens_state
         self._frames += 1
         if range_ is not None:
@@ -247,18 +285,24 @@ class DepthEstimator:
                 else:
                     self._replay = None
         if range_ is None:
-            return Estimate.unknown(image.shape[:2], self._frames)
+            return Estimate.unknown(image.shape[:2], self._frames, RANGE_UNKNOWN)
         return self._step(image, lens_state, range_)
 
-    def _is_another_stream(self, image: np.ndarray, state: LensState) -> bool:
+    def _change_of_stream(self, image: np.ndarray, state: LensState) -> str:
+        """What makes this frame the first of another stream; empty if it continues the last one."""
         if self._last is None:
-            return False
+            return ''
         shape, last = self._last
+        if shape != image.shape:
+            return f'image size {shape[1]}x{shape[0]}, then {image.shape[1]}x{image.shape[0]}'
         gap = state.stamp - last.stamp  # NaN without stamps
-        if shape != image.shape or gap > self._reset_gap or gap < 0:
-            return True
-        fixed = ('focal_length', 'f_number', 'pixel_pitch', 'near', 'far')
-        return not all(self._is_same(getattr(state, name), getattr(last, name)) for name in fixed)
+        if gap > self._reset_gap or gap < 0:
+            return f'{gap:.3g} s between two stamps'
+        for name in ('focal_length', 'f_number', 'pixel_pitch', 'near', 'far'):
+            before, now = getattr(last, name), getattr(state, name)
+            if not self._is_same(before, now):
+                return f'{name} {before:.4g}, then {now:.4g}'
+        return ''
 
     def _is_same(self, a: float, b: float) -> bool:
         return math.isclose(a, b, rel_tol=self.LENS_TOLERANCE) or (math.isnan(a) and math.isnan(b))
@@ -271,10 +315,15 @@ class DepthEstimator:
         device = self._backend.device
         scale = size[1] / width
         seen = _to_tensor(image if scale == 1 else _reduced(image, size), device)
-        self._follow_view(image, lens_state, scale, size)
         # A focus far outside the range is as blurred as one somewhat outside; networks have seen the latter.
         focus = min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
         blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
+        if abs(focus - self._last_focus) < SAME_FOCUS:
+            self._state = self._state_before  # the memory drifts if it reads one focus again and again
+        else:
+            self._last_focus = focus
+        self._follow_view(image, lens_state, scale, size)
+        self._state_before = self._state
         prediction, *self._state = self._backend(
             seen,
             torch.tensor([focus], dtype=torch.float32, device=device),
@@ -282,6 +331,7 @@ class DepthEstimator:
             *self._state,
         )
         self._range = range_
+        missing = self.evidence.push(seen, focus, blur_scale)
 
         maps = torch.cat(prediction, 1)
         if scale != 1:
@@ -295,9 +345,14 @@ class DepthEstimator:
         else:
             # With a known lens the CoC follows from the depth, which is known better than the blur of one frame.
             coc = lens_state.lens.coc_px(depth, lens_state.focus_distance)
-        known = {'depth': depth, 'coc': coc, 'confidence': confidence, 'vergence': u, 'log_scale': log_scale}
-        arrays: dict[str, Any] = {name: map_.cpu().numpy() for name, map_ in known.items()}
-        return Estimate(**arrays, range=range_, frames=self._frames)
+        if not missing and torch.isnan(u).all():
+            missing = NO_ANSWER
+        known = self.evidence.seen(height, width) if not missing else torch.zeros_like(u, dtype=torch.bool)
+        depth, coc = depth.where(known, math.nan), coc.where(known, math.nan)
+        confidence = confidence.where(known, 0)
+        fields = {'depth': depth, 'coc': coc, 'confidence': confidence, 'vergence': u, 'log_scale': log_scale}
+        arrays: dict[str, Any] = {name: map_.cpu().numpy() for name, map_ in fields.items()}
+        return Estimate(**arrays, range=range_, frames=self._frames, unknown_because=missing)
 
     def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> None:
         """Bring the state into the view of this image, once it is off by enough. size: of what the network sees."""
@@ -316,6 +371,8 @@ class DepthEstimator:
         finest = min(_stride(map_, height, width) for map_ in self._state)
         if off.displacement(height, width) > self.LARGEST_OFFSET * finest:
             self._state = [_warp(map_, off, height, width) for map_ in self._state]
+            if self.evidence.foci_seen is not None:
+                self.evidence.foci_seen = _warp(self.evidence.foci_seen, off, height, width)
             self._to_state_view = Similarity()
 
 
@@ -359,7 +416,7 @@ def _check(image: np.ndarray, lens_state: LensState) -> None:
         raise InputError(
             f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least {SMALLEST_IMAGE}x{SMALLEST_IMAGE}'
         )
-    if not lens_state.focus_distance > 0:
+    if not is_plausible('focus_distance', lens_state.focus_distance):
         raise InputError(f'lens state: focus_distance {lens_state.focus_distance} is no distance in metres')
 
 

@@ -106,7 +106,7 @@ def test_a_stack_is_one_stream_whatever_its_times_are():
     depth[3] = 1
     stack = Sample(
         np.zeros((4, SIDE, SIDE, 3), np.uint8),
-        [LensState(1.0, near=0.5, far=2.0, stamp=stamp) for stamp in (0.0, 9.0, 3.0, 3.1)],
+        [LensState(1 + i % 2, near=0.5, far=2.0, stamp=stamp) for i, stamp in enumerate((0.0, 9.0, 3.0, 3.1))],
         depth,
     )
     (result,) = evaluate(DepthEstimator(network=Counts()), iter([stack]), (1,))

@@ -24,6 +24,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
+from dfd_ros.inference.evidence import LONGEST_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
 from dfd_ros.inference.onnx_export import export_onnx
 from dfd_ros.networks import Network, Prediction
 
@@ -107,7 +108,7 @@ def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where
     )[-1]
     np.testing.assert_allclose(known.coc, lens.coc_px(known.depth, FOCI[-1]), rtol=1e-3, atol=1e-3)
     assert known.coc.max() > 1
-    unknown = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(1.0))
+    unknown = run(DepthEstimator(network=Probe(), range_=RANGE), FOCI[:2])[-1]
     np.testing.assert_allclose(unknown.coc, 3.0, rtol=1e-6)
 
 
@@ -119,7 +120,7 @@ def test_focus_reaches_the_network_as_vergence_also_outside_the_range(distance, 
 
 def test_point_at_infinity_is_infinitely_far_and_not_nan():
     range_ = VergenceRange(0.5, math.inf)
-    estimate = DepthEstimator(network=Probe(), range_=range_).push(textured(), LensState(math.inf))
+    estimate = run(DepthEstimator(network=Probe(), range_=range_), (1.0, math.inf))[-1]
     assert np.isposinf(estimate.depth).all()
     assert (estimate.confidence > 0).all()
 
@@ -133,7 +134,7 @@ def test_reduced_resolution_scales_the_lens_and_comes_back_in_input_pixels(resol
     seen = min(resolution or 128, 128)
     assert probe.size == (round(96 * seen / 128), seen)
     assert probe.blur_scale == pytest.approx(state.lens.blur_scale(RANGE) * seen / 128, rel=1e-4)
-    estimate = estimator.push(textured(), LensState(1.0))
+    estimate = run(estimator, (1.0, 2.0))[-1]
     assert estimate.coc.shape == (HEIGHT, WIDTH)
     np.testing.assert_allclose(estimate.coc, 3.0 * 128 / seen, rtol=1e-4)
 
@@ -181,8 +182,9 @@ def test_what_starts_anew(change, resets):
     probe = Probe()
     estimator = DepthEstimator(network=probe, registration=False)
     estimator.push(textured(), LENS)
-    assert estimator.push(textured(), replace(LENS, **change)).frames == (1 if resets else 2)
+    assert estimator.push(textured(), replace(LENS, **{'focus_distance': 2.0, **change})).frames == (1 if resets else 2)
     assert probe.count == (1 if resets else 2)
+    assert estimator.resets == resets and bool(estimator.reset_reason) == resets
 
 
 def test_new_resolution_starts_anew():
@@ -249,16 +251,127 @@ def test_static_focus_never_gives_depth():
         assert np.isnan(estimator.push(textured(), LensState(1.0 + 1e-3 * (i % 2))).depth).all()
 
 
-@given(st.lists(st.one_of(st.floats(0.05, 100), st.just(math.inf)), min_size=1, max_size=30))
-def test_swept_range_never_leaves_out_what_it_has_seen(foci):
+@given(st.lists(st.one_of(st.floats(0.05, 100), st.just(math.inf)), min_size=1, max_size=120))
+def test_swept_range_leaves_out_one_recent_focus_at_an_end_at_most(foci):
     swept = SweptRange()
     for i, focus in enumerate(foci):
         range_ = swept.push(focus)
         if range_ is not None:
-            covered = [vergence(f) for f in foci[: i + 1]]
+            covered = sorted(vergence(f) for f in foci[: i + 1])
+            recent = sorted(vergence(f) for f in foci[max(0, i + 1 - SweptRange.MEMORY) : i + 1])
             slack = SweptRange.SLACK * range_.width + 1e-9
-            assert 1 / range_.near >= max(covered) - slack and 1 / range_.far <= min(covered) + slack
-            assert range_.width <= max(covered) - min(covered) + 1e-9
+            assert 1 / range_.near >= recent[-2] - slack and 1 / range_.far <= recent[1] + slack
+            assert covered[0] - 1e-9 <= 1 / range_.far and 1 / range_.near <= covered[-1] + 1e-9
+
+
+@pytest.mark.parametrize('outlier', [0.05, 0.001, 60.0])
+@pytest.mark.parametrize('at', [3, 18, 31])
+def test_one_false_focus_distance_does_not_stay_in_the_range(outlier, at):
+    swept, near, far = SweptRange(), 0.15, 1.5
+    foci = sweeps.ramp(VergenceRange(near, far), 5) * 20
+    foci[at] = outlier
+    ranges = [swept.push(focus) for focus in foci]
+    assert (ranges[-1].near, ranges[-1].far) == (pytest.approx(near), pytest.approx(far))
+    if at > 10:  # known by then, and never left
+        assert all(range_ == ranges[-1] for range_ in ranges[at:])
+
+
+def test_the_range_follows_a_sweep_that_shrinks_or_grows():
+    swept = SweptRange()
+    for near, far in ((0.15, 1.5), (0.3, 1.0), (0.1, 3.0)):
+        for focus in sweeps.ramp(VergenceRange(near, far), 5) * 12:
+            range_ = swept.push(focus)
+        assert (range_.near, range_.far) == (pytest.approx(near), pytest.approx(far))
+
+
+# Evidence
+
+
+def is_unknown(estimate):
+    return np.isnan(estimate.depth).all() and np.isnan(estimate.coc).all() and not estimate.confidence.any()
+
+
+def test_one_focus_says_nothing():
+    estimator = DepthEstimator(network=Probe(), range_=RANGE)
+    for i in range(20):
+        estimate = estimator.push(textured(), LensState(1.0 + 1e-3 * (i % 2)))
+        assert is_unknown(estimate) and estimate.unknown_because == ONE_FOCUS
+    assert not is_unknown(estimator.push(textured(), LensState(2.0)))
+
+
+@pytest.mark.parametrize('f_number, known', [(2.0, True), (200.0, False)])
+def test_foci_count_as_two_where_their_difference_can_be_seen(f_number, known):
+    """The second aperture is so small that the whole range changes the blur by less than half a pixel."""
+    lens = {'focal_length': 0.02, 'f_number': f_number, 'pixel_pitch': 1e-5}
+    assert is_unknown(run(DepthEstimator(network=Probe(), range_=RANGE), **lens)[-1]) != known
+
+
+def test_depth_ages_into_unknown_once_the_focus_rests():
+    estimator = DepthEstimator(network=SharpestFocus(), range_=RANGE)
+    run(estimator)
+    unknown = [is_unknown(estimate) for estimate in run(estimator, [FOCI[3]] * (LONGEST_REST + 5))]
+    assert unknown == sorted(unknown) and unknown.index(True) == LONGEST_REST
+    # The memory starts from the last sweep, not from what it read at rest.
+    assert not is_unknown(run(estimator, FOCI[4:6])[-1])
+
+
+def test_what_came_into_view_is_unknown_until_it_was_seen_at_two_foci():
+    """A pan by 36 px between two foci, then a rest, then another focus."""
+
+    estimator = DepthEstimator(network=Probe(), range_=RANGE)
+    width = structured(0).shape[1]
+    for focus in (1.0, 2.0, 1.0, 2.0, 1.0):
+        estimator.push(structured(0), LensState(focus))
+    for shift in (12, 24, 36):
+        panned = estimator.push(structured(shift), LensState(1.0))
+    assert np.isnan(panned.depth[:, -24:]).all() and not panned.confidence[:, -24:].any()
+    assert np.isfinite(panned.depth[:, : width - 36 - 16]).all()
+    assert np.isfinite(estimator.push(structured(36), LensState(2.0)).depth[:, :-8]).all()
+
+
+def test_frames_at_one_focus_enter_the_memory_once():
+    probe = Probe()
+    estimator = DepthEstimator(network=probe, range_=RANGE)
+    run(estimator, [1.0, 1.0, 2.0, 2.0, 2.0, 1.0])
+    assert probe.count == 3
+    run(estimator, [1.001, 1.002, 1.003, 1.06])  # a slow motion is no rest
+    assert probe.count == 4
+
+
+def test_a_stuck_motor_is_noticed():
+    foci = FOCI[::2] * 8
+    moving, stuck = (DepthEstimator(network=SharpestFocus(), range_=RANGE) for _ in range(2))
+    noise = np.random.default_rng(0)
+
+    def shot(focus):
+        return np.clip(frame(focus) + noise.normal(0, 2, (HEIGHT, WIDTH, 3)), 0, 255).astype(np.uint8)
+
+    for focus in foci:
+        good, bad = moving.push(shot(focus), LensState(focus)), stuck.push(shot(FOCI[2]), LensState(focus))
+    assert good.unknown_because == '' and moving.evidence.response > 0.5
+    assert bad.unknown_because == NO_RESPONSE and is_unknown(bad) and abs(stuck.evidence.response) < 0.05
+
+
+def test_a_network_that_gives_nan_is_named():
+    class Broken(Probe):
+        def forward(self, image, focus, blur_scale, *state):
+            prediction, count = super().forward(image, focus, blur_scale, *state)
+            return Prediction(*(map_ * math.nan for map_ in prediction)), count
+
+    estimate = run(DepthEstimator(network=Broken(), range_=RANGE))[-1]
+    assert is_unknown(estimate) and estimate.unknown_because == NO_ANSWER
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from([0.5, 0.501, 1.0, 2.0, 4.0, 9.0, math.inf]), min_size=1, max_size=25), st.booleans())
+def test_known_depth_was_seen_at_two_foci(foci, has_range):
+    """Whatever comes in, and in whatever order."""
+    lens = {'near': 0.5, 'far': 4.0} if has_range else {}
+    estimator = DepthEstimator(network=Probe(), registration=False)
+    for i, estimate in enumerate(run(estimator, foci, **lens)):
+        recent = [min(max(RANGE.normalise(f), -0.5), 1.5) for f in foci[max(0, i - LONGEST_REST) : i + 1]]
+        if max(recent) - min(recent) < 0.01:
+            assert is_unknown(estimate) and estimate.unknown_because
 
 
 def off_by(with_magnification):
@@ -308,7 +421,7 @@ def test_state_follows_the_view():
         marker = Marker()
         estimator = DepthEstimator(network=marker, range_=RANGE, **options)
         for i in range(8):
-            estimator.push(structured(3 * i), LensState(1.0))
+            estimator.push(structured(3 * i), LensState(1.0 + i % 2))
         weight = marker.state[0, 0]
         assert torch.isfinite(weight).all()
         return float((weight.sum(0) * torch.arange(weight.shape[1])).sum() / weight.sum())
@@ -329,7 +442,8 @@ def test_any_image_size_with_the_real_network(height, width, contiguous):
     for focus, magnification in zip(FOCI[:3], (1.0, 1.1, 1.2)):
         estimate = estimator.push(image, LensState(focus, magnification=magnification))
         assert estimate.depth.shape == (height, width)
-        assert np.isfinite(estimate.vergence).all() and np.isfinite(estimate.coc).all()
+        assert np.isfinite(estimate.vergence).all()
+        assert np.isfinite(estimate.coc).all() or estimate.unknown_because == ONE_FOCUS
 
 
 def test_the_real_network_is_warped_where_it_pads():
@@ -366,6 +480,7 @@ def any_size_file(small_network, tmp_path_factory):
     folder = tmp_path_factory.mktemp('onnx')
     networks.save(folder / 'small.safetensors', small_network)
     path = folder / 'made' / 'small.onnx'
+    path.parent.mkdir()
     assert dfd('export', '--weights', folder / 'small.safetensors', '--out', path) == 0
     assert [p.name for p in path.parent.iterdir()] == ['small.onnx']
     return path
@@ -511,7 +626,8 @@ def test_what_is_infinite_in_a_lens_state_is_unknown(small_network, lens):
     known = {'focal_length': 0.05, 'f_number': 2.0, 'pixel_pitch': 5e-6, 'magnification': 1.0}
     for focus, change in zip(FOCI[:3], ({}, lens, {})):
         estimate = estimator.push(textured(), LensState(focus, **{**known, **change}))
-        assert np.isfinite(estimate.vergence).all() and np.isfinite(estimate.coc).all()
+        assert np.isfinite(estimate.vergence).all()
+        assert np.isfinite(estimate.coc).all() or estimate.unknown_because == ONE_FOCUS
 
 
 def test_upsampling_finds_the_edge_of_the_image():
