@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings, shortened
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -21,44 +28,79 @@ class Report:
 
 
 class Diagnostics:
-    """Publishes the result of `report` once a second."""
+    """Publishes the result of `report` once a second, whatever the clock of the node does."""
 
     def __init__(self, node: Node, report: Callable[[], Report], hardware_id: str = '') -> None:
         self._node = node
         self._report = report
         self._hardware_id = hardware_id
+        self._warn = ThrottledWarnings(node)
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        node.create_timer(1.0, self.publish)
+        node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
         report = self._report()
+        now = self._node.get_clock().now()
+        if now.nanoseconds == 0:  # simulated time that has not started
+            report.level = max(report.level, WARN)
+            report.message = 'use_sim_time is true, but nothing has come on /clock'
+            self._warn(report.message)
         status = DiagnosticStatus(
             level=report.level,
             name=self._node.get_fully_qualified_name().lstrip('/'),
-            message=report.message,
+            message=shortened(report.message),
             hardware_id=self._hardware_id,
             values=[
-                KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else str(value))
+                KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else shortened(str(value)))
                 for key, value in report.values.items()
             ],
         )
         array = DiagnosticArray(status=[status])
-        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.header.stamp = now.to_msg()
         self._publisher.publish(array)
 
 
 class Window:
-    """Count, mean and maximum of a figure since the last call of `take`."""
+    """The values of a figure in the last `span` seconds. Threads may share it."""
 
-    def __init__(self) -> None:
-        self._values: list[float] = []
+    def __init__(self, span: float = 5.0) -> None:
+        self._span = span
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._values: deque[tuple[float, float]] = deque()  # time of arrival, value
 
-    def add(self, value: float) -> None:
-        self._values.append(value)
+    def add(self, value: float = 1.0) -> None:
+        with self._lock:
+            self._values.append((time.monotonic(), value))
+            self._trim()
 
-    def take(self) -> tuple[int, float, float]:
-        """(count, mean, maximum) since the last call; (0, 0.0, 0.0) if nothing was added."""
-        values, self._values = self._values, []
-        if not values:
-            return 0, 0.0, 0.0
-        return len(values), sum(values) / len(values), max(values)
+    def _trim(self) -> None:
+        oldest = time.monotonic() - self._span
+        while self._values and self._values[0][0] < oldest:
+            self._values.popleft()
+
+    @property
+    def values(self) -> list[float]:
+        with self._lock:
+            self._trim()
+            return [value for _, value in self._values]
+
+    @property
+    def total(self) -> float:
+        return sum(self.values)
+
+    @property
+    def rate(self) -> float:
+        """Values a second."""
+        return len(self.values) / max(min(self._span, time.monotonic() - self._began), 1.0)
+
+    @property
+    def mean(self) -> float:
+        """NaN without values."""
+        values = self.values
+        return sum(values) / len(values) if values else math.nan
+
+    @property
+    def largest(self) -> float:
+        """NaN without values."""
+        return max(self.values, default=math.nan)

@@ -1,8 +1,9 @@
-"""A one-slot mailbox between a subscription callback and a worker: the newest item wins."""
+"""A one-slot mailbox between a subscription callback and a worker."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar('T')
@@ -11,18 +12,21 @@ T = TypeVar('T')
 class Mailbox(Generic[T]):
     """Holds at most one item. Never blocks the sender, never grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: Callable[[T, T], bool] = lambda waiting, new: False) -> None:
+        """`keeps(waiting, new)`: whether the waiting item stays and the new one is dropped."""
+        self._keeps = keeps
         self._condition = threading.Condition()
         self._item: T | None = None
         self._closed = False
 
     def put(self, item: T) -> bool:
-        """Leaves `item` for the worker. True if it replaced an unread one."""
+        """Leaves `item` for the worker. True if an unread one was dropped: the waiting one, or `item`."""
         with self._condition:
-            replaced = self._item is not None
-            self._item = item
+            waiting = self._item
+            if waiting is None or not self._keeps(waiting, item):
+                self._item = item
             self._condition.notify()
-            return replaced
+            return waiting is not None
 
     def take(self) -> T | None:
         """Waits for an item and returns it; None once the mailbox is closed."""

@@ -30,8 +30,6 @@ _OF_CV_BRIDGE = {
     'mono8',
     'yuv422',
     'yuv422_yuy2',
-    'uyvy',
-    'yuyv',
     'bayer_rggb8',
     'bayer_bggr8',
     'bayer_gbrg8',

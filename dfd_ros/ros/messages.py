@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -14,6 +16,8 @@ from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
 DISTORTION_MODEL = 'plumb_bob'
+DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # that OpenCV takes
+LARGEST_DISTORTION = 1e4
 
 
 def to_message(state: LensState, header: Header, command_id: int = 0) -> LensStateMessage:
@@ -35,14 +39,30 @@ def to_message(state: LensState, header: Header, command_id: int = 0) -> LensSta
 def from_message(message: LensStateMessage, topic: str = 'lens_state') -> LensState:
     """The lens state of a message. Zero and negative values count as unknown (NaN).
 
-    Raises InputError, one line that names `topic`, if the focus distance is unknown: without it the
+    Raises InputError, one line that names `topic`, if the focus distance is unknown or impossible: without it the
     image says nothing about depth.
     """
-    if not message.focus_distance > 0:  # NaN too
-        raise InputError(
-            f'{topic}: focus_distance is {message.focus_distance} m; it must be positive (inf for a focus at infinity)'
-        )
-    return LensState.of_message(message, nanoseconds(message.header.stamp) / NANOSECONDS)
+    return LensState.of_message(message, nanoseconds(message.header.stamp) / NANOSECONDS, topic)
+
+
+def impossible_stamp(topic: str, stamp: Time) -> str:
+    """One line about a stamp that no clock gives."""
+    return f'{topic}: dropped, the stamp is {stamp.sec} s and {stamp.nanosec} ns'
+
+
+def check_camera_info(message: CameraInfo, topic: str) -> None:
+    """Raises InputError, one line that names `topic`, for values that no camera has. K = 0 (not calibrated) passes."""
+    d, k, p = (np.asarray(values, float) for values in (message.d, message.k, message.p))
+    for name, values in (('D', d), ('K', k), ('P', p), ('R', np.asarray(message.r, float))):
+        if not np.isfinite(values).all():
+            raise InputError(f'{topic}: {name} has values that are not finite')
+    if len(d) not in DISTORTION_COUNTS:
+        counts = ', '.join(map(str, DISTORTION_COUNTS))
+        raise InputError(f'{topic}: D has {len(d)} coefficients; it must have one of {counts}')
+    if (abs(d) > LARGEST_DISTORTION).any():
+        raise InputError(f'{topic}: D has a coefficient of {abs(d).max():.3g}, which no lens has')
+    if k.any() and not (k[0] > 0 and k[4] > 0):
+        raise InputError(f'{topic}: focal lengths of K are {k[0]:.4g} and {k[4]:.4g} px; they must be positive')
 
 
 def camera_info(state: LensState, width: int, height: int, header: Header) -> CameraInfo:

@@ -252,6 +252,30 @@ class DepthParameters(Parameters):
         run_time=True,
     )
 
+    min_known: float = parameter(
+        0.05, 'Diagnostics warn if a smaller share of the pixels has depth.', minimum=0.0, maximum=1.0, run_time=True
+    )
+    min_positions: int = parameter(
+        3, 'Diagnostics warn if depth sees fewer different foci within 10 s.', minimum=0, maximum=1000, run_time=True
+    )
+    max_refused: float = parameter(
+        0.5,
+        'Diagnostics warn if a larger share of the image and lens state pairs is refused.',
+        minimum=0.0,
+        maximum=1.0,
+        run_time=True,
+    )
+    max_unpaired: float = parameter(
+        0.5,
+        'Diagnostics warn if a larger share of the images finds no lens state.',
+        minimum=0.0,
+        maximum=1.0,
+        run_time=True,
+    )
+    max_resets: int = parameter(
+        10, 'Diagnostics warn if the memory restarts more often in a minute.', minimum=0, maximum=10000, run_time=True
+    )
+
     def check(self) -> None:
         super().check()
         check_range(self.near, self.far)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -117,27 +118,64 @@ except ImportError:
     IMPLEMENTATION = 'dfd_ros.ros.synchronisation (message_filters is not installed)'
 
 
-def synchronise(filters: list, queue_size: int, slop: float):
-    """Exact synchronisation for a slop (s) of 0, otherwise approximate.
+class Synchroniser:
+    """Pairs by stamp: exact for a slop (s) of 0, otherwise approximate. Counts what finds no counterpart.
 
-    When the stamps of an input fall back by more than `JUMP`, the messages that wait from before are discarded: in a
-    full queue the oldest stamp is dropped, which would be every new message.
+    A stamp that cannot be (before 1970, more than a second of nanoseconds) is passed to `refuse` and goes no further:
+    message_filters raises on it. When the stamps of an input fall back by more than `JUMP`, the messages that wait from
+    before are discarded: in a full queue the oldest stamp is dropped, which would be every new message.
     """
-    newest: dict[int, int] = {}
 
-    def watch(message: Any, index: int) -> None:
-        stamp = nanoseconds(message.header.stamp)
+    def __init__(
+        self, filters: list, queue_size: int, slop: float, refuse: Callable[[int, Time], None] = lambda *_: None
+    ) -> None:
+        """`refuse(index, stamp)`: index of the input."""
+        self.arrived = [0] * len(filters)
+        self.sets = 0
+        self._newest: dict[int, int] = {}
+        self._refuse = refuse
+        self._gates = [OwnFilter() for _ in filters]
+        for index, source in enumerate(filters):
+            source.registerCallback(self._pass_on, index)
+        self.implementation = (
+            ApproximateTimeSynchronizer(self._gates, queue_size, slop)
+            if slop
+            else TimeSynchronizer(self._gates, queue_size)
+        )
+        self.implementation.registerCallback(self._on_set)
+        self._callbacks: list[Callable] = []
+        self._error: Exception | None = None
+
+    def registerCallback(self, callback: Callable) -> None:
+        self._callbacks.append(callback)
+
+    def unpaired(self, index: int) -> int:
+        """Messages of an input that were discarded without their counterparts."""
+        return self.arrived[index] - self.sets - len(self.implementation.queues[index])
+
+    def _on_set(self, *messages: Any) -> None:
+        self.sets += 1
+        try:
+            for callback in self._callbacks:
+                callback(*messages)
+        except Exception as error:
+            self._error = error  # message_filters calls this with its lock held: raised once that is free
+
+    def _pass_on(self, message: Any, index: int) -> None:
+        header_stamp = message.header.stamp
+        if header_stamp.sec < 0 or header_stamp.nanosec >= NANOSECONDS:
+            self._refuse(index, header_stamp)
+            return
+        stamp = nanoseconds(header_stamp)
         latest = stamp + round(JUMP * NANOSECONDS)
-        if newest.get(index, stamp) > latest:
-            newest[index] = stamp
-            for queue in synchroniser.queues:
+        if self._newest.get(index, stamp) > latest:
+            self._newest[index] = stamp
+            for queue in self.implementation.queues:
                 for left_over in [s for s in queue if s > latest]:
                     del queue[left_over]
-        newest[index] = max(stamp, newest.get(index, stamp))
-
-    for index, source in enumerate(filters):
-        source.registerCallback(watch, index)  # before the synchroniser, so that it is called before
-    synchroniser = (
-        ApproximateTimeSynchronizer(filters, queue_size, slop) if slop else TimeSynchronizer(filters, queue_size)
-    )
-    return synchroniser
+        self._newest[index] = max(stamp, self._newest.get(index, stamp))
+        self.arrived[index] += 1
+        self._gates[index].signalMessage(message)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error

@@ -7,22 +7,44 @@ import time
 
 from rclpy.node import Node
 
+LONGEST_QUOTE = 80
+LONGEST_TEXT = 500
+KINDS = 100  # kept in mind
+_NUMBER = re.compile(r'-?\d[\d.]*(e[-+]?\d+)?|-?\b(nan|inf)\b')
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+
+
+def shortened(text: str) -> str:
+    """One line of bounded length: long quoted parts and long texts are cut."""
+
+    def cut(match: re.Match[str]) -> str:
+        quote = match[0]
+        return quote if len(quote) <= LONGEST_QUOTE else f'{quote[:LONGEST_QUOTE]}...{quote[-1]}'
+
+    text = _QUOTED.sub(cut, ' '.join(text.split()))
+    return text if len(text) <= LONGEST_TEXT else f'{text[:LONGEST_TEXT]}...'
+
 
 class ThrottledWarnings:
-    """Warns of each thing at most once in `every` seconds.
+    """Logs each kind of warning at most once in `every` seconds.
 
-    rclpy's own throttling goes by the line of code, so that one broken topic would hide another. This goes by
-    the text; texts that differ only in numbers count as the same.
+    rclpy throttles by the line of code, so that one broken topic would hide another. This throttles by the text without
+    its numbers and quoted parts, which may be the sender's and differ every time.
     """
 
     def __init__(self, node: Node, every: float = 5.0) -> None:
         self._logger = node.get_logger()
         self._every = every
-        self._warned_at: dict[str, float] = {}
+        self._warned_at: dict[str, float] = {}  # kind to time, the oldest first
 
     def __call__(self, text: str) -> None:
         now = time.monotonic()
-        kind = re.sub(r'[\d.]+', '', text)
-        if now - self._warned_at.get(kind, -self._every) >= self._every:
-            self._warned_at[kind] = now
-            self._logger.warning(text)
+        text = shortened(text)
+        kind = _NUMBER.sub('', _QUOTED.sub('', text))
+        if now - self._warned_at.get(kind, -self._every) < self._every:
+            return
+        self._warned_at.pop(kind, None)
+        self._warned_at[kind] = now
+        if len(self._warned_at) > KINDS:
+            del self._warned_at[next(iter(self._warned_at))]
+        self._logger.warning(text)

@@ -18,8 +18,7 @@ from tiny_training import ENDLESS
 from dfd_ros import networks
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
-from dfd_ros.ros.nodes.trainer import handed_over_besides
-from dfd_ros.ros.nodes.trainer import LATCHED
+from dfd_ros.ros.nodes.trainer import LATCHED, handed_over_besides
 
 DATA = Path(__file__).parents[1] / 'data' / 'blender'
 

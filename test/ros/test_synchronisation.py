@@ -144,15 +144,54 @@ def test_the_same_as_message_filters(inputs, queue_size, slop, data):
 def test_stamps_that_fall_back_begin_anew(slop):
     """A bag whose images end a second before its lens states, played twice."""
     arrivals = [(i, stamp) for stamp in range(0, 4000, 100) for i in (1, 0) if i or stamp < 3000]
-    assert len(pairs(lambda filters: sync.synchronise(filters, 10, slop), 2 * arrivals)) == 2 * 30
+    assert len(pairs(lambda filters: sync.Synchroniser(filters, 10, slop), 2 * arrivals)) == 2 * 30
     # A message that is late by less is no jump.
-    assert pairs(lambda filters: sync.synchronise(filters, 10, slop), [(0, 1000), (1, 2000), (1, 1000), (0, 2000)]) == [
-        (1000, 1000),
-        (2000, 2000),
-    ]
+    assert pairs(
+        lambda filters: sync.Synchroniser(filters, 10, slop), [(0, 1000), (1, 2000), (1, 1000), (0, 2000)]
+    ) == [(1000, 1000), (2000, 2000)]
 
 
 def test_slop_0_means_exact():
     filters = [sync.OwnFilter(), sync.OwnFilter()]
-    assert type(sync.synchronise(filters, 5, 0.0)) is sync.TimeSynchronizer
-    assert type(sync.synchronise(filters, 5, 0.1)) is sync.ApproximateTimeSynchronizer
+    assert type(sync.Synchroniser(filters, 5, 0.0).implementation) is sync.TimeSynchronizer
+    assert type(sync.Synchroniser(filters, 5, 0.1).implementation) is sync.ApproximateTimeSynchronizer
+
+
+@pytest.mark.parametrize('slop', [0.0, 0.005])
+def test_stamps_that_cannot_be_go_no_further(slop):
+    filters, refused, out = [sync.OwnFilter(), sync.OwnFilter()], [], []
+    synchroniser = sync.Synchroniser(filters, 5, slop, lambda index, stamp: refused.append((index, stamp.sec)))
+    synchroniser.registerCallback(lambda a, b: out.append(a.ns))
+    for stamp in (-1, -(10**9) * 3, 10**9):
+        for source in filters:
+            source.signalMessage(message(stamp))
+    assert refused == [(0, -1), (1, -1), (0, -3), (1, -3)] and out == [10**9]
+    assert synchroniser.arrived == [1, 1]
+
+
+@pytest.mark.parametrize('slop', [0.0, 0.005])
+def test_an_exception_of_the_callback_does_not_stop_the_pairs(slop):
+    """message_filters holds its lock while it calls back."""
+    filters, out = [sync.OwnFilter(), sync.OwnFilter()], []
+
+    def callback(a, b):
+        out.append(a.ns)
+        raise OverflowError
+
+    sync.Synchroniser(filters, 5, slop).registerCallback(callback)
+    for stamp in (1, 2, 3):
+        filters[0].signalMessage(message(stamp * 10**8))
+        with pytest.raises(OverflowError):
+            filters[1].signalMessage(message(stamp * 10**8))
+    assert out == [10**8, 2 * 10**8, 3 * 10**8]
+
+
+def test_what_finds_no_counterpart_is_counted():
+    filters = [sync.OwnFilter(), sync.OwnFilter()]
+    synchroniser = sync.Synchroniser(filters, 3, 0.0)
+    for i in range(10):
+        filters[0].signalMessage(message(i * 10**8))
+        if i % 2:
+            filters[1].signalMessage(message(i * 10**8))
+    assert synchroniser.sets == 5
+    assert synchroniser.unpaired(0) == 5 - len(synchroniser.implementation.queues[0]) and synchroniser.unpaired(1) == 0

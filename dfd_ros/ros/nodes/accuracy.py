@@ -12,7 +12,7 @@ from dataclasses import astuple, fields
 import cv2
 import numpy as np
 import torch
-from rclpy.node import Node
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32
 
@@ -21,13 +21,13 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.image_encodings import to_depth
 from dfd_ros.msg import LensState as LensStateMessage
-from dfd_ros.ros import image_messages, qos, synchronisation
+from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
 from dfd_ros.ros.extrinsics_source import ExtrinsicsSource
+from dfd_ros.ros.guarded_node import GuardedNode, reason
 from dfd_ros.ros.node_parameters import AccuracyParameters
 from dfd_ros.ros.node_runner import run
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 from dfd_ros.training.metrics import DepthErrors, depth_errors
 
 WAITING = 30  # messages of a topic that wait for their counterparts
@@ -64,13 +64,12 @@ def _rectification(view: Intrinsics, size: tuple[int, int]) -> tuple[np.ndarray,
     )
 
 
-class AccuracyNode(Node):
+class AccuracyNode(GuardedNode):
     """Pairs ``depth/image_rect`` with ``rgbd/depth/image_rect``; publishes the errors of each pair."""
 
     def __init__(self, **options) -> None:
         super().__init__('accuracy', **options)
         torch.set_num_threads(1)  # the metrics are cheap, and the depth node needs the cores
-        self._warn = ThrottledWarnings(self)
         values = self._values = BoundParameters(self, AccuracyParameters).values
         self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
         self._extrinsics: dict[tuple[str, str], ExtrinsicsSource] = {}
@@ -108,9 +107,14 @@ class AccuracyNode(Node):
         for source, topic in zip(filters, kinds):
             source.registerCallback(self._note_arrival, topic)
         self._topics = {topic: self.resolve_topic_name(topic) for topic in (*kinds, TRUTH_INFO)}
-        self._synchroniser = synchronisation.synchronise(filters, WAITING, values.slop)
+        self._paired_topics = [self._topics[topic] for topic in kinds]
+        self._synchroniser = synchronisation.Synchroniser(filters, WAITING, values.slop, self._refuse_stamp)
         self._synchroniser.registerCallback(self._on_pair)
         Diagnostics(self, self._report)
+
+    def _refuse_stamp(self, index: int, stamp: Time) -> None:
+        self._problem = messages.impossible_stamp(self._paired_topics[index], stamp)
+        self._warn(self._problem)
 
     def _on_truth_info(self, message: CameraInfo) -> None:
         self._truth_info = message
@@ -131,6 +135,9 @@ class AccuracyNode(Node):
         except InputError as error:
             self._problem = str(error)
             self._warn(self._problem)
+        except Exception as error:
+            self._problem = f'{self._topics[DEPTH]} or {self._topics[TRUTH]}: {reason(error)}'
+            raise
 
     def _compare(self, depth: Image, info: CameraInfo, truth: Image) -> None:
         values = self._values
@@ -165,6 +172,7 @@ class AccuracyNode(Node):
         topic = self._topics[topic]
         if (info.height, info.width) not in (size, (0, 0)):
             raise InputError(f'{topic}: of {info.width}x{info.height} pixels, but the images have {size[1]}x{size[0]}')
+        messages.check_camera_info(info, topic)
         return Intrinsics.from_message(info, topic, **options)
 
     def _registered(self, truth: Image, frame: str, view: Intrinsics, size: tuple[int, int]) -> np.ndarray:
@@ -188,8 +196,7 @@ class AccuracyNode(Node):
         pose = self._extrinsics[parent, child].matrix()
         if pose is None:
             raise InputError(
-                f'no transform from {child or "(no frame)"} to {parent or "(no frame)"} on TF; publish '
-                'it, or give the parameter calibration'
+                f'no transform from {child!r} to {parent!r} on TF; publish it, or give the parameter calibration'
             )
         return np.ascontiguousarray(pose, float)
 

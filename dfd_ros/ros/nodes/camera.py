@@ -12,7 +12,6 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import yaml
-from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -27,9 +26,9 @@ from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.node_parameters import CameraParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 if TYPE_CHECKING:
     from dfd_ros.cameras.v4l2_source import FocusTable
@@ -151,7 +150,7 @@ def _lens(parameters: CameraParameters, calibration: Calibration) -> tuple[Lens,
     return merged, 0 if parameters.pixel_pitch else calibration.aperture.width
 
 
-class CameraNode(Node):
+class CameraNode(GuardedNode):
     """Publishes ``image_raw``, ``camera_info`` and ``lens_state``, all of one stamp; obeys ``focus_command``.
 
     Frames are taken in a thread of their own, so that a focus command is obeyed at once and not after the
@@ -162,7 +161,6 @@ class CameraNode(Node):
 
     def __init__(self, **options) -> None:
         super().__init__('camera', **options)
-        self._warn = ThrottledWarnings(self)
         self._settings = BoundParameters(self, CameraParameters)
         values = self._settings.values
         self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
@@ -170,7 +168,7 @@ class CameraNode(Node):
         self._command_id = 0
         self._reached_id = 0
         self._last: Frame | None = None
-        self._intervals = Window()
+        self._intervals = Window(2.0)
 
         overridable = qos.overridable()
         self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, qos_overriding_options=overridable)
@@ -275,8 +273,8 @@ class CameraNode(Node):
         return messages.calibrated_camera_info(camera, header)
 
     def _report(self) -> Report:
-        count, interval, _ = self._intervals.take()
-        if not count:
+        interval = self._intervals.mean
+        if math.isnan(interval):
             return Report(WARN, 'no images')
         requested, rate = self._settings.values.rate, 1 / interval if interval > 0 else math.inf
         frame = self._last

@@ -9,8 +9,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 
+import numpy as np
+from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
@@ -23,15 +24,17 @@ from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
+from dfd_ros.ros.depth_health import DepthHealth, FocusHistory
+from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
+from dfd_ros.ros.guarded_node import GuardedNode, reason
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 SYNC_QUEUE = 10  # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0  # s without a pair
 CAMERA_INFOS = 50  # kept until their images are done
+ARRIVALS = 50  # of a topic, kept until their pairs are complete
 
 
 @dataclass
@@ -45,32 +48,41 @@ class FrameTimes:
     published: float = math.nan  # all results are handed to the middleware
 
 
-class DepthNode(Node):
+Item = tuple[Image, LensStateMessage, CameraInfo | None, FrameTimes]
+
+
+def _focus(item: Item) -> float:
+    return item[1].focus_distance
+
+
+class DepthNode(GuardedNode):
     """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc`` and ``confidence``.
 
-    Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is
-    busy, newer pairs replace older ones.
+    Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is busy one
+    pair waits: the one whose focus was processed longest ago, the newest of equals.
     """
 
     worker: Worker | None = None  # destroy_node runs even if the start failed
 
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
-        self._warn = ThrottledWarnings(self)
-        self._settings = BoundParameters(self, DepthParameters, self._on_parameters)
+        self._settings = BoundParameters(self, DepthParameters)
         values = self._settings.values
         self._estimator = values.estimator()
         self._candidate: tuple[str, DepthEstimator] | None = None  # by the weights file
         self._successor: deque[DepthEstimator] = deque(maxlen=1)  # takes over with the next image
         self.add_on_set_parameters_callback(self._try_weights)
-        self._mailbox: Mailbox[tuple[Image, LensStateMessage, CameraInfo | None, FrameTimes]] = Mailbox()
+        self.add_post_set_parameters_callback(self._use_weights)
+        self._foci = FocusHistory()
+        self._mailbox = Mailbox[Item](lambda waiting, new: self._foci.is_staler(_focus(waiting), _focus(new)))
         self._reset = threading.Event()
         self._camera_info: CameraInfo | None = None  # the newest
         self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
         self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
+        self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
         self._paired_at = time.monotonic()
-        self._received = self._dropped = self._skipped = self._frames = 0
-        self._latency, self._waiting, self._network, self._added = Window(), Window(), Window(), Window()
+        self._health = DepthHealth()
+        self._frame_id: str | None = None  # of the stream in memory
 
         overridable = qos.overridable()
 
@@ -97,7 +109,7 @@ class DepthNode(Node):
         ]
         for source, topic in zip(filters, (self._image_topic, self._lens_topic)):
             source.registerCallback(self._note_arrival, topic)
-        self._synchroniser = synchronisation.synchronise(filters, SYNC_QUEUE, values.sync_slop)
+        self._synchroniser = synchronisation.Synchroniser(filters, SYNC_QUEUE, values.sync_slop, self._refuse_stamp)
         self._synchroniser.registerCallback(self._on_pair)
         self.get_logger().info(f'pairs by {synchronisation.IMPLEMENTATION}, images by {image_messages.CONVERTER}')
 
@@ -111,39 +123,55 @@ class DepthNode(Node):
     # Callbacks: short, in the executor's thread.
 
     def _on_camera_info(self, message: CameraInfo) -> None:
+        messages.check_camera_info(message, self.resolve_topic_name('camera_info'))
         self._camera_info = message
         self._camera_infos[synchronisation.nanoseconds(message.header.stamp)] = message
         if len(self._camera_infos) > CAMERA_INFOS:
             del self._camera_infos[next(iter(self._camera_infos))]
 
     def _note_arrival(self, message: Image | LensStateMessage, topic: str) -> None:
-        self._newest[topic] = (time.monotonic(), synchronisation.nanoseconds(message.header.stamp) * 1e-9)
+        now, stamp = time.monotonic(), synchronisation.nanoseconds(message.header.stamp)
+        self._newest[topic] = (now, stamp * 1e-9)
+        arrivals = self._arrivals.setdefault(topic, {})
+        arrivals[stamp] = now
+        if len(arrivals) > ARRIVALS:
+            del arrivals[next(iter(arrivals))]
+        if topic == self._image_topic:
+            self._health.offset.add_image(stamp * 1e-9)
+
+    def _refuse_stamp(self, index: int, stamp: Time) -> None:
+        text = messages.impossible_stamp((self._image_topic, self._lens_topic)[index], stamp)
+        self._health.refuse(text)
+        self._warn(text)
 
     def _on_pair(self, image: Image, lens_state: LensStateMessage) -> None:
         self._paired_at = time.monotonic()
-        self._received += 1
+        self._health.add_pair()
+        arrived = [
+            self._arrivals[topic].get(synchronisation.nanoseconds(message.header.stamp), math.nan)
+            for topic, message in ((self._image_topic, image), (self._lens_topic, lens_state))
+        ]
+        self._health.offset.add_pair(*arrived)
         if self._settings.values.skip_unsettled and not lens_state.settled:
-            self._skipped += 1
+            self._health.add_unsettled()
             return
         if self._mailbox.put((image, lens_state, self._camera_info, FrameTimes(self._paired_at))):
-            self._dropped += 1
+            self._health.counts['dropped'] += 1
 
     def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
         """Refuses weights that cannot be used; the node then keeps those that it has."""
         weights = next((change.value for change in changes if change.name == 'weights'), None)
-        if isinstance(weights, str) and weights != self._settings.values.weights:
-            wanted = replace(self._settings.values, weights=weights)
-            try:
-                self._candidate = weights, wanted.estimator()
-            except InputError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+        self._candidate = None
+        if isinstance(weights, str):  # the same name too: the file may be another
+            self._candidate = weights, replace(self._settings.values, weights=weights).estimator()
         return SetParametersResult(successful=True)
 
-    def _on_parameters(self, values: DepthParameters) -> None:
-        if self._candidate is not None and values.weights == self._candidate[0]:
-            self._successor.append(self._candidate[1])
+    def _use_weights(self, changes: list[Parameter]) -> None:
+        if self._candidate is not None and any(change.name == 'weights' for change in changes):
+            weights, estimator = self._candidate
             self._candidate = None
-            self.get_logger().info(f'weights: {values.weights or "those of the package"}')
+            self._successor.append(estimator)
+            self.get_logger().info(f'weights: {weights or "those of the package"}')
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset.set()
@@ -157,18 +185,25 @@ class DepthNode(Node):
         while (item := self._mailbox.take()) is not None:
             try:
                 self._process(*item)
-            except InputError as error:
-                self._warn(str(error))
+            except Exception as error:
+                if not self.context.ok():
+                    raise
+                text = reason(error)
+                if not isinstance(error, InputError):
+                    text = f'{self._image_topic} and {self._lens_topic}: {text}'
+                self._health.refuse(text)
+                self._warn(text)
 
     def _process(
         self, message: Image, lens_message: LensStateMessage, newest_info: CameraInfo | None, times: FrameTimes
     ) -> None:
         values = self._settings.values
         times.started = time.monotonic()
+        self._foci.add(lens_message.focus_distance)
         if self._successor:
             self._estimator = self._successor.pop()
         if values.max_age and self._age(message.header) > values.max_age:
-            self._dropped += 1
+            self._health.counts['dropped'] += 1
             return
         if self._reset.is_set() or (values.lazy and not self._wanted()):
             self._reset.clear()
@@ -178,14 +213,25 @@ class DepthNode(Node):
         image = image_messages.to_rgb(message, self._image_topic)
         lens_state = messages.from_message(lens_message, self._lens_topic)
         times.converted = time.monotonic()
-        estimate = self._estimator.push(image, lens_state)
+        estimate = self._estimate(image, lens_state, message.header.frame_id)
         times.estimated = time.monotonic()
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
         self._publish(estimate, lens_state, info, message.header)
         times.published = time.monotonic()
-        self._frames = estimate.frames
         self._note_times(message.header, times)
+
+    def _estimate(self, image: np.ndarray, lens_state: LensState, frame_id: str) -> Estimate:
+        estimator, resets = self._estimator, self._estimator.resets
+        if self._frame_id not in (None, frame_id):
+            estimator.reset(f'frame_id {self._frame_id!r}, then {frame_id!r}')
+        self._frame_id = frame_id
+        estimate = estimator.push(image, lens_state)
+        if estimator.resets > resets:
+            self._health.add_reset(estimator.reset_reason)
+        threshold = self._settings.values.confidence_threshold
+        self._health.add_frame(estimate, lens_state.focus_distance, threshold, estimator.evidence.response)
+        return estimate
 
     def _wanted(self) -> bool:
         return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence))
@@ -229,36 +275,50 @@ class DepthNode(Node):
 
     def _note_times(self, header: Header, times: FrameTimes) -> None:
         waiting, network = times.started - times.received, times.estimated - times.converted
-        self._latency.add(self._age(header))
-        self._waiting.add(waiting)
-        self._network.add(network)
-        self._added.add(times.published - times.received - waiting - network)
+        self._health.add_latency(self._age(header))
+        self._health.waiting.add(waiting)
+        self._health.network.add(network)
+        self._health.added.add(times.published - times.received - waiting - network)
 
     # Once a second.
 
     def _report(self) -> Report:
-        count, latency, longest = self._latency.take()
-        waiting, network, added = (window.take()[1] for window in (self._waiting, self._network, self._added))
-        values: dict[str, float | int | str] = {
-            'rate (Hz)': count,
-            'latency (ms)': 1e3 * latency,
-            'longest latency (ms)': 1e3 * longest,
-            'waiting for the network (ms)': 1e3 * waiting,
-            'network (ms)': 1e3 * network,
-            'messages (ms)': 1e3 * added,
-            'received': self._received,
-            'dropped': self._dropped,
-            'not settled': self._skipped,
-            'frames since reset': self._frames,
+        synchroniser, values = self._synchroniser, self._settings.values
+        unpaired = synchroniser.unpaired(0)
+        self._health.note_images(synchroniser.arrived[0], unpaired)
+        figures = self._health.figures() | {
+            'images without lens state': unpaired,
+            'lens states without image': synchroniser.unpaired(1),
         }
-        problem = self._problem()
+        problem = self._no_pairs()
+        if problem is None and values.lazy and not self._wanted():
+            return Report(message='resting: nobody subscribes to a result', values=figures)
+        problem = problem or self._stream_problem() or self._health.problem(values)
         if problem:
             self._warn(problem)
-            return Report(WARN, problem, values)
-        return Report(values=values)
+            return Report(WARN, problem, figures)
+        return Report(values=figures)
 
-    def _problem(self) -> str | None:
-        """Why there is nothing to do, in one line."""
+    def _stream_problem(self) -> str | None:
+        """What is wrong with how images and lens states come, in one line."""
+        images, states = self._image_topic, self._lens_topic
+        for topic in (images, states):
+            if (publishers := self.count_publishers(topic)) > 1:
+                return f'{publishers} publishers on {topic}: depth needs the images of one camera'
+        if frames := self._health.offset.frames:
+            return (
+                f'{states} pairs with the image {abs(frames)} frame{"s" if abs(frames) > 1 else ""} '
+                f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image?'
+            )
+        if (share := self._health.unpaired_share()) > self._settings.values.max_unpaired:
+            return (
+                f'{share:.0%} of the images find no message on {states} whose stamp differs by less than '
+                f'{self._settings.values.sync_slop:g} s, the parameter sync_slop'
+            )
+        return None
+
+    def _no_pairs(self) -> str | None:
+        """Why there are no pairs, in one line."""
         now = time.monotonic()
         if now - self._paired_at < UNPAIRED_AFTER:
             return None

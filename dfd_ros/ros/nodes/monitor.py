@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 import torch
-from rclpy.node import Node
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
@@ -21,6 +21,7 @@ from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
+from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.monitoring import run_pictures
 from dfd_ros.ros.monitoring.run_figures import HEADER, HEADER_OF_ERRORS, Figures, quality
 from dfd_ros.ros.monitoring.run_frames import Recording
@@ -28,11 +29,10 @@ from dfd_ros.ros.node_parameters import MonitorParameters
 from dfd_ros.ros.node_runner import run
 
 WAITING = 50  # messages of a topic that wait for their counterparts
-WARN_EVERY = 5.0  # s
 MEASURED_AFTER = 2.0  # s from the first depth image on
 
 
-class MonitorNode(Node):
+class MonitorNode(GuardedNode):
     """Listens to the camera and the depth node, and prints a line a second."""
 
     _first: float | None = None  # when the first depth image arrived; destroy_node runs even if the start failed
@@ -75,8 +75,8 @@ class MonitorNode(Node):
         filters[2].registerCallback(self._note_arrival)
         self._topics = [self.resolve_topic_name(topic) for topic in topics]
         for source, topic in zip(filters, self._topics):
-            source.registerCallback(self._note, topic)
-        self._synchroniser = synchronisation.synchronise(filters, WAITING, values.sync_slop)
+            source.registerCallback(self._count, topic)
+        self._synchroniser = synchronisation.Synchroniser(filters, WAITING, values.sync_slop, self._refuse_stamp)
         self._synchroniser.registerCallback(self._on_frame)
         self.create_timer(0.05, self._watch)
 
@@ -89,8 +89,12 @@ class MonitorNode(Node):
         finally:
             super().destroy_node()
 
-    def _note(self, _: Image | LensStateMessage, topic: str) -> None:
+    def _count(self, _: Image | LensStateMessage, topic: str) -> None:
         self._heard[topic] += 1
+
+    def _refuse_stamp(self, index: int, stamp: Time) -> None:
+        self._problem = messages.impossible_stamp(self._topics[index], stamp)
+        self._warn(self._problem)
 
     def _note_arrival(self, depth: Image) -> None:
         now = time.monotonic()
@@ -122,7 +126,7 @@ class MonitorNode(Node):
             ]
         except InputError as error:
             self._problem = str(error)
-            self.get_logger().warning(self._problem, throttle_duration_sec=WARN_EVERY)
+            self._warn(self._problem)
             return
         self._measured = True
         truth_map = maps[3] if truth is not None else None
@@ -134,10 +138,7 @@ class MonitorNode(Node):
         depth, coc, confidence, *truth = maps
         if self._recording is None:
             if state.range is None:
-                self.get_logger().warning(
-                    f'{self._topics[1]} does not give the range of the lens: no pictures',
-                    throttle_duration_sec=WARN_EVERY,
-                )
+                self._warn(f'{self._topics[1]} does not give the range of the lens: no pictures')
                 return
             self._recording = Recording(VergenceRange(state.near, state.far))
         self._recording.add(time_s, state.focus_distance, image, depth, coc, confidence, truth[0] if truth else None)
@@ -153,7 +154,7 @@ class MonitorNode(Node):
             print(self._figures.line(elapsed, elapsed - self._printed_at), flush=True)
             self._printed_at = elapsed
             if elapsed > MEASURED_AFTER and not self._measured:
-                self.get_logger().warning(f'depth arrives, but {self._missing()}', throttle_duration_sec=WARN_EVERY)
+                self._warn(f'depth arrives, but {self._missing()}')
         if values.seconds and elapsed >= values.seconds:
             rclpy.shutdown(context=self.context)
 

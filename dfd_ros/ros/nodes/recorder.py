@@ -12,7 +12,6 @@ from pathlib import Path
 
 from builtin_interfaces.msg import Time
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -25,9 +24,9 @@ from dfd_ros.msg import LensState
 from dfd_ros.ros import qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report
+from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.node_parameters import RecorderParameters
 from dfd_ros.ros.node_runner import Worker, run
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -49,7 +48,7 @@ SETS = ('image_raw', 'lens_state', 'rgbd/depth/image_rect')
 """The topics of a frame that can be trained on."""
 
 
-class RecorderNode(Node):
+class RecorderNode(GuardedNode):
     """Writes messages as they arrive, without decoding them; reports on diagnostics what is missing."""
 
     worker: Worker | None = None
@@ -57,7 +56,6 @@ class RecorderNode(Node):
     def __init__(self, **options) -> None:
         super().__init__('recorder', **options)
         values = self._values = BoundParameters(self, RecorderParameters).values
-        self._warn = ThrottledWarnings(self)
         if values.mode == 'convert':
             from dfd_ros.bags import convert_recordings
 
@@ -119,7 +117,7 @@ class RecorderNode(Node):
         else:
             wanted |= {'/tf': TFMessage, '/tf_static': TFMessage}
         self._filters = {name: synchronisation.OwnFilter() for name in SETS}
-        synchroniser = synchronisation.synchronise(list(self._filters.values()), WAITING, values.slop)
+        synchroniser = synchronisation.Synchroniser(list(self._filters.values()), WAITING, values.slop)
         synchroniser.registerCallback(self._on_set)
         self._synchroniser = synchroniser
         topics = []
@@ -167,9 +165,12 @@ class RecorderNode(Node):
 
     def _start(self) -> Path:
         name = time.strftime('%Y-%m-%d_%H-%M-%S')
-        while (self._writer.folder / name).exists():
-            time.sleep(0.1)
-            name = time.strftime('%Y-%m-%d_%H-%M-%S')
+        try:
+            while (self._writer.folder / name).exists():
+                time.sleep(0.1)
+                name = time.strftime('%Y-%m-%d_%H-%M-%S')
+        except OSError as error:
+            raise InputError(f'parameter folder: {self._writer.folder}: {error.strerror}') from None
         self._lost.clear()
         self._images = self._complete = 0
         self._stopped_because = ''

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
@@ -22,9 +21,9 @@ from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
+from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.node_parameters import SweepParameters
 from dfd_ros.ros.node_runner import run
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings
 
 WATCH_PERIOD = 0.05  # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0  # s without a lens state
@@ -49,12 +48,11 @@ def focus_distances(parameters: SweepParameters, range_: VergenceRange) -> Itera
             yield from sweeps.ramp(range_, steps, near_to_far=near_to_far)
 
 
-class SweepNode(Node):
+class SweepNode(GuardedNode):
     """Closes the loop: ``focus_command`` out; on to the next when ``lens_state`` shows a settled answer."""
 
     def __init__(self, **options) -> None:
         super().__init__('sweep', **options)
-        self._warn = ThrottledWarnings(self)
         self._lens: LensState | None = None  # the last one received
         self._frame_id = ''
         self._range: VergenceRange | None = None  # None: the sweep starts with the next lens state

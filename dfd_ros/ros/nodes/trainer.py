@@ -13,7 +13,6 @@ from pathlib import Path
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
-from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -27,6 +26,7 @@ from dfd_ros.datasets.shards import shards
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
 from dfd_ros.ros.bound_parameters import BoundParameters
+from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.node_parameters import TrainerParameters
 from dfd_ros.ros.node_runner import Worker, run
 from dfd_ros.training.loop import train
@@ -37,7 +37,7 @@ PUBLISH_EVERY = 0.2  # s
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class TrainerNode(Node, Observer):
+class TrainerNode(GuardedNode, Observer):
     """The training runs in a worker thread and calls `on_step` and `on_validation`; services set its events."""
 
     worker: Worker | None = None

@@ -1,0 +1,193 @@
+"""The health of the depth node, judged by what comes out of it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, deque
+
+import numpy as np
+
+from dfd_ros.core.optics import vergence
+from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.evidence import NO_RESPONSE
+from dfd_ros.ros.diagnostics import Window
+from dfd_ros.ros.node_parameters import DepthParameters
+
+SPAN = 10.0  # s, of rates and shares
+MINUTE = 60.0
+ENOUGH = 5  # frames that a judgement needs
+SAME_FOCUS = 0.02  # of the spread of the foci
+NEVER_SETTLED = 'settled is false in the lens states, see skip_unsettled'
+LARGEST_LATENCY = 600.0  # s; more is a stamp of another clock
+PAIRS = 8  # whose arrivals are compared
+SMALLEST_OFFSET = 0.02  # s
+
+
+class FocusHistory:
+    """The foci (vergences) of the last frames that were processed."""
+
+    def __init__(self, frames: int = 24) -> None:
+        self._foci: deque[float] = deque(maxlen=frames)
+
+    def add(self, focus_distance: float) -> None:
+        if math.isfinite(focus := vergence(focus_distance)):
+            self._foci.append(focus)
+
+    def is_staler(self, focus_distance: float, other: float) -> bool:
+        """Whether the first focus was processed longer ago than the other. One that never was is as stale as can be.
+
+        A node that takes the newest image whenever it is free, and is slower than the camera, may meet the same few
+        foci of every sweep for ever. Taking the stalest instead leads it through all of them.
+        """
+        return self._age(vergence(focus_distance)) > self._age(vergence(other))
+
+    def _age(self, focus: float) -> float:
+        if not math.isfinite(focus):
+            return -1  # of a broken lens state: the other one is better
+        foci = list(self._foci)
+        tolerance = SAME_FOCUS * (max(foci) - min(foci)) if foci else 0.0
+        return next((age for age, seen in enumerate(reversed(foci)) if abs(seen - focus) <= tolerance), math.inf)
+
+
+class FrameOffset:
+    """Notices lens states that pair with the image before or after their own.
+
+    Where they are stamped late by a whole frame, the stamps alone fit. But an image and its lens state then arrive a
+    frame apart, every time.
+    """
+
+    def __init__(self) -> None:
+        self._stamps: deque[float] = deque(maxlen=PAIRS)
+        self._offsets: deque[float] = deque(maxlen=PAIRS)
+
+    def add_image(self, stamp: float) -> None:
+        self._stamps.append(stamp)
+
+    def add_pair(self, image_arrival: float, lens_arrival: float) -> None:
+        self._offsets.append(image_arrival - lens_arrival)
+
+    @property
+    def frames(self) -> int:
+        """By how many frames the lens states precede the images that they are paired with; 0 if they do not."""
+        if len(self._offsets) < PAIRS or len(self._stamps) < PAIRS:
+            return 0
+        period = statistics.median(np.diff(self._stamps))
+        offset = statistics.median(self._offsets)
+        if not period > 0 or abs(offset) < SMALLEST_OFFSET:
+            return 0
+        frames = round(offset / period)
+        constant = all(abs(o / period - frames) < 0.3 for o in self._offsets)
+        return frames if constant else 0
+
+
+class DepthHealth:
+    """Counts what goes in, what comes out, and what does not with the reason. Callbacks and the worker share it."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter(received=0, dropped=0, unsettled=0, refused=0, resets=0)
+        self.pairs, self._out, self._refused = (Window(SPAN) for _ in range(3))
+        self._known: deque[float] = deque(maxlen=ENOUGH)
+        self._foci, self._resets = Window(SPAN), Window(MINUTE)
+        self._images, self._lost_images = Window(SPAN), Window(SPAN)
+        self._images_so_far = self._lost_so_far = 0
+        self.latency, self.waiting, self.network, self.added = (Window() for _ in range(4))
+        self.offset = FrameOffset()
+        self._refusal = self._lost_because = self._reset_reason = self._unknown_because = ''
+        self._frames = 0
+        self._response = math.nan
+
+    def add_pair(self) -> None:
+        self.counts['received'] += 1
+        self.pairs.add()
+
+    def add_unsettled(self) -> None:
+        self.counts['unsettled'] += 1
+        self._lost_because = NEVER_SETTLED
+
+    def refuse(self, reason: str) -> None:
+        self.counts['refused'] += 1
+        self._refused.add()
+        self._refusal = self._lost_because = reason
+
+    def add_reset(self, reason: str) -> None:
+        self.counts['resets'] += 1
+        self._resets.add()
+        self._reset_reason = reason
+
+    def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float, response: float) -> None:
+        known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
+        self._out.add()
+        self._known.append(float(known.mean()))
+        self._foci.add(vergence(focus_distance))
+        self._unknown_because = estimate.unknown_because or f'confidence is below confidence_threshold ({threshold:g})'
+        self._frames, self._response = estimate.frames, response
+
+    def add_latency(self, seconds: float) -> None:
+        """Time from a stamp to now; stamps of another clock say nothing."""
+        if -1 < seconds < LARGEST_LATENCY:
+            self.latency.add(seconds)
+
+    def note_images(self, arrived: int, unpaired: int) -> None:
+        """Totals so far, once a second."""
+        self._images.add(arrived - self._images_so_far)
+        self._lost_images.add(unpaired - self._lost_so_far)
+        self._images_so_far, self._lost_so_far = arrived, unpaired
+
+    def figures(self) -> dict[str, float | int | str]:
+        return {
+            'rate in (Hz)': self.pairs.rate,
+            'rate out (Hz)': self._out.rate,
+            'latency (ms)': 1e3 * self.latency.mean,
+            'longest latency (ms)': 1e3 * self.latency.largest,
+            'waiting for the network (ms)': 1e3 * self.waiting.mean,
+            'network (ms)': 1e3 * self.network.mean,
+            'messages (ms)': 1e3 * self.added.mean,
+            'received': self.counts['received'],
+            'dropped': self.counts['dropped'],
+            'not settled': self.counts['unsettled'],
+            'refused': self.counts['refused'],
+            'last refused because': self._refusal,
+            'resets': self.counts['resets'],
+            'last reset because': self._reset_reason,
+            'frames since reset': self._frames,
+            'focus positions': self._positions(),
+            'pixels with depth (%)': 100 * self._known_share(),
+            'response of the images to the focus': self._response,
+        }
+
+    def _known_share(self) -> float:
+        return statistics.fmean(self._known) if self._known else math.nan
+
+    def _positions(self) -> int:
+        """Different foci in the last frames."""
+        foci = np.sort(self._foci.values)
+        if not len(foci):
+            return 0
+        return 1 + int((np.diff(foci) > max(SAME_FOCUS * (foci[-1] - foci[0]), 1e-6)).sum())
+
+    def problem(self, limits: DepthParameters) -> str | None:
+        """Why nothing comes out, or nothing good, in one line."""
+        pairs, out = len(self.pairs.values), len(self._out.values)
+        refused = len(self._refused.values)
+        if pairs >= ENOUGH and not out:
+            return f'no depth: {self._lost_because or "the network has not finished a frame yet"}'
+        if pairs >= ENOUGH and refused > limits.max_refused * pairs:
+            return f'{refused} of the last {pairs} pairs are refused: {self._refusal}'
+        resets = len(self._resets.values)
+        if resets > limits.max_resets:
+            return f'the memory restarted {resets} times in the last minute: {self._reset_reason}'
+        if out < ENOUGH:
+            return None
+        if self._known_share() < limits.min_known:
+            return f'depth for {self._known_share():.0%} of the pixels: {self._unknown_because}'
+        if self._unknown_because == NO_RESPONSE:
+            return NO_RESPONSE
+        if (positions := self._positions()) < limits.min_positions:
+            return f'only {positions} focus positions in the last {SPAN:g} s'
+        return None
+
+    def unpaired_share(self) -> float:
+        """Of the images of the last seconds; 0 for a few."""
+        images = self._images.total
+        return self._lost_images.total / images if images >= ENOUGH else 0.0

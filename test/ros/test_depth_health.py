@@ -1,0 +1,160 @@
+"""What the depth node notices about its stream: stale foci, lens states of another frame, nothing that comes out."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from dfd_ros.inference.estimator import Estimate
+from dfd_ros.ros.depth_health import ENOUGH, DepthHealth, FocusHistory, FrameOffset
+from dfd_ros.ros.frame_mailbox import Mailbox
+from dfd_ros.ros.node_parameters import DepthParameters
+
+FOCI = [3.0, 1.0, 0.6, 0.4, 0.3]
+LIMITS = DepthParameters()
+
+
+@pytest.mark.parametrize('frames', [2, 2.5, 4, 5, 7, 10])
+@pytest.mark.parametrize('stale_first', [True, False])
+def test_a_slow_node_sees_every_focus(frames, stale_first):
+    """The camera gives a frame a unit of time, the node takes `frames`. Newest first, it sees the same few."""
+    history = FocusHistory()
+    mailbox = Mailbox(history.is_staler) if stale_first else Mailbox()
+    processed, free_at = [], 0.0
+    for i in range(400):
+        mailbox.put(FOCI[i % 5])
+        if i >= free_at:
+            processed.append(mailbox.take())
+            history.add(processed[-1])
+            free_at = i + frames
+    seen = set(processed[-10:])
+    if stale_first:
+        assert seen == set(FOCI)
+    elif frames in (5, 10):
+        assert len(seen) == 1
+
+
+def test_foci_that_never_repeat_are_taken_newest_first():
+    history = FocusHistory()
+    mailbox = Mailbox(history.is_staler)
+    for i in range(100):
+        mailbox.put(1.0 + 0.01 * i)
+        if i % 5 == 4:
+            taken = mailbox.take()
+            history.add(taken)
+            assert taken == 1.0 + 0.01 * i
+
+
+@pytest.mark.parametrize('broken', [math.nan, 0.0, -1.0, 5e-324])
+def test_a_broken_focus_distance_does_not_push_a_good_one_out(broken):
+    history = FocusHistory()
+    for focus in (*FOCI, broken):
+        history.add(focus)
+    assert not history.is_staler(broken, FOCI[0]) and history.is_staler(FOCI[0], broken)
+    assert not history.is_staler(broken, 7.0)
+
+
+@pytest.mark.parametrize('late', [0, 1, 2, -1])
+def test_lens_states_that_are_a_frame_off(late):
+    """Each image and its lens state arrive together; the stamp of the lens state is that of another image."""
+    offset, draw = FrameOffset(), np.random.default_rng(0)
+    for i in range(30):
+        offset.add_image(0.1 * i)
+        jitter = draw.normal(0, 0.004)
+        offset.add_pair(0.1 * i + jitter, 0.1 * (i - late))
+    assert offset.frames == late
+
+
+def test_a_delay_that_varies_is_no_frame():
+    offset, draw = FrameOffset(), np.random.default_rng(0)
+    for i in range(30):
+        offset.add_image(0.1 * i)
+        offset.add_pair(0.1 * i + draw.uniform(0, 0.2), 0.1 * i)
+    assert offset.frames == 0
+
+
+def estimate(known=0.9, because='', frames=9):
+    depth = np.where(np.arange(100) < 100 * known, 1.0, np.nan).astype(np.float32)[None]
+    u = depth * 0
+    return Estimate(depth, u, np.nan_to_num(depth), u, u, None, frames, because)
+
+
+def fill(health, count=2 * ENOUGH, foci=FOCI, **changes):
+    for i in range(count):
+        health.add_pair()
+        health.add_frame(estimate(**changes), foci[i % len(foci)], 0.3, math.nan)
+
+
+def test_a_good_stream_is_no_problem():
+    health = DepthHealth()
+    fill(health)
+    assert health.problem(LIMITS) is None
+    figures = health.figures()
+    assert figures['focus positions'] == 5 and figures['pixels with depth (%)'] == pytest.approx(90)
+    assert figures['rate in (Hz)'] == figures['rate out (Hz)'] > 0
+
+
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        ({'known': 0.0, 'because': 'the focus has not moved'}, 'depth for 0% of the pixels: the focus has not moved'),
+        ({'known': 0.01}, 'depth for 1% of the pixels: confidence is below confidence_threshold'),
+        ({'foci': FOCI[:2]}, 'only 2 focus positions'),
+    ],
+)
+def test_bad_depth_is_a_problem(changes, words):
+    health = DepthHealth()
+    fill(health, **changes)
+    assert words in health.problem(LIMITS)
+
+
+def test_nothing_that_comes_out_is_a_problem():
+    health = DepthHealth()
+    for _ in range(ENOUGH):
+        health.add_pair()
+        health.refuse('image_raw: unknown encoding')
+    assert health.problem(LIMITS) == 'no depth: image_raw: unknown encoding'
+    fill(health, 2)
+    assert '5 of the last 7 pairs are refused: image_raw: unknown encoding' in health.problem(LIMITS)
+    health = DepthHealth()
+    for _ in range(ENOUGH):
+        health.add_pair()
+        health.add_unsettled()
+    assert 'settled is false' in health.problem(LIMITS)
+
+
+def test_restarts_are_a_problem_where_they_are_many():
+    health = DepthHealth()
+    fill(health)
+    for _ in range(LIMITS.max_resets + 1):
+        assert health.problem(LIMITS) is None
+        health.add_reset('f_number 1.8, then nan')
+    assert health.problem(LIMITS) == 'the memory restarted 11 times in the last minute: f_number 1.8, then nan'
+
+
+def test_images_without_a_lens_state_are_a_share():
+    health = DepthHealth()
+    health.note_images(arrived=10, unpaired=1)
+    health.note_images(arrived=20, unpaired=9)
+    assert health.unpaired_share() == pytest.approx(9 / 20)
+
+
+def test_latency_of_another_clock_is_not_counted():
+    health = DepthHealth()
+    for seconds in (3.9e9, -3600.0):
+        health.add_latency(seconds)
+    assert math.isnan(health.figures()['latency (ms)'])
+    health.add_latency(0.02)
+    assert health.figures()['latency (ms)'] == pytest.approx(20)
+
+
+def test_thresholds_are_parameters():
+    health = DepthHealth()
+    fill(health, foci=FOCI[:2], known=0.01)
+    limits = SimpleNamespace(min_known=0.0, min_positions=2, max_refused=1.0, max_resets=10, max_unpaired=1.0)
+    assert health.problem(limits) is None

@@ -1,0 +1,33 @@
+"""Diagnostics: figures over a window, and what a node says while its clock stands."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from ros_processes import wait_until
+
+from dfd_ros.ros.diagnostics import Window
+
+
+def test_a_window_forgets():
+    window = Window(0.1)
+    assert math.isnan(window.mean) and math.isnan(window.largest) and window.rate == 0
+    for value in (1.0, 3.0):
+        window.add(value)
+    assert (window.mean, window.largest, window.total) == (2, 3, 4)
+    time.sleep(0.12)
+    assert window.values == []
+
+
+def test_simulated_time_without_a_clock_is_said(observer, start_node):
+    process = start_node('sweep', use_sim_time=True)
+    heard = observer.listen(DiagnosticArray, '/diagnostics')
+    status = wait_until(lambda: [s for m in heard for s in m.status if s.name == 'sweep'], 'diagnostics')[0]
+    assert status.level == DiagnosticStatus.WARN and 'nothing has come on /clock' in status.message
+    wait_until(lambda: 'nothing has come on /clock' in process.output, 'a warning')

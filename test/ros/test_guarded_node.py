@@ -1,0 +1,131 @@
+"""Exceptions in callbacks, over DDS: the node says so and goes on."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from ros_processes import wait_until
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from dfd_ros.core.errors import InputError
+from dfd_ros.ros.guarded_node import GuardedNode
+from dfd_ros.ros.throttled_warnings import KINDS, LONGEST_TEXT, ThrottledWarnings, shortened
+
+
+class Fragile(GuardedNode):
+    def __init__(self):
+        super().__init__('fragile')
+        self.heard = []
+        self.said = []
+        self._warn = self.said.append
+        self.declare_parameter('size', 1)
+        self.create_subscription(String, 'text', self._on_text, 10)
+        self.create_service(Trigger, '~/work', self._work)
+        self.add_on_set_parameters_callback(self._check)
+        self.add_post_set_parameters_callback(lambda _: 1 / 0)
+
+    def _on_text(self, message):
+        if message.data == 'bad':
+            raise OverflowError('too large')
+        if message.data == 'input':
+            raise InputError('/text: no number')
+        self.heard.append(message.data)
+
+    def _work(self, request, response):
+        raise OSError(36, 'File name too long')
+
+    def _check(self, changes):
+        if changes[0].value < 0:
+            raise RecursionError('too deep')
+        return SetParametersResult(successful=True)
+
+
+@pytest.fixture(scope='module')
+def fragile():
+    rclpy.init()
+    node = Fragile()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    yield node
+    executor.shutdown()
+    rclpy.try_shutdown()
+    thread.join()
+
+
+def test_an_exception_out_of_a_message_names_the_topic(fragile):
+    publisher = fragile.create_publisher(String, 'text', 10)
+    wait_until(publisher.get_subscription_count, 'the subscription')
+    for text in ('bad', 'input', 'good'):
+        publisher.publish(String(data=text))
+    wait_until(lambda: 'good' in fragile.heard, 'the last message')
+    assert fragile.said[-2:] == ['/text: OverflowError: too large', '/text: no number']
+
+
+def test_an_exception_out_of_a_service_is_its_answer(fragile):
+    client = fragile.create_client(Trigger, '~/work')
+    future = client.call_async(Trigger.Request())
+    wait_until(future.done, 'an answer')
+    assert not future.result().success and 'File name too long' in future.result().message
+
+
+def test_an_exception_out_of_a_parameter_refuses_it(fragile):
+    (result,) = fragile.set_parameters([Parameter('size', value=-1)])
+    assert not result.successful and result.reason == 'RecursionError: too deep'
+    assert fragile.said[-1] == 'parameter size: RecursionError: too deep'
+    (result,) = fragile.set_parameters([Parameter('size', value=2)])
+    assert result.successful and fragile.get_parameter('size').value == 2
+    assert 'ZeroDivisionError' in fragile.said[-1]
+
+
+# Throttling
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+        self.warning = self.lines.append
+
+    def get_logger(self):
+        return self
+
+
+def test_the_text_of_a_sender_is_neither_a_kind_of_its_own_nor_kept():
+    log = Log()
+    warn = ThrottledWarnings(log)
+    for i in range(300):
+        warn(f'/image_raw: unknown encoding {"x" * i!r} of {i} bytes')
+        warn(f'/lens_state: focus_distance is {-i} m')
+    assert len(log.lines) == 2
+    for i in range(300):
+        warn('kind ' + 'abcdefghij'[i % 10] * (i // 10 + 1))
+    assert len(log.lines) == 302 and len(warn._warned_at) <= KINDS
+
+
+def test_each_kind_comes_again_after_a_while():
+    log = Log()
+    warn = ThrottledWarnings(log, every=0.05)
+    warn('a 1')
+    warn('a 2')
+    time.sleep(0.06)
+    warn('a 3')
+    assert log.lines == ['a 1', 'a 3']
+
+
+def test_long_quotes_and_texts_are_cut():
+    assert shortened("a 'short' quote\nin two lines") == "a 'short' quote in two lines"
+    text = shortened(f"encoding '{'x' * 5000}' is not known")
+    assert len(text) < 130 and re.fullmatch(r"encoding 'x+\.\.\.' is not known", text)
+    assert len(shortened('y' * 5000)) <= LONGEST_TEXT + 3
