@@ -49,7 +49,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog='dfd',
         formatter_class=_Help,
         description='Metric depth from a focus sweep.',
-        epilog='dfd COMMAND --help shows the arguments of a command, and an example.',
+        epilog='dfd COMMAND --help shows the arguments of a command, and an example. '
+        f'With {_boundary.TRACEBACK}=1 in the environment an error comes with its traceback.',
     )
     parser.add_argument('--version', action='version', version=f'dfd {dfd_ros.__version__}')
     subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True, parser_class=_Parser)

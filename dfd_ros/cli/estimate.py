@@ -55,8 +55,6 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.files import output_folder
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import VergenceRange
-    from dfd_ros.drawing import visualise
-    from dfd_ros.inference.estimator import DepthEstimator
 
     require_within(args, confidence=(0, 1), sweeps=(1, 1000), resolution=(0, 16384))
     stack = FocalStack.read(args.stack)
@@ -67,10 +65,14 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         range_ = VergenceRange(args.near, args.far)
-    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
-    estimates = estimator.estimate_frames(stack, args.sweeps)
     output_folder(args.out, *FILES)
 
+    # After the checks, which then take no time.
+    from dfd_ros.drawing import visualise
+    from dfd_ros.inference.estimator import DepthEstimator
+
+    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
+    estimates = estimator.estimate_frames(stack, args.sweeps)
     # Of the last sweep.
     depths: deque[np.ndarray] = deque(maxlen=len(stack))
     cocs: deque[np.ndarray] = deque(maxlen=len(stack))

@@ -45,14 +45,17 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_writable, write_json
+
+    require_within(args, stacks=(1, 100_000), size=(64, 4096), sweep=(2, 200))
+    if args.json:
+        require_writable(args.json)
+
+    # After the checks, which then take no time.
     from dfd_ros.evaluation.evaluation_stacks import SETS, find_procedural_set, folder_stacks, procedural_stacks
     from dfd_ros.evaluation.frame_figures import evaluate
     from dfd_ros.evaluation.public_sets import find_public_set
     from dfd_ros.inference.estimator import DepthEstimator
 
-    require_within(args, stacks=(1, 100_000), size=(64, 4096), sweep=(2, 200))
-    if args.json:
-        require_writable(args.json)
     estimator = DepthEstimator(**estimator_options(args))
     if public := find_public_set(args.data):
         return _run_public(args, estimator, *public)

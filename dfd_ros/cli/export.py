@@ -43,12 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dfd_ros import networks
-    from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_writable
-    from dfd_ros.inference.onnx_export import export_onnx
 
     require_writable(args.out)
+    from dfd_ros import networks
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.inference.onnx_export import export_onnx
+
     weights = args.weights or networks.default_weights()
     if args.format == 'safetensors':
         if args.size:
