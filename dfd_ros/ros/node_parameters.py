@@ -75,7 +75,7 @@ class CameraParameters(Parameters):
     calibration: str = parameter(
         '',
         'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for V4L2 the focus table, '
-        'the lens and its focus breathing, as far as the parameters below do not give them.',
+        'the lens and its focus breathing, unless parameters of their own give them.',
     )
     focus_table: str = parameter(
         '',
