@@ -1,0 +1,15 @@
+"""Odd input of every kind is read, or refused in one line. `benchmarks/fuzz.py` gives far more of it."""
+
+import pytest
+from fuzzing import SUBJECTS, fuzz
+
+COUNTS = {'messages': 300, 'frames': 60, 'bags': 1, 'checkpoints': 5}
+
+
+@pytest.mark.parametrize('name', SUBJECTS)
+def test_odd_input_is_read_or_refused_in_one_line(name, tmp_path):
+    if name == 'messages':
+        pytest.importorskip('rclpy')
+    outcome = fuzz(name, COUNTS.get(name, 8), 1, tmp_path)
+    assert not outcome.faults, outcome
+    assert outcome.read + outcome.refused == COUNTS.get(name, 8)
