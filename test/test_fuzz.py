@@ -3,12 +3,18 @@
 import pytest
 from fuzzing import SUBJECTS, fuzz
 
-COUNTS = {'messages': 300, 'frames': 60, 'bags': 1, 'checkpoints': 5}
+COUNTS = {'messages': 300, 'nodes': 300, 'frames': 60, 'bags': 1, 'checkpoints': 5}
 
 
-@pytest.mark.parametrize('name', SUBJECTS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow(reason='three nodes start') if name == 'nodes' else ())
+        for name in SUBJECTS
+    ],
+)
 def test_odd_input_is_read_or_refused_in_one_line(name, tmp_path):
-    if name == 'messages':
+    if name in ('messages', 'nodes'):
         pytest.importorskip('rclpy')
     outcome = fuzz(name, COUNTS.get(name, 8), 1, tmp_path)
     assert not outcome.faults, outcome

@@ -54,6 +54,9 @@ class Subject:
         """Give one input. Raises what the reader raises."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Called after the last input, and counted as a part of it."""
+
 
 class Files(Subject):
     """A folder of files, some of which are damaged, and what reads it."""
@@ -330,51 +333,114 @@ class Messages(Subject):
     )
 
     def one(self, rng):
-        rng.choice((self._image, self._image, self._lens_state, self._camera_info))(rng)
-
-    def _image(self, rng):
         from sensor_msgs.msg import Image
 
-        from dfd_ros.ros import image_messages
+        from dfd_ros.bags.depth_reprojection import Intrinsics
+        from dfd_ros.msg import LensState
+        from dfd_ros.ros import image_messages, messages
+
+        message = rng.choice((self.image, self.image, self.lens_state, self.camera_info))(rng)
+        if isinstance(message, Image):
+            image = rng.choice((image_messages.to_rgb, image_messages.to_map))(message, 'image')
+            if image.shape[:2] != (message.height, message.width):
+                raise Fault(f'an image of {image.shape} from one of {message.height}x{message.width}')
+        elif isinstance(message, LensState):
+            state = messages.from_message(message)
+            if not state.focus_distance > 0 or (state.range is not None and not state.range.near < state.range.far):
+                raise Fault(f'{state}')
+        else:
+            Intrinsics.from_message(message, 'camera_info')
+
+    def image(self, rng):
+        from sensor_msgs.msg import Image
 
         height, width, step = (rng.choice((rng.randrange(20), whole_number(rng))) for _ in range(3))
         message = Image(height=height, width=width, encoding=rng.choice(self.ENCODINGS), is_bigendian=rng.randrange(3))
         message.step = step if rng.random() < 0.5 else min(width * rng.choice((1, 2, 3, 4)), 2**32 - 1)
         message.data = rng.randbytes(min(rng.choice((0, 1, height * message.step, rng.randrange(2000))), 10_000))
-        read = rng.choice((image_messages.to_rgb, image_messages.to_map))
-        image = read(message, 'image')
-        if image.shape[:2] != (height, width):
-            raise Fault(f'an image of {image.shape} from one of {height}x{width}')
+        return message
 
-    def _lens_state(self, rng):
+    def lens_state(self, rng):
         from dfd_ros.msg import LensState
-        from dfd_ros.ros import messages
 
         message = LensState(settled=rng.random() < 0.9, command_id=whole_number(rng, 2**32 - 1))
-        message.header.stamp.sec = rng.choice((0, 1, -1, 2**31 - 1, -(2**31)))
         for name in message.get_fields_and_field_types():
             if isinstance(getattr(message, name), float):
                 setattr(message, name, rng.choice((number(rng), 1.0)))
-        state = messages.from_message(message)
-        if not state.focus_distance > 0 or (state.range is not None and not state.range.near < state.range.far):
-            raise Fault(f'{state}')
+        return message
 
-    def _camera_info(self, rng):
+    def camera_info(self, rng):
         from sensor_msgs.msg import CameraInfo
-
-        from dfd_ros.bags.depth_reprojection import Intrinsics
 
         message = CameraInfo(height=whole_number(rng), width=whole_number(rng))
         message.distortion_model = rng.choice(('plumb_bob', 'rational_polynomial', 'equidistant', '', 'x' * 3000))
         message.d = [number(rng) if rng.random() < 0.3 else 0.0 for _ in range(rng.randrange(16))]
-        message.k = [
-            number(rng) if rng.random() < 0.2 else v for v in (100.0, 0.0, 50.0, 0.0, 100.0, 50.0, 0.0, 0.0, 1.0)
-        ]
-        Intrinsics.from_message(message, 'camera_info')
+        k = (100.0, 0.0, 50.0, 0.0, 100.0, 50.0, 0.0, 0.0, 1.0)
+        message.k = [number(rng) if rng.random() < 0.2 else v for v in k]
+        return message
+
+
+class Nodes(Messages):
+    """The same, published to real nodes, which have to live on without a traceback."""
+
+    TOPICS = {
+        'image_raw': 'image',
+        'lens_state': 'lens_state',
+        'camera_info': 'camera_info',
+        'depth/image_rect': 'image',
+        'depth/camera_info': 'camera_info',
+        'rgbd/depth/image_rect': 'image',
+        'rgbd/depth/camera_info': 'camera_info',
+    }
+
+    def prepare(self):
+        import rclpy
+        from ros_processes import NodeProcess
+
+        from dfd_ros import networks
+        from dfd_ros.ros import qos
+
+        networks.save(weights := self.folder / 'tiny.safetensors', networks.create('stream', **TINY))
+        namespace = '__ns:=/fuzz'
+        self.nodes = {
+            name: NodeProcess(name, self.folder / f'{name}.log', '-r', namespace, **parameters)
+            for name, parameters in (('depth', {'weights': weights, 'device': 'cpu'}), ('sweep', {}), ('accuracy', {}))
+        }
+        rclpy.init()
+        self.node = rclpy.create_node('odd', namespace='/fuzz')
+        self.publishers = {
+            topic: self.node.create_publisher(type(getattr(self, kind)(Random(0))), topic, qos.PUBLISHER)
+            for topic, kind in self.TOPICS.items()
+        }
+        end = time.monotonic() + HANG
+        while time.monotonic() < end and not all(p.get_subscription_count() for p in self.publishers.values()):
+            time.sleep(0.1)
+        self.sent = 0
+
+    def one(self, rng):
+        topic = rng.choice(list(self.TOPICS))
+        message = getattr(self, self.TOPICS[topic])(rng)
+        message.header.stamp.sec = rng.choice((self.sent, self.sent, 0, 1, -1, 2**31 - 1, -(2**31)))
+        message.header.frame_id = rng.choice(('camera', 'camera', '', 'x' * 3000))
+        self.publishers[topic].publish(message)
+        self.sent += 1
+        time.sleep(0.002)
+        for name, process in self.nodes.items() if self.sent % 50 == 0 else ():
+            if process.process.poll() is not None or 'Traceback' in process.output:
+                raise Fault(f'the node {name} has a fault: {process.output[-100:]}')
+
+    def close(self):
+        time.sleep(2.0)
+        ended = {name: process.stop() for name, process in self.nodes.items()}
+        for name, status in ended.items():
+            output = self.nodes[name].output
+            if status or 'Traceback' in output:
+                raise Fault(f'the node {name} ended with {status}: {output[-100:]}')
 
 
 SUBJECTS: dict[str, type[Subject]] = {
     'messages': Messages,
+    'nodes': Nodes,
     'frames': Frames,
     'bags': Bags,
     'stacks': Stacks,
@@ -471,7 +537,7 @@ def _work(name: str, seed: int, first: int, end: int, folder: Path, pipe: Connec
     subject.prepare()
     for index in range(first, end):
         pipe.send((index, 'begun', 0))
-        result = _result(subject, Random(f'{seed} {name} {index}'))
+        result = _result(subject, Random(f'{seed} {name} {index}'), index == end - 1)
         if sorted(subject.outside.parent.iterdir()) != [subject.outside] or subject.outside.read_text() != 'mine':
             result = 'changes a file that is not its own'
         pipe.send((index, result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
@@ -480,9 +546,13 @@ def _work(name: str, seed: int, first: int, end: int, folder: Path, pipe: Connec
     os._exit(0)
 
 
-def _result(subject: Subject, rng: Random) -> str:
+def _result(subject: Subject, rng: Random, is_last: bool) -> str:
     try:
-        subject.one(rng)
+        try:
+            subject.one(rng)
+        finally:
+            if is_last:
+                subject.close()
         return 'read'
     except InputError as error:
         text = str(error)
