@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 
 
 class Encoding(NamedTuple):
@@ -54,7 +54,7 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
     a row, and less data than height x step.
     """
     if message.encoding not in COLOUR:
-        raise InputError(f'{topic}: unknown encoding {message.encoding!r}; known are {", ".join(COLOUR)}')
+        raise InputError(f'{topic}: unknown encoding {quoted(message.encoding)}; known are {", ".join(COLOUR)}')
     encoding = COLOUR[message.encoding]
     image = pixels(message, encoding, topic)
     if encoding.conversion:
@@ -68,7 +68,7 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
             image = image[::2, ::2] if message.encoding == 'nv24' else image
         except cv2.error as error:
             raise InputError(
-                f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8: {" ".join(str(error).split())}'
+                f'{topic}: encoding {quoted(message.encoding)} cannot be converted to rgb8: {" ".join(str(error).split())}'
             ) from None
     if image.dtype.itemsize == 2:
         image = np.minimum(image >> (encoding.bits - 8), 255).astype(np.uint8)
@@ -81,7 +81,7 @@ def to_depth(message: Any, topic: str) -> np.ndarray:
     Raises InputError, one line that names `topic`, as `to_rgb` does.
     """
     if message.encoding not in DEPTH:
-        raise InputError(f'{topic}: encoding {message.encoding!r} is no depth; must be 16UC1 (mm) or 32FC1 (m)')
+        raise InputError(f'{topic}: encoding {quoted(message.encoding)} is no depth; must be 16UC1 (mm) or 32FC1 (m)')
     return metres(pixels(message, DEPTH[message.encoding], topic))
 
 

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dfd_ros.core import image_encodings
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 
 try:
     from cv_bridge import CvBridge, CvBridgeError
@@ -47,7 +47,7 @@ def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
             return np.ascontiguousarray(_bridge.imgmsg_to_cv2(message, 'rgb8'))
         except (CvBridgeError, cv2.error) as error:
             raise InputError(
-                f'{topic}: encoding {message.encoding!r} cannot be converted to rgb8 by {CONVERTER}: '
+                f'{topic}: encoding {quoted(message.encoding)} cannot be converted to rgb8 by {CONVERTER}: '
                 f'{" ".join(str(error).split())}'
             ) from None
     return image_encodings.to_rgb(message, topic)
@@ -59,7 +59,7 @@ def to_map(message: Image, topic: str) -> np.ndarray:
     Raises InputError, one line that names `topic`, for another encoding and for too little data.
     """
     if message.encoding != '32FC1':
-        raise InputError(f'{topic}: encoding {message.encoding!r}, 32FC1 expected')
+        raise InputError(f'{topic}: encoding {quoted(message.encoding)}, 32FC1 expected')
     return image_encodings.pixels(message, image_encodings.DEPTH['32FC1'], topic)
 
 
