@@ -19,8 +19,8 @@ import yaml
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import write_text
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.image_io import read_image
 
 FILE = 'sweep.yaml'
@@ -44,19 +44,15 @@ class Sweep:
         """Raises `InputError` that names the file and the field."""
         folder = Path(folder)
         path = folder / FILE
+        content = read_yaml(path, '; dfd calibrate sweep records one, docs/calibration.md has its format')
         try:
-            content = yaml.safe_load(path.read_text())
             frames = [(float(frame['value']), str(frame['file'])) for frame in content['frames']]
             distance = content.get('distance_m')
             distance = math.nan if distance is None else float(distance)
-        except FileNotFoundError:
-            raise InputError(
-                f'{path}: no such file; dfd calibrate sweep records one, docs/calibration.md has its format'
-            ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} '
-                f'({type(error).__name__}: {" ".join(str(error).split())})'
+                f'({type(error).__name__}: {reason(error)})'
             ) from None
         if not (math.isnan(distance) or distance > 0):
             raise InputError(f'{path}: distance_m: {distance} must be positive')

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import changed_value, write_json, written_atomically
+from dfd_ros.core.files import changed_value, require_file, write_json, written_atomically
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
 
@@ -88,7 +88,7 @@ class StackPool:
             waiting()
             time.sleep(0.1)
         try:
-            return StackBatch(**load_file(path))
+            return StackBatch(**load_file(require_file(path)))
         except (SafetensorError, TypeError) as error:  # truncated, or from another program
             raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
 

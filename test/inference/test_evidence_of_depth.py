@@ -15,7 +15,7 @@ from dfd_ros import networks
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.inference.estimator import DepthEstimator
 
-LENS = LensState(1.0, 0.0043, 1.8, 2e-4, near=0.3, far=math.inf)
+LENS = LensState(1.0, 0.0043, 1.8, 2e-6, near=0.3, far=math.inf)
 DISTINCT = 0.04  # of the range in vergence
 MARGIN = 12  # px, to which the view of the memory and its cells are exact
 

@@ -287,7 +287,7 @@ class Frames(Subject):
         image: Any = self.images[rng.randrange(8), : self.size[0], : self.size[1]]
         if rng.random() < 0.03:
             image = rng.choice((image[..., 0], image.astype(np.float32), image[..., :2], None, image * 0, image[::-1]))
-        state = LensState(rng.choice((math.inf, 2.0, 1.0, 0.5)), 0.0043, 1.8, 2e-4, near=0.3, stamp=self.stamp)
+        state = LensState(rng.choice((math.inf, 2.0, 1.0, 0.5)), 0.0043, 1.8, 2e-6, near=0.3, stamp=self.stamp)
         if rng.random() < 0.05:
             name = rng.choice([name for name in state.__dataclass_fields__ if name != 'settled'])
             state = replace(state, **{name: number(rng)})

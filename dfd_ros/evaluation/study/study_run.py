@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import changed_value, write_json
+from dfd_ros.core.files import changed_value, parse_json, read_json, read_text, require_file, write_json
 from dfd_ros.core.machine import device_name
 from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.datasets.stored_stacks import stored_stacks
@@ -144,7 +143,7 @@ class Study:
             'network': row.network,
             'config': row.config,
             'training': {**self._shared, **row.training},
-            'weights': weights and hashlib.sha256(weights.read_bytes()).hexdigest(),
+            'weights': weights and hashlib.sha256(require_file(weights).read_bytes()).hexdigest(),
             'views': row.views,
         }
 
@@ -236,7 +235,7 @@ class Study:
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
             (folder / 'checkpoint.pt').unlink()  # as large as three networks, and of no use any more
-        return json.loads(finished.read_text())
+        return read_json(finished)
 
     def network(self, row: Row) -> networks.Network:
         """The network of a row, with the best weights by validation."""
@@ -253,7 +252,7 @@ class Study:
         """The figures of a row on each set."""
         path = self._of(row) / 'figures.json'
         self._begin(row)
-        figures = json.loads(path.read_text()) if path.exists() else {}
+        figures = read_json(path) if path.exists() else {}
         # Folders may hold something else by now.
         figures = {name: value for name, value in figures.items() if name in study_scenes.SETS}
         backend = None
@@ -347,7 +346,8 @@ def machine(device: torch.device) -> str:
 def validations(folder: Path) -> list[dict]:
     """The figures of a training's validations, in the order of the steps."""
     lines: list[dict] = []
-    for line in map(json.loads, (folder / 'log.jsonl').read_text().splitlines()):
+    path = folder / 'log.jsonl'
+    for line in (parse_json(text, str(path)) for text in read_text(path, largest=2**30).splitlines()):
         if line['group'] == 'validation':
             # A run that was killed has gone on from an earlier step.
             lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
