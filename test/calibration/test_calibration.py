@@ -308,7 +308,7 @@ def test_sweeps_that_show_no_blur_scale():
     [
         ('frames: []', ''),
         ('frames: [{file: a.png}]', 'expected distance_m and frames'),
-        ('[', 'expected distance_m'),
+        ('[', 'not YAML'),
         ('frames: [{file: a.png, value: 1}, {file: b.png, value: 1}]', 'must be a number and unique'),
         ('distance_m: -1\nframes: [{file: a.png, value: 1}]', 'distance_m: -1.0 must be positive'),
         ('frames: [{file: a.png, value: 1}]', 'a.png: no such image'),
