@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.errors import InputError, quoted, reason
 
 
 class Encoding(NamedTuple):
@@ -68,7 +68,7 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
             image = image[::2, ::2] if message.encoding == 'nv24' else image
         except cv2.error as error:
             raise InputError(
-                f'{topic}: encoding {quoted(message.encoding)} cannot be converted to rgb8: {" ".join(str(error).split())}'
+                f'{topic}: encoding {quoted(message.encoding)} cannot be converted to rgb8: {reason(error)}'
             ) from None
     if image.dtype.itemsize == 2:
         image = np.minimum(image >> (encoding.bits - 8), 255).astype(np.uint8)
