@@ -27,8 +27,8 @@ from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
 from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError, reason
-from dfd_ros.core.files import locked, read_json, write_json
+from dfd_ros.core.errors import InputError, reason, shortened
+from dfd_ros.core.files import locked, output_folder, read_json, write_json
 from dfd_ros.datasets.shards import ShardWriter
 
 SAMPLES_PER_SHARD = 50
@@ -95,7 +95,7 @@ def clock_offset_of(text: str) -> float | str:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise InputError(f'clock offset {text}: must be seconds or auto')
+        raise InputError(f'clock offset {shortened(text)}: must be seconds or auto')
     return seconds
 
 
@@ -142,7 +142,7 @@ def convert_all(
     progress: called with the number of images converted, and of images found, since the last call. An exception from
         it stops the work; the next call resumes it.
     """
-    job.out.mkdir(parents=True, exist_ok=True)
+    output_folder(job.out)
     if workers <= 1 or len(recordings) <= 1:
         return [convert_one(recording, job, progress) for recording in recordings]
     return _convert_in_processes(recordings, job, min(workers, len(recordings)), progress)

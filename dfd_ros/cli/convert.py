@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 HELP = 'convert recorded bags, or a phone recording and a bag, into samples for training and evaluation'
 EXAMPLE = 'dfd convert recordings/2026-11-23 --out data/kitchen --calibration rig.yaml --workers 2'
 
+LARGEST_WORKERS = 256
 TOPICS = ('image', 'lens_state', 'camera_info', 'color', 'depth', 'depth_info')
 
 
@@ -100,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
         args.phone,
         args.image_format,
     )
-    if args.workers < 1:
-        raise InputError(f'--workers {args.workers}: must be at least 1')
+    if not 1 <= args.workers <= LARGEST_WORKERS:
+        raise InputError(f'--workers {args.workers}: must be 1 to {LARGEST_WORKERS}')
     recordings = convert_recordings.find_recordings(args.bags)
     if args.phone and len(recordings) != 1:
         raise InputError(f'--phone needs exactly one bag, not {len(recordings)}')
@@ -129,9 +131,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _share(recordings: list[Path], shard: str) -> list[Path]:
-    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.errors import InputError, shortened
 
     number, _, of = shard.partition('/')
-    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise InputError(f'--shard {shard}: must be I/N with I from 1 to N, such as 2/4')
+    if not re.fullmatch(r'\d{1,6}/\d{1,6}', shard) or not 1 <= int(number) <= int(of):
+        raise InputError(f'--shard {shortened(shard)}: must be I/N with I from 1 to N, such as 2/4')
     return sorted(recordings)[int(number) - 1 :: int(of)]
