@@ -68,6 +68,12 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
+def orientation(path: Path) -> int:
+    """The EXIF orientation, 1 (upright as stored) to 8. Raises as `read_image`; only the header is read."""
+    with _opened(path, path) as image:
+        return _orientation(image)
+
+
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
     """The images of a stack, which one camera took that was held one way: all are turned as the first one, since the
     orientation in EXIF flips when a camera looks straight down. 16-bit images are scaled by the largest value of the
