@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import require_file
 
 CHANNELS = ('Z', 'V', 'Y', 'R')
 """Where depth may be, the first that is there. Blender writes it to all of R, G and B, or to V."""
@@ -22,13 +23,12 @@ def read_exr(path: Path) -> np.ndarray:
         import OpenEXR
     except ModuleNotFoundError:
         raise InputError(f"{path}: EXR images need OpenEXR, install it with pip install 'dfd_ros[public]'") from None
-    if not path.is_file():
-        raise InputError(f'{path}: no such file')
+    require_file(path)
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
-    except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f'{path}: cannot be read as EXR: {" ".join(str(error).split())[:120]}') from None
+    except (RuntimeError, ValueError, OSError, MemoryError) as error:
+        raise InputError(f'{path}: cannot be read as EXR: {reason(error)}') from None
     for name in CHANNELS:
         if name in channels:
             return np.asarray(channels[name], np.float32)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import require_file
 
 
 class Hdf5File:
@@ -21,13 +22,11 @@ class Hdf5File:
             import h5py
         except ModuleNotFoundError:
             raise InputError(f"{path}: HDF5 needs h5py, install it with pip install 'dfd_ros[public]'") from None
-        self.path = path
+        self.path = require_file(path)
         try:
             self._file = h5py.File(path, 'r')
-        except FileNotFoundError:
-            raise InputError(f'{path}: no such file') from None
-        except OSError as error:
-            raise InputError(f'{path}: cannot be read as HDF5: {" ".join(str(error).split())[:120]}') from None
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f'{path}: cannot be read as HDF5: {reason(error)}') from None
 
     def __enter__(self) -> Hdf5File:
         return self
@@ -56,5 +55,5 @@ class Hdf5File:
         """All of a data set, or one element along its first axis."""
         try:
             return self._file[name][() if index is None else index]
-        except OSError as error:
-            raise InputError(f'{self.path}: "{name}" cannot be read: {" ".join(str(error).split())[:120]}') from None
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            raise InputError(f'{self.path}: "{name}" cannot be read: {reason(error)}') from None

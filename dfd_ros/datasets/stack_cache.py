@@ -89,7 +89,7 @@ class StackPool:
             time.sleep(0.1)
         try:
             return StackBatch(**load_file(require_file(path)))
-        except (SafetensorError, TypeError) as error:  # truncated, or from another program
+        except (SafetensorError, TypeError, OSError) as error:  # truncated, or from another program
             raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import require_file
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.datasets.public.slices import chosen
@@ -67,8 +68,8 @@ def _test_numbers(path: Path, images: int) -> list[int]:
     except ModuleNotFoundError:
         raise InputError(f"{path}: needs SciPy, install it with pip install 'dfd_ros[public]'") from None
     try:
-        numbers = loadmat(path)['testNdxs'].ravel().astype(int) - 1
-    except (OSError, ValueError, KeyError, NotImplementedError):
+        numbers = loadmat(require_file(path))['testNdxs'].ravel().astype(int) - 1
+    except Exception:  # SciPy's reader raises many types
         raise InputError(f'{path}: not the splits.mat of NYU Depth V2 (no testNdxs)') from None
     if not len(numbers) or numbers.min() < 0 or numbers.max() >= images:
         raise InputError(f'{path}: testNdxs must be within 1 to {images}, the number of images')

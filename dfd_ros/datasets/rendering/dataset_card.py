@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import write_text
+from dfd_ros.core.files import read_json, read_text, write_text
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, SETTINGS_FILE
 from dfd_ros.datasets.shards import Samples
@@ -81,13 +81,13 @@ def write_card(folder: Path, command: str) -> Path:
 
 
 def _settings(folder: Path) -> RenderSettings:
-    return RenderSettings.from_json(json.loads((folder / SETTINGS_FILE).read_text()))
+    return RenderSettings.from_json(read_json(folder / SETTINGS_FILE))
 
 
 def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
     """Content and cost of each scene by seed, from the log; from the samples where a kill left the log incomplete."""
     scenes = {}
-    for line in (folder / SCENES_FILE).read_text().splitlines():
+    for line in read_text(folder / SCENES_FILE, largest=2**30).splitlines():
         try:
             scene = json.loads(line)
         except json.JSONDecodeError:  # cut short by a kill

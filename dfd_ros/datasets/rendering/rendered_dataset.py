@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import write_json
+from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.files import read_json, require_writable, write_json
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
 from dfd_ros.datasets.shards import ShardWriter
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
@@ -62,7 +62,7 @@ def render_dataset(
                 WORKER, {'settings': asdict(settings)}, machine.workers, machine.threads, machine.device, machine.python
             ) as workers,
             progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
-            open(folder / SCENES_FILE, 'a') as log,
+            open(require_writable(folder / SCENES_FILE), 'a') as log,
         ):
             for job, about in workers.render(wanted):
                 writer.take(job.key)
@@ -93,12 +93,12 @@ def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
         write_json(path, mine)
         return
     try:
-        there = json.loads(path.read_text())
+        there = read_json(path)
         other = [name for name in mine if there[name] != mine[name]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise InputError(f'{path}: cannot be read; give a new folder') from None
     if other:
         raise InputError(
-            f'--out {folder}: holds scenes with {other[0]} {there[other[0]]!r}, not {mine[other[0]]!r}; '
+            f'--out {folder}: holds scenes with {other[0]} {quoted(there[other[0]])}, not {quoted(mine[other[0]])}; '
             'give a new folder, or the same settings to resume'
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import changed_value, write_json
+from dfd_ros.core.files import changed_value, read_bytes, require_writable, write_json
 from dfd_ros.datasets.rendering.rendered_dataset import Machine
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
 from dfd_ros.drawing import visualise
@@ -85,10 +85,7 @@ class WorldTask:
 
     def fingerprint(self) -> dict:
         """What the views depend on, except the models' files."""
-        try:
-            content = self.world.read_bytes() if self.world else '\n'.join(map(str, self._meshes())).encode()
-        except OSError as error:
-            raise InputError(f'{self.world}: {error.strerror}') from None
+        content = read_bytes(self.world) if self.world else '\n'.join(map(str, self._meshes())).encode()
         names = [str(file.relative_to(self.textures)) for file in self._textures()] if self.textures else []
         return {
             'world': hashlib.sha256(content).hexdigest(),
@@ -132,7 +129,7 @@ def render_views(
             WORKER, task.message(), machine.workers, machine.threads, machine.device, machine.python
         ) as workers,
         progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
-        open(folder / f'{name}.jsonl', 'a') as log,
+        open(require_writable(folder / f'{name}.jsonl'), 'a') as log,
     ):
         for job, about in workers.render(wanted):
             log.write(json.dumps({'view': job.path.name, **about}) + '\n')

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import read_bytes
 from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
@@ -96,13 +97,12 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
 def _parse(path: Path) -> ET.Element:
     if not path.is_file():
         raise InputError(f'{path}: no such file')
+    content = read_bytes(path, largest=LARGEST_FILE)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f'larger than {LARGEST_FILE >> 20} MB')
         # Expat refuses entities that grow beyond measure, and the standard library reads none from elsewhere.
-        return ET.fromstring(path.read_bytes().lstrip())
-    except (ET.ParseError, OSError, ValueError, LookupError, RecursionError) as error:
-        raise InputError(f'{path}: cannot be read as SDF: {" ".join(str(error).split())}') from None
+        return ET.fromstring(content.lstrip())
+    except (ET.ParseError, ValueError, LookupError, RecursionError) as error:
+        raise InputError(f'{path}: cannot be read as SDF: {reason(error)}') from None
 
 
 def _models(folders: list[Path]) -> dict[str, Path]:
