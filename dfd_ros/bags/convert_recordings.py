@@ -263,7 +263,7 @@ class _Output:
         if 'recording' in other:
             raise InputError(
                 f'{recording}: {self.report} is of another recording of that name, or of this one before '
-                f'it changed ({str(source)[:200]}); rename this one, or give another --out'
+                f'it changed ({shortened(source)}); rename this one, or give another --out'
             )
         if other:
             raise InputError(
@@ -297,12 +297,13 @@ class _Output:
         if self.partial.is_symlink() or not self.partial.is_dir():
             raise InputError(f'{self.partial}: is in the way; remove it, or give another --out')
         parts = f'.{self.name}.parts'
+        shard = re.compile(rf'\.?{re.escape(self.name[:90])}.*\.tar')  # names of temporary files are cut
         for path in self.partial.rglob('*'):
             inside = path.relative_to(self.partial).parts
             is_own = (
                 inside in {('job.json',), ('report.json',), ('shards',), ('shards', parts)}
                 or (len(inside) == 1 and re.fullmatch(r'\.(job|report)\..*part\.json', inside[0]))
-                or (inside[0] == 'shards' and inside[-1].endswith('.tar') and len(inside) <= 3)
+                or (inside[:-1] in {('shards',), ('shards', parts)} and shard.fullmatch(inside[-1]))
             )
             if not is_own or path.is_symlink():
                 raise InputError(f'{path}: is not of dfd convert; move it away, or give another --out')

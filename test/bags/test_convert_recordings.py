@@ -275,6 +275,10 @@ def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
     assert f'{partial}/mine: is not of dfd convert; move it away' in capsys.readouterr().err
     assert [path.name for path in partial.iterdir()] == ['mine']
     (partial / 'mine').unlink()
+    (partial / 'shards').mkdir()
+    (partial / 'shards' / 'other.tar').touch()
+    assert convert(bag, '--out', out) == 2 and (partial / 'shards' / 'other.tar').exists()
+    (partial / 'shards' / 'other.tar').unlink()
     assert convert(bag, '--out', out) == 0 and count(out) == 3
 
 
