@@ -33,7 +33,7 @@ RESPONSE_FRAMES = 60
 LEAST_REPEATS = 15
 """Frames at foci that were visited before: fewer cannot tell a response from chance."""
 LEAST_RESPONSE = 0.05
-LARGEST_UNREST = 0.5
+LARGEST_UNREST = 0.2
 """A camera that moves fast changes the sharpness more than the focus does: where it varies by more at one focus,
 nothing is concluded."""
 FOCUS_BINS = 10
