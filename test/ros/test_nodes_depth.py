@@ -397,7 +397,7 @@ def test_diagnostics_judge_by_what_comes_out(rig):
     """Each of these said OK once."""
     values = is_well_again(rig)
     assert float(values['rate out (Hz)']) > 0 and float(values['pixels with depth (%)']) > 50
-    assert values['focus positions'] == '5' and float(values['latency (ms)']) > 0
+    assert int(values['focus positions']) >= 3 and float(values['latency (ms)']) > 0
     warned(rig, 'focus_distance is nan', focus_distance=math.nan)
     is_well_again(rig)
     warned(rig, 'settled is false', settled=False)
@@ -408,6 +408,7 @@ def test_diagnostics_judge_by_what_comes_out(rig):
 
 
 def test_a_focus_that_rests_gives_no_depth(rig):
+    rig.answer()  # nothing from before waits any more
     rig.observer.call(Trigger, f'{rig.name}/reset', Trigger.Request())
     for _ in range(3):
         depth = rig.answer(focus_distance=0.5)
