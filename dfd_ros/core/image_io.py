@@ -19,7 +19,9 @@ from dfd_ros.core.files import require_file
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pnm')
 LARGEST = 200_000_000  # px
-LARGEST_STACK = 100_000_000  # px of all images of a stack; larger ones are reduced
+# px of one and of all images of a stack; larger ones are reduced. Estimating takes some 50 bytes for each pixel of an
+# image and 13 for each of the stack: within 2 GB.
+LARGEST_OF_STACK, LARGEST_STACK = 12_500_000, 64_000_000
 LARGEST_FILE = 2 * 2**30  # bytes
 Image.MAX_IMAGE_PIXELS = LARGEST  # else Pillow warns of less, and refuses less
 _DEEP = 'dfd_ros: the file, if it has 16 bits of colour'
@@ -77,7 +79,7 @@ def orientation(path: Path) -> int:
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
     """The images of a stack, which one camera took that was held one way: all are turned as the first one, since the
     orientation in EXIF flips when a camera looks straight down. 16-bit images are scaled by the largest value of the
-    stack. If all together have more than `LARGEST_STACK` pixels, each is reduced; a line on stderr says so.
+    stack. Beyond `LARGEST_OF_STACK` and `LARGEST_STACK` pixels they are reduced; a line on stderr says so.
 
     Args:
         name: of the stack, for messages.
@@ -89,7 +91,8 @@ def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str)
     for path, where in zip(paths, named_by):
         with _opened(path, path, where) as image:
             sizes.append(image.size)
-    factor = math.ceil(math.sqrt(sum(width * height for width, height in sizes) / LARGEST_STACK))
+    pixels_of = [width * height for width, height in sizes]
+    factor = math.ceil(math.sqrt(max(sum(pixels_of) / LARGEST_STACK, max(pixels_of) / LARGEST_OF_STACK)))
     if factor > 1:
         warn(f'{name}: {len(paths)} images of {sizes[0][0]}x{sizes[0][1]} are read at 1/{factor} of their size')
     images, orientations = [], []
