@@ -85,7 +85,12 @@ def stack_of(seed: int, frames: int = 4, **changes) -> FocalStack:
         height=48, width=48, frames=frames, ramp=(frames, frames), static=1.0, unknown_aperture=0.0, breathing=0.0,
         breathing_residual=None, **changes,
     )  # fmt: skip
-    return to_sample(render_stack(seed, settings), f'stack {seed}').to_focal_stack()
+    stack = to_sample(render_stack(seed, settings), f'stack {seed}').to_focal_stack()
+    # The same blur by a lens as there may be: those drawn at random have any f-number.
+    stack.lens_states = [
+        replace(state, focal_length=4 * state.focal_length, f_number=16 * state.f_number) for state in stack.lens_states
+    ]
+    return stack
 
 
 @pytest.fixture(scope='module')
