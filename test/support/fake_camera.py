@@ -1,4 +1,4 @@
-"""A camera as OpenCV's VideoCapture shows it, with the habits of real ones: it refuses values, rounds them, or ignores them."""
+"""A camera as OpenCV's VideoCapture shows it, with the habits of real ones: it refuses, rounds or ignores values."""
 
 from __future__ import annotations
 
