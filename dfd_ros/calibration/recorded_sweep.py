@@ -56,6 +56,8 @@ class Sweep:
             ) from None
         if not (math.isnan(distance) or distance > 0):
             raise InputError(f'{path}: distance_m: {distance} must be positive')
+        if any(len(file) > 255 for _, file in frames):
+            raise InputError(f'{path}: frames: a file name is longer than 255 characters')
         frames.sort()
         values = np.array([value for value, _ in frames])
         if not np.isfinite(values).all() or (np.diff(values) == 0).any():

@@ -309,6 +309,7 @@ def test_sweeps_that_show_no_blur_scale():
         ('frames: []', ''),
         ('frames: [{file: a.png}]', 'expected distance_m and frames'),
         ('[', 'not YAML'),
+        ('frames: [{file: ' + 300 * 'x' + ', value: 1}]', 'longer than 255 characters'),
         ('frames: [{file: a.png, value: 1}, {file: b.png, value: 1}]', 'must be a number and unique'),
         ('distance_m: -1\nframes: [{file: a.png, value: 1}]', 'distance_m: -1.0 must be positive'),
         ('frames: [{file: a.png, value: 1}]', 'a.png: no such image'),
