@@ -11,14 +11,14 @@ from dfd_ros.core.optics import Lens, VergenceRange
 
 PLAUSIBLE = {
     'focus_distance': (1e-3, math.inf),
-    'focal_length': (1e-4, 10.0),
-    'f_number': (0.1, 1000.0),
+    'focal_length': (1e-5, 10.0),
+    'f_number': (1e-3, 1e4),
     'pixel_pitch': (1e-8, 1e-2),
     'magnification': (0.1, 10.0),
     'near': (1e-3, math.inf),
     'far': (1e-3, math.inf),
 }
-"""Bounds of the values (SI) that lenses have, from those of phones to telescopes."""
+"""Bounds of the values (SI) that lenses have, and the wider ones of drawn training data."""
 
 
 @dataclass(frozen=True)
