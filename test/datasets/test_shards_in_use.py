@@ -71,7 +71,8 @@ def test_dfd_evaluate(random_weights, tmp_path):
     assert dfd('evaluate', '--data', BLENDER, *options) == 0
     figures = json.loads(path.read_text())
     assert [f['frame'] for f in figures] == [1, 2, 3, 4, 5]
-    assert all(0 < f['mae_u'] < 1 and f['coc_px'] > 0 for f in figures)
+    # With one focus seen the circle of confusion is unknown.
+    assert all(0 < f['mae_u'] < 1 and (f['coc_px'] > 0 or f['frame'] == 1) for f in figures)
 
 
 def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
@@ -91,7 +92,7 @@ def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
 
 
 def test_training_on_shards(tmp_path):
-    best = train(CONFIG, tmp_path / 'run', 'cpu')
+    best = train(CONFIG, tmp_path / 'run', 'cpu').best
     assert best.exists() and not (tmp_path / 'run' / 'pool').exists()
 
 
