@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dfd_ros.cli._options import require_within
-    from dfd_ros.core.files import output_folder
+    from dfd_ros.core.files import output_folder, require_output_folder
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import VergenceRange
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         range_ = VergenceRange(args.near, args.far)
-    output_folder(args.out, *FILES)
+    require_output_folder(args.out, *FILES)
 
     # After the checks, which then take no time.
     from dfd_ros.drawing import visualise
@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
     estimates = estimator.estimate_frames(stack, args.sweeps)
+    output_folder(args.out)
     # Of the last sweep.
     depths: deque[np.ndarray] = deque(maxlen=len(stack))
     cocs: deque[np.ndarray] = deque(maxlen=len(stack))

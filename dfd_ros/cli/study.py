@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.cli._options import INFINITY, require_within
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.files import output_folder
+    from dfd_ros.core.files import require_output_folder
     from dfd_ros.core.resources import resource
     from dfd_ros.datasets.stored_stacks import read_folder, stored_stacks
     from dfd_ros.evaluation.study.study_rows import read_rows
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         batch=(-INFINITY, 1024),
         seed=(-INFINITY, 2**62),
     )
-    output_folder(args.out, 'table.md', 'results.json')
+    require_output_folder(args.out, 'table.md', 'results.json')
     folders = () if args.data == ['procedural'] else tuple(args.data)
     if 'procedural' in folders:
         raise InputError('--data: give procedural, or folders, not both')

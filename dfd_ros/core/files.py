@@ -150,21 +150,38 @@ def require_writable(path: str | Path) -> Path:
     return path
 
 
-def output_folder(path: str | Path, *files: str) -> Path:
-    """A folder for output, created if it does not exist, in which these files can be written.
+def require_output_folder(path: str | Path, *files: str) -> Path:
+    """Check, before the work, that a folder exists or can be created, and that these files can be written in it.
 
     Raises:
         InputError: it is not a folder, or cannot be one; or one of the files cannot be replaced.
     """
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f'{path}: is not a folder') from None
+        nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+        is_folder, is_writable = nearest.is_dir(), os.access(nearest, os.W_OK)
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: cannot be created: {reason(error)}') from None
-    for name in files:
+    if not is_folder:
+        raise InputError(f'{path}: {"is" if nearest == path else f"{nearest} is"} not a folder')
+    if not is_writable:
+        raise InputError(f'{path}: cannot be written: no permission for {nearest}')
+    for name in files if nearest == path else ():
         require_writable(path / name)
+    return path
+
+
+def output_folder(path: str | Path, *files: str) -> Path:
+    """A folder for output, created if it does not exist, in which these files can be written.
+
+    Raises:
+        InputError: as `require_output_folder`.
+    """
+    path = require_output_folder(path, *files)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: cannot be created: {reason(error)}') from None
     return path
 
 

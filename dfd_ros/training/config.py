@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -17,9 +17,6 @@ from dfd_ros.core.parsing import parse
 from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.networks.weights_file import LARGEST_NUMBER, largest_number
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 def _trainable(network: str) -> str:
@@ -265,7 +262,7 @@ _SHARES = (
 _CHOICES = {'orders': ORDERS, 'split': ('train', 'test')}
 
 
-def _check_data(settings: DataclassInstance, where: str) -> None:
+def _check_data(settings: Any, where: str) -> None:
     """Refuse values that have the right type but are impossible. What is not in the tables above may be anything."""
     for field_ in dataclasses.fields(settings):
         name, value = field_.name, getattr(settings, field_.name)

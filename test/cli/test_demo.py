@@ -471,7 +471,9 @@ def test_the_monitor_pairs_within_the_slop_takes_a_bag_that_begins_again_and_say
     for first in (100, 300):
         play(first)
     wait_until(lambda: len(rates('off')) > count, 'a line of the bag played again', 30.0)
-    wait_until(lambda: 'depth comes, but nothing on /blind/truth/depth' in monitors['blind'].output, 'a warning', 30.0)
+    wait_until(
+        lambda: 'depth arrives, but nothing on /blind/truth/depth' in monitors['blind'].output, 'a warning', 30.0
+    )
     assert all(monitor.stop() == 0 and 'Traceback' not in monitor.output for monitor in monitors.values())
     assert re.search(r'in all   \d+ depth images, .* depth for 100% of the pixels', monitors['off'].output)
     assert re.search(r'in all   \d+ depth images, but nothing on /blind/truth/depth\n', monitors['blind'].output)

@@ -75,7 +75,7 @@ unknown = st.just(math.nan)
     st.lists(
         st.builds(
             LensState,
-            st.one_of(st.floats(0.02, 1e3), st.just(math.inf)),
+            st.one_of(st.floats(0.25, 1e3), st.just(math.inf)),
             st.one_of(unknown, st.floats(1e-3, 0.2)),
             st.one_of(unknown, st.floats(0.9, 32)),
             st.one_of(unknown, st.floats(1e-6, 1e-4)),

@@ -174,7 +174,7 @@ def test_weights_alone_do_not_decide_which_code_runs(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(networks, 'name_of', lambda cls: 'stranger:Stranger')
         networks.save(path, Newcomer())
-    with pytest.raises(InputError, match='of "stranger:Stranger", which is not a network of dfd_ros; give that name'):
+    with pytest.raises(InputError, match="of 'stranger:Stranger', which is not a network of dfd_ros; give that name"):
         networks.load(path)
     with pytest.raises(InputError, match='of the network "stranger:Stranger", not of "stream"'):
         networks.load(path, network='stream')

@@ -50,7 +50,8 @@ def test_from_a_camera_of_ones_own_to_depth_by_a_network_of_ones_own(modules, st
     wait_until(lambda: depths or depth.process.poll() is not None, 'depth')
     assert depths, depth.output
     assert (depths[0].width, depths[0].height, depths[0].encoding) == (64, 480, '32FC1')
-    assert not np.isnan(np.frombuffer(depths[0].data, np.float32)).any()
+    # The images do not change with the focus distance: there is no evidence of depth.
+    assert np.isnan(np.frombuffer(depths[0].data, np.float32)).all()
     assert camera.stop() == depth.stop() == 0, camera.output + depth.output
 
 

@@ -480,7 +480,8 @@ def fuzz(name: str, count: int, seed: int, folder: Path, first: int = 0) -> Outc
     outcome, end = Outcome(), first + count
     while first < end:
         here, there = multiprocessing.Pipe()
-        process = multiprocessing.get_context('fork').Process(
+        # Nodes make threads: a fork of a process that has some may wait for them for ever.
+        process = multiprocessing.get_context('spawn' if name == 'nodes' else 'fork').Process(
             target=_work, args=(name, seed, first, end, folder / name, there)
         )
         process.start()
