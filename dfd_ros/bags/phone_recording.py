@@ -22,7 +22,6 @@ https://developer.android.com/reference/android/hardware/camera2/CaptureResult
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import functools
 import hashlib
@@ -45,7 +44,7 @@ from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.recording_events import OFFSET_SECONDS, Recording, Topics, events, rgbd_signal
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import require_file
-from dfd_ros.core.image_io import orientation, read_image
+from dfd_ros.core.image_io import read_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import distance
 
@@ -131,26 +130,9 @@ class PhoneRecording:
                     f'{self._video.path}: {count} frames, but {self.folder / TABLE} has {len(self._rows)} rows; '
                     'which row belongs to which frame cannot be known'
                 )
-        self._orientation = self._common_orientation()
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def _common_orientation(self) -> int:
-        """The EXIF orientation of the images. It flips when a phone looks straight down: images of one recording would
-        then be turned against each other, their calibration and the depth."""
-        found: dict[int, Path] = {}
-        for name in dict.fromkeys(row.file for row in self._rows if row.file):
-            path = self.folder / name
-            with contextlib.suppress(InputError):  # an image that cannot be read is left out later
-                found.setdefault(orientation(path), path)
-        if len(found) > 1:
-            (first, one), (second, other) = list(found.items())[:2]
-            raise InputError(
-                f'{other}: EXIF orientation {second}, but {one.name} has {first}; remove it from all images '
-                '(exiftool -Orientation= *.jpg)'
-            )
-        return next(iter(found), 1)
 
     def notes(self) -> list[str]:
         """Lines about the recording."""
@@ -159,11 +141,6 @@ class PhoneRecording:
             notes.append(
                 f'{self.folder / TABLE}: warning: the focus distances of this phone are not calibrated '
                 '(LENS_INFO_FOCUS_DISTANCE_CALIBRATION), so they are not in metres; measure them with dfd calibrate'
-            )
-        if self._orientation != 1:
-            notes.append(
-                f'{self.folder}: warning: its images are turned upright (EXIF orientation {self._orientation}); the '
-                'calibration must be of images that are turned in the same way'
             )
         return notes
 
@@ -192,7 +169,7 @@ class PhoneRecording:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    return read_image(require_file(path, f', named by {TABLE}'))
+    return read_image(require_file(path, f', named by {TABLE}'), as_stored=True)
 
 
 def fingerprint(folder: Path) -> str:

@@ -33,7 +33,7 @@ def find_boards(folder: str | Path, board: Board, minimum: int) -> tuple[list[Vi
     size: tuple[int, int] | None = None
     with tqdm(files, desc=f'board in {folder.name}', unit='image') as progress:
         for path in progress:
-            image = read_image(path)
+            image = read_image(path, as_stored=True)
             width, height = image.shape[1::-1]
             if size is not None and size != (width, height):
                 raise InputError(

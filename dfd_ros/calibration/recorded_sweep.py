@@ -62,7 +62,7 @@ class Sweep:
         values = np.array([value for value, _ in frames])
         if not np.isfinite(values).all() or (np.diff(values) == 0).any():
             raise InputError(f'{path}: frames: every value must be a number and unique')
-        images = [read_image(folder / file) for _, file in frames]
+        images = [read_image(folder / file, as_stored=True) for _, file in frames]
         if len({image.shape for image in images}) > 1:
             raise InputError(f'{folder}: the images differ in size')
         return cls(str(folder), values, images, distance)

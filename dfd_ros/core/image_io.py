@@ -40,16 +40,21 @@ class StackImage(NamedTuple):
     lens: dict[str, float]
 
 
-def read_image(path: Path, named_by: str = '') -> np.ndarray:
+def read_image(path: Path, named_by: str = '', as_stored: bool = False) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file, upright. Of more than 8 bits, those are kept that the image uses.
 
     Args:
         named_by: what names the file, for the message if it does not exist.
+        as_stored: as the sensor stores it, whatever the EXIF orientation is. Intrinsics and extrinsics are of the
+            sensor; the orientation is how the camera was held.
 
     Raises:
         InputError: it does not exist, or cannot be read as an image of 8 or 16 bits; names the file.
     """
-    return read_image_and_lens(path, named_by).pixels
+    if not as_stored:
+        return read_image_and_lens(path, named_by).pixels
+    with _opened(path, path, named_by) as image:
+        return _in_8_bits(_pixels(image))
 
 
 def read_image_and_lens(path: Path, named_by: str = '') -> StackImage:
@@ -68,12 +73,6 @@ def image_size(path: Path) -> tuple[int, int]:
     """(width, height) as they are stored. Raises as `read_image`; only the header is read."""
     with _opened(path, path) as image:
         return image.size
-
-
-def orientation(path: Path) -> int:
-    """The EXIF orientation, 1 (upright as stored) to 8. Raises as `read_image`; only the header is read."""
-    with _opened(path, path) as image:
-        return _orientation(image)
 
 
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
@@ -163,8 +162,11 @@ def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Im
 
 
 def _upright(image: Image.Image) -> np.ndarray:
-    orientation, pixels = _orientation(image), _pixels(image)
-    return _rgb(_turned(pixels, orientation), _bits(int(pixels.max())) if pixels.dtype == np.uint16 else 8)
+    return _in_8_bits(_turned(_pixels(image), _orientation(image)))
+
+
+def _in_8_bits(pixels: np.ndarray) -> np.ndarray:
+    return _rgb(pixels, _bits(int(pixels.max())) if pixels.dtype == np.uint16 else 8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -150,14 +150,14 @@ def test_boards_of_old_opencv_are_found_too(columns, rows, is_old):
         Board(9, 6).find(picture)
 
 
-def test_images_are_upright_as_in_every_other_reader(tmp_path):
-    picture = np.rot90(Board().picture(60, margin=60), 2)  # as a phone that is held upside down stores it
+def test_images_are_as_the_sensor_stores_them(tmp_path):
+    picture = Board().picture(60, margin=60)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 3
     Image.fromarray(picture).save(tmp_path / 'upright.png')
-    Image.fromarray(np.rot90(picture, 2)).save(tmp_path / 'turned.png', exif=exif)
-    (turned, upright), _ = find_boards(tmp_path, Board(), 2)
-    np.testing.assert_allclose(turned.corners, upright.corners, atol=0.01)
+    Image.fromarray(picture).save(tmp_path / 'held_upside_down.png', exif=exif)
+    (held, upright), _ = find_boards(tmp_path, Board(), 2)
+    np.testing.assert_allclose(held.corners, upright.corners, atol=0.01)
 
 
 def test_target_is_a_picture_that_prints_to_scale(tmp_path):
