@@ -58,7 +58,7 @@ def _row(sample, estimators: list[tuple[str, DepthEstimator]]) -> list[Panel]:
         Panel(depth_picture(clipped, range_), 'true depth', Bar.depth(range_)),
     ]
     for title, estimator in estimators:
-        *_, estimate = estimator.estimate_frames(stack)
+        estimate = estimator.estimate_stack(stack)
         row.append(Panel(depth_picture(estimate.depth, range_), title))
         row.append(Panel(confidence_picture(estimate.confidence), 'its confidence'))
     return row

@@ -67,7 +67,7 @@ class Damage:
 
     def add(self, place: object, reason: str) -> None:
         """place: identifies the damage; each is counted once."""
-        self._places.setdefault(place, shortened(' '.join(reason.split()), 200))
+        self._places.setdefault(place, shortened(reason))
 
     @property
     def lines(self) -> list[str]:

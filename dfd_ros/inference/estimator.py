@@ -28,7 +28,7 @@ from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
-from dfd_ros.inference.estimator_arguments import RESOLUTION
+from dfd_ros.inference.estimator_arguments import RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.networks.stack_network import check_stack
 
@@ -310,8 +310,7 @@ class DepthEstimator:
     @torch.inference_mode()
     def _step(self, image: np.ndarray, lens_state: LensState, range_: VergenceRange) -> Estimate:
         height, width = image.shape[:2]
-        scale = min(1.0, (self._resolution or math.inf) / max(height, width))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
+        size = network_size(height, width, self._resolution)
         device = self._backend.device
         scale = size[1] / width
         seen = _to_tensor(image if scale == 1 else _reduced(image, size), device)

@@ -12,6 +12,12 @@ RESOLUTION = 640
 with larger images have more, in pixels."""
 
 
+def network_size(height: int, width: int, resolution: int | None = RESOLUTION) -> tuple[int, int]:
+    """(height, width) of what a network sees of an image: at most `resolution` px on the longer side, None = all."""
+    scale = min(1.0, (resolution or max(height, width)) / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """What runs, and on what."""
     parser.add_argument(

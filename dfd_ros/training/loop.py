@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError, quoted, reason
-from dfd_ros.core.files import naming, output_folder, require_writable
+from dfd_ros.core.files import naming, output_folder, require_output_folder, require_writable
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
@@ -139,9 +139,7 @@ def train(
             print(text, flush=True)
 
     say(f'{config.name}: training on {device} in {folder}')
-    for name in _FILES:
-        if os.path.lexists(folder / name):
-            require_writable(folder / name)
+    require_output_folder(folder, *_FILES)
     torch.manual_seed(config.seed)
     if config.initial_weights:
         weights = networks.default_weights() if config.initial_weights == 'default' else config.initial_weights

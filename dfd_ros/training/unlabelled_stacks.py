@@ -17,7 +17,7 @@ from dfd_ros.core.geometry import Similarity
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.stack_batch import to_stack_batch
-from dfd_ros.inference.estimator_arguments import RESOLUTION
+from dfd_ros.inference.estimator_arguments import network_size
 from dfd_ros.inference.registration import Registration
 from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training.config import Stage, TrainingConfig
@@ -72,22 +72,16 @@ def _unusable(stack: FocalStack, crop: int) -> str:
         return 'one focus distance, needs two or more'
     if math.isnan(stack.lens_states[0].lens.blur_scale(stack.range)):
         return 'focal_length_mm, f_number and sensor_width_mm of the lens have to be known'
-    size = _size(stack)
-    if min(size) < crop:
-        return f'{size[0]}x{size[1]} px for the network, smaller than the crops of {crop} (stages, crop)'
+    height, width = network_size(*stack.images[0].shape[:2])
+    if min(height, width) < crop:
+        return f'{width}x{height} px for the network, smaller than the crops of {crop} (stages, crop)'
     return ''
 
 
-def _size(stack: FocalStack) -> tuple[int, int]:
-    """Width and height that networks see."""
-    height, width = stack.images[0].shape[:2]
-    scale = min(1.0, RESOLUTION / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def aligned(stack: FocalStack) -> StackBatch:
-    """A stack (B = 1) in the view of its last frame, without truth, at most `RESOLUTION` px on the longer side."""
-    size, width = _size(stack), stack.images[0].shape[1]
+    """A stack (B = 1) in the view of its last frame, without truth, of the size that networks see."""
+    width = stack.images[0].shape[1]
+    size = network_size(*stack.images[0].shape[:2])[::-1]
     images = [cv2.resize(i, size, interpolation=cv2.INTER_AREA) if size[0] < width else i for i in stack.images]
     images = _in_view_of_the_last(images, stack.lens_states)
     states = [
