@@ -16,23 +16,23 @@ from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.pictures import Library
 from dfd_ros.synthesis.textures import _grid, _soft_step, _unit, spectral_noise
 
-SIZE = 384  # px, of those that are not pictures
+SIZE = 384  # px, of materials that are not pictures
 
 
 @dataclass(frozen=True)
 class SurfaceSettings:
-    """Scenes with realistic surfaces, beside those of `SceneSettings`. Probabilities are 0..1.
+    """Scenes with realistic surfaces, in addition to those of `SceneSettings`. Probabilities are 0..1.
 
     Attributes:
-        share: probability that a stack shows such a scene; with 0 nothing here has any effect.
-        photographs: folder whose images, those in its folders too, are on surfaces; '' = illustrations instead.
+        share: probability that a stack shows such a scene; with 0 no other setting has an effect.
+        photographs: folder with images for surfaces, searched recursively; '' = illustrations instead.
         prints, photos, plain, materials: probabilities that a surface shows print, a photograph, (nearly) plain paint,
-            or wood, cloth or tiles; the rest show procedural patterns. At most 1 in total.
+            or wood, cloth or tiles; other surfaces show procedural patterns. At most 1 in total.
         grain: probability that a surface has fine noise all over.
         large_planes: probability that one or two large planes dominate a scene: a table top, the face of a box, a wall.
         boxes: probability that an object is a box with several visible faces.
-        lying: maximum number of things that lie on a plane (posters, sheets, books), which have no edge in depth.
-        objects: minimum and maximum number of objects; where large planes dominate half as many.
+        lying: maximum number of flat things on a plane (posters, sheets, books), which have no depth edge.
+        objects: minimum and maximum number of objects; half as many where large planes dominate.
         radius: minimum and maximum size of an object, as a share of the image's shorter side.
     """
 
@@ -61,7 +61,7 @@ def linear(image: np.ndarray, device) -> torch.Tensor:
 
 
 def _colour(rng: Random) -> torch.Tensor:
-    """Of paint: more often pale or grey than not."""
+    """A colour of paint, mostly pale or grey."""
     level = rng.log_uniform(0.04, 0.9)
     tint = 1 - rng.uniform(0, 0.15 if rng.chance(0.6) else 0.8) * rng.uniform(0, 1, 3)
     return (level * tint)[:, None, None]
@@ -73,7 +73,7 @@ def _mixed(rng: Random, pattern: torch.Tensor, contrast: float = 1.0) -> torch.T
 
 
 def paint(rng: Random, size: int = 64) -> torch.Tensor:
-    """Plain or nearly plain: one colour, a slow gradient, or faint clouds, without any fine grain."""
+    """Plain or nearly plain paint: one colour, a slow gradient or faint clouds, without fine grain."""
     image = _colour(rng).expand(3, size, size)
     kind = rng.uniform(0, 1)
     if kind < 0.4:
@@ -92,7 +92,7 @@ def _stretched(rng: Random, size: int, stretch: int, slope: float) -> torch.Tens
 
 
 def _wood(rng, size):
-    """Fibres and growth rings along one direction, in boards with dark joints or in one piece."""
+    """Fibres and growth rings along one direction, as boards with dark joints or one piece."""
     fibres = _stretched(rng, size, rng.integer(8, 24), rng.uniform(0.3, 1.0))
     x = torch.arange(size, device=rng.device) / size
     rings = torch.sin(
@@ -124,7 +124,7 @@ def _cloth(rng, size):
 
 
 def _tiles(rng, size):
-    """Plain tiles with joints; each may differ a little."""
+    """Plain tiles with joints, in slightly different shades."""
     u, v = _grid(rng, size, rng.log_uniform(20, 140))
     v = v * rng.choice((1.0, 1.0, 2.0))
     number = torch.floor(u) * 3.7 + torch.floor(v) * 17.3
@@ -158,14 +158,14 @@ def _pattern(rng: Random, split: str) -> torch.Tensor:
 
 
 def material(rng: Random, settings: SurfaceSettings, pictures: Library, seed: int, split: str) -> torch.Tensor:
-    """What a surface shows: (3, H, W) linear light, of any size, to be laid on the surface."""
+    """What a surface shows: linear light (3, H, W) of any size."""
     kind = rng.uniform(0, 1)
     choice = rng.uniform(0, 1)
     if kind < settings.prints:
         return linear(pictures.print(seed, choice), rng.device)
     kind -= settings.prints
     if kind < settings.photos:
-        from dfd_ros.synthesis.prints import crop, illustration
+        from dfd_ros.synthesis.print_sheet import crop, illustration
 
         own = np.random.default_rng(int(choice * 2**32))
         height, width = (int(n) for n in own.integers(260, 560, 2))
@@ -183,10 +183,10 @@ def material(rng: Random, settings: SurfaceSettings, pictures: Library, seed: in
 
 
 def shading(rng: Random, height: int, width: int) -> torch.Tensor:
-    """Light (1, height, width) that falls off smoothly: a change of brightness without a change of depth."""
+    """Smoothly varying light (1, height, width): brightness changes that do not mark depth."""
     n = rng.integer(2, 5)
     field = rng.uniform(1 - rng.uniform(0.05, 0.6), 1.15, (1, 1, n, n))
-    # Small, then large: bicubic interpolation is slow on a CPU, and nothing here is fine.
+    # In two steps: bicubic interpolation is slow on a CPU, and there is no fine detail.
     field = F.interpolate(field, (24, 24), mode='bicubic', align_corners=True)
     return F.interpolate(field, (height, width), mode='bilinear', align_corners=True)[0].clamp_min(0.05)
 

@@ -1,18 +1,19 @@
-"""Printed matter: seeded, flat colours between sharp edges, layouts that the test does not share."""
+"""Printed matter: seeded, flat colours between sharp edges, layouts that tests do not share with training."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dfd_ros.synthesis.prints import LAYOUTS, _Sheet, crop, draw_print, illustration
+from dfd_ros.synthesis.print_sheet import Sheet, crop, illustration
+from dfd_ros.synthesis.prints import LAYOUTS, draw_print
 
 
 def draw(seed: int, *arguments, **keywords) -> np.ndarray:
     return draw_print(np.random.default_rng(seed), *arguments, **keywords)
 
 
-def test_a_seed_gives_the_same_print_again_and_another_another():
+def test_the_same_seed_gives_the_same_print_and_another_seed_does_not():
     assert np.array_equal(draw(3, 96, 64), draw(3, 96, 64))
     assert not np.array_equal(draw(3, 96, 64), draw(4, 96, 64))
 
@@ -26,8 +27,8 @@ def test_every_layout_fills_every_size(layout, size):
         assert image.shape == (*size, 3) and image.dtype == np.uint8
 
 
-def test_bars_of_one_pixel_lie_anywhere():
-    sheet = _Sheet(np.random.default_rng(0), 60, 200, ())
+def test_bar_codes_may_be_one_pixel_wide_and_anywhere():
+    sheet = Sheet(np.random.default_rng(0), 60, 200, ())
     for start in np.linspace(10, 90, 200):
         sheet.bars(start, 10, start + 40, 34)
 
@@ -37,7 +38,7 @@ def test_training_and_test_share_no_layout():
 
 
 def test_prints_are_mostly_plain_and_have_sharp_edges():
-    """As no noise is: half of all neighbouring pixels are the same, and some differ by half of white."""
+    """Unlike noise: half of all neighbouring pixels are equal, and some differ by half of white."""
     steps = [np.abs(np.diff(draw(seed, 240, 180).astype(int), axis=1)).max(-1) for seed in range(20)]
     assert np.median([(step == 0).mean() for step in steps]) > 0.5
     assert np.mean([step.max() > 60 for step in steps]) > 0.8
