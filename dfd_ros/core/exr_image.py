@@ -1,4 +1,4 @@
-"""Depth in OpenEXR images. OpenEXR is needed only here: `pip install 'dfd_ros[public]'`."""
+"""Depth in OpenEXR images. Only this module needs OpenEXR."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_exr(path: Path) -> np.ndarray:
     try:
         import OpenEXR
     except ModuleNotFoundError:
-        raise InputError(f"{path}: EXR images need OpenEXR, install it with pip install 'dfd_ros[public]'") from None
+        raise InputError(f'{path}: EXR images need OpenEXR, which is not installed: pip install OpenEXR') from None
     require_file(path)
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:

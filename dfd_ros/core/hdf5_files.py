@@ -1,4 +1,4 @@
-"""HDF5 files, with a clear word on what is wrong. h5py is needed only here: `pip install 'dfd_ros[public]'`."""
+"""HDF5 files, with one-line errors. Only this module needs h5py."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Hdf5File:
     """An HDF5 file, open while the context lasts.
 
     Raises:
-        InputError: h5py is not installed, no such file, or no HDF5.
+        InputError: h5py is not installed, or the file does not exist or is not HDF5.
     """
 
     def __init__(self, path: Path):
         try:
             import h5py
         except ModuleNotFoundError:
-            raise InputError(f"{path}: HDF5 needs h5py, install it with pip install 'dfd_ros[public]'") from None
+            raise InputError(f'{path}: HDF5 needs h5py, which is not installed: pip install h5py') from None
         self.path = require_file(path)
         try:
             self._file = h5py.File(path, 'r')

@@ -1,4 +1,4 @@
-"""Non-circular apertures: polygons, cat's eyes, rings and soft ones, different before and behind the focus."""
+"""Non-circular apertures: polygons, cat's eyes, rings and soft edges, different in front of and behind the focus."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Shape:
 
     Attributes:
         exponent: 2 (Gaussian) to 32 (sharp edge), see `dfd_ros.synthesis.defocus`.
-        blades: of the diaphragm; 0 = round.
+        blades: number of diaphragm blades; 0 = round.
         roundness: 0 (straight blades) to 1 (round).
         angle: rotation of the polygon and cat's eye (rad).
-        cats_eye: how far the lens's rim cuts the aperture off, in its radii: 0 in the image's centre.
-        ring: more light at the rim (1) or in the middle (-1), by spherical aberration; 0 = as `exponent` says.
+        cats_eye: how far the rim of the lens cuts off the aperture, in radii: 0 in the image centre.
+        ring: spherical aberration: more light at the rim (1) or in the middle (-1); 0 = `exponent` alone.
     """
 
     exponent: float = 8.0
@@ -38,7 +38,7 @@ class Shape:
         x = (torch.arange(fine, device=exponent.device) + 0.5) / supersampling - size / 2
         y, x = x[:, None], x[None]
         radius = psf_radius(torch.full_like(exponent, coc), exponent)[:, None, None]
-        # The rim's disc and the diaphragm's lie apart, about the same middle.
+        # The discs of the rim and the diaphragm are shifted apart, about a common centre.
         shift = 0.5 * self.cats_eye * radius
         dx, dy = shift * math.cos(self.angle), shift * math.sin(self.angle)
         r = torch.hypot(x - dx, y - dy)
@@ -46,7 +46,7 @@ class Shape:
         if self.blades:
             part = 2 * math.pi / self.blades
             turned = torch.remainder(torch.atan2(y - dy, x - dx) - self.angle, part) - part / 2
-            # A regular polygon whose second moment is that of the disc
+            # A regular polygon with the second moment of the disc
             side = torch.cos(turned) * math.sqrt(1 + math.tan(part / 2) ** 2 / 3)
             reach = r * (side + self.roundness * (1 - side))
         reach = torch.maximum(reach, torch.hypot(x + dx, y + dy)) if self.cats_eye else reach
@@ -58,7 +58,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Aperture:
-    """What a point looks like `before` the focus and `behind` it."""
+    """The image of a point in front of the focus (`before`) and `behind` it."""
 
     before: Shape
     behind: Shape
@@ -69,7 +69,7 @@ class Aperture:
 
         Args:
             exponent: minimum and maximum.
-            sides_differ: spherical aberration makes one side a ring and the other soft.
+            sides_differ: spherical aberration turns one side into a ring and softens the other.
         """
         kind = rng.uniform(0, 1)
         blades = rng.integer(5, 10) if kind < 0.6 else 0
@@ -79,8 +79,8 @@ class Aperture:
         sharp, ring = rng.log_uniform(*exponent), rng.uniform(-0.4, 0.7)
         before = Shape(sharp, blades, roundness, angle, cats_eye, ring)
         if not sides_differ and (not blades or (blades % 2 == 0 and not cats_eye)):
-            return Aperture(before, before)  # the same upside down
-        # Rays cross in the focus: what is seen behind is upside down.
+            return Aperture(before, before)  # symmetric
+        # Rays cross in the focus: behind it the image is upside down.
         other = (rng.log_uniform(*exponent), -ring) if sides_differ else (sharp, ring)
         behind = Shape(other[0], blades, roundness, angle + math.pi, cats_eye, other[1])
         return Aperture(before, behind) if rng.chance(0.5) else Aperture(behind, before)
@@ -90,8 +90,8 @@ class Aperture:
 
         Args:
             premultiplied: (N, 4, H, W).
-            coc: (N, 1, H, W) px, positive for what is nearer than the focus.
-            softness: CoC (px) of what is in focus.
+            coc: (N, 1, H, W) px, positive for points nearer than the focus.
+            softness: CoC (px) of points in focus.
         """
         is_before = coc > 0
         size = torch.hypot(coc, softness)

@@ -27,18 +27,18 @@ HDRI_SUFFIXES = ('.exr', '.hdr')
 LONGEST = 2048  # px, of a photograph; larger ones are reduced
 MAX_BYTES = 500 * 2**20  # of one file in an archive
 LICENCES = 'LICENCES.md'
-# Catalogues of people's figures, whose faces are portraits, are left out.
+# Catalogues of human figures are left out: their faces are portraits.
 _LEFT_OUT = {'reallusion': 'figures of people'}
 
 
 @dataclass
 class Unpacked:
-    """What has been unpacked.
+    """Unpacked assets.
 
     Attributes:
-        photographs, models, hdris: numbers of each.
-        licences: for each source (title, text of its licence, names of its files with their authors).
-        left_out: lines that name a skipped file and the reason.
+        photographs, models, hdris: the number of each.
+        licences: (title, licence text, file names with authors) of each source.
+        left_out: one line for each skipped file, with the reason.
     """
 
     photographs: int = 0
@@ -62,14 +62,14 @@ def download(packages: Iterable[str], folder: Path) -> list[Path]:
     """The .deb files of packages, downloaded by apt unless they exist.
 
     Raises:
-        InputError: apt is missing, or does not have the package.
+        InputError: apt is not installed or does not find the package.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for package in packages:
         if list(folder.glob(f'{package}_*.deb')):
             continue
         if not shutil.which('apt-get'):
-            raise InputError(f'{package}: no apt-get here to download it with; give its .deb file')
+            raise InputError(f'{package}: downloading it needs apt-get; give its .deb file instead')
         result = subprocess.run(['apt-get', 'download', package], cwd=folder, capture_output=True, text=True)
         if result.returncode:
             said = (result.stderr.strip().splitlines() or ['no reason given'])[-1]
@@ -81,7 +81,7 @@ def unpack(source: Path, out: Path, result: Unpacked, progress: Progress = _sile
     """Add the content of a .deb, a .sh3f or a folder to `out`.
 
     Raises:
-        InputError: it does not exist, or is none of these.
+        InputError: the source does not exist, is none of these, or has nothing usable in it.
     """
     source = Path(source)
     if source.is_dir():
@@ -91,7 +91,7 @@ def unpack(source: Path, out: Path, result: Unpacked, progress: Progress = _sile
         names += _loose_models(source, out / 'models' / name, result)
         names += _hdris(source, out / 'hdris' / name, result)
         if result.photographs + result.models + result.hdris == before:
-            raise InputError(f'{source}: nothing in it that can be used: no image, no .obj and no .exr or .hdr')
+            raise InputError(f'{source}: nothing usable in it: no images, .obj, .exr or .hdr files')
         result.licences.append((str(source), 'as its owner says', names))
     elif not source.is_file():
         raise InputError(f'{source}: no such file or folder')
@@ -117,12 +117,12 @@ def unpack_bpy(site_packages: Path, out: Path, result: Unpacked) -> None:
         )
     names = _hdris(found[0].parent, out / 'hdris' / 'bpy', result)
     said = found[0].with_name('license.txt')
-    licence = ' '.join(said.read_text(errors='replace').split()) if said.is_file() else 'none beside them'
+    licence = ' '.join(said.read_text(errors='replace').split()) if said.is_file() else 'not stated'
     result.licences.append(('bpy (Blender)', licence, names))
 
 
 def write_licences(out: Path, result: Unpacked) -> Path:
-    """Write origin, author and licence of all unpacked files to OUT/LICENCES.md. Its entries of other sources stay."""
+    """Write the origin, author and licence of all unpacked files to OUT/LICENCES.md. Keeps entries of other sources."""
     path = out / LICENCES
     before = path.read_text().split('\n## ')[1:] if path.is_file() else []
     titles = [title for title, _, _ in result.licences]
@@ -139,13 +139,13 @@ def write_licences(out: Path, result: Unpacked) -> Path:
 
 
 def _plain(name: str) -> str:
-    """A name that is valid for a folder on every system."""
+    """A folder name that is valid on every system."""
     return re.sub(r'[^A-Za-z0-9._-]+', '_', name).strip('._') or 'assets'
 
 
 def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None:
     if not shutil.which('dpkg-deb'):
-        raise InputError(f'{deb}: no dpkg-deb here to unpack it with (apt install dpkg)')
+        raise InputError(f'{deb}: unpacking it needs dpkg-deb (apt install dpkg)')
     with tempfile.TemporaryDirectory(prefix='dfd-assets-') as folder:
         tree, known = Path(folder), len(result.left_out)
         done = subprocess.run(['dpkg-deb', '-x', str(deb.resolve()), folder], capture_output=True, text=True)
@@ -154,20 +154,20 @@ def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None
             raise InputError(f'{deb}: not a Debian package that can be unpacked: {said}')
         name = deb.name.split('_')[0]
         copyrights = sorted(tree.glob('usr/share/doc/*/copyright'))
-        licences = ', '.join(_licences(copyrights[0].read_text(errors='replace'))) if copyrights else 'none in it'
+        licences = ', '.join(_licences(copyrights[0].read_text(errors='replace'))) if copyrights else 'not stated in it'
         if copyrights:
             (out / 'copyright').mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copyrights[0], out / 'copyright' / f'{name}.txt')
         for catalogue in sorted(tree.rglob('*.sh3f')):
             _catalogue(catalogue, out / 'models', result, progress)
         names = _photographs(tree / 'usr', out / 'photographs' / name, result, progress)
-        # The folder is gone when this is read.
+        # Name the package: nobody can open the temporary folder later.
         result.left_out[known:] = [line.replace(f'{folder}/', f'{deb}!') for line in result.left_out[known:]]
         result.licences.append((deb.name, f'{licences} (see copyright/{name}.txt)', names))
 
 
 def _licences(copyright_file: str) -> list[str]:
-    """Short names of the licences in a debian/copyright, in their order."""
+    """Short names of the licences in a debian/copyright file, in order of appearance."""
     return list(
         dict.fromkeys(
             line.removeprefix('License:').strip()
@@ -186,7 +186,7 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
         for p in source.rglob('*')
         if p.suffix.lower() in SUFFIXES and p.is_file() and out.resolve() not in p.resolve().parents
     )
-    # Beside an .obj an image is its texture, and wallpapers come with small pictures of themselves.
+    # Images beside an .obj are its textures, and wallpapers come with small previews (`screenshot`).
     paths = [p for p in paths if not any(p.parent.glob('*.obj')) and p.stem != 'screenshot' and not _is_link(p, source)]
     for path in progress(paths, f'photographs of {source.name}' if paths else ''):
         if path.is_symlink():
@@ -207,7 +207,7 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
                 with written_atomically(target) as part:
                     image.save(part, 'JPEG', quality=95)
         except Exception as error:  # Pillow's decoders raise many types on broken files
-            result.leave_out(path, f'an image that cannot be read whole ({type(error).__name__})')
+            result.leave_out(path, f'truncated or broken image ({type(error).__name__})')
             continue
         result.photographs += 1
         names.append(str(inside))
@@ -215,7 +215,7 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
 
 
 def _is_link(path: Path, folder: Path) -> bool:
-    """Whether a file is a link to one in the folder."""
+    """Whether a file is a link to another file in the folder."""
     return path.is_symlink() and folder.resolve() in path.resolve().parents
 
 
@@ -234,7 +234,7 @@ def _hdris(source: Path, out: Path, result: Unpacked) -> list[str]:
 
 
 def _faces(obj: Path) -> str | None:
-    """Why a Wavefront .obj cannot be used; None if it has faces whose points exist."""
+    """Why a Wavefront .obj cannot be used; None if it can: it has faces, and their points exist."""
     points = faces = largest = 0
     try:
         with open(obj, errors='replace') as lines:
@@ -244,7 +244,7 @@ def _faces(obj: Path) -> str | None:
                     [float(value) for value in line.split()[1:4]]
                 elif line.startswith('f '):
                     corners = [int(corner.split('/')[0]) for corner in line.split()[1:]]
-                    faces += len(corners) >= 3  # modellers leave edges among them, which readers skip
+                    faces += len(corners) >= 3  # modelling tools leave edges among the faces; readers skip them
                     largest = max([largest, *(abs(corner) for corner in corners)])
     except (ValueError, OSError) as error:
         return f'not a Wavefront .obj ({error})'
@@ -254,26 +254,26 @@ def _faces(obj: Path) -> str | None:
 
 
 def _needed(obj: Path, root: Path) -> list[Path] | str:
-    """The existing materials and textures of an .obj; or why it cannot be used: one is outside."""
+    """The existing materials and textures of an .obj, or why it cannot be used: one is outside the folder."""
     root, found = root.resolve(), []
     for mtl in _named(obj, ('mtllib',)):
         path = obj.parent / mtl
         if root not in path.resolve().parents:
-            return f'its material {mtl} lies outside the folder'
+            return f'its material {mtl} is outside the folder'
         if not path.is_file():
             continue
         found.append(path)
         for texture in _named(path, ('map_', 'bump', 'disp', 'norm')):
             image = path.parent / texture
             if root not in image.resolve().parents:
-                return f'its texture {texture} lies outside the folder'
+                return f'its texture {texture} is outside the folder'
             if image.is_file():
                 found.append(image)
     return found
 
 
 def _named(path: Path, keywords: tuple[str, ...]) -> list[str]:
-    """Files named by lines of an .obj or .mtl, after options such as `-s 1 1 1`."""
+    """Files that an .obj or .mtl names, without options such as `-s 1 1 1`."""
     names = []
     for line in path.read_text(errors='replace').splitlines():
         word, _, rest = line.strip().partition(' ')
@@ -305,7 +305,7 @@ def _loose_models(source: Path, out: Path, result: Unpacked) -> list[str]:
 
 
 def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -> None:
-    """A library of furniture of Sweet Home 3D: its models with textures and authors."""
+    """Unpack a furniture library of Sweet Home 3D: its models with textures and authors."""
     if reason := next((why for word, why in _LEFT_OUT.items() if word in archive.stem.lower()), None):
         result.leave_out(archive, reason)
         return
@@ -324,7 +324,7 @@ def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -
             result.leave_out(f'{archive}!{model}', 'a path outside the folder')
         elif not obj.is_file():
             if obj.suffix.lower() == '.obj':
-                result.leave_out(f'{archive}!{model}', 'the catalogue names it, but it is not there')
+                result.leave_out(f'{archive}!{model}', 'the catalogue names it, but it does not exist')
         elif isinstance(needed := _faces(obj) or _needed(obj, folder), str):
             result.leave_out(f'{archive}!{model}', needed)
             obj.unlink()
@@ -336,12 +336,12 @@ def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -
 
 
 def _licence(archive: Path, folder: Path, properties: dict[str, str]) -> str:
-    """The licence in a catalogue, or the first lines of its LICENSE.TXT."""
+    """The licence that a catalogue states, or the first lines of its LICENSE.TXT."""
     if 'license' in properties:
         return ' '.join(properties['license'].split())
     files = [p for p in folder.glob('*') if p.name.lower() == 'license.txt']
     text = files[0].read_text(errors='replace').split('\n\n')[:2] if files else []
-    return ' '.join(' '.join(text).split()) or 'none in it'
+    return ' '.join(' '.join(text).split()) or 'not stated in it'
 
 
 def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpacked) -> None:
@@ -353,7 +353,7 @@ def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpac
             result.leave_out(f'{archive}!{entry.filename}', 'a path outside the folder')
         elif entry.file_size > MAX_BYTES:
             result.leave_out(f'{archive}!{entry.filename}', f'{entry.file_size / 2**20:.0f} MiB, too large')
-        # Pictures of the catalogue are beside the models' folders, textures in them.
+        # The catalogue's own pictures are beside the models' folders; textures are inside them.
         elif inside.suffix.lower() == '.png' and len(inside.parts) <= 2:
             continue
         else:
@@ -372,7 +372,7 @@ def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpac
 
 
 def _properties(zipped: zipfile.ZipFile) -> dict[str, str]:
-    """The catalogue: a Java properties file, in Latin 1."""
+    """The catalogue's entries: a Java properties file in Latin 1."""
     try:
         text = zipped.read('PluginFurnitureCatalog.properties').decode('latin-1')
     except KeyError:

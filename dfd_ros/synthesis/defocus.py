@@ -1,7 +1,7 @@
 """Spatially varying defocus blur with a power-exponential point spread function.
 
-PSF(r) ~ exp(-(r / R)^n): a Gaussian for n = 2, all but a disc for n = 32. Whatever n, the second moment is
-that of the uniform disc with the circle of confusion as its diameter, so that "CoC" means the same for all.
+PSF(r) ~ exp(-(r / R)^n): a Gaussian for n = 2, nearly a disc for n = 32. For every n the second moment is that of a
+uniform disc whose diameter is the circle of confusion, so "CoC" means the same for all.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-# Kernels exist for these circles of confusion (px): fine steps where the blur is small, coarse ones where it is
-# large. Between two of them, and between no blur and the first, the result is mixed.
+# Kernels exist for these circles of confusion (px), in fine steps for small blur and coarse ones for large blur.
+# Between two of them, and between no blur and the first, results are interpolated.
 KERNEL_COCS = tuple(1.5 * (2 ** (i / 2) - 1) for i in range(2, 13))  # 1.5 to 94 px
-# Up to this many pixels a kernel works at full resolution, beyond it at 1/2, 1/4, 1/8.
+# Kernels up to this CoC (px) work at full resolution, larger ones at 1/2, 1/4 or 1/8.
 _LARGEST_KERNEL = 8.0
 
 
@@ -27,7 +27,7 @@ def psf_radius(coc: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
 
 
 def psf_kernel(coc: float, exponent: torch.Tensor, size: int, supersampling: int = 5) -> torch.Tensor:
-    """Kernels (N, size, size) that sum to one, integrated over each pixel, for exponents (N,) and one CoC (px)."""
+    """Kernels (N, size, size) for exponents (N,) and one CoC (px), integrated over each pixel. They sum to one."""
     fine = size * supersampling
     x = (torch.arange(fine, device=exponent.device) + 0.5) / supersampling - size / 2
     r = torch.sqrt(x[:, None] ** 2 + x[None] ** 2)
@@ -38,7 +38,7 @@ def psf_kernel(coc: float, exponent: torch.Tensor, size: int, supersampling: int
 
 
 def second_moment(kernel: torch.Tensor) -> torch.Tensor:
-    """CoC^2 (px^2) of kernels (N, size, size): of the uniform disc with the same <r^2> = CoC^2 / 8."""
+    """CoC^2 (px^2) of kernels (N, size, size): that of a uniform disc with the same <r^2> = CoC^2 / 8."""
     size = kernel.shape[-1]
     x = torch.arange(size, device=kernel.device) - (size - 1) / 2
     return 8 * (kernel * (x[:, None] ** 2 + x**2)).sum((1, 2))
@@ -46,12 +46,12 @@ def second_moment(kernel: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class _Blur:
-    """What blurs N images by about one circle of confusion.
+    """Blurs N images by about one circle of confusion.
 
     Attributes:
         kernel: (N, size, size).
-        factor: by how much the resolution is reduced for it.
-        squared: (N,) CoC^2 (px^2) by the second moment of all that is done.
+        factor: by which the resolution is reduced.
+        squared: (N,) CoC^2 (px^2) by the second moment, resampling included.
     """
 
     kernel: torch.Tensor
@@ -60,11 +60,11 @@ class _Blur:
 
     @staticmethod
     def of(coc: float, exponent: torch.Tensor, psf=psf_kernel) -> _Blur:
-        """That of a PSF with this CoC (px) and exponents (N,)."""
+        """The blur for a PSF with this CoC (px) and exponents (N,)."""
         factor = 1
         while coc / factor > _LARGEST_KERNEL:
             factor *= 2
-        # Averaging over pixels and linear upsampling blur as well, together by a CoC of two of the larger pixels.
+        # Averaging and linear upsampling also blur: together by a CoC of two large pixels.
         resampling = 4 if factor > 1 else 0
         low = math.sqrt((coc / factor) ** 2 - resampling)
         kernel = psf(low, exponent, 2 * math.ceil(0.72 * low) + 1)
@@ -80,7 +80,7 @@ class _Blur:
         if factor > 1:
             x = F.avg_pool2d(F.pad(x, (0, -width % factor, 0, -height % factor)), factor)
         kernel = self.kernel[:, None].expand(n, channels, size, size).reshape(n * channels, 1, size, size)
-        # Channels last: in the usual memory kernels of 11 px and more took fifteen times as long on a CPU with AVX2.
+        # Channels last: otherwise kernels of 11 px and more took fifteen times as long on a CPU with AVX2.
         x = x.reshape(1, n * channels, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, kernel, padding=size // 2, groups=n * channels).contiguous()
         x = x.reshape(n, channels, *x.shape[2:])
@@ -90,14 +90,14 @@ class _Blur:
 
 
 class BlurLevels:
-    """Images that are blurred evenly, by any circle of confusion up to a largest one: a mixture of two kernels.
+    """Images blurred evenly by any circle of confusion up to a largest one: a mixture of two kernels.
 
-    Beyond its edge an image goes on as it ends.
+    Beyond its border an image repeats its edge pixels.
 
     Args:
         images: (N, C, H, W), linear light.
         exponent: of the PSF.
-        largest: CoC (px); what is blurred more is blurred as by this, or by the largest kernel.
+        largest: CoC (px); larger ones are clipped to this, or to the largest kernel.
     """
 
     def __init__(self, images: torch.Tensor, exponent: float, largest: float):
@@ -129,18 +129,18 @@ def _padded(blur: _Blur, images: torch.Tensor) -> torch.Tensor:
 def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tensor, psf=psf_kernel) -> torch.Tensor:
     """Scatter every point of one surface over its circle of confusion.
 
-    What is mixed of two kernels is chosen by their measured second moments, so that the result's second moment is
-    that of the CoC, also where the CoC is less than a pixel.
+    The measured second moments of two kernels determine their mixture, so that the result has the second moment of the
+    CoC, even for a CoC below one pixel.
 
     Args:
         premultiplied: (N, 4, H, W) linear RGB times alpha, and alpha.
-        coc: (N, 1, H, W) circle of confusion diameter (px), sign ignored; beyond the largest kernel (about 94 px)
-            it is taken as that.
+        coc: (N, 1, H, W) circle of confusion diameter (px), sign ignored; clipped to the largest kernel (about
+            94 px).
         exponent: (N,) exponent of the PSF, 2 (Gaussian) to 32 (disc).
-        psf: kernels of another shape, called as `psf_kernel`.
+        psf: makes kernels of another shape, called like `psf_kernel`.
 
     Returns:
-        (N, 4, H, W), the same quantities as the lens spreads them. Energy is kept.
+        (N, 4, H, W), the same quantities as spread by the lens. Energy is conserved.
     """
     distinct, which = exponent.unique(return_inverse=True)
     blurs = [_Blur.of(kernel_coc, distinct, psf)[which] for kernel_coc in KERNEL_COCS]
@@ -168,7 +168,7 @@ def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tens
 
 
 def _share(x: torch.Tensor, below: torch.Tensor, here: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
-    """1 where x is `here`, falling linearly to 0 at `below` and at `above`; at either end these are `here` itself."""
+    """1 where x is `here`, falling linearly to 0 at `below` and `above`. At the ends, one of these equals `here`."""
     rising = torch.where(here > below, (x - below) / (here - below), 1)
     falling = torch.where(above > here, (above - x) / (above - here), 1)
     return torch.minimum(rising, falling).clamp_min(0)

@@ -8,11 +8,11 @@ import torch
 
 
 class Random:
-    """Draws from one torch generator on one device, so that a seed gives the same scene again."""
+    """Random draws on one device. The same seed gives the same draws."""
 
     def __init__(self, seed: int, device: str | torch.device = 'cpu'):
         self.device = torch.device(device)
-        self._scalars = torch.Generator().manual_seed(seed)  # on the host: drawing one does not wait for a GPU
+        self._scalars = torch.Generator().manual_seed(seed)  # on the host, so a scalar does not wait for a GPU
         self._arrays = torch.Generator(self.device).manual_seed(seed ^ 0x5DEECE66D)
 
     def uniform(self, low: float, high: float, shape=None):

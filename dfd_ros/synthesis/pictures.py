@@ -1,7 +1,7 @@
 """Photographs from a folder and generated prints for the surfaces of synthetic scenes, cached per process.
 
-The pictures that a scene may show depend only on its seed: scenes of neighbouring seeds share a window of them, which
-stays in memory, and the next window replaces a few.
+A scene's seed determines which pictures it may show. Scenes of neighbouring seeds share a window of pictures, which
+stays in memory; the next window replaces a few of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.image_io import SUFFIXES, image_size
 
-# Scenes per window, pictures per window, and how many the next window replaces.
+# Scenes per window, pictures per window, and how many of these the next window replaces.
 SCENES, PRINTS, NEW_PRINTS, PHOTOGRAPHS, NEW_PHOTOGRAPHS = 400, 200, 50, 48, 16
 LONGEST = 1024  # px, longer side of a photograph in memory
 PRINT_SIDES = (260, 640)
@@ -24,7 +24,7 @@ _SPLITS = {'train': 0, 'test': 1}
 
 
 def images_in(folder: str | Path) -> list[Path]:
-    """The usable images below a folder, sorted. A line on stderr names each unusable one and the reason.
+    """The usable images below a folder, sorted. Each unusable image gets a line with the reason on stderr.
 
     Raises:
         InputError: there is no such folder, or no image in it.
@@ -38,12 +38,12 @@ def images_in(folder: str | Path) -> list[Path]:
         else:
             found.append(path)
     if not found:
-        raise InputError(f'{folder}: no readable image in it ({", ".join(SUFFIXES)})')
+        raise InputError(f'{folder}: no usable image in it ({", ".join(SUFFIXES)})')
     return found
 
 
 def unusable(path: Path) -> str | None:
-    """Why an image cannot be used, by its header; None if it can."""
+    """Why an image cannot be used, judged by its header; None if it can."""
     try:
         width, height = image_size(path)
     except InputError as error:
@@ -52,10 +52,10 @@ def unusable(path: Path) -> str | None:
 
 
 class Library:
-    """Pictures for the scenes of a split. Use `library`, which keeps one for each process.
+    """Pictures for the scenes of a split. Use `library`, which caches one per process.
 
     Args:
-        folder: of photographs; '' = none. One in eight, by its name, belongs to the test split.
+        folder: of photographs; '' = none. One in eight, chosen by name, belongs to the test split.
         split: 'train' or 'test'.
 
     Raises:
@@ -67,7 +67,7 @@ class Library:
         paths = images_in(folder) if folder else []
         is_test = [hashlib.sha1(path.name.encode()).digest()[0] % 8 == 0 for path in paths]
         of_split = [path for path, test in zip(paths, is_test) if test == (split == 'test')]
-        # A folder of few images serves both splits, rather than none.
+        # If a folder has too few images for one of the splits, both use all of them.
         self.paths = of_split or paths
         order = np.random.default_rng(0).permutation(len(self.paths))
         self.paths = [self.paths[i] for i in order]

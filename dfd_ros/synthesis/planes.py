@@ -1,7 +1,7 @@
 """Planes and boxes in perspective, and their textures.
 
-Distances are in a unit in which the inverse distance is w = u + offset, u being the vergence scaled to 0..1 over the
-swept range. Over the image w of a plane is linear, so that slanted planes are exact.
+The unit of distance makes the inverse distance w = u + offset, where u is the vergence scaled to 0..1 over the swept
+range. For a plane w is linear over the image, so slanted planes are exact.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class View:
 
     Attributes:
         x, y: (S, S) px from the centre.
-        half: half of the image's longer side (px), which lies at the angle whose tangent is `tan`.
-        offset: w of the far end of the swept range (0 where that is at infinity).
+        half, tan: half of the image's longer side (px), and the tangent of the angle at which it is seen.
+        offset: w at the far end of the swept range (0 = infinity).
     """
 
     x: torch.Tensor
@@ -37,11 +37,11 @@ class View:
 
     @property
     def scale(self) -> float:
-        """Of rays: (x, y) px is the direction (x * scale, y * scale, 1)."""
+        """Pixels to rays: pixel (x, y) is seen in the direction (x * scale, y * scale, 1)."""
         return self.tan / self.half
 
     def window(self, covered: torch.Tensor) -> tuple[slice, slice] | None:
-        """Rows and columns of what is covered (S, S); None where nothing is."""
+        """Rows and columns that `covered` (S, S) spans; None if it is empty."""
         rows, columns = covered.any(1).nonzero(), covered.any(0).nonzero()
         if not len(rows):
             return None
@@ -58,18 +58,18 @@ class Plane:
 
     @staticmethod
     def through(x: float, y: float, w: float, across: float, down: float) -> Plane:
-        """That with w at a pixel."""
+        """The plane with this w at pixel (x, y)."""
         return Plane(w - across * x - down * y, across, down)
 
     def w(self, x, y):
         return self.base + self.across * x + self.down * y
 
     def normal(self, view: View) -> torch.Tensor:
-        """(3,) n, not of unit length: n . P = 1 for the plane's points P, seen from the camera behind it."""
+        """(3,) n, not of unit length, away from the camera: n . P = 1 for the points P of the plane."""
         return torch.tensor([self.across / view.scale, self.down / view.scale, self.base])
 
     def axes(self, view: View, angle: float) -> torch.Tensor:
-        """(2, 3) two directions in the plane, at a right angle, turned by an angle."""
+        """(2, 3) two orthogonal directions in the plane, rotated by an angle."""
         n = F.normalize(self.normal(view), dim=0)
         start = torch.tensor([math.cos(angle), math.sin(angle), 0.0])
         first = F.normalize(start - n * (n @ start), dim=0)
@@ -79,7 +79,7 @@ class Plane:
 def coordinates(
     view: View, plane: Plane, axes: torch.Tensor, x: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Along both axes (2, 3), of the plane's points that are seen at x and y (px)."""
+    """Coordinates along both axes (2, 3) of the points of the plane that pixels (x, y) see."""
     w = plane.w(x, y).clamp_min(1e-3)
     (ax, ay, az), (bx, by, bz) = axes.tolist()
     s = view.scale
@@ -87,10 +87,10 @@ def coordinates(
 
 
 def sample(image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """An image (3, H, W) at (h, w) places u and v, -1..1 from edge to edge and mirrored beyond, without aliasing.
+    """Sample an image (3, H, W) at positions u and v (h, w), -1..1 from edge to edge and mirrored beyond, alias-free.
 
-    Between levels of half the size by the area that a pixel has: the mean of its two sides, as the longer one would
-    blur what is slanted, and blur means depth here.
+    Interpolates between levels of a pyramid. A pixel's area picks the level: its longer side would blur slanted
+    surfaces, and blur means depth here.
     """
     height, width = image.shape[-2:]
     du, dv = (
@@ -127,10 +127,10 @@ def texture_plane(
     rng: Random,
     window: tuple[slice, slice] | None = None,
 ) -> torch.Tensor:
-    """(3, h, w) A plane with a repeated image.
+    """The colour (3, h, w) of a plane that repeats an image.
 
     Args:
-        density: pixels of the image for one of the canvas where the plane is nearest.
+        density: image pixels per canvas pixel where the plane is nearest.
         window: the part of the canvas; None = all.
     """
     x, y = (a[window] if window else a for a in (view.x, view.y))
@@ -150,17 +150,17 @@ def texture_plane(
 def lay(
     view: View, plane: Plane, image: torch.Tensor, x: float, y: float, radius: float, angle: float, aspect: float
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[slice, slice]] | None:
-    """A sheet lying on a plane.
+    """A sheet on a plane.
 
     Args:
-        image: (3, H, W) what it shows, edge to edge.
+        image: (3, H, W), which the sheet shows from edge to edge.
         x, y: position of its centre (px).
-        radius: half of its longer side (px), seen from above.
+        radius: half of its longer side (px), as if seen from above.
         angle: its rotation.
         aspect: shorter by longer side.
 
     Returns:
-        (3, h, w) colour, (1, h, w) coverage, and the window of the canvas; None where nothing of it is seen.
+        (3, h, w) colour, (1, h, w) coverage, and the window of the canvas; None if it is out of view.
     """
     axes = plane.axes(view, angle)
     u, v = coordinates(view, plane, axes, view.x, view.y)
@@ -187,14 +187,14 @@ def _patch(view, image, u, v, valid):
 
 @dataclass
 class Box:
-    """A box: middle (3,), half its sides (3,) and its axes in the rows of a (3, 3) rotation."""
+    """A box: centre (3,), half sides (3,), and axes as the rows of a rotation (3, 3)."""
 
     middle: torch.Tensor
     halves: torch.Tensor
     axes: torch.Tensor
 
     def faces(self) -> tuple[list[tuple[int, torch.Tensor]], list[torch.Tensor]]:
-        """Faces towards the camera, as (axis, n), and those away from it, n: n . ray is w of the face's plane."""
+        """(axis, n) of the faces towards the camera, and n of the others; n . ray is w on the plane of a face."""
         front, back = [], []
         for axis in range(3):
             for sign in (-1.0, 1.0):
@@ -207,8 +207,8 @@ class Box:
         return front, back
 
     def seen(self, view: View) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]] | None:
-        """(S, S) w, (S, S) coverage, (S, S) which of the faces, and the axes of these; None where it is not before
-        the camera. Beyond the box's outline w goes on as its faces do."""
+        """w (S, S), coverage (S, S), index of the visible face (S, S), and the axes of the faces. Beyond the outline of
+        the box, w continues the planes of its faces. None if the box is not in front of the camera."""
         front, back = self.faces()
         if not front or not back:
             return None
@@ -224,7 +224,7 @@ class Box:
         w = torch.stack([value(p) for p in fronts])
         w, which = w.min(0) if len(front) > 1 else (w[0], torch.zeros_like(view.x, dtype=torch.long))
         inside = torch.full_like(view.x, math.inf)
-        for p in fronts:  # a point is in the box where its near end is before its far one, for all pairs of faces
+        for p in fronts:  # a ray hits the box if it enters every front plane before it leaves any back plane
             for q in backs:
                 d = tuple(a - b for a, b in zip(p, q))
                 distance = value(d) / max(math.hypot(d[0], d[1]), 1e-9)
@@ -240,7 +240,7 @@ class Box:
         axes: list[int],
         window: tuple[slice, slice],
     ) -> torch.Tensor:
-        """(3, h, w) of a window: each face shows an image from edge to edge."""
+        """The colour (3, h, w) of a window. Each face shows an image from edge to edge."""
         x, y, w, which = (a[window] for a in (view.x, view.y, w, which))
         s = view.scale
         result = torch.zeros(3, *x.shape, device=x.device)

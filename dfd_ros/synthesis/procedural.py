@@ -1,7 +1,7 @@
-"""Focal stacks drawn at random, with perfect truth: seeded, on any torch device.
+"""Random focal stacks with exact ground truth: seeded, on any torch device.
 
-Everything about the camera is drawn from the ranges in `StackSettings`: lens, aperture, swept range, order and
-spacing of the focus, camera motion, focus breathing, exposure and noise.
+`StackSettings` has the ranges of all random camera properties: lens, aperture, swept range, order and spacing of the
+focus, camera motion, focus breathing, exposure and noise.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
 
 @dataclass(frozen=True)
 class StackSettings:
-    """What focal stacks are drawn from. Pairs are minimum and maximum; probabilities are 0..1.
+    """Settings of random focal stacks. Pairs are minimum and maximum; probabilities are 0..1.
 
     Attributes:
         height, width: image size (px).
         frames: frames of a stack.
-        ramp: frames of one sweep across the range; sweeps follow each other until the stack is full.
-        orders: orders of the focus within a sweep to draw from: 'rising' (far to near), 'falling', 'shuffled',
-            'ping_pong' (rising and falling in turn).
+        ramp: frames of one sweep across the range; sweeps repeat until the stack is full.
+        orders: possible orders of the focus within a sweep: 'rising' (far to near), 'falling', 'shuffled',
+            'ping_pong' (alternately rising and falling).
         uneven: probability of unevenly spaced focus.
         blur_scale: k, CoC in px across the whole range.
-        unknown_aperture: probability that the blur scale is unknown to the network.
+        unknown_aperture: probability that the network does not know the blur scale.
         range_ratio: far / near; the far end is at infinity with probability `infinity`.
-        static: probability that neither the camera nor anything else moves.
+        static: probability that nothing moves, camera included.
         shake: maximum turn of the camera between frames, px.
         travel: maximum parallax between frames at u = 1, px.
         breathing: maximum growth of the image from far to near focus.
-        breathing_residual: share of the breathing left in the images, of either sign: what a registration leaves.
-            None = all of it, as the camera delivers it.
+        breathing_residual: maximum share of the breathing, of either sign, that registration leaves in the images.
+            None = all breathing, as the camera delivers it.
         exponent: of the point spread function.
-        softness: blur of what is in focus (px, as a CoC), by diffraction, aberrations and demosaicing. It adds to the
-            CoC as variances do, and is no part of it in the truth.
-        shot, read: noise, see `sensor.expose`. Mid-grey has a signal-to-noise ratio of 43 to 25 dB: from daylight
-            to a dim room.
+        softness: blur (px, as a CoC) of points in focus, by diffraction, aberrations and demosaicing. It adds to the
+            CoC as variances do. The true CoC does not contain it.
+        shot, read: noise, see `sensor.expose`. The signal-to-noise ratio of mid-grey is 43 dB (daylight) to 25 dB (a
+            dim room).
         exposure: maximum change of exposure between frames (share).
         jpeg: probability of JPEG compression.
         sharpening: probability of a sharpening camera.
-        views: folder of path-traced views of rooms (`dfd render --world`), or RGB-D images as they are published
+        views: folder of path-traced views of rooms (`dfd render --world`), or published RGB-D images
             (`hypersim:DIR`, `tartanair:DIR`, `nyuv2:FILE`, `rgbd:DIR`), or None.
-        views_share: probability that a stack is a photograph of one of these; the others are drawn.
-        scene, surfaces: the scenes; `surfaces.share` of them have realistic surfaces.
-        camera: a share of the stacks is taken by a realistic camera.
+        views_share: probability that a stack shows one of these views instead of a drawn scene.
+        scene, surfaces: drawn scenes; `surfaces.share` of them have realistic surfaces.
+        camera: a realistic camera takes `camera.share` of the stacks.
     """
 
     height: int = 256
@@ -90,8 +90,8 @@ class StackSettings:
 
     @staticmethod
     def study(**changes) -> StackSettings:
-        """The study's conditions: one known lens that focuses from 1.25 m to 0.25 m, static, wide blur, textured
-        objects before a wall, rising ramps."""
+        """The study's conditions: one known lens that focuses from 1.25 m to 0.25 m, no motion, large blur, textured
+        objects in front of a wall, rising ramps."""
         scene = SceneSettings(untextured=0.0, wall=True, split=changes.pop('split', 'train'))
         return StackSettings(
             **{
@@ -119,13 +119,13 @@ class StackSettings:
 
     @staticmethod
     def field(**changes) -> StackSettings:
-        """Conditions on robots: motion, breathing, noise, untextured parts, half with unknown aperture."""
+        """Conditions on robots: motion, breathing, noise, untextured parts; half of the apertures are unknown."""
         scene = SceneSettings(split=changes.pop('split', 'train'))
         return StackSettings(**{**dict(static=0.0, unknown_aperture=0.5, scene=scene), **changes})
 
     @staticmethod
     def real(**changes) -> StackSettings:
-        """Surfaces and cameras like real ones, with the `photographs` of a folder on some."""
+        """Realistic surfaces and cameras; some surfaces show images from the folder `photographs`."""
         scene = SceneSettings(split=changes.pop('split', 'train'))
         surfaces = SurfaceSettings(share=1.0, photographs=changes.pop('photographs', ''))
         return StackSettings(**{**dict(scene=scene, surfaces=surfaces, camera=CameraSettings(share=0.8)), **changes})
@@ -136,15 +136,15 @@ class StackBatch:
     """B focal stacks of T frames.
 
     Attributes:
-        images: (B, T, 3, H, W) uint8, sRGB; float in 0..1 once they are cut for training.
+        images: (B, T, 3, H, W) uint8, sRGB; float in 0..1 after cropping for training.
         focus: (B, T) v, the focus scaled to 0..1 over the swept range.
-        blur_scale: (B,) px, NaN = unknown to the network.
+        blur_scale: (B,) px, NaN = the network does not know it.
         vergence: (B, T, 1, H, W) u, truth.
-        blur: (B, T) truth: CoC in px for a unit of u off the focus (the blur scale, exact for each focus).
-        foreground: (B, T, 1, H, W) bool, all but the background.
+        blur: (B, T) truth: CoC in px per unit of u off the focus (the exact blur scale of each focus).
+        foreground: (B, T, 1, H, W) bool, everything except the background.
         near, far: (B,) the swept range (m), far may be infinite.
         focal_length, f_number, pixel_pitch: (B,) the lens (SI).
-        magnification: (B, T) of the images, relative to each other: focus breathing, or what is left of it.
+        magnification: (B, T) of the images, relative to each other: focus breathing, or its residual.
     """
 
     images: torch.Tensor
@@ -162,7 +162,7 @@ class StackBatch:
 
     @property
     def coc(self) -> torch.Tensor:
-        """(B, T, 1, H, W) truth, px, positive for what is nearer than the focus."""
+        """True CoC (B, T, 1, H, W), px, positive for points nearer than the focus."""
         return self.blur[..., None, None, None] * (self.vergence - self.focus[..., None, None, None])
 
     @property
@@ -175,17 +175,17 @@ class StackBatch:
 
     @staticmethod
     def stack(batches: list[StackBatch]) -> StackBatch:
-        """One batch out of several of the same size."""
+        """Join batches of the same image size and frames."""
         return StackBatch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(StackBatch)))
 
     def to(self, device) -> StackBatch:
-        # Towards the CPU a copy that is not waited for may be read before it is there.
+        # An asynchronous copy to the CPU could be read before it is complete.
         non_blocking = torch.device(device).type != 'cpu'
         return StackBatch(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
 
 
 def focus_positions(rng: Random, settings: StackSettings) -> torch.Tensor:
-    """v (T,) of the frames: sweeps over 0..1 one after the other, in a random order of the allowed ones."""
+    """v (T,) of the frames: consecutive sweeps over 0..1, in one of the allowed orders."""
     n = rng.integer(settings.ramp[0], settings.ramp[1] + 1)
     order = rng.choice(settings.orders)
     uneven = rng.chance(settings.uneven)
@@ -204,7 +204,7 @@ def focus_positions(rng: Random, settings: StackSettings) -> torch.Tensor:
 
 
 def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
-    """(T, 2) positions of a steady drift with some tremor, zero at the first frame."""
+    """Positions (T, 2) of a steady drift with some tremor, starting at zero."""
     steps = rng.normal(1, 2) * 0.7 + rng.normal(frames, 2) * 0.5
     path = (steps * step * 0.6).clamp(-step, step).cumsum(0)
     return path - path[:1]
@@ -212,7 +212,7 @@ def _walk(rng: Random, frames: int, step: float) -> torch.Tensor:
 
 def _scene(rng: Random, seed: int, settings: StackSettings, range_: VergenceRange) -> Scene:
     if settings.surfaces.share:
-        own = Random(seed ^ 0x7EA1, rng.device)  # leaves the rest of the stack unchanged
+        own = Random(seed ^ 0x7EA1, rng.device)  # `rng` draws the same rest of the stack
         if own.chance(settings.surfaces.share):
             return real_scene(
                 own,

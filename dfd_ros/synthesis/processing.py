@@ -1,4 +1,4 @@
-"""Image processing in cameras: colour, tone, denoising, sharpening, compression, rolling shutter; and their focus."""
+"""What cameras do to images: colour, tone, denoising, sharpening, compression, rolling shutter; and how they focus."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class CameraSettings:
     """A realistic camera. Probabilities are 0..1 per stack of such a camera; pairs are minimum and maximum.
 
     Attributes:
-        share: probability that a stack is by such a camera; with 0 nothing here has any effect, and sharpening and
-            compression are as `StackSettings` says.
-        denoising: of smoothing that spares edges.
-        sharpening: of an unsharp mask of 1 to 3 px.
-        jpeg, quality: of JPEG with half the colour resolution, and its quality.
-        video: of what video compression leaves of frames, each coded as the difference to the one before.
-        tone: of a tone curve of its own, and of more or less colour.
-        wander: that white balance and exposure wander over the frames.
-        vignetting: of darker corners.
-        lateral_colour: of red and blue images of another size.
-        aperture: of one with blades, or cut off by the rim.
-        sides_differ: that such a one looks different before and behind the focus.
-        rolling_shutter: that rows are exposed one after the other while the camera shakes.
-        focus_tied: that focus distances follow where the scene is; they then do not reach the ends of the range.
-        focus_log: that they lie between even in vergence and even in the logarithm of the distance.
+        share: probability that a stack is taken by such a camera; with 0 no other setting has an effect, and
+            `StackSettings` determines sharpening and compression.
+        denoising: probability of edge-preserving smoothing.
+        sharpening: probability of an unsharp mask of 1 to 3 px.
+        jpeg, quality: probability of JPEG with half the colour resolution, and its quality.
+        video: probability of video compression, which codes the difference of each frame to the previous one.
+        tone: probability of a random tone curve and colour saturation.
+        wander: probability that white balance and exposure drift over the frames.
+        vignetting: probability of darker corners.
+        lateral_colour: probability that the red and blue images are scaled.
+        aperture: probability of an aperture with blades, or cut off by the rim.
+        sides_differ: probability that such an aperture looks different in front of and behind the focus.
+        rolling_shutter: probability that rows are exposed in turn while the camera shakes.
+        focus_tied: probability that focus distances follow the scene's depth; they then miss the ends of the range.
+        focus_log: probability that focus steps are between even in vergence and even in the logarithm of distance.
     """
 
     share: float = 0.0
@@ -53,32 +53,32 @@ class CameraSettings:
 
 
 def respaced(v: torch.Tensor, offset: float, share: float) -> torch.Tensor:
-    """Focus positions (T,) that are even in vergence, moved by a share towards even in the logarithm of the distance.
+    """Move focus positions (T,), even in vergence, by a share towards even in the logarithm of distance.
 
     Args:
-        offset: inverse distance of the far end of the range, in units of the range; 0 = at infinity, where the
-            logarithm is of a distance 20 times the near one.
+        offset: inverse distance of the far end of the range, in units of the range; 0 = infinity, which counts as
+            20 times the near distance.
     """
     offset = max(offset, 0.05)
     return (1 - share) * v + share * (offset * ((1 + offset) / offset) ** v - offset)
 
 
 def tied(v: torch.Tensor, vergence: torch.Tensor, share: float) -> torch.Tensor:
-    """Focus positions (T,) moved by a share towards the quantiles of a scene's vergence."""
+    """Move focus positions (T,) by a share towards the quantiles of a scene's vergence."""
     quantiles = torch.quantile(vergence.flatten()[::29].clamp(0, 1), 0.02 + 0.96 * v.clamp(0, 1))
     return (1 - share) * v + share * quantiles
 
 
 def _box(x: torch.Tensor, radius: int) -> torch.Tensor:
-    """The mean of the (2 radius + 1)^2 pixels around each, of those that there are: along rows, then columns."""
+    """The mean of the (2 radius + 1)^2 pixels around each, without those outside the image."""
     side = 2 * radius + 1
     x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
     return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
 
 
 def denoise(image: torch.Tensor, radius: int, strength: float) -> torch.Tensor:
-    """The guided filter (He et al., 2010) of images (T, 3, H, W) by their own luminance: noise weaker than `strength`
-    goes, edges stay."""
+    """Smooth images (T, 3, H, W) by the guided filter (He et al., 2010), guided by their luminance: it removes noise
+    weaker than `strength` and keeps edges."""
     guide = image.mean(1, keepdim=True)
     every = _box(torch.cat([image, guide, guide * guide, image * guide], 1), radius)
     means, middle, square, product = every[:, :3], every[:, 3:4], every[:, 4:5], every[:, 5:]
@@ -88,12 +88,12 @@ def denoise(image: torch.Tensor, radius: int, strength: float) -> torch.Tensor:
 
 
 def sharpen(image: torch.Tensor, radius: int, amount: float) -> torch.Tensor:
-    """An unsharp mask of some pixels."""
+    """Apply an unsharp mask of this radius (px)."""
     return (image + amount * (image - _box(image, radius))).clamp(0, 1)
 
 
 def tone(image: torch.Tensor, gamma: float, contrast: float, saturation: float, black: float) -> torch.Tensor:
-    """A tone curve on encoded images (T, 3, H, W): a power, an S, a lifted black; and colours stronger or weaker."""
+    """Apply a tone curve (gamma, S curve, lifted black) and a saturation to encoded images (T, 3, H, W)."""
     image = image.clamp_min(1e-5) ** gamma
     image = image + contrast * (image * image * (3 - 2 * image) - image)
     grey = image.mean(1, keepdim=True)
@@ -101,7 +101,7 @@ def tone(image: torch.Tensor, gamma: float, contrast: float, saturation: float, 
 
 
 def _coded(planes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """What is left of planes (T, C, H, W) in 0..255, about 0, quantised in blocks of 8x8 by a table (8, 8)."""
+    """Planes (T, C, H, W), -128..127, after quantisation in blocks of 8x8 by a table (8, 8)."""
     height, width = planes.shape[-2:]
     planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode='replicate')
     t, c, h, w = planes.shape
@@ -112,7 +112,7 @@ def _coded(planes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
 
 
 def _coded_420(ycc: torch.Tensor, luminance: torch.Tensor, chrominance: torch.Tensor) -> torch.Tensor:
-    """As `_coded`, the two planes of colour at half the resolution."""
+    """As `_coded`, with the two colour planes at half the resolution."""
     height, width = ycc.shape[-2:]
     colour = F.avg_pool2d(F.pad(ycc[:, 1:], (0, width % 2, 0, height % 2), mode='replicate'), 2)
     colour = F.interpolate(_coded(colour, chrominance), scale_factor=2, mode='bilinear', align_corners=False)
@@ -128,18 +128,18 @@ def _to_rgb(ycc: torch.Tensor) -> torch.Tensor:
 
 
 def jpeg_420(image: torch.Tensor, quality: float) -> torch.Tensor:
-    """What is left of images (T, 3, H, W) in 0..1 after JPEG compression with colour at half the resolution."""
+    """Images (T, 3, H, W) in 0..1 after JPEG compression with colour at half the resolution."""
     scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
     tables = [(table.to(image.device) * scale).round().clamp(1, 255) for table in (_LUMINANCE, _CHROMINANCE)]
     return _to_rgb(_coded_420(_to_ycc(image), *tables))
 
 
 def video(image: torch.Tensor, step: float) -> torch.Tensor:
-    """What video compression leaves of frames (T, 3, H, W) in a row: each is coded as the difference to the one before
-    as it was shown, so that small changes get lost or come late.
+    """Consecutive frames (T, 3, H, W) after video compression, which codes the difference of each frame to the previous
+    decoded one: small changes get lost or arrive late.
 
     Args:
-        step: of the quantisation, of 255.
+        step: quantisation step, out of 255.
     """
     rise = torch.arange(8, device=image.device)
     table = step * (1 + (rise[:, None] + rise) / 7)
@@ -151,14 +151,14 @@ def video(image: torch.Tensor, step: float) -> torch.Tensor:
 
 
 class Look:
-    """One camera. Its methods draw from `rng`, so the order of calls matters."""
+    """The look of one camera. Its methods draw from `rng`, so the order of calls matters."""
 
     def __init__(self, rng: Random, settings: CameraSettings, frames: int, height: int, width: int):
         self.rng, self.settings = rng, settings
         self.frames, self.height, self.width = frames, height, width
 
     def focus(self, v: torch.Tensor, offset: float, vergence: torch.Tensor) -> torch.Tensor:
-        """Focus positions (T,), of even ones, for a scene of a vergence (S, S)."""
+        """Turn even focus positions `v` (T,) into those of this camera, for a scene with this vergence (S, S)."""
         if self.rng.chance(self.settings.focus_log):
             v = respaced(v, offset, self.rng.uniform(0.2, 1))
         if self.rng.chance(self.settings.focus_tied):
@@ -166,15 +166,15 @@ class Look:
         return v
 
     def aperture(self, exponent: tuple[float, float]) -> Aperture | None:
-        """None where it is a disc."""
+        """A random aperture; None for a round one."""
         rng = self.rng
         if not rng.chance(self.settings.aperture):
             return None
         return Aperture.random(rng, exponent, rng.chance(self.settings.sides_differ))
 
     def roll(self, shake: float, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Images (T, C, H, W), rows moved as they are exposed while the camera turns by up to `shake` px a frame.
-        The first is interpolated, of the others the nearest pixel is taken."""
+        """Apply a rolling shutter to images (T, C, H, W) while the camera turns by up to `shake` px per frame: bicubic
+        for the first, nearest pixel for the others."""
         if not (shake and self.rng.chance(self.settings.rolling_shutter)):
             return images
         slope = self.rng.normal(self.frames) * 0.5 * shake
@@ -191,7 +191,7 @@ class Look:
         return rolled[0].clamp_min(0), *(a.to(b.dtype) for a, b in zip(rolled[1:], images[1:]))
 
     def light(self, linear: torch.Tensor) -> torch.Tensor:
-        """What the lens does to linear light (T, 3, H, W): the image is a part of what it shows, off its centre."""
+        """Apply lateral colour and vignetting to linear light (T, 3, H, W), about a random optical centre."""
         rng, settings = self.rng, self.settings
         cx, cy = rng.uniform(-1, 1), rng.uniform(-1, 1)
         if rng.chance(settings.lateral_colour):
@@ -212,14 +212,14 @@ class Look:
         return linear
 
     def gain(self, gain: torch.Tensor) -> torch.Tensor:
-        """Exposure (T,) that wanders on."""
+        """Let exposure (T,) drift. Call before `balance`."""
         self._wanders = self.rng.chance(self.settings.wander)
         if not self._wanders:
             return gain
         return gain * torch.exp(self._walk(1)[:, 0] * self.rng.uniform(0, 0.15))
 
     def balance(self, image: torch.Tensor) -> torch.Tensor:
-        """White balance, off by as much for all frames and a little differently for each."""
+        """Apply a wrong white balance, the same for all frames, and a small drift."""
         if not self._wanders:
             return image
         off = self.rng.normal(1, 3) * 0.08 + self._walk(3) * self.rng.uniform(0, 0.05)
@@ -229,7 +229,7 @@ class Look:
         return self.rng.normal(self.frames, channels).cumsum(0) / math.sqrt(self.frames)
 
     def process(self, image: torch.Tensor) -> torch.Tensor:
-        """Encoded images (T, 3, H, W) in 0..1, as the camera gives them out."""
+        """Encoded images (T, 3, H, W) in 0..1 as the camera outputs them."""
         rng, settings = self.rng, self.settings
         if rng.chance(settings.denoising):
             image = denoise(image, rng.integer(1, 4), rng.log_uniform(0.008, 0.06))

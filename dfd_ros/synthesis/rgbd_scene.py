@@ -1,8 +1,8 @@
-"""Photographs through a lens of what an RGB-D image shows: real texture and real depth, rendered defocus.
+"""Photographs of an RGB-D image through a lens: real texture and real depth, rendered defocus.
 
-The image is sliced by depth into layers, which are blurred one by one and laid over each other from far to near, so
-that a near surface spreads over what is behind it and a far one does not spread over what is before it. What a
-nearer layer hides is not known; it is filled from the nearest pixels of the layer behind.
+The image is sliced by depth into layers, which are blurred and composited from far to near: near surfaces spread over
+those behind them, and far surfaces do not spread over those in front. An RGB-D image does not show what near layers
+hide, so the nearest pixels of the layer behind fill these parts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ LAYERS = 12
 
 
 def fill_depth(depth: np.ndarray) -> np.ndarray:
-    """Depth (H, W), float32 m, NaN = none, without holes.
+    """Fill the holes of a depth image (H, W), float32 m, NaN = none.
 
-    An RGB-D sensor has its holes mostly beside a near surface, where it hides the one behind: each gets the farther of
-    its neighbours to the left and to the right; a row without any depth gets the nearest row's.
+    An RGB-D sensor has most holes beside near surfaces, which hide those behind. A hole therefore gets the farther of
+    its neighbours on the left and right. A row without any depth gets the nearest row's.
 
     Raises:
         InputError: there is no depth at all.
@@ -47,10 +47,10 @@ def fill_depth(depth: np.ndarray) -> np.ndarray:
 
 
 class RgbdScene:
-    """The scene of one RGB-D image, to be photographed with any focus."""
+    """The scene of one RGB-D image, ready to be photographed with any focus."""
 
     def __init__(self, color: np.ndarray, depth: np.ndarray, layers: int = LAYERS) -> None:
-        """color: (H, W, 3) uint8 sRGB, sharp. depth: (H, W) float32 m along the optical axis, NaN = none; filled.
+        """color: (H, W, 3) uint8 sRGB, sharp. depth: (H, W) float32 m along the optical axis, NaN = none (gets filled).
 
         Raises:
             InputError: there is no depth at all.
@@ -58,7 +58,7 @@ class RgbdScene:
         vergence = 1 / fill_depth(depth).astype(np.float64)
         linear = srgb_decode(torch.from_numpy(color).permute(2, 0, 1).float() / 255).numpy()
         low, high = vergence.min(), vergence.max()
-        # Even slices of vergence, which blur is linear in.
+        # Equal slices of vergence, because blur is linear in vergence.
         number = np.minimum((vergence - low) / max(high - low, 1e-9) * layers, layers - 1).astype(int)
         self._layers = [self._layer(linear, vergence, number, i) for i in np.unique(number)]
         self.size = depth.shape
@@ -67,9 +67,9 @@ class RgbdScene:
     def _layer(
         linear: np.ndarray, vergence: np.ndarray, number: np.ndarray, i: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """((1, 4, H, W) colour times coverage and coverage, (1, 1, H, W) vergence) of a slice, from far to near.
+        """((1, 4, H, W) colour times coverage and coverage, (1, 1, H, W) vergence) of slice `i`.
 
-        It goes on beneath nearer ones, where it is the nearest in the image of those that are not before it.
+        It extends beneath nearer slices: to pixels whose nearest pixel at or behind slice `i` belongs to it.
         """
         _, labels = cv2.distanceTransformWithLabels(
             (number > i).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -79,17 +79,17 @@ class RgbdScene:
         pixel_of[labels[behind]] = np.flatnonzero(behind)
         nearest = pixel_of[labels]
         covered = number.flat[nearest] == i
-        # The next slice may be the same surface, which goes on without a seam.
+        # The next slice may show the same surface, so continue into it without a seam.
         source = np.where(number == i + 1, np.arange(number.size).reshape(number.shape), nearest)
         colour = linear.reshape(3, -1)[:, source] * covered
         rgba = np.concatenate([colour, covered[None]]).astype(np.float32)
         return torch.from_numpy(rgba)[None], torch.from_numpy(vergence.flat[source].astype(np.float32))[None, None]
 
     def photograph(self, lens: Lens, focus_distance: float, exponent: float = 8.0) -> torch.Tensor:
-        """(1, 3, H, W) linear light, with the circle of confusion that `lens` has at each depth.
+        """Linear light (1, 3, H, W), with the circle of confusion of `lens` at each depth.
 
         Args:
-            lens: its pixel pitch is that of the RGB-D image.
+            lens: with the pixel pitch of the RGB-D image.
             focus_distance: m.
             exponent: of the point spread function, 2 (Gaussian) to 32 (disc).
         """
@@ -98,7 +98,7 @@ class RgbdScene:
         for rgba, vergence in self._layers:
             coc = lens.coc_px(1 / vergence, focus_distance)
             covered = rgba[0, 3] > 0
-            # Only as far as its light goes, and beyond the border, where the image goes on as it ends.
+            # Only the part that its light reaches, padded beyond the border by repeating the edge pixels.
             reach = 2 + int(0.75 * min(coc[0, 0][covered].max().item(), KERNEL_COCS[-1]))
             rows, columns = (covered.any(axis).nonzero()[:, 0] for axis in (1, 0))
             top, bottom = max(rows[0].item() - reach, 0), min(rows[-1].item() + 1 + reach, height)
@@ -106,7 +106,7 @@ class RgbdScene:
             area = (..., slice(top, bottom), slice(left, right))
             layer, coc = (torch.nn.functional.pad(x[area], [reach] * 4, mode='replicate') for x in (rgba, coc))
             seen = defocus(layer, coc, torch.tensor([exponent]))[..., reach:-reach, reach:-reach]
-            # Where the blur varies, the parts of one surface can add up to more than it: never more than opaque.
+            # Where blur varies, coverage of one surface can add up to more than 1: limit it.
             seen = seen / seen[:, 3:].clamp_min(1)
             image[area] = image[area] * (1 - seen[:, 3:]) + seen
         return image[:, :3] / image[:, 3:].clamp_min(1e-6)

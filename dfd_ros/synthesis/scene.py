@@ -1,4 +1,4 @@
-"""Layered scenes: textured surfaces one before the other, each with its own continuous depth and motion."""
+"""Layered scenes: textured surfaces in front of each other, each with its own continuous depth and motion."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dfd_ros.synthesis.textures import highlights, texture
 
 @dataclass
 class Layer:
-    """One surface, drawn on a square canvas whose centre is the image's centre.
+    """One surface, on a square canvas centred on the image.
 
     Attributes:
         rgba: (4, S, S) linear colour times coverage, and coverage.
-        vergence: (1, S, S) u of the surface, also where it is not covered.
-        parallax: how far the layer moves when the camera moves (0 for infinitely far).
-        velocity: (2,) own motion, px a frame.
-        spin: own turn, rad a frame.
-        growth: own change of size, share a frame.
+        vergence: (1, S, S) u of the surface, also outside its coverage.
+        parallax: how far the layer moves when the camera moves (0 = infinitely far away).
+        velocity: (2,) px per frame, of the layer itself.
+        spin: rotation, rad per frame.
+        growth: relative change of size per frame.
     """
 
     rgba: torch.Tensor
@@ -37,7 +37,7 @@ class Layer:
     growth: float = 0.0
 
     def box(self) -> tuple[int, int, int, int] | None:
-        """(top, bottom, left, right) of what is covered, on the canvas; None where nothing is."""
+        """(top, bottom, left, right) of the covered part of the canvas; None if there is none."""
         covered = self.rgba[3] > 0
         rows, columns = covered.any(1).nonzero(), covered.any(0).nonzero()
         if not len(rows):
@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass
 class Pose:
-    """How a layer lies in each of T frames: image point = scale * turn(canvas point) + shift, from the centre."""
+    """The pose of a layer in T frames: image point = scale * rotate(canvas point) + shift, relative to the centre."""
 
     scale: torch.Tensor  # (T,)
     angle: torch.Tensor  # (T,) rad
@@ -59,16 +59,16 @@ class Pose:
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What scenes are drawn from; u is the vergence scaled to 0..1 over the swept range.
+    """Settings of random scenes; u is the vergence scaled to 0..1 over the swept range.
 
     Attributes:
         objects: minimum and maximum number of objects, besides the background.
         radius: minimum and maximum size of an object, as a share of the image's shorter side.
         untextured: probability that a surface has no texture.
         highlights: probability that an object has specular highlights.
-        wall: True = always a wall far behind (the study's scenes); False = walls, floors and corners.
+        wall: True = always a distant wall (the study's scenes); False = walls, floors and corners.
         moving: probability that an object moves on its own.
-        speed: maximum own motion of an object, px a frame.
+        speed: maximum speed of an object, px per frame.
         split: 'train' or 'test' families of textures and shapes.
     """
 
@@ -83,7 +83,7 @@ class SceneSettings:
 
 
 class AnyScene(Protocol):
-    """What focal stacks are rendered from: a `Scene` or a `ViewScene`. `photograph` takes what its `poses` gave."""
+    """What focal stacks are rendered from: a `Scene` or a `ViewScene`. `photograph` takes the result of `poses`."""
 
     def vergence(self) -> torch.Tensor: ...
 
@@ -110,7 +110,7 @@ class Scene:
 
     @staticmethod
     def random(rng: Random, height: int, width: int, settings: SceneSettings, margin: int) -> Scene:
-        """A scene drawn at random on canvases that exceed the image by `margin` px on every side."""
+        """A random scene on canvases that exceed the image by `margin` px on every side."""
         size = max(height, width) + 2 * margin
         x = torch.arange(size, device=rng.device, dtype=torch.float32) - (size - 1) / 2
         y, x = x[:, None].expand(size, size), x[None].expand(size, size)
@@ -125,7 +125,7 @@ class Scene:
             rng.uniform(0.05, 1.0) for _ in range(rng.integer(settings.objects[0], settings.objects[1] + 1))
         )
         for u in nearness:
-            # Near things look larger; small and thin ones are as frequent as large ones.
+            # Log-uniform: small and thin things are as frequent as large ones.
             radius = short * rng.log_uniform(*settings.radius)
             cx, cy = rng.uniform(-0.55, 0.55) * width, rng.uniform(-0.55, 0.55) * height
             angle = rng.uniform(0, 2 * math.pi)
@@ -133,7 +133,7 @@ class Scene:
             across = (y - cy) * math.cos(angle) - (x - cx) * math.sin(angle)
             alpha = coverage(rng, along, across, radius, settings.split)
             body = u + _relief(rng, along, across, radius)
-            # A surface never lies behind what it covers: where it would, the two touch.
+            # A surface is never behind what it covers: where it would be, the two touch.
             surface = torch.where(alpha > 0.5, torch.maximum(body, surface + 0.002), surface)
             rgb = texture(rng, size, settings.split, settings.untextured)
             if rng.chance(settings.highlights):
@@ -148,15 +148,15 @@ class Scene:
         return Scene(layers, height, width)
 
     def vergence(self) -> torch.Tensor:
-        """(S, S) u of what is seen where nothing has moved."""
+        """u (S, S) of the visible surfaces before anything moves."""
         result = self.layers[0].vergence[0]
         for layer in self.layers[1:]:
             result = torch.where(layer.rgba[3] > 0.5, layer.vergence[0], result)
         return result
 
     def poses(self, time: torch.Tensor, camera: torch.Tensor, turn: torch.Tensor, zoom: torch.Tensor) -> list[Pose]:
-        """Where each layer lies at times (T,) in frames, for camera shifts (T, 2) px at u = 1 and turns (T, 2) px
-        (the same for all distances), and a zoom (T,) of the whole image (focus breathing)."""
+        """The pose of each layer at times (T,) in frames, for camera shifts (T, 2) in px at u = 1, turns (T, 2) in px
+        (the same for all distances), and a zoom (T,) of the image (focus breathing)."""
         result = []
         for layer in self.layers:
             own = torch.tensor(layer.velocity, device=time.device)
@@ -173,19 +173,19 @@ class Scene:
         softness: float = 0.0,
         aperture: Aperture | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Linear-light photographs through a lens.
+        """Photograph the scene through a lens, in linear light.
 
         Args:
             poses: of each layer, for T frames.
             blur: (T,) CoC in px for a unit of u off the focus.
             focus: (T,) u of the focus.
             exponent: (T,) of the point spread function.
-            softness: CoC (px) of what is in focus.
+            softness: CoC (px) of points in focus.
             aperture: a non-circular one, instead of `exponent`.
 
         Returns:
-            images (T, 3, H, W); u of what is seen at each pixel (T, 1, H, W); whether that is not the
-            background (T, 1, H, W), bool.
+            Images (T, 3, H, W); u of the surface at each pixel (T, 1, H, W); whether this is foreground
+            (T, 1, H, W), bool.
         """
         frames = len(focus)
         device = focus.device
@@ -203,7 +203,7 @@ class Scene:
             rgba, u = self._sample(layer, pose, window)
             coc = blur * (u - focus)
             seen = aperture.spread(rgba, coc, soft) if aperture else defocus(rgba, torch.hypot(coc, soft), exponent)
-            # Cut the window, which reaches beyond the image by the blur, to the image.
+            # The window exceeds the image by the blur: crop it to the image.
             rows = slice(max(-top, 0), bottom - top - max(bottom - self.height, 0))
             columns = slice(max(-left, 0), right - left - max(right - self.width, 0))
             seen, sharp, u = (x[..., rows, columns] for x in (seen, rgba[:, 3:], u))
@@ -212,7 +212,7 @@ class Scene:
                 image[area] = seen[:, :3] / seen[:, 3:].clamp_min(1e-6)
                 vergence[area] = u
                 continue
-            # Where the blur varies, the parts of one surface can add up to more than it: never more than opaque.
+            # Where blur varies, coverage of one surface can add up to more than 1: limit it.
             seen = seen / seen[:, 3:].clamp_min(1)
             image[area] = image[area] * (1 - seen[:, 3:]) + seen[:, :3]
             hit = sharp > 0.5
@@ -221,8 +221,8 @@ class Scene:
         return image, vergence, foreground
 
     def _window(self, layer, pose, box, is_background, blur, focus):
-        """(top, bottom, left, right) in image pixels of all that the layer can touch, reaching outside the image
-        as far as its blur brings light in; None where that is nothing."""
+        """(top, bottom, left, right) in image pixels of the part that the layer can affect, beyond the image as far as
+        blur brings in light; None if the layer is out of view."""
         size = layer.rgba.shape[-1]
         reach = 2 + int(0.75 * (blur * (focus - 0.5).abs().add(0.6)).max().item())
         if is_background:
@@ -284,7 +284,7 @@ def _background_vergence(rng: Random, x: torch.Tensor, y: torch.Tensor, wall: bo
 
 
 def _relief(rng: Random, x: torch.Tensor, y: torch.Tensor, radius: float) -> torch.Tensor:
-    """Vergence of an object's surface relative to its centre: flat, slanted, or bulging."""
+    """Vergence of an object's surface relative to its centre: flat, slanted or bulging."""
     if rng.chance(0.3):
         return torch.zeros_like(x)
     slant = rng.uniform(-0.12, 0.12) * x / radius + rng.uniform(-0.12, 0.12) * y / radius

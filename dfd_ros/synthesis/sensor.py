@@ -1,4 +1,4 @@
-"""From linear light to the image a camera delivers: exposure, noise, tone curve, sharpening, JPEG."""
+"""From linear light to the image that a camera delivers: exposure, noise, sharpening, JPEG."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch.nn.functional as F
 
 
 def expose(linear: torch.Tensor, gain: torch.Tensor, shot: float, read: float, noise: torch.Tensor) -> torch.Tensor:
-    """Photon and read noise on linear images (T, 3, H, W), clipped as a sensor clips.
+    """Add photon and read noise to linear images (T, 3, H, W), and clip as a sensor does.
 
-    The variance is shot * signal + read^2, for a signal of 1 at white; `gain` (T,) is the exposure and
-    `noise` standard normal, shaped as the images.
+    The variance is shot * signal + read^2, where white is a signal of 1. `gain` (T,) is the exposure; `noise` is
+    standard normal and has the shape of the images.
     """
     signal = linear * gain[:, None, None, None]
     return (signal + noise * torch.sqrt(shot * signal.clamp(0, 1) + read**2)).clamp(0, 1)
 
 
 def sharpen(image: torch.Tensor, amount: float) -> torch.Tensor:
-    """The unsharp mask that phones apply."""
+    """Apply an unsharp mask, as phones do."""
     blurred = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode='replicate'), 3, 1)
     return (image + amount * (image - blurred)).clamp(0, 1)
 
@@ -49,7 +49,7 @@ _DCT = torch.tensor(
 
 
 def jpeg(image: torch.Tensor, quality: float) -> torch.Tensor:
-    """What is left of images (T, 3, H, W) in 0..1 after JPEG compression (T.81 with 4:4:4 sampling)."""
+    """Images (T, 3, H, W) in 0..1 after JPEG compression (T.81 with 4:4:4 sampling)."""
     scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
     tables = torch.stack([_LUMINANCE, _CHROMINANCE, _CHROMINANCE]).to(image.device)
     tables = (tables * scale).round().clamp(1, 255)[:, None, None]

@@ -1,4 +1,4 @@
-"""Random outlines of objects, as coverage masks. Training and test draw from different families."""
+"""Random outlines of objects, as coverage masks. Training and tests draw from different families."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.textures import spectral_noise
 
-# Each family takes coordinates (px, in the object's own frame), the object's radius (px) and random draws, and
-# gives a signed distance (px, positive inside), exact near the outline only.
+# Each family takes coordinates (px, in the object's frame), the object's radius (px) and random draws, and returns a
+# signed distance (px, positive inside) that is exact only near the outline.
 
 
 def _superellipse(x, y, radius, rng):
@@ -55,7 +55,7 @@ def _fence(x, y, radius, rng):
 
 
 def _star(x, y, radius, rng):
-    """Stars and gears: a radius that waves with the angle."""
+    """Stars and gears: the radius varies periodically with the angle."""
     wave = torch.cos(rng.integer(3, 9) * torch.atan2(y, x))
     wave = torch.tanh(3 * wave) if rng.chance(0.5) else wave
     return radius * (0.8 + rng.uniform(0.1, 0.3) * wave) - torch.hypot(x, y)

@@ -1,7 +1,7 @@
 """Scenes with realistic surfaces: planes and boxes with print, photographs, paint, wood, cloth and tiles.
 
-Flat things on a surface have its vergence, so their edges are not depth edges; light and shadows change smoothly, so
-brightness does not mark depth edges either.
+Flat things have the vergence of the surface they are on, so their edges are no depth edges. Light and shadows change
+smoothly, so brightness does not mark depth edges either.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dfd_ros.synthesis.shapes import coverage
 from dfd_ros.synthesis.surface_materials import SurfaceSettings, grain, material, shading
 from dfd_ros.synthesis.textures import highlights
 
-_STEP = 0.002  # in u, of a thing before what it stands before
-# Vergence beyond the swept range is cut as everywhere in made scenes.
+_STEP = 0.002  # in u, from a thing to the surface behind it, at least
+# Limits of u, as in all drawn scenes.
 _LOWEST, _HIGHEST = -0.05, 1.05
 
 
 class _Painter:
-    """What paints surfaces: materials, light and grain."""
+    """Paints surfaces: materials, light and grain."""
 
     def __init__(self, rng: Random, settings: SurfaceSettings, split: str, seed: int, view: View):
         self.rng, self.settings, self.split, self.seed, self.view = rng, settings, split, seed, view
@@ -35,7 +35,7 @@ class _Painter:
         return material(self.rng, self.settings, self.pictures, self.seed, self.split)
 
     def finish(self, rgb: torch.Tensor) -> torch.Tensor:
-        """Light, and grain on some."""
+        """Add light, and to some surfaces grain."""
         rgb = rgb * shading(self.rng, *rgb.shape[-2:])
         if self.rng.chance(self.settings.grain):
             rgb = rgb * grain(self.rng, max(rgb.shape[-2:]))[:, : rgb.shape[1], : rgb.shape[2]]
@@ -46,7 +46,7 @@ class _Painter:
         return texture_plane(self.view, plane, self.material(), rng.log_uniform(0.9, 2.5), rng, window)
 
     def lying(self, rgb: torch.Tensor, plane: Plane, where: torch.Tensor, short: float) -> torch.Tensor:
-        """`rgb` (3, S, S) with things lying on a plane, where it is seen (S, S)."""
+        """Put flat things on a plane: `rgb` (3, S, S), changed where the plane is visible (`where`, (S, S))."""
         rng, view = self.rng, self.view
         places = where.nonzero()
         for _ in range(rng.integer(0, self.settings.lying + 1)):
@@ -88,12 +88,12 @@ def real_scene(
     seed: int,
     margin: int,
 ) -> Scene:
-    """A random scene.
+    """A random scene with realistic surfaces.
 
     Args:
         rng: the source of all draws except the pictures.
         scene: motion, highlights and split.
-        offset: inverse distance of the far end of the swept range, in the unit that the range is wide.
+        offset: inverse distance of the far end of the swept range, in widths of the range.
         seed: selects the prints and photographs.
         margin: px by which the canvases exceed the image on every side.
 
@@ -150,7 +150,7 @@ def real_scene(
 
 
 def _slanted(rng: Random, view: View, u: float, most: float) -> Plane:
-    """A plane with u in the middle of the canvas, that stays within the swept range on it."""
+    """A random plane with this u in the middle of the canvas, within the swept range everywhere on it."""
     angle = rng.uniform(0, 2 * math.pi)
     slope = rng.log_uniform(0.02, most)
     room = min(u - _LOWEST, _HIGHEST - u)
@@ -160,27 +160,27 @@ def _slanted(rng: Random, view: View, u: float, most: float) -> Plane:
 
 
 def _floor(rng: Random, view: View, gravity: tuple[float, float], nearest: tuple[float, float]) -> Plane:
-    """A table top or floor: it reaches its horizon where it is at infinity."""
+    """A table top or floor. Its horizon is at infinity."""
     horizon = rng.uniform(-2.0, 0.1)
     slope = (rng.uniform(*nearest) + view.offset) / (1 - horizon) / view.half
     return Plane(-slope * horizon * view.half, slope * gravity[0], slope * gravity[1])
 
 
 def _large(rng: Random, view: View, gravity) -> tuple[list[Plane], bool, Plane | None]:
-    """Planes that fill the image, whether the nearest of them is seen (the farthest else), and the floor."""
+    """Planes that fill the image, whether the nearest of them is visible (otherwise the farthest), and the floor."""
     kind = rng.uniform(0, 1)
     if kind < 0.4:  # a wall, a page, the face of something
         return [_slanted(rng, view, rng.uniform(0.05, 0.95), 0.9)], True, None
     if kind < 0.75:  # a table before a wall
         floor = _floor(rng, view, gravity, (0.5, 1.05))
         return [floor, _slanted(rng, view, rng.uniform(0, 0.45), 0.1)], True, floor
-    # Two or three planes that meet, as a room's corner or as the edge of something large
+    # Two or three planes that meet: the corner of a room, or the edge of something large
     planes = [_slanted(rng, view, rng.uniform(0.1, 0.9), 0.8) for _ in range(rng.integer(2, 4))]
     return planes, rng.chance(0.6), None
 
 
 def _far(rng: Random, view: View, gravity) -> tuple[list[Plane], bool, Plane | None]:
-    """As `_large`, of what lies behind the things of a scene."""
+    """As `_large`, for the background of a scene."""
     wall = _slanted(rng, view, rng.uniform(-0.03, 0.3), 0.15)
     if rng.chance(0.5):
         return [wall], True, None
@@ -210,7 +210,7 @@ def _background(
 
 
 def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor: Plane | None):
-    """(3, S, S) colour, (S, S) coverage and (S, S) u of a box that stands on the floor, or anywhere."""
+    """Colour (3, S, S), coverage (S, S) and u (S, S) of a box, on the floor or anywhere."""
     rng, view = painter.rng, painter.view
     sides = torch.tensor([rng.log_uniform(0.3, 1) for _ in range(3)])
     if rng.chance(0.3):
@@ -227,7 +227,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
         w = max(u + view.offset, 0.05)
         axes, _ = torch.linalg.qr(torch.tensor([[rng.uniform(-1, 1) for _ in range(3)] for _ in range(3)]))
         halves = sides * (radius * view.scale / w)
-        # Its middle lies behind the point that is nearest, by about half its size
+        # Its centre is behind its nearest point, by about half its size
         w = 1 / (1 / w + 0.6 * halves.norm().item())
         middle = torch.tensor([cx * view.scale, cy * view.scale, 1.0]) / w
     box = Box(middle, halves, axes)
@@ -238,7 +238,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
     if window is None or min(a.stop - a.start for a in window) < 4:
         return None
     images = [painter.material() for _ in faces]
-    if rng.chance(0.4):  # one paper all round
+    if rng.chance(0.4):  # the same paper on all faces
         images = images[:1] * len(faces)
     images = [image * rng.uniform(0.4, 1.1) for image in images]
     rgb = torch.zeros(3, view.size, view.size, device=view.x.device)
@@ -247,7 +247,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
 
 
 def _shape(painter: _Painter, u: float, cx: float, cy: float, radius: float, scene: SceneSettings):
-    """As `_box`, of a thing with a random outline, flat, slanted or bulging."""
+    """As `_box`, for a thing with a random outline: flat, slanted or bulging."""
     rng, view = painter.rng, painter.view
     angle = rng.uniform(0, 2 * math.pi)
     dx, dy = view.x - cx, view.y - cy
@@ -264,7 +264,7 @@ def _shape(painter: _Painter, u: float, cx: float, cy: float, radius: float, sce
 
 
 def _shadow(rng: Random, alpha: torch.Tensor, short: float) -> torch.Tensor:
-    """(1, S, S) what is left of the light behind a thing."""
+    """The share of light (1, S, S) that reaches the background past a thing."""
     small = F.avg_pool2d(alpha[None, None], 8)
     n = 2 * rng.integer(0, 4) + 1
     small = F.avg_pool2d(small, n, 1, n // 2)

@@ -1,4 +1,4 @@
-"""A camera in a rendered scene: the focus-controlled camera of the demo, with perfect truth."""
+"""The camera of the demo: focus control in a rendered scene, with exact ground truth."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dfd_ros.synthesis.sensor import expose
 
 
 class SyntheticCamera:
-    """A machine-vision camera (11 mm, about f/2) before one consistent scene that moves slowly, back and forth.
+    """A machine-vision camera (11 mm, about f/2) that looks at one scene, which moves slowly back and forth.
 
     Args:
         width, height: image size (px).
         seed: of scene and noise.
-        near, far: distances (m) that the lens can focus.
+        near, far: distances (m) between which the lens can focus.
         blur_scale: CoC (px) across the whole range, for an image 640 px wide.
-        split: families of textures and shapes; the default ones are not in the training.
+        split: families of textures and shapes; training does not see those of 'test'.
     """
 
     FOCAL_LENGTH = 11e-3
@@ -52,11 +52,11 @@ class SyntheticCamera:
         self._direction = self._rng.uniform(0, 2 * math.pi)
 
     def capture(self, time_s: float, focus_distance: float) -> tuple[np.ndarray, np.ndarray, LensState]:
-        """One photograph.
+        """Take one photograph.
 
         Args:
-            time_s: time (s), which moves the scene.
-            focus_distance: m; kept within what the lens can focus.
+            time_s: time (s), which determines the pose of the scene.
+            focus_distance: m; clipped to the range of the lens.
 
         Returns:
             Image (H, W, 3) uint8, RGB; true depth (H, W) float32, m; the state of the lens.
@@ -64,7 +64,7 @@ class SyntheticCamera:
         focus_distance = min(max(focus_distance, self._range.near), self._range.far)
         focus = torch.tensor([self._range.normalise(focus_distance)])
         phase = 2 * math.pi * time_s / self.PERIOD
-        # Own motions are per frame of a stack: here they swing over some frames' worth.
+        # Objects move by an amount per frame of a stack; here they swing over several frames.
         swing = torch.tensor([8.0 * math.sin(phase)]) * self._size / 320
         reach = 0.02 * self._size * math.sin(2 * phase / 3)
         travel = torch.tensor([[reach * math.cos(self._direction), reach * math.sin(self._direction)]])
@@ -73,7 +73,7 @@ class SyntheticCamera:
         linear, vergence, _ = self._scene.photograph(poses, torch.tensor([blur]), focus, torch.tensor([8.0]))
         exposed = expose(linear, torch.tensor([1.1]), 3e-4, 1e-3, self._rng.normal(*linear.shape))
         image = (srgb_encode(exposed)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-        # What lies beyond the range, up to infinity, is still somewhere: never at or behind infinity.
+        # Points beyond the range have a depth too, but it stays finite.
         depth = self._range.denormalise(
             vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far * self._range.width))
         )

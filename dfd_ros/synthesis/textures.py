@@ -1,6 +1,6 @@
-"""Random textures: linear-light colour images, from sharp to none.
+"""Random textures: linear-light colour images, from sharp to plain.
 
-Training and test draw from different families, so that a test scene shows textures that training never saw.
+Training and tests draw from different families, so test scenes show textures that training never saw.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dfd_ros.synthesis.draws import Random
 
 
 def _grid(rng: Random, size: int, period: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotated, shifted pixel coordinates (size, size), in units of `period` where one is given."""
+    """Rotated, shifted pixel coordinates (size, size), in units of `period` if given."""
     angle = rng.uniform(0, 2 * math.pi)
     x = torch.arange(size, device=rng.device, dtype=torch.float32) - size / 2
     y, x = x[:, None], x[None]
@@ -42,7 +42,7 @@ def _soft_step(x: torch.Tensor, width: float) -> torch.Tensor:
     return (x / width + 0.5).clamp(0, 1)
 
 
-# Training families: each gives a pattern (size, size) in 0..1.
+# Training families: each returns a pattern (size, size) in 0..1.
 
 
 def _noise(rng, size):
@@ -80,7 +80,7 @@ def _dots(rng, size):
 
 
 def _glyphs(rng, size):
-    """Lines of small random blocks, as print looks from afar."""
+    """Lines of small random blocks, like print from afar."""
     cell = rng.integer(2, 7)
     n = size // cell + 1
     bits = (rng.uniform(0, 1, (n, n)) > rng.uniform(0.4, 0.7)).float()
@@ -143,9 +143,9 @@ FAMILIES = {
 
 
 def texture(rng: Random, size: int, split: str, untextured: float) -> torch.Tensor:
-    """A linear-light colour texture (3, size, size), with probability `untextured` a plain one.
+    """A linear-light colour texture (3, size, size), plain with probability `untextured`.
 
-    Two or three colours are mixed by random patterns, under a smooth change of light.
+    Random patterns mix two or three colours under smoothly varying light.
     """
     image = rng.log_uniform(0.03, 0.9) * (0.4 + 0.6 * rng.uniform(0, 1, 3))[:, None, None]
     image = image.expand(3, size, size)
@@ -154,7 +154,7 @@ def texture(rng: Random, size: int, split: str, untextured: float) -> torch.Tens
             pattern = rng.choice(FAMILIES[split])(rng, size)
             other = rng.log_uniform(0.02, 0.9) * (0.3 + 0.7 * rng.uniform(0, 1, 3))[:, None, None]
             image = image + (other - image) * (pattern * rng.log_uniform(0.15, 1))
-        # Hardly a real surface is quite even between the lines of its pattern.
+        # Hardly any real surface is perfectly even between the lines of its pattern.
         grain = spectral_noise(rng, size, rng.uniform(0.3, 1.3)) * rng.log_uniform(0.02, 0.25)
         image = image * torch.exp(grain)
     light = F.interpolate(rng.uniform(0.6, 1.3, (1, 1, 3, 3)), (size, size), mode='bicubic', align_corners=True)

@@ -214,7 +214,7 @@ def test_where_blender_is_missing_one_line_says_so(tmp_path, capsys):
     python.chmod(0o755)
     assert main(arguments(tmp_path / 'set', str(python), '--scenes', '1')) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert re.match(r'dfd: error: Blender is missing .*pip install "dfd_ros\[blender\]"', error)
+    assert re.match(r'dfd: error: Blender is missing .*pip install bpy==4\.5', error)
     assert main(arguments(tmp_path / 'other', '/absent/python', '--scenes', '1')) == 2
     assert '--blender-python /absent/python: No such file' in capsys.readouterr().err
 

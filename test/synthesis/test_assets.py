@@ -60,7 +60,7 @@ def test_a_library_is_unpacked_with_who_made_it(tmp_path, capsys):
         ('/evil.obj', 'outside the folder'),
         ('some/empty/empty.obj', 'without faces'),
         ('outside.obj', 'outside the folder'),
-        ('some/none.obj', 'not there'),
+        ('some/none.obj', 'does not exist'),
     ):
         assert any(name in line and reason in line for line in warnings), name
     assert not list(tmp_path.rglob('evil.obj')) and 'models       1 ' in captured.out
@@ -139,7 +139,7 @@ def test_surroundings_of_blender(tmp_path):
     'make, message',
     [
         (lambda p: p / 'none', 'no such file or folder'),
-        (lambda p: p, 'nothing in it that can be used'),
+        (lambda p: p, 'nothing usable in it'),
         (lambda p: write(p / 'a.zip', b'x'), 'neither a .deb nor a .sh3f nor a folder'),
         (lambda p: write(p / 'a.sh3f', b'x'), 'not a furniture library'),
         (lambda p: write(p / 'a.deb', b'x'), 'not a Debian package'),

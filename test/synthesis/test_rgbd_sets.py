@@ -89,7 +89,7 @@ def test_rgbd_without_intrinsics_is_named(tmp_path):
     public_files.rgbd(tmp_path)
     path = tmp_path / 'intrinsics.yaml'
     path.write_text('{fx: 110}')
-    with pytest.raises(InputError, match=re.escape(f'{path}: should be {{fx: 525.0')):
+    with pytest.raises(InputError, match=re.escape(f'{path}: expected {{fx: 525.0')):
         open_views(f'rgbd:{tmp_path}')
     path.unlink()
     with pytest.raises(InputError, match='intrinsics.yaml: no such file, RGB-D images need one'):
@@ -99,7 +99,7 @@ def test_rgbd_without_intrinsics_is_named(tmp_path):
 def test_depth_of_another_size_is_named(tmp_path):
     public_files.rgbd(tmp_path)
     Image.fromarray(np.ones((48, 64), np.uint16)).save(tmp_path / 'depth' / 'a.png')
-    with pytest.raises(InputError, match=r'depth/a.png: depth is 64x48, it should be 128x96 as its colour image is'):
+    with pytest.raises(InputError, match=r'depth/a.png: depth is 64x48, expected 128x96 like its colour image'):
         open_views(f'rgbd:{tmp_path}').read(0)
 
 
@@ -110,7 +110,7 @@ def test_depth_of_8_bit_and_no_depth_are_named(tmp_path):
     with pytest.raises(InputError, match=r'depth/a.png: .*must be of one channel of 16 bits'):
         open_views(f'rgbd:{tmp_path}').read(0)
     path.unlink()
-    with pytest.raises(InputError, match=r'depth/a.png: no depth image of .*color/a.png'):
+    with pytest.raises(InputError, match=r'depth/a.png: no depth image for .*color/a.png'):
         open_views(f'rgbd:{tmp_path}').read(0)
 
 

@@ -195,7 +195,7 @@ def test_bad_images_are_left_out_by_name(tmp_path, capsys):
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):
-    with pytest.raises(InputError, match='no readable image in it'):
+    with pytest.raises(InputError, match='no usable image in it'):
         Library(str(tmp_path), 'train')
     with pytest.raises(InputError, match='no such folder'):
         Library(str(tmp_path / 'none'), 'train')

@@ -69,11 +69,11 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path, models):
     sofa, bad, out = found.left_out
     assert 'sofa' in sofa and '--models' in sofa
     assert 'bad' in bad and 'nan' in bad
-    assert 'outside the folders' in out or 'no such file' in out
+    assert 'outside the world' in out or 'no such file' in out
 
 
 def test_models_are_excluded_by_name(tmp_path, models):
-    with pytest.raises(InputError, match='nothing to be seen'):
+    with pytest.raises(InputError, match='nothing visible'):
         read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models], ('ch*',))
 
 

@@ -66,7 +66,7 @@ def _test_numbers(path: Path, images: int) -> list[int]:
     try:
         from scipy.io import loadmat
     except ModuleNotFoundError:
-        raise InputError(f"{path}: needs SciPy, install it with pip install 'dfd_ros[public]'") from None
+        raise InputError(f'{path}: MATLAB files need SciPy, which is not installed: pip install scipy') from None
     try:
         numbers = loadmat(require_file(path))['testNdxs'].ravel().astype(int) - 1
     except Exception:  # SciPy's reader raises many types

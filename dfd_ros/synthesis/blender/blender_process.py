@@ -1,4 +1,4 @@
-"""Python processes with Blender: their environment, and single queries."""
+"""Starting Python processes with Blender, and their side of the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfd_ros.core.errors import InputError
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of this process with this package on the path, and `more`."""
+    """The environment of this process, with this package on the path and `more` variables."""
     root = str(Path(dfd_ros.__file__).parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get('PYTHONPATH')])])
     return {**os.environ, 'PYTHONPATH': path, **more}
@@ -22,18 +22,18 @@ def environment(**more: str) -> dict[str, str]:
 
 def query(module: str, job: object, python: str) -> list:
     """Run a module of `dfd_ros.synthesis.blender` that reads JSON from stdin and writes its result as JSON to the file
-    that it is given (Blender writes to stdout).
+    in its argument (stdout has Blender's own output).
 
     Args:
         python: of an environment with bpy.
 
     Raises:
-        InputError: it cannot be started, or ends with an error.
+        InputError: the process does not start or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / 'answer.json'
         try:
-            # JSON has an infinity in Python.
+            # Python's JSON may contain infinity.
             run = subprocess.run(
                 [python, '-m', f'dfd_ros.synthesis.blender.{module}', str(answer)],
                 text=True,
@@ -51,12 +51,12 @@ def query(module: str, job: object, python: str) -> list:
 
 
 def answer_lines(work: Callable[[Callable[..., None]], None]) -> int:
-    """Run a process that renders: `work` is called with a function that answers with a JSON object on a line of stdout.
+    """Run `work` in a rendering process. Its argument is a function that writes a JSON object to a line of stdout.
 
     Returns:
-        The exit status: 2 for an `InputError`, which is answered as {"input_error": "..."}.
+        The exit status: 2 after an `InputError`, which is written as {"input_error": "..."}.
     """
-    # Blender writes to the process's stdout, whatever Python's is: keep that for the answers.
+    # Blender writes to file descriptor 1: send that to stderr, and keep the real stdout for answers.
     answers = os.fdopen(os.dup(1), 'w', buffering=1)
     os.dup2(2, 1)
 
@@ -68,8 +68,7 @@ def answer_lines(work: Callable[[Callable[..., None]], None]) -> int:
             import bpy  # noqa: F401 - whether it is there
         except ImportError as error:
             raise InputError(
-                f'Blender is missing ({error}): pip install "dfd_ros[blender]" with Python 3.11, or give '
-                '--blender-python'
+                f'Blender is missing ({error}): pip install bpy==4.5.15 with Python 3.11, or give --blender-python'
             ) from None
         work(answer)
     except InputError as error:

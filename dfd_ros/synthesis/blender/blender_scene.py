@@ -1,4 +1,4 @@
-"""A random scene: 20 to 30 objects before a wall, light, a camera, and their motion."""
+"""A random scene: 20 to 30 objects in front of a wall, light, a camera, and their motion."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from dfd_ros.synthesis.blender.render_settings import OBJECT_SETS, RenderSetting
 
 OBJECTS = (20, 30)
 USERS = 0.5
-"""Share of the objects and textures that are of the user's folders, where there are any."""
+"""Share of objects and textures from the user's folders, if given."""
 LEVEL = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0.0]])
 """Camera (x right, y down, z forward) to world (z up), for a camera that looks along +y."""
 TO_BLENDER = np.diag([1, -1, -1, 1.0])
 """Blender's camera has y up and looks along -z."""
 WALL, GROUND = 1, 2
-"""Pass indices; the objects' follow. 0 is what is nowhere."""
+"""Pass indices; those of the objects follow. 0 means nothing."""
 
 
 @dataclass
 class BlenderScene:
-    """The scene's geometry, from which the ground truth is computed.
+    """The geometry of a scene, from which its ground truth is computed.
 
     Attributes:
         camera_poses: (T, 4, 4) camera to world, x right, y down, z forward.
-        object_poses: (T, N, 4, 4) rigid, to the world, by pass index.
-        objects: number of objects, without wall and ground.
+        object_poses: (T, N, 4, 4) object to world, rigid, by pass index.
+        objects: number of objects, not counting wall and ground.
         meshes, textures, light: families and files used.
     """
 
@@ -54,16 +54,16 @@ class Pools:
 
 
 def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
-    """Build the scene in Blender, replacing the current one, with keyframes 0..T - 1.
+    """Replace the scene in Blender with a random one, with keyframes 0..T - 1.
 
     Raises:
-        InputError: a file of the user's cannot be read.
+        InputError: a user's file cannot be read.
     """
     bpy.ops.wm.read_factory_settings(use_empty=True)
     rng = split_pools.generator(seed, settings.split)
     preset, blender = settings.lens_preset, bpy.context.scene
     pixels = settings.lens.focal_length / settings.lens.pixel_pitch
-    half = 0.5 * min(settings.height, settings.width) / pixels  # of the image's shorter side, at 1 m
+    half = 0.5 * min(settings.height, settings.width) / pixels  # half of the shorter side of the view, at 1 m
 
     tilt = matrix_about_axis((1, 0, 0), math.radians(rng.uniform(-8, 8))) @ matrix_about_axis(
         (0, 0, 1), math.radians(rng.normal() * 3)
@@ -83,7 +83,7 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
         )
         poses.append(np.tile(matrix, (settings.frames, 1, 1)))
         _keyframes(background, poses[-1], len(poses) - 1)
-    if len(poses) == GROUND:  # the wall alone; the index of the ground stays free
+    if len(poses) == GROUND:  # no ground: keep its index free
         poses.append(poses[0])
 
     meshes = set()
@@ -94,7 +94,7 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
         meshes.add(name)
         share = radius / (half * centre[2])
         if not created.data.materials:
-            # From a few pixels to some tens for a period.
+            # Periods from a few pixels to a few tens.
             detail = float(np.clip(share * min(settings.height, settings.width) / 20, 0.7, 8))
             created.data.materials.append(_material(rng, settings, files, detail, 1, bool(created.data.uv_layers)))
         first = rigid_transform(motion.random_rotation(rng), (start @ [*centre, 1])[:3])
@@ -108,13 +108,13 @@ def build(seed: int, settings: RenderSettings, files: Pools) -> BlenderScene:
     _camera(settings, camera_poses)
     family = light.light_up(rng, settings.split, files.hdris, preset.depth)
     blender.frame_start, blender.frame_end = 0, settings.frames - 1
-    # Blender numbers what has one name: brick, brick.001, ...
+    # Blender numbers duplicate names: brick, brick.001, ...
     textures = {material.name.partition('.')[0] for material in bpy.data.materials}
     return BlenderScene(camera_poses, np.stack(poses, 1), count, sorted(meshes), sorted(textures), family)
 
 
 def _backgrounds(rng, start: np.ndarray, distance: float, half: float):
-    """The wall, nearly square to the view, and in every third scene the ground: (bpy object, its pose)."""
+    """(bpy object, pose) of the wall, roughly facing the camera, and in every third scene of the ground."""
     size = 12 * distance * max(half, 0.2)
     turn = matrix_about_axis((0, 1, 0), math.radians(rng.uniform(-15, 15))) @ matrix_about_axis(
         (1, 0, 0), math.radians(rng.uniform(-10, 10))
@@ -132,15 +132,15 @@ def _backgrounds(rng, start: np.ndarray, distance: float, half: float):
 
 
 def _layout(rng, settings: RenderSettings, count: int, half: float, wall: float):
-    """(centre in the camera's frame, radius) in m of the objects: in view, in the lens's range, apart from each other
-    where there is room, the larger ones first."""
+    """(centre in the camera frame, radius) of the objects in m, larger ones first: in view, in the range of the lens,
+    and apart from each other if there is room."""
     preset, least_most = settings.lens_preset, OBJECT_SETS[settings.objects]
     wide = max(settings.width / settings.height, 1.0), max(settings.height / settings.width, 1.0)
     shares = sorted((split_pools.log_uniform(rng, *least_most) for _ in range(count)), reverse=True)
     placed: list[tuple[np.ndarray, float]] = []
     for share in shares:
         for _ in range(40):
-            # Half of them even in vergence, where blur is what counts, half even in distance.
+            # Half of them uniform in vergence, as blur is, and half uniform in distance.
             near, far = preset.near * 1.05, preset.depth * 0.97
             depth = rng.uniform(near, far) if rng.random() < 0.5 else 1 / rng.uniform(1 / far, 1 / near)
             radius = 2 * share * half * depth
@@ -169,7 +169,7 @@ def _material(rng, settings: RenderSettings, files: Pools, detail: float, repeat
 
 
 def _keyframes(created, poses: np.ndarray, index: int) -> None:
-    """Rigid poses (T, 4, 4) as keyframes; those that do not change need none."""
+    """Set rigid poses (T, 4, 4), as keyframes if they change."""
     created.pass_index = index
     created.rotation_mode = 'QUATERNION'
     moving = bool((poses != poses[0]).any())
@@ -182,7 +182,7 @@ def _keyframes(created, poses: np.ndarray, index: int) -> None:
 
 
 def _camera(settings: RenderSettings, poses: np.ndarray) -> None:
-    """The camera, with the lens of each frame as keyframes."""
+    """Add the camera, with the lens of each frame as keyframes."""
     data = bpy.data.cameras.new('camera')
     camera = bpy.data.objects.new('camera', data)
     bpy.context.scene.collection.objects.link(camera)

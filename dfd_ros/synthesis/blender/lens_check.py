@@ -1,13 +1,13 @@
-"""How large the blur of a point light is that Blender renders: ``python -m dfd_ros.synthesis.blender.lens_check``.
+"""Measures the blur of a small light that Blender renders: ``python -m dfd_ros.synthesis.blender.lens_check FILE``.
 
-Reads a JSON list of cases from stdin, writes a JSON list of blur diameters (px) to the file that it is given::
+Reads a JSON list of cases from stdin and writes a JSON list of blur diameters (px) to FILE::
 
     [{"focal_length": 0.025, "f_number": 2, "pixel_pitch": 27e-6, "distance": 0.3, "focus_distance": 0.6,
       "breathing": false}, ...]
 
-A disc that glows, square to the optical axis, is rendered with the lens and without. The image with the lens is that
-without, scattered over the circle of confusion: their variances differ by that of the circle, (diameter / 4)^2 along
-each axis if its light is even. So the light need not be a point, which a path tracer would hardly ever hit.
+A glowing disc that faces the camera is rendered with the lens and with a pinhole. The lens scatters each point over the
+circle of confusion, so the variances of the two images differ by that of the circle: (diameter / 4)^2 along each axis
+for a uniform circle. The light therefore need not be a point, which a path tracer would hardly ever hit.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from dfd_ros.synthesis.blender.blender_lens import SENSOR, apply, blender_lens, 
 from dfd_ros.synthesis.blender.passes import Renderer
 
 RADIUS = 4.0
-"""px, of the light in the image."""
+"""px, radius of the light in the image."""
 SIDES = 72
 
 
 def measure_blur(
     renderer: Renderer, lens: Lens, distance: float, focus_distance: float, breathing: bool = False, samples: int = 64
 ) -> float:
-    """Blur diameter (px) of a light on the axis at `distance` m. The renderer's image has to be square, and large
-    enough for it."""
+    """Blur diameter (px) of a light on the axis at `distance` (m). The renderer's image must be square and large
+    enough for the blur."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     values = blender_lens(lens, focus_distance, renderer.width, breathing)
@@ -64,7 +64,7 @@ def _light(distance: float, radius: float) -> None:
 
 
 def _variance(image: np.ndarray) -> float:
-    """px^2, of the light along one axis."""
+    """The variance (px^2) of light along one axis."""
     light = image[..., 1].astype(float)
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     total = light.sum()
@@ -76,7 +76,7 @@ def main(path: str) -> None:
     results = []
     for case in json.load(sys.stdin):
         lens = Lens(case['focal_length'], case['f_number'], case['pixel_pitch'])
-        # Room for the blur and the light; one size, rounded up, keeps the renderer.
+        # Room for the blur and the light, rounded up so that cases can share a renderer.
         side = 16 * math.ceil((1.5 * lens.coc_px(case['distance'], case['focus_distance']) + 4 * RADIUS) / 16)
         if renderer is None or renderer.width != side:
             renderer = Renderer(side, side, device='cpu')

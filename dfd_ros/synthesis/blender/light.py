@@ -1,4 +1,4 @@
-"""Random light: families, split as everything is, and the user's HDRIs. Exposure evens out brightness."""
+"""Random light: families, split like all pools, and the user's HDRIs. Exposure evens out the brightness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = ('.hdr', '.exr')
 
 
 def light_up(rng: np.random.Generator, split: str, hdris: list[Path], depth: float) -> str:
-    """Light for a scene of this depth (m), seen from the origin along +y; returns the family's name."""
+    """Light a scene of this depth (m), seen from the origin along +y; returns the name of the family."""
     if hdris and rng.random() < 0.6:
         _environment(rng, hdris[rng.integers(len(hdris))])
         if rng.random() < 0.5:
@@ -29,26 +29,26 @@ def light_up(rng: np.random.Generator, split: str, hdris: list[Path], depth: flo
 
 
 def _areas(rng: np.random.Generator, depth: float) -> None:
-    """One to three panels and a dim, even surrounding: a room."""
+    """A room: one to three panels and dim, even surroundings."""
     _surround(rng, log_uniform(rng, 0.1, 0.6))
     for _ in range(rng.integers(1, 4)):
         _lamp(rng, 'AREA', depth, log_uniform(rng, 2, 12))
 
 
 def _sun(rng: np.random.Generator, depth: float) -> None:
-    """Sun through haze, and an even sky: outdoors."""
+    """Outdoors: sun through haze, and an even sky."""
     _surround(rng, log_uniform(rng, 0.3, 1.0))
     _sunlight(rng)
 
 
 def _dusk(rng: np.random.Generator, depth: float) -> None:
-    """A low sun without haze, and little else: hard, dark shadows."""
+    """A sun without haze and little other light: hard, dark shadows."""
     _surround(rng, log_uniform(rng, 0.03, 0.2))
     _sunlight(rng, haze=(0.2, 1.5))
 
 
 def _overcast(rng: np.random.Generator, depth: float) -> None:
-    """No lamp: bright above and dim below, or otherwise oriented."""
+    """No lamps: a gradient from bright to dim, in a random direction."""
     tree = _world()
     nodes, links = tree.nodes, tree.links
     mapping = nodes.new('ShaderNodeMapping')
@@ -60,7 +60,7 @@ def _overcast(rng: np.random.Generator, depth: float) -> None:
 
 
 def _studio(rng: np.random.Generator, depth: float) -> None:
-    """Bright patches at random all around, which glossy things mirror."""
+    """Random bright patches all around, which glossy things mirror."""
     tree = _world()
     nodes, links = tree.nodes, tree.links
     noise = nodes.new('ShaderNodeTexNoise')
@@ -75,34 +75,34 @@ def _studio(rng: np.random.Generator, depth: float) -> None:
 def _colours(
     rng: np.random.Generator, tree, value, dim: float, bright: float, at: tuple[float, float] = (0, 1)
 ) -> None:
-    """The world is `dim` where a value is at the first place, `bright` at the second, tinted both."""
+    """Make the world `dim` where `value` is at[0] and `bright` where it is at[1], with a tint each."""
     ramp = tree.nodes.new('ShaderNodeValToRGB')
     for element, place, strength in zip(ramp.color_ramp.elements, at, (dim, bright)):
         element.position = place
         element.color = (*(strength * part for part in _tint(rng)), 1)
     tree.links.new(value, ramp.inputs['Fac'])
     tree.links.new(ramp.outputs['Color'], tree.nodes['Background'].inputs['Color'])
-    # Cycles makes a map of where light comes from. Its usual one of 1024 pixels takes seconds; this is as smooth.
+    # Cycles computes an importance map of the world. Its default of 1024 pixels takes seconds; 128 are enough here.
     cycles = bpy.context.scene.world.cycles
     cycles.sampling_method, cycles.sample_map_resolution = 'MANUAL', 128
 
 
 def _ring(rng: np.random.Generator, depth: float) -> None:
-    """Several bulbs about the camera."""
+    """Several bulbs around the camera."""
     _surround(rng, log_uniform(rng, 0.1, 0.5))
     for _ in range(rng.integers(3, 7)):
         _lamp(rng, 'POINT', depth, log_uniform(rng, 1, 4))
 
 
 def _spots(rng: np.random.Generator, depth: float) -> None:
-    """Two to four spots: hard cones and dark between them."""
+    """Two to four spotlights: hard cones, with darkness between them."""
     _surround(rng, log_uniform(rng, 0.15, 0.5))
     for _ in range(rng.integers(2, 5)):
         _lamp(rng, 'SPOT', depth, log_uniform(rng, 4, 16))
 
 
 def _sky(rng: np.random.Generator, depth: float) -> None:
-    """The atmosphere's own colours, with its sun. Hosek and Wilkie, SIGGRAPH 2012."""
+    """The colours of the atmosphere, and its sun. Hosek and Wilkie, SIGGRAPH 2012."""
     tree = _world()
     sky = tree.nodes.new('ShaderNodeTexSky')
     sky.sky_type = 'HOSEK_WILKIE'
@@ -127,7 +127,7 @@ def _environment(rng: np.random.Generator, path: Path) -> None:
 
 
 def _world():
-    """A new one; gives its node tree."""
+    """Start a new world; returns its node tree."""
     world = bpy.data.worlds.new('world')
     bpy.context.scene.world = world
     world.use_nodes = True
@@ -141,15 +141,15 @@ def _surround(rng: np.random.Generator, strength: float) -> None:
 
 
 def _sunlight(rng: np.random.Generator, haze: tuple[float, float] = (0.5, 10)) -> None:
-    """haze: degrees that the sun seems wide, from and to."""
+    """haze: minimum and maximum apparent width of the sun (degrees)."""
     data = bpy.data.lights.new('sun', 'SUN')
     data.energy, data.angle, data.color = log_uniform(rng, 1, 5), math.radians(rng.uniform(*haze)), _tint(rng)
-    # From behind the camera, as the wall shades what comes from in front.
+    # From behind the camera, because the wall blocks light from the front.
     _place(data, Vector((rng.uniform(-1, 1), rng.uniform(-1, -0.15), rng.uniform(0.2, 1.2))), Vector())
 
 
 def _lamp(rng: np.random.Generator, kind: str, depth: float, radiance: float) -> None:
-    """A lamp on the camera's side of the scene that lights its middle about as well from any distance."""
+    """A lamp on the camera's side of the scene, as bright in the middle of it from any distance."""
     place = depth * Vector((rng.uniform(-1.2, 1.2), rng.uniform(-1.0, 0.3), rng.uniform(-0.3, 1.2)))
     target = depth * Vector((rng.uniform(-0.3, 0.3), rng.uniform(0.4, 1.0), rng.uniform(-0.3, 0.3)))
     distance = (target - place).length
@@ -175,7 +175,7 @@ def _place(data, place: Vector, target: Vector) -> None:
 
 
 def _tint(rng: np.random.Generator) -> tuple[float, float, float]:
-    """From candle light to a blue sky, about: warm is what has more red, cold what has more blue."""
+    """A colour roughly from candle light (more red) to blue sky (more blue)."""
     warmth = rng.uniform(-0.35, 0.5)
     return 1 + min(warmth, 0), 1 - abs(warmth) * 0.45, 1 - max(warmth, 0)
 

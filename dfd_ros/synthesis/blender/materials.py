@@ -1,4 +1,4 @@
-"""Random materials: procedural textures by family, split as everything is, and the user's images."""
+"""Random materials: procedural textures by family, split like all pools, and the user's images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfd_ros.synthesis.blender.split_pools import log_uniform
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.bmp')
 WAVE = 0.314
-"""Scale of Blender's wave texture that gives it a period of 1: it is a sine of 20 times its place."""
+"""Scale at which Blender's wave texture, a sine of 20 times the position, has a period of 1."""
 
 
 class _Nodes:
@@ -36,15 +36,15 @@ class _Nodes:
 
 
 def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
-    """A bpy material with a texture of a family of the split, in two to four colours, with fine noise over it. It is
-    named after the family.
+    """A bpy material with a texture from a family of the split, in two to four colours with fine noise. It has the name
+    of the family.
 
-    detail: periods of the texture for a unit of the object's own coordinates, about.
+    detail: approximate periods of the texture per unit of the object's coordinates.
     """
     families = FAMILIES[split]
     family = families[rng.integers(len(families))]
     nodes = _Nodes(family.__name__.lstrip('_'))
-    # Of the object, so that the texture sits on it while it moves.
+    # The object's coordinates, so that the texture moves with it.
     place = nodes.add('ShaderNodeTexCoord').outputs['Object']
     mapping = nodes.add('ShaderNodeMapping')
     mapping.inputs['Location'].default_value = rng.uniform(-50, 50, 3)
@@ -57,7 +57,7 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
     colours = int(rng.integers(2, 5))
     for _ in range(colours - 2):
         ramp.color_ramp.elements.new(float(rng.uniform(0.2, 0.8)))
-    # Neighbours differ in brightness: a texture of one brightness shows no blur.
+    # Neighbouring colours differ in brightness: uniform brightness would show no blur.
     brightness = np.sort(rng.uniform(0.03, 0.95, colours))[rng.permutation(colours)]
     if np.ptp(brightness) < 0.4:
         brightness[0], brightness[-1] = 0.05, 0.85
@@ -80,7 +80,7 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
 
 
 def load_picture(path: Path):
-    """A bpy image. Raises `InputError` where Blender cannot read it."""
+    """A bpy image. Raises `InputError` if Blender cannot read it."""
     try:
         picture = bpy.data.images.load(str(path), check_existing=True)
     except RuntimeError as error:
@@ -91,9 +91,9 @@ def load_picture(path: Path):
 
 
 def image(rng: np.random.Generator, path: Path, repeat: float = 1.0, has_uv: bool = True):
-    """A bpy material with a picture, named after it. Raises `InputError` where Blender cannot read it.
+    """A bpy material with a picture, named after it. Raises `InputError` if Blender cannot read it.
 
-    has_uv: of the mesh; one without gets the picture from all six sides.
+    has_uv: whether the mesh has texture coordinates; otherwise the picture is projected from six sides.
     """
     nodes = _Nodes(path.stem)
     picture = load_picture(path)
@@ -110,7 +110,7 @@ def image(rng: np.random.Generator, path: Path, repeat: float = 1.0, has_uv: boo
 
 
 def _finish(nodes: _Nodes, rng: np.random.Generator) -> None:
-    """From matt to glossy; now and then a metal."""
+    """Make a material matt to glossy, sometimes metallic."""
     nodes.shader.inputs['Roughness'].default_value = rng.uniform(0.25, 1)
     nodes.shader.inputs['Metallic'].default_value = rng.uniform(0.5, 1) if rng.random() < 0.12 else 0
     nodes.shader.inputs['Specular IOR Level'].default_value = rng.uniform(0.1, 0.6)
@@ -157,7 +157,7 @@ def _ridges(nodes, rng):
 
 
 def _contours(nodes, rng):
-    """Lines of one height in a hilly map."""
+    """Contour lines of a hilly map."""
     node = nodes.add('ShaderNodeTexNoise')
     node.inputs['Scale'].default_value = 0.5
     node.inputs['Detail'].default_value = rng.uniform(0, 2)
@@ -166,7 +166,7 @@ def _contours(nodes, rng):
 
 
 def _lattice(nodes, rng):
-    """A sum of one sine along each axis."""
+    """A sum of three sines, one along each axis."""
     node = nodes.add('ShaderNodeVectorMath', operation='MULTIPLY')
     node.inputs[1].default_value = 2 * np.pi * rng.uniform(0.4, 1, 3)
     sine = nodes.add('ShaderNodeVectorMath', operation='SINE')
@@ -178,7 +178,7 @@ def _lattice(nodes, rng):
 
 
 def _dots(nodes, rng):
-    """Balls in rows: the distance to the middle of each cell of a grid."""
+    """Balls in rows: the distance to the centre of each cell of a grid."""
     node = nodes.add('ShaderNodeVectorMath', operation='FRACTION')
     middle = nodes.add('ShaderNodeVectorMath', operation='DISTANCE')
     nodes.link(node.outputs['Vector'], middle.inputs[0])
@@ -187,7 +187,7 @@ def _dots(nodes, rng):
 
 
 def _wood(nodes, rng):
-    """Noise drawn out along one axis."""
+    """Noise stretched along one axis."""
     node = nodes.add('ShaderNodeVectorMath', operation='MULTIPLY')
     node.inputs[1].default_value = (rng.uniform(0.1, 0.3), rng.uniform(1, 2), rng.uniform(1, 2))
     noise, value = _noise(nodes, rng)
@@ -196,7 +196,7 @@ def _wood(nodes, rng):
 
 
 def _maths(nodes, operation: str, value, second: float):
-    """A number computed from another one and a constant."""
+    """Add a node that computes a number from another one and a constant."""
     node = nodes.add('ShaderNodeMath', operation=operation)
     nodes.link(value, node.inputs[0])
     node.inputs[1].default_value = second
@@ -241,7 +241,7 @@ def _cracks(nodes, rng):
 
 
 def _gabor(nodes, rng):
-    # In three dimensions it took more than half of a scene's time. Places are turned at random: no face goes without.
+    # 3D took over half of the time of a scene. Coordinates are rotated at random, so every face shows a texture.
     node = nodes.add('ShaderNodeTexGabor', gabor_type='2D')
     node.inputs['Scale'].default_value = 1.0
     node.inputs['Frequency'].default_value = rng.uniform(1, 4)

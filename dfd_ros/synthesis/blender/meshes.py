@@ -1,7 +1,6 @@
 """Random meshes: vertices and faces of unit size, by family. Does not need bpy.
 
-Each object draws new parameters of its family; the families are split between training,
-validation and test.
+Each object draws new parameters of its family. Training, validation and test have different families.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ TAU = 2 * np.pi
 
 
 class Mesh(NamedTuple):
-    """vertices (N, 3), within the unit sphere; faces: quads (M, 4); uv (M, 4, 2), 0..1; smooth: shaded as curved."""
+    """vertices (N, 3), in the unit sphere; faces: quads (M, 4); uv (M, 4, 2) in 0..1; smooth: smooth shading."""
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -24,7 +23,7 @@ class Mesh(NamedTuple):
 
 
 def random_mesh(rng: np.random.Generator, split: str) -> tuple[str, Mesh]:
-    """A family of the split, and a mesh of it."""
+    """(name of a family of the split, a mesh of it)"""
     families = FAMILIES[split]
     family = families[rng.integers(len(families))]
     return family.__name__, _unit(family(rng))
@@ -36,7 +35,7 @@ def _unit(mesh: Mesh) -> Mesh:
 
 
 def _surface(function: Callable, rows: int, columns: int, *, smooth: bool = True) -> Mesh:
-    """The surface that `function` makes of u (along columns, closed) and v (along rows), both 0..1."""
+    """The parametric surface `function`(u, v): u along columns, closed, and v along rows, both 0..1."""
     v, u = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : (columns + 1) * 1j]
     vertices = np.stack(np.broadcast_arrays(*function(u, v)), -1).reshape(-1, 3)
     number = np.arange(vertices.shape[0]).reshape(rows, columns + 1)
@@ -47,7 +46,7 @@ def _surface(function: Callable, rows: int, columns: int, *, smooth: bool = True
 
 
 def _lathe(radius: np.ndarray, height: np.ndarray, columns: int, *, outline=None, smooth: bool = True) -> Mesh:
-    """A profile turned about the z axis; `outline` (of the angle) makes it other than round."""
+    """A profile rotated about the z axis; `outline` (of the angle) changes its round section."""
 
     def function(u, v):
         along = np.linspace(0, 1, len(radius))
@@ -72,12 +71,12 @@ def _sphere(rows: int, columns: int) -> Mesh:
 
 
 def box(rng: np.random.Generator) -> Mesh:
-    """A box with sides of its own."""
+    """A box with random sides."""
     return _box(rng.uniform(0.25, 1, 3))
 
 
 def _box(half, centre=(0.0, 0.0, 0.0)) -> Mesh:
-    """Of these half sides."""
+    """A box with these half sides."""
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
     faces = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
     uv = np.tile(np.array([[0, 0], [0, 1], [1, 1], [1, 0]], float), (6, 1, 1))
@@ -85,7 +84,7 @@ def _box(half, centre=(0.0, 0.0, 0.0)) -> Mesh:
 
 
 def _joined(parts: list[Mesh]) -> Mesh:
-    """One mesh of several; smooth if the first one is."""
+    """Several meshes as one; smooth if the first one is."""
     first = np.cumsum([0] + [len(part.vertices) for part in parts])
     return Mesh(
         np.concatenate([part.vertices for part in parts]),
@@ -139,7 +138,7 @@ def rock(rng: np.random.Generator) -> Mesh:
 
 
 def sheet(rng: np.random.Generator) -> Mesh:
-    """A leaf of cardboard, bent by two waves."""
+    """A sheet of cardboard, bent by two waves."""
     wide, thick = rng.uniform(0.4, 1), rng.uniform(0.01, 0.05)
     waves = [
         (rng.uniform(0.05, 0.25), rng.uniform(-1.2, 1.2), rng.uniform(-1.2, 1.2), rng.uniform(0, TAU)) for _ in range(2)
@@ -167,7 +166,7 @@ def helix(rng: np.random.Generator) -> Mesh:
 
 
 def cup(rng: np.random.Generator) -> Mesh:
-    """A vessel with a wall, open above: from a dish to a pipe with a bottom."""
+    """An open vessel with a wall: from a dish to a pipe with a bottom."""
     top, height, wall = rng.uniform(0.7, 1.5), rng.uniform(0.2, 1.6), rng.uniform(0.05, 0.25)
     return _lathe(
         np.array([0, 1, top, top - wall, 1 - wall, 0]),
@@ -188,7 +187,7 @@ def jack(rng: np.random.Generator) -> Mesh:
 
 
 def stand(rng: np.random.Generator) -> Mesh:
-    """A board on four legs, now and then with a back: a table, a stool, a chair."""
+    """A board on four legs, sometimes with a back: a table, a stool, a chair."""
     wide, deep, high = rng.uniform(0.5, 1, 3)
     board, leg = rng.uniform(0.04, 0.15), rng.uniform(0.05, 0.15)
     parts = [_box((wide, deep, board), (0, 0, high))]
@@ -212,7 +211,7 @@ def capsule(rng: np.random.Generator) -> Mesh:
 
 
 def star(rng: np.random.Generator) -> Mesh:
-    """A prism over a star or a gear wheel."""
+    """A star-shaped or gear-shaped prism."""
     teeth, depth = int(rng.integers(4, 12)), rng.uniform(0.2, 0.5)
     height = rng.uniform(0.1, 1)
     return _lathe(
@@ -243,7 +242,7 @@ def superellipsoid(rng: np.random.Generator) -> Mesh:
 
 
 def vase(rng: np.random.Generator) -> Mesh:
-    """A profile with bellies and necks, turned about an axis."""
+    """A profile with bellies and necks, rotated about an axis."""
     along = np.linspace(0, 1, 40)
     radius = 0.5 + sum(rng.uniform(-0.25, 0.25) * np.sin(np.pi * n * along + rng.uniform(0, TAU)) for n in (1, 2, 3))
     radius = np.maximum(radius, 0.1) * np.minimum(1, 12 * np.minimum(along, 1 - along))
@@ -264,8 +263,11 @@ def knot(rng: np.random.Generator) -> Mesh:
 
 
 def _tube(centre: np.ndarray, along: np.ndarray, outward: np.ndarray, radius: np.ndarray) -> Mesh:
-    """A round tube of these radii (N,) about a curve: its points (N, 3), directions (N, 3) of any length, and
-    directions that are not along it, from which its section is turned."""
+    """A round tube with these radii (N,) along a curve.
+
+    centre: (N, 3) points of the curve; along: (N, 3) its directions, of any length; outward: (N, 3) other directions,
+    which orient the section.
+    """
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
     side = np.cross(along, outward)
     side /= np.linalg.norm(side, axis=1, keepdims=True)
@@ -280,7 +282,7 @@ def _tube(centre: np.ndarray, along: np.ndarray, outward: np.ndarray, radius: np
 
 
 def arch(rng: np.random.Generator) -> Mesh:
-    """A bent bar, twisted about itself: part of a ring with a flat section."""
+    """A bent, twisted bar: part of a ring with a flat section."""
     wide, flat, opening, twist = (
         rng.uniform(0.15, 0.5),
         rng.uniform(0.05, 0.15),

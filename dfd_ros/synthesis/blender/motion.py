@@ -8,23 +8,23 @@ import numpy as np
 
 from dfd_ros.core.geometry import matrix_about_axis, matrix_from_unit_quaternion, rigid_transform
 
-MAX_TRAVEL = 1.5  # px between frames at the nearest distance: of the camera's parallax
-MAX_SHAKE = 1.0  # px between frames: of the camera's turning
-MAX_SPEED = 3.0  # px between frames: of an object, at its distance
-MAX_TURN = 5.0  # degrees between frames: of an object
-MOVING = 0.7  # share of the objects that move where any do
+MAX_TRAVEL = 1.5  # px between frames: parallax of the camera, at the nearest distance
+MAX_SHAKE = 1.0  # px between frames: rotation of the camera
+MAX_SPEED = 3.0  # px between frames: an object, at its distance
+MAX_TURN = 5.0  # degrees between frames: an object
+MOVING = 0.7  # share of moving objects in scenes with moving objects
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """(3, 3), uniform over all rotations: from a uniform unit quaternion."""
+    """A rotation (3, 3), uniform over all rotations: from a uniform unit quaternion."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return matrix_from_unit_quaternion(x, y, z, w)
 
 
 def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: float) -> np.ndarray:
-    """(T, 4, 4) poses of the camera in its first frame: a steady drift with some tremor.
+    """(T, 4, 4) poses of the camera relative to its first frame: a steady drift with some tremor.
 
-    near: the nearest distance (m); pixels: of the focal length, so that the motion is a matter of pixels.
+    near: the nearest distance (m); pixels: focal length in px. They scale the motion, whose limits are in px.
     """
     travel = rng.uniform(0, MAX_TRAVEL) * near / pixels
     shake = rng.uniform(0, MAX_SHAKE) / pixels
@@ -43,7 +43,7 @@ def camera_path(rng: np.random.Generator, frames: int, near: float, pixels: floa
 
 
 def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distance: float, pixels: float) -> np.ndarray:
-    """(T, 4, 4) poses of an object that starts at `start`, at this distance (m), and moves and turns steadily."""
+    """(T, 4, 4) poses of an object at this distance (m) that starts at `start` and moves and turns steadily."""
     velocity = rng.normal(size=3)
     velocity *= rng.uniform(0, MAX_SPEED) * distance / pixels / np.linalg.norm(velocity)
     axis, turn = rng.normal(size=3), math.radians(rng.uniform(0, MAX_TURN))
@@ -56,7 +56,7 @@ def object_path(rng: np.random.Generator, frames: int, start: np.ndarray, distan
 
 
 def _walk(rng: np.random.Generator, frames: int, step: float) -> np.ndarray:
-    """(T, 3), zero at the first frame, at most about `step` between frames."""
+    """(T, 3), starting at zero, with at most about `step` between frames."""
     steps = rng.normal(size=3) * 0.5 + rng.normal(size=(frames, 3)) * 0.3
     path = np.clip(steps, -1, 1).cumsum(0) * step
     return path - path[:1]

@@ -1,14 +1,14 @@
-"""How noisy rendered frames are after denoising: ``python -m dfd_ros.synthesis.blender.noise_check``.
+"""Measures the noise of rendered frames after denoising: ``python -m dfd_ros.synthesis.blender.noise_check FILE``.
 
-Reads what to measure from stdin, writes the answers to the file that it is given::
+Reads a JSON job from stdin and writes a JSON list of results to FILE::
 
     {"settings": {...}, "seeds": [0, 1], "frames": [0, 4], "samples": [16, 32], "reference": 256}
     -> [{"samples": 16, "seed": 0, "frame": 0, "typical": 0.003, "noise": 0.004, "error": 0.006}, ...]
 
-Each frame is rendered twice with other random numbers: the noise is what differs between the two, over the square root
-of two. The error is what differs from a rendering with `reference` samples: noise, and the detail that denoising takes.
-Both are RMS, of linear light exposed as samples are, where the reference is a mid-grey; the typical noise is the median
-of that of tiles of 8x8 pixels, as edges and highlights have much more than the rest.
+Each frame is rendered twice with different random numbers. The noise is the difference of the two divided by the square
+root of two. The error is the difference to a rendering with `reference` samples: noise, and the detail that denoising
+removes. Both are RMS of linear light, exposed like samples, where the reference is mid-grey. The typical noise is the
+median over tiles of 8x8 pixels, because edges and highlights have much more noise than the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TILE = 8
 
 
 def measure(renderer: Renderer, frame: int, gain: float, samples: list[int], reference: int) -> list[dict]:
-    """Noise and error of a frame of the scene that Blender holds, for each number of samples."""
+    """Noise and error of a frame of the current scene, for each number of samples."""
     bpy.context.scene.frame_set(frame)
 
     def render(count: int, seed: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def measure(renderer: Renderer, frame: int, gain: float, samples: list[int], ref
 
 
 def _of_tiles(values: np.ndarray, counted: np.ndarray) -> float:
-    """The median over tiles of the RMS of what counts, (H, W, 3) both."""
+    """The median over tiles of the RMS of `values` where `counted`, both (H, W, 3)."""
     rows, columns = (n // TILE for n in values.shape[:2])
 
     def total(of: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Objects of a scene as Blender has them: generated meshes, and the user's own files."""
+"""Adding objects to Blender's scene: generated meshes and the user's files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SUFFIXES = ('.obj', '.glb', '.ply')
 
 
 def add_mesh(name: str, mesh: Mesh):
-    """A new bpy object in the scene."""
+    """Add a mesh to the scene as a bpy object."""
     data = bpy.data.meshes.new(name)
     data.from_pydata(mesh.vertices.tolist(), [], mesh.faces.tolist())
     data.uv_layers.new().data.foreach_set('uv', mesh.uv.astype(np.float32).ravel())
     if mesh.smooth:
         data.shade_smooth()
-    # Lathed meshes have rows of no width and seams; Cycles wants neither.
+    # Lathed meshes have seams and rows of zero width, which Cycles does not accept.
     data.validate()
     created = bpy.data.objects.new(name, data)
     bpy.context.scene.collection.objects.link(created)
@@ -29,7 +29,7 @@ def add_mesh(name: str, mesh: Mesh):
 
 
 def add_plane(name: str, size: float):
-    """A square in the x, y plane, `size` m a side, facing +z."""
+    """Add a square with sides of `size` m in the x, y plane, facing +z."""
     half = size / 2
     corners = np.array([[-half, -half, 0], [half, -half, 0], [half, half, 0], [-half, half, 0]])
     uv = np.array([[[0, 0], [1, 0], [1, 1], [0, 1]]], float)
@@ -37,10 +37,10 @@ def add_plane(name: str, size: float):
 
 
 def add_file(path: Path):
-    """The meshes of a file as one bpy object of unit size, with their own materials.
+    """Add the meshes of a file as one bpy object of unit size, with their own materials.
 
     Raises:
-        InputError: Blender cannot read it, or there is no mesh in it.
+        InputError: Blender cannot read the file, or it has no mesh.
     """
     before = set(bpy.data.objects)
     try:
@@ -53,7 +53,7 @@ def add_file(path: Path):
     meshes = [created for created in added if created.type == 'MESH' and len(created.data.polygons)]
     if not meshes:
         raise InputError(f'{path}: no mesh with faces in it')
-    for created in added:  # a motion of the file's own would take the place of the scene's, unknown to the truth
+    for created in added:  # an animation in the file would override the scene's motion, which the truth follows
         created.animation_data_clear()
     bpy.context.view_layer.update()
     for created in meshes:

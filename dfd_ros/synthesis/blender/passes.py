@@ -1,4 +1,4 @@
-"""What Cycles renders of a scene, as arrays."""
+"""Rendering with Cycles, to arrays."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _GPUS = ('OPTIX', 'CUDA', 'HIP', 'ONEAPI', 'METAL')
 
 
 class Renderer:
-    """Cycles on the scene that Blender holds.
+    """Renders Blender's current scene with Cycles.
 
     Args:
-        height, width: px; threads: of this process.
-        device: cpu, gpu, or auto: a GPU where there is one.
+        height, width: px; threads: number of CPU threads.
+        device: cpu, gpu, or auto (a GPU if there is one).
 
     Raises:
-        InputError: a GPU was requested, and there is none.
+        InputError: the device is gpu, and there is none.
     """
 
     def __init__(self, height: int, width: int, threads: int = 1, device: str = 'auto'):
@@ -34,7 +34,7 @@ class Renderer:
         self._read = _openimageio()
 
     def prepare(self) -> None:
-        """Set up the scene that Blender holds now."""
+        """Set up rendering of the current scene."""
         scene = bpy.context.scene
         scene.render.engine = 'CYCLES'
         scene.cycles.device = 'GPU' if self.on_gpu() else 'CPU'
@@ -54,17 +54,17 @@ class Renderer:
         cycles.use_auto_tile = False
         cycles.denoiser = 'OPENIMAGEDENOISE'
         cycles.denoising_input_passes = 'RGB_ALBEDO_NORMAL'
-        cycles.denoising_prefilter = 'ACCURATE'  # out of focus, albedo and normals are as noisy as the light
+        cycles.denoising_prefilter = 'ACCURATE'  # out of focus, albedo and normals are as noisy as colour
         cycles.denoising_quality = 'HIGH'
         layer = scene.view_layers[0]
         layer.use_pass_z = layer.use_pass_object_index = True
 
     def colour(self, samples: int, seed: int, denoise: bool = True) -> np.ndarray:
-        """(H, W, 3) float32 linear light as the camera sees it now."""
+        """(H, W, 3) float32 linear light from the current camera."""
         return self.colour_and_depth(samples, seed, denoise)[0]
 
     def colour_and_depth(self, samples: int, seed: int, denoise: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """`colour`, and a depth (H, W) of which each pixel is that of any point within it: cheaper than `truth`."""
+        """`colour`, and the depth (H, W) of an arbitrary point in each pixel, which is cheaper than `truth`."""
         cycles = bpy.context.scene.cycles
         cycles.samples, cycles.seed, cycles.use_denoising = samples, seed, denoise
         cycles.pixel_filter_type, cycles.filter_width = 'BLACKMAN_HARRIS', 1.5
@@ -72,10 +72,10 @@ class Renderer:
         return np.ascontiguousarray(passes[..., :3]), _finite(passes[..., 3])
 
     def truth(self) -> tuple[np.ndarray, np.ndarray]:
-        """(depth, index): (H, W) float32 m along the optical axis, infinity for nothing, and the pass index of what is
-        seen (H, W) int. Of the centre of each pixel; the camera has to be a pinhole."""
+        """(depth, index) at the centre of each pixel: (H, W) float32 m along the optical axis, infinity = nothing, and
+        (H, W) int pass index of the visible object. The camera must be a pinhole."""
         cycles = bpy.context.scene.cycles
-        # Both are those of the first ray: with a filter of no width it goes through the centre.
+        # Both passes are from the first ray, which a filter of nearly zero width sends through the centre.
         cycles.samples, cycles.seed, cycles.use_denoising = 1, 0, False
         cycles.pixel_filter_type, cycles.filter_width = 'BOX', 0.01
         passes = self._render(('Depth.Z', 'IndexOB.X'))
@@ -94,15 +94,15 @@ class Renderer:
         return np.ascontiguousarray(pixels[..., [names.index(name) for name in wanted]])
 
     def on_gpu(self) -> bool:
-        """Whether a GPU renders; sets it up."""
+        """As the function `on_gpu`, for the device of this renderer."""
         return on_gpu(self.device)
 
 
 def on_gpu(device: str) -> bool:
-    """Whether a GPU renders on a device: cpu, gpu or auto; sets it up.
+    """Whether a GPU renders on `device` (cpu, gpu or auto). Sets up the GPU.
 
     Raises:
-        InputError: gpu, and there is none.
+        InputError: the device is gpu, and there is none.
     """
     if device == 'cpu':
         return False
@@ -118,21 +118,21 @@ def on_gpu(device: str) -> bool:
                 each.use = each in found
             return True
     if device == 'gpu':
-        raise InputError('device gpu: Blender finds none that it can render on, use cpu')
+        raise InputError('device gpu: Blender finds no supported GPU, use cpu')
     return False
 
 
 def _finite(depth: np.ndarray) -> np.ndarray:
-    """Depth with infinity where Cycles has a large number for nothing."""
+    """Depth with infinity instead of the large number of Cycles for nothing."""
     return np.where(depth < LARGEST_DISTANCE, depth, np.inf).astype(np.float32)
 
 
 def _openimageio():
-    """The reader that comes with bpy, in a folder that is not on the path."""
+    """The image reader that comes with bpy, in a folder that is not on the path."""
     version = f'python{sys.version_info.major}.{sys.version_info.minor}'
     folder = Path(bpy.utils.system_resource('PYTHON')) / 'lib' / version / 'site-packages'
     if str(folder) not in sys.path and os.path.isdir(folder):
-        sys.path.append(str(folder))  # at the end: its other modules must not come before ours
+        sys.path.append(str(folder))  # at the end, so that its other modules do not shadow ours
     try:
         import OpenImageIO
     except ImportError:

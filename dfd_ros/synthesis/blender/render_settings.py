@@ -1,4 +1,4 @@
-"""The settings of a Blender data set, lens presets, and the focus of the frames."""
+"""Settings of a Blender data set, lens presets, and the focus of the frames."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SMALLEST_SIDE = 16
 
 @dataclass(frozen=True)
 class LensPreset:
-    """A lens and the distances that it sees.
+    """A lens and the distances in its scenes.
 
     Attributes:
-        focal_length (m), f_number: of the lens; sensor_side: shorter side of the sensor (m).
+        focal_length (m), f_number; sensor_side: shorter side of the sensor (m).
         near, far: the swept range (m); far may be infinite.
-        depth: farthest an object may be (m); the wall is a little behind it.
-        focus: focus distances of a ramp (m), far to near; empty = even steps of vergence from far to near.
+        depth: maximum distance of an object (m); the wall is slightly behind it.
+        focus: focus distances of a ramp (m), far to near; empty = even steps of vergence.
     """
 
     focal_length: float
@@ -41,7 +41,7 @@ class LensPreset:
 PRESETS = {
     # The data set of Maximov et al., "Focus on Defocus", CVPR 2020.
     'defocusnet': LensPreset(2.9e-3, 1.0, 3.1e-3, 0.1, 1.5, 3.0, (1.5, 0.7, 0.3, 0.15, 0.1)),
-    # The main camera of a present-day phone: 1/1.3" sensor, 24 mm equivalent.
+    # The main camera of a current phone: 1/1.3" sensor, 24 mm equivalent.
     'phone': LensPreset(6.8e-3, 1.8, 7.3e-3, 0.15, math.inf, 6.0),
     # A 2/3" camera with a liquid lens on a robot's arm.
     'machine_vision': LensPreset(25e-3, 2.0, 6.6e-3, 0.25, 1.25, 1.4),
@@ -50,19 +50,19 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """What the scenes of a data set are drawn from, and how they are rendered.
+    """How the scenes of a data set are drawn and rendered.
 
     Attributes:
-        preset: of the lens, one of PRESETS.
-        split: whose pools of objects, textures and lights.
+        preset: lens, one of PRESETS.
+        split: which pools of objects, textures and lights to use.
         objects: small, or small_and_large.
-        motion: what moves between the frames.
-        frames: of a stack; ramp: of one rising sweep of the focus. After a ramp the focus jumps back.
-        height, width: of the images (px).
-        breathing: the image grows with nearer focus, as with a lens that focuses by moving as a whole; else its scale
-            stays.
-        samples: paths for a pixel of a frame; half as many for the all-in-focus image.
-        meshes, textures, hdris: folders of the user's own; empty = none.
+        motion: what moves between frames, one of MOTIONS.
+        frames: frames of a stack; ramp: frames of one rising sweep of the focus. After a ramp the focus jumps back.
+        height, width: image size (px).
+        breathing: nearer focus magnifies the image, as with a lens that moves to focus; otherwise the scale is
+            constant.
+        samples: paths per pixel of a frame; half as many for the all-in-focus image.
+        meshes, textures, hdris: the user's folders; '' = none.
     """
 
     preset: str = 'defocusnet'
@@ -80,7 +80,7 @@ class RenderSettings:
     hdris: str = ''
 
     def __post_init__(self):
-        """Raises `InputError` that names the setting."""
+        """Raises `InputError` for an invalid setting."""
         for name, choices in (('preset', PRESETS), ('split', SPLITS), ('objects', OBJECT_SETS), ('motion', MOTIONS)):
             if getattr(self, name) not in choices:
                 raise InputError(f'{name} {getattr(self, name)!r}: choose one of {", ".join(choices)}')

@@ -1,4 +1,4 @@
-"""One sample: a scene rendered frame by frame, and its truth."""
+"""Rendering one sample: the frames of a scene, and their ground truth."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 FRAME_RATE = 30.0
 WHITE = 0.85
-"""Linear light that the brightest part of a scene is exposed to."""
+"""Linear light of the brightest part of a scene after exposure."""
 
 
 def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, renderer: Renderer) -> Sample:
-    """The sample of a seed. `about` has the seconds spent on each part.
+    """Render the sample of a seed. `about` has the seconds spent on each part.
 
     Raises:
-        InputError: a file of the user's cannot be read.
+        InputError: a user's file cannot be read.
     """
     clock = _Clock()
     built = scenes.build(seed, settings, files)
@@ -49,7 +49,7 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
         depth.append(found[0])
         index.append(found[1])
         clock.tick('truth')
-        # Without blur there is less noise to begin with.
+        # Half the samples: images without blur have less noise.
         sharp.append(renderer.colour(max(1, settings.samples // 2), seed=t))
         clock.tick('all in focus')
     camera.dof.use_dof = True
@@ -119,7 +119,7 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
 
 
 def exposure(sharp: np.ndarray) -> float:
-    """The gain that brings the brightest part of a scene to `WHITE`, from its first all-in-focus image."""
+    """The gain that exposes the brightest part of a scene to `WHITE`; `sharp` is its first all-in-focus image."""
     return WHITE / max(float(np.quantile(sharp[..., 1], 0.98)), 1e-6)
 
 
@@ -129,7 +129,7 @@ def _encode(linear: np.ndarray) -> np.ndarray:
 
 
 class _Clock:
-    """Seconds by part: of wall time, and of all this process's threads, which a busy machine does not change."""
+    """Seconds by part: wall time, and CPU time of all threads, which does not depend on the load of the machine."""
 
     def __init__(self):
         self.seconds: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""Pools split into train, validation and test: no family, and no file of the user's, is in two splits.
+"""Pools split into train, validation and test: no family and no user's file is in two splits.
 
-Materials of all splits have the same fine noise over them, which is also a family of train; the sky of test has the
-lamp of train's sun, and the user's HDRIs that of its panels.
+Exceptions: materials of all splits have the fine noise that is also a family of train, the sky of test shares the lamp
+of train's sun, and the user's HDRIs share that of its panels.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.blender.render_settings import SPLITS
 
 SHARES = {'train': 8, 'validation': 1, 'test': 1}
-"""Of the user's files, in tenths."""
+"""Tenths of the user's files."""
 
 
 def files(folder: str, suffixes: Sequence[str], split: str) -> list[Path]:
-    """The files of a folder, and of what is below it, that belong to a split.
+    """The files below a folder that belong to a split.
 
-    Which split a file belongs to follows from its name alone, so that a folder that grows moves no file. The suffix has
-    no say: o.obj and o.glb are one object. Variants of one thing (sizes, say) need one name, in folders of their own.
+    The name of a file alone determines its split, so that no file changes splits when a folder grows. The suffix does
+    not matter: o.obj and o.glb are the same object. Give variants of one thing (sizes, say) the same name in different
+    folders.
 
     Raises:
-        InputError: there are none.
+        InputError: no file belongs to the split.
     """
     if not folder:
         return []
@@ -48,7 +49,7 @@ def split_of(name: str) -> str:
 
 
 def generator(seed: int, split: str) -> np.random.Generator:
-    """Random numbers of a scene: the same seed gives other ones in another split."""
+    """Random numbers of a scene: each split has different ones for the same seed."""
     return np.random.default_rng([seed, SPLITS.index(split)])
 
 

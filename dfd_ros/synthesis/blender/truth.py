@@ -1,4 +1,4 @@
-"""Truth that follows from depth, poses and the lens: no renderer in it."""
+"""Ground truth computed from depth, poses and the lens, without a renderer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def intrinsics(focal_length: float, pixel_pitch: float, height: int, width: int) -> tuple[float, float, float, float]:
-    """(fx, fy, cx, cy) in px of a lens focused at infinity, pixel centres at whole numbers."""
+    """(fx, fy, cx, cy) in px of a lens focused at infinity, with pixel centres at integers."""
     return focal_length / pixel_pitch, focal_length / pixel_pitch, (width - 1) / 2, (height - 1) / 2
 
 
 def points(depth: np.ndarray, camera: tuple[float, float, float, float], magnification: float = 1.0) -> np.ndarray:
-    """(H, W, 3) m in the camera's frame (x right, y down, z forward) of what each pixel sees."""
+    """The point (H, W, 3) that each pixel sees: m in the camera frame (x right, y down, z forward)."""
     fx, fy, cx, cy = camera
     y, x = np.mgrid[: depth.shape[0], : depth.shape[1]]
     return np.stack([(x - cx) / (fx * magnification) * depth, (y - cy) / (fy * magnification) * depth, depth], -1)
@@ -28,18 +28,18 @@ def flow(
     magnification: float = 1.0,
     magnification_next: float = 1.0,
 ) -> np.ndarray:
-    """Optical flow (H, W, 2) px, (x, y), of what each pixel sees: to where it is in the next frame, hidden or not.
+    """Optical flow (H, W, 2) px, (x, y): from each pixel to where its point is in the next frame, hidden or not.
 
-    Everything is rigid, so that it is exact. NaN where nothing is seen, or where it is behind the camera next.
+    Exact, because everything is rigid. NaN where a pixel sees nothing, or where its point moves behind the camera.
 
     Args:
         depth: (H, W) m; index: (H, W) of the object that each pixel sees, in `objects`.
-        objects, objects_next: (N, 4, 4) to the world, in this frame and the next.
+        objects, objects_next: (N, 4, 4) object to world, in this frame and the next.
         pose, pose_next: (4, 4) camera to world.
-        camera: intrinsics.
+        camera: intrinsics, see `intrinsics`.
     """
     fx, fy, cx, cy = camera
-    # From this camera to the next one, by way of the object that is seen.
+    # From this camera to the next one, through the visible object.
     steps = np.linalg.inv(pose_next) @ objects_next @ np.linalg.inv(objects) @ pose
     step = steps[index]
     with np.errstate(all='ignore'):

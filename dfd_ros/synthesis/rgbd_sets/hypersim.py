@@ -1,4 +1,4 @@
-"""Hypersim (Roberts et al., ICCV 2021), as https://github.com/apple/ml-hypersim publishes it::
+"""Hypersim (Roberts et al., ICCV 2021), in the layout of https://github.com/apple/ml-hypersim::
 
 ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5              "dataset" (768, 1024, 3) linear light
 ai_VVV_NNN/images/scene_cam_XX_geometry_hdf5/frame.IIII.depth_meters.hdf5    "dataset" (768, 1024) m along the ray
@@ -15,7 +15,7 @@ from dfd_ros.core.hdf5_files import Hdf5File
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
 
-FOCAL_LENGTH, WIDTH = 886.81, 1024  # px, of an image of this width: 60 degrees
+FOCAL_LENGTH, WIDTH = 886.81, 1024  # px; a field of view of 60 degrees
 
 
 class Hypersim:
@@ -29,14 +29,14 @@ class Hypersim:
         self._frames = sorted(folder.rglob('*_final_hdf5/frame.*.color.hdf5'))
         if not self._frames:
             raise InputError(
-                f'{folder}: no Hypersim, it should hold ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5'
+                f'{folder}: no Hypersim, expected ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5'
             )
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def read(self, index: int) -> View:
-        """Raises `InputError` for files that are not as published."""
+        """Raises `InputError` if a file differs from the published format."""
         path = self._frames[index]
         depth_path = path.parent.with_name(
             path.parent.name.replace('_final_hdf5', '_geometry_hdf5')
@@ -47,7 +47,7 @@ class Hypersim:
         with Hdf5File(depth_path) as file:
             file.shape('dataset', (None, None))
             distance = file.read('dataset').astype(np.float32)
-        # A ray that hits nothing has NaN.
+        # NaN: the ray hits nothing.
         depth = planar_depth(np.where(np.isnan(distance), np.inf, distance))
         return rgbd_view(
             str(depth_path),
@@ -58,7 +58,7 @@ class Hypersim:
 
 
 def planar_depth(distance: np.ndarray) -> np.ndarray:
-    """Depth along the optical axis (H, W) of the distance along each ray (m), by the formula that Hypersim refers to
+    """Depth (H, W) along the optical axis from the distance along each ray (m), by the formula that Hypersim refers to
     (S. Niklaus, https://github.com/apple/ml-hypersim/issues/9)."""
     height, width = distance.shape
     focal_length = FOCAL_LENGTH * width / WIDTH
@@ -68,9 +68,9 @@ def planar_depth(distance: np.ndarray) -> np.ndarray:
 
 
 def exposed(colour: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Linear light (H, W, 3), exposed as in Hypersim's scene_generate_images_tonemap.py: the 90th percentile of the
-    brightness of what is `valid` (H, W) comes to 0.8, after a gamma of 1 / 2.2. That gamma, and the clipping, are left
-    to the camera that photographs it."""
+    """Expose linear light (H, W, 3) as Hypersim's scene_generate_images_tonemap.py does: the 90th percentile of the
+    brightness of `valid` pixels (H, W) becomes 0.8 after a gamma of 1 / 2.2. The simulated camera applies the gamma and
+    clips."""
     brightness = (colour @ np.array([0.3, 0.59, 0.11], np.float32))[valid]
     bright = np.percentile(brightness, 90) if brightness.size else 0.0
     scale = 0.8**2.2 / bright if bright >= 1e-4 else 0.0 if brightness.size else 1.0

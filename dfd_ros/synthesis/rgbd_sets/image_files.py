@@ -1,4 +1,4 @@
-"""Colour in linear light, and depth in metres, of single files."""
+"""Reading colour (linear light) and depth (m) from image files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEPTH_SUFFIXES = ('.png', '.npy', '.exr')
 
 
 def read_linear(path: Path) -> np.ndarray:
-    """(H, W, 3) float32 linear light of an sRGB image. Raises `InputError` where it cannot be read."""
+    """(H, W, 3) float32 linear light of an sRGB image. Raises `InputError` if it cannot be read."""
     return srgb_decode(read_image(path).astype(np.float32) / 255)
 
 
@@ -24,7 +24,7 @@ def read_depth(path: Path) -> np.ndarray:
     """(H, W) float32 m of a 16-bit PNG (mm), a NumPy array (m) or an EXR image (m).
 
     Raises:
-        InputError: no such file, or not such a file.
+        InputError: the file does not exist or is none of these.
     """
     if path.suffix == '.exr':
         return read_exr(path)

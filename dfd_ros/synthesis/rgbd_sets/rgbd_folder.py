@@ -2,7 +2,7 @@
 
 intrinsics.yaml     {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}   px
 color/NAME.png      or .jpg, sRGB
-depth/NAME.png      16 bit, mm; or .npy or .exr, m along the optical axis; 0 or NaN where there is none
+depth/NAME.png      16 bit, mm; or .npy or .exr, m; along the optical axis, 0 or NaN = none
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ class RgbdFolder:
         if not isinstance(intrinsics, dict) or not all(
             isinstance(intrinsics.get(name), (int, float)) and intrinsics[name] > 0 for name in _INTRINSICS
         ):
-            raise InputError(
-                f'{path}: should be {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px'
-            )
+            raise InputError(f'{path}: expected {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px')
         self._focal_length = float(intrinsics['fx'])
         self._depth = folder / 'depth'
         self._frames = sorted(
@@ -46,12 +44,12 @@ class RgbdFolder:
         return len(self._frames)
 
     def read(self, index: int) -> View:
-        """Raises `InputError` for a colour image that has no depth, or one of another size."""
+        """Raises `InputError` if the colour image has no depth image, or one of another size."""
         path = self._frames[index]
         candidates = [self._depth / f'{path.stem}{suffix}' for suffix in DEPTH_SUFFIXES]
         depth_path = next((candidate for candidate in candidates if candidate.exists()), None)
         if depth_path is None:
             raise InputError(
-                f'{candidates[0]}: no depth image of {path}, it should be .png (16 bit, mm), .npy or .exr (m)'
+                f'{candidates[0]}: no depth image for {path}, expected .png (16 bit, mm), .npy or .exr (m)'
             )
         return rgbd_view(str(depth_path), read_linear(path), read_depth(depth_path), self._focal_length)

@@ -1,4 +1,4 @@
-"""An RGB-D image as a view of one layer."""
+"""An RGB-D image as a view with one layer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _FARTHEST = 1e9  # m, stands for infinity while holes are filled
 
 
 def rgbd_view(name: str, colour: np.ndarray, depth: np.ndarray, focal_length: float) -> View:
-    """A view of what an RGB-D image shows. Holes get the depth of what is farther beside them.
+    """Turn an RGB-D image into a view. Holes get the farther of the depths beside them.
 
     Args:
-        name: the file of the depth, for messages.
+        name: of the depth file, for messages.
         colour: (H, W, 3) float32, linear light.
         depth: (H, W) m along the optical axis; infinity is allowed; 0 or less and NaN are holes.
         focal_length: px.
 
     Raises:
-        InputError: depth of another size than colour, or none at all.
+        InputError: depth and colour differ in size, or no pixel has a depth.
     """
     if depth.shape != colour.shape[:2]:
         raise InputError(
-            f'{name}: depth is {"x".join(map(str, depth.shape[::-1]))}, it should be '
-            f'{colour.shape[1]}x{colour.shape[0]} as its colour image is'
+            f'{name}: depth is {"x".join(map(str, depth.shape[::-1]))}, expected '
+            f'{colour.shape[1]}x{colour.shape[0]} like its colour image'
         )
     depth = np.where(depth > 0, np.minimum(depth, _FARTHEST), np.nan).astype(np.float32)
     if np.isnan(depth).all():

@@ -1,4 +1,4 @@
-"""TartanAir (Wang et al., IROS 2020), as https://theairlab.org/tartanair-dataset publishes it::
+"""TartanAir (Wang et al., IROS 2020), in the layout of https://theairlab.org/tartanair-dataset::
 
     SCENE/Easy/P000/image_left/000000_left.png         640x480 sRGB
     SCENE/Easy/P000/depth_left/000000_left_depth.npy   (480, 640) float32 m along the optical axis; sky about 10000
@@ -15,7 +15,7 @@ from dfd_ros.synthesis.rgbd_sets.image_files import read_depth, read_linear
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
 
-FOCAL_LENGTH, WIDTH = 320.0, 640  # px, of an image of this width
+FOCAL_LENGTH, WIDTH = 320.0, 640  # px
 
 
 class TartanAir:
@@ -29,7 +29,7 @@ class TartanAir:
         self._frames = sorted(folder.rglob('image_left/*_left.png'))
         if not self._frames:
             raise InputError(
-                f'{folder}: no TartanAir, it should hold P000/image_left/000000_left.png and '
+                f'{folder}: no TartanAir images, expected P000/image_left/000000_left.png and '
                 'P000/depth_left/000000_left_depth.npy'
             )
 
@@ -37,7 +37,7 @@ class TartanAir:
         return len(self._frames)
 
     def read(self, index: int) -> View:
-        """Raises `InputError` for files that are not as published."""
+        """Raises `InputError` if a file differs from the published format."""
         path = self._frames[index]
         depth_path = path.parent.with_name('depth_left') / f'{path.stem}_depth.npy'
         colour = read_linear(path)

@@ -1,4 +1,4 @@
-"""Where views come from: a folder of rendered ones, or RGB-D images, read as they are published."""
+"""Sources of views: a folder of rendered views, or published RGB-D data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dfd_ros.synthesis.worlds.view import View, views
 
 
 class ViewSource(Protocol):
-    """Views by number, always the same for the same files."""
+    """Views by index; the same files give the same views."""
 
     def __len__(self) -> int: ...
 
@@ -48,7 +48,7 @@ def open_views(source: str) -> ViewSource:
         source: a folder of views, or `hypersim:DIR`, `tartanair:DIR`, `nyuv2:FILE` or `rgbd:DIR`.
 
     Raises:
-        InputError: no such folder or file, or no views in it.
+        InputError: the folder or file does not exist, or has no views.
     """
     name, colon, place = source.partition(':')
     if not colon or name not in RGBD_SETS:

@@ -1,4 +1,4 @@
-"""A world as a scene of Blender: meshes read once, materials that can be changed from view to view."""
+"""Building a world as Blender's scene. Each mesh file is read once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dfd_ros.synthesis.worlds.collada import repaired
 from dfd_ros.synthesis.worlds.sdf import Visual, World, instances
 
 LARGEST_IMAGE = 100e6  # px
-LARGEST_TEXTURE = 2048  # px of a side that are kept: a view has 480
+LARGEST_TEXTURE = 2048  # px, longer side; a view has 480
 
 
 def build(world: World) -> None:
     """Build the world as Blender's scene. Unreadable parts are added to `world.left_out`."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    # All files first: each import updates the whole scene, which is to be empty then.
+    # Read all files first: each import updates the scene, which is fast while it is empty.
     placed: list[tuple[Visual, Any, Matrix]] = []
     for mesh, visuals in instances(world):
         if mesh is None:
@@ -45,7 +45,7 @@ def build(world: World) -> None:
 
 
 def _stands(visual: Visual, parts) -> Matrix:
-    """From the frame of the mesh file to that of its visual."""
+    """The transform from the frame of a mesh file to that of its visual."""
     turned = Matrix.Rotation(math.pi / 2, 4, 'X') if visual.y_up else Matrix()
     if visual.fit is None or not parts:
         return Matrix.Diagonal((*visual.scale, 1)) @ turned
@@ -71,19 +71,19 @@ def _read(path: Path) -> list[tuple[str, object, Matrix]]:
     """(name, mesh, pose) of the parts of a mesh file.
 
     Raises:
-        InputError: Blender cannot read it, or it has no faces.
+        InputError: Blender cannot read the file, or it has no faces.
     """
     before = set(bpy.data.objects)
     suffix = path.suffix.lower()
     try:
         if suffix == '.dae':
-            # Beside nothing else: the models may be read-only, and their images have absolute paths now.
+            # In a temporary folder, as models may be read-only. `repaired` made the image paths absolute.
             with tempfile.TemporaryDirectory(prefix='dfd-collada-') as folder:
                 mended = Path(folder) / 'mesh.dae'
                 mended.write_text(repaired(path))
                 bpy.ops.wm.collada_import(filepath=str(mended))
         elif suffix == '.obj':
-            # Gazebo takes OBJ as it is, z up.
+            # Gazebo reads OBJ with z up.
             bpy.ops.wm.obj_import(filepath=str(path), forward_axis='Y', up_axis='Z')
         elif suffix == '.stl':
             bpy.ops.wm.stl_import(filepath=str(path))
@@ -140,7 +140,7 @@ def _material(visual: Visual):
 
 
 def _check(image, world: World) -> None:
-    """Remove an image that is missing or too large for a texture; reduce one that is larger than needed."""
+    """Remove an image that is missing or too large; scale down one that is larger than needed."""
     if image.source != 'FILE' and not image.packed_file:
         return
     try:
@@ -149,7 +149,7 @@ def _check(image, world: World) -> None:
         width = height = 0
     if not width or not height or width * height > LARGEST_IMAGE:
         world.left_out.append(
-            f'{bpy.path.abspath(image.filepath)}: no image, or one of more than '
+            f'{bpy.path.abspath(image.filepath)}: missing, unreadable or more than '
             f'{LARGEST_IMAGE / 1e6:.0f} megapixels ({width}x{height})'
         )
         image.user_remap(_grey())  # Blender shows magenta where an image is missing

@@ -1,8 +1,8 @@
 """Repairs COLLADA files of old exporters, so that Blender reads them with their textures.
 
-What is wrong in the files of many Gazebo models: identifiers with blanks and '#'; a texture that names an image where
-COLLADA wants a sampler, which is why readers find no texture; file names in other letters, with back slashes, or with
-the absolute paths of the machine that exported them.
+Files of many Gazebo models have these faults: identifiers contain blanks and '#'; textures name an image instead of a
+sampler, so readers find no texture; file names differ in case, have backslashes, or are absolute paths of the machine
+that exported them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TEXTURE = re.compile(r'<texture texture="([^"]*)"')
 
 
 def repaired(path: Path) -> str:
-    """The text of a COLLADA file, mended."""
+    """The repaired text of a COLLADA file."""
     text = path.read_text(encoding='utf-8', errors='replace')
     text = _IDENTIFIER.sub(lambda m: f'{m[1]}="{_clean(m[2])}"', text)
     text = _REFERENCE.sub(lambda m: f'{m[1]}="#{_clean(m[2])}"', text)
@@ -33,7 +33,7 @@ def _clean(identifier: str) -> str:
 
 
 def _with_samplers(effect: str, images: set[str]) -> str:
-    """An effect whose textures name images, with a surface and a sampler for each."""
+    """Add a surface and a sampler for each image that the textures of an effect name."""
     parameters = ''
     for texture in sorted(set(_TEXTURE.findall(effect))):
         name = _clean(texture)
@@ -48,7 +48,7 @@ def _with_samplers(effect: str, images: set[str]) -> str:
 
 
 def _with_file(reference: str, folder: Path, files: dict[str, Path]) -> str | None:
-    """The element that names an image file, by the name that it has here; None where it names something else."""
+    """The <init_from> element with the actual path of an image file; None if `reference` is not a file name."""
     name = reference.strip().replace('file://', '').replace('%20', ' ').replace('\\', '/')
     if not re.search(r'\.[A-Za-z]{3,4}$', name):
         return None

@@ -1,6 +1,6 @@
 """Generated rooms: walls, tables and shelves with printed boxes, books, posters and models.
 
-Each seed gives another room, as a world of visuals like one read from SDF. Does not need Blender.
+Each seed gives a different room: a `World` of visuals, like those read from SDF. Does not need Blender.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def make_room(seed: int, models: Sequence[Path], pictures: Sequence[Path]) -> Wo
     """A furnished room.
 
     Args:
-        models: mesh files of things, of any size, y up; may be empty.
-        pictures: photographs, prints, patterns; may be empty.
+        models: mesh files of any size, y up; may be empty.
+        pictures: image files of photographs, prints and patterns; may be empty.
     """
     return _Room(random.Random(f'room {seed}'), models, pictures).world
 
@@ -33,7 +33,7 @@ class _Room:
         self.rng, self.models, self.pictures = rng, models, pictures
         self.world = World()
         self.length, self.width, self.height = rng.uniform(2.2, 6), rng.uniform(2.2, 5), rng.uniform(2.3, 3)
-        self._taken: list[tuple[float, float, float]] = []  # x, y, radius of what stands on the floor
+        self._taken: list[tuple[float, float, float]] = []  # x, y, radius of things on the floor
         self._walls()
         for _ in range(rng.randint(2, 5)):
             self._table()
@@ -45,7 +45,7 @@ class _Room:
             self._poster()
 
     def _surface(self, picture: float) -> dict:
-        """Colour, or with the probability `picture` an image."""
+        """Arguments of a `Visual`: an image with probability `picture`, otherwise a colour."""
         rng = self.rng
         if self.pictures and rng.random() < picture:
             return {'texture': rng.choice(self.pictures)}
@@ -54,7 +54,7 @@ class _Room:
         return {'colour': tuple(min(1.0, max(0.0, level * (1 + tint * rng.uniform(-1, 1)))) for _ in range(3))}
 
     def _box(self, size, x, y, z, yaw=0.0, picture=0.3, name='box') -> None:
-        """A box whose middle is at x, y, z (m)."""
+        """Add a box centred at x, y, z (m)."""
         pose = _pose(x, y, z, yaw)
         self.world.visuals.append(Visual(name, pose, shape='box', size=tuple(size), **self._surface(picture)))
 
@@ -71,7 +71,7 @@ class _Room:
             self._box(size, x, y, h / 2, picture=0.25, name='wall')
 
     def _place(self, radius: float) -> tuple[float, float] | None:
-        """Where something of that radius can stand, or None where there is no room left."""
+        """Reserve floor space for something of this radius; None if there is no room left."""
         for _ in range(40):
             x = self.rng.uniform(-1, 1) * max(self.length / 2 - radius, 0.05)
             y = self.rng.uniform(-1, 1) * max(self.width / 2 - radius, 0.05)
@@ -117,13 +117,13 @@ class _Room:
             self._box((0.02, b, boards * gap), x + i * a / 2, y, boards * gap / 2, picture=0.2, name='side')
 
     def _things(self, x, y, z, yaw, a, b, count, tallest) -> None:
-        """Things on a rectangle a by b (m) at height z."""
+        """Add things on a rectangle of a by b (m) at height z."""
         rng = self.rng
         taken: list[tuple[float, float, float]] = []
         for number in range(count):
             radius = math.exp(rng.uniform(math.log(0.025), math.log(0.22)))
             u, v = (rng.uniform(-1, 1) * max(side / 2 - radius, 0) for side in (a, b))
-            flat = rng.random() < 0.25  # paper and books lie on each other
+            flat = rng.random() < 0.25  # paper and books may overlap
             if not flat and any(math.hypot(u - p, v - q) < radius + r for p, q, r in taken):
                 continue
             taken += [] if flat else [(u, v, radius)]
@@ -174,7 +174,7 @@ class _Room:
             self._box((*sides, height), *place, height / 2, rng.uniform(0, 2 * math.pi), picture=0.4)
 
     def _poster(self) -> None:
-        """On a wall, flat: the picture's edge is hardly one of depth."""
+        """Add a flat picture to a wall, with hardly any depth edge."""
         rng = self.rng
         w, h = rng.uniform(0.15, 1.2), rng.uniform(0.15, 0.9)
         side, thin = rng.choice((-1, 1)), rng.choice((0.002, 0.002, 0.03))

@@ -1,8 +1,8 @@
-"""What stands behind an edge: a second rendering in which the camera's rays pass all that is nearer than a limit.
+"""Depth peeling, to see behind edges: a second rendering in which camera rays pass everything nearer than a limit.
 
-Every material becomes transparent, for rays of the camera alone, where its depth is less than that of a limit image in
-the view of the camera: light and shadows stay those of the whole scene. Back faces are passed too, else the inside of
-a box would stand behind its own edge.
+Materials become transparent, for camera rays only, where they are nearer than a limit image in the camera's view: light
+and shadows are still those of the complete scene. Rays also pass back faces, otherwise the inside of a box would show
+up behind its edge.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LIMIT = 'dfd_limit'
 
 
 class Peeling:
-    """The nodes that every material gets, once, and the limit that they share.
+    """Adds peeling nodes to every material, and controls the limit that they share.
 
     Args:
         height, width: of the view, px.
@@ -34,12 +34,12 @@ class Peeling:
             self._insert(material)
 
     def limit(self, depth: np.ndarray | None) -> None:
-        """Pass all that is nearer than depth (H, W), m, infinity = all; None = nothing is passed."""
+        """Let camera rays pass everything nearer than `depth` (H, W), m; infinity = everything; None = nothing."""
         pixels = np.zeros((self.height, self.width, 4), np.float32)
         if depth is not None:
             pixels[..., :3] = np.minimum(depth, 1e6)[::-1, :, None]  # Blender's rows run upwards
         pixels[..., 3] = 1
-        # Another image each time: of one whose pixels change Cycles keeps the old ones from frame to frame.
+        # A new image each time: Cycles caches the pixels of an image from frame to frame.
         old, new = (
             self._node.image,
             bpy.data.images.new(LIMIT, self.width, self.height, float_buffer=True, is_data=True),
@@ -55,7 +55,7 @@ class Peeling:
         output = tree.get_output_node('CYCLES')
         if output is None or not output.inputs['Surface'].is_linked:
             return
-        # Else every shadow ray would evaluate the material where it hits, at twice the time for a view.
+        # Otherwise every shadow ray evaluates the material that it hits, which doubles the time for a view.
         material.use_transparent_shadow = False
         surface = output.inputs['Surface'].links[0].from_socket
         new, link = tree.nodes.new, tree.links.new

@@ -1,7 +1,7 @@
-"""The visuals of a Gazebo world: of an SDF file and of the models that it includes.
+"""Reads the visuals of a Gazebo world: an SDF file and the models that it includes.
 
-SDF 1.4 to 1.9 as Gazebo Classic and Gazebo Sim write it (http://sdformat.org/spec): poses of model, link, visual and
-nested includes are multiplied, the pose of an include replaces the model's own. Does not need Blender.
+Reads SDF 1.4 to 1.9 as Gazebo Classic and Gazebo Sim write it (http://sdformat.org/spec). Poses of model, link, visual
+and nested includes are multiplied; the pose of an include replaces that of the model. Does not need Blender.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dfd_ros.core.files import read_bytes
 from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
-LARGEST_FILE = 64 * 2**20  # bytes; the largest world that is known to us has 2 MB
+LARGEST_FILE = 64 * 2**20  # bytes; the largest world we know has 2 MB
 LARGEST_MESH = 256 * 2**20
 MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')
 SHAPES = ('box', 'sphere', 'cylinder', 'plane')
@@ -33,15 +33,15 @@ class Visual:
     Attributes:
         name: model, link and visual, for messages.
         pose: (4, 4) of the visual in the world (m).
-        mesh: file, or None where it is one of `SHAPES`.
-        submesh: the part of the file that is meant; None = all.
-        shape, size: name, and (3,) m: of a box its sides; of a sphere and a cylinder diameter, diameter, length; of a
-            plane its sides and 0.
+        mesh: file; None = one of `SHAPES`.
+        submesh: name of the part of the file to use; None = all.
+        shape, size: name, and (3,) m: the sides of a box; diameter, diameter, length of a sphere or cylinder; the sides
+            of a plane and 0.
         scale: (3,) of the mesh.
-        fit: m; the mesh is scaled so that this is its longest side, and stands on its pose; None = as it is.
+        fit: longest side (m) to which the mesh is scaled, with its foot at the pose; None = do not scale.
         y_up: the mesh's vertical axis is y, as in most files not made for Gazebo.
-        colour: (3,) sRGB in 0..1; None = what the mesh says.
-        texture: image file; None = what the mesh says.
+        colour: (3,) sRGB in 0..1; None = the mesh's.
+        texture: image file; None = the mesh's.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Visual:
 
 @dataclass
 class World:
-    """The visuals of a world, and what was left out: a line each, with the file and the reason."""
+    """The visuals of a world, and one line with the reason for each part that was left out."""
 
     visuals: list[Visual] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
     Args:
         path: FILE.world or FILE.sdf.
         model_folders: searched for models, with all folders below them.
-        exclude: patterns of the names of models that are left out, such as '*Portrait*'.
+        exclude: name patterns of models to leave out, such as '*Portrait*'.
 
     Raises:
         InputError: the file or a folder does not exist, the file is not an SDF world, or nothing is visible.
@@ -82,13 +82,13 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
     root = _parse(path)
     world = root.find('world')
     if root.tag != 'sdf' or world is None:
-        raise InputError(f'{path}: no SDF world: expected <sdf><world>')
+        raise InputError(f'{path}: not an SDF world: expected <sdf><world>')
     reader = _Reader(_models([path.parent, *model_folders]), [path.parent, *model_folders], exclude)
     reader.add(world, np.eye(4), path.parent, 'world', 0)
     if not reader.world.visuals:
         reasons = '; '.join(reader.world.left_out[:2])
         raise InputError(
-            f'{path}: nothing to be seen in it'
+            f'{path}: nothing visible in it'
             + (f' ({reasons})' if reasons else ': it has no visuals and includes no models')
         )
     return reader.world
@@ -99,14 +99,14 @@ def _parse(path: Path) -> ET.Element:
         raise InputError(f'{path}: no such file')
     content = read_bytes(path, largest=LARGEST_FILE)
     try:
-        # Expat refuses entities that grow beyond measure, and the standard library reads none from elsewhere.
+        # Safe: Expat refuses exploding entities, and the standard library reads no external ones.
         return ET.fromstring(content.lstrip())
     except (ET.ParseError, ValueError, LookupError, RecursionError) as error:
         raise InputError(f'{path}: cannot be read as SDF: {reason(error)}') from None
 
 
 def _models(folders: list[Path]) -> dict[str, Path]:
-    """Folder of each model by its name; the first one found counts."""
+    """Folder of each model by name; the first one found wins."""
     found: dict[str, Path] = {}
     for folder in folders:
         for name in ('model.config', 'model.sdf'):
@@ -122,7 +122,7 @@ class _Reader:
         self.world = World()
 
     def add(self, element: ET.Element, at: np.ndarray, base: Path, name: str, depth: int) -> None:
-        """All visuals below a world or a model, whose frame is `at`."""
+        """Add all visuals below a world or a model whose frame is `at`."""
         if depth > DEEPEST_INCLUDE:
             self._leave_out(name, f'models included in each other more than {DEEPEST_INCLUDE} deep')
             return
@@ -146,14 +146,14 @@ class _Reader:
         uri = _text(include, 'uri')
         folder = self.models.get(_name(uri))
         if folder is None:
-            if _name(uri) not in ('sun', 'ground_plane'):  # Gazebo's own: a light, and a plane that hides nothing
-                self._leave_out(label, f'no model {_name(uri)} in the folders of models; add one with --models')
+            if _name(uri) not in ('sun', 'ground_plane'):  # built into Gazebo: a light, and a plane that hides nothing
+                self._leave_out(label, f'no model {_name(uri)} in the model folders; add its folder with --models')
             return
         path = _model_file(folder)
         root = _parse(path)
         model = root.find('model')
         if model is None:
-            if root.find('light') is None:  # views have lamps of their own
+            if root.find('light') is None:  # ignore lights: each view adds its own lamps
                 raise InputError(f'{path}: no model in it')
             return
         pose = _pose(include) if include.find('pose') is not None else _pose(model)
@@ -172,7 +172,7 @@ class _Reader:
         if mesh is not None:
             file = self.resolve(_text(mesh, 'uri'), base)
             if file.suffix.lower() not in MESH_SUFFIXES:
-                raise InputError(f'{file}: no mesh that is read here ({" ".join(MESH_SUFFIXES)})')
+                raise InputError(f'{file}: unsupported mesh format, expected {", ".join(MESH_SUFFIXES)}')
             if not 0 < file.stat().st_size <= LARGEST_MESH:
                 raise InputError(f'{file}: empty or larger than {LARGEST_MESH >> 20} MB')
             self.world.visuals.append(
@@ -195,7 +195,7 @@ class _Reader:
                 )
 
     def _material(self, material: ET.Element | None, base: Path):
-        """(colour, texture) of a visual, each None where it does not say."""
+        """(colour, texture) of a visual, None if not specified."""
         if material is None:
             return None, None
         albedo = material.findtext('pbr/metal/albedo_map')
@@ -214,7 +214,7 @@ class _Reader:
         return GAZEBO_COLOURS.get(name.removeprefix('Gazebo/')), None
 
     def _script(self, script: ET.Element | None, base: Path) -> Path | None:
-        """The texture that a material of OGRE names, looked for beside the script."""
+        """The texture that an OGRE material names, searched for beside its script."""
         name = '' if script is None else script.findtext('name', '').strip()
         if script is None or not name:
             return None
@@ -233,23 +233,23 @@ class _Reader:
         return None
 
     def resolve(self, uri: str, base: Path) -> Path:
-        """The file or folder that a URI of SDF names.
+        """The file or folder that a URI in SDF names.
 
         Raises:
-            InputError: it is not there, or outside the folders of world and models.
+            InputError: it does not exist or is outside the world and model folders.
         """
         for scheme in ('model://', 'file://models/', 'package://'):
             if uri.startswith(scheme):
                 name, _, rest = uri.removeprefix(scheme).partition('/')
                 if name not in self.models:
-                    raise InputError(f'{uri}: no model {name} in the folders of models')
+                    raise InputError(f'{uri}: no model {name} in the model folders')
                 return self._inside(_in_any_case(self.models[name] / rest))
         return self._inside(_in_any_case(base / uri.removeprefix('file://')))
 
     def _inside(self, path: Path) -> Path:
         path = path.resolve()
         if not any(path.is_relative_to(root) for root in self.roots):
-            raise InputError(f'{path}: outside the folders of world and models')
+            raise InputError(f'{path}: outside the world and model folders')
         if not path.exists():
             raise InputError(f'{path}: no such file')
         return path
@@ -259,7 +259,7 @@ class _Reader:
 
 
 def _model_file(folder: Path) -> Path:
-    """The SDF file of a model: the one of the newest version that its model.config names."""
+    """The SDF file of a model: the newest version in its model.config."""
     config = folder / 'model.config'
     if config.is_file():
         named = [(_version(sdf), folder / (sdf.text or '').strip()) for sdf in _parse(config).findall('sdf')]
@@ -274,7 +274,7 @@ def _version(element: ET.Element) -> tuple[int, ...]:
 
 
 def _texture_of(file: Path, material: str) -> str | None:
-    """The first texture of a material in a script of OGRE."""
+    """The first texture of a material in an OGRE script."""
     try:
         words = file.read_text(errors='replace').split()
     except OSError:
@@ -289,7 +289,7 @@ def _texture_of(file: Path, material: str) -> str | None:
 
 
 def _in_any_case(path: Path) -> Path:
-    """The file of that name, ignoring case: worlds made on Windows do."""
+    """The file of this name, ignoring case, as worlds made on Windows need."""
     if not path.exists() and path.parent.is_dir():
         for other in sorted(path.parent.iterdir()):
             if other.name.lower() == path.name.lower():
@@ -346,12 +346,12 @@ def _size(element: ET.Element, shape: str) -> tuple[float, float, float]:
 
 
 def _pose(element: ET.Element) -> np.ndarray:
-    """(4, 4) of x y z (m), roll pitch yaw (rad, about the fixed axes); the identity where there is none."""
+    """(4, 4) from x y z (m), roll pitch yaw (rad, about fixed axes); the identity if there is no pose."""
     pose = element.find('pose')
     if pose is None or not (pose.text or '').split():
         return np.eye(4)
     if pose.get('relative_to') or pose.get('rotation_format', 'euler_rpy') != 'euler_rpy':
-        raise InputError('<pose> with relative_to or a quaternion: not read here')
+        raise InputError('<pose> with relative_to or a quaternion is not supported')
     values = _numbers(element, 'pose', 6)
     scale = np.pi / 180 if pose.get('degrees') == 'true' else 1.0
     matrix = np.eye(4)
@@ -361,14 +361,14 @@ def _pose(element: ET.Element) -> np.ndarray:
 
 
 def instances(world: World) -> Iterator[tuple[Path | None, list[Visual]]]:
-    """Visuals by the mesh that they share, so that each file is read once."""
+    """Visuals grouped by mesh, so that each file is read once."""
     by_mesh: dict[Path | None, list[Visual]] = {}
     for visual in world.visuals:
         by_mesh.setdefault(visual.mesh, []).append(visual)
     yield from by_mesh.items()
 
 
-# Colours of Gazebo's own materials, by name (gazebo.material); the others come out grey.
+# Colours of Gazebo's built-in materials (gazebo.material); others become grey.
 GAZEBO_COLOURS = {
     'Grey': (0.5, 0.5, 0.5),
     'DarkGrey': (0.3, 0.3, 0.3),

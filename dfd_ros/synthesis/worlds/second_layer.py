@@ -6,20 +6,20 @@ import numpy as np
 
 
 def limits(depth: np.ndarray, reach: int, step: float = 0.02) -> np.ndarray:
-    """Up to where the rays of the second rendering pass all: (H, W) m, infinity where nothing has to be rendered.
+    """Depth (H, W) in m that camera rays of the second rendering skip, infinity where nothing has to be rendered.
 
-    Near an edge that hides something: half way in vergence between the near side and the farthest of what is seen
-    within `reach`, so that neither the surface itself nor its far side is met.
+    Near an edge that hides something, this is half way in vergence between the near side and the farthest visible point
+    within `reach`, so that rays hit neither the surface nor its far side.
 
     Args:
-        depth: (H, W) m, infinity for nothing.
-        reach: how far the blur of a lens can look behind an edge, px.
-        step: share of the depth by which the far side has to be farther.
+        depth: (H, W) m, infinity = nothing.
+        reach: how far blur can look behind an edge, px.
+        step: minimum depth difference at an edge, as a share of the depth.
     """
     vergence = 1 / depth
     least = -_dilated(-vergence, reach)
     hidden = least < vergence * (1 - step) - 0.01
-    # A slanted plane reaches far depths within `reach` too: an edge is where depth jumps from pixel to pixel.
+    # Depth also changes on a slanted plane within `reach`; only at an edge does it jump from pixel to pixel.
     jump = np.zeros_like(hidden)
     for axis in (0, 1):
         ratio = np.abs(np.diff(vergence, axis=axis)) > 0.03 * np.maximum(*_neighbours(vergence, axis)) + 0.01
@@ -34,7 +34,7 @@ def _neighbours(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dilated(x: np.ndarray, reach: int) -> np.ndarray:
-    """The largest value within a square of 2 reach + 1 px."""
+    """The maximum over squares of 2 * reach + 1 px."""
     for axis in (0, 1):
         padded = np.pad(x, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode='edge')
         x = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis).max(-1)

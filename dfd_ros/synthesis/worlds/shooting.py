@@ -17,7 +17,7 @@ from dfd_ros.synthesis.worlds.peeling import Peeling
 from dfd_ros.synthesis.worlds.second_layer import limits
 from dfd_ros.synthesis.worlds.view import View
 
-REACH = 24  # px: about the largest blur that a view is photographed with, beyond an edge
+REACH = 24  # px, about the largest blur of photographs of a view beyond an edge
 TRIES = 4000
 _GRID = (9, 12)
 _VARIED = 'dfd_varied'
@@ -25,20 +25,20 @@ _VARIED = 'dfd_varied'
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """What views are drawn from. Pairs are minimum and maximum.
+    """Settings of random views. Pairs are minimum and maximum.
 
     Attributes:
         height, width: px.
-        samples: paths for a pixel, before denoising.
-        eye: height above the floor (m).
-        field: horizontal field of view (degree).
-        nearest: smallest distance of anything (m).
-        median: of the distances in view (m).
-        farthest: largest distance (m).
+        samples: paths per pixel, before denoising.
+        eye: height of the camera above the floor (m).
+        field: horizontal field of view (degrees).
+        nearest: smallest depth in view (m).
+        median: median depth in view (m).
+        farthest: largest depth in view (m).
         things: minimum number of objects in view.
-        varied: maximum share of the materials that change in a view.
-        close: share of the views that look at one thing from near by.
-        distance: of that thing (m).
+        varied: maximum share of materials that a view changes.
+        close: share of views that look at one thing from nearby.
+        distance: of this thing (m).
     """
 
     height: int = 360
@@ -56,11 +56,11 @@ class ViewSettings:
 
 
 class Shooting:
-    """Renders views of the scene that Blender holds. Lamps and cameras of its own are taken out.
+    """Renders views of Blender's current scene. Removes the lamps and cameras in it.
 
     Args:
-        name: of the world, for the views.
-        textures: images for materials that are exchanged.
+        name: of the world, stored in the views.
+        textures: images for changed materials.
     """
 
     def __init__(self, name: str, settings: ViewSettings, textures: list[Path], threads: int = 1, device: str = 'auto'):
@@ -72,7 +72,7 @@ class Shooting:
         self.peeling = Peeling(settings.height, settings.width)
         self.renderer = Renderer(settings.height, settings.width, threads, device)
         self.renderer.prepare()
-        scene.cycles.denoising_prefilter = 'FAST'  # what a view shows is in focus: albedo and normals have no noise
+        scene.cycles.denoising_prefilter = 'FAST'  # views are in focus, so albedo and normals have no noise
         scene.cycles.use_light_tree = False  # a few lamps
         scene.cycles.transparent_max_bounces = 16
         scene.view_layers[0].pass_alpha_threshold = 0.5
@@ -84,7 +84,7 @@ class Shooting:
         scene.camera = self._camera
         scene.world = bpy.data.worlds.new('surroundings')
         scene.world.use_nodes = True
-        # What can be looked at from near by: no walls, no lawns.
+        # Things for close views: no walls, no lawns.
         self._things = [
             (low, high)
             for low, high in map(_bounds, (t for t in scene.objects if t.type == 'MESH'))
@@ -101,10 +101,10 @@ class Shooting:
         self._low, self._high = np.percentile(corners, 2, 0), np.percentile(corners, 98, 0)
 
     def view(self, seed: int) -> View:
-        """The view of a seed.
+        """Render the view of a seed.
 
         Raises:
-            InputError: no camera position found in `TRIES` tries.
+            InputError: no suitable camera position found in `TRIES` tries.
         """
         rng = random.Random(f'{self.name} {seed}')
         focal = self._place_camera(rng)
@@ -127,7 +127,7 @@ class Shooting:
         )
 
     def _place_camera(self, rng: random.Random) -> float:
-        """Put the camera where there is something to see; the focal length in px."""
+        """Put the camera where there is something to see; returns the focal length in px."""
         settings, scene = self.settings, bpy.context.scene
         graph = bpy.context.evaluated_depsgraph_get()
         close = bool(self._things) and rng.random() < settings.close
@@ -154,7 +154,7 @@ class Shooting:
         )
 
     def _anywhere(self, rng: random.Random) -> tuple[Vector, Vector]:
-        """An eye point and a direction, as of a robot that drives through."""
+        """Camera position and viewing direction of a robot that drives through the scene."""
         eye = Vector(
             (
                 rng.uniform(self._low[0], self._high[0]),
@@ -166,7 +166,7 @@ class Shooting:
         return eye, Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
 
     def _near(self, rng: random.Random) -> tuple[Vector, Vector]:
-        """As `_anywhere`, of one that looks at something on a table."""
+        """As `_anywhere`, for a robot that looks at one thing."""
         low, high = rng.choice(self._things)
         aim = Vector(rng.uniform(a, b) for a, b in zip(low, high))
         yaw, pitch = rng.uniform(0, 2 * math.pi), math.radians(rng.triangular(-75, 15, -30))
@@ -209,7 +209,7 @@ class Shooting:
         eye = self._camera.matrix_world.translation
         lit = rng.randint(1, len(self._lamps))
         for i, lamp in enumerate(self._lamps):
-            # Not behind a wall: as far as can be seen from the eye.
+            # Not behind a wall: at most as far as the camera can see.
             away = Vector((rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(0.1, 1.2)))
             hit, at, *_ = scene.ray_cast(graph, eye, away.normalized(), distance=away.length)
             lamp.location = eye + (0.8 * (at - eye) if hit else away)
@@ -218,7 +218,7 @@ class Shooting:
             lamp.data.color = [rng.uniform(0.7, 1) for _ in range(3)]
 
     def _vary(self, rng: random.Random) -> None:
-        """Give some materials another colour or picture, for more variety."""
+        """Change the colour or picture of some materials."""
         share = rng.uniform(0, self.settings.varied)
         images = {}
         for mix, colour, image, pictured in self._materials:
@@ -246,7 +246,7 @@ def _bounds(thing) -> tuple[Vector, Vector]:
 
 
 def _all_materials() -> list:
-    """Every material that is used, and one for what has none."""
+    """All materials. Objects without one get a plain material."""
     plain = bpy.data.materials.new('plain')
     plain.use_nodes = True
     for thing in bpy.context.scene.objects:
@@ -259,14 +259,14 @@ def _all_materials() -> list:
 
 
 def _prepared(material) -> tuple | None:
-    """Make a material's colour one that can be exchanged; (mix, colour, picture, mix of these two), or None where it
-    has no surface of the usual kind."""
+    """Make a material's colour changeable. Returns the nodes (mix, colour, picture, mix of the latter two), or None for
+    a material without a Principled BSDF."""
     material.use_nodes = True
     tree = material.node_tree
     shader = next((node for node in tree.nodes if node.type == 'BSDF_PRINCIPLED'), None)
     if shader is None:
         return None
-    # No mirrors, which exporters leave behind by the dozen: what they show has another depth than they have.
+    # No mirrors, which many exported files contain: a mirror image has a different depth than the mirror.
     shader.inputs['Roughness'].default_value = max(0.3, shader.inputs['Roughness'].default_value)
     shader.inputs['Metallic'].default_value = min(0.5, shader.inputs['Metallic'].default_value)
     shader.inputs['Transmission Weight'].default_value = 0.0
@@ -300,7 +300,7 @@ class _ColourMix:
 
 
 def _picture(path: Path):
-    """An image of the user's, reduced to what a view can show; None where Blender cannot read it."""
+    """A user's image, scaled down to the resolution of a view; None if Blender cannot read it."""
     try:
         image = bpy.data.images.load(str(path))
         width, height = image.size

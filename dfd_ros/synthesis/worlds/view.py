@@ -3,11 +3,11 @@
 A view is a compressed NumPy archive (.npz)::
 
     colour        (H, W, 3) float16, linear light
-    depth         (H, W) float32, m along the optical axis, infinity where nothing is
+    depth         (H, W) float32, m along the optical axis, infinity = nothing
     behind_colour (H, W, 3) float16, of the second layer
-    behind_depth  (H, W) float32, NaN where there is no second layer
-    focal_length  () float32, px: x = focal_length X / Z, from the centre of the image
-    about         () str, JSON: its origin
+    behind_depth  (H, W) float32, NaN = no second layer
+    focal_length  () float32, px: x = focal_length X / Z, relative to the image centre
+    about         () str, JSON: origin of the view
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGEST_VIEW = 256 * 2**20  # bytes
 
 @dataclass
 class View:
-    """See the module's docstring. `behind_colour` and `behind_depth` are None if there is only one layer."""
+    """See the module's docstring. `behind_colour` and `behind_depth` are None if the view has one layer."""
 
     colour: np.ndarray
     depth: np.ndarray
@@ -53,7 +53,7 @@ class View:
 
     @staticmethod
     def read(path: Path) -> View:
-        """Read a file. Raises `InputError` if there is no such file, or it is not a view."""
+        """Read a file. Raises `InputError` if it does not exist or is not a view."""
         require_file(path, largest=LARGEST_VIEW)
         arrays = read_archive(path, str(path))
         try:
@@ -81,10 +81,10 @@ class View:
 
 
 def views(folder: Path) -> list[Path]:
-    """The views in a folder and those below it, by name.
+    """The views below a folder, by name.
 
     Raises:
-        InputError: no such folder, or none in it.
+        InputError: the folder does not exist or has no views.
     """
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder of views')

@@ -1,8 +1,8 @@
-"""A view as a scene, sliced by depth, to be photographed with any lens, focus and motion and correct occlusion.
+"""A view as a scene to photograph: any lens, focus and motion, with correct occlusion.
 
-The slices are blurred one by one and laid over each other from far to near, so that a near surface spreads over what
-is behind it and a far one does not spread over what is before it. Beneath a nearer slice stands what the second layer
-of the view shows there; where it shows nothing, the nearest pixel of a slice behind.
+The view is sliced by depth. Slices are blurred and composited from far to near: near surfaces spread over those behind
+them, and far surfaces do not spread over those in front. The second layer of the view, or else the nearest pixel of a
+farther slice, fills what nearer slices hide.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from dfd_ros.synthesis.rgbd_sets.view_sources import ViewSource, open_views
 from dfd_ros.synthesis.worlds.view import View
 
 SLICES = 10
-SCALE = (0.72, 1.2)  # of a view, before it is cut
-BRIGHTEST = 16.0  # of linear light, relative to white: lamps
+SCALE = (0.72, 1.2)  # of a view before cropping
+BRIGHTEST = 16.0  # linear light relative to white: lamps
 
 
 @dataclass(frozen=True)
 class ViewPoses:
-    """How a view lies in T frames.
+    """The camera in T frames.
 
     Attributes:
-        parallax: (T, 2) px that a point at u = 1 moves; others by their vergence.
-        turn: (T, 2) px, the same for all.
-        zoom: (T,).
+        parallax: (T, 2) px by which a point at u = 1 moves; other points move in proportion to u.
+        turn: (T, 2) px, the same for all points.
+        zoom: (T,) of the image.
     """
 
     parallax: torch.Tensor
@@ -54,10 +54,10 @@ class _Slice:
 
 
 class ViewScene:
-    """Slices from far to near, with `margin` px more on every side than the image.
+    """Slices from far to near, which exceed the image by `margin` px on every side.
 
     Attributes:
-        range: what a camera would sweep here: near and far end (m).
+        range: near and far end (m) of the focus sweep for this scene.
     """
 
     def __init__(self, slices: list[_Slice], range_: VergenceRange, height: int, width: int, margin: int):
@@ -66,26 +66,26 @@ class ViewScene:
 
     @staticmethod
     def random(rng, height: int, width: int, folder: str, near: float, margin: int = 24) -> ViewScene:
-        """A part of a random view, scaled so that the near end of the range is at `near` (m).
+        """A random crop of a random view, scaled so that the near end of the range is at `near` (m).
 
         Args:
             rng: a `Random`.
-            folder: of views, or RGB-D images, see `open_views`.
+            folder: source of views, see `open_views`.
 
         Raises:
-            InputError: no views there, or a broken one.
+            InputError: there are no views, or the file is broken.
         """
         source = _source(folder)
         view = source.read(rng.integer(0, len(source)))
         colour, vergence, behind_colour, behind = _cut(rng, view, height + 2 * margin, width + 2 * margin)
         low, high = np.quantile(vergence[np.isfinite(vergence)], [0.01, 0.99])
-        # u runs from `first` to `last` over the view: where the range ends is not where the scene does.
-        # As often as not it ends there, as where a sweep is set to what is to be seen.
+        # u runs from `first` to `last` over the view. In half of the scenes the range fits the scene, as after
+        # adjusting the sweep to it; in the others range and scene end at different depths.
         fits = rng.chance(0.5)
         last, ratio = rng.uniform(0.95, 1.03) if fits else rng.uniform(0.85, 1.05), low / max(high, 1e-9)
         first = min(rng.uniform(-0.03, 0.03) if fits else rng.uniform(-0.04, 0.2), ratio * last)
         first = min(first, last - 0.25)
-        if ratio > 0.9:  # all but one distance: the range is the user's, not the scene's
+        if ratio > 0.9:  # almost a single distance, which cannot determine the range
             first = last * rng.uniform(0.1, 0.8)
             ratio = min(ratio, 0.9)
         offset = max(0.0, (ratio * last - first) / (1 - ratio))  # vergence of the far end, in widths of the range
@@ -97,14 +97,14 @@ class ViewScene:
         return ViewScene(slices, VergenceRange(near, far), height, width, margin)
 
     def vergence(self) -> torch.Tensor:
-        """u (H, W) of what is seen, for a camera that does not move."""
+        """u (H, W) of the visible surfaces for a static camera."""
         seen = torch.full_like(self.slices[0].vergence[0], math.nan)
         for one in self.slices:
             seen = torch.where(one.rgba[3] > 0.5, one.vergence[0], seen)
         return seen
 
     def poses(self, time: torch.Tensor, camera: torch.Tensor, turn: torch.Tensor, zoom: torch.Tensor) -> ViewPoses:
-        """As `Scene.poses`; nothing in a view moves on its own."""
+        """As `Scene.poses`; only the camera moves."""
         return ViewPoses(camera, turn, zoom)
 
     def photograph(
@@ -116,7 +116,7 @@ class ViewScene:
         softness: float = 0.0,
         aperture: Aperture | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `Scene.photograph`; no pixel is background."""
+        """As `Scene.photograph`; all pixels are foreground."""
         frames = len(focus)
         size = (self.height + 2 * self.margin, self.width + 2 * self.margin)
         image = torch.zeros(frames, 4, *size, device=focus.device)
@@ -132,7 +132,7 @@ class ViewScene:
                 rgba, u = self._moved(one, poses, window)
             coc = blur * (u - focus)
             seen = aperture.spread(rgba, coc, soft) if aperture else defocus(rgba, torch.hypot(coc, soft), exponent)
-            # Where the blur varies, the parts of one surface can add up to more than it: never more than opaque.
+            # Where blur varies, coverage of one surface can add up to more than 1: limit it.
             seen = seen / seen[:, 3:].clamp_min(1)
             area = (..., *window)
             image[area] = image[area] * (1 - seen[:, 3:]) + seen
@@ -140,11 +140,11 @@ class ViewScene:
             vergence[area] = torch.where(hit, u, vergence[area])
         inner = (..., slice(self.margin, self.margin + self.height), slice(self.margin, self.margin + self.width))
         image, vergence = image[inner], vergence[inner]
-        # A gap that motion opened has no truth.
+        # Gaps that motion opens have no truth.
         return image[:, :3] / image[:, 3:].clamp_min(1e-3), vergence, torch.ones_like(vergence, dtype=torch.bool)
 
     def _window(self, one: _Slice, poses: ViewPoses, blur: torch.Tensor, focus: torch.Tensor):
-        """(rows, columns) of all that the slice can touch."""
+        """(rows, columns) of the part that the slice can affect."""
         covered = one.rgba[3] > 0
         moved = 2 + (poses.parallax.abs() + poses.turn.abs()).max().item()
         moved += 0.5 * max(covered.shape) * (poses.zoom - 1).abs().max().item()
@@ -162,7 +162,7 @@ class ViewScene:
 
     @staticmethod
     def _moved(one: _Slice, poses: ViewPoses, window) -> tuple[torch.Tensor, torch.Tensor]:
-        """The slice's (T, 4, h, w) colour and (T, 1, h, w) vergence in a window, as each frame sees it."""
+        """The slice's colour (T, 4, h, w) and vergence (T, 1, h, w) in a window of each frame."""
         height, width = one.rgba.shape[1:]
         rows, columns = (
             torch.arange(part.start, part.stop, device=poses.zoom.device, dtype=torch.float32) for part in window
@@ -177,8 +177,8 @@ class ViewScene:
             at = torch.stack([x - poses.parallax[:, 0, None, None] * u, y - poses.parallax[:, 1, None, None] * u], -1)
             return at * torch.tensor([2 / width, 2 / height], device=at.device)
 
-        # Where a point comes from depends on its vergence, which is known where it comes from: one step from the mean
-        # is enough for a slice.
+        # The source of a point depends on its vergence, which is known only at the source. One iteration from the mean
+        # is accurate enough for a slice.
         mean = one.vergence[0][one.rgba[3] > 0].mean()
         u = F.grid_sample(
             vergence, grid(mean.expand(frames, 1, 1)), mode='bilinear', padding_mode='border', align_corners=False
@@ -196,7 +196,7 @@ def _source(folder: str) -> ViewSource:
 
 
 def _cut(rng, view: View, height: int, width: int):
-    """A random part (H, W) of a view at a random scale: colour, vergence, and both of the second layer (NaN = none)."""
+    """A random crop (H, W) of a view at a random scale: colour, vergence, and both of the second layer (NaN = none)."""
     least = max(height / view.depth.shape[0], width / view.depth.shape[1])
     scale = max(rng.uniform(*SCALE), least)
     rows, columns = (math.ceil(n * scale) for n in view.depth.shape)
@@ -216,9 +216,9 @@ def _cut(rng, view: View, height: int, width: int):
 
 
 def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, behind: np.ndarray) -> list[_Slice]:
-    """Even slices of vergence, which blur is linear in, from far to near."""
+    """Equal slices of vergence, in which blur is linear, from far to near."""
     low, high = float(u.min()), float(u.max())
-    # Cut elsewhere each time: what a cut does to a surface is not to be learned.
+    # Cut at random positions, so that a network cannot learn the artefacts of cuts.
     number, number_behind = (
         np.clip(np.nan_to_num((x - low) / max(high - low, 1e-6) * (SLICES - 1) + shift, nan=SLICES), 0, SLICES).astype(
             np.int32
@@ -226,20 +226,20 @@ def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, b
         for shift in [rng.uniform(0, 1)]
         for x in (u, behind)
     )
-    # Both layers, one after the other: what a slice takes its pixels from is an index into these.
+    # Both layers, concatenated: slices take their pixels by index.
     colours = np.concatenate([colour.reshape(-1, 3), behind_colour.reshape(-1, 3)])
     vergences = np.concatenate([u.ravel(), behind.ravel()]).astype(np.float32)
     numbers = np.concatenate([number.ravel(), number_behind.ravel()])
     own = np.arange(u.size).reshape(u.shape)
     slices = []
     for i in np.unique(number):
-        # Of each pixel the nearest surface that is not before the slice.
+        # For each pixel, the nearest surface that is not in front of the slice.
         top = np.where(number <= i, own, own + u.size)
         top = _nearest(top, numbers[top] <= i)
         covered = numbers[top] == i
-        # The next slice may be the same surface, which goes on without a seam.
+        # The next slice may show the same surface, so continue into it without a seam.
         source = np.where(number == i + 1, own, top)
-        # Beyond its rim the slice has the vergence of the rim, by which it moves.
+        # Beyond its rim the slice continues the vergence of the rim, which determines its motion.
         rim = _nearest(source, covered | (number == i + 1))
         rgba = np.concatenate([(colours[source] * covered[..., None]).transpose(2, 0, 1), covered[None]])
         slices.append(_Slice(torch.from_numpy(rgba.astype(np.float32)), torch.from_numpy(vergences[rim][None])))
@@ -247,7 +247,7 @@ def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, b
 
 
 def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(H, W) values, those that are not known taken from the nearest that is."""
+    """Values (H, W), with unknown ones replaced by the nearest known value."""
     if known.all() or not known.any():
         return values
     _, labels = cv2.distanceTransformWithLabels(

@@ -1,14 +1,14 @@
 """The process that renders views of a world: ``python -m dfd_ros.synthesis.worlds.view_worker``.
 
-Speaks the protocol of `dfd_ros.datasets.rendering.worker`: the first line of stdin says what to render with, the others
-are views::
+Uses the protocol of `dfd_ros.datasets.rendering.worker`: the first line of stdin has the settings, each other line a
+view::
 
     {"world": "FILE.world", "models": ["DIR"], "exclude": ["*Portrait*"], "textures": ["a.jpg"], "settings": {...},
      "threads": 1, "device": "cpu"}                       ->  {"blender": "4.5.15 LTS", "gpu": false, "left_out": [...]}
     {"key": "house-000007", "seed": 7, "path": "..."}     ->  {"key": "house-000007", "about": {"seconds": 4.1, ...}}
 
-Without a world ("world": null) every 20 views show another generated room, furnished with the mesh files in "models".
-Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
+Without a world ("world": null) every 20 views show a new generated room, furnished with the mesh files in "models".
+The answer to bad input is {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations
