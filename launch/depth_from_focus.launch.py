@@ -25,6 +25,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *launch_files.declarations(launch_arguments.ARGUMENTS),
+            launch_files.RESPAWN,
             *(
                 DeclareLaunchArgument(topic, default_value=topic, description=f'remap {topic} to this topic')
                 for topic in launch_arguments.TOPICS

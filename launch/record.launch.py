@@ -29,6 +29,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *launch_files.declarations(launch_arguments.RECORDER),
+            launch_files.RESPAWN,
             *(
                 DeclareLaunchArgument(name, default_value=topic, description=f'remap {topic} to this topic')
                 for name, topic in TOPICS.items()

@@ -7,6 +7,7 @@ See `dfd_ros.networks` for the shapes. Tensors go in and come out on `backend.de
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,13 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ('cpu', 'cuda'):
         raise InputError(f'device {name!r}: give auto, cpu, cuda or cuda:N')
     return device
+
+
+def release_memory() -> None:
+    """Returns what deleted networks leave behind, on the GPU too."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def is_bf16_fast(device: torch.device) -> bool:

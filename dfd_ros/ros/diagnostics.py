@@ -33,7 +33,7 @@ class Diagnostics:
     def __init__(self, node: Node, report: Callable[[], Report], hardware_id: str = '') -> None:
         self._node = node
         self._report = report
-        self._hardware_id = hardware_id
+        self.hardware_id = hardware_id
         self._warn = ThrottledWarnings(node)
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -49,7 +49,7 @@ class Diagnostics:
             level=report.level,
             name=self._node.get_fully_qualified_name().lstrip('/'),
             message=shortened(report.message),
-            hardware_id=self._hardware_id,
+            hardware_id=self.hardware_id,
             values=[
                 KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else shortened(str(value)))
                 for key, value in report.values.items()

@@ -68,7 +68,7 @@ def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
         }
         first, *more = declared.values()
         description = first.description
-        if more:
+        if any(d.description != description for d in more):
             description = ' '.join(f'{node}: {d.description}' for node, d in declared.items())
         unit = f' [{first.unit}]' if first.unit else ''
         # Only where the images come from has to be known here: it decides which nodes there are.
@@ -83,6 +83,7 @@ def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
 ARGUMENTS = arguments(
     {
         'camera': (
+            'autostart',
             'source',
             'source_options',
             'stack',
@@ -97,13 +98,23 @@ ARGUMENTS = arguments(
             'seed',
             'publish_truth',
         ),
-        'sweep': ('pattern', 'steps', 'near', 'far'),
-        'depth': ('near', 'far', 'weights', 'network', 'backend', 'device', 'resolution', 'confidence_threshold'),
+        'sweep': ('autostart', 'pattern', 'steps', 'near', 'far'),
+        'depth': (
+            'autostart',
+            'near',
+            'far',
+            'weights',
+            'network',
+            'backend',
+            'device',
+            'resolution',
+            'confidence_threshold',
+        ),
         'accuracy': ('calibration', 'near', 'far'),
     }
 )
 """Of depth_from_focus.launch.py and `dfd run`."""
-RECORDER = arguments({'recorder': ('folder', 'enabled')})
+RECORDER = arguments({'recorder': ('autostart', 'folder', 'enabled')})
 """Of record.launch.py."""
 TRAINER = arguments({'trainer': ('data', 'config', 'weights', 'output', 'name', 'steps', 'device', 'depth_node')})
 """Of train.launch.py."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from typing import Any
 
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, Shutdown, TimerAction
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -15,6 +19,14 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.ros import launch_arguments
 
 Parameters = dict[str, bool | int | float | str]
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # s from the end of a node to its next start
+LONG_RUN = 60.0  # s after which the delays begin anew
+RESPAWN = DeclareLaunchArgument(
+    'respawn',
+    default_value='false',
+    choices=('true', 'false'),
+    description='start a node again when it has ended, after 1, 2, 4, up to 30 s; false: its end ends the launch',
+)
 
 
 def share(*path: str) -> PathJoinSubstitution:
@@ -59,22 +71,40 @@ def node(
     remappings: list[tuple[str, str]] | None = None,
     **options,
 ) -> Node:
-    """A node of this package. Its end ends the launch. Raises InputError where the params_file is not there."""
+    """A node of this package. Raises InputError where the params_file is not there."""
     params_file = context.launch_configurations['params_file']
     if not os.path.isfile(params_file):
         raise InputError(f'params_file: {params_file}: no such file')
+
+    common = {'name': name, 'output': 'screen', 'emulate_tty': True, **options}
+    respawn = context.launch_configurations.get('respawn') == 'true'
     return Node(
         package='dfd_ros',
         executable=name,
-        name=name,
         namespace=LaunchConfiguration('namespace'),
         parameters=[params_file, _typed(parameters | sim_time(context))],
         remappings=remappings or [],
-        output='screen',
-        emulate_tty=True,
-        on_exit=Shutdown(reason=f'{name} has ended'),
-        **options,
+        on_exit=_respawn(common) if respawn else Shutdown(reason=f'{name} has ended'),
+        **common,
     )
+
+
+def _respawn(options: dict[str, Any], waited: float = 0.0) -> Callable[[ProcessExited, LaunchContext], list | None]:
+    """What to do at the end of a process: run the same again, after a longer wait than the `waited` s before it."""
+    starts_at = time.monotonic() + waited
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list | None:
+        if context.is_shutdown:
+            return None
+        ran_long = time.monotonic() - starts_at > LONG_RUN
+        delay = FIRST_DELAY if ran_long else min(max(2 * waited, FIRST_DELAY), LONGEST_DELAY)
+        again = ExecuteProcess(cmd=event.cmd, cwd=event.cwd, env=event.env, on_exit=_respawn(options, delay), **options)
+        return [
+            LogInfo(msg=f'{options["name"]} has ended with status {event.returncode}; it starts again in {delay:g} s'),
+            TimerAction(period=delay, actions=[again]),
+        ]
+
+    return on_exit
 
 
 def _typed(parameters: Parameters) -> dict:

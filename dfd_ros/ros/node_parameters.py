@@ -14,7 +14,7 @@ from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
 from dfd_ros.inference.estimator_arguments import PRECISIONS, RESOLUTION
-from dfd_ros.ros.parameters import Parameters, check_range, parameter
+from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_range, parameter
 
 if TYPE_CHECKING:
     from dfd_ros.inference.estimator import DepthEstimator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CameraParameters(Parameters):
+class CameraParameters(ManagedParameters):
     """Parameters of the camera node."""
 
     source: str = parameter(
@@ -113,7 +113,7 @@ class CameraParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class SweepParameters(Parameters):
+class SweepParameters(ManagedParameters):
     """Parameters of the sweep node."""
 
     pattern: str = parameter(
@@ -172,7 +172,7 @@ class SweepParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class DepthParameters(Parameters):
+class DepthParameters(ManagedParameters):
     """Parameters of the depth node."""
 
     weights: str = parameter(
@@ -364,7 +364,7 @@ class MonitorParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class RecorderParameters(Parameters):
+class RecorderParameters(ManagedParameters):
     """Parameters of the recorder node."""
 
     mode: str = parameter(

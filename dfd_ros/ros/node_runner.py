@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -22,6 +23,7 @@ from rclpy.utilities import remove_ros_args
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
 from dfd_ros.ros import node_signals
+from dfd_ros.ros.managed_node import ACTIVE, ManagedNode
 from dfd_ros.ros.node_parameters import NODES
 from dfd_ros.ros.parameters import yaml_scalar
 
@@ -92,13 +94,13 @@ def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
         _check_arguments(_name(make_node), arguments)
         use_image_transport_profile()
         _initialise(arguments)
-        node = _make(make_node)
+        with _one_line(_name(make_node)):
+            node = make_node()
+            if isinstance(node, ManagedNode) and node.get_parameter('autostart').value:
+                node.start()
         stop.interrupts = False
         _name_slips(node)
-        worker: Worker | None = getattr(node, 'worker', None)
-        failure = worker.failure if worker else Future()
-        _spin(node, failure, stop)
-        return 1 if failure.done() and failure.result() is not None else 0
+        return 1 if _spin(node, stop) else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except _Done:
@@ -121,11 +123,12 @@ def _initialise(arguments: list[str]) -> None:
         raise InputError(str(error)) from None
 
 
-def _make(make_node: Callable[[], Node]) -> Node:
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
     try:
-        return make_node()
+        yield
     except BAD_INPUT as error:
-        raise InputError(f'{_name(make_node)} node: {error}') from error
+        raise InputError(f'{name} node: {error}') from error
 
 
 class _Done(Exception):
@@ -164,24 +167,29 @@ def _name_slips(node: Node) -> None:
     """Warns of parameters that were given and that the node does not have."""
     given = getattr(node, '_parameter_overrides', {})  # rclpy has no public way to them
     known = [d.name for d in NODES[node_name].declarations()] if (node_name := _name(type(node))) in NODES else []
+    # The topics of a managed node come when it is activated, and their quality of service with them.
+    to_come = isinstance(node, ManagedNode) and node.state != ACTIVE
     for name in given:
-        if not node.has_parameter(name):
+        if not node.has_parameter(name) and not (to_come and name.startswith('qos_overrides.')):
             near = difflib.get_close_matches(name, known, 1)
             hint = f'; did you mean {near[0]}?' if near else ''
             node.get_logger().warning(f'parameter {name}: there is no such parameter, so it has no effect{hint}')
 
 
-def _spin(node: Node, until: Future, stop: node_signals.StopRequest) -> None:
-    """Spins the node until that is done, a signal has come, or ROS shuts down.
+def _spin(node: Node, stop: node_signals.StopRequest) -> Exception | None:
+    """Spins the node until its work is done, a signal has come, or ROS shuts down. Gives why its work has failed.
 
     It looks for itself, again and again: Python notices a signal only between two waits, and a shutdown that comes
     just before a wait wakes nobody.
     """
     executor = rclpy.get_global_executor()
     executor.add_node(node)
-    until.add_done_callback(lambda _: executor.wake())
     try:
-        while rclpy.ok() and not until.done() and not stop.arrived:
+        while rclpy.ok() and not stop.arrived:
+            worker: Worker | None = getattr(node, 'worker', None)
+            if worker is not None and worker.failure.done():
+                return worker.failure.result()
             executor.spin_once(timeout_sec=NOTICED_WITHIN)
     finally:
         executor.remove_node(node)
+    return None

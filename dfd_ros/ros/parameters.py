@@ -107,6 +107,15 @@ class Parameters:
             declaration.check(getattr(self, declaration.name))
 
 
+@dataclass(frozen=True)
+class ManagedParameters(Parameters):
+    """Base of the parameters of a node with the life cycle of ROS 2."""
+
+    autostart: bool = parameter(
+        True, 'Configure and activate the node when it starts. If false, a lifecycle manager does that.'
+    )
+
+
 def check_range(near: float, far: float) -> None:
     """Checks the parameters near and far (m), 0 = not given. Raises InputError."""
     if bool(near) != bool(far):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
-from launch import LaunchContext, LaunchDescription  # noqa: E402
-from launch.actions import IncludeLaunchDescription  # noqa: E402
+from launch import LaunchContext, LaunchDescription, LaunchService  # noqa: E402
+from launch.actions import IncludeLaunchDescription, RegisterEventHandler, Shutdown  # noqa: E402
+from launch.event_handlers import OnProcessExit  # noqa: E402
 from launch.launch_description_sources import (  # noqa: E402
     PythonLaunchDescriptionSource,
     get_launch_description_from_python_launch_file,
@@ -108,8 +110,37 @@ def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
     description = get_launch_description_from_python_launch_file(str(FILE))
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     shared = {argument.name for argument in launch_arguments.ARGUMENTS} | set(launch_arguments.TOPICS)
-    assert set(arguments) == shared | {'params_file', 'namespace', 'use_sim_time', 'record', 'rgbd', 'rig', 'rviz'}
+    assert set(arguments) == shared | {
+        'params_file',
+        'namespace',
+        'use_sim_time',
+        'record',
+        'rgbd',
+        'respawn',
+        'rig',
+        'rviz',
+    }
     assert all(argument.description for argument in arguments.values())
+
+
+def test_a_node_that_ends_starts_again_after_longer_and_longer_and_the_launch_goes_on():
+    ends = []
+
+    def note(event, _):
+        if 'sweep' not in event.process_name:
+            return None
+        ends.append((time.monotonic(), event.returncode, event.cmd))
+        return [Shutdown()] if len(ends) == 3 else None
+
+    service = LaunchService()
+    arguments = {'source': 'external', 'respawn': 'true', 'near': '2', 'far': '1', 'namespace': 'again'}
+    service.include_launch_description(
+        LaunchDescription([RegisterEventHandler(OnProcessExit(on_exit=note)), launched(**arguments)])
+    )
+    service.run()
+    times, statuses, commands = zip(*ends)
+    assert statuses == (2, 2, 2) and commands[0] == commands[1] == commands[2]
+    assert times[1] - times[0] > 1.0 and times[2] - times[1] > 2.0
 
 
 def test_the_rig_has_the_frame_that_the_images_are_in():

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -120,3 +122,18 @@ class Observer:
     def close(self) -> None:
         rclpy.try_shutdown()
         self._thread.join()
+
+
+class Manager:
+    """What a lifecycle manager does with one node."""
+
+    def __init__(self, observer: Observer, node: str) -> None:
+        self._observer, self._node = observer, node
+
+    def change(self, transition: str) -> bool:
+        """Whether the node has made this transition."""
+        request = ChangeState.Request(transition=Transition(label=transition))
+        return self._observer.call(ChangeState, f'{self._node}/change_state', request).success
+
+    def state(self) -> str:
+        return self._observer.call(GetState, f'{self._node}/get_state', GetState.Request()).current_state.label

@@ -25,8 +25,8 @@ from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report, Window
-from dfd_ros.ros.guarded_node import GuardedNode
+from dfd_ros.ros.diagnostics import WARN, Report, Window
+from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.node_parameters import CameraParameters
 from dfd_ros.ros.node_runner import Worker, run
 
@@ -150,26 +150,24 @@ def _lens(parameters: CameraParameters, calibration: Calibration) -> tuple[Lens,
     return merged, 0 if parameters.pixel_pitch else calibration.aperture.width
 
 
-class CameraNode(GuardedNode):
+class CameraNode(ManagedNode):
     """Publishes ``image_raw``, ``camera_info`` and ``lens_state``, all of one stamp; obeys ``focus_command``.
 
     Frames are taken in a thread of their own, so that a focus command is obeyed at once and not after the
     frame that is just being exposed.
     """
 
-    worker: Worker | None = None  # destroy_node also comes for a node whose start has failed
+    worker_ends_within = 10.0  # s; a device may keep an image for seconds
 
     def __init__(self, **options) -> None:
         super().__init__('camera', **options)
         self._settings = BoundParameters(self, CameraParameters)
+        self.diagnostics.hardware_id = self._settings.values.source
+
+    def configure(self) -> None:
         values = self._settings.values
         self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
         self._source = make_source(values, self._calibration)
-        self._command_id = 0
-        self._reached_id = 0
-        self._last: Frame | None = None
-        self._intervals = Window(2.0)
-
         overridable = qos.overridable()
         self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, qos_overriding_options=overridable)
         self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, qos_overriding_options=overridable)
@@ -189,19 +187,26 @@ class CameraNode(GuardedNode):
             if self._source.gives_rgbd
             else {}
         )
-        self.create_subscription(
-            FocusCommand, 'focus_command', self._on_command, qos.COMMAND, qos_overriding_options=overridable
-        )
-        Diagnostics(self, self._report, hardware_id=values.source)
 
+    def activate(self) -> None:
+        self._command_id = 0
+        self._reached_id = 0
+        self._last: Frame | None = None
+        self._intervals = Window(2.0)
+        self.create_subscription(
+            FocusCommand, 'focus_command', self._on_command, qos.COMMAND, qos_overriding_options=qos.overridable()
+        )
         self._stop = threading.Event()
         self.worker = Worker(self, self._capture_frames, self._stop.set)
+        values = self._settings.values
         self.get_logger().info(f'{values.source} camera at {values.rate:g} Hz')
 
+    def cleanup(self) -> None:
+        if source := vars(self).pop('_source', None):  # None: it could not be opened
+            source.close()
+
     def destroy_node(self) -> None:
-        # A device may keep an image for seconds; the process ends before it is closed under a thread that waits for it.
-        if self.worker is not None and self.worker.close(timeout=CLOSED_WITHIN):
-            self._source.close()
+        self.worker_ends_within = CLOSED_WITHIN
         super().destroy_node()
 
     def _on_command(self, command: FocusCommand) -> None:
@@ -272,7 +277,7 @@ class CameraNode(GuardedNode):
             return messages.camera_info(state, width, height, header)
         return messages.calibrated_camera_info(camera, header)
 
-    def _report(self) -> Report:
+    def report(self) -> Report:
         interval = self._intervals.mean
         if math.isnan(interval):
             return Report(WARN, 'no images')

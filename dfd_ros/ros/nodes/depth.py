@@ -20,14 +20,16 @@ from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.inference.backends import release_memory
 from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.depth_health import DepthHealth, FocusHistory
-from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
+from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
-from dfd_ros.ros.guarded_node import GuardedNode, reason
+from dfd_ros.ros.guarded_node import reason
+from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
 
@@ -55,35 +57,23 @@ def _focus(item: Item) -> float:
     return item[1].focus_distance
 
 
-class DepthNode(GuardedNode):
+class DepthNode(ManagedNode):
     """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc`` and ``confidence``.
 
     Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is busy one
     pair waits: the one whose focus was processed longest ago, the newest of equals.
     """
 
-    worker: Worker | None = None  # destroy_node runs even if the start failed
-
     def __init__(self, **options) -> None:
         super().__init__('depth', **options)
         self._settings = BoundParameters(self, DepthParameters)
-        values = self._settings.values
-        self._estimator = values.estimator()
         self._candidate: tuple[str, DepthEstimator] | None = None  # by the weights file
         self._successor: deque[DepthEstimator] = deque(maxlen=1)  # takes over with the next image
         self.add_on_set_parameters_callback(self._try_weights)
         self.add_post_set_parameters_callback(self._use_weights)
-        self._foci = FocusHistory()
-        self._mailbox = Mailbox[Item](lambda waiting, new: self._foci.is_staler(_focus(waiting), _focus(new)))
-        self._reset = threading.Event()
-        self._camera_info: CameraInfo | None = None  # the newest
-        self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
-        self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
-        self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
-        self._paired_at = time.monotonic()
-        self._health = DepthHealth()
-        self._frame_id: str | None = None  # of the stream in memory
 
+    def configure(self) -> None:
+        self._estimator = self._settings.values.estimator()
         overridable = qos.overridable()
 
         def publisher(message_type: type, topic: str) -> Publisher:
@@ -93,9 +83,21 @@ class DepthNode(GuardedNode):
         self._depth_info = publisher(CameraInfo, 'depth/camera_info')
         self._coc = publisher(Image, 'coc/image')
         self._confidence = publisher(Image, 'confidence/image')
+        self._reset = threading.Event()
         self.create_service(Trigger, '~/reset', self._on_reset)
-        Diagnostics(self, self._report)
 
+    def activate(self) -> None:
+        self._foci = FocusHistory()
+        self._mailbox = Mailbox[Item](lambda waiting, new: self._foci.is_staler(_focus(waiting), _focus(new)))
+        self._camera_info: CameraInfo | None = None  # the newest
+        self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
+        self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
+        self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
+        self._paired_at = time.monotonic()
+        self._health = DepthHealth()
+        self._frame_id: str | None = None  # of the stream in memory
+
+        overridable = qos.overridable()
         self.create_subscription(
             CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, qos_overriding_options=overridable
         )
@@ -109,16 +111,18 @@ class DepthNode(GuardedNode):
         ]
         for source, topic in zip(filters, (self._image_topic, self._lens_topic)):
             source.registerCallback(self._note_arrival, topic)
-        self._synchroniser = synchronisation.Synchroniser(filters, SYNC_QUEUE, values.sync_slop, self._refuse_stamp)
+        slop = self._settings.values.sync_slop
+        self._synchroniser = synchronisation.Synchroniser(filters, SYNC_QUEUE, slop, self._refuse_stamp)
         self._synchroniser.registerCallback(self._on_pair)
         self.get_logger().info(f'pairs by {synchronisation.IMPLEMENTATION}, images by {image_messages.CONVERTER}')
 
         self.worker = Worker(self, self._work, self._mailbox.close)
 
-    def destroy_node(self) -> None:
-        if self.worker is not None:
-            self.worker.close()
-        super().destroy_node()
+    def cleanup(self) -> None:
+        vars(self).pop('_estimator', None)  # it may have failed to load
+        self._candidate = None
+        self._successor.clear()
+        release_memory()
 
     # Callbacks: short, in the executor's thread.
 
@@ -162,7 +166,7 @@ class DepthNode(GuardedNode):
         """Refuses weights that cannot be used; the node then keeps those that it has."""
         weights = next((change.value for change in changes if change.name == 'weights'), None)
         self._candidate = None
-        if isinstance(weights, str):  # the same name too: the file may be another
+        if isinstance(weights, str) and self.state != UNCONFIGURED:  # the same name too: the file may be another
             self._candidate = weights, replace(self._settings.values, weights=weights).estimator()
         return SetParametersResult(successful=True)
 
@@ -282,7 +286,7 @@ class DepthNode(GuardedNode):
 
     # Once a second.
 
-    def _report(self) -> Report:
+    def report(self) -> Report:
         synchroniser, values = self._synchroniser, self._settings.values
         unpaired = synchroniser.unpaired(0)
         self._health.note_images(synchroniser.arrived[0], unpaired)

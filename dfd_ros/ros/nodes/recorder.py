@@ -23,8 +23,8 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.msg import LensState
 from dfd_ros.ros import qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report
-from dfd_ros.ros.guarded_node import GuardedNode
+from dfd_ros.ros.diagnostics import ERROR, WARN, Report
+from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.node_parameters import RecorderParameters
 from dfd_ros.ros.node_runner import Worker, run
 
@@ -48,14 +48,15 @@ SETS = ('image_raw', 'lens_state', 'rgbd/depth/image_rect')
 """The topics of a frame that can be trained on."""
 
 
-class RecorderNode(GuardedNode):
+class RecorderNode(ManagedNode):
     """Writes messages as they arrive, without decoding them; reports on diagnostics what is missing."""
-
-    worker: Worker | None = None
 
     def __init__(self, **options) -> None:
         super().__init__('recorder', **options)
-        values = self._values = BoundParameters(self, RecorderParameters).values
+        self._values = BoundParameters(self, RecorderParameters).values
+
+    def configure(self) -> None:
+        values = self._values
         if values.mode == 'convert':
             from dfd_ros.bags import convert_recordings
 
@@ -65,6 +66,10 @@ class RecorderNode(GuardedNode):
                 clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
                 calibration=Path(values.calibration) if values.calibration else None,
             )
+
+    def activate(self) -> None:
+        values = self._values
+        if values.mode == 'convert':
             self._stopping = threading.Event()
             self.worker = Worker(self, self._convert, self._stopping.set)
             return
@@ -85,14 +90,8 @@ class RecorderNode(GuardedNode):
         self.worker = Worker(self, self._writer.run, self._writer.close)
         self.create_service(Trigger, '~/start', self._on_start)
         self.create_service(Trigger, '~/stop', self._on_stop)
-        Diagnostics(self, self._report)
         if values.enabled:
             self.get_logger().info(f'recording to {self._start()}')
-
-    def destroy_node(self) -> None:
-        if self.worker is not None:
-            self.worker.close()
-        super().destroy_node()
 
     def _subscribe(self) -> list[Topic]:
         values = self._values
@@ -194,7 +193,9 @@ class RecorderNode(GuardedNode):
         self._stopped_because = line
         self.get_logger().error(line)
 
-    def _report(self) -> Report:
+    def report(self) -> Report:
+        if self._values.mode == 'convert':
+            return Report(message='converting')
         now = time.monotonic()
         seconds, self._reported_at = now - self._reported_at, now
         counts, self._counts = self._counts, Counter()

@@ -20,8 +20,8 @@ from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
-from dfd_ros.ros.guarded_node import GuardedNode
+from dfd_ros.ros.diagnostics import WARN, Report
+from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.node_parameters import SweepParameters
 from dfd_ros.ros.node_runner import run
 
@@ -48,7 +48,7 @@ def focus_distances(parameters: SweepParameters, range_: VergenceRange) -> Itera
             yield from sweeps.ramp(range_, steps, near_to_far=near_to_far)
 
 
-class SweepNode(GuardedNode):
+class SweepNode(ManagedNode):
     """Closes the loop: ``focus_command`` out; on to the next when ``lens_state`` shows a settled answer."""
 
     def __init__(self, **options) -> None:
@@ -60,27 +60,30 @@ class SweepNode(GuardedNode):
         self._command: FocusCommand | None = None
         self._problem = ''  # with the last lens state
         self._frames = 0  # settled frames that have answered the command
-        self._sent_at = time.monotonic()
-        self._silent_from = time.monotonic() + STARTS_WITHIN  # without a lens state until then
+        self._sent_at = self._silent_from = math.inf
         self._elsewhere_at = -math.inf
         self._commands = self._resent = self._elsewhere = 0
         self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change, check=self._check)
 
-        overridable = qos.overridable()
+    def configure(self) -> None:
         self._publisher = self.create_publisher(
-            FocusCommand, 'focus_command', qos.COMMAND, qos_overriding_options=overridable
+            FocusCommand, 'focus_command', qos.COMMAND, qos_overriding_options=qos.overridable()
         )
-        self._subscription = self.create_subscription(
+        self._topic = self.resolve_topic_name('lens_state')
+        self.create_service(SetBool, '~/enable', self._on_enable)
+
+    def activate(self) -> None:
+        self._lens = self._range = self._command = None
+        self._silent_from = time.monotonic() + STARTS_WITHIN  # without a lens state until then
+        self.create_subscription(
             LensStateMessage,
             'lens_state',
             self._on_lens_state,
             qos.LENS_STATE_SUBSCRIBER,
-            qos_overriding_options=overridable,
+            qos_overriding_options=qos.overridable(),
         )
-        self.create_service(SetBool, '~/enable', self._on_enable)
         # Simulated time may stand still.
         self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        Diagnostics(self, self._report)
 
     def _check(self, values: SweepParameters) -> None:
         """Raises InputError where the lens cannot do what `values` want."""
@@ -100,7 +103,7 @@ class SweepNode(GuardedNode):
     def _on_lens_state(self, message: LensStateMessage) -> None:
         self._silent_from = time.monotonic() + NOTHING_AFTER
         try:
-            state = messages.from_message(message, self._subscription.topic_name)
+            state = messages.from_message(message, self._topic)
             self._lens, self._frame_id = state, message.header.frame_id
             if not self._settings.values.enabled:
                 return
@@ -112,7 +115,7 @@ class SweepNode(GuardedNode):
         self._problem = ''
         if self._range is not None and self._is_other(range_, self._range):
             self._warn(
-                f'{self._subscription.topic_name}: the lens now covers {range_.near:.3g} to {range_.far:.3g} m, not '
+                f'{self._topic}: the lens now covers {range_.near:.3g} to {range_.far:.3g} m, not '
                 f'{self._range.near:.3g} to {self._range.far:.3g} m; the sweep starts again'
             )
             self._range = None
@@ -132,9 +135,7 @@ class SweepNode(GuardedNode):
         if math.isnan(near) or math.isnan(far):
             if self._range is not None:  # known before
                 return self._range
-            raise InputError(
-                f'{self._subscription.topic_name} does not say what the lens can focus: set the parameters near and far'
-            )
+            raise InputError(f'{self._topic} does not say what the lens can focus: set the parameters near and far')
         if not near < far:
             raise InputError(
                 f'parameters near and far: with the limits of the lens, near is {near:.4g} m and far {far:.4g} m; '
@@ -164,7 +165,7 @@ class SweepNode(GuardedNode):
             self._elsewhere += 1
             self._elsewhere_at = time.monotonic()
             self._warn(
-                f'{self._subscription.topic_name}: the answer to command {command.command_id} '
+                f'{self._topic}: the answer to command {command.command_id} '
                 f'({command.focus_distance:.3g} m) rests at {state.focus_distance:.3g} m: beyond the limits of the '
                 'lens, or its motor is stuck'
             )
@@ -188,7 +189,7 @@ class SweepNode(GuardedNode):
         if not values.enabled:
             return
         if now > self._silent_from:
-            self._warn(f'nothing on {self._subscription.topic_name}: is the camera running?')
+            self._warn(f'nothing on {self._topic}: is the camera running?')
         if self._command is not None and now - self._sent_at > values.timeout:
             self._warn(
                 f'{self._publisher.topic_name}: no settled frame for command '
@@ -198,7 +199,7 @@ class SweepNode(GuardedNode):
             self._resent += 1
             self._send(self._command)
 
-    def _report(self) -> Report:
+    def report(self) -> Report:
         values, now = self._settings.values, time.monotonic()
         figures: dict[str, float | int | str] = {
             'pattern': values.pattern,
@@ -211,7 +212,7 @@ class SweepNode(GuardedNode):
         if self._problem:
             return Report(WARN, self._problem, figures)
         if self._command is None:
-            return Report(WARN, f'waiting for {self._subscription.topic_name}', figures)
+            return Report(WARN, f'waiting for {self._topic}', figures)
         figures['focus distance (m)'] = self._command.focus_distance
         if now - self._sent_at > values.timeout:
             return Report(WARN, 'the camera does not answer', figures)
