@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_figures(figures: list[FrameFigures], sweep: int) -> None:
     from dfd_ros.evaluation.frame_figures import CONFIDENT, EDGE, STILL, WRONG
+    from dfd_ros.networks.network import CONFIDENT_ERROR
 
     def frame(f: FrameFigures) -> str:
         return f'{f.frame or "last":>5}'
@@ -99,9 +100,15 @@ def _print_figures(figures: list[FrameFigures], sweep: int) -> None:
     for f in figures:
         print(f'{frame(f)}   {f.inner_rms:.4f}  {f.inner_accuracy:7.2f} %')
     print(f'\nconfident: confidence over {CONFIDENT:g}; wrong: u is off by more than {WRONG:g}\n')
-    print('frame   confident   wrong of these   confident and wrong, of all')
+    print('frame   confident   wrong of these   confident and wrong, of all   calibration error of the confidence')
     for f in figures:
-        print(f'{frame(f)}   {f.sure:9.2%}   {_text(f.sure_wrong, "14.2%")}   {f.shown_wrong:27.2%}')
+        print(
+            f'{frame(f)}   {f.sure:9.2%}   {_text(f.sure_wrong, "14.2%")}   {f.shown_wrong:27.2%}'
+            f'   {f.calibration_error:38.3f}'
+        )
+    print(f'\nafter the last frame; right: u is off by less than {CONFIDENT_ERROR:g}\n')
+    print('confidence   ' + ' '.join(_text(stated, '5.2f') for stated in figures[-1].stated))
+    print('right        ' + ' '.join(_text(right, '5.2f') for right in figures[-1].right))
     compared = [f for f in figures if math.isfinite(f.still)]
     if not compared:
         return

@@ -14,6 +14,7 @@ import torch
 from dfd_ros.core.sample import Sample
 from dfd_ros.evaluation.evaluation_stacks import counted
 from dfd_ros.inference.estimator import DepthEstimator
+from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.training import metrics
 from dfd_ros.training.losses import edge_sides
 
@@ -37,6 +38,9 @@ class FrameFigures:
     `sure` is the share of all pixels with a confidence over `CONFIDENT`, `sure_wrong` the share of these whose u is off
     by more than `WRONG`, and `shown_wrong` the share of all pixels that are both.
 
+    `calibration_error` is the expected calibration error of the confidence, the probability that u is off by less than
+    `CONFIDENT_ERROR`; `stated` and `right` are the mean confidence and the share that is right in ten bins of it.
+
     `still` is the share of the pixels whose true u is the one of a sweep before, within `STILL`. `flicker_rms` and
     `flicker_median` are of how much their estimated u has changed since. `changed_mae` is the mean error of u of the
     others. NaN in the first sweep, where only the last frame has truth, and where there are no such pixels.
@@ -58,6 +62,9 @@ class FrameFigures:
     sure: float
     sure_wrong: float
     shown_wrong: float
+    calibration_error: float
+    stated: tuple[float, ...]
+    right: tuple[float, ...]
     still: float
     flicker_rms: float
     flicker_median: float
@@ -148,6 +155,7 @@ def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
     error = (p.estimated_u - p.u).abs()
     sure = p.confidence > CONFIDENT
     wrong = sure & (error > WRONG)
+    calibration = metrics.reliability(p.confidence, error < CONFIDENT_ERROR)
     change = (p.estimated_u - p.before).abs()
     compared = torch.isfinite(change) & torch.isfinite(p.true_change)
     still = p.true_change.abs() < STILL
@@ -166,6 +174,9 @@ def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
         sure=sure.sum().item() / len(known),
         sure_wrong=(wrong.sum() / sure.sum()).item(),
         shown_wrong=wrong.sum().item() / len(known),
+        calibration_error=calibration.calibration_error,
+        stated=tuple(calibration.stated.tolist()),
+        right=tuple(calibration.right.tolist()),
         still=still[compared].float().mean().item(),
         flicker_rms=flicker.square().mean().sqrt().item(),
         flicker_median=np.median(flicker).item() if len(flicker) else math.nan,

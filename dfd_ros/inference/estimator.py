@@ -30,13 +30,12 @@ from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
 from dfd_ros.inference.estimator_arguments import RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
+from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:
     from dfd_ros.core.focal_stack import FocalStack  # needs Pillow, which a machine that only trains may be without
 
-CONFIDENT_ERROR = 0.05
-"""Confidence is the probability that u is wrong by less than this."""
 SMALLEST_IMAGE = 16
 SAME_FOCUS = 0.01
 """Share of the range: a frame whose focus has moved by less replaces the last one in the memory."""

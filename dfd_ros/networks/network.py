@@ -9,6 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+CONFIDENT_ERROR = 0.05
+"""Confidence is the probability that u is wrong by less than this: 1 - exp(-CONFIDENT_ERROR / b)."""
+
 
 class Prediction(NamedTuple):
     """What a network predicts for one frame, each (B, 1, H, W).
@@ -41,6 +44,7 @@ class Network(nn.Module):
         reads_stacks: True for a network that reads whole stacks of `frames` frames.
         frames: of these stacks; None for a network that reads frame by frame.
         decodes_coc: True where the CoC is a prediction of its own that the loss `coc` can train.
+        learns_log_scale: True where `correct_log_scale` can change what `log_scale` the network states.
         coc_is_optional: True where `forward` takes `decode_coc=False`, which spares the decoder of the CoC.
         centres: u of the hypotheses that the logits of `sequence` are of, for the loss `coarse`; None without.
     """
@@ -50,6 +54,7 @@ class Network(nn.Module):
     reads_stacks = False
     frames: int | None = None
     decodes_coc = False
+    learns_log_scale = False
     coc_is_optional = False
     centres: torch.Tensor | None
 
@@ -112,6 +117,10 @@ class Network(nn.Module):
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
         """Take in the error of a training step, for a network that does not learn its uncertainty. u, of one shape;
         NaN does not count."""
+
+    def correct_log_scale(self, slope: float, offset: float) -> None:
+        """From now on state slope * log b + offset, as part of the weights; see `dfd_ros.training.confidence`."""
+        raise NotImplementedError
 
     def check_size(self, height: int, width: int) -> None:
         """Raises `InputError` for images of a size that the network cannot take."""

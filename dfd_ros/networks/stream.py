@@ -309,7 +309,7 @@ class StreamNetwork(Network):
     """
 
     STRIDE = 16
-    decodes_coc = coc_is_optional = True
+    decodes_coc = coc_is_optional = learns_log_scale = True
     centres: torch.Tensor
 
     def __init__(
@@ -369,6 +369,12 @@ class StreamNetwork(Network):
             _fill(head.bias, 0.0)
         assert self.fine.bias is not None
         _fill(self.fine.bias[4:], -2.0)
+
+    @torch.no_grad()
+    def correct_log_scale(self, slope: float, offset: float) -> None:
+        assert self.fine.bias is not None
+        self.fine.weight[4:] *= slope
+        self.fine.bias[4:] = slope * self.fine.bias[4:] + offset
 
     def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
         """The state before the first frame of (height, width): zeros."""

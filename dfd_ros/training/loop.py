@@ -22,6 +22,7 @@ from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
 from dfd_ros.training.checkpoint import Position, resume, save, settings_of
+from dfd_ros.training.confidence import correct_file
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.interruption import Interrupted, Interruption
 from dfd_ros.training.losses import sequence_loss
@@ -332,6 +333,11 @@ def train(
             bar.close()
             say(f'{config.name}: stopped after step {at.step}; run the same command again to resume from {checkpoint}')
     bar.close()
+    if rank == 0 and share >= 1 and (correction := correct_file(folder / 'best.safetensors', config, device)):
+        say(
+            f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '
+            f'log b becomes {correction.slope:.2f} log b {correction.offset:+.2f}'
+        )
     if ranks > 1:
         distributed.destroy_process_group()
     return Trained(folder / 'best.safetensors', at.step, share >= 1)

@@ -83,6 +83,35 @@ def most_confident(error: torch.Tensor, confidence: torch.Tensor, share: float) 
     return error[confidence.topk(keep).indices].mean().item()
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """How often an estimate is right, by its confidence, in ten even bins.
+
+    Attributes:
+        share: of the pixels in each bin; stated: their mean confidence; right: the share of them that is right. NaN in
+            an empty bin. All (10,).
+    """
+
+    share: torch.Tensor
+    stated: torch.Tensor
+    right: torch.Tensor
+
+    @property
+    def calibration_error(self) -> float:
+        """The mean difference of stated and right (Naeini et al., AAAI 2015: expected calibration error)."""
+        return ((self.stated - self.right).abs() * self.share).nansum().item()
+
+
+def reliability(confidence: torch.Tensor, right: torch.Tensor, bins: int = 10) -> Reliability:
+    """Args: confidence: (N,) in 0..1. right: (N,) bool."""
+    index = (confidence * bins).long().clamp(0, bins - 1)
+    count, stated, hits = (
+        torch.zeros(bins, dtype=torch.double).index_add(0, index, value.double())
+        for value in (torch.ones_like(confidence), confidence, right)
+    )
+    return Reliability(count / count.sum(), stated / count, hits / count)
+
+
 def ause(error: torch.Tensor, confidence: torch.Tensor, points: int = 20) -> float:
     """Area under the sparsification error curve (Ilg et al., ECCV 2018), for the mean absolute error.
 

@@ -1,0 +1,112 @@
+"""Confidence that is right as often as it says: a correction of the scale that a network states, fitted on stacks with
+truth that it was not trained on.
+
+After Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017): a network states its confidence in the right
+order, but too high or too low. Two numbers mend that: log b becomes slope * log b + offset. The order stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dfd_ros import networks
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
+from dfd_ros.networks.network import CONFIDENT_ERROR, Network
+from dfd_ros.synthesis.procedural import StackBatch, render_stack
+from dfd_ros.training.config import TrainingConfig
+from dfd_ros.training.sequences import held_out
+
+_FIRST_SEED = 1_100_000_000
+_PIXELS = 4000  # of each frame
+_SLOPES = (0.2, 5.0)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """log b becomes slope * log b + offset."""
+
+    slope: float
+    offset: float
+
+
+def fit(log_scale: torch.Tensor, error: torch.Tensor, within: float = CONFIDENT_ERROR) -> Correction:
+    """The correction that makes 1 - exp(-within / b), the stated probability of an error of at most `within`, most
+    likely.
+
+    Args:
+        log_scale, error: (N,) of pixels, stated log b and the error of u.
+    """
+    right = (error <= within).double()
+    log_scale = log_scale.double()
+    middle = log_scale.mean()
+    # log of the slope, and the offset at the mean, which the slope hardly changes.
+    free = torch.zeros(2, dtype=torch.double, requires_grad=True)
+    optimiser = torch.optim.LBFGS([free], max_iter=100, line_search_fn='strong_wolfe')
+
+    def loss():
+        optimiser.zero_grad()
+        slope = free[0].exp().clamp(*_SLOPES)
+        rate = within * torch.exp(-(slope * (log_scale - middle) + middle + free[1]))
+        # -log of p = 1 - exp(-rate) where right, and of exp(-rate) where wrong.
+        value = (-right * torch.log(-torch.expm1(-rate.clamp_min(1e-9))) + (1 - right) * rate).mean()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    slope = free[0].exp().clamp(*_SLOPES).item()
+    return Correction(slope, middle.item() * (1 - slope) + free[1].item())
+
+
+@torch.no_grad()
+def _errors(network: Network, stack: StackBatch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log b, error of u), each (N,), of random pixels with a truth in the swept range, of all frames but the first,
+    which shows one focus alone."""
+    stack = stack.to(device)
+    frames = list(range(1, stack.images.shape[1]))
+    prediction = network.sequence(stack.images.float() / 255, stack.focus, stack.blur_scale, decode=frames)[0]
+    truth = stack.vergence[:, frames].float()
+    error = torch.where((truth >= 0) & (truth <= 1), (prediction.vergence - truth).abs(), torch.nan)
+    log_scale, error = (map_[0].flatten(1).cpu() for map_ in (prediction.log_scale, error))
+    picked = torch.randperm(error.shape[1], generator=torch.Generator().manual_seed(0))[:_PIXELS]
+    known = torch.isfinite(error[:, picked])
+    return log_scale[:, picked][known], error[:, picked][known]
+
+
+def correct(network: Network, stacks: Iterable[StackBatch], device: torch.device) -> Correction:
+    """Fit the correction on stacks with truth, and make it part of the network's weights."""
+    network.eval()
+    log_scales, errors = zip(*(_errors(network, stack, device) for stack in stacks))
+    correction = fit(torch.cat(log_scales), torch.cat(errors))
+    network.correct_log_scale(correction.slope, correction.offset)
+    return correction
+
+
+def held_out_stacks(config: TrainingConfig) -> Iterable[StackBatch]:
+    """`validate_stacks` stacks like those of the training that it does not see: held-out samples, or drawn ones."""
+    if config.shards:
+        samples = Samples(config.shards, TRUTH_READ)
+        indices = held_out(samples, config)
+        count = min(config.validate_stacks, len(indices))
+        return (to_stack_batch(samples[indices[i * len(indices) // count]]) for i in range(count))
+    return (render_stack(_FIRST_SEED + index, config.data) for index in range(config.validate_stacks))
+
+
+def correct_file(path: Path, config: TrainingConfig, device: torch.device) -> Correction | None:
+    """Correct the weights in a file, once. None where the network states no scale of its own, nothing is held out, or
+    the file is corrected already."""
+    with networks.opened(path) as file:
+        metadata = file.metadata
+    if 'confidence' in metadata or config.stacks or (config.shards and not config.held_out):
+        return None
+    network = networks.load(path, device, config.network)
+    if not network.learns_log_scale:
+        return None
+    correction = correct(network, held_out_stacks(config), device)
+    networks.save(path, network, {**metadata, 'confidence': json.dumps(vars(correction))})
+    return correction
