@@ -72,6 +72,13 @@ class Estimate:
         depth, coc, u, log_scale = (np.full(shape, np.nan, np.float32) for _ in range(4))
         return cls(depth, coc, np.zeros(shape, np.float32), u, log_scale, None, frames, because)
 
+    def without_depth(self, because: str) -> Estimate:
+        """The same, but nothing is known."""
+        nothing = np.full_like(self.depth, np.nan)
+        return replace(
+            self, depth=nothing, coc=nothing, confidence=np.zeros_like(self.confidence), unknown_because=because
+        )
+
     def masked_depth(self, min_confidence: float) -> np.ndarray:
         """Depth (m) with NaN where the confidence is below `min_confidence`."""
         return np.where(self.confidence >= min_confidence, self.depth, np.float32(np.nan))
@@ -320,7 +327,7 @@ class DepthEstimator:
             self._state = self._state_before  # the memory drifts if it reads one focus again and again
         else:
             self._last_focus = focus
-        self._follow_view(image, lens_state, scale, size)
+        motion = self._follow_view(image, lens_state, scale, size)
         self._state_before = self._state
         prediction, *self._state = self._backend(
             seen,
@@ -329,7 +336,7 @@ class DepthEstimator:
             *self._state,
         )
         self._range = range_
-        missing = self.evidence.push(seen, focus, blur_scale)
+        missing = self.evidence.push(seen, focus, blur_scale, motion.resized(scale))
 
         maps = torch.cat(prediction, 1)
         if scale != 1:
@@ -345,15 +352,17 @@ class DepthEstimator:
             coc = lens_state.lens.coc_px(depth, lens_state.focus_distance)
         if not missing and torch.isnan(u).all():
             missing = NO_ANSWER
-        known = self.evidence.seen(height, width) if not missing else torch.zeros_like(u, dtype=torch.bool)
+        known = self.evidence.seen(height, width)
         depth, coc = depth.where(known, math.nan), coc.where(known, math.nan)
         confidence = confidence.where(known, 0)
         fields = {'depth': depth, 'coc': coc, 'confidence': confidence, 'vergence': u, 'log_scale': log_scale}
         arrays: dict[str, Any] = {name: map_.cpu().numpy() for name, map_ in fields.items()}
-        return Estimate(**arrays, range=range_, frames=self._frames, unknown_because=missing)
+        estimate = Estimate(**arrays, range=range_, frames=self._frames)
+        return estimate.without_depth(missing) if missing else estimate
 
-    def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> None:
-        """Bring the state into the view of this image, once it is off by enough. size: of what the network sees."""
+    def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> Similarity:
+        """Bring the state into the view of this image, once it is off by enough. size: of what the network sees.
+        Returns what maps pixels of this image to those of the one before."""
         magnification = lens_state.magnification if 0 < lens_state.magnification < math.inf else math.nan
         zoom = self._magnification / magnification
         self._magnification = magnification
@@ -362,7 +371,7 @@ class DepthEstimator:
         else:
             motion = Similarity() if math.isnan(zoom) else Similarity(scale=zoom)
         if not self._state:
-            return
+            return motion
         self._to_state_view = self._to_state_view @ motion
         height, width = size
         off = self._to_state_view.resized(scale)
@@ -372,6 +381,7 @@ class DepthEstimator:
             if self.evidence.foci_seen is not None:
                 self.evidence.foci_seen = _warp(self.evidence.foci_seen, off, height, width)
             self._to_state_view = Similarity()
+        return motion
 
 
 def _open_backend(

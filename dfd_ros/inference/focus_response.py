@@ -1,0 +1,146 @@
+"""Do the images change with the focus that their lens states say? Told from sharpness alone, without a network.
+
+The sharpness of a place depends on the focus, and on what is there. Between two frames that are registered to each
+other, what is there stays. The changes of sharpness from frame to frame are therefore regressed on the changes of focus:
+each tile of the image has a sharpness at each focus (least squares; a bin without frames has none). The share of the
+variance that this explains is high for a camera that sweeps its focus, moving or not, and about 0 for a motor that is
+stuck. The same is tried with the lens states of up to `LARGEST_LAG` frames before and after.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dfd_ros.core.geometry import Similarity
+
+TILES = 8
+"""The sharpness of an image is measured in so many rows and columns."""
+REACH = 8
+"""px, between the pixels whose difference the finest differences are compared with."""
+SAMPLES = 120
+"""Rows or columns, whichever are fewer, in which differences are measured."""
+NOISE = 1e-4
+"""Mean square of differences that is too little to tell something."""
+FOCUS_BINS = 10
+"""Across the range: frames in one bin have the same focus."""
+BINS = 2 * FOCUS_BINS + 1
+"""Foci reach from -0.5 to 1.5."""
+WINDOW = 60
+"""Frames that are compared."""
+LEAST_REPEATS = 15
+"""Changes of focus more than are needed for a fit: fewer cannot tell a response from chance."""
+LEAST_TEXTURE = 4e-3
+"""Mean square of the coarse differences, beyond that of the fine ones, which a tenth of the tiles need: plain walls
+look the same at every focus. Of 64 tiles, walls have up to 0.002, scenes with things in them 0.01 and more."""
+TEXTURED = 58
+"""Of the `TILES`**2 tiles, in order of their texture, the one that has to have it."""
+LARGEST_LAG = 2
+
+
+class FocusResponse:
+    """Follows the sharpness of the last `WINDOW` frames of one stream. The cost of a frame does not depend on it."""
+
+    def __init__(self) -> None:
+        lags = 2 * LARGEST_LAG + 1
+        self._sharpness: np.ndarray | None = None
+        self._textures: deque[float] = deque(maxlen=WINDOW)
+        self._bins: deque[int] = deque(maxlen=lags + 1)
+        self._changes: deque[np.ndarray] = deque(maxlen=LARGEST_LAG + 1)
+        # Of the least squares: rows in use, and the normal equations of each lag.
+        self._rows: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
+        self._normal = np.zeros((lags, BINS, BINS))
+        self._products = np.zeros((lags, BINS, TILES * TILES))
+        self._total = 0.0
+        self.shares = np.full(lags, math.nan)
+        """Explained by the lens states of LARGEST_LAG frames before each image, ..., of LARGEST_LAG frames after it.
+        NaN while there are too few, or no texture."""
+        self.unrest = math.nan
+        """Standard deviation of the changes of the log of sharpness that the focus does not explain."""
+
+    @property
+    def share(self) -> float:
+        """Explained by the lens states of the images."""
+        return float(self.shares[LARGEST_LAG])
+
+    def push(self, image: torch.Tensor, focus: float, motion: Similarity) -> None:
+        """Adds a frame. image: (1, 3, H, W) in 0..1; focus: v in -0.5..1.5; motion: maps pixels of this image to those
+        of the one before."""
+        before = self._sharpness
+        self._sharpness, texture = sharpness(image)
+        self._textures.append(texture)
+        self._bins.append(round((focus + 0.5) * FOCUS_BINS))
+        if before is not None:
+            self._changes.append(self._sharpness - _seen_through(before, motion, *image.shape[2:]))
+        if len(self._bins) < self._bins.maxlen:
+            return
+        # The images of the oldest of these changes are in the middle of the bins: each lag has its two foci.
+        bins = np.array(self._bins)
+        self._add(1, self._changes[0].ravel(), bins[:-1], bins[1:])
+        self._rows.append((self._changes[0].ravel(), bins[:-1], bins[1:]))
+        if len(self._rows) > WINDOW:
+            self._add(-1, *self._rows.popleft())
+        self._fit()
+
+    def _add(self, sign: int, change: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
+        """Adds (removes for a sign of -1) an equation of each lag: h[after] - h[before] = change."""
+        lags = np.arange(len(before))
+        self._normal[lags, before, before] += sign
+        self._normal[lags, after, after] += sign
+        self._normal[lags, before, after] -= sign
+        self._normal[lags, after, before] -= sign
+        self._products[lags, after] += sign * change
+        self._products[lags, before] -= sign * change
+        self._total += sign * float(change @ change)
+
+    def _fit(self) -> None:
+        # The normal matrix has no inverse: h may be shifted by a constant.
+        damped = self._normal + 1e-6 * np.eye(BINS)
+        solved = np.linalg.solve(damped, np.concatenate([self._products, self._normal], 2))
+        explained = (self._products * solved[..., : TILES * TILES]).sum((1, 2))
+        rank = np.rint(np.trace(solved[..., TILES * TILES :], axis1=1, axis2=2))
+        left = len(self._rows) - rank
+        textured = sum(self._textures) >= LEAST_TEXTURE * len(self._textures)
+        enough = (rank >= 1) & (left >= LEAST_REPEATS) & textured
+        noise = np.maximum(self._total - explained, 0) / np.maximum(left, 1)
+        shares = (explained - rank * noise) / (self._total + noise + 1e-9)
+        self.shares = np.where(enough, shares, math.nan)
+        self.unrest = math.sqrt(noise[LARGEST_LAG] / TILES**2) if enough[LARGEST_LAG] else math.nan
+
+
+def sharpness(image: torch.Tensor) -> tuple[np.ndarray, float]:
+    """(TILES, TILES) log of the mean squared difference of neighbours, relative to that of pixels `REACH` apart: neither
+    exposure nor contrast changes it. And how much texture there is, see `LEAST_TEXTURE`.
+
+    image: (1, 3, H, W) in 0..1, of which green is read."""
+    green = image[0, 1]
+    height, width = green.shape
+    reach = min(REACH, height // 2, width // 2)
+    step = max(1, min(height, width) // SAMPLES)
+
+    def at(down: int, across: int) -> torch.Tensor:
+        return green[down : down + height - reach : step, across : across + width - reach : step]
+
+    def energy(distance: int) -> torch.Tensor:
+        return (at(0, distance) - at(0, 0)).square_() + (at(distance, 0) - at(0, 0)).square_()
+
+    tiles = F.adaptive_avg_pool2d(torch.stack([energy(1), energy(reach)])[None], TILES)[0]
+    fine, coarse = tiles.double().cpu().numpy()
+    return np.log((fine + NOISE) / (coarse + NOISE)), float(np.sort((coarse - fine).ravel())[TEXTURED - 1])
+
+
+def _seen_through(tiles: np.ndarray, motion: Similarity, height: int, width: int) -> np.ndarray:
+    """Tiles of an image as they lie in the next one; beyond its border they continue."""
+    x, y = (np.arange(TILES) + 0.5) * width / TILES - 0.5, (np.arange(TILES)[:, None] + 0.5) * height / TILES - 0.5
+    (a, b, c), (d, e, f) = motion.matrix(height, width)
+    columns = np.clip(((a * x + b * y + c) + 0.5) * TILES / width - 0.5, 0, TILES - 1)
+    rows = np.clip(((d * x + e * y + f) + 0.5) * TILES / height - 0.5, 0, TILES - 1)
+    left, top = np.minimum(columns.astype(int), TILES - 2), np.minimum(rows.astype(int), TILES - 2)
+    right, down = columns - left, rows - top
+    upper = tiles[top, left] * (1 - right) + tiles[top, left + 1] * right
+    lower = tiles[top + 1, left] * (1 - right) + tiles[top + 1, left + 1] * right
+    return upper * (1 - down) + lower * down
