@@ -68,9 +68,7 @@ class Evidence:
             return 0 if shares[best] - others.max() > LAG_MARGIN else None
         return LARGEST_LAG - best if shares[best] - shares[LARGEST_LAG] > LAG_MARGIN else None
 
-    def push(
-        self, image: torch.Tensor, focus: float, blur_scale: float, motion: Similarity = Similarity()
-    ) -> str:
+    def push(self, image: torch.Tensor, focus: float, blur_scale: float, motion: Similarity = Similarity()) -> str:
         """Adds a frame. Returns why nothing is known about depth, '' if something is.
 
         image: (1, 3, H, W) as the network sees it; focus: its v; blur_scale: k in pixels of `image`, NaN = unknown;

@@ -1,8 +1,8 @@
 """Do the images change with the focus that their lens states say? Told from sharpness alone, without a network.
 
 The sharpness of a place depends on the focus, and on what is there. Between two frames that are registered to each
-other, what is there stays. The changes of sharpness from frame to frame are therefore regressed on the changes of focus:
-each tile of the image has a sharpness at each focus (least squares; a bin without frames has none). The share of the
+other, what is there stays. So the changes of sharpness from frame to frame are regressed on the changes of focus: each
+tile of the image has a sharpness at each focus (least squares; a bin without frames has none). The share of the
 variance that this explains is high for a camera that sweeps its focus, moving or not, and about 0 for a motor that is
 stuck. The same is tried with the lens states of up to `LARGEST_LAG` frames before and after.
 """
@@ -76,7 +76,7 @@ class FocusResponse:
         self._bins.append(round((focus + 0.5) * FOCUS_BINS))
         if before is not None:
             self._changes.append(self._sharpness - _seen_through(before, motion, *image.shape[2:]))
-        if len(self._bins) < self._bins.maxlen:
+        if len(self._bins) <= len(self.shares):
             return
         # The images of the oldest of these changes are in the middle of the bins: each lag has its two foci.
         bins = np.array(self._bins)
@@ -113,8 +113,8 @@ class FocusResponse:
 
 
 def sharpness(image: torch.Tensor) -> tuple[np.ndarray, float]:
-    """(TILES, TILES) log of the mean squared difference of neighbours, relative to that of pixels `REACH` apart: neither
-    exposure nor contrast changes it. And how much texture there is, see `LEAST_TEXTURE`.
+    """(TILES, TILES) log of the mean squared difference of neighbours, relative to that of pixels `REACH` apart:
+    neither exposure nor contrast changes it. And how much texture there is, see `LEAST_TEXTURE`.
 
     image: (1, 3, H, W) in 0..1, of which green is read."""
     green = image[0, 1]
