@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help='folder for photographs/, models/, hdris/ and LICENCES.md, which says of each where it is '
-        'from; the same command goes on where it was stopped',
+        'from; the same command resumes a stopped one',
     )
     parser.add_argument(
         '--bpy',
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from dfd_ros.synthesis.assets import PACKAGES, Unpacked, download, unpack, unpack_bpy, write_licences
+    from dfd_ros.synthesis.assets import PACKAGES, download, unpack, unpack_bpy, write_licences
+    from dfd_ros.synthesis.unpacked import Unpacked
 
     def progress(items, what: str):
         return tqdm(items, desc=what, unit='file', leave=False) if what else items

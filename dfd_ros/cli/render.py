@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--preset',
         choices=sum(PRESETS.values(), ()),
-        help='procedural: study (static, before a wall, known lens), field (motion, breathing, noise), '
+        help='procedural: study (static, in front of a wall, known lens), field (motion, breathing, noise), '
         'real (realistic surfaces and cameras) or default (as in training; the default); '
         'blender: the lens, defocusnet (the default), phone or machine_vision',
     )
@@ -363,7 +363,7 @@ def _settings(args: argparse.Namespace):
     from dfd_ros.synthesis.procedural import StackSettings
     from dfd_ros.synthesis.scene import SceneSettings
 
-    # Stacks on disk show the whole focus breathing, as a camera delivers it, and say how large it is.
+    # Stacks on disk show uncorrected focus breathing, like a camera, and record its magnification.
     size = {'frames': args.frames, 'height': args.height, 'width': args.width, 'breathing_residual': None}
     if args.preset == 'default':
         return StackSettings(scene=SceneSettings(split=args.split), **size)

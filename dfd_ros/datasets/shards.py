@@ -1,4 +1,4 @@
-"""The one sample format: focal stacks with truth, in WebDataset shards.
+"""The sample format: focal stacks with ground truth, in WebDataset shards.
 
 A sample is one focal stack of T frames. A shard is a tar file `NAME-000000.tar`, ..., whose members share a sample's
 key before the first dot:
@@ -9,7 +9,7 @@ key before the first dot:
 * `KEY.truth.npz`: `depth`, and if known `background`, `coc`, `flow` and `all_in_focus`, see
   `dfd_ros.core.sample.Sample`.
 
-Nothing here needs torch: processes that render do not have it.
+This module does not need torch, which rendering processes do not have.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from dfd_ros.core.sample import TRUTH, Sample
 
 FORMAT = 'dfd_ros-sample-1'
 _STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
-_BLOCK = 512  # of a tar file
+_BLOCK = 512  # bytes, of a tar file
 _FRAME = re.compile(r'image\.(\d{1,9})\.\w+')
 LARGEST_SAMPLE = 2**30
 """Bytes of all images of a sample."""
 TRUTH_BYTES = 10
-"""Of the truth at most, for each byte of the images: float64 for all its 7 numbers of a pixel, and its image."""
+"""Maximum bytes of ground truth per byte of the images: 7 float64 numbers per pixel, and an image."""
 
 
 class ShardWriter:
@@ -87,7 +87,7 @@ class ShardWriter:
         self._packed = {key for shard in self._shards for key, _ in _index(shard)}
         self._waiting = {}
         for path in sorted(self.parts.glob('[!.]*.tar')):
-            if path.stem in self._packed:  # a kill came between packing and tidying up
+            if path.stem in self._packed:  # a kill came between packing and deleting
                 path.unlink()
             else:
                 self._waiting[path.stem] = path
@@ -122,7 +122,7 @@ class ShardWriter:
                     for member in waiting:
                         packed.addfile(member, waiting.extractfile(member))
         self._shards.append(shard)
-        # They no longer wait, whatever interrupts the rest: they would be packed twice.
+        # Forget them first: if something interrupts the deletion, they must not be packed twice.
         parts = [self._waiting.pop(key) for key in keys]
         self._packed.update(keys)
         for part in parts:
@@ -157,7 +157,7 @@ def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png'
         raise InputError(f'image format "{image_format}": must be png or jpg')
     with written_atomically(path) as temporary, tarfile.open(temporary, 'w') as tar:
         for suffix, data in _members(sample, image_format):
-            member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: the same sample gives the same file
+            member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: files are reproducible
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
 
@@ -186,7 +186,7 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
         if getattr(sample, name) is not None
     }
     buffer = io.BytesIO()
-    # As np.savez_compressed, but four times as fast: level 6 is hardly smaller.
+    # Like np.savez_compressed, but four times as fast; its level 6 is hardly smaller.
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
@@ -195,14 +195,14 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
 
 
 class Samples:
-    """The samples of a folder, a shard, or several of either, each read when accessed.
+    """The samples of a folder, a shard, or several of either. Samples are read on access.
 
     Args:
         where: a folder with shards in it or below it, a shard, or several of either.
         truth: parts of the ground truth to read beside the depth; the others are None.
 
     Raises:
-        InputError: no samples, no such file, or a truncated one; also when a sample is read.
+        InputError: there are no samples, or a file does not exist or is truncated; also when a sample is read.
     """
 
     def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
@@ -330,7 +330,7 @@ def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) ->
 
 
 def _images(read: Callable[[str], bytes], members: Iterable[str], name: str) -> np.ndarray:
-    """(T, H, W, 3), in the order of the frames' numbers, which other writers do not pad with zeros."""
+    """(T, H, W, 3), in the order of frame numbers, which other writers may not pad with zeros."""
     frames: dict[int, str] = {}
     for suffix in members:
         if match := _FRAME.fullmatch(suffix):

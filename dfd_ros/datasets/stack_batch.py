@@ -18,11 +18,11 @@ TRUTH_READ = ('depth', 'background')
 
 
 def to_stack_batch(sample: Sample) -> StackBatch:
-    """A sample as a `StackBatch` (B = 1) for training, over the swept range. Pixels without ground truth, or without
-    a known blur since the lens is unknown, do not count.
+    """A sample as a `StackBatch` (B = 1) for training, over the swept range. Pixels without ground truth do not count,
+    nor those whose blur is unknown because the lens is.
 
-    Frames and truth are scaled to the largest magnification, as the estimator does with its state, so that no frame has
-    an empty border.
+    Frames and truth are scaled to the largest magnification, as the estimator scales its state, so that no frame has an
+    empty border.
 
     Raises:
         InputError: every frame has the same focus.
@@ -76,7 +76,7 @@ def to_sample(
     Render the batch with the full focus breathing (`breathing_residual=None`): the lens states state its magnification.
 
     Args:
-        with_magnification: also if the aperture is unknown; for training, which scales the frames to one size.
+        with_magnification: include it even if the aperture is unknown, for training, which scales frames to one size.
         frame_rate: for the stamps (1/s); NaN = no stamps.
         about: `seed` and `about` of the sample.
     """

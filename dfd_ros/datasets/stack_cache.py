@@ -29,9 +29,9 @@ class StackPool:
     """Stacks of seeds 0, 1, 2, ... in a folder, each rendered once by one of `workers` processes.
 
     Args:
-        folder: has SEED.safetensors, which are used as they are, and settings.json, their settings.
-        settings: what the stacks are drawn from.
-        workers: processes that render ahead; with none, only existing stacks are available.
+        folder: of INDEX.safetensors and their settings.json; existing stacks are used as they are.
+        settings: of the stacks.
+        workers: number of rendering processes; with 0 only existing stacks are available.
         first_seed: added to every seed, so that pools do not share scenes.
 
     Raises:
@@ -47,7 +47,7 @@ class StackPool:
         _claim(self.folder, settings)
         self.first_seed = first_seed
         context = multiprocessing.get_context('spawn')
-        # How many to render; grows during training.
+        # Number of stacks to render; grows during training.
         self._wanted = context.Value('q', 0)
         self._workers = [
             context.Process(
@@ -55,7 +55,7 @@ class StackPool:
             )
             for worker in range(workers)
         ]
-        # Ctrl-C reaches the processes of a terminal: this one ends the workers.
+        # Ctrl-C in a terminal reaches all processes; workers ignore it, and this process ends them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for worker in self._workers:
@@ -89,7 +89,7 @@ class StackPool:
             time.sleep(0.1)
         try:
             return StackBatch(**load_file(require_file(path)))
-        except (SafetensorError, TypeError, OSError) as error:  # truncated, or from another program
+        except (SafetensorError, TypeError, OSError) as error:  # truncated, or written by another program
             raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""How good a network is: figures over stacks with truth, and the study that compares networks."""
+"""The accuracy of networks on stacks with ground truth, and the study that compares networks."""

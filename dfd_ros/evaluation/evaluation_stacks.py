@@ -1,20 +1,20 @@
-"""Stacks with truth to test on: procedural sets, and folders.
+"""Test stacks with ground truth: procedural sets, and folders.
 
-The procedural sets are of seeds and of families of textures, shapes and layouts of print that training never sees:
+The procedural sets have seeds and families of textures, shapes and print layouts that training never sees:
 
-* `study`: the conditions of the study: static, known lens, blur scale over 15 px, textured objects before a wall.
-  As in the study, the wall is not counted.
-* `field`: all moves, focus breathing as the camera delivers it, noise, half of it with unknown aperture (and with
-  unknown magnification), blur scale from 6 px, falling, shuffled and uneven sweeps, untextured parts.
-* `real`: print, pictures, plain paint and materials on planes, boxes and other things, by cameras like real ones; the
-  camera moves, and so do some of the things. `real:DIR` shows photographs of a folder instead of illustrations.
-* `still`: the same scenes, but nothing moves. Sweep after sweep, the same is seen. `still:DIR` as above.
-* `walls`: plain walls, tables and corners, on some of them plain sheets; nothing moves. Only pixels count of which no
-  blur can tell how far they are.
+* `study`: the conditions of the study: no motion, a known lens, a blur scale over 15 px, textured objects in front of
+  a wall. As in the study, the wall does not count.
+* `field`: camera and objects move; uncorrected focus breathing; noise; aperture and magnification are unknown in half
+  of the stacks; blur scale from 6 px; falling, shuffled and uneven sweeps; untextured parts.
+* `real`: print, pictures, plain paint and materials on planes, boxes and other things, taken by realistic cameras. The
+  camera and some of the things move. `real:DIR` shows photographs of a folder instead of illustrations.
+* `still`: the same scenes without motion, so every sweep shows the same. `still:DIR` as above.
+* `walls`: plain walls, tables and corners, some with plain sheets, without motion. Only pixels whose depth no blur
+  reveals count.
 * `rooms:DIR`: photographs of a folder of views (`dfd render --world`) of worlds that training never saw, through wide
-  and phone lenses; nothing moves.
+  and phone lenses, without motion.
 
-Only pixels whose truth lies in the swept range, and is not known to be background, count.
+Only pixels count whose ground truth is in the swept range, and that are not known to be background.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ SETS: dict[str, Callable[..., StackSettings]] = {
     'walls': partial(StackSettings.real, static=1.0, breathing=0.0, surfaces=_PLAIN),
     'rooms': partial(StackSettings.field, static=1.0, breathing=0.0, blur_scale=(3.0, 40.0), views_share=1.0),
 }
-# The setting that names a set's folder of images.
+# The setting for the image folder of a set.
 _FOLDERS = {'real': 'photographs', 'still': 'photographs', 'rooms': 'views'}
 _NEED_FOLDER = ('rooms',)
-_REACH = 16  # px, by which what counts as plain stays away from what blur tells
+_REACH = 16  # px, minimum distance of counted plain pixels to visible blur
 
 
 def find_procedural_set(data: str) -> tuple[str, str] | None:
-    """Name and folder of images ('' = none) of a text such as `real` or `real:DIR`; None for other texts."""
+    """Parse `real` or `real:DIR` to the name and image folder ('' = none) of a set; None for other texts."""
     name, colon, folder = data.partition(':')
     if name not in SETS or (folder and name not in _FOLDERS) or bool(colon) != bool(folder):
         return None
@@ -69,11 +69,11 @@ def procedural_stacks(
     """The first stacks of a procedural test set.
 
     Args:
-        frames: of a stack; sweep: of a sweep across the range.
-        folder: of photographs for the surfaces, or of views, for the sets that take some.
+        frames: frames of a stack; sweep: frames of a sweep across the range.
+        folder: of photographs for surfaces, or of views, for the sets that take one.
 
     Raises:
-        InputError: no set of that name; nothing of use in that folder.
+        InputError: the set does not exist, or the folder has no usable images.
     """
     if name not in SETS:
         raise InputError(f'no test set "{name}": choose one of {", ".join(SETS)}, or a folder of focal stacks')
@@ -89,14 +89,14 @@ def procedural_stacks(
     for seed in range(_FIRST_SEED, _FIRST_SEED + stacks):
         sample = to_sample(render_stack(seed, settings), f'{name} {seed}')
         if name == 'walls':
-            told = np.broadcast_to(_told_by_blur(seed, settings), sample.depth.shape)
-            sample = replace(sample, background=told)
+            visible = np.broadcast_to(_visible_blur(seed, settings), sample.depth.shape)
+            sample = replace(sample, background=visible)
         yield sample if name in ('study', 'walls') else replace(sample, background=None)
 
 
-def _told_by_blur(seed: int, settings: StackSettings) -> np.ndarray:
-    """(H, W) bool: where the frames of a sweep would differ if the camera had no noise, and `_REACH` around. All else
-    looks the same at every focus. For stacks in which nothing moves."""
+def _visible_blur(seed: int, settings: StackSettings) -> np.ndarray:
+    """(H, W) bool: pixels within `_REACH` of those where the frames of a noiseless sweep differ. All other pixels look
+    the same at every focus. For stacks without motion."""
     noiseless = replace(
         settings,
         frames=settings.ramp[1],
@@ -108,16 +108,16 @@ def _told_by_blur(seed: int, settings: StackSettings) -> np.ndarray:
         camera=CameraSettings(),
     )
     images = render_stack(seed, noiseless).images[0].int()
-    differ = (images.amax(0) - images.amin(0)).amax(0) > 1  # more than rounding makes
+    differ = (images.amax(0) - images.amin(0)).amax(0) > 1  # more than rounding
     side = 2 * _REACH + 1
     return cv2.dilate(differ.numpy().astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
 def folder_stacks(folder: Path) -> Iterator[Sample]:
-    """The stacks of `stored_stacks`, each with the range that its focus sweeps as that of its lens.
+    """The stacks of `stored_stacks`, with the swept range as the range of the lens.
 
     Raises:
-        InputError: there are none; every frame of one has the same focus.
+        InputError: there are none, or all frames of one have the same focus.
     """
     for stack in stored_stacks(folder):
         sample = stack.read()

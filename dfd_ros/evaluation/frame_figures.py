@@ -1,4 +1,4 @@
-"""Accuracy of the estimator on stacks with truth: what a user gets, frame by frame."""
+"""Accuracy of the estimator on stacks with ground truth, frame by frame, as users get it."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from dfd_ros.training.losses import edge_sides
 EDGE = 3  # px
 CONFIDENT = 0.5
 WRONG = 0.1
-"""Error of u that makes a depth wrong."""
+"""Error of u above which a depth is wrong."""
 STILL = 0.01
-"""Change of the true u from one sweep to the next, below which a pixel is still."""
+"""Change of the true u between sweeps below which a pixel is still."""
 
 
 @dataclass
 class FrameFigures:
     """Figures after a frame of each stack; see `dfd_ros.training.metrics`. Depth is divided by the largest of the set.
 
-    `confident` is the mean error of u of the most confident 70 % of all pixels, over that of all. `known` is the
-    share of the pixels that have an estimate; the others enter none of the figures. `inner` is the share of these that
-    lie more than `EDGE` px from every depth edge, with figures of their own: blurred images say little of which side
-    of an edge a pixel belongs to.
+    `confident` is the mean error of u of the most confident 70 % of all pixels, divided by that of all. `known` is the
+    share of pixels with an estimate; only these enter the other figures. `inner` is the share of these more than `EDGE`
+    px from every depth edge; they have separate figures, because blurred images hardly show on which side of an edge a
+    pixel is.
 
     `sure` is the share of all pixels with a confidence over `CONFIDENT`, `sure_wrong` the share of these whose u is off
     by more than `WRONG`, and `shown_wrong` the share of all pixels that are both.
 
     `calibration_error` is the expected calibration error of the confidence, the probability that u is off by less than
-    `CONFIDENT_ERROR`; `stated` and `right` are the mean confidence and the share that is right in ten bins of it.
+    `CONFIDENT_ERROR`; `stated` and `right` are the mean confidence and the share of correct pixels in ten bins of it.
 
-    `still` is the share of the pixels whose true u is the one of a sweep before, within `STILL`. `flicker_rms` and
-    `flicker_median` are of how much their estimated u has changed since. `changed_mae` is the mean error of u of the
-    others. NaN in the first sweep, where only the last frame has truth, and where there are no such pixels.
+    `still` is the share of pixels whose true u is within `STILL` of that one sweep earlier. `flicker_rms` and
+    `flicker_median` describe how much their estimated u has changed since. `changed_mae` is the mean error of u of the
+    other pixels. These are NaN in the first sweep, if only the last frame has ground truth, and without such pixels.
     """
 
     frame: int
@@ -72,7 +72,7 @@ class FrameFigures:
 
 
 class _Pixels(NamedTuple):
-    """Of N pixels each, arrays or tensors (N,)."""
+    """Values of N pixels: arrays or tensors (N,)."""
 
     u: Any
     estimated_u: Any
@@ -84,9 +84,9 @@ class _Pixels(NamedTuple):
     estimated_coc: Any
     edge: Any
     before: Any
-    """Estimated u a sweep before."""
+    """Estimated u one sweep earlier."""
     true_change: Any
-    """Of u since."""
+    """Of u since then."""
 
 
 def evaluate(
@@ -95,12 +95,11 @@ def evaluate(
     frames: tuple[int, ...] = (1, 2, 3, 4, 5, 10, 15),
     sweep: int = 5,
 ) -> list[FrameFigures]:
-    """Figures after the given frames (counted from 1), over all pixels of all stacks; the stacks' last frame
-    where only it has truth. A frame after which no depth is known yet has no figures, nor has one of which no pixel
-    counts.
+    """Figures after the given frames (counted from 1), over all pixels of all stacks; after the last frame if only that
+    has ground truth. A frame has no figures if no depth is known yet or no pixel counts.
 
     Args:
-        sweep: frames of one; each frame is compared with the one that is so many earlier.
+        sweep: frames per sweep; flicker compares each frame with the one a sweep earlier.
 
     Raises:
         InputError: the network cannot read one of the stacks.
@@ -108,18 +107,18 @@ def evaluate(
     pixels: dict[int, list[np.ndarray]] = {}
     for stack in stacks:
         known = [index for index, depth in enumerate(stack.depth) if np.isfinite(depth).any()]
-        earlier: deque[np.ndarray] = deque(maxlen=sweep)  # u of the sweep before
+        earlier: deque[np.ndarray] = deque(maxlen=sweep)  # u of the previous sweep
         for index, estimate in enumerate(estimator.estimate_frames(stack.to_focal_stack())):
             before = earlier[0] if len(earlier) == sweep else np.full_like(estimate.vergence, np.nan)
             earlier.append(estimate.vergence)
             if index not in known or (len(known) > 1 and index + 1 not in frames):
                 continue
             where, range_ = counted(stack, index), estimate.range
-            assert range_ is not None  # of a stack it is known from the start
+            assert range_ is not None  # known from the start for a stack
             true_depth = stack.depth[index].astype(np.float64)
             depth = true_depth[where]
             coc = np.full(depth.shape, np.nan) if stack.coc is None else stack.coc[index][where]
-            # An infinite depth is a far one: the largest that this range tells from infinity.
+            # Pixels without ground truth get the far end of the range, which matters only for edges.
             true_u = torch.from_numpy(range_.normalise(true_depth)).float().nan_to_num(0)
             edge = torch.logical_or(*edge_sides(true_u[None, None], EDGE))[0, 0].numpy()
             if index >= sweep:

@@ -1,6 +1,6 @@
-"""The measures that public test sets are published with, of one stack each; a set's figure is their mean.
+"""The published measures of public test sets, for one stack; the figure of a set is their mean.
 
-As in the evaluation of DFV (https://github.com/fuy34/DFV, eval_DDFF12.py), which took it from DDFF 12-Scene's.
+As in the evaluation of DFV (https://github.com/fuy34/DFV, eval_DDFF12.py), which follows that of DDFF 12-Scene.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ BUMPINESS_LIMIT = 0.05
 
 
 def measures(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """All of them, of the pixels that have a truth and an estimate.
+    """All measures, over pixels with ground truth and an estimate.
 
     Args:
         estimate, truth: (H, W) depth or disparity, positive; NaN = none.
 
     Returns:
-        `mae`, `mse`, `rms` in the unit of the inputs; `log_rms`, natural; `abs_rel`, `sq_rel`; `d1.05` and so on, the
-        share (per cent) with max(e / t, t / e) below it; `bumpiness`. NaN where no pixel counts.
+        `mae`, `mse`, `rms` in the unit of the inputs; `log_rms` of natural logarithms; `abs_rel`, `sq_rel`; `d1.05` and
+        so on, the share (per cent) with max(e / t, t / e) below the number; `bumpiness`. NaN if no pixel counts.
     """
     valid = np.isfinite(estimate) & np.isfinite(truth)
     if not valid.any():
@@ -51,12 +51,12 @@ NAMES = {
     **{f'd{name}': f'd{name} %' for name in _THRESHOLDS},
     'bumpiness': 'Bump.',
 }
-"""How each is printed."""
+"""Names as printed."""
 
 
 def bumpiness(estimate: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> float:
-    """100 times the mean norm of the Hessian of the error, by Scharr's filters (of weight 2 on a slope of 1, as
-    scikit-image has them), each at most `BUMPINESS_LIMIT`. Without truth the error is the estimate, as published."""
+    """100 times the mean norm of the Hessian of the error, clipped to `BUMPINESS_LIMIT`, with Scharr filters that give
+    2 for a slope of 1, as in scikit-image. Without ground truth the error is the estimate, as in the publication."""
     error = np.nan_to_num(estimate.astype(np.float64)) - np.nan_to_num(truth.astype(np.float64))
 
     def scharr(x, dx, dy):

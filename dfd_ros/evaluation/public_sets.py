@@ -1,4 +1,4 @@
-"""Public test sets: how each is read, what of it counts, and what it is measured by."""
+"""Public test sets: readers, counted pixels and measures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _USUAL = ('mse', 'rms', 'log_rms', 'abs_rel', 'sq_rel', 'd1.25', 'd1.25^2', 'd1.
 
 
 class Stacks(Protocol):
-    """The stacks of a set, each read when it is accessed."""
+    """The stacks of a set, which are read on access."""
 
     def __len__(self) -> int: ...
 
@@ -35,12 +35,12 @@ class PublicSet:
     """A set and its protocol.
 
     Attributes:
-        open: the stacks, of a path and a number of slices (None = as published).
-        title: what is measured on what.
+        open: opens the stacks, from a path and a number of slices (None = as published).
+        title: data and unit, for users.
         measures: names, see `public_measures.measures`.
-        limits: m, least and most that an estimate is taken for.
-        truth_limited: the truth is taken for the same.
-        disparity: px m: errors are those of this over depth. None: those of depth, in m.
+        limits: minimum and maximum (m) to which estimates are clipped.
+        truth_limited: whether the ground truth is clipped too.
+        disparity: px m; divided by depth it gives the disparity to measure. None = measure depth in m.
     """
 
     open: Callable[[Path, int | None], Stacks]
@@ -79,10 +79,10 @@ PUBLIC_SETS = {
 
 
 def find_public_set(data: str) -> tuple[PublicSet, Path] | None:
-    """The set and the path of a text such as `ddff12:FILE`; None for other texts.
+    """Parse a text such as `ddff12:FILE` to a set and a path; None for other texts.
 
     Raises:
-        InputError: there is no such path.
+        InputError: the path does not exist.
     """
     name, colon, place = data.partition(':')
     if not colon or name not in PUBLIC_SETS:
@@ -93,8 +93,8 @@ def find_public_set(data: str) -> tuple[PublicSet, Path] | None:
 
 
 def evaluate_public(estimator: DepthEstimator, public: PublicSet, stacks: Iterable[FocalStack]) -> dict[str, float]:
-    """The set's measures after the last slice of each stack, in the mean over the stacks; and `known`, the share of
-    the pixels with truth that have an estimate.
+    """The set's measures after the last slice of each stack, averaged over the stacks, and `known`, the share of pixels
+    with ground truth that have an estimate.
 
     Raises:
         InputError: the network cannot read one of the stacks, or no pixel counts.
@@ -120,7 +120,7 @@ def evaluate_public(estimator: DepthEstimator, public: PublicSet, stacks: Iterab
 
 
 def printed(name: str, value: float | None) -> str:
-    """A figure as it is printed; '-' for None."""
+    """A figure as text; '-' for None."""
     if value is None:
         return '-'
     if name == 'mse':

@@ -1,7 +1,7 @@
-"""Figures that others published on public test sets, each with where it stands.
+"""Published figures of other methods on public test sets, with their sources.
 
-Only what could be looked up in their own repositories, or in a listing that names the paper; what is not here was not
-found, and is no sign of anything. Units are those of `public_measures`.
+They are from the authors' repositories, or from a listing that names the paper. A missing figure means only that we did
+not find it. Units are those of `public_measures`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dfd_ros.evaluation.public_sets import PUBLIC_SETS, printed
 class Published:
     """Attributes:
     data: name of the public set.
-    method: who.
-    figures: by the name of the measure.
-    source: where they stand. note: what is other than in our measurement.
+    method: name of the method.
+    figures: by name of the measure.
+    source: of the figures. note: differences to our measurement.
     """
 
     data: str
@@ -136,7 +136,7 @@ PUBLISHED = (
 
 
 def comparison(data: str, figures: dict[str, float], name: str) -> str:
-    """A Markdown table of our figures beside the published ones of a set, and where these stand."""
+    """A Markdown table of our figures and the published ones for a set, with sources."""
     measures = PUBLIC_SETS[data].measures
     others = [one for one in PUBLISHED if one.data == data]
     rows = [[name, *(printed(m, figures[m]) for m in measures)]]

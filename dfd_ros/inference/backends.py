@@ -133,7 +133,7 @@ class OnnxBackend:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
         except Exception as error:  # ONNX Runtime has a class of its own for each kind of broken file
             raise InputError(
-                f'weights {path}: not a whole ONNX file ({reason(error)}); make it with dfd export --format onnx'
+                f'weights {path}: not a complete ONNX file ({reason(error)}); make it with dfd export --format onnx'
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if metadata is None:

@@ -3,8 +3,8 @@
     prediction, *state = network(image, focus, blur_scale, *state)
 
 reads one frame: `image` (B, 3, H, W) sRGB in 0..1; `focus` (B,) v, the focus scaled to 0..1 over the swept range;
-`blur_scale` (B,) k, px, NaN = unknown. The first call takes no state, or one of zeros. A state is a list of maps
-(B, C, h, w) in the view of the image, so that it can be warped when the view moves; H / h and W / w are a power of two.
+`blur_scale` (B,) k, px, NaN = unknown. The first call takes no state or a state of zeros. A state is a list of maps
+(B, C, h, w) aligned with the image, so that it can be warped when the view moves; H / h and W / w are powers of two.
 See `dfd_ros.networks.network.Network` for the rest of the contract.
 """
 
@@ -56,10 +56,10 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[Network]:
-    """The class of a network: one of `names`, or one of your own as `module:Class`.
+    """The class of a network: one of `names`, or your own as `module:Class`.
 
     Raises:
-        InputError: no network of that name.
+        InputError: there is no such network.
     """
     name = _ALIASES.get(name, name)
     if name not in _NETWORKS and ':' not in name:
@@ -74,24 +74,24 @@ def name_of(network: type[Network]) -> str:
 
 
 def is_same(name: str, other: str) -> bool:
-    """Whether two names are of the same network; `name` as `name_of` gives it."""
+    """Whether two names mean the same network; `name` is from `name_of`."""
     return name == other or (':' in other and name == name_of(find(other)))
 
 
 def needs_weights(name: str) -> bool:
-    """False for a network without learning, which is created and not loaded; True for a name that is not known."""
+    """False for a network without learning, which is created instead of loaded; True for unknown names."""
     is_known = ':' in name or _ALIASES.get(name, name) in _NETWORKS
     return not is_known or find(name).needs_weights
 
 
 def create(name: str, /, **config) -> Network:
-    """A network with random weights, or one that has none.
+    """A network with random weights, or one without weights.
 
     Args:
-        config: of its constructor.
+        config: arguments of its constructor.
 
     Raises:
-        InputError: no network of that name, or none with that configuration.
+        InputError: there is no such network, or its configuration is invalid.
     """
     network = find(name)
     try:
@@ -99,12 +99,12 @@ def create(name: str, /, **config) -> Network:
             return network(**config)
     except InputError as error:
         raise InputError(str(error) if str(error).startswith('network ') else f'network "{name}": {error}') from None
-    except Exception as error:  # layers have many ways to complain
+    except Exception as error:  # layers raise many types
         raise InputError(f'network "{name}" with {quoted(config)}: {reason(error)}') from error
 
 
 def save(path: str | Path, network: Network, metadata: dict[str, str] | None = None) -> None:
-    """Write a network's weights, whole or not at all."""
+    """Write the weights of a network, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with written_atomically(path) as temporary:
         save_file(
@@ -117,11 +117,11 @@ def save(path: str | Path, network: Network, metadata: dict[str, str] | None = N
                 'config': json.dumps(network.config),
             },
         )
-        temporary.chmod(0o644)  # safetensors lets the owner alone read
+        temporary.chmod(0o644)  # safetensors makes it readable by the owner only
 
 
 def save_half(path: str | Path, weights: str | Path) -> None:
-    """Write a weights file again in half precision, at half the size; `load` gives single precision.
+    """Write a weights file again in half precision, at half the size. `load` returns single precision.
 
     Raises:
         InputError: as `load`.
@@ -143,13 +143,13 @@ def load(
     """The network that `save` wrote, in evaluation mode.
 
     Args:
-        network: the name that the weights have to be of; None takes any network of this package, and of others those
-            that are imported already: a file alone does not decide which code runs.
-        changes: of the network's configuration; parts that it gains have random weights, as `create` gives them.
+        network: name of the expected network; None allows all networks of this package, and others that are already
+            imported, so that a file alone cannot decide which code runs.
+        changes: to the network's configuration; new parts have random weights, as from `create`.
 
     Raises:
-        InputError: the file is absent, cut short, not safetensors, not of this project, of another network, or has
-            values that are not finite.
+        InputError: the file does not exist, is truncated, not safetensors, not of this project, of another network, or
+            has non-finite values.
     """
     with opened(path) as file:
         if network is not None and not is_same(file.network, network):

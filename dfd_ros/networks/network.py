@@ -1,4 +1,4 @@
-"""The contract of all networks: the base class `Network`, and what they give, `Prediction`."""
+"""The contract of all networks: the base class `Network`, and their output `Prediction`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CONFIDENT_ERROR = 0.05
 
 
 class Prediction(NamedTuple):
-    """What a network predicts for one frame, each (B, 1, H, W).
+    """The prediction of a network for one frame, all (B, 1, H, W).
 
     Attributes:
         vergence: u, the vergence scaled to 0..1 over the swept range.
         log_scale: log of the scale b of the Laplace distribution of u.
-        coc: signed circle of confusion (px) in this frame, positive for what is nearer than the focus.
+        coc: signed circle of confusion (px) in this frame, positive for points nearer than the focus.
     """
 
     vergence: torch.Tensor
@@ -28,25 +28,24 @@ class Prediction(NamedTuple):
 
 
 def signed_coc(vergence: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor) -> torch.Tensor:
-    """The CoC k (u - v) of a vergence (B, 1, H, W), for networks that do not predict it. NaN where k is unknown."""
+    """The CoC k (u - v) of a vergence (B, 1, H, W), for networks that do not predict it. NaN if k is unknown."""
     return blur_scale[:, None, None, None] * (vergence - focus[:, None, None, None])
 
 
 class Network(nn.Module):
-    """Base of all networks. A subclass has to write `forward`; the rest has defaults.
+    """Base of all networks. A subclass must implement `forward`; everything else has defaults.
 
-    The arguments of the constructor are recorded as `config`, which is saved with the weights. They have to be values
-    that JSON can hold.
+    The arguments of the constructor are recorded as `config`, which is saved with the weights as JSON.
 
     Attributes:
         config: arguments of the constructor.
         needs_weights: False for a network that learns nothing.
-        reads_stacks: True for a network that reads whole stacks of `frames` frames.
-        frames: of these stacks; None for a network that reads frame by frame.
-        decodes_coc: True where the CoC is a prediction of its own that the loss `coc` can train.
-        learns_log_scale: True where `correct_log_scale` can change what `log_scale` the network states.
-        coc_is_optional: True where `forward` takes `decode_coc=False`, which spares the decoder of the CoC.
-        centres: u of the hypotheses that the logits of `sequence` are of, for the loss `coarse`; None without.
+        reads_stacks: True for a network that reads stacks of `frames` frames.
+        frames: frames of these stacks; None for a network that reads frame by frame.
+        decodes_coc: True if a decoder predicts the CoC, which the loss `coc` can train.
+        learns_log_scale: True if `correct_log_scale` can change the `log_scale` of the network.
+        coc_is_optional: True if `forward` takes `decode_coc=False`, which skips the CoC decoder.
+        centres: u of the hypotheses of the logits of `sequence`, for the loss `coarse`; None = no hypotheses.
     """
 
     config: dict
@@ -81,8 +80,8 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
-        """A state before the first frame of (height, width): zeros. By default its shapes are those of the state that
-        `forward` gives without one."""
+        """The state before the first frame of (height, width): zeros. By default, `forward` without a state determines
+        its shapes."""
         was_training = self.training
         zero = torch.zeros(batch, device=device)
         _, *state = self.eval()(torch.zeros(batch, 3, height, width, device=device), zero, zero + 1)
@@ -97,15 +96,15 @@ class Network(nn.Module):
         *state: torch.Tensor,
         decode: list[int] | None = None,
     ):
-        """T frames in turn, as in training. By default `forward`, frame by frame.
+        """T consecutive frames, as in training. By default runs `forward` frame by frame.
 
         Args:
             images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
-            decode: the frames, rising, to predict for; None = all T.
+            decode: indices of the frames to predict for, ascending; None = all T.
 
         Returns:
-            Prediction of (B, T, 1, H, W) tensors, T the number of decoded frames; logits of hypotheses, a list of
-            (B, T, J, H/4, W/4), empty without; the state.
+            Prediction of (B, T, 1, H, W) tensors, where T is the number of decoded frames; logits of hypotheses, a list
+            of (B, T, J, H/4, W/4), empty without hypotheses; the state.
         """
         predictions, maps = [], list(state)
         for t in range(images.shape[1]):
@@ -115,22 +114,22 @@ class Network(nn.Module):
         return Prediction(*(torch.stack(parts, 1) for parts in zip(*predictions))), [], maps
 
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take in the error of a training step, for a network that does not learn its uncertainty. u, of one shape;
-        NaN does not count."""
+        """Record the error of a training step, for networks that do not learn their uncertainty. Both are u, of one
+        shape; NaN does not count."""
 
     def correct_log_scale(self, slope: float, offset: float) -> None:
-        """From now on state slope * log b + offset, as part of the weights; see `dfd_ros.training.confidence`."""
+        """Change log b to slope * log b + offset, as part of the weights; see `dfd_ros.training.confidence`."""
         raise NotImplementedError
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises `InputError` for images of a size that the network cannot take."""
+        """Raises `InputError` if the network cannot take images of this size."""
 
     def check_frames(self, total: int) -> None:
-        """Raises `InputError` for sequences of a length that the network cannot take."""
+        """Raises `InputError` if the network cannot take sequences of this length."""
 
 
 def _recording(init):
-    """A constructor that records its arguments as `config`, unless that of a subclass has done so already."""
+    """Let a constructor record its arguments as `config`, unless that of a subclass has done so."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)

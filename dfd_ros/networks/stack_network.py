@@ -1,7 +1,7 @@
-"""What the networks have in common that read a whole focal stack: `StackNetwork`, and their building blocks.
+"""The base class of networks that read focal stacks, `StackNetwork`, and their building blocks.
 
-Such a network waits until it has all frames of a stack and gives one depth map then. Under the interface of
-`dfd_ros.networks` the frames so far are its state, and so is the last depth map, which it gives until the next.
+Such a network predicts depth when it has all frames of a stack. In the interface of `dfd_ros.networks`, its state holds
+the frames so far and the last depth map, which it returns until the next one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.networks import Network, Prediction, signed_coc
 
 MIN_SPAN = 0.75
-"""Share of the range that the focus of a stack has to cover."""
+"""Minimum share of the range that the focus of a stack covers."""
 
 
 class StackNetwork(Network):
-    """Base of the networks that read stacks of a fixed number of frames.
+    """Base of networks that read stacks of a fixed number of frames.
 
-    A subclass sets `STRIDE` and writes `stack`. State: the frames of the stack in hand (B, 4 n, H, W),
-    each its RGB and its focus as a constant map, without a channel at the start of a stack; and the last depth map
-    (B, 2, H, W): u times its weight, and its weight, zero where nothing is known. The frames may come in any
-    order: they are sorted by their focus.
+    A subclass sets `STRIDE` and implements `stack`. State: the frames of the current stack (B, 4 n, H, W), each as RGB
+    and a constant map of its focus, with no channels at the start of a stack; and the last depth map (B, 2, H, W): u
+    times its weight, and its weight, zero if unknown. Frames may come in any order: they are sorted by focus.
 
     Args:
-        frames: of a stack.
-        coc: with a decoder for the circle of confusion.
-        width: of the layers.
+        frames: frames of a stack.
+        coc: whether it has a decoder for the circle of confusion.
+        width: factor for the channels of all layers.
     """
 
     reads_stacks = True
@@ -44,18 +43,18 @@ class StackNetwork(Network):
         if frames < 2:
             raise InputError(f'network {self.name}, frames: {frames}, a stack has at least 2')
         if not width > 0:
-            raise InputError(f'network {self.name}, width: {width} has to be above 0')
+            raise InputError(f'network {self.name}, width: {width} must be above 0')
         self.frames, self.decodes_coc = frames, coc
-        self.register_buffer('log_error', torch.tensor(math.log(0.25)))  # before training: u is anything in 0..1
+        self.register_buffer('log_error', torch.tensor(math.log(0.25)))  # before training: u is anywhere in 0..1
 
     def stack(self, images: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
-        """One stack.
+        """Predict for one stack.
 
         Args:
             images: (B, N, 3, H, W), H and W multiples of `STRIDE`; focus: (B, N), rising; blur_scale: (B,).
 
         Returns:
-            u (B, 1, H, W); the signed CoC (px) in each frame (B, N, 1, H, W), None without its decoder.
+            u (B, 1, H, W); the signed CoC (px) in each frame (B, N, 1, H, W), None without a decoder for it.
         """
         raise NotImplementedError
 
@@ -68,7 +67,7 @@ class StackNetwork(Network):
 
     @torch.no_grad()
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take the error of a training step into the running mean that `log_scale` gives. NaN does not count.
+        """Add the error of a training step to the running mean that `log_scale` returns. NaN does not count.
 
         Args:
             vergence, truth: u, of one shape.
@@ -86,8 +85,8 @@ class StackNetwork(Network):
     def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
         """One frame, see `dfd_ros.networks`. Returns (Prediction, *state).
 
-        u is NaN before the first stack is complete. The CoC is that of the decoder in the last frame of a stack;
-        in the others, and without a decoder, k (u - v), which is NaN where k is unknown.
+        u is NaN before the first stack is complete. The decoder predicts the CoC of the last frame of a stack; that of
+        other frames, and without a decoder, is k (u - v), which is NaN if k is unknown.
 
         Raises:
             InputError: the network cannot take images of this size.
@@ -104,20 +103,20 @@ class StackNetwork(Network):
         *state: torch.Tensor,
         decode: list[int] | None = None,
     ):
-        """Stacks, one after the other, as in training.
+        """Consecutive stacks, as in training.
 
-        What comes out for a frame is what `forward` gives, but for the CoC of a network that has a decoder for it:
-        here that is the decoder's for every frame of a completed stack, so that every one can be trained.
+        The result is that of `forward` for each frame, except for the CoC of a network with a decoder for it: here the
+        decoder predicts it for every frame of a completed stack, so that all of them can be trained.
 
         Args:
             images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
-            decode: the frames to give predictions for; None = all T.
+            decode: indices of the frames to predict for; None = all T.
 
         Returns:
-            Prediction of (B, T, 1, H, W) tensors, T the number of decoded frames; no logits; the state.
+            Prediction of (B, T, 1, H, W) tensors, where T is the number of decoded frames; no logits; the state.
 
         Raises:
-            InputError: T is no multiple of `frames`, or the network cannot take images of this size.
+            InputError: T is not a multiple of `frames`, or the network cannot take images of this size.
         """
         total = images.shape[1]
         self.check_frames(total)
@@ -128,7 +127,7 @@ class StackNetwork(Network):
             maps.append(u)
             cocs.append(signed_coc(u, focus[:, t], blur_scale))
             if decoded is not None:
-                here = min(t + 1, self.frames)  # the rest came before this sequence
+                here = min(t + 1, self.frames)  # earlier frames of the stack are not in this sequence
                 cocs[-here:] = decoded.unbind(1)[-here:]
         wanted = range(total) if decode is None else decode
         u, coc = (torch.stack([a[t] for t in wanted], 1) for a in (maps, cocs))
@@ -138,8 +137,8 @@ class StackNetwork(Network):
         return torch.zeros_like(u.detach()) + self.log_error
 
     def _read(self, image, focus, blur_scale, state):
-        """One frame: u, the CoC in each frame (in the order in which they came) of a stack that this frame
-        completes, else None, and the state."""
+        """Read one frame. Returns u; the CoC in each frame, in order of arrival, of a stack that this frame completes,
+        otherwise None; and the state."""
         self.check_size(*image.shape[-2:])
         frames, held = state or self.initial_state(len(image), image.shape[-2], image.shape[-1], image.device)
         v = focus[:, None, None, None].expand_as(image[:, :1])
@@ -168,15 +167,15 @@ class StackNetwork(Network):
 
 
 def check_stack(name: str, frames: int, focus: list[float]) -> None:
-    """Whether a focal stack suits a network that reads stacks of `frames` frames.
+    """Check a focal stack for a network that reads stacks of `frames` frames.
 
     Args:
-        focus: of the stack's frames, scaled to 0..1 over its range.
+        focus: of the frames, scaled to 0..1 over the range of the stack.
 
     Raises:
-        InputError: it is no row of sweeps of that many frames, each across the range.
+        InputError: it does not consist of sweeps of that many frames, each across the range.
     """
-    takes = f'give a stack of {frames} frames from the far to the near end, or several such one after the other'
+    takes = f'give a stack of {frames} frames from the far to the near end, or several such stacks in a row'
     if len(focus) % frames:
         raise InputError(f'network {name}: reads stacks of {frames} frames, this one has {len(focus)}: {takes}')
     for first in range(0, len(focus), frames):
@@ -189,12 +188,12 @@ def check_stack(name: str, frames: int, focus: list[float]) -> None:
 
 
 def scaled(channels: tuple[int, ...], width: float) -> list[int]:
-    """Numbers of feature channels times `width`, at least 1."""
+    """Numbers of channels times `width`, at least 1."""
     return [max(1, round(c * width)) for c in channels]
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, slope: float = 0.0) -> nn.Sequential:
-    """Convolution, batch normalisation (Ioffe and Szegedy 2015), leaky ReLU of `slope`, ReLU with 0."""
+    """Convolution, batch normalisation (Ioffe and Szegedy 2015) and leaky ReLU with `slope` (0 = ReLU)."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -212,11 +211,11 @@ def up_bn(inputs: int, outputs: int, slope: float = 0.0) -> nn.Sequential:
 
 
 def expand_coc(compressed: torch.Tensor) -> torch.Tensor:
-    """CoC (px) of what a decoder gives, asinh(c / 4): linear near the focus, and never beyond about 300 px."""
+    """CoC c (px) from the output asinh(c / 4) of a decoder: linear near the focus, at most about 300 px."""
     return 4 * torch.sinh(compressed.float().clamp(-5, 5))
 
 
 def _constant(map_: torch.Tensor) -> torch.Tensor:
-    """The value (B, N) of constant maps (B, N, H, W) that are zero where they were out of view."""
+    """The value (B, N) of constant maps (B, N, H, W), which warping may have filled with zeros at the border."""
     least, most = map_.flatten(2).aminmax(dim=2)
     return torch.where(most > -least, most, least)

@@ -1,20 +1,19 @@
 """The streaming network: a recurrent autoencoder that reads a focus sweep frame by frame.
 
-Grown out of the recurrent autoencoder of Chaitanya et al., "Interactive Reconstruction of Monte Carlo Image
-Sequences using a Recurrent Denoising Autoencoder" (SIGGRAPH 2017), as "Deep Learning for Video Depth Estimation
-from Defocus" modified it: convolutional encoder, recurrent blocks at several scales, skip connections, one decoder
-for depth and one for the circle of confusion. Differences:
+Based on the recurrent autoencoder of Chaitanya et al., "Interactive Reconstruction of Monte Carlo Image Sequences
+using a Recurrent Denoising Autoencoder" (SIGGRAPH 2017), as "Deep Learning for Video Depth Estimation from Defocus"
+modified it: convolutional encoder, recurrent blocks at several scales, skip connections, one decoder for depth and one
+for the circle of confusion. Differences:
 
-* `BestFocus` keeps, by rule and not by learning, how sharp each place has been, at which focus, and what it looked
-  like then: focus measures are what depth from focus begins with, and an all-in-focus image is what sharp depth
-  edges need while the frame at hand is blurred.
-* `VergenceMemory` keeps evidence for each of a set of vergence hypotheses. A frame's features say how it is
-  blurred; what that means for a hypothesis depends only on its defocus k (u - v) in this frame, so the map from
-  features to evidence is computed for every frame from its focus and blur scale. Evidence is averaged over
-  frames: the order of focus, its spacing, the number of frames and the lens are free by construction, and the
-  state stays bounded however long the stream is.
-* Nothing normalises activations: the statistics of a few crops of one scene are no good guide to those of another
-  (with batch normalisation the error in use was 1.4 times that of training), and without there is less to compute.
+* `BestFocus` stores, without learning, the maximum sharpness of each pixel, the focus at which it occurred, and the
+  colour there. Focus measures are the basis of depth from focus, and the all-in-focus image is needed for sharp depth
+  edges when the current frame is blurred.
+* `VergenceMemory` accumulates evidence for a set of vergence hypotheses. The features of a frame describe its blur;
+  their meaning for a hypothesis depends only on its defocus k (u - v) in this frame. The map from features to evidence
+  is therefore computed for every frame from its focus and blur scale. Evidence is averaged over frames, so the order
+  and spacing of the focus, the number of frames and the lens are arbitrary, and the state has a fixed size.
+* There is no normalisation of activations: the statistics of a few crops of one scene do not fit others (with batch
+  normalisation the error in evaluation was 1.4 times that in training), and it takes less computation.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.networks import Network, Prediction, signed_coc
 
 _BANDS = 4
-_ENERGY_FLOOR = 2e-6  # below what 8-bit images resolve
+_ENERGY_FLOOR = 2e-6  # below the resolution of 8-bit images
 
 
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -35,7 +34,7 @@ def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
 
 
 def _he(conv: nn.Conv2d) -> nn.Conv2d:
-    """He et al. 2015: keeps the size of activations from layer to layer, as nothing normalises them."""
+    """He initialisation (2015), which keeps the scale of activations over layers without normalisation."""
     nn.init.kaiming_normal_(conv.weight, nonlinearity='relu')
     _fill(conv.bias, 0.0)
     return conv
@@ -47,7 +46,7 @@ def _fill(parameter: torch.Tensor | None, value: float) -> None:
 
 
 class Residual(nn.Module):
-    """Two convolutions beside the identity, which it is at the start (Zhang et al., "Fixup Initialization", 2019)."""
+    """Two convolutions with a skip connection, initially the identity (Zhang et al., "Fixup Initialization", 2019)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -65,9 +64,9 @@ def residuals(count: int, channels: int) -> list[Residual]:
 
 
 class Fuse(nn.Module):
-    """A coarser map, doubled, and skip connections mixed by a 1x1 convolution, then `blocks`.
+    """Mixes an upsampled coarser map and skip connections by a 1x1 convolution, followed by `blocks`.
 
-    The mixing is done before the doubling, which gives the same for a quarter of the work.
+    The coarser map is convolved before upsampling, which gives the same result for a quarter of the work.
     """
 
     def __init__(self, coarse: int, skip: int, outputs: int, blocks: nn.Module):
@@ -82,7 +81,7 @@ class Fuse(nn.Module):
 
 
 def focus_measures(image: torch.Tensor) -> list[torch.Tensor]:
-    """Log energy of octave bands, >= 0: at 1/2 (B, 1, H/2, W/2) the finest, at 1/4 and 1/8 all of them."""
+    """Log energy of octave bands, >= 0: the finest at 1/2 (B, 1, H/2, W/2), and all of them at 1/4 and 1/8."""
     level = image.mean(1, keepdim=True)
     energies = []
     for _ in range(_BANDS):
@@ -93,7 +92,7 @@ def focus_measures(image: torch.Tensor) -> list[torch.Tensor]:
     def log(energy):
         return torch.log1p(energy / _ENERGY_FLOOR) / 4
 
-    def at(scale):  # each band brought to 1/scale, with a window no smaller than its own wavelength
+    def at(scale):  # all bands at 1/scale, with windows not smaller than the wavelength
         result = []
         for octave, energy in enumerate(energies):
             factor = scale >> octave
@@ -110,10 +109,10 @@ def focus_measures(image: torch.Tensor) -> list[torch.Tensor]:
 
 
 class BestFocus(nn.Module):
-    """Per pixel and band: the greatest focus measure so far, the focus at which it stood, and a payload then.
+    """For each pixel and band: the largest focus measure so far, its focus, and the payload of that frame.
 
-    A new maximum has to beat the old one less a little for every frame since, so that what has moved away is
-    forgotten. State: (B, bands + bands + payload, h, w), zero at the start.
+    The stored maximum decreases with every frame, so that things that have moved away are forgotten. State:
+    (B, bands + bands + payload, h, w), zero at the start.
     """
 
     def __init__(self, bands: int, leak: float = 0.02):
@@ -133,18 +132,18 @@ class BestFocus(nn.Module):
 
 
 class FilledFocus(nn.Module):
-    """Best focus, spread from where it is clear to where it is not: classical evidence about plain surfaces.
+    """Spreads the best focus from where it is clear to where it is not: classical evidence for plain surfaces.
 
-    A band's focus measure at its best less that at its worst says how clear its best focus is. Pulling down a pyramid
-    with these weights and pushing up again (Gortler et al., "The Lumigraph", SIGGRAPH 1996) fills what is plain from
-    what surrounds it. State: (B, bands, h, w), zero at the start: how low each measure has been, as `HIGHEST` less it.
+    The difference between the largest and smallest focus measure of a band is the clarity of its best focus. A
+    push-pull pyramid with these weights (Gortler et al., "The Lumigraph", SIGGRAPH 1996) fills plain regions from their
+    surroundings. State: (B, bands, h, w), zero at the start: `HIGHEST` minus the smallest measure so far.
     """
 
-    HIGHEST = 3.0  # above any focus measure of images in 0..1
+    HIGHEST = 3.0  # above all focus measures of images in 0..1
     UNCLEAR = 0.05
-    STRONG = 1000.0  # energy of a clear edge, in `_ENERGY_FLOOR`
+    STRONG = 1000.0  # energy of a clear edge, in units of `_ENERGY_FLOOR`
     LEVELS = 5
-    REACHES = (0.003, 0.1)  # weights below these are filled from farther away
+    REACHES = (0.003, 0.1)  # regions with smaller weights are filled from farther away
     channels = 2 * len(REACHES) + 2
 
     def __init__(self, leak: float = 0.02):
@@ -155,13 +154,13 @@ class FilledFocus(nn.Module):
         return torch.maximum(state - self.leak, self.HIGHEST - measure)
 
     def forward(self, best: torch.Tensor, at: torch.Tensor, lowest: torch.Tensor, focus: torch.Tensor) -> torch.Tensor:
-        """(N, channels, h, w) of the greatest measures, the focus of each, the state, and the focus (N, 1, 1, 1)."""
+        """Filled maps (N, channels, h, w) from the largest measures, their focus, the state, and focus (N, 1, 1, 1)."""
         low = self.HIGHEST - lowest
-        # Energy that comes and goes: the blur of a strong edge beside a plain surface counts little.
+        # Counts only energy that varies, so the blur of a strong edge beside a plain surface has little weight.
         clear = (torch.exp(4 * best) - torch.exp(4 * low)).clamp_min(0) * (best - low - self.UNCLEAR).clamp_min(0)
         clear = clear / self.STRONG
         height, width = best.shape[-2:]
-        # What is padded has no weight.
+        # Padding has no weight.
         total = F.pad(
             torch.cat([(clear * at).sum(1, keepdim=True), clear.sum(1, keepdim=True)], 1),
             (0, -width % (1 << self.LEVELS), 0, -height % (1 << self.LEVELS)),
@@ -180,14 +179,14 @@ class FilledFocus(nn.Module):
 
 
 class VergenceMemory(nn.Module):
-    """Evidence for vergence hypotheses, averaged over the frames.
+    """Evidence for vergence hypotheses, averaged over frames.
 
-    State: (B, hypotheses * kinds + kinds, h, w), zero at the start: the evidence, and the weight of the past,
-    which a gate lowers where the present contradicts it.
+    State: (B, hypotheses * kinds + kinds, h, w), zero at the start: the evidence, and the weight of the past, which a
+    gate lowers where the current frame contradicts it.
     """
 
     FEATURES = 32
-    LONGEST = 12.0  # frames that the past can weigh
+    LONGEST = 12.0  # maximum weight of the past, in frames
     VOTE = 10.0
     hypotheses: torch.Tensor
 
@@ -202,18 +201,18 @@ class VergenceMemory(nn.Module):
         self.gate = nn.Conv2d(self.FEATURES + len(hypotheses) * kinds, kinds, 1)
         _fill(self.gate.weight, 0.0)
         _fill(self.gate.bias, 3.0)
-        # How the kinds of evidence vote for a hypothesis: the same for all of them, times `VOTE` so that the
-        # votes can grow as fast as other weights.
+        # Weights of the kinds of evidence, the same for all hypotheses. The factor `VOTE` lets them grow as fast as
+        # other weights.
         self.votes = nn.Parameter(torch.tensor([0.4] + [0.0] * (kinds - 1)))
         self.channels = len(hypotheses) * kinds + kinds
 
     def logits(self, state: torch.Tensor) -> torch.Tensor:
-        """The prediction of the evidence alone, (N, hypotheses, h, w)."""
+        """Logits (N, hypotheses, h, w) of the evidence alone."""
         evidence = state[:, : len(self.hypotheses) * self.kinds].unflatten(1, (len(self.hypotheses), self.kinds))
         return (evidence * (self.VOTE * self.votes)[:, None, None]).sum(2)
 
     def evidence(self, x: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor):
-        """Features (N, 32, h, w) and evidence (N, hypotheses * kinds, h, w) of frames on their own."""
+        """Features (N, 32, h, w) and evidence (N, hypotheses * kinds, h, w) of single frames."""
         features = self.features(x)
         known = torch.isfinite(blur_scale).float()[:, None].expand(-1, len(self.hypotheses))
         k = torch.where(torch.isfinite(blur_scale), blur_scale, 1.0)[:, None]
@@ -253,7 +252,7 @@ class VergenceMemory(nn.Module):
 
 
 class ConvGRU(nn.Module):
-    """Cho et al. 2014, with convolutions (Ballas et al. 2016). State: (B, channels, h, w), zero at the start."""
+    """A GRU (Cho et al. 2014) with convolutions (Ballas et al. 2016). State: (B, channels, h, w), zero at the start."""
 
     def __init__(self, inputs: int, channels: int):
         super().__init__()
@@ -263,7 +262,7 @@ class ConvGRU(nn.Module):
         self.candidate = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, projected: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """`projected` is `from_input` of the frame's features, made for all frames at once."""
+        """`projected`: result of `from_input` for this frame, computed for all frames at once."""
         reset, update, new = projected.float().chunk(3, 1)
         r, z = torch.sigmoid(torch.cat([reset, update], 1) + self.from_state(state).float()).chunk(2, 1)
         candidate = torch.tanh(new + self.candidate(r * state).float())
@@ -271,10 +270,10 @@ class ConvGRU(nn.Module):
 
 
 class Context(nn.Module):
-    """What a map at 1/16 cannot see: two coarser levels, 1/32 and 1/64, and the mean of all.
+    """Context beyond the reach of a map at 1/16: two coarser levels, 1/32 and 1/64, and the global mean.
 
-    A plain surface has no depth cue of its own; its outline, or print on it, may be hundreds of pixels away. The
-    result is added to the map, and is zero at the start.
+    A plain surface has no depth cues itself; its outline, or print on it, may be hundreds of pixels away. The result is
+    added to the map, and is initially zero.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -290,7 +289,7 @@ class Context(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        # The images are padded to multiples of 16 only.
+        # Images are only padded to multiples of 16.
         padded = F.pad(x, (0, -width % 4, 0, -height % 4), mode='replicate')
         x32 = self.down32(padded)
         x64 = self.down64(x32)
@@ -303,9 +302,11 @@ class StreamNetwork(Network):
 
     Args:
         channels: features at 1/2, 1/4, 1/8 and 1/16 of the resolution.
-        hypotheses: vergence hypotheses, evenly spaced a little beyond 0..1.
+        hypotheses: number of vergence hypotheses, evenly spaced slightly beyond 0..1.
+        kinds: kinds of evidence per hypothesis at 1/4, 1/8 and 1/16.
+        hidden: channels of the GRUs at 1/8 and 1/16.
         blocks: residual blocks of the decoder at 1/2, 1/4, 1/8 and 1/16.
-        context: features of the levels at 1/32 and 1/64, to which `FilledFocus` belongs; 0 = there are none.
+        context: features at 1/32 and 1/64; 0 = neither these nor `FilledFocus`.
     """
 
     STRIDE = 16
@@ -330,7 +331,7 @@ class StreamNetwork(Network):
 
         self.condition = nn.Sequential(nn.Linear(4, 64), nn.SiLU(), nn.Linear(64, c4 + c8 + c16))
         self.encoder2 = nn.Sequential(conv_block(13, c2), conv_block(c2, c2))
-        # Even kernels where the resolution is halved: they keep the coarse maps in register with the fine ones.
+        # Even kernels halve the resolution without shifting the coarse maps against the fine ones.
         self.encoder4 = conv_block(c2, c4, 4, stride=2)
         self.mix4 = nn.Sequential(conv_block(c4 + _BANDS, c4, 1), Residual(c4))
         self.encoder8 = conv_block(c4, c8, 4, stride=2)
@@ -354,7 +355,7 @@ class StreamNetwork(Network):
         self.decoder8 = Fuse(c16, c8 + m8 + hidden[0], c8, nn.Sequential(*residuals(b8, c8)))
         self.decoder4 = Fuse(c8, 2 * c4 + m4 + 3 * _BANDS + hypotheses + 1, c4, nn.Sequential(*residuals(b4, c4)))
         self.coarse = nn.Conv2d(c4, hypotheses, 1)
-        # The all-in-focus image, encoded: where outlines are while the frame at hand is blurred.
+        # Encodes the all-in-focus image, which shows outlines when the current frame is blurred.
         self.sharp2 = nn.Sequential(conv_block(14, c2), Residual(c2))
         self.sharp4 = conv_block(c2, c4, 4, stride=2)
         self.decoder2 = Fuse(c4, 2 * c2 + 1, c2, nn.Sequential(*residuals(b2, c2)))
@@ -398,7 +399,7 @@ class StreamNetwork(Network):
         """One frame, see `dfd_ros.networks`. Returns (Prediction, *state).
 
         Args:
-            decode_coc: False = the CoC is that of the vergence, k (u - v), which spares its decoder.
+            decode_coc: False = skip the CoC decoder and return k (u - v).
         """
         predictions, _, state = self.sequence(image[:, None], focus[:, None], blur_scale, *state, decode_coc=decode_coc)
         return Prediction(*(p[:, 0] for p in predictions)), *state
@@ -412,15 +413,15 @@ class StreamNetwork(Network):
         decode: list[int] | None = None,
         decode_coc: bool = True,
     ):
-        """T frames at once, as in training: all but the memories runs batched over time.
+        """T frames at once, as in training: everything except the memories runs batched over time.
 
         Args:
             images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
-            decode: the frames, rising, to predict for; None = all T.
+            decode: indices of the frames to predict for, ascending; None = all T.
             decode_coc: as in `forward`.
 
         Returns:
-            Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses, of the memories alone and of the
+            Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses from the memories alone and from the
             decoder, (B, T, J, H/4, W/4) each; the state. T is the number of decoded frames.
         """
         batch, frames, _, height, width = images.shape
@@ -489,13 +490,13 @@ class StreamNetwork(Network):
         s2, s4, s8, s16 = state
         best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         v = focus[:, None, None, None]
-        # The scales are experts whose votes add up; the decoder corrects what they say.
+        # The scales are experts whose votes add up; the decoder corrects them.
         votes = (
             self.memory4.logits(memory4) + _double(self.memory8.logits(s8) + _double(self.memory16.logits(s16)))
         ).float()
         shares = votes.softmax(1)
         voted = (shares * self.centres[:, None, None]).sum(1, keepdim=True)
-        # s2 is (measure, focus, all-in-focus pixels): the pixels are centred as the encoder's are.
+        # s2 is (measure, focus, all-in-focus pixels); the pixels are centred like those of the encoder.
         sharp2 = self.sharp2(_join([s2[:, :2], s2[:, 2:] * 2 - 1]))
         d16 = self.decoder16(_join([x16, s16.to(x16.dtype)]))
         x4_filled = x4
@@ -550,8 +551,8 @@ class StreamNetwork(Network):
 
 
 def _join(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Channels beside each other, in the channels-last memory that convolutions want: `torch.cat` gives that up where
-    one of the parts has another, and each convolution would then copy what it reads."""
+    """Concatenate channels in the channels-last memory format. `torch.cat` falls back to the default format if one part
+    has it, and then every convolution would copy its input."""
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], 3).permute(0, 3, 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Weights files: safetensors, with everything in them checked before a network is built or a tensor is read."""
+"""Weights files: safetensors, checked before a network is built or a tensor is read."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from dfd_ros.core.files import require_file
 
 FORMAT = 'dfd_ros-1'
 LARGEST_HEADER = 16 * 2**20
-"""Bytes: names and shapes of the tensors, and the metadata."""
+"""Bytes, for names and shapes of the tensors, and the metadata."""
 LARGEST_NUMBER = 2**20
-"""In the configuration of a network."""
+"""Maximum in the configuration of a network."""
 MAX_PARAMETERS = 2**28
-"""Of any network."""
+"""Maximum of any network."""
 
 
 class WeightsFile:
     """An open weights file.
 
     Attributes:
-        network: name; config: arguments of its constructor.
-        metadata: of the file. shapes: of the tensors, by name.
+        network: name of the network; config: arguments of its constructor.
+        metadata: of the file; shapes: of the tensors, by name.
     """
 
     def __init__(self, path: Path, file: safe_open):
@@ -58,7 +58,7 @@ class WeightsFile:
 
     @property
     def max_parameters(self) -> int:
-        """More than a network of these tensors can have, which may register a parameter several times."""
+        """An upper limit for a network of these tensors, which may register a parameter several times."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
     def fill(self, network: nn.Module, partly: bool = False) -> None:
@@ -68,7 +68,7 @@ class WeightsFile:
             partly: the network may have parts that the file does not.
 
         Raises:
-            InputError: names, shapes or values do not fit.
+            InputError: names or shapes do not fit, or values are not finite.
         """
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         wrong = next((name for name in self.shapes if self.shapes[name] != expected.get(name)), None)
@@ -95,7 +95,7 @@ def opened(path: str | Path) -> Iterator[WeightsFile]:
     """A weights file, open for reading.
 
     Raises:
-        InputError: the file is absent, cut short, not safetensors, or not of this project.
+        InputError: the file does not exist, is truncated, not safetensors, or not of this project.
     """
     try:
         path = require_file(path)
@@ -110,13 +110,13 @@ def opened(path: str | Path) -> Iterator[WeightsFile]:
         raise InputError(text if text.startswith('weights ') else f'weights {text}') from None
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f'weights {path}: not a whole safetensors file ({reason(error)}); fetch or train them again'
+            f'weights {path}: not a complete safetensors file ({reason(error)}); fetch or train them again'
         ) from None
 
 
 @contextlib.contextmanager
 def limited_parameters(allowed: int = MAX_PARAMETERS) -> Iterator[None]:
-    """Refuse a network with more parameters, while it is built and before they take memory. Raises `InputError`."""
+    """Refuse a network with more parameters while it is built, before they take memory. Raises `InputError`."""
     thread, count = threading.get_ident(), 0
 
     def add(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -134,7 +134,7 @@ def limited_parameters(allowed: int = MAX_PARAMETERS) -> Iterator[None]:
 
 
 def largest_number(value: Any) -> float:
-    """The largest magnitude in plain values; infinite if one is not a number."""
+    """The largest magnitude in plain values; infinite if a number is NaN."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -12,46 +12,21 @@ import re
 import shutil
 import subprocess
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import write_text, written_atomically
 from dfd_ros.core.image_io import FORMATS, SUFFIXES
+from dfd_ros.synthesis.furniture_catalogue import unpack_catalogue
 from dfd_ros.synthesis.pictures import unusable
+from dfd_ros.synthesis.unpacked import Progress, Unpacked
+from dfd_ros.synthesis.wavefront_obj import needed_files
 
 PACKAGES = ('sweethome3d-furniture', 'plasma-workspace-wallpapers', 'mate-backgrounds')
 HDRI_SUFFIXES = ('.exr', '.hdr')
 LONGEST = 2048  # px, of a photograph; larger ones are reduced
-MAX_BYTES = 500 * 2**20  # of one file in an archive
 LICENCES = 'LICENCES.md'
-# Catalogues of human figures are left out: their faces are portraits.
-_LEFT_OUT = {'reallusion': 'figures of people'}
-
-
-@dataclass
-class Unpacked:
-    """Unpacked assets.
-
-    Attributes:
-        photographs, models, hdris: the number of each.
-        licences: (title, licence text, file names with authors) of each source.
-        left_out: one line for each skipped file, with the reason.
-    """
-
-    photographs: int = 0
-    models: int = 0
-    hdris: int = 0
-    licences: list[tuple[str, str, list[str]]] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    def leave_out(self, path, reason: str) -> None:
-        self.left_out.append(f'{path}: left out: {reason}')
-
-
-Progress = Callable[[Iterable, str], Iterable]
 
 
 def _silent(items: Iterable, _: str) -> Iterable:
@@ -96,7 +71,7 @@ def unpack(source: Path, out: Path, result: Unpacked, progress: Progress = _sile
     elif not source.is_file():
         raise InputError(f'{source}: no such file or folder')
     elif source.suffix == '.sh3f':
-        _catalogue(source, out / 'models', result, progress)
+        unpack_catalogue(source, out / 'models' / _plain(source.stem), result, progress)
     elif source.suffix == '.deb':
         _package(source, out, result, progress)
     else:
@@ -159,7 +134,7 @@ def _package(deb: Path, out: Path, result: Unpacked, progress: Progress) -> None
             (out / 'copyright').mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copyrights[0], out / 'copyright' / f'{name}.txt')
         for catalogue in sorted(tree.rglob('*.sh3f')):
-            _catalogue(catalogue, out / 'models', result, progress)
+            unpack_catalogue(catalogue, out / 'models' / _plain(catalogue.stem), result, progress)
         names = _photographs(tree / 'usr', out / 'photographs' / name, result, progress)
         # Name the package: nobody can open the temporary folder later.
         result.left_out[known:] = [line.replace(f'{folder}/', f'{deb}!') for line in result.left_out[known:]]
@@ -233,66 +208,13 @@ def _hdris(source: Path, out: Path, result: Unpacked) -> list[str]:
     return names
 
 
-def _faces(obj: Path) -> str | None:
-    """Why a Wavefront .obj cannot be used; None if it can: it has faces, and their points exist."""
-    points = faces = largest = 0
-    try:
-        with open(obj, errors='replace') as lines:
-            for line in lines:
-                if line.startswith('v '):
-                    points += 1
-                    [float(value) for value in line.split()[1:4]]
-                elif line.startswith('f '):
-                    corners = [int(corner.split('/')[0]) for corner in line.split()[1:]]
-                    faces += len(corners) >= 3  # modelling tools leave edges among the faces; readers skip them
-                    largest = max([largest, *(abs(corner) for corner in corners)])
-    except (ValueError, OSError) as error:
-        return f'not a Wavefront .obj ({error})'
-    if largest > points:
-        return f'a face has point {largest}, but there are {points}'
-    return None if faces else 'a model without faces'
-
-
-def _needed(obj: Path, root: Path) -> list[Path] | str:
-    """The existing materials and textures of an .obj, or why it cannot be used: one is outside the folder."""
-    root, found = root.resolve(), []
-    for mtl in _named(obj, ('mtllib',)):
-        path = obj.parent / mtl
-        if root not in path.resolve().parents:
-            return f'its material {mtl} is outside the folder'
-        if not path.is_file():
-            continue
-        found.append(path)
-        for texture in _named(path, ('map_', 'bump', 'disp', 'norm')):
-            image = path.parent / texture
-            if root not in image.resolve().parents:
-                return f'its texture {texture} is outside the folder'
-            if image.is_file():
-                found.append(image)
-    return found
-
-
-def _named(path: Path, keywords: tuple[str, ...]) -> list[str]:
-    """Files that an .obj or .mtl names, without options such as `-s 1 1 1`."""
-    names = []
-    for line in path.read_text(errors='replace').splitlines():
-        word, _, rest = line.strip().partition(' ')
-        if word.lower().startswith(keywords) and rest.strip():
-            rest = rest.strip().replace('\\', '/')
-            names.append(
-                re.split(r'\s+', re.sub(r'^(-\w+\s+([\d.eE+-]+\s+|on\s+|off\s+)*)+', '', rest), maxsplit=0)[0]
-                if rest.startswith('-')
-                else rest
-            )
-    return names
-
-
 def _loose_models(source: Path, out: Path, result: Unpacked) -> list[str]:
     names = []
     for obj in sorted(source.rglob('*.obj')):
-        needed = _faces(obj) or _needed(obj, source)
-        if isinstance(needed, str):
-            result.leave_out(obj, needed)
+        try:
+            needed = needed_files(obj, source)
+        except InputError as error:
+            result.leave_out(obj, str(error))
             continue
         inside = obj.relative_to(source)
         for path in (obj, *needed):
@@ -302,90 +224,3 @@ def _loose_models(source: Path, out: Path, result: Unpacked) -> list[str]:
         result.models += 1
         names.append(str(inside))
     return names
-
-
-def _catalogue(archive: Path, out: Path, result: Unpacked, progress: Progress) -> None:
-    """Unpack a furniture library of Sweet Home 3D: its models with textures and authors."""
-    if reason := next((why for word, why in _LEFT_OUT.items() if word in archive.stem.lower()), None):
-        result.leave_out(archive, reason)
-        return
-    folder = out / _plain(archive.stem)
-    try:
-        with zipfile.ZipFile(archive) as zipped:
-            _extract(archive, zipped, folder, result)
-            properties = _properties(zipped)
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
-        raise InputError(f'{archive}: not a furniture library that can be unpacked: {error}') from None
-    names = []
-    for number in progress(_numbers(properties), f'models of {archive.stem}'):
-        model = properties[f'model#{number}'].lstrip('/')
-        obj = folder / model
-        if folder.resolve() not in obj.resolve().parents:
-            result.leave_out(f'{archive}!{model}', 'a path outside the folder')
-        elif not obj.is_file():
-            if obj.suffix.lower() == '.obj':
-                result.leave_out(f'{archive}!{model}', 'the catalogue names it, but it does not exist')
-        elif isinstance(needed := _faces(obj) or _needed(obj, folder), str):
-            result.leave_out(f'{archive}!{model}', needed)
-            obj.unlink()
-        else:
-            result.models += 1
-            maker, licence = (properties.get(f'{what}#{number}') for what in ('creator', 'license'))
-            names.append(model + (f', by {maker}' if maker else '') + (f', {licence}' if licence else ''))
-    result.licences.append((archive.name, _licence(archive, folder, properties), names))
-
-
-def _licence(archive: Path, folder: Path, properties: dict[str, str]) -> str:
-    """The licence that a catalogue states, or the first lines of its LICENSE.TXT."""
-    if 'license' in properties:
-        return ' '.join(properties['license'].split())
-    files = [p for p in folder.glob('*') if p.name.lower() == 'license.txt']
-    text = files[0].read_text(errors='replace').split('\n\n')[:2] if files else []
-    return ' '.join(' '.join(text).split()) or 'not stated in it'
-
-
-def _extract(archive: Path, zipped: zipfile.ZipFile, folder: Path, result: Unpacked) -> None:
-    for entry in zipped.infolist():
-        inside = PurePosixPath(entry.filename.replace('\\', '/'))
-        if entry.is_dir() or inside.name.startswith('PluginFurnitureCatalog'):
-            continue
-        if inside.is_absolute() or '..' in inside.parts or ':' in inside.parts[0]:
-            result.leave_out(f'{archive}!{entry.filename}', 'a path outside the folder')
-        elif entry.file_size > MAX_BYTES:
-            result.leave_out(f'{archive}!{entry.filename}', f'{entry.file_size / 2**20:.0f} MiB, too large')
-        # The catalogue's own pictures are beside the models' folders; textures are inside them.
-        elif inside.suffix.lower() == '.png' and len(inside.parts) <= 2:
-            continue
-        else:
-            target = folder.joinpath(*inside.parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with zipped.open(entry) as data, open(target, 'wb') as file:
-                    shutil.copyfileobj(data, file)
-            except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-                target.unlink(missing_ok=True)
-                result.leave_out(f'{archive}!{entry.filename}', f'cannot be unpacked ({error})')
-                continue
-            if inside.suffix.lower() in SUFFIXES and (reason := unusable(target)) and 'too small' not in reason:
-                result.leave_out(f'{archive}!{entry.filename}', reason)
-                target.unlink()
-
-
-def _properties(zipped: zipfile.ZipFile) -> dict[str, str]:
-    """The catalogue's entries: a Java properties file in Latin 1."""
-    try:
-        text = zipped.read('PluginFurnitureCatalog.properties').decode('latin-1')
-    except KeyError:
-        raise OSError('no PluginFurnitureCatalog.properties in it') from None
-    text = re.sub(r'\\\r?\n\s*', '', text)
-    pairs = (line.partition('=') for line in text.splitlines() if '=' in line and not line.lstrip().startswith('#'))
-    return {
-        key.strip(): re.sub(r'\\u([0-9a-fA-F]{4})', lambda m: chr(int(m[1], 16)), value.strip())
-        for key, _, value in pairs
-    }
-
-
-def _numbers(properties: dict[str, str]) -> list[int]:
-    return sorted(
-        int(key.partition('#')[2]) for key in properties if key.startswith('model#') and key.partition('#')[2].isdigit()
-    )

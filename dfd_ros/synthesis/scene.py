@@ -265,7 +265,7 @@ class Scene:
 
 
 def _background_vergence(rng: Random, x: torch.Tensor, y: torch.Tensor, wall: bool) -> torch.Tensor:
-    """u of a wall, a slanted plane, a floor before a wall, or a corner. x and y run over -1..1 in the image."""
+    """u of a wall, a slanted plane, a floor in front of a wall, or a corner. x and y run over -1..1 in the image."""
     base = rng.uniform(-0.03, 0.15)
     if wall or rng.chance(0.35):
         return base + rng.uniform(-0.05, 0.05) * x + rng.uniform(-0.05, 0.05) * y

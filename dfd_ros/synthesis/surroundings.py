@@ -171,7 +171,7 @@ def _large(rng: Random, view: View, gravity) -> tuple[list[Plane], bool, Plane |
     kind = rng.uniform(0, 1)
     if kind < 0.4:  # a wall, a page, the face of something
         return [_slanted(rng, view, rng.uniform(0.05, 0.95), 0.9)], True, None
-    if kind < 0.75:  # a table before a wall
+    if kind < 0.75:  # a table in front of a wall
         floor = _floor(rng, view, gravity, (0.5, 1.05))
         return [floor, _slanted(rng, view, rng.uniform(0, 0.45), 0.1)], True, floor
     # Two or three planes that meet: the corner of a room, or the edge of something large

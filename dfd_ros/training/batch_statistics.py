@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics, of weights that were averaged."""
+"""Statistics of batch normalisation for averaged weights."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import nn
 from dfd_ros.networks import Network
 from dfd_ros.synthesis.procedural import StackBatch
 
-_NORMS = nn.modules.batchnorm._BatchNorm  # of all dimensions; torch's own `update_bn` uses it as well
+_NORMS = nn.modules.batchnorm._BatchNorm  # base class for all dimensions; torch's `update_bn` uses it too
 
 
 def has_statistics(network: nn.Module) -> bool:
-    """Whether anything in it normalises by statistics of a batch."""
+    """Whether a network has batch normalisation."""
     return any(isinstance(module, _NORMS) for module in network.modules())
 
 
 @torch.no_grad()
 def take_statistics(network: Network, batches: Iterable[StackBatch]) -> None:
-    """Compute the running mean and variance anew, over all of some batches.
+    """Recompute the running mean and variance from some batches.
 
-    Those that training leaves behind are of the weights that were trained, and the average of some weights has
-    others (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018). All
-    else, such as dropout, is in evaluation mode meanwhile.
+    Training leaves the statistics of the trained weights, but averaged weights have different ones (Izmailov et al.,
+    "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018). All other layers, such as dropout,
+    are in evaluation mode meanwhile.
 
     Args:
-        batches: of `dfd_ros.training.sequences.TrainingData`.
+        batches: from `dfd_ros.training.sequences.TrainingData`.
     """
     norms = [module for module in network.modules() if isinstance(module, _NORMS)]
     was_training, momenta = network.training, [norm.momentum for norm in norms]

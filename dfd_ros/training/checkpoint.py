@@ -1,4 +1,4 @@
-"""The checkpoint of a training: what it resumes from, and with which settings and data it was written."""
+"""The checkpoint from which a training resumes, with the settings and data it was written with."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from dfd_ros.datasets.shards import shards
 from dfd_ros.networks import Network
 from dfd_ros.training.config import TrainingConfig
 
-# A training may resume with others of these: how long it runs, what it reports, and where its files are. The content
-# of the files counts instead, see `settings_of`.
+# Settings that may change when a training resumes: how long it runs, what it reports, and where its files are. The
+# content of the files must stay the same, see `settings_of`.
 _FREE = {
     *('name', 'steps', 'hours', 'save_every', 'validate_every', 'validations', 'pool.workers'),
     *('pool.folder', 'shards', 'stacks', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
 }
-_BLOCK, _BLOCKS = 2**16, 16  # bytes; of each shard
+_BLOCK, _BLOCKS = 2**16, 16  # bytes; number per shard
 
 
 @dataclass
 class Position:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
-        step: optimiser steps done; seconds: spent in them.
+        step: completed optimiser steps; seconds: time spent in them.
         best: score of the best weights so far.
-        validates: a validation is due before the next step.
+        validates: whether a validation is due before the next step.
     """
 
     step: int = 0
@@ -54,7 +54,7 @@ def save(
     position: Position,
     settings: dict[str, str],
 ) -> None:
-    """Write a checkpoint. settings: as `settings_of` gives them."""
+    """Write a checkpoint. settings: from `settings_of`."""
     content = {
         'network': network.state_dict(),
         'average': average.state_dict(),
@@ -77,13 +77,13 @@ def resume(
     """Load a checkpoint into a training.
 
     Raises:
-        InputError: it is not a whole checkpoint of this training, or was written with other settings or data.
+        InputError: the file is damaged, of another training, or was written with other settings or data.
     """
     require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-        # As torch writes them: nothing in it can be larger than the file.
+        # torch does not compress, so no part can be larger than the file.
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError('compressed')
         if sum(member.file_size for member in members) > path.stat().st_size:
@@ -105,14 +105,14 @@ def resume(
         raise
     except Exception as error:  # a damaged file can raise anything
         raise InputError(
-            f'{path}: not a whole checkpoint of this network ({reason(error)}); remove it, or give the run another name'
+            f'{path}: not a complete checkpoint of this network ({reason(error)}); remove it, or rename the run'
         ) from None
 
 
 def _position(saved: Any) -> Position:
     if not isinstance(saved, dict):
         raise TypeError(f'{quoted(saved)} instead of its parts')
-    # Older ones lack the last two.
+    # Older checkpoints lack the last two.
     step, best, seconds, validates = (
         saved['step'],
         saved['best'],
@@ -143,12 +143,12 @@ def _load(saved: dict, network: Network, average: AveragedModel, optimiser: torc
                 raise ValueError(f'{name} of parameter {index}')
         if values.keys() != {'step', 'exp_avg', 'exp_avg_sq'} or not 0 <= float(values['step']) < math.inf:
             raise ValueError(f'state of parameter {index}')
-    # The rest of the optimiser is that of the configuration.
+    # Everything else in the optimiser comes from the configuration.
     optimiser.load_state_dict({'state': state, 'param_groups': optimiser.state_dict()['param_groups']})
 
 
 def _differences(there: Any, now: dict[str, str]) -> str:
-    """The settings that differ; '' if none does."""
+    """A list of the settings that differ; '' if none does."""
     if not isinstance(there, dict):
         raise TypeError(f'settings {quoted(there)}')
     names = [name for name in {**now, **there} if there.get(name) != now.get(name)]
@@ -158,7 +158,7 @@ def _differences(there: Any, now: dict[str, str]) -> str:
 
 
 def settings_of(config: TrainingConfig) -> dict[str, str]:
-    """What the result of a training depends on, as JSON by name; of its files, their content.
+    """Everything that the result of a training depends on, as JSON by name, with hashes of its files.
 
     Raises:
         InputError: a file does not exist.

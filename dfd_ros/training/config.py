@@ -1,4 +1,4 @@
-"""What a training run is: plain values, read from YAML."""
+"""The configuration of a training run: plain values, read from YAML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _trainable(network: str) -> str:
 
 
 MAX_PIXELS = 2**28
-"""Of the images of a step, and of a procedural stack."""
+"""Maximum pixels of the images of a step, and of a procedural stack."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[PositiveInt, Field(le=10**9)]
 Stacks = Annotated[NonNegativeInt, Field(le=10**7)]
@@ -42,14 +42,14 @@ class PoolConfig:
     """The pool of procedural stacks (see `dfd_ros.datasets.stack_cache`).
 
     Attributes:
-        start: stacks there before the first step.
-        size: stacks that a step draws from at most, the newest ones.
+        start: stacks to render before the first step.
+        size: maximum number of stacks that a step draws from, the newest ones.
         reuse: how often each stack is used on average.
-        workers: processes that render, each with one core.
+        workers: rendering processes, each with one core.
         first_seed: seed of the first stack.
-        folder: where the pool lies; empty = in the run's folder.
-        on_gpu: a GPU draws from the pool too, instead of rendering new stacks for every step.
-        held_out: stacks of `folder` after the first `start` that validation 'data' is of; 0 = it renders its own.
+        folder: of the pool; empty = in the run's folder.
+        on_gpu: draw from the pool on a GPU too, instead of rendering new stacks for every step.
+        held_out: stacks of `folder`, after the first `start`, for validation 'data'; 0 = it renders its own.
     """
 
     start: Stacks = 64
@@ -64,13 +64,14 @@ class PoolConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: up to the share `until` of the steps.
+    """A part of the training.
 
     Attributes:
+        until: end of the stage, as a share of the steps.
         crop: side of the square crops (px).
-        batch: sequences of a step, on each process.
-        frames: frames of a sequence; one longer than the stack runs through it back and forth.
-        decode: frames of each sequence that are decoded and enter the loss: the last, and others at random.
+        batch: sequences of a step, per process.
+        frames: frames of a sequence; sequences longer than a stack go back and forth in it.
+        decode: frames of each sequence that are decoded and enter the loss: the last frame, and random others.
     """
 
     until: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -82,12 +83,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class SelfSupervisionConfig:
-    """Weights of the losses without truth (see `dfd_ros.training.self_supervision`); with 0 one is not computed.
+    """Weights of the losses without ground truth (see `dfd_ros.training.self_supervision`); 0 = not computed.
 
     Attributes:
-        frames: what the depth, blurred again by the lens, does not explain of the frames.
-        smoothness: differences between neighbours where the image has no edge.
-        anchor: differences from what the initial weights say, where they are sure.
+        frames: difference between the frames and the sharp image blurred according to the predicted depth.
+        smoothness: differences between neighbouring pixels where the image has no edge.
+        anchor: differences to the prediction of the initial weights, where that is confident.
     """
 
     frames: Annotated[PositiveFloat, Field(le=1e6)] = 1.0
@@ -100,38 +101,38 @@ class TrainingConfig:
     """A training run.
 
     Attributes:
-        name: of the run; its folder is runs/NAME.
-        network, network_config: as `dfd_ros.networks.create` takes them.
+        name: of the run, whose folder is runs/NAME.
+        network, network_config: arguments of `dfd_ros.networks.create`.
         steps: optimiser steps.
-        hours: stop after this time in steps, if that comes before `steps`; 0 = no limit. Waiting for data and
+        hours: stop after this time in steps, or after `steps` if that is earlier; 0 = no limit. Waiting for data and
             validation do not count. The learning rate then falls with the share of the time.
-        stages: crops and batches, in turn.
-        learning_rate: after `warmup` steps; falls to zero in a straight line over the last `decay` share of the steps.
-        weight_decay, clip: of AdamW; largest norm of the gradient.
-        ema: decay of the averaged weights, which are the ones that are kept.
-        precision: bf16, fp32, or auto: bf16 where the device multiplies it, fp32 elsewhere.
-        half_size: probability that a sequence is halved in size before it is cropped.
-        reverse: half of the sequences run backwards in time, so that what rises falls.
-        mask_wall: the background does not count.
-        likelihood, mse, depth, coarse, coc, gradient: weights of the losses; with 0 a loss is not computed.
+        stages: consecutive stages with their crops and batches.
+        learning_rate: after `warmup` steps; falls linearly to zero over the last `decay` share of the steps.
+        weight_decay, clip: of AdamW; maximum norm of the gradient.
+        ema: decay of the averaged weights, which are the result of the training.
+        precision: bf16, fp32, or auto: bf16 if the device supports it in hardware, otherwise fp32.
+        half_size: probability that the images of a sequence are halved before cropping.
+        reverse: play half of the sequences backwards, so that rising sweeps fall.
+        mask_wall: ignore the background.
+        likelihood, mse, depth, coarse, coc, gradient: weights of the losses; 0 = not computed.
         beta: of the likelihood, see `dfd_ros.training.losses.laplace_nll`.
-        edges, edges_behind: how much more pixels in front of depth edges count in them, and the share of that for
-            those behind, see `dfd_ros.training.losses.edge_weight`.
-        pool: of procedural stacks; on a GPU stacks are made for every step and none is used twice.
-        data: what they are drawn from.
+        edges, edges_behind: additional weight of pixels in front of depth edges, and the share of it for those
+            behind, see `dfd_ros.training.losses.edge_weight`.
+        pool: of procedural stacks; a GPU renders new stacks for every step instead.
+        data: settings of procedural stacks.
         shards: folder of samples to train on (see `dfd_ros.datasets.shards`); empty = none.
-        shards_share: of the sequences that come from them; the others are procedural.
-        held_out: share of the samples or focal stacks, the last by name, that is not trained on: what validation
-            `samples` or `stacks` is of. Neighbours in a recording look alike, so that it is a part in one piece.
-        stacks: folder of focal stacks without truth to train on, in place of all other data and losses; empty = none.
+        shards_share: share of the sequences from these samples; the others are procedural.
+        held_out: share of the samples or focal stacks to hold out for validation `samples` or `stacks`: the last by
+            name, because neighbours in a recording look alike.
+        stacks: folder of focal stacks without truth to train on, instead of all other data and losses; empty = none.
         self_supervision: weights of the losses without truth.
-        seed: of everything.
-        initial_weights: a weights file to start from; 'default' = the one that ships; empty = random weights.
+        seed: of all random numbers.
+        initial_weights: weights file to start from; 'default' = the shipped weights; empty = random weights.
         save_every, validate_every, validate_stacks: steps; stacks of each validation set.
-        validations: how often to validate, at even shares of the run, instead of `validate_every`; 0 = by that.
-        validation: 'presets' for ten frames of the study's and the field's conditions; 'data' for stacks as those
-            of the training, after their last frame: for networks that read a fixed number of frames; 'samples' for
-            the samples that are held out, after their last frame; 'stacks' for the focal stacks that are.
+        validations: number of validations, evenly over the run, instead of `validate_every`; 0 = use that.
+        validation: 'presets' for ten frames in the conditions of the study and the field; 'data' for stacks like those
+            of the training, after their last frame, for networks that read a fixed number of frames; 'samples' for
+            held-out samples, after their last frame; 'stacks' for held-out focal stacks.
     """
 
     name: str = 'stream'
@@ -175,11 +176,11 @@ class TrainingConfig:
     validation: Literal['presets', 'data', 'samples', 'stacks'] = 'presets'
 
     def stage(self, step: int) -> Stage:
-        """The stage that a step is in."""
+        """The stage of a step."""
         return next((s for s in self.stages if step < s.until * self.steps), self.stages[-1])
 
     def sequences(self, step: int) -> int:
-        """Sequences that a process has trained on before a step."""
+        """The number of sequences that a process has trained on before a step."""
         count, first = 0, 0
         for stage in self.stages:
             end = min(step, math.ceil(stage.until * self.steps))
@@ -188,8 +189,8 @@ class TrainingConfig:
         return count + (step - first) * self.stages[-1].batch
 
 
-# Limits of the settings in StackSettings, which declares types alone; for a pair, of its lower value (_MAX: of the
-# upper one).
+# Limits of the settings in StackSettings, which only declares types. For a pair, _MIN limits its lower value and _MAX
+# its upper one.
 _MIN = {
     'height': 1,
     'width': 1,
@@ -263,7 +264,7 @@ _CHOICES = {'orders': ORDERS, 'split': ('train', 'test')}
 
 
 def _check_data(settings: Any, where: str) -> None:
-    """Refuse values that have the right type but are impossible. What is not in the tables above may be anything."""
+    """Refuse values outside the limits in the tables above; other settings may have any value of their type."""
     for field_ in dataclasses.fields(settings):
         name, value = field_.name, getattr(settings, field_.name)
         here = f'{where}, {name}'
@@ -275,7 +276,7 @@ def _check_data(settings: Any, where: str) -> None:
                 raise InputError(f'{here}: "{min(wrong)}" is none of {", ".join(_CHOICES[name])}')
         else:
             if isinstance(value, tuple) and not value[0] <= value[1]:  # NaN is not either
-                raise InputError(f'{here}: {value} is not a pair of least and most')
+                raise InputError(f'{here}: {value} is not a pair of minimum and maximum')
             lowest, highest = value if isinstance(value, tuple) else (value, value)
             if isinstance(lowest, float) and not (math.isfinite(lowest) and math.isfinite(highest)):
                 raise InputError(f'{here}: {lowest if isinstance(value, float) else value} should be finite')
@@ -290,7 +291,7 @@ def _check_data(settings: Any, where: str) -> None:
 
 
 def _check_stacks(config: TrainingConfig, where: str) -> None:
-    """Refuse what does not go together with focal stacks without truth."""
+    """Refuse settings that conflict with focal stacks without truth."""
     if (config.validation == 'stacks') != bool(config.stacks):
         raise InputError(
             f'{where}, validation: {config.validation}; training on focal stacks without truth (stacks) needs '
@@ -301,13 +302,13 @@ def _check_stacks(config: TrainingConfig, where: str) -> None:
     if config.shards:
         raise InputError(f'{where}: stacks and shards are both given; give one of them')
     if not config.initial_weights:
-        raise InputError(f'{where}, initial_weights: not given; without truth a network can only be tuned')
+        raise InputError(f'{where}, initial_weights: not given; training without truth can only fine-tune a network')
     if networks.find(config.network).reads_stacks:
-        raise InputError(f'{where}, network: {config.network} reads whole stacks and cannot be tuned without truth')
+        raise InputError(f'{where}, network: {config.network} reads stacks and cannot be fine-tuned without truth')
 
 
 def _check(config: TrainingConfig, where: str) -> None:
-    """Refuse settings that do not go together."""
+    """Refuse settings that conflict with each other."""
     surfaces = config.data.surfaces
     if (together := surfaces.prints + surfaces.photos + surfaces.plain + surfaces.materials) > 1 + 1e-6:
         raise InputError(
@@ -318,11 +319,11 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, data, surfaces, photographs: {surfaces.photographs}: no such folder')
     _check_stacks(config, where)
     if not (config.likelihood or config.mse or config.depth or config.coarse or config.coc):
-        raise InputError(f'{where}: likelihood, mse, depth, coarse and coc are all 0, one has to have a weight')
+        raise InputError(f'{where}: likelihood, mse, depth, coarse and coc are all 0, at least one needs a weight')
     if config.hours and len(config.stages) > 1:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
     if config.validation == 'samples' and not (config.shards and config.held_out):
-        raise InputError(f'{where}, validation: samples, so shards and held_out have to be given')
+        raise InputError(f'{where}, validation: samples needs shards and held_out')
     if (number := largest_number(config.network_config)) > LARGEST_NUMBER:
         raise InputError(f'{where}, network_config: {number} should be at most {LARGEST_NUMBER}')
     if config.data.height * config.data.width * config.data.frames > MAX_PIXELS:
@@ -341,7 +342,7 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, pool, held_out: {config.pool.held_out} stacks of pool, folder, which is not given')
     height, width = config.data.height, config.data.width
     stages = config.stages
-    if config.stacks or (config.shards and config.shards_share == 1):  # those trained on have a size of their own
+    if config.stacks or (config.shards and config.shards_share == 1):  # real stacks have their own sizes
         stages = stages[-1:] if config.validation == 'data' else ()
     for stage in stages:
         if stage.crop > min(height, width):
@@ -349,20 +350,20 @@ def _check(config: TrainingConfig, where: str) -> None:
 
 
 def load_config(path: str | Path, **changes) -> TrainingConfig:
-    """Read a run from YAML.
+    """Read a configuration from YAML.
 
     Raises:
-        InputError: the file is absent or not YAML, or a setting is unknown, of the wrong type or impossible.
+        InputError: the file does not exist or is not YAML, or a setting is unknown, of the wrong type or invalid.
     """
     values = read_yaml(path) or {}
     return make_config({**values, **changes} if isinstance(values, dict) else values, str(path))
 
 
 def make_config(values: dict, where: str) -> TrainingConfig:
-    """A run of plain values, as YAML holds them; `where` they are from, for messages.
+    """A configuration from plain values, as in YAML; `where`: their origin, for messages.
 
     Raises:
-        InputError: a setting is unknown, of the wrong type or impossible.
+        InputError: a setting is unknown, of the wrong type or invalid.
     """
     config = parse(TrainingConfig, values, where)
     _check_data(config.data, f'{where}, data')

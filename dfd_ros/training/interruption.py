@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a training: it ends between two steps, with a checkpoint."""
+"""Ctrl-C and SIGTERM during a training: it stops between two steps and writes a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Interrupted(BaseException):
 
 
 class Interruption(contextlib.AbstractContextManager['Interruption']):
-    """Within this context a first SIGINT or SIGTERM is only remembered. At its end it has the effect that it had
-    before; a second one has it at once. Elsewhere than in the main thread nothing changes.
+    """Defers a first SIGINT or SIGTERM to the end of this context. A second one takes effect at once. Does nothing
+    outside the main thread.
 
     Attributes:
-        signal: the one that was received.
+        signal: the signal received so far.
     """
 
     def __init__(self) -> None:

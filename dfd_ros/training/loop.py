@@ -1,4 +1,4 @@
-"""The training loop, from top to bottom. Run by `dfd train`."""
+"""The training loop, which `dfd train` runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dfd_ros.training.validation import SampleValidation, make_validation
 from dfd_ros.training.weights_card import write_card
 
 _MAX_UNSAVED = 600.0  # s of training between two checkpoints
-_STATISTICS = 4  # steps whose batches give the averaged weights' statistics
+_STATISTICS = 4  # last steps, whose batches determine the statistics of batch normalisation
 _MAX_SKIPPED = 50  # steps in a row
 _SHOWN_EVERY = 2.0  # s
 _FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 'samples.png', 'log.jsonl')
@@ -41,12 +41,12 @@ _FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training has reached.
+    """The result of a training.
 
     Attributes:
-        best: the best weights by validation; the file does not exist if the training was stopped before the first.
-        step: optimiser steps done.
-        finished: the budget is used up.
+        best: the best weights by validation; the file does not exist if training stopped before the first validation.
+        step: completed optimiser steps.
+        finished: whether the budget is used up.
     """
 
     best: Path
@@ -63,24 +63,23 @@ class _Trainable(torch.nn.Module):
 
     def forward(self, images, focus, blur_scale, decode):
         prediction, logits, _ = self.network.sequence(images, focus, blur_scale, decode=decode)
-        # DistributedDataParallel takes for used what leads to an output, also where no loss is made of it.
+        # DistributedDataParallel regards every output as used, even if it enters no loss.
         if not (self.config.coc or self.config.stacks):
             prediction = prediction._replace(coc=prediction.coc.detach())
         return prediction, logits if self.config.coarse else []
 
 
 def progress(config: TrainingConfig, step: int, seconds: float) -> float:
-    """The share of the budget that is used up once `step` steps are done in `seconds`: of the steps, or of the time
-    if that is more."""
+    """The used share of the budget after `step` steps in `seconds`: of the steps or of the time, whichever is more."""
     share = step / config.steps
     return max(share, seconds / 3600 / config.hours) if config.hours else share
 
 
 def learning_rate(config: TrainingConfig, step: int, share: float | None = None) -> float:
-    """Rises over the warm-up, stays, and falls to zero over the last part of the budget.
+    """The learning rate: rises over the warm-up, stays, and falls to zero over the last part of the budget.
 
     Args:
-        share: of the budget that is used, see `progress`; None = that of the steps.
+        share: used share of the budget, see `progress`; None = share of the steps.
     """
     share = step / config.steps if share is None else share
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
@@ -89,7 +88,7 @@ def learning_rate(config: TrainingConfig, step: int, share: float | None = None)
 
 
 def decoded_frames(config: TrainingConfig, step: int) -> list[int]:
-    """The frames that enter a step's loss: the last, and others at random."""
+    """The frames that enter the loss of a step: the last, and random others."""
     stage = config.stage(step)
     rng = torch.Generator().manual_seed(config.seed + 7919 * step)
     others = torch.randperm(stage.frames - 1, generator=rng)[: stage.decode - 1].tolist()
@@ -105,22 +104,22 @@ def train(
 ) -> Trained:
     """Train until `config.steps` or `config.hours`, resuming from the run's last checkpoint if there is one.
 
-    A run that was killed and resumed gives the same result as one that was not: data and random draws are functions
-    of the step, and the checkpoint has everything else. (With a limit of time the learning rate follows the clock, so
-    that no two runs are the same.) Started by torchrun, it trains on all processes.
+    A run that was killed and resumed gives the same result as an uninterrupted one: data and random draws are functions
+    of the step, and the checkpoint has everything else. (With a limit of time, the learning rate depends on the clock,
+    so no two runs are the same.) Started by torchrun, it trains on all processes.
 
-    SIGINT and SIGTERM have their effect after a checkpoint is written, if this is the main thread.
+    In the main thread, SIGINT and SIGTERM take effect after a checkpoint is written.
 
     Args:
         folder: of the run: checkpoint.pt, best.safetensors, last.safetensors, their card README.md, log.jsonl,
             TensorBoard events.
         device_name: auto, cpu, cuda or cuda:N.
-        stop_after: stop, with a checkpoint, once this step is done.
-        observer: follows the training instead of the progress bar, and may stop it, with a checkpoint but without
-            another validation. For one process.
+        stop_after: stop with a checkpoint after this step.
+        observer: replaces the progress bar, and may stop the training with a checkpoint but without another
+            validation. Only for one process.
 
     Raises:
-        InputError: a setting, the data or the checkpoint do not fit; or a file cannot be written.
+        InputError: a setting, the data or the checkpoint does not fit, or a file cannot be written.
     """
     rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if device_name == 'auto' and torch.cuda.is_available():
@@ -181,7 +180,7 @@ def train(
     if os.path.lexists(checkpoint):
         at = resume(checkpoint, network, average, optimiser, settings, device)
     elif without_truth:
-        at.validates = True  # before the first step: nothing else tells whether the tuning helps
+        at.validates = True  # before the first step, to see whether fine-tuning helps
     model: torch.nn.Module = _Trainable(network, config)
     if ranks > 1:
         weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
@@ -191,7 +190,7 @@ def train(
     validation = make_validation(config, device, data, quiet) if rank == 0 else None
     if isinstance(validation, SampleValidation):
         validation.check(network)
-    output_folder(folder, *_FILES)  # now that the input is known to be good
+    output_folder(folder, *_FILES)  # only now, after all checks of the input
     writer = _writer(folder) if rank == 0 else None
     precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
     share = progress(config, at.step, at.seconds)
@@ -228,7 +227,7 @@ def train(
         if not quiet:
             bar.write(f'step {at.step}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
         picture = None
-        with contextlib.suppress(ImportError):  # a machine that only trains may have no Pillow
+        with contextlib.suppress(ImportError):  # training machines may lack Pillow
             picture = validation.picture(averaged, folder / 'samples.png')
         score = figures[validation.SCORE]
         is_best = score < at.best or at.best == math.inf
@@ -255,7 +254,7 @@ def train(
                 with anywhere():
                     batch = data.batch(step, wait)
                 started = time.monotonic()
-                torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)  # of dropout
+                torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)  # for dropout
                 frames = decoded_frames(config, step)
                 for group in optimiser.param_groups:
                     group['lr'] = learning_rate(config, step, share)
@@ -263,7 +262,7 @@ def train(
                 with precision:
                     prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
                 if without_truth:
-                    with precision:  # of the network as it was
+                    with precision:  # for the initial network
                         loss, parts = without_truth(prediction, batch, frames)
                 else:
                     loss, parts = sequence_loss(
@@ -344,8 +343,8 @@ def train(
 
 
 def _try(network: Network, config: TrainingConfig, device: torch.device) -> None:
-    """Let the network read one sequence, so that a configuration that cannot be is refused before stacks are rendered.
-    Training has no memory of it."""
+    """Refuse an impossible configuration before stacks are rendered, by running the network on one sequence. Does not
+    affect training."""
     for stage in config.stages:
         images = torch.zeros(1, stage.frames, 3, stage.crop, stage.crop, device=device)
         focus = torch.linspace(0, 1, stage.frames, device=device)[None]
@@ -354,7 +353,7 @@ def _try(network: Network, config: TrainingConfig, device: torch.device) -> None
                 network.eval().sequence(images, focus, focus.new_full((1,), 10.0), decode=[stage.frames - 1])
         except InputError:
             raise
-        except Exception as error:  # layers have many ways to complain
+        except Exception as error:  # layers raise many types
             raise InputError(
                 f'network "{config.network}" with {quoted(network.config)}: cannot read {stage.frames} frames of '
                 f'{stage.crop}x{stage.crop} ({reason(error)})'
@@ -368,7 +367,7 @@ def _running_mean(mean: torch.Tensor, new: torch.Tensor, decay: float) -> torch.
 
 
 def _writer(folder: Path):
-    """TensorBoard where it is installed; the same figures are in log.jsonl in any case."""
+    """A writer for TensorBoard, if it is installed; log.jsonl has the same figures."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

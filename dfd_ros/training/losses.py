@@ -1,4 +1,4 @@
-"""Losses of depth from focus, for every decoded frame of a sequence."""
+"""Losses for depth from focus, over all decoded frames of a sequence."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def laplace_nll(
 ) -> torch.Tensor:
     """Negative log-likelihood of a Laplace distribution, per pixel (Kendall and Gal, NeurIPS 2017).
 
-    The vergence learns little where the scale is large: at depth edges, just where it is wrong. Weighed by the scale
-    to the power `beta` (Seitzer et al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR 2022) it
-    learns more there; with 1 as much as anywhere, as from the absolute error.
+    Where the scale is large, as at depth edges, the vergence gets small gradients although it is wrong there. Weighting
+    by the scale to the power `beta` (Seitzer et al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR
+    2022) increases them; with 1 they are those of the absolute error.
     """
     loss = (vergence - truth).abs() * torch.exp(-log_scale) + log_scale
     return loss * torch.exp(beta * log_scale.detach())
 
 
 def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of vergence hypotheses, the truth shared between the two that are nearest, per pixel.
+    """Cross-entropy of vergence hypotheses, per pixel. The truth is split between the two nearest hypotheses.
 
     Args:
         logits: (N, J, h, w); centres: (J,), evenly spaced; truth: (N, 1, h, w).
@@ -35,8 +35,8 @@ def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth:
 
 
 def edge_sides(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which pixels are in front of a depth edge and which behind, (N, 1, H, W) bool each: within `radius` px there is
-    one that is farther, or nearer, by more than `step` of vergence."""
+    """Pixels in front of a depth edge and pixels behind one, (N, 1, H, W) bool each: within `radius` px another pixel
+    is farther, or nearer, by more than `step` of vergence."""
     size = 2 * radius + 1
     return (
         vergence + F.max_pool2d(-vergence, size, 1, radius) > step,
@@ -45,23 +45,23 @@ def edge_sides(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> t
 
 
 def edge_weight(vergence: torch.Tensor, edges: float, behind: float) -> torch.Tensor:
-    """How much pixels count, (N, 1, H, W): 1 + `edges` in front of depth edges, 1 + `edges` * `behind` behind them,
-    elsewhere 1.
+    """The weight of pixels (N, 1, H, W): 1 + `edges` in front of depth edges, 1 + `edges` * `behind` behind them, and
+    1 elsewhere.
 
-    Where `behind` is less than 1, pixels whose side of the edge the blur leaves open go to what is near: a robot would
-    rather have an obstacle a pixel too large than a pole that is gone.
+    With `behind` below 1, a pixel on either side of a blurred edge is more likely assigned to the near surface: for a
+    robot, an obstacle that is a pixel too large is better than a missing pole.
     """
     in_front, is_behind = edge_sides(vergence)
     return 1 + edges * torch.maximum(in_front.float(), behind * is_behind)
 
 
 def gradient_error(error: torch.Tensor, valid: torch.Tensor, scales: int = 4) -> torch.Tensor:
-    """Mean difference of the error between neighbours, at full size, a half, a quarter, ...: how far a surface's shape
-    is from the true one, whatever its distance (Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI
-    2020). What is copied from texture into depth counts here as much as its contrast.
+    """Mean difference of the error between neighbours, at full size, a half, a quarter, ...: the error of a surface's
+    shape, whatever its distance (Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2020). Texture that
+    is copied into depth is penalised in proportion to its contrast.
 
     Args:
-        error: (N, 1, H, W) of u, 0 where it is not `valid`, bool.
+        error: (N, 1, H, W) error of u, 0 where not `valid` (bool).
     """
     total, weight = error.new_zeros(()), valid.to(error.dtype)
     for scale in range(scales):
@@ -75,8 +75,8 @@ def gradient_error(error: torch.Tensor, valid: torch.Tensor, scales: int = 4) ->
 
 
 def share_of_far(vergence: torch.Tensor, range_ratio: torch.Tensor) -> torch.Tensor:
-    """Depth as a share of the far end of the range, 1 there and 1 / `range_ratio` (far / near) at the near end; what
-    lies beyond the range is at its far end, as in the figures of depth."""
+    """Depth as a share of the far end of the range: 1 there and 1 / `range_ratio` (far / near) at the near end. Points
+    beyond the range count as its far end, as in the figures of depth."""
     return 1 / (1 + vergence.clamp_min(0) * (range_ratio - 1))
 
 
@@ -89,17 +89,17 @@ def sequence_loss(
     range_ratio: torch.Tensor,
     config,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The weighted sum of the losses that have a weight, and each on its own.
+    """The weighted sum of all losses with a weight, and each loss by name.
 
     Args:
-        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each, or more where the network pads images at
-            the right and at the bottom; without any (a network that has no hypotheses, nor `centres` of them) there
-            is no loss `coarse`.
-        vergence, coc: the truth, (B, T, 1, H, W); pixels where the vergence is NaN do not count. Where that of the
-            prediction is (a network that reads whole stacks, before their end) only the CoC counts.
-        range_ratio: (B,) far / near; sequences whose range goes to infinity do not enter the loss `depth`.
-        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, `gradient`, and `edges` and `edges_behind`,
-            see `edge_weight`: pixels near depth edges are few, but what a depth map looks wrong by.
+        prediction: of (B, T, 1, H, W); logits: (B, T, J, H/4, W/4) each, larger if the network pads images on the
+            right and at the bottom; empty for a network without hypotheses (and `centres`), which has no loss
+            `coarse`.
+        vergence, coc: ground truth (B, T, 1, H, W); pixels with NaN vergence do not count. Where the predicted vergence
+            is NaN (a network that reads stacks, before their end) only the CoC counts.
+        range_ratio: (B,) far / near; sequences whose range ends at infinity do not enter the loss `depth`.
+        config: the weights `likelihood`, `mse`, `depth`, `coarse`, `coc`, `gradient`, and `edges` and `edges_behind`
+            (see `edge_weight`): few pixels are near depth edges, but errors there are conspicuous.
     """
     valid = torch.isfinite(vergence)
     truth = torch.where(valid, vergence, 0.0)
@@ -117,7 +117,7 @@ def sequence_loss(
 
     def coarse():
         coarse_truth, coarse_valid = truth[..., 2::4, 2::4], valid[..., 2::4, 2::4]
-        height, width = coarse_truth.shape[-2:]  # without what a network has padded
+        height, width = coarse_truth.shape[-2:]  # without padding
         assert centres is not None
         entropies = [
             hypothesis_cross_entropy(a[..., :height, :width].flatten(0, 1), centres, coarse_truth.flatten(0, 1))
@@ -126,7 +126,7 @@ def sequence_loss(
         entropy = reduce(torch.add, entropies) / len(logits)
         return (entropy * coarse_valid.flatten(0, 1)).sum() / coarse_valid.sum().clamp_min(1)
 
-    def compressed_coc():  # a pixel more or less counts where the blur is small, not where it is large
+    def compressed_coc():  # an error of one pixel matters where blur is small, not where it is large
         return mean(
             F.smooth_l1_loss(
                 torch.asinh(prediction.coc / 4),
@@ -151,6 +151,6 @@ def sequence_loss(
     }
     if not logits:
         del losses['coarse']
-    # A loss without a weight must not be computed: the CoC of a network without a decoder is NaN where k is unknown.
+    # Losses without a weight must not be computed: without a decoder, the CoC is NaN where k is unknown.
     parts = {name: loss() for name, loss in losses.items() if getattr(config, name)}
     return sum(getattr(config, name) * value for name, value in parts.items()), parts

@@ -1,4 +1,4 @@
-"""Figures of merit, over valid pixels. Names and normalisation as in the study."""
+"""Metrics over valid pixels, with the names and normalisation of the study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _valid(estimate: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | Non
 
 
 def mae(estimate, truth, mask=None) -> float:
-    """Mean absolute error, in the unit of the inputs. NaN where nothing is valid."""
+    """Mean absolute error, in the unit of the inputs. NaN if no pixel is valid."""
     e, t = _valid(estimate, truth, mask)
     return (e - t).abs().mean().item()
 
@@ -48,7 +48,7 @@ def abs_rel(estimate, truth, mask=None) -> float:
 
 @dataclass(frozen=True)
 class DepthErrors:
-    """Depth (m) against the truth, see the functions of these names."""
+    """Errors of depth (m); see the functions of the same names."""
 
     mse: float
     rms: float
@@ -58,7 +58,7 @@ class DepthErrors:
 
 
 def depth_errors(estimate, truth, largest: float = 1.0) -> DepthErrors:
-    """All figures of depth. `largest`: see `mse`."""
+    """All errors of depth. `largest`: see `mse`."""
     return DepthErrors(
         mse(estimate, truth, largest),
         rms(estimate, truth, largest),
@@ -68,12 +68,12 @@ def depth_errors(estimate, truth, largest: float = 1.0) -> DepthErrors:
 
 
 def farthest(range_: VergenceRange) -> float:
-    """The far end of a range (m); where that is infinity, 50 times the near end: an infinite depth is a far one."""
+    """The far end of a range (m), or 50 times the near end if the far end is at infinity."""
     return range_.far if math.isfinite(range_.far) else 50 * range_.near
 
 
 def counted_depth(u, range_: VergenceRange):
-    """Depth (m) of u, an array or a tensor, as figures count it: what lies beyond the range is at its far end."""
+    """Depth (m) of u, an array or a tensor, as metrics use it: clipped to the far end of the range."""
     return range_.denormalise(u.clip(min=range_.normalise(farthest(range_))))
 
 
@@ -115,8 +115,8 @@ def reliability(confidence: torch.Tensor, right: torch.Tensor, bins: int = 10) -
 def ause(error: torch.Tensor, confidence: torch.Tensor, points: int = 20) -> float:
     """Area under the sparsification error curve (Ilg et al., ECCV 2018), for the mean absolute error.
 
-    Pixels are taken away in the order of confidence, and in the order of the true error; the area is what lies
-    between the two curves, each divided by the error of all pixels. 0 is a perfect order.
+    Pixels are removed in the order of confidence, and in the order of the true error. The area is that between the two
+    curves, divided by the error of all pixels; 0 means a perfect order.
     """
     by_confidence = error[confidence.argsort()]
     by_error = error.sort(descending=True).values

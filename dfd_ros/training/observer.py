@@ -1,4 +1,4 @@
-"""The observer of a training."""
+"""Observers, which follow a training."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
-        step: optimiser steps done; steps: of the whole run.
-        share: of the run's budget (steps or time) that is used, 0..1.
+        step: completed optimiser steps; steps: of the run.
+        share: used share of the budget (steps or time), 0..1.
         loss: of this step.
-        seconds_left: by the pace since the start of this process.
+        seconds_left: estimated from the pace of this process.
     """
 
     step: int
@@ -25,10 +25,10 @@ class Progress:
 
 
 class Observer:
-    """Called by a training, in its thread. This one does nothing."""
+    """Called by a training in its thread. The base class does nothing."""
 
     def on_step(self, progress: Progress) -> bool:
-        """Called after each step. It may block, as a pause. Returning False stops the training with a checkpoint."""
+        """Called after each step. May block to pause. Returning False stops the training with a checkpoint."""
         return True
 
     def on_wait(self, rendered: int, wanted: int) -> bool:

@@ -1,12 +1,12 @@
-"""How well each vergence explains the frames of a focal stack whose lens is known, without any truth.
+"""How well each vergence explains the frames of a focal stack with a known lens, without ground truth.
 
-If a place has a certain vergence, the frames that are focused there show it sharp, and the lens says how much every
-other frame blurs it. The sharp image is blurred by that much again and compared with the frame; where the vergence is
-wrong, they differ. This is done for evenly spaced hypotheses of the vergence, each for the whole image at once, as in
-plane-sweep stereo (Collins, "A Space-Sweep Approach to True Multi-Image Matching", CVPR 1996): the depth counts as
-constant within the blur, so that the misfit at a depth edge is that of either side.
+For a hypothesis of the vergence, the frames focused there are sharp, and the lens determines the blur of every other
+frame. The sharp image is blurred accordingly and compared with each frame; they differ where the hypothesis is wrong.
+Each of the evenly spaced hypotheses is tested for all pixels at once, as in plane-sweep stereo (Collins, "A Space-Sweep
+Approach to True Multi-Image Matching", CVPR 1996). Depth is assumed constant within the blur, so the misfit at a depth
+edge mixes both sides.
 
-That depth and an all-in-focus image have to give the frames back is the principle of Si et al., "Fully Self-Supervised
+Reconstructing the frames from depth and an all-in-focus image is the principle of Si et al., "Fully Self-Supervised
 Depth Estimation from Defocus Clue" (CVPR 2023), whose networks predict both.
 """
 
@@ -21,27 +21,26 @@ from dfd_ros.synthesis.defocus import BlurLevels
 HYPOTHESES = torch.linspace(-0.04, 1.04, 28)
 """Of u, the vergence scaled to 0..1 over the swept range."""
 
-_EXPONENT = 8.0  # of the PSF: between a Gaussian and a disc, as lenses are
-_IN_FOCUS = 1.0  # px: frames are mixed into the sharp image by a Gaussian of their CoC
-_LEAST_SHARE = 0.02  # of a frame in the sharp image
-_STRUCTURE = 4  # radius (px) of what counts as structure
-_NOISE = 0.01  # of contrast, on a scale from black to white
-_MOST = 1.5  # misfit of a frame in units of the local contrast: what moves or is covered has no more say
+_EXPONENT = 8.0  # of the PSF: between a Gaussian and a disc, like real lenses
+_IN_FOCUS = 1.0  # px; a Gaussian of the CoC weights the frames in the sharp image
+_LEAST_SHARE = 0.02  # minimum weight of a frame in the sharp image
+_STRUCTURE = 4  # px; structure is the difference to the mean within this radius
+_NOISE = 0.01  # of contrast, where 1 is from black to white
+_MOST = 1.5  # maximum misfit of a frame, in units of local contrast: limits outliers by motion and occlusion
 
 
 def misfits(images: torch.Tensor, focus: torch.Tensor, blur: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The misfit of each hypothesis, and the image that is sharp everywhere.
+    """The misfit of each hypothesis, and the all-in-focus image.
 
     Args:
-        images: (T, 3, H, W) sRGB in 0..1, in one view; focus: (T,) v; blur: (T,) CoC in px for a unit of u off the
-            focus.
+        images: (T, 3, H, W) sRGB in 0..1, registered; focus: (T,) v; blur: (T,) CoC in px per unit of u off the focus.
 
     Returns:
-        (J, H, W) mean over the frames of the difference in structure, in units of the local contrast; (H, W) grey,
-        by the hypotheses that fit best.
+        (J, H, W) mean difference in structure over the frames, in units of local contrast; (H, W) grey all-in-focus
+        image, from the best hypotheses.
     """
     linear = srgb_decode(images.float()).mean(1)
-    level = linear.mean((1, 2), keepdim=True)  # blur keeps it; exposure changes it
+    level = linear.mean((1, 2), keepdim=True)  # changes with exposure but not with blur
     linear = linear * (level.mean() / level.clamp_min(1e-6))
     frames = srgb_encode(linear.clamp(0, 1))
     structure = frames - _box(frames, _STRUCTURE)
@@ -59,7 +58,7 @@ def misfits(images: torch.Tensor, focus: torch.Tensor, blur: torch.Tensor) -> tu
         used = [s for s, share in enumerate(mixed) if share]
         misfit = torch.zeros_like(contrast)
         for t, coc in enumerate(cocs):
-            # A frame that is not quite in focus lacks only the rest of the blur: variances add up.
+            # A slightly blurred frame needs only the remaining blur: variances add up.
             again = sum(mixed[s] * blurred[s].at(max(coc - cocs[s], 0.0))[0] for s in used)
             difference = srgb_encode(again.clamp(0, 1))[0] - frames[t]
             difference = difference - _box(difference[None], _STRUCTURE)[0]

@@ -1,5 +1,5 @@
-"""The loss of training without truth: what a network predicts has to give the frames back, be smooth, and stay near
-what the network said before wherever that was sure."""
+"""The loss for training without ground truth: predictions should explain the frames, be smooth, and stay near those of
+the initial network where these are confident."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from dfd_ros.training.config import SelfSupervisionConfig, TrainingConfig
 from dfd_ros.training.reblurring import HYPOTHESES, misfits
 
 _SCALES = 3
-_EDGE = 10.0  # how fast smoothness gives way with the gradient of the sharp image
-_LEAST_SPREAD = 0.04  # of u: the spacing of the hypotheses
-_SURE = 0.05  # scale of u's distribution below which a prediction counts fully, and up to twice
+_EDGE = 10.0  # how fast the weight of smoothness falls with the gradient of the sharp image
+_LEAST_SPREAD = 0.04  # in u: the spacing of the hypotheses
+_SURE = 0.05  # scale of u at which a prediction has weight 1; smaller scales have more, up to `_MOST_SURE`
 _MOST_SURE = 2.0
 _OTHERS = 0.1  # weight of uncertainty and CoC in the loss `anchor`
 
 
 def expected_misfit(misfit: torch.Tensor, vergence: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-    """The misfit of a vergence, over its Laplace distribution: an unsure prediction feels hypotheses that are far off.
+    """The mean misfit over the Laplace distribution of the vergence: uncertain predictions include distant hypotheses.
 
     Args:
         misfit: (B, J, H, W) of `HYPOTHESES`; vergence, log_scale: (B, T, 1, H, W).
 
     Returns:
-        (B, T, H, W); no gradient reaches the scale, which would only shrink.
+        (B, T, H, W), without a gradient for the scale, which would only shrink.
     """
     spread = log_scale.detach().exp().clamp_min(_LEAST_SPREAD)
     hypotheses = HYPOTHESES.to(vergence.device)[:, None, None]
@@ -36,8 +36,8 @@ def expected_misfit(misfit: torch.Tensor, vergence: torch.Tensor, log_scale: tor
 
 
 def roughness(vergence: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
-    """Mean difference of neighbours at full size, a half and a quarter, less where the sharp image has edges (Godard
-    et al., CVPR 2017). vergence: (B, T, 1, H, W); sharp: (B, H, W)."""
+    """Mean difference of neighbours at full size, a half and a quarter, with less weight at edges of the sharp image
+    (Godard et al., CVPR 2017). vergence: (B, T, 1, H, W); sharp: (B, H, W)."""
     frames = vergence.shape[1]
     u, image = vergence.flatten(0, 1), sharp[:, None].repeat_interleave(frames, 0)
     total = u.new_zeros(())
@@ -50,11 +50,11 @@ def roughness(vergence: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
 
 
 class SelfSupervision:
-    """The loss, for a network as it is before the training.
+    """The loss.
 
     Args:
-        network: is copied.
-        config: weights of the losses are in `config.self_supervision`.
+        network: the initial network; it is copied.
+        config: `config.self_supervision` has the weights of the losses.
     """
 
     def __init__(self, network: Network, config: TrainingConfig):
@@ -64,10 +64,10 @@ class SelfSupervision:
     def __call__(
         self, prediction: Prediction, batch: StackBatch, frames: list[int]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The weighted sum of the losses that have a weight, and each on its own.
+        """The weighted sum of all losses with a weight, and each loss by name.
 
         Args:
-            prediction: for the decoded `frames`; batch: their sequences, images in 0..1.
+            prediction: for the decoded `frames`; batch: sequences, with images in 0..1.
         """
         parts = explained(prediction, *evidence(batch))
         if self.weights.anchor:
@@ -78,7 +78,7 @@ class SelfSupervision:
 
 
 def weighted(parts: dict[str, torch.Tensor], weights: SelfSupervisionConfig) -> torch.Tensor:
-    """The sum of losses, each by its weight."""
+    """The weighted sum of losses."""
     return torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
 
 
@@ -92,7 +92,7 @@ def evidence(batch: StackBatch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def explained(prediction: Prediction, misfit: torch.Tensor, sharp: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The losses that need no other network, for the `evidence` of the sequences."""
+    """The losses that need no other network, from the `evidence` of the sequences."""
     vergence = prediction.vergence.float()
     return {
         'frames': expected_misfit(misfit, vergence, prediction.log_scale.float()).mean(),
@@ -101,7 +101,8 @@ def explained(prediction: Prediction, misfit: torch.Tensor, sharp: torch.Tensor)
 
 
 def _distance(prediction: Prediction, before: Prediction) -> torch.Tensor:
-    """Of the vergence where it was sure before, and of the uncertainty and the CoC, which the frames do not teach."""
+    """The difference in vergence where the initial network is confident, and in uncertainty and CoC, which the frames
+    do not constrain."""
     vergence, log_scale, coc = (map_.float() for map_ in prediction)
     vergence_before, log_scale_before, coc_before = (map_.float() for map_ in before)
     sure = (_SURE * torch.exp(-log_scale_before)).clamp_max(_MOST_SURE)

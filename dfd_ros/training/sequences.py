@@ -1,4 +1,4 @@
-"""Training sequences: what a step trains on, as a function of the step alone."""
+"""Training sequences: the data of a step, which depends only on the step."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
 class SampleStacks:
     """The samples in a folder of shards, as stacks to train on.
 
-    Blender's images have no noise of their own: they get that of a sensor, anew each time.
+    Images rendered by Blender have no noise: random sensor noise is added each time. If a sample has too few frames,
+    sequences go back and forth in it, as in procedural stacks.
 
     Raises:
-        InputError: there are none, or they are too small for the training, or too few frames for a network that reads
-            a fixed number of different ones; the others go to and fro in them, as in procedural stacks.
+        InputError: there are no samples, they are too small, or have too few frames for a network that reads a fixed
+            number of different ones.
     """
 
     def __init__(self, config: TrainingConfig):
@@ -38,12 +39,12 @@ class SampleStacks:
         self.held_out = held_out(self.samples, config)
 
     def draw(self, stage: Stage, rng: torch.Generator) -> StackBatch:
-        """One of them at random (B = 1)."""
+        """A random one of them (B = 1)."""
         sample = self.samples[_integer(rng, self.held_out.start)]
         frames, height, width, _ = sample.images.shape
         if frames < stage.frames and self.reads_stacks:
             raise InputError(
-                f'{sample.name}: {frames} frames, but the training wants {stage.frames} (stages, frames), '
+                f'{sample.name}: {frames} frames, but training needs {stage.frames} (stages, frames), '
                 f'and {self.config.network} reads as many different ones'
             )
         if min(height, width) < stage.crop:
@@ -59,10 +60,10 @@ class SampleStacks:
 
 
 def held_out(samples: Samples, config: TrainingConfig) -> range:
-    """The samples that are not trained on: the last ones.
+    """The samples held out from training: the last ones.
 
     Raises:
-        InputError: none is left to train on.
+        InputError: no sample is left for training.
     """
     count = math.ceil(config.held_out * len(samples))
     if count == len(samples):
@@ -73,7 +74,7 @@ def held_out(samples: Samples, config: TrainingConfig) -> range:
 
 
 def _between(rng: torch.Generator, least: float, most: float) -> float:
-    """Evenly in the logarithm."""
+    """A random number, uniform in its logarithm."""
     return least * (most / least) ** torch.rand((), generator=rng).item()
 
 
@@ -85,10 +86,10 @@ def _noisy(images: torch.Tensor, shot: float, read: float, rng: torch.Generator)
 
 
 class TrainingData:
-    """Sequences cut out of procedural stacks, and of samples where the configuration names shards, at random.
+    """Random sequences from procedural stacks, and from samples if the configuration names shards.
 
-    On the CPU the stacks come from a pool that processes of their own fill; on a GPU they are rendered for every
-    step on the device itself, unless `pool.on_gpu` is set.
+    On the CPU, stacks come from a pool that separate processes fill. A GPU renders them itself for every step, unless
+    `pool.on_gpu` is set.
     """
 
     def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
@@ -102,7 +103,7 @@ class TrainingData:
         procedural = self.samples is None or config.shards_share < 1
         if procedural and (device.type == 'cpu' or config.pool.on_gpu):
             pool = config.pool
-            # Each process has its own pool, so that no scene is seen by two of them.
+            # Each process has its own pool, so that no two of them see the same scene.
             self.pool = StackPool(
                 Path(pool.folder or run / 'pool') / str(rank),
                 config.data,
@@ -111,11 +112,11 @@ class TrainingData:
             )
 
     def batch(self, step: int, wait: Callable[[int, int], None] = lambda rendered, wanted: None) -> StackBatch:
-        """The sequences of a step; their vergence is NaN where a pixel does not count.
+        """The sequences of a step; their vergence is NaN for pixels that do not count.
 
         Args:
-            wait: called several times a second while a stack is still being rendered, with how many of the stacks
-                that this step draws from are there.
+            wait: called several times a second while a stack is being rendered, with the number of rendered stacks and
+                of all stacks that this step may draw.
         """
         config, stage = self.config, self.config.stage(step)
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step * self.ranks + self.rank)
@@ -123,7 +124,7 @@ class TrainingData:
         return StackBatch.stack([_cut(stack, stage, config, rng) for stack in stacks]).to(self.device)
 
     def _stack(self, step: int, index: int, rng: torch.Generator, wait: Callable[[int, int], None]) -> StackBatch:
-        """The stack of a step's sequence `index`."""
+        """The stack for sequence `index` of a step."""
         config, stage = self.config, self.config.stage(step)
         if self.samples and (config.shards_share == 1 or torch.rand((), generator=rng).item() < config.shards_share):
             return self.samples.draw(stage, rng).to(self.device)
@@ -148,12 +149,12 @@ def _integer(rng: torch.Generator, below: int) -> int:
 
 
 def counted(vergence: torch.Tensor, foreground: torch.Tensor, config: TrainingConfig) -> torch.Tensor:
-    """The true vergence, NaN where a pixel does not count: the wall, if it is masked out. All of one shape."""
+    """The true vergence, NaN for pixels that do not count: the wall, if it is masked out. All of one shape."""
     return torch.where(foreground, vergence, torch.nan) if config.mask_wall else vergence
 
 
 def _frames(available: int, wanted: int, rng: torch.Generator) -> torch.Tensor:
-    """Which frames of a stack, in a row; to and fro where more are wanted than there are."""
+    """Indices of random consecutive frames of a stack, going back and forth if more are wanted than available."""
     if wanted <= available:
         return _integer(rng, available - wanted + 1) + torch.arange(wanted)
     period = max(2 * available - 2, 1)
@@ -162,7 +163,7 @@ def _frames(available: int, wanted: int, rng: torch.Generator) -> torch.Tensor:
 
 
 def _cut(stack: StackBatch, stage: Stage, config: TrainingConfig, rng: torch.Generator) -> StackBatch:
-    """A part of one stack: some frames in a row, in either direction, of a crop that is flipped and turned."""
+    """A random part of a stack: consecutive frames, in either direction, of a crop that is flipped and rotated."""
     frames = _frames(stack.images.shape[1], stage.frames, rng)
     size = stage.crop
     halve = torch.rand((), generator=rng).item() < config.half_size and min(stack.images.shape[-2:]) >= 2 * size

@@ -1,4 +1,4 @@
-"""Focal-stack folders without truth, to train on."""
+"""Focal-stack folders without ground truth, for training."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from dfd_ros.inference.registration import Registration
 from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training.config import Stage, TrainingConfig
 
-_STILL = 0.3  # px: images that lie off by less are left as they are, as resampling blurs
+_STILL = 0.3  # px; smaller displacements are not corrected, because resampling blurs
 
 
 class UnlabelledStacks:
-    """The focal stacks below a folder, each brought into the view of its last frame and to the size that networks see
-    at most. True depth in them is not read. All are kept in memory.
+    """The focal stacks below a folder, each registered to its last frame and reduced to the maximum size of network
+    inputs. True depth in them is not read. All are kept in memory.
 
-    Stacks whose blur is not known, or of a single focus distance, are left out, with a warning.
+    Stacks with unknown blur or a single focus distance are left out with a warning.
 
     Raises:
-        InputError: there are none to train on, or they cannot be read.
+        InputError: there are no usable stacks, or one cannot be read.
     """
 
     def __init__(self, config: TrainingConfig):
@@ -57,21 +57,21 @@ class UnlabelledStacks:
         if not 0 < count < len(stacks):
             raise InputError(
                 f'{folder}: {len(stacks)} focal stacks, of which {count} are held out for validation '
-                f'(held_out: {config.held_out:g}); at least one has to be, and one left to train on'
+                f'(held_out: {config.held_out:g}); hold out at least one, and leave at least one for training'
             )
         self.trained, self.held_out = stacks[:-count], stacks[-count:]
 
     def draw(self, _: Stage, rng: torch.Generator) -> StackBatch:
-        """One of them at random (B = 1)."""
+        """A random one of them (B = 1)."""
         return self.trained[int(torch.randint(len(self.trained), (), generator=rng))]
 
 
 def _unusable(stack: FocalStack, crop: int) -> str:
-    """Why a stack cannot be trained on in crops of this size (px), empty if it can."""
+    """Why a stack is unusable for crops of this size (px); empty if it is usable."""
     if len({state.focus_distance for state in stack.lens_states}) == 1:
         return 'one focus distance, needs two or more'
     if math.isnan(stack.lens_states[0].lens.blur_scale(stack.range)):
-        return 'focal_length_mm, f_number and sensor_width_mm of the lens have to be known'
+        return 'focal_length_mm, f_number and sensor_width_mm of the lens must be known'
     height, width = network_size(*stack.images[0].shape[:2])
     if min(height, width) < crop:
         return f'{width}x{height} px for the network, smaller than the crops of {crop} (stages, crop)'
@@ -79,7 +79,7 @@ def _unusable(stack: FocalStack, crop: int) -> str:
 
 
 def aligned(stack: FocalStack) -> StackBatch:
-    """A stack (B = 1) in the view of its last frame, without truth, of the size that networks see."""
+    """A stack (B = 1) registered to its last frame, at the size of network inputs, without ground truth."""
     width = stack.images[0].shape[1]
     size = network_size(*stack.images[0].shape[:2])[::-1]
     images = [cv2.resize(i, size, interpolation=cv2.INTER_AREA) if size[0] < width else i for i in stack.images]

@@ -1,5 +1,5 @@
-"""Validation during training: small fixed sets, with other seeds than the training's and its families of textures
-and shapes. The test sets of `dfd evaluate` have seeds and families of their own; nothing is chosen on them."""
+"""Validation during training: small fixed sets with other seeds than training, but the same families of textures and
+shapes. The test sets of `dfd evaluate` have different seeds and families, and no choice is based on them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Validation:
     """The `study` and `field` conditions, ten frames each."""
 
     SCORE = 'field_mae'
-    """The figure by which the best weights are chosen."""
+    """The figure that selects the best weights."""
 
     def __init__(self, config: TrainingConfig, device: torch.device, quiet: bool = True):
         self.sets = {
@@ -54,7 +54,7 @@ class Validation:
         was_training = network.training
         network.eval()
         predictions = []
-        for i in range(len(batch.images)):  # one at a time: the memory of a small machine
+        for i in range(len(batch.images)):  # one at a time, to save memory
             prediction, _, _ = network.sequence(
                 batch.images[i : i + 1].float() / 255, batch.focus[i : i + 1], batch.blur_scale[i : i + 1]
             )
@@ -63,7 +63,7 @@ class Validation:
         return [torch.cat(parts) for parts in zip(*predictions)]
 
     def figures(self, network: Network) -> dict[str, float]:
-        """MAE of u after one and two ramps of five frames, and of the most confident 70 %."""
+        """MAE of u after one and two ramps of five frames, and that of the most confident 70 %."""
         result = {}
         for name, batch in self.sets.items():
             vergence, log_scale, coc = self._run(network, batch)
@@ -75,7 +75,7 @@ class Validation:
         return result
 
     def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
-        """The first stacks of each set after their fifth frame."""
+        """Draw the first stacks of each set after their fifth frame."""
         columns = []
         for batch in self.sets.values():
             batch = type(batch)(*(getattr(batch, f)[:stacks] for f in batch.__dataclass_fields__))
@@ -99,7 +99,7 @@ class Validation:
 
 def _row(image, vergence, coc, *estimate) -> np.ndarray:
     """Side by side: image (3, H, W) uint8, true and estimated vergence, its uncertainty, true and estimated CoC, all
-    (1, H, W). What is not known is black."""
+    (1, H, W). Unknown values are black."""
     u, log_scale, estimated_coc = (e.float() for e in estimate)
     largest = coc.abs().nan_to_num().amax().clamp_min(1e-6)
     maps = [vergence, u, (log_scale + 5) / 5, coc.abs() / largest, estimated_coc.abs() / largest]
@@ -107,7 +107,7 @@ def _row(image, vergence, coc, *estimate) -> np.ndarray:
 
 
 class DataValidation:
-    """Stacks as those that the run trains on, of other seeds or held out of its pool; what counts there counts here."""
+    """Stacks like those of the training, with other seeds or held out of its pool. The same pixels count."""
 
     SCORE = 'mse'
 
@@ -146,16 +146,15 @@ class DataValidation:
         return {'mse': mse(estimate, truth), 'rms': rms(estimate, truth), 'mae': mae(estimate, truth)}
 
     def picture(self, network: Network, path: Path) -> Path | None:
-        """None: the study draws its own."""
+        """Draw nothing: the study has its own pictures."""
         return None
 
 
 class SampleValidation:
-    """Samples that are held out from the training, whole images, after their last frame; what counts in training counts
-    here.
+    """Held-out samples: uncropped images after their last frame. The same pixels count as in training.
 
     Raises:
-        InputError: none of them has a truth then.
+        InputError: none of them has ground truth for its last frame.
     """
 
     SCORE = 'mae'
@@ -174,12 +173,11 @@ class SampleValidation:
         self.device = device
 
     def _truth(self, stack: StackBatch) -> torch.Tensor:
-        """u (1, H, W) after the last frame, NaN where a pixel does not count."""
+        """u (1, H, W) after the last frame, NaN for pixels that do not count."""
         return counted(stack.vergence[0, -1], stack.foreground[0, -1], self.config)
 
     def check(self, network: Network) -> None:
-        """Raises `InputError`, with the sample's name, for a network that cannot read one of them: known before the
-        training, not when hours have gone into it."""
+        """Raises `InputError` before training, with the name of the sample, if the network cannot read one of them."""
         for sample in self.samples:
             frames, height, width, _ = sample.images.shape
             try:
@@ -200,7 +198,7 @@ class SampleValidation:
         network.train(was_training)
 
     def figures(self, network: Network) -> dict[str, float]:
-        """MSE, its root, MAE of u, and that of the most confident 70 %."""
+        """MSE, its root and MAE of u, and the MAE of the most confident 70 %."""
         errors, confidences = [], []
         for stack, (vergence, log_scale, _) in self._run(network):
             error = (vergence - self._truth(stack)).abs()
@@ -216,20 +214,20 @@ class SampleValidation:
         }
 
     def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
-        """The first samples after their last frame."""
+        """Draw the first samples after their last frame."""
         rows = [
             _row(stack.images[0, -1], stack.vergence[0, -1], stack.coc[0, -1], *prediction)
             for _, (stack, prediction) in zip(range(stacks), self._run(network))
         ]
         width = max(row.shape[1] for row in rows)
-        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]  # of several sizes
+        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]  # sizes differ
         write_picture(path, np.concatenate(rows))
         return path
 
 
 class StackValidation:
-    """Focal stacks without truth that are held out, the middle of each, after the last frame: how well the prediction
-    explains the frames."""
+    """Held-out focal stacks without truth: how well the prediction after the last frame explains the frames, in the
+    middle of the image."""
 
     SCORE = 'loss'
 
@@ -259,12 +257,12 @@ class StackValidation:
         network.train(was_training)
 
     def figures(self, network: Network) -> dict[str, float]:
-        """The losses without the anchor: their sum, and each."""
+        """The losses without the anchor: their weighted sum and each of them."""
         every = [figures for *_, figures in self._run(network)]
         return {name: sum(figures[name] for figures in every) / len(every) for name in every[0]}
 
     def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
-        """The first stacks after their last frame; what would be the truth is black."""
+        """Draw the first stacks after their last frame, with black for ground truth."""
         rows = [
             _row((stack.images[0, -1] * 255).byte(), stack.vergence[0, -1], stack.coc[0, -1], *prediction)
             for _, (stack, prediction, _) in zip(range(stacks), self._run(network))
@@ -279,8 +277,8 @@ AnyValidation = Validation | DataValidation | SampleValidation | StackValidation
 def make_validation(
     config: TrainingConfig, device: torch.device, data: TrainingData, quiet: bool = True
 ) -> AnyValidation:
-    """The validation that the configuration names; focal stacks without truth are those of the training's `data`.
-    quiet: without a progress bar."""
+    """The validation that the configuration names. Focal stacks without truth come from `data`, the training's. quiet:
+    no progress bar."""
     if isinstance(data.samples, UnlabelledStacks):
         return StackValidation(data.samples, config, device)
     if config.validation == 'presets':

@@ -1,4 +1,4 @@
-"""The card of a training's weights: what they are, what they were trained on, what they reach."""
+"""The card of trained weights: network, data, training and validation figures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def write_card(
     hours: float,
     figures: dict[str, float],
 ) -> None:
-    """Markdown beside the weights.
+    """Write the card, as Markdown.
 
     Args:
-        step: optimiser steps that the weights have been trained for, and the hours that were spent in them.
+        step: optimiser steps of these weights; hours: time spent in them.
         figures: of their validation.
     """
     parameters = sum(p.numel() for p in network.parameters())

@@ -150,7 +150,7 @@ def test_unknown_apertures_and_mixing(tmp_path):
         (
             'ddffnet',
             Stage(crop=32, batch=1, frames=9, decode=1),
-            r'5 frames, but the training wants 9 \(stages, frames\), and ddffnet reads as many different ones',
+            r'5 frames, but training needs 9 \(stages, frames\), and ddffnet reads as many different ones',
         ),
         ('stream', Stage(crop=96, batch=1, frames=4, decode=1), 'images of 64x64, smaller than the crops of 96'),
     ],
@@ -268,7 +268,7 @@ def test_an_observer_sees_every_step_and_can_stop(tmp_path):
 @pytest.mark.parametrize(
     'changes, line',
     [
-        (dict(validation='samples'), 'validation: samples, so shards and held_out have to be given'),
+        (dict(validation='samples'), 'validation: samples needs shards and held_out'),
         (dict(held_out=1.0), 'held_out: 1.0 should be below 1'),
     ],
 )

@@ -8,17 +8,17 @@ import pytest
 from command_line import dfd
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.evaluation.evaluation_stacks import _told_by_blur, counted, find_procedural_set, procedural_stacks
+from dfd_ros.evaluation.evaluation_stacks import _visible_blur, counted, find_procedural_set, procedural_stacks
 from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.synthesis.scene import SceneSettings
 from dfd_ros.synthesis.worlds.view import View
 
 
-@pytest.mark.parametrize('untextured, told', [(0.0, True), (1.0, False)])
-def test_blur_tells_how_far_texture_is_and_not_how_far_a_plain_wall_is(untextured, told):
+@pytest.mark.parametrize('untextured, visible', [(0.0, True), (1.0, False)])
+def test_blur_tells_how_far_texture_is_and_not_how_far_a_plain_wall_is(untextured, visible):
     scene = SceneSettings(untextured=untextured, objects=(0, 0), wall=True, split='test')
     settings = replace(StackSettings.study(height=64, width=64), scene=scene)
-    assert (_told_by_blur(3, settings) == told).all()
+    assert (_visible_blur(3, settings) == visible).all()
 
 
 def test_only_what_is_plain_counts_on_walls():

@@ -533,7 +533,7 @@ def test_onnx_of_another_kind_is_refused(fixed_size_file, tmp_path):
         DepthEstimator(tmp_path / 'nowhere.onnx', backend='onnx')
     cut = tmp_path / 'cut.onnx'
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match='cut.onnx: not a whole ONNX file'):
+    with pytest.raises(InputError, match='cut.onnx: not a complete ONNX file'):
         DepthEstimator(cut, backend='onnx')
     import onnx
 

@@ -289,14 +289,14 @@ def test_absent_weights(tmp_path):
 def test_weights_cut_short(weights, share):
     content = weights.read_bytes()
     weights.write_bytes(content[: int(len(content) * share)])
-    refused(weights, 'not a whole safetensors file')
+    refused(weights, 'not a complete safetensors file')
 
 
 def test_weights_that_are_no_safetensors(weights):
     torch.save({'a': torch.zeros(3)}, weights)  # a pickle, which could run code: never read
-    refused(weights, 'not a whole safetensors file')
+    refused(weights, 'not a complete safetensors file')
     weights.write_text('hello')
-    refused(weights, 'not a whole safetensors file')
+    refused(weights, 'not a complete safetensors file')
 
 
 def test_weights_of_another_network(weights):
@@ -351,7 +351,7 @@ def test_weights_that_are_not_finite(weights, value):
 
 def test_a_header_larger_than_any_network_needs(weights):
     weights.write_bytes((2**27).to_bytes(8, 'little') + b'{}' + b' ' * 1000)
-    refused(weights, 'not a whole safetensors file .a header of 134217728 bytes')
+    refused(weights, 'not a complete safetensors file .a header of 134217728 bytes')
 
 
 @pytest.mark.parametrize('name', ['dfd_ros.networks.network:Network', 'os.path:join', 'stream:', 'x' * 100_000])

@@ -426,7 +426,7 @@ def refused(match, function, *arguments, **options):
     'name, config, match',
     [
         ('ddffnet', {'frames': 1}, 'frames: 1, a stack has at least 2'),
-        ('poolnet', {'width': 0}, 'width: 0 has to be above 0'),
+        ('poolnet', {'width': 0}, 'width: 0 must be above 0'),
         ('poolnet', {'coc': True, 'two_stage': True}, 'two_stage predicts the CoC already'),
         ('lstm_ddff', {'kind': 'large'}, 'kind: "large" is none of fully_connected, stacking'),
         ('lstm_ddff', {'size': (256,)}, 'size: .* is not height and width'),

@@ -331,7 +331,7 @@ def test_weights_of_the_same_name_are_loaded_again(rig, random_weights, tmp_path
     wait_until(lambda: rig.process.output.count(f'weights: {path}') == said + 1, 'a line')
     path.write_bytes(path.read_bytes()[:1000])
     refused = rig.observer.set_parameter(rig.name, 'weights', str(path))
-    assert not refused.successful and f'{path}: not a whole' in refused.reason
+    assert not refused.successful and f'{path}: not a complete' in refused.reason
     refused = rig.observer.set_parameter(rig.name, 'weights', 'y' * 300)
     assert not refused.successful and refused.reason
     rig.answer()
@@ -498,7 +498,7 @@ class TestWeights:
     def test_cut_short(self, start_node, tmp_path, random_weights):
         path = tmp_path / 'cut.safetensors'
         path.write_bytes(random_weights.read_bytes()[:10_000])
-        self.ends_with(start_node, path, 'not a whole safetensors file')
+        self.ends_with(start_node, path, 'not a complete safetensors file')
 
     def test_of_another_network(self, start_node, tmp_path, random_weights):
         from safetensors.torch import load_file, save_file

@@ -173,7 +173,7 @@ def of_small_images(folder: Path) -> None:
     'make, message',
     [
         (lambda folder: None, 'stacks: no focal stack .a folder with a stack.yaml. in it'),
-        (without_lens, 'a: focal_length_mm, f_number and sensor_width_mm of the lens have to be known'),
+        (without_lens, 'a: focal_length_mm, f_number and sensor_width_mm of the lens must be known'),
         (of_one_frame, 'a: one focus distance, needs two or more'),
         (of_small_images, r'a: 48x20 px .* smaller than the crops of 32 \(stages, crop\)'),
         (lambda folder: stack_of(0).write(folder / 'a'), '1 focal stacks, of which 1 are held out'),
@@ -209,8 +209,8 @@ def test_stacks_of_unknown_lens_are_left_out_with_a_warning(run, stacks, tmp_pat
         ),
         ({'stacks': ''}, 'validation: stacks; training on focal stacks'),
         ({'shards': 'data'}, 'stacks and shards are both given'),
-        ({'initial_weights': ''}, 'initial_weights: not given; without truth'),
-        ({'network': 'poolnet'}, 'network: poolnet reads whole stacks'),
+        ({'initial_weights': ''}, 'initial_weights: not given; training without truth'),
+        ({'network': 'poolnet'}, 'network: poolnet reads stacks'),
     ],
 )
 def test_settings_that_do_not_go_together(changes, message):

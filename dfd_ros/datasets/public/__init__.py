@@ -1,1 +1,1 @@
-"""Public test sets, read as they are published: sequences of focal stacks with true depth."""
+"""Public test sets in their published formats: sequences of focal stacks with true depth."""

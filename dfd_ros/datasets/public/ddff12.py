@@ -1,11 +1,11 @@
-"""DDFF 12-Scene (Hazirbas et al., ACCV 2018): ddff-dataset-trainval.h5, or the split of DFV (Yang et al., CVPR 2022)
-of the same layout::
+"""DDFF 12-Scene (Hazirbas et al., ACCV 2018): ddff-dataset-trainval.h5, or DFV's split (Yang et al., CVPR 2022) in the
+same layout::
 
-    stack_val (N, 10, 383, 552, 3) sRGB 0..255       ten slices, focused at 0.28 to 0.02 px of disparity, evenly
+    stack_val (N, 10, 383, 552, 3) sRGB 0..255       ten slices, evenly focused at 0.28 to 0.02 px of disparity
     disp_val  (N, 383, 552) float32 px               disparity between neighbouring sub-apertures, 0 = none
 
-A slice is the sum of 9 x 9 shifted sub-apertures, so the aperture is nine baselines wide. The focal length is known
-only in pixels, which is enough.
+A slice is the sum of 9 x 9 shifted sub-apertures, so the aperture is nine baselines wide. Only the focal length in
+pixels is known, which is enough.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FOCUS = np.linspace(0.28, 0.02, 10)  # px
 # From the calibration IntParamLF.mat, as DFV and FOSSA read it: px, m.
 FOCAL_LENGTH_PX, BASELINE = 521.4052, 0.0002708787
 DISPARITY_TIMES_DEPTH = FOCAL_LENGTH_PX * BASELINE
-"""px m: depth (m) is this over disparity (px)."""
-_PITCH = 17.3e-6  # m; arbitrary, only the ratio to the focal length counts
+"""px m: divided by disparity (px) it gives depth (m)."""
+_PITCH = 17.3e-6  # m; arbitrary, only the ratio to the focal length matters
 
 
 class Ddff12:
@@ -35,7 +35,7 @@ class Ddff12:
         slices: slices of each stack; None = all ten.
 
     Raises:
-        InputError: h5py is not installed, or the file is not as published.
+        InputError: h5py is not installed, or the file differs from the published format.
     """
 
     def __init__(self, path: Path, slices: int | None = None):

@@ -1,10 +1,9 @@
-"""FoD500 (Maximov et al., CVPR 2020), as https://github.com/dvl-tum/defocus-net publishes it::
+"""FoD500 (Maximov et al., CVPR 2020), in the layout of https://github.com/dvl-tum/defocus-net::
 
     000400_01All.tif, ... five per stack, in order: 256x256 sRGB, focused at 0.1, 0.15, 0.3, 0.7 and 1.5 m
     000400Dpt.exr     depth, m, half floats
 
-Stacks from 400 on are the test set. The lens is 2.9 mm at f/1; published methods take its
-sensor to be 3.1 mm wide.
+Stacks from 400 on are the test set. The lens is 2.9 mm at f/1; published methods assume a sensor 3.1 mm wide.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Focal stacks of NYU Depth V2, blurred by one fixed lens: that of HybridDepth (https://github.com/cake-lab/HybridDepth,
-dataloader/NYU/loader.py), 50 mm at f/8 with pixels of 12 um, focused at 1, 1.5, 2.5, 4 and 6 m. (HybridDepth itself
-spaces the focus evenly between the nearest and farthest true depth of each image, which no camera knows.)
+"""Focal stacks of NYU Depth V2, blurred by the lens of HybridDepth (https://github.com/cake-lab/HybridDepth,
+dataloader/NYU/loader.py): 50 mm at f/8, pixels of 12 um, focused at 1, 1.5, 2.5, 4 and 6 m. (HybridDepth itself spaces
+the focus evenly between the nearest and farthest true depth of each image, which no camera knows.)
 
-If the toolbox's splits.mat is beside the file, only its 654 test images are used, otherwise all.
+If splits.mat of the toolbox is beside the file, only its 654 test images are used, otherwise all images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NyuV2Stacks:
         slices: slices of each stack; None = all five.
 
     Raises:
-        InputError: h5py is not installed, or the file is not as published.
+        InputError: h5py is not installed, or the file differs from the published format.
     """
 
     def __init__(self, path: Path, slices: int | None = None):

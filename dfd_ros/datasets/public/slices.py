@@ -1,4 +1,4 @@
-"""The slices of a published stack that are read."""
+"""Which slices of a published stack to read."""
 
 from __future__ import annotations
 

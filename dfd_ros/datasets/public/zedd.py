@@ -1,4 +1,4 @@
-"""ZEDD (Zuo et al., "Zero-Shot Depth from Defocus", arXiv 2603.26658), as princeton-vl/FOSSA on GitHub reads it::
+"""ZEDD (Zuo et al., "Zero-Shot Depth from Defocus", arXiv 2603.26658), in the layout of github.com/princeton-vl/FOSSA::
 
     metadata.txt                                       run_1 <tab> 6D3E <tab> focus distance (m); # comments
     val/val_0001/focus_stack/img_run_1_motor_6D3E_aperture_F2.8.jpg     nine runs, several apertures
@@ -35,7 +35,7 @@ class Zedd:
         slices: slices of each stack; None = five.
 
     Raises:
-        InputError: the folder is not as published.
+        InputError: the folder differs from the published format.
     """
 
     def __init__(self, folder: Path, slices: int | None = None):
@@ -60,7 +60,7 @@ class Zedd:
             path = scene / 'focus_stack' / f'img_{run}_motor_{motor}_aperture_F{F_NUMBER:.1f}.jpg'
             image, _, lens = read_image_and_lens(path, str(scene.parents[1] / 'metadata.txt'))
             images.append(_reduced(Image.fromarray(image), Image.Resampling.LANCZOS))
-            # Without a focal length in the EXIF the blur is unknown, NaN.
+            # Without a focal length in the EXIF the blur is unknown: NaN.
             states.append(
                 LensState(focus_distance, lens['focal_length'], F_NUMBER, lens['focal_length'] / focal_length_px)
             )

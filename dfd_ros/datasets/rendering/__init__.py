@@ -1,1 +1,1 @@
-"""Data sets rendered by Blender: processes that render, shards, a card that describes them."""
+"""Data sets rendered by Blender: worker processes, shards, and data cards."""

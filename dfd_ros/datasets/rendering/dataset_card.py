@@ -22,7 +22,7 @@ PARTS = ('scene', 'truth', 'all in focus', 'frames')
 
 
 def write_contact_sheet(folder: Path) -> Path:
-    """A picture of the first stacks of a data set with their ground truth."""
+    """Write a picture of the first stacks of a data set with their ground truth."""
     samples = Samples(folder)
     settings = _settings(folder)
     rows = [_row(samples[i], settings) for i in range(min(len(samples), SHEET_STACKS))]
@@ -36,7 +36,7 @@ def write_contact_sheet(folder: Path) -> Path:
 
 
 def write_card(folder: Path, command: str) -> Path:
-    """README.md of a data set: what, how many, seeds, pools, versions, time."""
+    """Write the README.md of a data set: content, size, seeds, pools, versions, time."""
     settings, samples = _settings(folder), Samples(folder)
     scenes = _scenes(folder, samples)
     lens, preset = settings.lens, settings.lens_preset
@@ -85,7 +85,7 @@ def _settings(folder: Path) -> RenderSettings:
 
 
 def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
-    """Content and cost of each scene by seed, from the log; from the samples where a kill left the log incomplete."""
+    """Content and cost of each scene by seed, from the log, or from the samples if a kill left the log incomplete."""
     scenes = {}
     for line in read_text(folder / SCENES_FILE, largest=2**30).splitlines():
         try:

@@ -22,8 +22,8 @@ SCENES_FILE = 'scenes.jsonl'
 
 @dataclass(frozen=True)
 class Machine:
-    """How to render: worker processes, threads of each, device, and the Python of an environment with bpy (None = this
-    one)."""
+    """How to render: worker processes, threads per process, device, and the Python of an environment with bpy (None =
+    this one)."""
 
     workers: int = 1
     threads: int = 1

@@ -6,7 +6,7 @@ line has the settings and is answered once Blender has started; the others are s
     {"settings": {...}, "threads": 1, "device": "cpu"}     ->  {"blender": "4.5.15 LTS", "gpu": false}
     {"key": "00000007", "seed": 7, "path": "..."}          ->  {"key": "00000007", "about": {...}}
 
-Bad input is answered with {"input_error": "..."}. Blender's own output goes to stderr.
+The answer to bad input is {"input_error": "..."}. Blender's own output goes to stderr.
 """
 
 from __future__ import annotations

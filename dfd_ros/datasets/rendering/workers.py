@@ -43,9 +43,9 @@ class BlenderWorkers:
     """Processes that render scenes. They end with the context.
 
     Args:
-        module: what they run; it implements the protocol of `dfd_ros.datasets.rendering.worker`.
+        module: to run; it implements the protocol of `dfd_ros.datasets.rendering.worker`.
         task: settings shared by all scenes, sent first.
-        workers: number of processes; threads: of each.
+        workers: number of processes; threads: threads per process.
         device: cpu, gpu or auto.
         python: of an environment with bpy; None = this one.
 
@@ -137,8 +137,8 @@ class BlenderWorkers:
 def _shares(workers: int, threads: int) -> list[set[int] | None]:
     """The cores of each worker if there are enough for all, otherwise None (any).
 
-    Blender's threading library (oneTBB) starts a thread for every core that it may use, however many render, and idle
-    threads spin: they cost the others a fifth of their time.
+    Blender's threading library (oneTBB) starts a thread for every core that it may use, however many render. Idle
+    threads spin, which costs the others a fifth of their time.
     """
     if not hasattr(os, 'sched_getaffinity') or workers * threads > len(cores := sorted(os.sched_getaffinity(0))):
         return [None] * workers
@@ -151,7 +151,7 @@ class _Process:
     def __init__(self, python: str, module: str, task: dict, threads: int, device: str, cores: set[int] | None):
         self.log: BinaryIO = tempfile.TemporaryFile()
         try:
-            # Other libraries' threads would take cores from the other workers.
+            # OMP_NUM_THREADS: threads of other libraries would take cores from the other workers.
             self.popen = subprocess.Popen(
                 [python, '-m', module],
                 stdin=subprocess.PIPE,

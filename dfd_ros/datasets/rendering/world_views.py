@@ -28,13 +28,13 @@ LARGEST_OBJECT = 3 * 2**20  # bytes: a room has dozens of objects
 
 @dataclass(frozen=True)
 class WorldTask:
-    """What to render views of.
+    """A world and how to render its views.
 
     Attributes:
         world: FILE.world, SDF; None = generated rooms.
-        models: folders searched for models; for rooms, for mesh files of objects.
-        exclude: patterns of models to skip.
-        textures: folder of images for materials, which change from view to view, or None.
+        models: folders with models of the world, or with mesh files to furnish generated rooms.
+        exclude: name patterns of models to skip.
+        textures: folder of images for materials, which change between views, or None.
         height, width: of the views, px.
         samples: paths per pixel, before denoising.
     """
@@ -84,7 +84,7 @@ class WorldTask:
         return found
 
     def fingerprint(self) -> dict:
-        """What the views depend on, except the models' files."""
+        """Everything that the views depend on, except the content of the models."""
         content = read_bytes(self.world) if self.world else '\n'.join(map(str, self._meshes())).encode()
         names = [str(file.relative_to(self.textures)) for file in self._textures()] if self.textures else []
         return {
@@ -102,13 +102,13 @@ def render_views(
     machine: Machine,
     progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
 ) -> tuple[int, list[str]]:
-    """Render the views of these seeds into a folder, except those that it already has. It may hold other worlds' views.
+    """Render the views of these seeds into a folder, except existing ones. It may hold views of other worlds too.
 
     Args:
         progress: called with (existing views, all views); returns a context whose `update()` is called for each view.
 
     Returns:
-        The number of views rendered, and what could not be read of the world, a line each.
+        The number of rendered views, and a line for each part of the world that could not be read.
 
     Raises:
         InputError: the world cannot be read or shows nothing, the folder holds views of it with other settings, or
@@ -140,7 +140,7 @@ def render_views(
 
 
 def write_view_sheet(folder: Path) -> Path:
-    """A picture of some views: image, depth, and the second layer behind the edges."""
+    """Write a picture of some views: image, depth, and the second layer behind the edges."""
     paths = views(folder)
     rows = []
     for i in range(min(SHEET_VIEWS, len(paths))):

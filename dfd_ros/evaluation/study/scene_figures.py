@@ -1,4 +1,4 @@
-"""Figures of a network on test scenes, and its time."""
+"""Figures and run time of a network on test scenes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from dfd_ros.training import metrics
 
 @torch.inference_mode()
 def depth_maps(backend: Backend, scene: StackBatch) -> list[torch.Tensor]:
-    """u (H, W) after each frame of a scene, NaN before the first depth map. The frames come as the camera gives
-    them: nothing takes motion out of them."""
+    """u (H, W) after each frame of a scene, NaN before the first depth map. Frames are not registered."""
     state: list[torch.Tensor] = []
     result = []
     for index in range(scene.images.shape[1]):
@@ -28,21 +27,21 @@ def depth_maps(backend: Backend, scene: StackBatch) -> list[torch.Tensor]:
 
 
 def evaluate(backend: Backend, scenes: Iterable[StackBatch]) -> dict[str, float]:
-    """Figures over the pixels that count, of all scenes; see `dfd_ros.training.metrics`.
+    """Figures over the counted pixels of all scenes; see `dfd_ros.training.metrics`.
 
     Returns:
         `mse`, `rms`, `accuracy`, `abs_rel` of depth (divided by the largest of the set) and `mae_u` after the last
-        frame; `known`, the share of the pixels that have a depth; `first_map`, the number of frames after which the
-        first depth map came; `first_rms`, its error.
+        frame; `known`, the share of pixels with a depth; `first_map`, the number of frames until the first depth map;
+        `first_rms`, its error.
     """
     last: list[torch.Tensor] = []
     first: list[torch.Tensor] = []
-    first_map = 0  # not known yet
+    first_map = 0  # unknown
     for scene in scenes:
         truth, counted = scene.vergence[0, -1, 0], scene.foreground[0, -1, 0]
         maps = depth_maps(backend, scene)
         first_map = first_map or next((i + 1 for i, u in enumerate(maps) if not u.isnan().all()), len(maps))
-        # The truth is that of the last frame, of an earlier map too: a fair one only where nothing moves.
+        # An earlier map is compared with the ground truth of the last frame too, which is fair only without motion.
         for pixels, u in ((last, maps[-1]), (first, maps[first_map - 1])):
             depth, estimate = (_depth(x[counted], scene.ranges()[0]) for x in (truth, u))
             pixels.append(torch.stack([truth[counted], u[counted], depth, estimate]))
@@ -61,7 +60,7 @@ def evaluate(backend: Backend, scenes: Iterable[StackBatch]) -> dict[str, float]
 
 
 def _frame(scene: StackBatch, index: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(image (1, 3, H, W) in 0..1, focus (1,), blur scale (1,)), as networks read it."""
+    """(image (1, 3, H, W) in 0..1, focus (1,), blur scale (1,)), the input of networks."""
     return (
         scene.images[:, index].to(device).float() / 255,
         scene.focus[:, index].to(device),
@@ -74,19 +73,19 @@ def _depth(u: torch.Tensor, range_: VergenceRange) -> torch.Tensor:
 
 
 def milliseconds(backends: Mapping[str, tuple[Backend, int]], scene: StackBatch, rounds: int = 5) -> dict[str, float]:
-    """Median time of one depth map, all networks in turn, so that a busy machine slows all of them alike.
+    """Median time of one depth map. Networks take turns, so that load on the machine slows all of them alike.
 
     Args:
-        backends: with the number of frames that each reads for one depth map: for a network that reads stacks all
-            frames of a stack, for one that gives a depth map with every frame one.
-        scene: what they read, and by its size what they are timed at.
+        backends: each with the number of frames per depth map: all frames of a stack for a network that reads stacks,
+            1 for a network that returns a depth map with every frame.
+        scene: input, whose size determines the size of the depth maps.
     """
     times: dict[str, list[float]] = {name: [] for name in backends}
     for turn in range(rounds + 1):
         for name, (backend, frames) in backends.items():
             inputs = [_frame(scene, index % scene.images.shape[1], backend.device) for index in range(frames)]
             state: list[torch.Tensor] = []
-            if frames == 1:  # a stream that runs already
+            if frames == 1:  # time a stream that has started
                 _, *state = backend(*inputs[0])
             _wait_for(backend.device)
             start = time.perf_counter()

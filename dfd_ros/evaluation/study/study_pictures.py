@@ -1,4 +1,4 @@
-"""The study in pictures: validation curves, figures as bars, depth maps of all networks, of each on the real stack."""
+"""Pictures of the study: validation curves, bars of figures, depth maps of test scenes and of the real stack."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PANEL = 240  # px, width of a column
 
 
 def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
-    """Validation loss over steps and over the time spent in them.
+    """Plot validation loss over steps and over time in steps.
 
     Args:
-        curves: by title of the network, the figures of each validation: `step`, `hours`, `mse`.
+        curves: figures of each validation (`step`, `hours`, `mse`), by title of the network.
 
     Raises:
-        InputError: matplotlib is not there.
+        InputError: matplotlib is not installed.
     """
     figure = new_figure(figsize=(13, 5))
     longest = max((points[-1]['hours'] for points in curves.values()), default=0)
@@ -50,10 +50,10 @@ def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
 
 
 def write_bars(path: Path, rows: Sequence[dict]) -> None:
-    """MSE, RMS, Accuracy and AbsRel of all rows on each set, time and size. rows: as in results.json.
+    """Plot MSE, RMS, Accuracy and AbsRel of all rows on each set, time and size. rows: as in results.json.
 
     Raises:
-        InputError: matplotlib is not there.
+        InputError: matplotlib is not installed.
     """
     names = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
     figure = new_figure(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
@@ -89,15 +89,15 @@ def _colour(i: int) -> str:
 
 
 def write_grid(path: Path, networks: Mapping[str, Backend], scenes: Sequence[tuple[str, StackBatch]]) -> None:
-    """A column for each scene: its first and last frame, the true vergence, and each network's estimate after the last.
+    """Draw a column for each scene: first and last frame, true vergence, and each network's estimate after the last.
 
-    Pixels that do not count (the wall, on which no network is trained) are dark grey where the truth is known.
+    Pixels that do not count (the wall, on which no network is trained) are dark grey if the ground truth is known.
 
     Args:
-        networks: by title; scenes: with their title.
+        networks: by title; scenes: with titles.
     """
     counted = [scene.foreground[0, -1, 0].numpy() for _, scene in scenes]
-    keeps = [pixels | (not pixels.any()) for pixels in counted]  # without truth all pixels
+    keeps = [pixels | (not pixels.any()) for pixels in counted]  # all pixels without ground truth
 
     def row(title: str, maps: Sequence[np.ndarray]) -> list[Panel]:
         return [
@@ -124,7 +124,7 @@ def write_grid(path: Path, networks: Mapping[str, Backend], scenes: Sequence[tup
 
 
 def write_stack(path: Path, networks: Mapping[str, Backend], scene: StackBatch) -> None:
-    """The frames of one stack, and below them each network's estimate after the last."""
+    """Draw the frames of a stack, and below them each network's estimate after the last."""
     frames = [
         Panel(image.permute(1, 2, 0).numpy(), with_unit(scene.ranges()[0].denormalise(v.item())))
         for image, v in zip(scene.images[0], scene.focus[0])

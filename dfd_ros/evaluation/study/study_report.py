@@ -1,4 +1,4 @@
-"""The study in tables."""
+"""Tables of the study."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _NONE = '–'
 
 
 def report(results: dict) -> str:
-    """Markdown: how it was made, and the tables.
+    """The report as Markdown: method and tables.
 
     Args:
-        results: as `dfd study` writes them in results.json: `settings`, `machine`, `timed_in_bf16`, and `rows` with
-            `name`, `title`, `network`, `parameters`, `ms`, `sets` (figures by set) and, where it was trained, `steps`,
-            `hours`, `device`.
+        results: content of results.json: `settings`, `machine`, `timed_in_bf16`, and `rows` with `name`, `title`,
+            `network`, `parameters`, `ms`, `sets` (figures by set) and, for trained rows, `steps`, `hours`, `device`.
     """
     settings, rows = results['settings'], results['rows']
     sets = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
@@ -51,8 +50,8 @@ def report(results: dict) -> str:
         if figures.get('known', 1) < 0.9995
     ]
     notes += [
-        f'* {row["title"]}: its weights were trained before, on other scenes; the budget is not all that they '
-        'had, so no other row can be compared with it'
+        f'* {row["title"]}: its weights were trained before, on other scenes, beyond the budget, so no other row can '
+        'be compared with it'
         for row in rows
         if row.get('trained_before')
     ]
@@ -71,9 +70,9 @@ def _training(settings: dict) -> str:
 
 def _measuring(settings: dict, machine: str, bf16: bool | None) -> str:
     size = f'{settings["crop"]}x{settings["crop"]}'
-    # Studies of before this was kept do not know.
+    # Older studies did not record this.
     precision = {None: '', True: ', in bf16 (errors are those of fp32)', False: ', in fp32'}[bf16]
-    frames = settings.get('frames', 4)  # studies of before it could be chosen
+    frames = settings.get('frames', 4)  # older studies could not choose it
     return (
         f'Stacks of {frames} frames of {size} with rising focus; the wall is masked out. Test sets of '
         f'{settings["tests"]} scenes, with textures and shapes that training never saw. '
@@ -109,7 +108,7 @@ def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
 
 
 def cells_of(figures: dict) -> list[str]:
-    """MSE, RMS, Accuracy and AbsRel of a set, as tables show them."""
+    """MSE, RMS, Accuracy and AbsRel of a set, as table cells."""
     return [
         f'{figures["mse"]:.2e}',
         f'{figures["rms"]:.4f}',
@@ -119,7 +118,7 @@ def cells_of(figures: dict) -> list[str]:
 
 
 def duration(hours: float) -> str:
-    """In the unit that suits it."""
+    """A duration as text, in a suitable unit."""
     if hours < 1 / 60:
         return f'{3600 * hours:.1f} s'
     return f'{60 * hours:.1f} min' if hours < 1 else f'{hours:.2f} h'

@@ -28,7 +28,7 @@ _UNITS = {'m': 1 / 60, 'h': 1.0, 'd': 24.0}
 
 @dataclass(frozen=True)
 class Budget:
-    """What each row is trained for: a number of steps, or hours spent in steps. One of them is 0."""
+    """Training budget of each row: a number of steps, or hours spent in steps. The other is 0."""
 
     steps: int = 0
     hours: float = 0.0
@@ -38,7 +38,7 @@ class Budget:
         """`500` (steps), `10m`, `2h` or `3d`.
 
         Raises:
-            InputError: it is none of these, or nothing.
+            InputError: the text is none of these, or zero.
         """
         match = re.fullmatch(r'(\d+(?:\.\d+)?)([mhd]?)', text.strip())
         if match and float(match[1]) > 0 and (match[2] or '.' not in match[1]):
@@ -51,15 +51,15 @@ class Row:
     """One row of the comparison.
 
     Attributes:
-        name: short, of its folder and on the command line; title: in tables and pictures.
-        network, config: as `dfd_ros.networks.create` takes them; in `config` the text 'crop' stands for the side of
-            the crops, for networks that are built for one size.
-        train: False for what has nothing to learn.
-        weights: a file to start from, or, without training, to measure as it is; the names of `SHIPPED` stand for those
-            that ship, empty = random weights.
-        views: it is measured by the mean of this many views, see `dfd_ros.evaluation.study.views`.
-        training: settings of `TrainingConfig` that are this row's own: losses, learning rate, decoded frames
-            (`decode`; `all` of a stack).
+        name: short name, for its folder and the command line; title: for tables and pictures.
+        network, config: arguments of `dfd_ros.networks.create`; in `config`, 'crop' means the side of the crops, for
+            networks that are built for one size.
+        train: False for methods without learning.
+        weights: file to start from, or to measure if the row is not trained; names in `SHIPPED` mean shipped weights;
+            empty = random weights.
+        views: number of views to average, see `dfd_ros.evaluation.study.views`.
+        training: settings of `TrainingConfig` for this row: losses, learning rate, decoded frames (`decode`; 'all' =
+            all of a stack).
     """
 
     name: Annotated[str, Field(pattern='^[a-z0-9_]+$')]
@@ -72,14 +72,13 @@ class Row:
     training: dict = field(default_factory=dict)
 
     def weights_path(self) -> Path | None:
-        """The file of `weights`."""
+        """The file that `weights` means; None = random weights."""
         if self.weights in SHIPPED:
             return SHIPPED[self.weights]()
         return Path(self.weights) if self.weights else None
 
     def network_config(self, crop: int, frames: int) -> dict:
-        """`config`, for crops of this side (px) and, where the network reads whole stacks, for stacks of `frames`
-        frames."""
+        """`config` for crops of this side (px) and, if the network reads stacks, for stacks of `frames` frames."""
         config = {key: [crop, crop] if value == 'crop' else value for key, value in self.config.items()}
         return {'frames': frames, **config} if networks.find(self.network).reads_stacks else config
 
@@ -91,14 +90,14 @@ class _File:
 
 
 def read_rows(path: Path) -> tuple[dict, list[Row]]:
-    """The settings of training that all rows share, and the rows.
+    """The training settings that all rows share, and the rows.
 
     Raises:
-        InputError: the file is absent, not YAML, or a row is not whole.
+        InputError: the file does not exist or is not YAML, or a row is invalid.
     """
     file = parse(_File, read_yaml(path), str(path))
     rows = [replace(row, title=row.title or row.name) for row in file.rows]
-    for names in ([row.name for row in rows], [row.title for row in rows]):  # tables and pictures go by the title
+    for names in ([row.name for row in rows], [row.title for row in rows]):  # tables identify rows by title
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise InputError(f'{path}: two rows are called "{twice}"')
@@ -106,10 +105,10 @@ def read_rows(path: Path) -> tuple[dict, list[Row]]:
 
 
 def choose_rows(rows: list[Row], wanted: str | None) -> list[Row]:
-    """The rows that a list such as `stream,lstm_ddff` names, by their own name or that of their network; None = all.
+    """The rows that a list such as `stream,lstm_ddff` selects, by row or network name; None = all.
 
     Raises:
-        InputError: a name is of no row.
+        InputError: a name matches no row.
     """
     if wanted is None:
         return rows

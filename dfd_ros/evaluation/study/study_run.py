@@ -1,4 +1,4 @@
-"""All rows of the study: trained, measured, reported. What is finished is not done again."""
+"""Runs the study: trains and measures all rows. Resumable."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from dfd_ros.training.loop import train
 
 SMALLEST_CROP = 32
 HELD_OUT = 10
-"""One in this many stacks of `--data` is for validation."""
-MANY = 10**9  # steps: as many as the time allows
+"""One in this many stacks of `--data` is held out for validation."""
+MANY = 10**9  # steps, if the budget is a time
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all rows of a study; a folder holds one study.
+    """Settings of all rows of a study; a folder holds one study.
 
     Attributes:
-        budget: of each row, as `Budget.parse` takes it.
-        crop: side of the crops that are trained on, and of the test scenes (px).
-        frames: of a stack.
+        budget: of each row, see `Budget.parse`.
+        crop: side of the training crops and of the test scenes (px).
+        frames: frames of a stack.
         batch: stacks of a step.
-        scenes: procedural stacks that training draws from; `data`: folders of samples instead of them.
+        scenes: number of procedural stacks to train on; `data`: folders of samples instead of these.
         tests: scenes of each test set.
-        seed: of the weights, and of the order of the scenes.
+        seed: of the weights and of the order of the scenes.
     """
 
     budget: str
@@ -76,11 +76,11 @@ class Settings:
 class Study:
     """A study in a folder.
 
-    Files: settings.json; pool/, the stacks of the training; rows/NAME/ as `dfd_ros.training.loop.train` leaves it, with
-    row.json (what it is), finished.json (steps, hours, device) and figures.json; results.json.
+    Files: settings.json; pool/, the training stacks; rows/NAME/, the run folder of `dfd_ros.training.loop.train` with
+    row.json (the row's settings), finished.json (steps, hours, device) and figures.json; results.json.
 
     Attributes:
-        rows: of the tables: those that are wanted, and those that have been measured before.
+        rows: rows of the tables: those selected, and those measured earlier.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Study:
         device: str = 'auto',
     ):
         """
-        shared: settings of training that all rows have.
-        wanted: of the rows, as `choose_rows` takes it; those that have been measured before stay in the tables.
+        shared: training settings of all rows.
+        wanted: selection of rows, see `choose_rows`; rows measured earlier stay in the tables.
 
-        Raises `InputError` if the folder holds a study with other settings, or a row cannot be trained as configured.
+        Raises `InputError` if the folder holds a study with other settings, or a row's configuration is invalid.
         """
         if int(os.environ.get('WORLD_SIZE', 1)) > 1:
             raise InputError('dfd study: runs in one process, start it without torchrun')
@@ -122,13 +122,13 @@ class Study:
                 )
             other = _difference(self._of(row) / 'row.json', self._described(row))
             if other:
-                raise InputError(f'{self._of(row)}: {other}; remove it to begin the row anew')
+                raise InputError(f'{self._of(row)}: {other}; remove it to start the row again')
         described = asdict(settings)
         if settings.data:
             described['samples'] = study_scenes.fingerprint(self._stacks)
         other = _difference(self.folder / 'settings.json', described)
         if other:
-            raise InputError(f'{self.folder}: {other}; give the same settings to go on with it, or another folder')
+            raise InputError(f'{self.folder}: {other}; give the same settings to resume it, or another folder')
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / 'settings.json', described)
 
@@ -137,7 +137,7 @@ class Study:
         write_json(self._of(row) / 'row.json', self._described(row))
 
     def _described(self, row: Row) -> dict:
-        """What a row's figures depend on."""
+        """Everything that a row's figures depend on."""
         weights = row.weights_path()
         return {
             'network': row.network,
@@ -148,10 +148,10 @@ class Study:
         }
 
     def config(self, row: Row) -> TrainingConfig:
-        """The training of a row.
+        """The training configuration of a row.
 
         Raises:
-            InputError: it has settings that cannot be.
+            InputError: a setting is invalid.
         """
         settings, budget = self.settings, Budget.parse(self.settings.budget)
         own = {**self._shared, **row.training}
@@ -190,10 +190,10 @@ class Study:
         )
 
     def render(self, workers: int) -> None:
-        """The stacks of the training, once for all rows, if one is still to be trained.
+        """Render the training stacks, once for all rows, unless all rows are trained.
 
         Args:
-            workers: processes that render, each with one core; 0 = this one, on the study's device.
+            workers: rendering processes, each with one core; 0 = this process, on the device of the study.
         """
         if all((self._of(row) / 'finished.json').exists() for row in self.rows if row.train):
             return
@@ -226,7 +226,7 @@ class Study:
                 pool.close()
 
     def train(self, row: Row) -> dict:
-        """Train a row to the end of its budget, if it is not there yet. Returns what it took: steps, hours, device."""
+        """Train a row to the end of its budget, unless it is finished. Returns the cost: steps, hours, device."""
         folder = self._of(row)
         finished = folder / 'finished.json'
         if not finished.exists():
@@ -234,7 +234,7 @@ class Study:
             train(self.config(row), folder, str(self.device))
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
-            (folder / 'checkpoint.pt').unlink()  # as large as three networks, and of no use any more
+            (folder / 'checkpoint.pt').unlink()  # as large as three networks, and no longer needed
         return read_json(finished)
 
     def network(self, row: Row) -> networks.Network:
@@ -253,7 +253,7 @@ class Study:
         path = self._of(row) / 'figures.json'
         self._begin(row)
         figures = read_json(path) if path.exists() else {}
-        # Folders may hold something else by now.
+        # Folders may have changed since: measure them again.
         figures = {name: value for name, value in figures.items() if name in study_scenes.SETS}
         backend = None
         for name, scenes in sets.items():
@@ -265,10 +265,10 @@ class Study:
         return {name: figures[name] for name in sets}
 
     def results(self, blender: list[StackBatch], real: StackBatch | None) -> dict:
-        """Everything that tables are made of; kept as results.json.
+        """All results, which are written to results.json too.
 
         Args:
-            blender: scenes of a set `blender`, empty = there is none; real: one that becomes a set if it has a truth.
+            blender: scenes of the set `blender`, empty = none; real: a scene that becomes a set if it has ground truth.
         """
         sets: dict[str, Callable[[], list[StackBatch]]] = {
             name: functools.cache(functools.partial(self._scenes, name)) for name in study_scenes.SETS
@@ -317,7 +317,7 @@ class Study:
         return {row.title: validations(self._of(row)) for row in self.rows if row.train}
 
     def backends(self, network: str | None = None) -> dict[str, Backend]:
-        """The networks of all rows, or of those with this one, by title of the row."""
+        """Backends by title of the row, of all rows or of those with this network."""
         return {row.title: self._backend(row, self.network(row)) for row in self.rows if network in (None, row.network)}
 
     def _backend(self, row: Row, network: networks.Network, precision: str = 'fp32') -> Backend:
@@ -325,7 +325,7 @@ class Study:
         return Views(backend, row.views) if row.views > 1 else backend
 
     def pictured(self, blender: list[StackBatch], real: StackBatch | None) -> list[tuple[str, StackBatch]]:
-        """The scenes of the picture grid: of the test sets the first ones."""
+        """Titles and scenes of the picture grid: the first scenes of the test sets."""
         counts = {'small': 1, 'large': 2, 'moving': 1}
         scenes = [(TITLES[name], scene) for name, count in counts.items() for scene in self._procedural(name, count)]
         scenes += [(TITLES['blender'], scene) for scene in blender[:2]]
@@ -336,7 +336,7 @@ class Study:
 
 
 def machine(device: torch.device) -> str:
-    """The name of the GPU, or of the processor with the cores that this process may use."""
+    """The name of the GPU, or of the processor with the number of threads."""
     if device.type == 'cuda':
         return device_name(device)
     threads = torch.get_num_threads()
@@ -344,18 +344,18 @@ def machine(device: torch.device) -> str:
 
 
 def validations(folder: Path) -> list[dict]:
-    """The figures of a training's validations, in the order of the steps."""
+    """The figures of all validations of a training, by step."""
     lines: list[dict] = []
     path = folder / 'log.jsonl'
     for line in (parse_json(text, str(path)) for text in read_text(path, largest=2**30).splitlines()):
         if line['group'] == 'validation':
-            # A run that was killed has gone on from an earlier step.
+            # A killed run resumes at an earlier step.
             lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
     return lines
 
 
 def _difference(path: Path, mine: dict) -> str | None:
-    """In which setting a file, if it is there, differs from these."""
+    """The first setting that differs from those in a file, as text; None if none does or there is no file."""
     if other := changed_value(path, mine):
         name, theirs, now = other
         return f'was made with {name} {theirs}, not {now}'

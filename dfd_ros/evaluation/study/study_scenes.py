@@ -1,13 +1,12 @@
-"""What the study trains on and is measured on: stacks of a few frames whose focus rises.
+"""Training and test scenes of the study: stacks of a few frames with rising focus.
 
-As in the study: 20 to 30 textured objects before a wall that does not count, one lens, nothing moves. Sizes of objects
-are shares of the image's side:
+As in the study: 20 to 30 textured objects in front of a wall that does not count, one lens, no motion. The sets:
 
-* `small`: small objects alone;
-* `large`: small and large ones; training draws from these;
-* `moving`: as `large`, but camera and objects move between the frames. No network is trained on motion;
-* `seen`: as `large`, but with the families of textures and shapes that training has. All other sets have families of
-  their own, and all have seeds of their own.
+* `small`: only small objects;
+* `large`: small and large objects, as in training;
+* `moving`: as `large`, but camera and objects move between frames. No network is trained on motion;
+* `seen`: as `large`, but with the families of textures and shapes of training. The other sets have different families,
+  and all sets have different seeds.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 
 SETS = ('small', 'large', 'moving', 'seen')
 FRAMES = 4
-"""Of a stack, by default."""
+"""Frames of a stack, by default."""
 OBJECTS = (20, 30)
 SMALL, SMALL_AND_LARGE = (0.03, 0.10), (0.03, 0.35)
 _FIRST_SEED = 3_000_000_000
 
 
 def stack_settings(name: str, size: int, frames: int = FRAMES) -> StackSettings:
-    """Of the set `small`, `large`, `moving` or `seen`, or of `training`. size: side of the images (px)."""
+    """Settings of the set `small`, `large`, `moving` or `seen`, or of `training`. size: side of the images (px)."""
     settings = StackSettings.study(
         split='train' if name in ('training', 'seen') else 'test',
         frames=frames,
@@ -48,19 +47,18 @@ def stack_settings(name: str, size: int, frames: int = FRAMES) -> StackSettings:
         settings = replace(settings, static=0.0, travel=2.0)
         scene = replace(scene, moving=0.7, speed=3.0)
     if name == 'training':
-        # Real lenses are not always known: a network that reads the blur scale has to manage without.
+        # Some real lenses are unknown: networks that read the blur scale must work without it.
         settings = replace(settings, unknown_aperture=0.3)
     return replace(settings, scene=scene)
 
 
 def stack_size(crop: int) -> int:
-    """Side (px) of the images that crops are taken from: a quarter more."""
+    """Side (px) of the images from which crops are taken: a quarter more."""
     return crop + crop // 4
 
 
 def procedural_scenes(name: str, count: int, crop: int, device='cpu', frames: int = FRAMES) -> Iterator[StackBatch]:
-    """The first scenes of a set, each of `frames` frames of crop x crop px. In all scenes the foreground is what
-    counts."""
+    """The first scenes of a set, with `frames` frames of crop x crop px. Only the foreground counts."""
     size = stack_size(crop)
     settings, first = stack_settings(name, size, frames), (size - crop) // 2
     area = (..., slice(first, first + crop), slice(first, first + crop))
@@ -73,11 +71,11 @@ def procedural_scenes(name: str, count: int, crop: int, device='cpu', frames: in
 
 
 def frames_read(sample: Sample, frames: int = FRAMES) -> list[int]:
-    """The `frames` frames whose focus is nearest to even steps of vergence from the stack's farthest to its nearest
-    one; of several ramps those of the last.
+    """Indices of the `frames` frames whose focus is nearest to even steps of vergence, from the farthest to the nearest
+    focus of the stack. If there are several ramps, the last one is used.
 
     Raises:
-        InputError: it has too few.
+        InputError: the stack has too few frames.
     """
     if len(sample) < frames:
         raise InputError(f'{sample.name}: has {len(sample)} frames, the study reads {frames}')
@@ -90,17 +88,16 @@ def frames_read(sample: Sample, frames: int = FRAMES) -> list[int]:
 
 
 def sample_scene(sample: Sample, size: int | None = None, frames: int = FRAMES) -> StackBatch:
-    """A real or rendered stack as a scene (B = 1), with the truth of the frame that is read last for all frames. Of its
-    frames those of `frames_read` are taken: networks that read a fixed number of frames get no other choice, and all
-    networks the same frames. What is known to be background does not count.
+    """A real or rendered stack as a scene (B = 1). All networks read the frames of `frames_read`, because some read a
+    fixed number. All frames get the ground truth of the last one read. Known background does not count.
 
     Args:
-        size: what is read is the square in the middle, reduced to this side (px), as some networks are built for one
-            size; None = all of it, as it is.
+        size: side (px) to which the central square is reduced, because some networks are built for one size; None = do
+            not crop or resize.
 
     Raises:
-        InputError: it has too few frames, is smaller than that, or has no truth of the frame that is read last but of
-            others.
+        InputError: the stack has too few frames, is smaller than `size`, or has ground truth, but not for the last
+            frame read.
     """
     chosen, range_ = frames_read(sample, frames), sample.range
     depth = sample.depth[chosen[-1]].astype(np.float64)
@@ -133,10 +130,10 @@ def sample_scene(sample: Sample, size: int | None = None, frames: int = FRAMES) 
 
 
 def _reduced(scene: StackBatch, size: int, name: str) -> StackBatch:
-    """The square in the middle, with sides of `size` px.
+    """The central square, reduced to sides of `size` px.
 
     Raises:
-        InputError: it is smaller than that.
+        InputError: the scene is smaller than that.
     """
     height, width = scene.images.shape[-2:]
     side = min(height, width)
@@ -159,19 +156,18 @@ def _reduced(scene: StackBatch, size: int, name: str) -> StackBatch:
 
 
 def fingerprint(stacks: Iterable[StoredStack]) -> str:
-    """Which stacks these are: how many, and a hash of their names."""
+    """An identifier of stacks: their number and a hash of their names."""
     names = [stack.name for stack in stacks]
     digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
     return f'{len(names)} ({digest[:12]})'
 
 
 def training_stack(sample: Sample, crop: int, frames: int = FRAMES) -> StackBatch:
-    """A sample as a stack to train on; nothing in it moves, and pixels without depth do not count. What is larger than
-    procedural images of the same crops is reduced to their size: scenes of a test are reduced too, and blur is to
-    measure about as many pixels in both.
+    """A sample as a training stack without motion; pixels without depth do not count. Samples larger than procedural
+    images for the same crop are reduced to their size, as test scenes are, so that blur has a similar size in pixels.
 
     Raises:
-        InputError: it is smaller than the crops, or its lens is not known.
+        InputError: the sample is smaller than the crops, or its lens is unknown.
     """
     scene = sample_scene(sample, frames=frames)
     height, width = scene.images.shape[-2:]

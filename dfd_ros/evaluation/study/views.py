@@ -1,7 +1,7 @@
-"""The mean of what a network predicts for an image, its mirror images and its rotations.
+"""Averages the predictions of a network for an image, its mirror images and its rotations.
 
-The geometric self-ensemble of Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution" (CVPR
-Workshops 2017). It costs as many times a depth map as there are views.
+This is the geometric self-ensemble of Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution"
+(CVPR Workshops 2017). A depth map costs as many times more as there are views.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dfd_ros.inference.backends import Backend
 from dfd_ros.networks import Prediction
 
 MAX_VIEWS = 8
-"""Mirror images and rotations of a square, itself included."""
+"""Number of mirror images and rotations of a square, itself included."""
 
 
 class Views:
-    """Behind the interface of `TorchBackend`, for one image at a time; a square one for more than 4 views."""
+    """A backend with the interface of `TorchBackend`, for one image at a time, square for more than 4 views."""
 
     def __init__(self, backend: Backend, count: int):
         self.device, self._backend, self._count = backend.device, backend, count
@@ -35,7 +35,7 @@ class Views:
 
 
 def _turn(x: torch.Tensor, view: int) -> torch.Tensor:
-    """View 0..7 of maps (..., H, W): the bits are mirrored left to right, top to bottom, and about the diagonal."""
+    """View 0..7 of maps (..., H, W). Its bits mean: mirror horizontally, vertically, and about the diagonal."""
     x = x.flip(_flipped(view))
     return x.transpose(-1, -2) if view & 4 else x
 

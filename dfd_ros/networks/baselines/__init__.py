@@ -1,1 +1,1 @@
-"""The networks that `stream` is compared with: those of the literature, and two without learning."""
+"""The networks to which `stream` is compared: from the literature, and two without learning."""

@@ -1,8 +1,8 @@
-"""Depth from focus without learning: for any lens, any number of frames and any order of focus.
+"""Depth from focus without learning: for any lens, number of frames and order of focus.
 
-`BestFocus` takes for each place the focus at which it was sharpest, `Variational` the smooth surface that is sharp
-nearly everywhere. Both read frame by frame (see `dfd_ros.networks.baselines.focus_volume` for what they remember), work
-at half the resolution of the image, and have no weights.
+`BestFocus` picks for each pixel the focus at which it was sharpest; `Variational` finds a smooth surface that is sharp
+nearly everywhere. Both read frame by frame (`dfd_ros.networks.baselines.focus_volume` describes their state), work at
+half the resolution of the image, and have no weights.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from dfd_ros.networks.baselines.focus_volume import BINS, STRIDE, FocusVolume, h
 def log_error(constants, contrast: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:
     """log b of the Laplace distribution of u: log(floor + (flat + share gap) exp(-sqrt(contrast) / scale)).
 
-    The less the peak stands out and the wider the frames lie apart, the less it is trusted. The form is that of the
-    mean error over contrast; the constants (floor, flat, share, scale) are fitted by `benchmarks/_fit_classical.py`.
+    The uncertainty is higher for lower peaks and wider gaps between frames. The form follows the mean error over
+    contrast; `benchmarks/_fit_classical.py` fits the constants (floor, flat, share, scale).
     """
     floor, flat, share, scale = constants
     return torch.log(floor + (flat + share * gap) * torch.exp(-contrast.sqrt() / scale))
 
 
 class ClassicalNetwork(Network):
-    """The interface of `dfd_ros.networks` around `update`, which subclasses write.
+    """The interface of `dfd_ros.networks` around `update`, which subclasses implement.
 
-    State: the volume and the table of `FocusVolume`, and what maps at half the resolution the subclass adds.
+    State: the volume and the table of `FocusVolume`, and maps at half the resolution that a subclass adds.
     """
 
     needs_weights = False
-    LEAK = 0.02  # of log energy, a frame: 0.1 costs accuracy where nothing moves
+    LEAK = 0.02  # of log energy per frame; 0.1 costs accuracy in static scenes
     own_channels = 0
     error: tuple[float, float, float, float]  # floor, flat, share, scale, see `log_error`
 
@@ -49,7 +49,7 @@ class ClassicalNetwork(Network):
         raise NotImplementedError
 
     def forward(self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor):
-        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state). The CoC is k (u - v), NaN where k is."""
+        """One frame, see `dfd_ros.networks`. Returns (Prediction, *state). The CoC is k (u - v), NaN if k is NaN."""
         with torch.autocast(image.device.type, enabled=False):
             height, width = image.shape[-2:]
             volume, table, *own = state or self.initial_state(len(image), height, width, image.device)
@@ -65,10 +65,10 @@ class ClassicalNetwork(Network):
 
 
 class BestFocus(ClassicalNetwork):
-    """Depth from focus as it always was: sharpness of every frame, its peak, and interpolation between frames.
+    """Traditional depth from focus: sharpness of every frame, its peak, and interpolation between frames.
 
-    After Nayar and Nakagawa, "Shape from Focus" (PAMI 1994): their modified Laplacian and their Gaussian
-    interpolation, here for uneven focus and frame by frame.
+    After Nayar and Nakagawa, "Shape from Focus" (PAMI 1994): their modified Laplacian and Gaussian interpolation, here
+    for uneven focus and frame by frame.
     """
 
     error = (0.007, 0.273, 0.360, 1.291)  # fitted on 14 stacks
@@ -79,20 +79,19 @@ class BestFocus(ClassicalNetwork):
 
 
 class Variational(ClassicalNetwork):
-    """The surface u that minimises  -contrast(u) + smoothness(u),  from its last solution on.
+    """The surface u that minimises  -contrast(u) + smoothness(u),  starting from the last solution.
 
     From Moeller, Benning, Schoenlieb and Cremers, "Variational Depth from Focus Reconstruction" (IEEE TIP 2015): the
-    energy, with a data term that is the contrast as a smooth function of depth, not convex, and the total variation
-    of u. From Suwajanakorn, Hernandez and Seitz, "Depth from Focus with Your Mobile Phone" (CVPR 2015): smoothness
-    that gives way where the all-in-focus image has edges, and images that are aligned first (which is done by the
-    estimator). Different here:
+    energy, whose data term is the contrast as a smooth, non-convex function of depth, and the total variation of u.
+    From Suwajanakorn, Hernandez and Seitz, "Depth from Focus with Your Mobile Phone" (CVPR 2015): less smoothness at
+    edges of the all-in-focus image, and registered images (which the estimator provides). Differences:
 
-    * The contrast is the log energy of `focus_volume`, and smooth in depth by second differences instead of
-      a polynomial: it does for any number and spacing of frames.
+    * The contrast is the log energy of `focus_volume`. Second differences instead of a polynomial make it smooth in
+      depth, which works for any number and spacing of frames.
     * The data term is searched at all depths, by the quadratic decoupling of Newcombe, Lovegrove and Davison, "DTAM"
-      (ICCV 2011), instead of linearised ADMM, which finds a local minimum only. The total variation is
-      minimised by the primal-dual steps of Chambolle and Pock (2011).
-    * It is solved anew at each frame by a few iterations from the solution of the frame before.
+      (ICCV 2011), instead of linearised ADMM, which finds only a local minimum. The primal-dual steps of Chambolle
+      and Pock (2011) minimise the total variation.
+    * Each frame takes a few iterations from the solution of the previous frame.
 
     State, third map: all-in-focus grey image, its sharpness, u, and the dual variable (2): (B, 5, H/2, W/2).
     """
@@ -102,9 +101,9 @@ class Variational(ClassicalNetwork):
     error = (0.007, 0.192, 0.263, 1.568)  # fitted on 14 stacks
     # Chosen by the error of u on eight stacks of the training family after 3, 5 and 10 frames.
     BENDING, SLOPE = 3e-5, 1e-3  # weights of the integrals of the squared second and first derivative by depth
-    BEYOND = 2.0  # loss of contrast a unit of depth, where no focus has been yet
+    BEYOND = 2.0  # loss of contrast per unit of depth beyond the focus range seen so far
     DATA = 0.06  # weight of the contrast against the total variation
-    EDGE = 40.0  # how fast smoothness gives way with the gradient of the image
+    EDGE = 40.0  # how fast the weight of smoothness falls with the gradient of the image
     COUPLING = (5.0, 1.0, 0.2)  # weakest first
     ITERATIONS = 12  # for each of them
 
@@ -119,7 +118,7 @@ class Variational(ClassicalNetwork):
         all_in_focus, best = torch.where(better, grey, all_in_focus), torch.where(better, sharp, best)
         contrast = self.contrast(volume)
         weight = torch.exp(-self.EDGE * _gradient(all_in_focus).square().sum(1, keepdim=True).sqrt())
-        weight = weight.clamp_min(1e-12)  # at a bright edge in a dark image it underflows: 0 / 0
+        weight = weight.clamp_min(1e-12)  # it underflows at a bright edge in a dark image, which leads to 0 / 0
         for coupling in self.COUPLING:
             found = self._search(contrast, u, coupling)
             u, dual = _total_variation(found, coupling, weight, u, dual, self.ITERATIONS)
@@ -136,7 +135,7 @@ class Variational(ClassicalNetwork):
         first, second = (_differences(n, v.device) * BINS ** (n - 0.5) for n in (1, 2))
         normal = sample.transpose(1, 2) @ sample + self.BENDING * (second.T @ second) + self.SLOPE * (first.T @ first)
         fit = torch.linalg.solve_ex(normal, sample.transpose(1, 2)).result.float()
-        # Beyond the focuses seen so far the fit would run away: there it stays, and is a little worse.
+        # Beyond the focus range seen so far the fit would diverge: keep its last value, slightly reduced.
         first_seen = torch.where(seen, position, BINS - 1.0).amin(1, keepdim=True).floor()
         last_seen = torch.where(seen, position, 0.0).amax(1, keepdim=True).ceil()
         covered = order.expand_as(v).clamp(first_seen, last_seen)
@@ -170,7 +169,7 @@ def _at(contrast: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
 
 
 def _gradient(x: torch.Tensor) -> torch.Tensor:
-    """Forward differences (B, 2, h, w), zero behind the last."""
+    """Forward differences (B, 2, h, w), zero at the last row and column."""
     return torch.cat([F.pad(x[..., 1:] - x[..., :-1], (0, 1)), F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))], 1)
 
 

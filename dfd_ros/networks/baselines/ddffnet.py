@@ -1,10 +1,9 @@
-"""DDFFNet: each frame of a focal stack through one encoder-decoder, then the frames weighed against each other.
+"""DDFFNet: one encoder-decoder processes each frame of a focal stack, then a layer combines the frames.
 
 Hazirbas et al., "Deep Depth From Focus" (ACCV 2018), the variant CC3: the encoder is the convolutional part of
 VGG-16 (Simonyan and Zisserman 2015) with batch normalisation, the decoder its mirror image with transposed
-convolutions, and the features of the third stage are concatenated to the decoder's. What is different here: the
-weights are not those of a VGG that was trained on ImageNet; the decoder's last layer is a plain convolution; the
-images have to be no squares of 224 pixels.
+convolutions, and the features of the third stage are concatenated to the decoder's. Differences: the encoder is not
+pretrained on ImageNet, the last layer of the decoder is a plain convolution, and images can have any size.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ DROPOUT_FROM = 3
 
 
 class Encoder(nn.Module):
-    """VGG-16 without its fully connected layers: five stages, each of them pooled to half the resolution.
+    """VGG-16 without its fully connected layers: five stages, each pooled to half the resolution.
 
     Args:
-        width: of the layers, 1 = VGG-16.
-        dropout: probability after the pooling of stages 3 to 5.
+        width: factor for the channels of all layers, 1 = VGG-16.
+        dropout: probability after pooling in stages 3 to 5.
     """
 
     STRIDE = 2 ** len(CHANNELS)
@@ -44,7 +43,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor):
-        """(n, 3, H, W) to the code (n, C5, H/32, W/32), and what each stage gave before it was pooled."""
+        """(n, 3, H, W) to the code (n, C5, H/32, W/32), and the output of each stage before pooling."""
         skips = []
         for stage, dropout in zip(self.stages, self.dropouts):
             skips.append(stage(x))
@@ -74,7 +73,7 @@ class Decoder(nn.Module):
             self.stages.append(nn.Sequential(*layers, nn.Dropout(dropout if stage >= DROPOUT_FROM else 0)))
 
     def forward(self, code: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """(n, C5, H/32, W/32), and the features to concatenate, to (n, outputs, H, W)."""
+        """The code (n, C5, H/32, W/32), and features to concatenate, to (n, outputs, H, W)."""
         x = code
         for stage, up, layers in zip(range(len(CHANNELS), 0, -1), self.ups, self.stages):
             x = up(x)
@@ -86,10 +85,10 @@ class DDFFNet(StackNetwork):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
     Args:
-        frames: of a stack; the last layer has a weight for each.
-        width: of all layers, 1 = VGG-16.
+        frames: frames of a stack; the last layer has a weight for each.
+        width: factor for the channels of all layers, 1 = VGG-16.
         dropout: probability.
-        coc: with a second decoder, for the CoC in each frame from the code of that frame alone.
+        coc: add a second decoder, which predicts the CoC in each frame from the code of that frame.
     """
 
     STRIDE = Encoder.STRIDE

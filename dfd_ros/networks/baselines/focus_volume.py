@@ -1,8 +1,8 @@
-"""Sharpness of each place at each focus, the cue of classical depth from focus.
+"""Sharpness of each pixel at each focus, the cue of classical depth from focus.
 
-The state is two lists of maps and does not grow with the number of frames: the newest sharpness of each of `BINS`
-bins of focus, and the exact focus that each bin was last seen at. So the order of the focus, its spacing and the
-number of frames are free.
+The state consists of two lists of maps and does not grow with the number of frames: the latest sharpness for each of
+`BINS` bins of focus, and the exact focus of the latest frame in each bin. Order and spacing of the focus and the number
+of frames are therefore arbitrary.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import torch
 import torch.nn.functional as F
 
 BINS = 32
-STRIDE = 16  # of the focus table, and so what images are padded to
-_ENERGY_FLOOR = 2e-6  # below what 8-bit images resolve
-_GREY = 0.4  # mean that images are brought to
+STRIDE = 16  # of the focus table; images are padded to multiples of it
+_ENERGY_FLOOR = 2e-6  # below the resolution of 8-bit images
+_GREY = 0.4  # mean to which images are scaled
 _LARGEST_GAIN = 4.0
 
 
 def pad(image: torch.Tensor) -> torch.Tensor:
-    """The image with its last row and column repeated up to a multiple of `STRIDE`."""
+    """Pad an image to multiples of `STRIDE` by repeating its last row and column."""
     height, width = image.shape[-2:]
     return F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode='replicate')
 
 
 def half_size_grey(image: torch.Tensor) -> torch.Tensor:
-    """(B, 1, H/2, W/2) of (B, 3, H, W), of the same mean for every exposure."""
+    """(B, 3, H, W) to grey (B, 1, H/2, W/2), with the same mean for every exposure."""
     grey = F.avg_pool2d(image.mean(1, keepdim=True), 2)
     return grey * (_GREY / grey.mean((1, 2, 3), keepdim=True)).clamp_max(_LARGEST_GAIN)
 
@@ -34,10 +34,10 @@ def half_size_grey(image: torch.Tensor) -> torch.Tensor:
 def sharpness(grey: torch.Tensor) -> torch.Tensor:
     """Log energy of the modified Laplacian, >= 0, same shape as `grey` (B, 1, h, w).
 
-    The modified Laplacian is that of Nayar and Nakagawa, "Shape from Focus" (PAMI 1994), |I_xx| + |I_yy|, of step 1
-    and of step 2, which sees wider blur. Its square is averaged over a window (5x5 twice), and the logs of both
-    steps are added: so neither hides the other, what lies below the noise adds nothing, and the peak over focus is
-    near to a parabola.
+    The modified Laplacian of Nayar and Nakagawa, "Shape from Focus" (PAMI 1994), is |I_xx| + |I_yy|. It is computed
+    with steps of 1 and of 2, which responds to wider blur. Its square is averaged over a window (5x5 twice), and the
+    logs of both are added: neither dominates, energy below the noise adds nothing, and the peak over focus is nearly a
+    parabola.
     """
     fine, wide = (
         torch.log1p(_window(_modified_laplacian(grey, step).square()) / (9 * _ENERGY_FLOOR)) for step in (1, 2)
@@ -61,13 +61,13 @@ def _window(x: torch.Tensor) -> torch.Tensor:
 
 
 class Peak(NamedTuple):
-    """The best focus of each place, each (B, 1, h, w).
+    """The best focus of each pixel, all (B, 1, h, w).
 
     Attributes:
         focus: v of the sharpest frame.
-        vergence: u, between the frames.
-        contrast: how far the peak stands out: log energy over the mean of all frames.
-        gap: from the frame before it to the frame behind it in focus, or to the end of the range where there is none.
+        vergence: u, interpolated between frames.
+        contrast: height of the peak: log energy above the mean of all frames.
+        gap: in focus, between the neighbouring frames of the peak, or the end of the range if there is no neighbour.
     """
 
     focus: torch.Tensor
@@ -77,12 +77,12 @@ class Peak(NamedTuple):
 
 
 class FocusVolume:
-    """The newest sharpness of each place for each bin of focus.
+    """The latest sharpness of each pixel for each bin of focus.
 
     Attributes:
-        volume: (B, BINS, H/2, W/2), 1 + sharpness; less than 1 = not seen at this focus.
-        table: (B, 2 BINS, H/16, W/16): for each bin whether it was seen, and seen times v. It says the same
-            everywhere and is a map only so that it can be warped as any state.
+        volume: (B, BINS, H/2, W/2), 1 + sharpness; below 1 = not seen at this focus.
+        table: (B, 2 BINS, H/16, W/16): for each bin whether it was seen, and seen times v. It is constant over the
+            image, and a map only so that it can be warped like all state.
     """
 
     def __init__(self, volume: torch.Tensor, table: torch.Tensor):
@@ -90,18 +90,18 @@ class FocusVolume:
 
     @staticmethod
     def empty(batch: int, height: int, width: int, device='cpu') -> FocusVolume:
-        """For images of (height, width), multiples of `STRIDE`."""
+        """An empty volume for images of (height, width), multiples of `STRIDE`."""
         return FocusVolume(
             torch.zeros(batch, BINS, height // 2, width // 2, device=device),
             torch.zeros(batch, 2 * BINS, height // STRIDE, width // STRIDE, device=device),
         )
 
     def add(self, sharp: torch.Tensor, focus: torch.Tensor, leak: float) -> FocusVolume:
-        """With one more frame.
+        """Add a frame.
 
         Args:
             sharp: (B, 1, H/2, W/2); focus: (B,), v.
-            leak: what all the others lose, so that what has changed since they were seen is forgotten in time.
+            leak: decrease of all other bins, so that old sharpness is gradually forgotten.
         """
         bins = (focus.clamp(0, 1) * (BINS - 1)).round().long()[:, None, None, None]
         volume = torch.where(self.volume > 1, (self.volume - leak).clamp_min(1), self.volume)
@@ -112,15 +112,15 @@ class FocusVolume:
         return FocusVolume(volume, table)
 
     def focus(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """v of each bin (B, BINS), 0 where it was not seen; whether it was, (B, BINS) bool."""
+        """v of each bin (B, BINS), 0 if not seen; whether it was seen, (B, BINS) bool."""
         seen, weighted = self.table.sum((2, 3)).chunk(2, 1)
         return weighted / seen.clamp_min(1e-12), seen > 1e-6
 
     def peak(self) -> Peak:
         """The best focus: the vertex of the parabola of log energy through the peak and its neighbours in focus.
 
-        In log energy the parabola is the Gaussian of Nayar and Nakagawa (1994). It is not followed beyond half the
-        way to either neighbour, and a peak with only one neighbour stays where it is.
+        In log energy the parabola is the Gaussian of Nayar and Nakagawa (1994). The vertex is limited to half the
+        distance to either neighbour; a peak with only one neighbour is not interpolated.
         """
         v, seen = self.focus()
         best, index = self.volume.max(1, keepdim=True)
@@ -150,7 +150,7 @@ class FocusVolume:
 
 
 def _neighbours(seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each bin the nearest one seen before it (-1 = none) and behind it (`BINS` = none), (B, BINS) each."""
+    """For each bin the nearest seen bin before it (-1 = none) and after it (`BINS` = none), (B, BINS) each."""
     order = torch.arange(BINS, device=seen.device).expand_as(seen)
     before = torch.where(seen, order, -1).cummax(1).values
     behind = torch.where(seen, order, BINS).flip(1).cummin(1).values.flip(1)

@@ -1,18 +1,17 @@
 """LSTM-DDFF: DDFFNet with a recurrent module between its encoder and its decoder.
 
-After "Deep Learning for Video Depth Estimation from Defocus": each frame goes through the encoder of DDFFNet
-(`dfd_ros.networks.baselines.ddffnet`), a long short-term memory (Hochreiter and Schmidhuber 1997) reads the codes of
-the frames, and what it gives after the last one is decoded, once for the whole stack. There are two ways to make
-vectors of the codes:
+After "Deep Learning for Video Depth Estimation from Defocus": the encoder of DDFFNet
+(`dfd_ros.networks.baselines.ddffnet`) processes each frame, a long short-term memory (Hochreiter and Schmidhuber 1997)
+reads the codes of the frames, and its last output is decoded, once per stack. There are two ways to turn codes into
+vectors:
 
-* `fully_connected`: the code of a frame, C x H x W, is one vector; one large LSTM reads as many vectors as there are
-  frames, and a fully connected layer makes a code of its last output.
-* `stacking`: each feature map, H x W, is a vector; an LSTM of two layers reads the maps of all frames, one after the
-  other. Its outputs are as long as the vectors: those for the maps of the last frame are a code as they stand. The
-  maps of one feature in all frames follow each other: with all maps of a frame in a row, what an earlier frame says
-  would be hundreds of steps back, and forgotten.
+* `fully_connected`: the code of a frame, C x H x W, is one vector. One large LSTM reads a vector per frame, and a fully
+  connected layer turns its last output into a code.
+* `stacking`: each feature map, H x W, is a vector. An LSTM of two layers reads the maps of all frames in turn. Its
+  outputs have the length of the vectors, so those for the maps of the last frame form a code. The order is feature by
+  feature: if all maps of a frame came in a row, an earlier frame would be hundreds of steps back and forgotten.
 
-The vectors are as long as the code is large, so both take images of one size only.
+The length of the vectors depends on the image size, so each network takes images of one size only.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HIDDEN = 2048
 
 
 class FullyConnected(nn.Module):
-    """Codes (B, N, C, h, w) of N frames to one code (B, C, h, w), each code as one vector."""
+    """Codes (B, N, C, h, w) of N frames to one code (B, C, h, w); each code is one vector."""
 
     def __init__(self, code: tuple[int, int, int], hidden: int):
         super().__init__()
@@ -45,7 +44,7 @@ class FullyConnected(nn.Module):
 
 
 class Stacking(nn.Module):
-    """Codes (B, N, C, h, w) of N frames to one code (B, C, h, w), each feature map as one vector."""
+    """Codes (B, N, C, h, w) of N frames to one code (B, C, h, w); each feature map is one vector."""
 
     def __init__(self, code: tuple[int, int, int]):
         super().__init__()
@@ -63,17 +62,17 @@ class LSTMDDFF(StackNetwork):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
     Args:
-        frames: of a stack.
-        width: of all layers, 1 = VGG-16, and of the large LSTM, 1 = 2048.
+        frames: frames of a stack.
+        width: factor for the channels of all layers, 1 = VGG-16, and for the size of the large LSTM, 1 = 2048.
         dropout: probability.
-        coc: with a second decoder, which gives the CoC in all frames at once, as the code is that of all frames.
+        coc: add a second decoder, which predicts the CoC in all frames from the common code.
         kind: `fully_connected` or `stacking`.
         size: (H, W) of the images.
-        skip_module: the last encoder stage's features of all frames, aggregated by a convolution, are concatenated
-            to the decoder's; without, all that the decoder sees comes through the LSTM.
+        skip_module: concatenate the features of the last encoder stage, aggregated over all frames by a convolution,
+            to the decoder's; otherwise the decoder sees only the output of the LSTM.
 
     Raises:
-        InputError: another kind.
+        InputError: an argument is invalid.
     """
 
     STRIDE = Encoder.STRIDE
@@ -113,7 +112,7 @@ class LSTMDDFF(StackNetwork):
     def stack(self, images, focus, blur_scale):
         x = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         codes, skips = self.encoder(x)
-        with torch.autocast(x.device.type, enabled=False):  # bf16 loses what thousands of steps add up
+        with torch.autocast(x.device.type, enabled=False):  # bf16 is not accurate enough for thousands of steps
             code = self.recurrent(codes.float().unflatten(0, (len(images), self.frames)))
         skip = None
         if self.skip_module is not None:

@@ -1,13 +1,13 @@
-"""PoolNet: a network to which the frames of a focal stack are a set.
+"""PoolNet: a network that treats the frames of a focal stack as a set.
 
 Aittala and Durand, "Burst Image Deblurring Using Permutation Invariant Convolutional Neural Networks" (ECCV 2018):
-every frame goes through the same U-Net; at each stage the greatest of the frames' features at each place is handed
-back to all of them, and at the end the greatest is all that is left of them. As "Deep Learning for Video Depth
-Estimation from Defocus" modified it: batch normalisation, fewer channels, no such pooling in the decoder.
+the same U-Net processes every frame. Each stage concatenates the maximum of the features over all frames to those of
+every frame; the end takes the maximum over all frames. As "Deep Learning for Video Depth Estimation from Defocus"
+modified it: batch normalisation, fewer channels, no such pooling in the decoder.
 
-The order of the frames is unknown to such a network. So there are variants: one that sees the focus as a fourth
-channel of each frame, and one of two networks in sequence (after Maximov et al., "Focus on Defocus", CVPR 2020), of
-which the first estimates the circle of confusion in every frame, and the second depth from those.
+The network does not know the order of the frames. One variant therefore reads the focus as a fourth channel of each
+frame. Another has two networks in sequence (after Maximov et al., "Focus on Defocus", CVPR 2020): the first estimates
+the circle of confusion in every frame, and the second depth from these.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ CHANNELS = (32, 48, 64, 96, 128)
 
 
 class Pooling(nn.Module):
-    """The greatest features of all frames concatenated back to each frame, and mixed in by a 1x1 convolution."""
+    """Concatenates the maximum features over all frames to each frame, and mixes them by a 1x1 convolution."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.mix = conv_bn(2 * channels, channels, 1)
 
     def forward(self, x: torch.Tensor, frames: int) -> torch.Tensor:
-        """(B N, C, h, w), the N frames of a stack in a row, to the same shape."""
+        """(B N, C, h, w), with the N frames of a stack in a row, to the same shape."""
         pooled = _greatest(x, frames).repeat_interleave(frames, 0)
         return self.mix(torch.cat([x, pooled], 1))
 
 
 class Encoder(nn.Module):
-    """Stages of two convolutions and a pooling; all but the first halve the resolution."""
+    """Stages of two convolutions and a pooling; all except the first halve the resolution."""
 
     def __init__(self, inputs: int, channels: list[int]):
         super().__init__()
         first = nn.Sequential(conv_bn(inputs, channels[0]), conv_bn(channels[0], channels[0]))
-        # Even kernels where the resolution is halved: they keep the coarse maps in register with the fine ones.
+        # Even kernels halve the resolution without shifting the coarse maps against the fine ones.
         rest = [nn.Sequential(conv_bn(i, o, 4, stride=2), conv_bn(o, o)) for i, o in itertools.pairwise(channels)]
         self.stages = nn.ModuleList([first, *rest])
         self.poolings = nn.ModuleList(Pooling(c) for c in channels)
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Each frame on its own: double the resolution, concatenate the encoder's features, convolve."""
+    """Separately for each frame: double the resolution, concatenate the encoder's features, convolve."""
 
     def __init__(self, channels: list[int]):
         super().__init__()
@@ -80,14 +80,14 @@ class PoolNet(StackNetwork):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
     Args:
-        frames: of a stack. The weights do not depend on it.
-        width: feature channels over `CHANNELS`.
-        coc: with a second decoder, for the CoC in each frame: without the last pooling, as that leaves one map.
-        focus_channel: the focus v is a channel of each frame.
-        two_stage: two networks in sequence, see the module's docstring. Their CoC is that of the first.
+        frames: frames of a stack. The weights do not depend on it.
+        width: factor for `CHANNELS`.
+        coc: add a second decoder for the CoC in each frame, without the last pooling, which leaves one map.
+        focus_channel: add the focus v as a channel of each frame.
+        two_stage: two networks in sequence, see the module's docstring. The first one predicts the CoC.
 
     Raises:
-        InputError: both `coc` and `two_stage`, which has a CoC already.
+        InputError: `coc` and `two_stage` are both set.
     """
 
     STRIDE = 2 ** (len(CHANNELS) - 1)
@@ -136,5 +136,5 @@ class PoolNet(StackNetwork):
 
 
 def _greatest(x: torch.Tensor, frames: int) -> torch.Tensor:
-    """(B N, C, h, w) to (B, C, h, w): the global pooling."""
+    """(B N, C, h, w) to (B, C, h, w): the maximum over frames."""
     return x.unflatten(0, (-1, frames)).amax(1)

@@ -1,4 +1,4 @@
-"""The recurrent autoencoder of the study, which reads a focal stack frame by frame and decodes once at its end.
+"""The recurrent autoencoder of the study: reads a focal stack frame by frame and decodes once at its end.
 
 Chaitanya et al., "Interactive Reconstruction of Monte Carlo Image Sequences using a Recurrent Denoising
 Autoencoder" (SIGGRAPH 2017): a U-Net (Ronneberger et al. 2015) with a recurrent convolutional block at every
@@ -15,16 +15,16 @@ from torch import nn
 from dfd_ros.networks.stack_network import StackNetwork, conv_bn, expand_coc, scaled, up_bn
 
 CHANNELS = (32, 43, 57, 76, 101, 101)
-"""The paper's, of the five encoder stages and the bottleneck."""
+"""Of the five encoder stages and the bottleneck, as in the paper."""
 SLOPE = 0.1
 
 
 class RecurrentBlock(nn.Module):
-    """A convolution of the input; two more of its result beside the hidden state, which is also the output.
+    """A convolution of the input, and two of its result with the hidden state, which is also the output.
 
-    The two are normalised for each frame on its own (Cooijmans et al., "Recurrent Batch Normalization", ICLR 2017):
-    the hidden state of the first is zero and that of the others is not, and the statistics of all of them together
-    would fit none. In use the error was three times that of training with them.
+    Each frame has separate normalisation statistics (Cooijmans et al., "Recurrent Batch Normalization", ICLR 2017),
+    because the hidden state of the first frame is zero and that of the others is not. With common statistics, the error
+    in evaluation was three times that in training.
     """
 
     def __init__(self, inputs: int, channels: int, frames: int):
@@ -36,7 +36,7 @@ class RecurrentBlock(nn.Module):
         self.norms = nn.ModuleList(nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2)) for _ in range(frames))
 
     def step(self, x: torch.Tensor, hidden: torch.Tensor, t: int) -> torch.Tensor:
-        """The hidden state after frame `t`, whose input has been convolved to `x`."""
+        """The hidden state after frame `t`; `x` is its convolved input."""
         x = torch.cat([x, hidden], 1)
         norms = self.norms[t]
         assert isinstance(norms, nn.ModuleList)
@@ -45,7 +45,7 @@ class RecurrentBlock(nn.Module):
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, N, inputs, h, w) of the frames in turn, from a hidden state of zeros, to (B, N, channels, h, w)."""
+        """Consecutive frames (B, N, inputs, h, w) to (B, N, channels, h, w), from a hidden state of zeros."""
         frames = self.input(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         hidden = torch.zeros_like(frames[:, 0])
         outputs = []
@@ -56,7 +56,7 @@ class RecurrentBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the bottleneck to full resolution: at each stage double, concatenate the encoder's features, convolve."""
+    """From the bottleneck to full resolution: in each stage double, concatenate the encoder's features, convolve."""
 
     def __init__(self, channels: list[int], outputs: int):
         super().__init__()
@@ -79,9 +79,9 @@ class RecurrentAutoencoder(StackNetwork):
     """See the module's docstring; the interface is that of `dfd_ros.networks`.
 
     Args:
-        frames: of a stack.
-        width: feature channels over the paper's.
-        coc: with a second decoder, which gives the CoC in all frames at once, at the end of the stack.
+        frames: frames of a stack.
+        width: factor for the channels of the paper.
+        coc: add a second decoder, which predicts the CoC in all frames at the end of the stack.
     """
 
     STRIDE = 2 ** (len(CHANNELS) - 1)
@@ -96,7 +96,7 @@ class RecurrentAutoencoder(StackNetwork):
 
     def stack(self, images, focus, blur_scale):
         x, skips = images, []
-        # Stage by stage and not frame by frame: what is not recurrent runs for all frames at once.
+        # Stage by stage instead of frame by frame, so that layers without recurrence process all frames at once.
         for stage, block in enumerate(self.encoder):
             if stage:
                 x = self.pool(x.flatten(0, 1)).unflatten(0, x.shape[:2])
