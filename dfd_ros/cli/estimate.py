@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--confidence', type=float, default=0.0, help='depth with less confidence (0..1) becomes NaN')
     parser.add_argument(
+        '--accepted-errors',
+        metavar='SHARE',
+        type=float,
+        default=1.0,
+        help='share of wrong pixels accepted in the depth: enough of the least confident pixels become NaN',
+    )
+    parser.add_argument(
         '--near',
         metavar='M',
         type=float,
@@ -56,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import VergenceRange
 
-    require_within(args, confidence=(0, 1), sweeps=(1, 1000), resolution=(0, 16384))
+    require_within(args, confidence=(0, 1), accepted_errors=(0, 1), sweeps=(1, 1000), resolution=(0, 16384))
     stack = FocalStack.read(args.stack)
     if args.near is None or args.far is None:
         covered = stack.range
@@ -78,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     depths: deque[np.ndarray] = deque(maxlen=len(stack))
     cocs: deque[np.ndarray] = deque(maxlen=len(stack))
     for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
-        depths.append(estimate.masked_depth(args.confidence))
+        depths.append(estimate.masked_depth(estimate.threshold(args.confidence, args.accepted_errors)))
         cocs.append(estimate.coc)
     depth = depths[-1]
     _save(args.out / 'depth.npy', depth)

@@ -83,6 +83,19 @@ class Estimate:
         """Depth (m) with NaN where the confidence is below `min_confidence`."""
         return np.where(self.confidence >= min_confidence, self.depth, np.float32(np.nan))
 
+    def threshold(self, min_confidence: float, accepted_errors: float = 1.0) -> float:
+        """The confidence for `masked_depth`: at least `min_confidence`, and so high that no more than the share
+        `accepted_errors` of the pixels that stay is expected to be wrong, by 0.05 of u or more. In hundredths; over 1
+        where not even the best pixels are good enough."""
+        if accepted_errors >= 1:
+            return min_confidence
+        known = self.confidence[~np.isnan(self.depth)]
+        count, edges = np.histogram(known, 100, (0, 1))
+        sums, _ = np.histogram(known, 100, (0, 1), weights=1 - known)
+        kept, wrong = count[::-1].cumsum(), sums[::-1].cumsum()  # of the cuts at 0.99, 0.98, ... 0
+        good = (kept > 0) & (wrong <= accepted_errors * kept)
+        return max(min_confidence, float(edges[:-1][::-1][good][-1])) if good.any() else 1.01
+
 
 class SweptRange:
     """Learns the range of a lens from its focus distances.

@@ -109,6 +109,7 @@ ARGUMENTS = arguments(
             'device',
             'resolution',
             'confidence_threshold',
+            'accepted_errors',
         ),
         'accuracy': ('calibration', 'near', 'far'),
     }

@@ -237,6 +237,15 @@ class DepthParameters(ManagedParameters):
         maximum=1.0,
         run_time=True,
     )
+    accepted_errors: float = parameter(
+        1.0,
+        'Share of wrong depth that is accepted among the depth of an image; wrong is an error of 5 % of the range in '
+        'vergence or more. As much of the least confident depth becomes NaN as this takes, if the confidence is '
+        'right. 1: no limit.',
+        minimum=0.0,
+        maximum=1.0,
+        run_time=True,
+    )
     skip_unsettled: bool = parameter(True, 'Skip images taken while the focus moved.', run_time=True)
     max_age: float = parameter(
         0.0,

@@ -98,6 +98,21 @@ def test_confidence_is_the_laplace_probability():
     np.testing.assert_array_equal(estimate.masked_depth(0.6), estimate.depth)
 
 
+@pytest.mark.parametrize('accepted', [0.02, 0.1, 0.3])
+def test_no_more_errors_stay_than_are_accepted(accepted):
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(size=(200, 200)).astype(np.float32)
+    depth = np.where(rng.uniform(size=confidence.shape) < 0.9, np.float32(1), np.float32(np.nan))
+    wrong = rng.uniform(size=confidence.shape) > confidence  # the confidence is right
+    estimate = Estimate(depth, depth, confidence, depth, depth, RANGE, 5)
+    kept = ~np.isnan(estimate.masked_depth(estimate.threshold(0.0, accepted)))
+    assert wrong[kept].mean() == pytest.approx(accepted, abs=0.02)
+    assert estimate.threshold(0.95, accepted) >= 0.95
+    assert estimate.threshold(0.2) == 0.2
+    sure_of_nothing = Estimate(depth, depth, 0 * confidence, depth, depth, RANGE, 5)
+    assert np.isnan(sure_of_nothing.masked_depth(sure_of_nothing.threshold(0.0, accepted))).all()
+
+
 def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where_it_is_not():
     lens = Lens(0.05, 2.0, 1e-4)
     known = run(

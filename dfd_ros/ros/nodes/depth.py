@@ -233,9 +233,14 @@ class DepthNode(ManagedNode):
         estimate = estimator.push(image, lens_state)
         if estimator.resets > resets:
             self._health.add_reset(estimator.reset_reason)
-        threshold = self._settings.values.confidence_threshold
+        threshold = self._threshold(estimate)
         self._health.add_frame(estimate, lens_state.focus_distance, threshold, estimator.evidence.response)
         return estimate
+
+    def _threshold(self, estimate: Estimate) -> float:
+        """Depth with less confidence is not published."""
+        values = self._settings.values
+        return estimate.threshold(values.confidence_threshold, values.accepted_errors)
 
     def _wanted(self) -> bool:
         return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence))
@@ -247,7 +252,7 @@ class DepthNode(ManagedNode):
 
     def _publish(self, estimate: Estimate, lens_state: LensState, info: CameraInfo | None, header: Header) -> None:
         if self._depth.get_subscription_count():
-            depth = estimate.masked_depth(self._settings.values.confidence_threshold)
+            depth = estimate.masked_depth(self._threshold(estimate))
             self._depth.publish(image_messages.to_message(depth, header))
         if self._depth_info.get_subscription_count():
             self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, info, lens_state, header))
