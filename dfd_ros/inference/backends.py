@@ -7,6 +7,7 @@ See `dfd_ros.networks` for the shapes. Tensors go in and come out on `backend.de
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,8 +44,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def release_memory() -> None:
-    """Returns what deleted networks leave behind, on the GPU too."""
+    """Gives the memory of deleted networks back to the system and the GPU."""
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):  # glibc otherwise keeps it: 150 MB after some frames
+        trim(0)
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
