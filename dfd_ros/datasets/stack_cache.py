@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ import torch.multiprocessing as multiprocessing
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.files import changed_value, require_file, write_json, written_atomically
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
@@ -49,11 +51,15 @@ class StackPool:
         context = multiprocessing.get_context('spawn')
         # Number of stacks to render; grows during training.
         self._wanted = context.Value('q', 0)
+        pipes = [context.Pipe(duplex=False) for _ in range(workers)]
+        self._failures = [receiver for receiver, _ in pipes]
         self._workers = [
             context.Process(
-                target=_work, daemon=True, args=(self.folder, settings, first_seed, worker, workers, self._wanted)
+                target=_work,
+                daemon=True,
+                args=(self.folder, settings, first_seed, worker, workers, self._wanted, sender),
             )
-            for worker in range(workers)
+            for worker, (_, sender) in enumerate(pipes)
         ]
         # Ctrl-C in a terminal reaches all processes; workers ignore it, and this process ends them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -62,6 +68,8 @@ class StackPool:
                 worker.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for _, sender in pipes:
+            sender.close()  # the worker has its own; without this, its end would not be noticed
 
     def want(self, count: int) -> None:
         """Request the stacks 0..count - 1."""
@@ -75,22 +83,32 @@ class StackPool:
         """Stack `index` (B = 1); waits until it is rendered, and calls `waiting` several times a second meanwhile.
 
         Raises:
-            RuntimeError: the process that renders it has died.
-            InputError: it does not exist and no process renders it, or its file cannot be read.
+            InputError: it does not exist and no process renders it, its file cannot be read, or the process that
+                renders it had bad input, such as a damaged view.
+            RuntimeError: that process failed otherwise, or was killed.
         """
         self.want(index + 1)
         path = stack_path(self.folder, index)
         while not path.exists():
             if not self._workers:
                 raise InputError(f'{path}: no such stack, and no process renders it (see pool and workers)')
-            if not self._workers[index % len(self._workers)].is_alive():
-                raise RuntimeError(f'the process that renders stack {index} into {self.folder} has died')
+            if not self._workers[index % len(self._workers)].is_alive() and not path.exists():
+                raise self._failure(index)
             waiting()
             time.sleep(0.1)
         try:
             return StackBatch(**load_file(require_file(path)))
         except (SafetensorError, TypeError, OSError) as error:  # truncated, or written by another program
             raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
+
+    def _failure(self, index: int) -> Exception:
+        """Why the process that should render stack `index` has ended."""
+        worker = index % len(self._workers)
+        try:
+            return self._failures[worker].recv()
+        except EOFError:  # it was killed
+            path, status = stack_path(self.folder, index), self._workers[worker].exitcode
+            return RuntimeError(f'{path}: the process that renders it ended with status {status}; is memory short?')
 
     def close(self) -> None:
         for worker in self._workers:
@@ -123,7 +141,10 @@ def save_stack(path: Path, batch: StackBatch) -> None:
         save_file(tensors, temporary)
 
 
-def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, workers: int, wanted) -> None:
+def _work(
+    folder: Path, settings: StackSettings, first_seed: int, worker: int, workers: int, wanted, failure: Connection
+) -> None:
+    """Render every `workers`-th stack until the parent ends. An error is sent as `failure`."""
     torch.set_num_threads(1)
     parent = os.getppid()
     index = worker
@@ -132,6 +153,19 @@ def _work(folder: Path, settings: StackSettings, first_seed: int, worker: int, w
             time.sleep(0.1)
             continue
         path = stack_path(folder, index)
-        if not path.exists():
-            save_stack(path, render_stack(first_seed + index, settings))
+        try:
+            if not path.exists():
+                save_stack(path, render_stack(first_seed + index, settings))
+        except Exception as error:
+            failure.send(_described(error, path))
+            return
         index += workers
+
+
+def _described(error: Exception, path: Path) -> Exception:
+    """An error of rendering that names the stack, with its traceback as a note unless the input is to blame."""
+    if isinstance(error, InputError):
+        return InputError(f'{path}: cannot be rendered: {error}')
+    described = RuntimeError(f'{path}: cannot be rendered: {type(error).__name__}: {reason(error)}')
+    described.add_note(traceback.format_exc())
+    return described

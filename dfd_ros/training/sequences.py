@@ -1,4 +1,8 @@
-"""Training sequences: the data of a step, which depends only on the step."""
+"""Training sequences: the data of a step, which depends only on the step.
+
+A torch DataLoader would not make this shorter: rendering is the cost, its workers would still need the pool to share
+stacks across steps and runs, and progress and interruption would have to wait for its queue.
+"""
 
 from __future__ import annotations
 

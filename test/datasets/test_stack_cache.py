@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -99,5 +100,28 @@ def test_the_death_of_a_worker_is_noticed(make):
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
     pool.get(0)  # what it has rendered is still there
-    with pytest.raises(RuntimeError, match='process that renders stack 4 .* has died'):
+    with pytest.raises(RuntimeError, match='0000004.safetensors: the process that renders it ended with status -9;'):
         pool.get(4)
+
+
+def test_an_error_of_a_worker_names_the_stack_and_the_reason(tmp_path):
+    """A broken view is bad input; any other error is one of the program and keeps its traceback."""
+    view = tmp_path / 'views' / 'broken.npz'
+    view.parent.mkdir()
+    view.write_bytes(b'nothing')
+    bad_view = replace(SETTINGS, views=str(view.parent), views_share=1.0)
+    impossible = replace(SETTINGS, ramp=(2, 2), orders=())
+    with contextlib.ExitStack() as pools:
+        cases = [
+            (pools.enter_context(contextlib.closing(StackPool(tmp_path / kind.__name__, settings))), kind, why)
+            for settings, kind, why in ((bad_view, InputError, f'{view}: '), (impossible, RuntimeError, 'IndexError: '))
+        ]
+        for pool, _, _ in cases:
+            pool.want(1)  # both at once
+        for pool, kind, why in cases:
+            with pytest.raises(kind) as caught:
+                pool.get(3)
+            line = str(caught.value)
+            assert line.startswith(f'{pool.folder / "0000000.safetensors"}: cannot be rendered: {why}'), line
+            assert '\n' not in line
+            assert ('focus_positions' in ''.join(getattr(caught.value, '__notes__', []))) == (kind is RuntimeError)
