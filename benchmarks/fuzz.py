@@ -21,7 +21,7 @@ from fuzzing import SUBJECTS, fuzz
 
 from dfd_ros.core.markdown_table import table
 
-COUNTS = {'messages': 100_000, 'nodes': 20_000, 'frames': 20_000, 'bags': 5_000}
+COUNTS = {'messages': 100_000, 'nodes': 20_000, 'frames': 20_000, 'bags': 5_000, 'steps': 200}
 OTHER_FILES = 700  # of each kind: more than 5,000 in all
 
 

@@ -3,19 +3,19 @@
 import pytest
 from fuzzing import SUBJECTS, fuzz
 
-COUNTS = {'messages': 300, 'nodes': 300, 'frames': 60, 'bags': 1, 'checkpoints': 5}
+COUNTS = {'messages': 300, 'nodes': 300, 'frames': 60, 'bags': 1, 'phones': 2, 'checkpoints': 5}
+SLOW = {'nodes': 'three nodes start', 'steps': 'trains', 'studies': 'trains'}
 
 
 @pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(name, marks=pytest.mark.slow(reason='three nodes start') if name == 'nodes' else ())
-        for name in SUBJECTS
-    ],
+    'name', [pytest.param(name, marks=pytest.mark.slow(reason=SLOW[name]) if name in SLOW else ()) for name in SUBJECTS]
 )
 def test_odd_input_is_read_or_refused_in_one_line(name, tmp_path):
     if name in ('messages', 'nodes'):
         pytest.importorskip('rclpy')
+    if name == 'onnx':
+        pytest.importorskip('onnx')
+        pytest.importorskip('onnxruntime')
     outcome = fuzz(name, COUNTS.get(name, 8), 1, tmp_path)
     assert not outcome.faults, outcome
     assert outcome.read + outcome.refused == COUNTS.get(name, 8)

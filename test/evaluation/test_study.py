@@ -119,6 +119,17 @@ def test_all_rows_are_trained_measured_and_told(study):
         assert min(Image.open(study / name).size) > 200
 
 
+def test_a_line_of_the_log_that_a_kill_cut_short_is_left_out(tmp_path):
+    whole = [{'group': 'validation', 'step': step, 'hours': 0.1, 'mse': 0.5, 'more': math.nan} for step in (1, 2)]
+    cut = json.dumps(whole[0])[:30]
+    lines = [json.dumps(whole[0]), cut + json.dumps(whole[1]), '{"group": "training"}', '[]', json.dumps(whole[1]), cut]
+    (tmp_path / 'log.jsonl').write_text('\n'.join(lines))
+    assert [line['step'] for line in study_run.validations(tmp_path)] == [1, 2]
+    (tmp_path / 'log.jsonl').write_text(cut)
+    with pytest.raises(InputError, match='log.jsonl: no validation'):
+        study_run.validations(tmp_path)
+
+
 def test_rows_begin_from_weights(study, tmp_path):
     weights, rows = study / 'rows' / 'stream' / 'best.safetensors', tmp_path / 'rows.yaml'
     rows.write_text(f"""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 import os
 import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import yaml
 
 FLOATS = (0.0, -0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e300, -1e300, 5e-324, 1e-30, 1e30, 65535.0)
@@ -95,10 +99,11 @@ def mutate_bytes(content: bytes, rng: Random) -> bytes:
 
 
 def mutate_text(text: str, rng: Random) -> str:
-    """YAML, with an odd value or an odd construction."""
+    """YAML or JSON, with an odd value or an odd construction."""
     kind = rng.randrange(8)
     if kind < 5:
-        return yaml.safe_dump(mutate_value(yaml.safe_load(text), rng), sort_keys=False)
+        changed = mutate_value(yaml.safe_load(text), rng)
+        return json.dumps(changed) if text.startswith(('{', '[')) else yaml.safe_dump(changed, sort_keys=False)
     if kind == 5:  # aliases that double
         return 'a0: &a0 [1]\n' + ''.join(f'a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n' for i in range(1, 30)) + text
     if kind == 6:
@@ -107,6 +112,70 @@ def mutate_text(text: str, rng: Random) -> str:
         )
     lines = text.splitlines(keepends=True)
     return ''.join(rng.sample(lines, len(lines)))
+
+
+def mutate_xml(text: str, rng: Random) -> str:
+    """XML, with an odd text or attribute, or an element that is left out, doubled or within itself."""
+    root = ET.fromstring(text)
+    parent = rng.choice([element for element in root.iter() if len(element)] or [root])
+    if not len(parent):
+        return text
+    child, kind = rng.choice(list(parent)), rng.randrange(6)
+    odd = ''.join(c for c in str(value(rng)) if c.isprintable())
+    if kind < 2:
+        child.text = odd
+    elif kind == 2:
+        child.set(rng.choice(list(child.attrib) or ['name']), odd)
+    elif kind == 3:
+        parent.remove(child)
+    else:
+        copies = [copy.deepcopy(parent if kind == 5 else child) for _ in range(rng.choice((1, 20)))]
+        parent.extend(copies)
+    return ET.tostring(root, 'unicode')
+
+
+def mutate_table(text: str, rng: Random) -> str:
+    """CSV, with an odd cell, or a row that is left out, doubled or at another place."""
+    rows = [line.split(',') for line in text.splitlines()]
+    index, kind = rng.randrange(len(rows)), rng.randrange(5)
+    if kind < 2:
+        rows[index][rng.randrange(len(rows[index]))] = str(value(rng))
+    elif kind == 2:
+        del rows[index]
+    elif kind == 3:
+        rows.insert(index, rows[rng.randrange(len(rows))])
+    else:
+        del rows[index][rng.randrange(len(rows[index]))]
+    return '\n'.join(','.join(row) for row in rows)
+
+
+def mutate_arrays(arrays: dict[str, np.ndarray], rng: Random) -> dict[str, np.ndarray]:
+    """An archive's arrays, one of which is left out, or has odd values, another type or another shape."""
+    name, kind = rng.choice(list(arrays)), rng.randrange(6)
+    array = np.array(arrays[name])
+    if kind == 0:
+        return {key: other for key, other in arrays.items() if key != name}
+    if kind == 1:
+        array = (
+            array.astype(rng.choice(('U', 'u1', 'i8', 'f8', 'c8', '?')), copy=False)
+            if array.dtype.kind != 'U'
+            else array
+        )
+    elif kind == 2 and array.ndim:
+        array = array[: rng.randrange(2)] if rng.random() < 0.5 else array[..., None]
+    elif array.dtype.kind == 'f':
+        where = np.random.default_rng(rng.randrange(2**32)).random(array.shape) < rng.choice((0.01, 0.5, 1.1))
+        array = np.where(where, number(rng), array).astype(array.dtype)
+    else:
+        array = np.array(str(value(rng)))
+    return {**arrays, name: array}
+
+
+MUTATIONS = {
+    **{suffix: mutate_text for suffix in ('.yaml', '.json')},
+    **{suffix: mutate_xml for suffix in ('.world', '.sdf', '.config', '.dae')},
+    '.csv': mutate_table,
+}
 
 
 def make_special(path: Path, outside: Path, rng: Random) -> None:
@@ -134,7 +203,7 @@ def mutate_folder(source: Path, to: Path, outside: Path, rng: Random) -> None:
         draw = rng.random()
         if draw < 0.08:
             make_special(path, outside, rng)
-        elif path.suffix in ('.yaml', '.json') and draw < 0.8:
-            path.write_text(mutate_text(path.read_text(), rng))
+        elif path.suffix in MUTATIONS and draw < 0.8:
+            path.write_text(MUTATIONS[path.suffix](path.read_text(), rng))
         else:
             path.write_bytes(mutate_bytes(path.read_bytes(), rng))

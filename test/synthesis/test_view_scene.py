@@ -74,6 +74,28 @@ def test_layers_of_different_size_are_refused(tmp_path):
         View.read(tmp_path / 'a.npz')
 
 
+@pytest.mark.parametrize(
+    ('name', 'change'),
+    [
+        ('colour', lambda x: x * np.nan),
+        ('depth', lambda x: -x),
+        ('depth', lambda x: x * np.inf),
+        ('depth', lambda x: x[:0]),
+        ('behind_depth', lambda x: x * 0),
+        ('behind_depth', lambda x: None),
+        ('focal_length', lambda x: x * 0),
+    ],
+)
+def test_values_that_no_view_has_are_refused_by_name(tmp_path, name, change):
+    view = card_before_a_wall()
+    view.write(tmp_path / 'a.npz')
+    arrays = dict(np.load(tmp_path / 'a.npz'))
+    arrays[name] = change(arrays[name])
+    np.savez(tmp_path / 'a.npz', **{key: array for key, array in arrays.items() if array is not None})
+    with pytest.raises(InputError, match=f'a.npz: .*{name}|a.npz: .*colours'):
+        View.read(tmp_path / 'a.npz')
+
+
 def test_a_folder_without_views_is_refused(tmp_path):
     with pytest.raises(InputError, match='no views'):
         views(tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.synthesis.worlds import sdf
 from dfd_ros.synthesis.worlds.collada import repaired
 from dfd_ros.synthesis.worlds.made_rooms import make_room
 from dfd_ros.synthesis.worlds.sdf import read_world
@@ -83,6 +84,26 @@ def test_a_model_that_includes_itself_ends(tmp_path, models):
     )
     with pytest.raises(InputError, match='deep'):
         read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models])
+
+
+def test_models_that_multiply_by_their_includes_are_refused_at_once(tmp_path, models, monkeypatch):
+    monkeypatch.setattr(sdf, 'MOST_ELEMENTS', 1000)
+    (models / 'chair' / 'model.sdf').write_text(
+        f'<sdf version="1.6"><model name="chair">{20 * "<include><uri>model://chair</uri></include>"}</model></sdf>'
+    )
+    with pytest.raises(InputError, match='elements'):
+        read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models])
+
+
+def test_a_texture_or_a_mesh_with_an_impossible_name_costs_its_visual_alone(tmp_path, models):
+    (tmp_path / 'loop.dae').symlink_to('loop.dae')
+    visuals = ''.join(
+        f'<visual name="v"><geometry><mesh><uri>{uri}</uri></mesh></geometry></visual>'
+        for uri in ('x' * 5000 + '.dae', 'loop.dae', 'model://chair/meshes/Chair.DAE')
+    )
+    found = read_world(world(tmp_path, f'<model name="m"><link name="l">{visuals}</link></model>'), [models])
+    assert len(found.visuals) == 1 and len(found.left_out) == 2
+    assert all(len(line) < 400 for line in found.left_out)
 
 
 @pytest.mark.parametrize('content', ['', 'no xml', '<sdf/>', '<robot/>', '<sdf><world/></sdf>', '<a>' * 100_000])

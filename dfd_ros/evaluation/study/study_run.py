@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt
 from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import changed_value, parse_json, read_json, read_text, require_file, write_json
 from dfd_ros.core.machine import device_name
+from dfd_ros.core.parsing import parse
 from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.study import study_scenes
@@ -34,6 +37,25 @@ SMALLEST_CROP = 32
 HELD_OUT = 10
 """One in this many stacks of `--data` is held out for validation."""
 MANY = 10**9  # steps, if the budget is a time
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What a training took: finished.json."""
+
+    steps: NonNegativeInt
+    hours: NonNegativeFloat
+    device: str
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """What is used of a line of log.jsonl."""
+
+    group: Literal['validation']
+    step: NonNegativeInt
+    hours: NonNegativeFloat
+    mse: float
 
 
 @dataclass(frozen=True)
@@ -235,7 +257,7 @@ class Study:
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
             (folder / 'checkpoint.pt').unlink()  # as large as three networks, and no longer needed
-        return read_json(finished)
+        return _checked(_Finished, finished)
 
     def network(self, row: Row) -> networks.Network:
         """The network of a row, with the best weights by validation."""
@@ -252,7 +274,7 @@ class Study:
         """The figures of a row on each set."""
         path = self._of(row) / 'figures.json'
         self._begin(row)
-        figures = read_json(path) if path.exists() else {}
+        figures = _checked(dict[str, dict[str, float]], path) if os.path.lexists(path) else {}
         # Folders may have changed since: measure them again.
         figures = {name: value for name, value in figures.items() if name in study_scenes.SETS}
         backend = None
@@ -344,14 +366,29 @@ def machine(device: torch.device) -> str:
 
 
 def validations(folder: Path) -> list[dict]:
-    """The figures of all validations of a training, by step."""
+    """The figures of all validations of a training, by step. Skips lines that a kill cut short.
+
+    Raises:
+        InputError: there is none.
+    """
     lines: list[dict] = []
     path = folder / 'log.jsonl'
-    for line in (parse_json(text, str(path)) for text in read_text(path, largest=2**30).splitlines()):
-        if line['group'] == 'validation':
+    for text in read_text(path, largest=2**30).splitlines():
+        with contextlib.suppress(InputError):
+            line = parse_json(text, str(path))
+            parse(_Validation, line, str(path), extra='ignore')
             # A killed run resumes at an earlier step.
             lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
+    if not lines:
+        raise InputError(f'{path}: no validation in it; remove {folder} to begin the row anew')
     return lines
+
+
+def _checked(kind: Any, path: Path) -> Any:
+    """The content of a JSON file of the study. Raises `InputError` if it is not of this kind."""
+    content = read_json(path)
+    parse(kind, content, str(path))
+    return content
 
 
 def _difference(path: Path, mine: dict) -> str | None:

@@ -6,6 +6,8 @@ and nested includes are multiplied; the pose of an include replaces that of the 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -15,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.errors import InputError, reason, shortened
 from dfd_ros.core.files import read_bytes
 from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
+MOST_ELEMENTS = 50_000  # models, links and visuals: includes within each other can multiply them
 LARGEST_FILE = 64 * 2**20  # bytes; the largest world we know has 2 MB
 LARGEST_MESH = 256 * 2**20
 MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')
@@ -85,6 +88,8 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
         raise InputError(f'{path}: not an SDF world: expected <sdf><world>')
     reader = _Reader(_models([path.parent, *model_folders]), [path.parent, *model_folders], exclude)
     reader.add(world, np.eye(4), path.parent, 'world', 0)
+    if reader.elements > MOST_ELEMENTS:
+        raise InputError(f'{path}: more than {MOST_ELEMENTS} elements, with those of the models that it includes')
     if not reader.world.visuals:
         reasons = '; '.join(reader.world.left_out[:2])
         raise InputError(
@@ -120,17 +125,22 @@ class _Reader:
         self.models, self.exclude = models, exclude
         self.roots = [root.resolve() for root in roots]
         self.world = World()
+        self.elements = 0
+        self.parsed = functools.cache(_parsed_model)
 
-    def add(self, element: ET.Element, at: np.ndarray, base: Path, name: str, depth: int) -> None:
+    def add(self, element: ET.Element, at: np.ndarray, base: Path, above: str, depth: int) -> None:
         """Add all visuals below a world or a model whose frame is `at`."""
         if depth > DEEPEST_INCLUDE:
-            self._leave_out(name, f'models included in each other more than {DEEPEST_INCLUDE} deep')
+            self._leave_out(above, f'models included in each other more than {DEEPEST_INCLUDE} deep')
             return
         for child in element:
-            label = f'{name}/{child.get("name", child.tag)}'
+            self.elements += 1
+            if self.elements > MOST_ELEMENTS:  # read_world refuses it
+                return
+            label = f'{above}/{shortened(child.get("name", child.tag), 80)}'
             if child.tag in ('model', 'include') and self._is_excluded(child):
                 continue
-            try:
+            with self._leaving_out(label):
                 if child.tag == 'include':
                     self._include(child, at, label, depth)
                 elif child.tag == 'model':
@@ -138,9 +148,17 @@ class _Reader:
                 elif child.tag == 'link':
                     link = at @ _pose(child)
                     for visual in child.findall('visual'):
-                        self._visual(visual, link @ _pose(visual), base, f'{label}/{visual.get("name", "visual")}')
-            except InputError as error:
-                self._leave_out(label, str(error))
+                        name = f'{label}/{shortened(visual.get("name", "visual"), 80)}'
+                        with self._leaving_out(name):
+                            self._visual(visual, link @ _pose(visual), base, name)
+
+    @contextlib.contextmanager
+    def _leaving_out(self, label: str) -> Iterator[None]:
+        """Leave out what is refused within, and note the reason."""
+        try:
+            yield
+        except InputError as error:
+            self._leave_out(label, str(error))
 
     def _include(self, include: ET.Element, at: np.ndarray, label: str, depth: int) -> None:
         uri = _text(include, 'uri')
@@ -149,8 +167,7 @@ class _Reader:
             if _name(uri) not in ('sun', 'ground_plane'):  # built into Gazebo: a light, and a plane that hides nothing
                 self._leave_out(label, f'no model {_name(uri)} in the model folders; add its folder with --models')
             return
-        path = _model_file(folder)
-        root = _parse(path)
+        path, root = self.parsed(folder)
         model = root.find('model')
         if model is None:
             if root.find('light') is None:  # ignore lights: each view adds its own lamps
@@ -228,8 +245,9 @@ class _Reader:
                 if image is None:
                     continue
                 for place in (file.parent, file.parent.parent / 'textures', base / 'materials' / 'textures'):
-                    if (place / image).is_file():
-                        return self._inside(place / image)
+                    with contextlib.suppress(OSError):  # no name that a file can have
+                        if (place / image).is_file():
+                            return self._inside(place / image)
         return None
 
     def resolve(self, uri: str, base: Path) -> Path:
@@ -247,10 +265,14 @@ class _Reader:
         return self._inside(_in_any_case(base / uri.removeprefix('file://')))
 
     def _inside(self, path: Path) -> Path:
-        path = path.resolve()
+        try:
+            path = path.resolve()
+            exists = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a link to itself
+            raise InputError(f'{shortened(path)}: cannot be read: {reason(error)}') from None
         if not any(path.is_relative_to(root) for root in self.roots):
             raise InputError(f'{path}: outside the world and model folders')
-        if not path.exists():
+        if not exists:
             raise InputError(f'{path}: no such file')
         return path
 
@@ -269,6 +291,11 @@ def _model_file(folder: Path) -> Path:
     return folder / 'model.sdf'
 
 
+def _parsed_model(folder: Path) -> tuple[Path, ET.Element]:
+    path = _model_file(folder)
+    return path, _parse(path)
+
+
 def _version(element: ET.Element) -> tuple[int, ...]:
     return tuple(int(part) for part in element.get('version', '0').split('.') if part.isdecimal())
 
@@ -276,8 +303,8 @@ def _version(element: ET.Element) -> tuple[int, ...]:
 def _texture_of(file: Path, material: str) -> str | None:
     """The first texture of a material in an OGRE script."""
     try:
-        words = file.read_text(errors='replace').split()
-    except OSError:
+        words = read_bytes(file).decode(errors='replace').split()
+    except InputError:
         return None
     inside = False
     for word, following in itertools.pairwise(words):
@@ -290,10 +317,11 @@ def _texture_of(file: Path, material: str) -> str | None:
 
 def _in_any_case(path: Path) -> Path:
     """The file of this name, ignoring case, as worlds made on Windows need."""
-    if not path.exists() and path.parent.is_dir():
-        for other in sorted(path.parent.iterdir()):
-            if other.name.lower() == path.name.lower():
-                return other
+    with contextlib.suppress(OSError):  # reported where the file is opened
+        if not path.exists() and path.parent.is_dir():
+            for other in sorted(path.parent.iterdir()):
+                if other.name.lower() == path.name.lower():
+                    return other
     return path
 
 

@@ -55,29 +55,46 @@ class View:
     def read(path: Path) -> View:
         """Read a file. Raises `InputError` if it does not exist or is not a view."""
         require_file(path, largest=LARGEST_VIEW)
-        arrays = read_archive(path, str(path))
+        arrays = read_archive(path, str(path), largest=2 * LARGEST_VIEW)
         try:
-            depth = arrays['depth']
+            behind_colour, behind_depth = (arrays.get(name) for name in ('behind_colour', 'behind_depth'))
             view = View(
                 arrays['colour'].astype(np.float32),
-                depth,
+                arrays['depth'].astype(np.float32),
                 float(arrays['focal_length']),
-                arrays.get('behind_colour'),
-                arrays.get('behind_depth'),
+                None if behind_colour is None else behind_colour.astype(np.float32),
+                None if behind_depth is None else behind_depth.astype(np.float32),
                 parse_json(str(arrays['about']), str(path)),
             )
-            if view.behind_colour is not None:
-                view.behind_colour = view.behind_colour.astype(np.float32)
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(f'{path}: not a view: {reason(error)}') from None
-        for name, shape in (
-            ('colour', (*depth.shape, 3)),
-            ('behind_colour', (*depth.shape, 3)),
-            ('behind_depth', depth.shape),
-        ):
-            if (name in arrays and arrays[name].shape != shape) or depth.ndim != 2:
-                raise InputError(f'{path}: not a view: {name} is {arrays[name].shape}, the depth {depth.shape}')
+        if fault := view._fault():
+            raise InputError(f'{path}: not a view: {fault}')
         return view
+
+    def _fault(self) -> str | None:
+        """What is impossible about the arrays."""
+        shape = self.depth.shape
+        if self.depth.ndim != 2 or not self.depth.size:
+            return f'depth is {shape}, must be (H, W)'
+        if (self.behind_colour is None) != (self.behind_depth is None):
+            return 'behind_colour and behind_depth go together'
+        for name, array, expected in (
+            ('colour', self.colour, (*shape, 3)),
+            ('behind_colour', self.behind_colour, (*shape, 3)),
+            ('behind_depth', self.behind_depth, shape),
+        ):
+            if array is not None and array.shape != expected:
+                return f'{name} is {array.shape}, the depth {shape}'
+        if not self.focal_length > 0 or self.focal_length == np.inf:
+            return f'focal_length {self.focal_length} must be positive'
+        if not (self.depth > 0).all() or not np.isfinite(self.depth).any():
+            return 'depth must be positive, and finite somewhere'
+        if self.behind_depth is not None and (self.behind_depth <= 0).any():
+            return 'behind_depth must be positive or NaN'
+        if not all(np.isfinite(x).all() for x in (self.colour, self.behind_colour) if x is not None):
+            return 'colours must be finite'
+        return None
 
 
 def views(folder: Path) -> list[Path]:
