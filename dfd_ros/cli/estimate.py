@@ -8,10 +8,10 @@ from pathlib import Path
 
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
 
-HELP = 'estimate depth, circle of confusion and confidence from a focal stack'
+HELP = 'estimate depth, circle of confusion, confidence and the all-in-focus image of a focal stack'
 EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
 
-FILES = ('depth.npy', 'coc.npy', 'confidence.npy', 'depth.png', 'overview.png')
+FILES = ('depth.npy', 'coc.npy', 'confidence.npy', 'depth.png', 'all_in_focus.png', 'overview.png')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         type=Path,
         required=True,
-        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, overview.png',
+        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, all_in_focus.png, overview.png',
     )
     parser.add_argument('--confidence', type=float, default=0.0, help='depth with less confidence (0..1) becomes NaN')
     parser.add_argument(
@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.drawing import visualise
     from dfd_ros.inference.estimator import DepthEstimator
 
-    estimator = DepthEstimator(**estimator_options(args), range_=range_, resolution=args.resolution or None)
+    estimator = DepthEstimator(
+        **estimator_options(args), range_=range_, resolution=args.resolution or None, all_in_focus=True
+    )
     estimates = estimator.estimate_frames(stack, args.sweeps)
     output_folder(args.out)
     # Of the last sweep.
@@ -92,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     _save(args.out / 'coc.npy', np.stack(cocs))
     _save(args.out / 'confidence.npy', estimate.confidence)
     visualise.write_picture(args.out / 'depth.png', visualise.depth_picture(depth, range_))
+    assert estimate.all_in_focus is not None
+    visualise.write_picture(args.out / 'all_in_focus.png', estimate.all_in_focus)
     visualise.write_picture(
         args.out / 'overview.png',
         visualise.overview(stack, list(depths), estimate.confidence, cocs[-1], range_, args.stack.resolve().name),
@@ -107,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
         f'depth    known for {known.mean():.0%} of the pixels'
         + (f', median {np.median(depth[known]):.3g} m' if known.any() else '')
     )
-    print(f'files    {args.out}/: depth.npy (m), coc.npy (px), confidence.npy, depth.png, overview.png')
+    print(
+        f'files    {args.out}/: depth.npy (m), coc.npy (px), confidence.npy, depth.png, all_in_focus.png, overview.png'
+    )
     return 0
 
 

@@ -33,8 +33,9 @@ from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.networks.stack_network import check_stack
 
-if TYPE_CHECKING:
-    from dfd_ros.core.focal_stack import FocalStack  # needs Pillow, which a machine that only trains may be without
+if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trains may be without
+    from dfd_ros.core.focal_stack import FocalStack
+    from dfd_ros.inference.all_in_focus import AllInFocus
 
 SMALLEST_IMAGE = 16
 SAME_FOCUS = 0.01
@@ -65,6 +66,9 @@ class Estimate:
     """Why nothing can be known: then depth and coc are NaN and confidence is 0 everywhere, whatever the network says
     (`vergence`, `log_scale`). Empty while the memory has evidence of depth; then that holds only for the places that
     have been in view at one focus."""
+    all_in_focus: np.ndarray | None = None
+    """(H, W, 3) uint8 RGB: each pixel from where it was sharpest, in the view and exposure of this frame. None unless
+    the estimator was made with it, and while the range is not known."""
 
     @classmethod
     def unknown(cls, shape: tuple[int, int], frames: int, because: str) -> Estimate:
@@ -188,6 +192,7 @@ class DepthEstimator:
         resolution: int | None = RESOLUTION,
         reset_gap: float = 2.0,
         registration: bool = True,
+        all_in_focus: bool = False,
     ):
         """
         weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
@@ -200,6 +205,7 @@ class DepthEstimator:
         reset_gap: s.
         registration: find zoom, rotation and shift between frames from the images. Without it only the
             magnification in the lens state is corrected for.
+        all_in_focus: estimate it too. The attribute of the same name turns it on and off in the stream.
 
         Raises `InputError` for what of this cannot be.
         """
@@ -212,6 +218,7 @@ class DepthEstimator:
         self._resolution = resolution
         self._reset_gap = reset_gap
         self._registers = registration
+        self.all_in_focus = all_in_focus
         self._last: tuple[tuple[int, ...], LensState] | None = None
         self.resets = -1
         """How often the memory was dropped, and why the last time; empty: `reset` was called."""
@@ -269,6 +276,7 @@ class DepthEstimator:
         self._to_state_view = Similarity()  # maps pixels of the current frame to the view of the state
         self._magnification = math.nan
         self.evidence = Evidence()
+        self._all_in_focus: AllInFocus | None = None
         if self._registers:
             from dfd_ros.inference.registration import Registration  # needs OpenCV
 
@@ -371,7 +379,19 @@ class DepthEstimator:
         fields = {'depth': depth, 'coc': coc, 'confidence': confidence, 'vergence': u, 'log_scale': log_scale}
         arrays: dict[str, Any] = {name: map_.cpu().numpy() for name, map_ in fields.items()}
         estimate = Estimate(**arrays, range=range_, frames=self._frames)
-        return estimate.without_depth(missing) if missing else estimate
+        if missing:
+            estimate = estimate.without_depth(missing)
+        return replace(estimate, all_in_focus=self._sharp(image, focus, motion, estimate))
+
+    def _sharp(self, image: np.ndarray, focus: float, motion: Similarity, estimate: Estimate) -> np.ndarray | None:
+        if not self.all_in_focus:
+            self._all_in_focus = None
+            return None
+        if self._all_in_focus is None:
+            from dfd_ros.inference.all_in_focus import AllInFocus  # needs OpenCV
+
+            self._all_in_focus = AllInFocus()
+        return self._all_in_focus.push(image, focus, motion, estimate.coc, estimate.confidence)
 
     def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> Similarity:
         """Bring the state into the view of this image, once it is off by enough. size: of what the network sees.

@@ -13,11 +13,10 @@ import torch
 
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.synthesis.compression import jpeg
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.processing import CameraSettings, Look
 from dfd_ros.synthesis.scene import AnyScene, Scene, SceneSettings
-from dfd_ros.synthesis.sensor import expose, sharpen
+from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
 from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.surroundings import real_scene
 from dfd_ros.synthesis.worlds.view_scene import ViewScene
@@ -239,8 +238,14 @@ def _look(rng: Random, seed: int, settings: StackSettings) -> Look | None:
     )
 
 
-def render_stack(seed: int, settings: StackSettings, device: str | torch.device = 'cpu') -> StackBatch:
-    """One focal stack (B = 1). The same seed and settings give the same stack on the same device."""
+def render_stack(
+    seed: int, settings: StackSettings, device: str | torch.device = 'cpu', *, all_in_focus: bool = False
+) -> StackBatch:
+    """One focal stack (B = 1). The same seed and settings give the same stack on the same device.
+
+    all_in_focus: as the lens shows what is in focus, everywhere: the same views and exposure, without defocus, noise
+        and compression. Not with a realistic camera (`settings.camera`): its processing depends on what it sees.
+    """
     rng = Random(seed, device)
     frames = settings.frames
 
@@ -283,6 +288,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     aperture = look.aperture(settings.exponent) if look else None
     linear, vergence, foreground = scene.photograph(poses, blur, focus, exponent, softness, aperture)
     if look:
+        assert not all_in_focus
         linear, vergence, foreground = look.roll(0.0 if static else settings.shake, linear, vergence, foreground)
         linear = look.light(linear)
 
@@ -290,9 +296,10 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
     gain = level * rng.log_uniform(0.5, 1.3) * (1 + settings.exposure * rng.uniform(-1, 1, frames))
     if look:
         gain = look.gain(gain)
-    image = expose(
-        linear, gain, rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read), rng.normal(*linear.shape)
-    )
+    shot, read, noise = rng.log_uniform(*settings.shot), rng.log_uniform(*settings.read), rng.normal(*linear.shape)
+    if all_in_focus:
+        linear, noise = scene.photograph(poses, 0 * blur, focus, exponent, softness)[0], 0 * noise
+    image = expose(linear, gain, shot, read, noise)
     image = srgb_encode(look.balance(image) if look else image) ** rng.uniform(0.85, 1.15)
     if look:
         image = look.process(image)
@@ -300,7 +307,7 @@ def render_stack(seed: int, settings: StackSettings, device: str | torch.device 
         if rng.chance(settings.sharpening):
             image = sharpen(image, rng.uniform(0.2, 1.0))
         image = (image * 255).round() / 255
-        if rng.chance(settings.jpeg):
+        if rng.chance(settings.jpeg) and not all_in_focus:
             image = jpeg(image, rng.uniform(60, 95))
 
     def one(value):

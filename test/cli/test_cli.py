@@ -52,6 +52,7 @@ def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):
     out = tmp_path / 'results' / 'three'
     assert dfd('estimate', stack, '--out', out, '--weights', weights) == 0
     assert {path.name for path in out.iterdir()} == {
+        'all_in_focus.png',
         'coc.npy',
         'confidence.npy',
         'depth.npy',
@@ -68,7 +69,7 @@ def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):
         and (confidence <= 1).all()
         and (depth > 0).all()
     )
-    assert Image.open(out / 'depth.png').size == SIZE[::-1]
+    assert Image.open(out / 'depth.png').size == Image.open(out / 'all_in_focus.png').size == SIZE[::-1]
     said = capsys.readouterr()
     for part in ('3 of 64x48', '0.5 m to inf m', str(out), 'median'):
         assert part in said.out

@@ -468,6 +468,24 @@ def test_lens_states_stamped_a_frame_late(rig):
     rig.answer()
 
 
+def test_all_in_focus_is_there_for_those_who_listen(rig, observer):
+    topic = f'{NAMESPACE}/all_in_focus/image'
+    images = observer.listen(Image, topic, qos.PUBLISHER)
+    sent = {}
+
+    def answered():
+        header = rig.send()
+        sent[header.stamp.sec, header.stamp.nanosec] = header
+        return len(images) >= 2
+
+    wait_until(answered, 'all-in-focus images')
+    message = images[-1]
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) in sent
+    assert (message.encoding, message.height, message.width) == ('rgb8', HEIGHT, WIDTH)
+    assert image_messages.to_rgb(message).std() > 10
+    observer.silence(topic)
+
+
 def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
     process = start_node('depth', '-r', '__ns:=/lazy', weights=random_weights, lazy=True, confidence_threshold=0.0)
     rig = Rig(observer, process, '/lazy')

@@ -58,7 +58,7 @@ def _focus(item: Item) -> float:
 
 
 class DepthNode(ManagedNode):
-    """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc`` and ``confidence``.
+    """Pairs ``image_raw`` with ``lens_state`` and publishes ``depth``, ``coc``, ``confidence`` and ``all_in_focus``.
 
     Callbacks only put a pair into a one-slot mailbox; a worker thread estimates and publishes. While it is busy one
     pair waits: the one whose focus was processed longest ago, the newest of equals.
@@ -83,6 +83,7 @@ class DepthNode(ManagedNode):
         self._depth_info = publisher(CameraInfo, 'depth/camera_info')
         self._coc = publisher(Image, 'coc/image')
         self._confidence = publisher(Image, 'confidence/image')
+        self._all_in_focus = publisher(Image, 'all_in_focus/image')
         self._reset = threading.Event()
         self.create_service(Trigger, '~/reset', self._on_reset)
 
@@ -230,6 +231,7 @@ class DepthNode(ManagedNode):
         if self._frame_id not in (None, frame_id):
             estimator.reset(f'frame_id {self._frame_id!r}, then {frame_id!r}')
         self._frame_id = frame_id
+        estimator.all_in_focus = self._all_in_focus.get_subscription_count() > 0
         estimate = estimator.push(image, lens_state)
         if estimator.resets > resets:
             self._health.add_reset(estimator.reset_reason)
@@ -243,7 +245,7 @@ class DepthNode(ManagedNode):
         return estimate.threshold(values.confidence_threshold, values.accepted_errors)
 
     def _wanted(self) -> bool:
-        return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence))
+        return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence, self._all_in_focus))
 
     def _age(self, header: Header) -> float:
         """Time since the stamp, s."""
@@ -256,8 +258,12 @@ class DepthNode(ManagedNode):
             self._depth.publish(image_messages.to_message(depth, header))
         if self._depth_info.get_subscription_count():
             self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, info, lens_state, header))
-        for publisher, image in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):
-            if publisher.get_subscription_count():
+        for publisher, image in (
+            (self._coc, estimate.coc),
+            (self._confidence, estimate.confidence),
+            (self._all_in_focus, estimate.all_in_focus),
+        ):
+            if image is not None and publisher.get_subscription_count():
                 publisher.publish(image_messages.to_message(image, header))
 
     @staticmethod
