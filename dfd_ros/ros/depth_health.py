@@ -10,7 +10,7 @@ import numpy as np
 
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.estimator import Estimate
-from dfd_ros.inference.evidence import NO_RESPONSE
+from dfd_ros.inference.evidence import Evidence
 from dfd_ros.ros.diagnostics import Window
 from dfd_ros.ros.node_parameters import DepthParameters
 
@@ -93,9 +93,11 @@ class DepthHealth:
         self._images_so_far = self._lost_so_far = 0
         self.latency, self.waiting, self.network, self.added = (Window() for _ in range(4))
         self.offset = FrameOffset()
-        self._refusal = self._lost_because = self._reset_reason = self._unknown_because = ''
+        self._refusal = self._lost_because = self._reset_reason = ''
+        self._unknown_because = self._no_depth_because = ''
         self._frames = 0
         self._response = math.nan
+        self._lag: int | None = None
 
     def add_pair(self) -> None:
         self.counts['received'] += 1
@@ -115,13 +117,29 @@ class DepthHealth:
         self._resets.add()
         self._reset_reason = reason
 
-    def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float, response: float) -> None:
+    def note_evidence(self, evidence: Evidence) -> None:
+        self._response, self._lag = evidence.response, evidence.lag
+
+    def late_lens_states(self) -> str:
+        """Why lens states seem to be those of other frames, by when they arrive; empty if they do not, or if the images
+        confirm them. An image may also take a frame longer than its lens state; a ramp cannot tell one from the other,
+        since each of its foci is followed by the same one each time."""
+        frames = 0 if self._lag == 0 else self.offset.frames
+        if not frames:
+            return ''
+        return (
+            f'pairs with the image {abs(frames)} frame{"s" * (abs(frames) > 1)} '
+            f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image?'
+        )
+
+    def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float) -> None:
         known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
         self._out.add()
         self._known.append(float(known.mean()))
         self._foci.add(vergence(focus_distance))
+        self._no_depth_because = estimate.unknown_because
         self._unknown_because = estimate.unknown_because or f'confidence is below confidence_threshold ({threshold:g})'
-        self._frames, self._response = estimate.frames, response
+        self._frames = estimate.frames
 
     def add_latency(self, seconds: float) -> None:
         """Time from a stamp to now; stamps of another clock say nothing."""
@@ -154,6 +172,8 @@ class DepthHealth:
             'focus positions': self._positions(),
             'pixels with depth (%)': 100 * self._known_share(),
             'response of the images to the focus': self._response,
+            'frames from lens state to image, by arrival': self.offset.frames,
+            'frames from lens state to image, by sharpness': 'unknown' if self._lag is None else self._lag,
         }
 
     def _known_share(self) -> float:
@@ -181,8 +201,8 @@ class DepthHealth:
             return None
         if self._known_share() < limits.min_known:
             return f'depth for {self._known_share():.0%} of the pixels: {self._unknown_because}'
-        if self._unknown_because == NO_RESPONSE:
-            return NO_RESPONSE
+        if self._no_depth_because:
+            return self._no_depth_because
         if (positions := self._positions()) < limits.min_positions:
             return f'only {positions} focus positions in the last {SPAN:g} s'
         return None

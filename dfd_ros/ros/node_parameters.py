@@ -246,6 +246,21 @@ class DepthParameters(ManagedParameters):
         maximum=1.0,
         run_time=True,
     )
+    lens_state_delay: float = parameter(
+        0.0,
+        'How much later than their images the lens states are stamped: it is taken out of their stamps. Negative: '
+        'earlier.',
+        unit='s',
+        minimum=-10.0,
+        maximum=10.0,
+        run_time=True,
+    )
+    trust_stamps: bool = parameter(
+        False,
+        'Give depth also where images and lens states that pair by their stamps arrive a frame apart each time, as '
+        'with a camera whose images take a frame longer. Otherwise only if the images confirm their lens states.',
+        run_time=True,
+    )
     skip_unsettled: bool = parameter(True, 'Skip images taken while the focus moved.', run_time=True)
     max_age: float = parameter(
         0.0,

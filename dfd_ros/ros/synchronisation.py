@@ -107,6 +107,12 @@ def nanoseconds(stamp: Any) -> int:
     return stamp.sec * NANOSECONDS + stamp.nanosec
 
 
+def shifted(stamp: Time, seconds: float) -> Time:
+    """A later stamp."""
+    sec, nanosec = divmod(nanoseconds(stamp) + round(seconds * NANOSECONDS), NANOSECONDS)
+    return Time(sec=sec, nanosec=nanosec)
+
+
 try:
     from message_filters import ApproximateTimeSynchronizer, Subscriber, TimeSynchronizer
 

@@ -87,7 +87,7 @@ def estimate(known=0.9, because='', frames=9):
 def fill(health, count=2 * ENOUGH, foci=FOCI, **changes):
     for i in range(count):
         health.add_pair()
-        health.add_frame(estimate(**changes), foci[i % len(foci)], 0.3, math.nan)
+        health.add_frame(estimate(**changes), foci[i % len(foci)], 0.3)
 
 
 def test_a_good_stream_is_no_problem():
@@ -111,6 +111,24 @@ def test_bad_depth_is_a_problem(changes, words):
     health = DepthHealth()
     fill(health, **changes)
     assert words in health.problem(LIMITS)
+
+
+def test_known_pixels_of_before_hide_nothing():
+    health = DepthHealth()
+    fill(health)
+    fill(health, 1, known=0.0, because='the images do not change')
+    assert health.problem(LIMITS) == 'the images do not change'
+
+
+@pytest.mark.parametrize('lag, suspected', [(0, False), (None, True), (-1, True)])
+def test_late_lens_states_are_suspected_unless_the_images_confirm_them(lag, suspected):
+    health = DepthHealth()
+    for i in range(30):
+        health.offset.add_image(0.1 * i)
+        health.offset.add_pair(0.1 * i, 0.1 * (i - 1))
+    health.note_evidence(SimpleNamespace(response=0.8, lag=lag))
+    words = 'pairs with the image 1 frame after the one it came with' if suspected else ''
+    assert health.late_lens_states().startswith(words) and bool(health.late_lens_states()) == suspected
 
 
 def test_nothing_that_comes_out_is_a_problem():

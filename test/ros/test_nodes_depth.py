@@ -454,17 +454,35 @@ def test_warnings_do_not_grow_with_the_text_of_the_sender(rig):
 
 
 def test_lens_states_stamped_a_frame_late(rig):
-    """Every one fits the stamp of the next image."""
-    start, period = rig.observer.node.get_clock().now(), 0.15
-    end = time.monotonic() + 90
-    for i in itertools.count():
+    """Every one fits the stamp of the next image. There is no depth, until the delay is known or nobody doubts it."""
+    start, period, frames = rig.observer.node.get_clock().now(), 0.15, itertools.count()
+
+    def send():
+        i = next(frames)
         stamps = [Header(stamp=(start + Duration(seconds=period * k)).to_msg(), frame_id='lens') for k in (i, i + 1)]
         rig.send_image(rig.image(stamps[0]))
         rig.send_state(rig.state(stamps[1]))
         time.sleep(period)
-        if 'pairs with the image 1 frame after the one it came with' in rig.process.output:
-            break
-        assert time.monotonic() < end, rig.process.output[-1000:]
+        return bool(np.isfinite(array(rig.depth[-1])).any()) if rig.depth else None
+
+    def sent_until(condition):
+        end = time.monotonic() + 90
+        while not condition(send()):
+            assert time.monotonic() < end, rig.process.output[-1000:]
+
+    def set_parameters(**values):
+        for name, value in values.items():
+            assert rig.observer.set_parameter(rig.name, name, value).successful
+
+    sent_until(lambda known: 'pairs with the image 1 frame after the one it came with' in rig.process.output)
+    sent_until(lambda known: known is False)
+    set_parameters(trust_stamps=True)
+    sent_until(lambda known: known)
+    set_parameters(trust_stamps=False)
+    sent_until(lambda known: known is False)
+    set_parameters(lens_state_delay=period)
+    sent_until(lambda known: known)
+    set_parameters(lens_state_delay=0.0)
     rig.answer()
 
 

@@ -151,6 +151,11 @@ def test_stamps_that_fall_back_begin_anew(slop):
     ) == [(1000, 1000), (2000, 2000)]
 
 
+def test_stamps_are_shifted():
+    assert sync.shifted(Time(sec=3, nanosec=100), -0.15) == Time(sec=2, nanosec=850_000_100)
+    assert sync.shifted(Time(sec=3, nanosec=900_000_000), 0.15) == Time(sec=4, nanosec=50_000_000)
+
+
 def test_slop_0_means_exact():
     filters = [sync.OwnFilter(), sync.OwnFilter()]
     assert type(sync.Synchroniser(filters, 5, 0.0).implementation) is sync.TimeSynchronizer

@@ -110,6 +110,7 @@ class DepthNode(ManagedNode):
                 (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER),
             )
         ]
+        filters[1].registerCallback(self._take_delay_out)
         for source, topic in zip(filters, (self._image_topic, self._lens_topic)):
             source.registerCallback(self._note_arrival, topic)
         slop = self._settings.values.sync_slop
@@ -133,6 +134,10 @@ class DepthNode(ManagedNode):
         self._camera_infos[synchronisation.nanoseconds(message.header.stamp)] = message
         if len(self._camera_infos) > CAMERA_INFOS:
             del self._camera_infos[next(iter(self._camera_infos))]
+
+    def _take_delay_out(self, message: LensStateMessage) -> None:
+        if delay := self._settings.values.lens_state_delay:
+            message.header.stamp = synchronisation.shifted(message.header.stamp, -delay)
 
     def _note_arrival(self, message: Image | LensStateMessage, topic: str) -> None:
         now, stamp = time.monotonic(), synchronisation.nanoseconds(message.header.stamp)
@@ -235,8 +240,10 @@ class DepthNode(ManagedNode):
         estimate = estimator.push(image, lens_state)
         if estimator.resets > resets:
             self._health.add_reset(estimator.reset_reason)
-        threshold = self._threshold(estimate)
-        self._health.add_frame(estimate, lens_state.focus_distance, threshold, estimator.evidence.response)
+        self._health.note_evidence(estimator.evidence)
+        if not self._settings.values.trust_stamps and (late := self._health.late_lens_states()):
+            estimate = estimate.without_depth(f'{self._lens_topic} {late}')
+        self._health.add_frame(estimate, lens_state.focus_distance, self._threshold(estimate))
         return estimate
 
     def _threshold(self, estimate: Estimate) -> float:
@@ -320,11 +327,8 @@ class DepthNode(ManagedNode):
         for topic in (images, states):
             if (publishers := self.count_publishers(topic)) > 1:
                 return f'{publishers} publishers on {topic}: depth needs the images of one camera'
-        if frames := self._health.offset.frames:
-            return (
-                f'{states} pairs with the image {abs(frames)} frame{"s" if abs(frames) > 1 else ""} '
-                f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image?'
-            )
+        if not self._settings.values.trust_stamps and (late := self._health.late_lens_states()):
+            return f'{states} {late}'
         if (share := self._health.unpaired_share()) > self._settings.values.max_unpaired:
             return (
                 f'{share:.0%} of the images find no message on {states} whose stamp differs by less than '
