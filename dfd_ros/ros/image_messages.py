@@ -40,7 +40,7 @@ MESSAGE_TYPES = {('uint8', 1): 'mono8', ('uint8', 3): 'rgb8', ('uint16', 1): '16
 
 def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
     """As `dfd_ros.core.image_encodings.to_rgb`."""
-    if _bridge and message.encoding in _OF_CV_BRIDGE:
+    if _bridge and _suits_cv_bridge(message):
         # cv_bridge has no clear line for a wrong step.
         image_encodings.pixels(message, image_encodings.COLOUR[message.encoding], topic)
         try:
@@ -51,6 +51,17 @@ def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
                 f'{" ".join(str(error).split())}'
             ) from None
     return image_encodings.to_rgb(message, topic)
+
+
+def _suits_cv_bridge(message: Image) -> bool:
+    """Not where a row is no multiple of a pixel: cv_bridge would shear the image. A flag for big-endian bytes, which
+    means nothing here, makes it fail with NumPy 2."""
+    encoding = message.encoding
+    return (
+        encoding in _OF_CV_BRIDGE
+        and message.step % image_encodings.COLOUR[encoding].channels == 0
+        and not message.is_bigendian
+    )
 
 
 def to_map(message: Image, topic: str) -> np.ndarray:

@@ -52,6 +52,13 @@ def test_encodings(encoding, pixels, expected, padding):
     assert np.abs(image.astype(int) - expected).max() <= (1 if encoding.endswith('16') else 0)
 
 
+@pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'mono8'])
+def test_bytes_have_no_byte_order(encoding):
+    pixels = RGB[..., 0] if encoding == 'mono8' else RGB
+    little, big = (image_messages.to_rgb(message(encoding, pixels, is_bigendian=flag)) for flag in (0, 1))
+    np.testing.assert_array_equal(little, big)
+
+
 @pytest.mark.parametrize(
     'encoding, order', [('yuv422', 'UYVY'), ('uyvy', 'UYVY'), ('yuv422_yuy2', 'YUYV'), ('yuyv', 'YUYV')]
 )
