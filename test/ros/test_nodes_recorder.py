@@ -179,12 +179,13 @@ def test_a_folder_that_cannot_be_written(start_node, tmp_path):
 
 def test_mode_convert_turns_bags_into_samples_and_ends(start_node, tmp_path):
     pytest.importorskip('cv2')
-    from recorded_rig import write_bag
+    from recorded_rig import Options, write_bag
 
     from dfd_ros.datasets.shards import count
 
-    write_bag(tmp_path / 'bags' / 'a')
-    process = start_node('recorder', mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out')
+    write_bag(tmp_path / 'bags' / 'a', Options(image_topic='/robot/image'))
+    remapping = '-r', 'image_raw:=/robot/image'  # named as while recording
+    process = start_node('recorder', *remapping, mode='convert', bags=tmp_path / 'bags', output=tmp_path / 'out')
     assert process.wait() == 0 and '12 images, 12 in 3 samples' in process.output
     assert count(tmp_path / 'out') == 3
 

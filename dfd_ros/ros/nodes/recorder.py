@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from builtin_interfaces.msg import Time
@@ -59,10 +60,14 @@ class RecorderNode(ManagedNode):
         values = self._values
         if values.mode == 'convert':
             from dfd_ros.bags import convert_recordings
+            from dfd_ros.bags.recording_events import Topics
 
             self._recordings = convert_recordings.find_recordings([Path(values.bags)])
+            # As they would be recorded: in the node's namespace, with its remappings.
+            topics = {role: self.resolve_topic_name(topic.lstrip('/')) for role, topic in asdict(Topics()).items()}
             self._job = convert_recordings.Job(
                 Path(values.output),
+                Topics(**topics),
                 clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
                 calibration=Path(values.calibration) if values.calibration else None,
             )
