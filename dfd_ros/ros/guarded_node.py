@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from rclpy.parameter import Parameter
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.ros.throttled_warnings import ThrottledWarnings, shortened
+
+STARTS_WITHIN = 10.0  # s that a node takes at most to start: most load torch first
 
 
 def reason(error: Exception) -> str:
@@ -28,6 +31,12 @@ class GuardedNode(Node):
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
         self._warn = ThrottledWarnings(self)
+        self._began = time.monotonic()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether nodes launched together with this one may not have started yet."""
+        return time.monotonic() - self._began < STARTS_WITHIN
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Any:
         guarded = self._guarded(callback, self.resolve_topic_name(topic))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 import time
@@ -19,7 +20,8 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.ros.guarded_node import GuardedNode
+from dfd_ros.ros.diagnostics import WARN
+from dfd_ros.ros.guarded_node import STARTS_WITHIN, GuardedNode
 from dfd_ros.ros.throttled_warnings import KINDS, LONGEST_TEXT, ThrottledWarnings, shortened
 
 
@@ -88,6 +90,23 @@ def test_an_exception_out_of_a_parameter_refuses_it(fragile):
     (result,) = fragile.set_parameters([Parameter('size', value=2)])
     assert result.successful and fragile.get_parameter('size').value == 2
     assert 'ZeroDivisionError' in fragile.said[-1]
+
+
+@pytest.mark.parametrize('name', ['depth', 'accuracy'])
+def test_what_others_do_not_send_yet_is_no_warning_while_they_start(fragile, name):
+    module = importlib.import_module(f'dfd_ros.ros.nodes.{name}')
+    node = getattr(module, f'{name.title()}Node')(parameter_overrides=[Parameter('network', value='best_focus')])
+    said = []
+    node._warn = said.append
+    try:
+        node._paired_at -= 5.0
+        report = node._report()
+        assert report.level == WARN and report.message.startswith('nothing on /') and said == []
+        node._began -= STARTS_WITHIN
+        node._report()
+        assert said == [report.message]
+    finally:
+        node.destroy_node()
 
 
 # Throttling

@@ -209,7 +209,7 @@ class AccuracyNode(GuardedNode):
             names = (f'{field.name} (%)' if field.name == 'accuracy' else field.name for field in fields(DepthErrors))
             report |= dict(zip(names, map(float, means)))
         unpaired = self._unpaired()
-        if unpaired:
+        if unpaired and (len(self._newest) == len(self._paired_topics) or not self.is_starting):
             self._warn(unpaired)
         if unpaired or self._problem:
             return Report(WARN, unpaired or self._problem, report)

@@ -317,7 +317,8 @@ class DepthNode(ManagedNode):
             return Report(message='resting: nobody subscribes to a result', values=figures)
         problem = problem or self._stream_problem() or self._health.problem(values)
         if problem:
-            self._warn(problem)
+            if len(self._newest) == 2 or not self.is_starting:
+                self._warn(problem)
             return Report(WARN, problem, figures)
         return Report(values=figures)
 

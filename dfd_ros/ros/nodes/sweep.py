@@ -21,13 +21,13 @@ from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Report
+from dfd_ros.ros.guarded_node import STARTS_WITHIN
 from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.node_parameters import SweepParameters
 from dfd_ros.ros.node_runner import run
 
 WATCH_PERIOD = 0.05  # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0  # s without a lens state
-STARTS_WITHIN = 10.0  # s; a camera node loads torch first
 SHOWN_FOR = 5.0  # s that diagnostics show a focus that rested elsewhere
 FEW_STEPS = 4  # at most an eighth of the range may an answer be off
 MAX_ID = 2**32 - 1
