@@ -58,7 +58,7 @@ class ExtrinsicsSource:
             self._buffer = None
             if self._file is None:
                 raise InputError(
-                    f'extrinsics: no transform from {child} to {parent}: tf2_ros is not installed here, '
+                    f'extrinsics: no transform from {child!r} to {parent!r}: tf2_ros is not installed here, '
                     'and no calibration file has these frames (dfd calibrate extrinsics)'
                 ) from None
         else:

@@ -68,7 +68,7 @@ def test_extrinsics_that_are_nowhere(node):
     try:
         import tf2_ros  # noqa: F401
     except ImportError:
-        with pytest.raises(InputError, match='no transform from lidar to focus: tf2_ros is not installed here'):
+        with pytest.raises(InputError, match="no transform from 'lidar' to 'focus': tf2_ros is not installed here"):
             extrinsics_source.ExtrinsicsSource(node, 'focus', 'lidar', CALIBRATED)
     else:
         assert extrinsics_source.ExtrinsicsSource(node, 'focus', 'lidar', CALIBRATED).matrix() is None

@@ -140,7 +140,7 @@ def test_the_sensor_stands_where_the_calibration_says(observer, start_node, tmp_
 
 
 def test_no_transform(rig):
-    rig.warns('no transform from elsewhere to lens', flat(1.0), flat(1.0, scale=2), truth_frame='elsewhere')
+    rig.warns("no transform from 'elsewhere' to 'lens'", flat(1.0), flat(1.0, scale=2), truth_frame='elsewhere')
 
 
 def test_no_overlap(observer, start_node, tmp_path):

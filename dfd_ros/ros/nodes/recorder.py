@@ -64,10 +64,10 @@ class RecorderNode(ManagedNode):
 
             self._recordings = convert_recordings.find_recordings([Path(values.bags)])
             # As they would be recorded: in the node's namespace, with its remappings.
-            topics = {role: self.resolve_topic_name(topic.lstrip('/')) for role, topic in asdict(Topics()).items()}
+            names = {role: self.resolve_topic_name(topic.lstrip('/')) for role, topic in asdict(Topics()).items()}
             self._job = convert_recordings.Job(
                 Path(values.output),
-                Topics(**topics),
+                Topics(**names),
                 clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
                 calibration=Path(values.calibration) if values.calibration else None,
             )
