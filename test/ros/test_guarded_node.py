@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 from dfd_ros.core.errors import InputError
 from dfd_ros.ros.diagnostics import WARN
 from dfd_ros.ros.guarded_node import STARTS_WITHIN, GuardedNode
+from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.throttled_warnings import KINDS, LONGEST_TEXT, ThrottledWarnings, shortened
 
 
@@ -99,12 +100,15 @@ def test_what_others_do_not_send_yet_is_no_warning_while_they_start(fragile, nam
     said = []
     node._warn = said.append
     try:
+        if isinstance(node, ManagedNode):
+            node.start()
+        report = node.report if isinstance(node, ManagedNode) else node._report
         node._paired_at -= 5.0
-        report = node._report()
-        assert report.level == WARN and report.message.startswith('nothing on /') and said == []
+        text = report().message
+        assert report().level == WARN and text.startswith('nothing on /') and said == []
         node._began -= STARTS_WITHIN
-        node._report()
-        assert said == [report.message]
+        report()
+        assert said == [text]
     finally:
         node.destroy_node()
 
