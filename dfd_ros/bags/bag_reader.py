@@ -22,6 +22,7 @@ from dfd_ros.core.files import read_yaml, require_file
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 METADATA = 'metadata.yaml'
+_LONGEST_NOTE, _MOST_NOTES = 400, 20  # names and reasons are whatever the bag says
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _BLOCK = 1 << 20
 
@@ -122,7 +123,9 @@ class Bag:
             f'{topic}: {count} ignored, {reason}{self._examples[topic, reason]}'
             for (topic, reason), count in self._ignored.items()
         ]
-        return [*self._lines, *damaged, *ignored]
+        notes = [shortened(line, _LONGEST_NOTE) for line in (*self._lines, *damaged, *ignored)]
+        more = len(notes) - _MOST_NOTES
+        return [*notes[:_MOST_NOTES], f'{self.path}: {more} more such notes'] if more > 0 else notes
 
     def ignore(self, topic: str, reason: str, example: str = '') -> None:
         """Counts a message that is of no use, for `notes`. Of each reason the first example is kept."""
@@ -133,7 +136,8 @@ class Bag:
         """The type of a topic. Raises InputError if it does not exist, or is of none of these types."""
         if topic not in self.topics:
             alike = sorted(name for name, kind in self.topics.items() if kind in types)
-            hint = f'of that type it has {", ".join(alike)}' if alike else f'it has {", ".join(sorted(self.topics))}'
+            names = shortened(', '.join(alike or sorted(self.topics)), _LONGEST_NOTE)
+            hint = f'of that type it has {names}' if alike else f'it has {names}'
             if topic in self._other:
                 hint = f'it is in {self._other[topic]}, not in CDR'
             raise InputError('; '.join([f'{self.path}: no topic {topic}; {hint}', *self.notes()]))
@@ -220,7 +224,8 @@ def _listed_files(path: Path) -> list[str]:
         return []
     try:
         listed = read_yaml(path / METADATA)['rosbag2_bagfile_information']['relative_file_paths']
-        return [Path(str(name)).name.removesuffix('.zstd') for name in listed]
+        names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+        return [Path(name).name.removesuffix('.zstd') for name in names]
     except (InputError, KeyError, TypeError):
         return []
 

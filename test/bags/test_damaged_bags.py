@@ -1,5 +1,6 @@
 """Damage, foreign contents and bombs cost what they hit, and no more."""
 
+import json
 import os
 import struct
 import zlib
@@ -285,3 +286,17 @@ def test_checksums_of_the_recorder_are_those_of_mcap(tmp_path):
         if kind == mcap_file.CHUNK:
             (checksum,) = struct.unpack_from('<I', data, position + 9 + 24)
             assert checksum == zlib.crc32(data[position + 9 + 40 : position + 9 + length])
+
+
+def test_notes_are_short_and_few_whatever_the_bag_says(tmp_path):
+    file = own_bag(tmp_path / 'bag')
+    names = ['x' * 5000, 7, {'y': 1}, *(f'{i}.mcap' for i in range(500))]
+    (file.parent / 'metadata.yaml').write_text(
+        f'rosbag2_bagfile_information: {{relative_file_paths: {json.dumps(names)}}}'
+    )
+    found, notes = focus_distances(file.parent)
+    assert found == ALL
+    assert len(notes) < 30 and max(map(len, notes)) < 500 and '481 more' in notes[-1]
+    with pytest.raises(InputError, match='no topic /other') as refused:
+        Bag(file.parent).require('/other')
+    assert len(str(refused.value)) < 12_000
