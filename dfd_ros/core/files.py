@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dfd_ros.core.errors import InputError, quoted, reason
+from dfd_ros.core.errors import InputError, quoted, reason, shortened
 
 LARGEST_TEXT = 16 * 2**20
 """Bytes of a text file that is read at once. YAML, which is slow to read, is limited to an eighth of it."""
+_LONGEST_NAME = 1000  # characters of a file's name in a message
 _KINDS = {
     stat.S_IFDIR: 'a folder',
     stat.S_IFIFO: 'a FIFO',
@@ -44,16 +45,17 @@ def require_file(path: str | Path, hint: str = '', largest: int | None = None) -
     Raises:
         InputError: it does not exist, is not a regular file, or is larger.
     """
+    name = shortened(path, _LONGEST_NAME)  # a file may name others in any length
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f'{path}: no such file{hint}') from None
+        raise InputError(f'{name}: no such file{hint}') from None
     except (OSError, ValueError) as error:
-        raise InputError(f'{path}: cannot be read: {reason(error)}') from None
+        raise InputError(f'{name}: cannot be read: {reason(error)}') from None
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f'{path}: is {_KINDS.get(stat.S_IFMT(found.st_mode), "no file")}, expected a regular file')
+        raise InputError(f'{name}: is {_KINDS.get(stat.S_IFMT(found.st_mode), "no file")}, expected a regular file')
     if largest is not None and found.st_size > largest:
-        raise InputError(f'{path}: {found.st_size / 2**20:.0f} MB, larger than {largest / 2**20:.0f} MB')
+        raise InputError(f'{name}: {found.st_size / 2**20:.0f} MB, larger than {largest / 2**20:.0f} MB')
     return Path(path)
 
 
