@@ -333,7 +333,10 @@ def install_activation(python: Python, distro: str | None) -> None:
     (site / 'dfd_ros_activation.pth').write_text('\n'.join(lines) + '\n')
 
     command, text = VENV / 'bin' / 'dfd', (SETUP / 'dfd.in').read_text()
-    for name, value in (('Python3_EXECUTABLE', str(VENV / 'bin' / 'python')), ('MODULE', 'dfd_ros.cli')):
+    blocking = ['/usr/bin/env', '-S', '--block-signal=INT,TERM']  # as in CMakeLists.txt
+    can_block = subprocess.run([*blocking, 'true'], capture_output=True).returncode == 0
+    interpreter = ' '.join([*(blocking if can_block else []), str(VENV / 'bin' / 'python')])
+    for name, value in (('INTERPRETER', interpreter), ('MODULE', 'dfd_ros.cli')):
         text = text.replace(f'@{name}@', value)
     command.write_text(text)
     command.chmod(0o755)

@@ -84,6 +84,7 @@ def signals() -> Iterator[None]:
     for number in ours:
         signal.signal(number, handle)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # the executable may start with them blocked
         yield
     finally:
         for number in ours:

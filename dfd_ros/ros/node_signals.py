@@ -13,9 +13,13 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 def end_at_once() -> None:
-    """From now on a signal ends the process with status 0, without a traceback: it is still being imported."""
+    """From now on a signal ends the process with status 0, without a traceback: it is still being imported.
+
+    So do signals that came earlier, which wait where the executable was started with them blocked (setup/node.in).
+    """
     for number in SIGNALS:
         signal.signal(number, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class StopRequest:

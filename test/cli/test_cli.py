@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,6 +248,23 @@ def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, 
     _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (status, f'dfd: {says}\n')
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    'number, status, says', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'terminated')]
+)
+def test_signals_that_waited_for_python_to_start_end_it_with_one_line(number, status, says):
+    process = subprocess.Popen(
+        ['/usr/bin/env', '-S', '--block-signal=INT,TERM', sys.executable, '-m', 'dfd_ros.cli', 'demo', '--help'],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    time.sleep(0.03)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (status, f'dfd: {says}\n')
 
 
 def test_names_that_the_output_cannot_encode_are_escaped(tmp_path):

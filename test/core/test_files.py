@@ -162,3 +162,10 @@ def test_quotations_are_short(capsys):
         assert len(quoted(value)) <= 80
     assert [quoted(value) for value in ('a', 1, 1.5, None, [1, 'b'])] == ["'a'", '1', '1.5', 'None', "[1, 'b']"]
     assert shortened('a \n b' + 'c' * 1000, 10) == 'a bcccc...'
+
+
+def test_a_name_of_any_length_makes_a_short_message(tmp_path):
+    for name in ('x' * 5000, 'x/' * 1000):
+        with pytest.raises(InputError) as refused:
+            read_bytes(tmp_path / name)
+        assert len(str(refused.value)) < 1200

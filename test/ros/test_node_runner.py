@@ -1,5 +1,6 @@
 """`dfd_ros.ros.node_runner`: a node as a process, from its first import to its end."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS here')
 
 ROOT = Path(__file__).resolve().parents[2]
+BLOCKING = '/usr/bin/env', '-S', '--block-signal=INT,TERM'  # as in CMakeLists.txt
 NODE = '''
 import atexit
 import sys
@@ -60,15 +62,36 @@ def test_a_node_that_nothing_wakes_ends_when_ros_shuts_down():
     assert ended(process) == (0, 'started\nclosing\nclosed\n', '')
 
 
+def executable(folder):
+    """The executable of the sweep node, as CMakeLists.txt makes it."""
+    script = folder / 'sweep'
+    text = (ROOT / 'setup' / 'node.in').read_text().replace('@MODULE@', 'dfd_ros.ros.nodes.sweep')
+    script.write_text(text.replace('@INTERPRETER@', f'{" ".join(BLOCKING)} {sys.executable}'))
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.skipif(subprocess.run([*BLOCKING, 'true']).returncode != 0, reason='an env that cannot block signals')
+@pytest.mark.parametrize('after', [0.03, 0.1, 0.2])  # s
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_python_can_handle_it_is_a_quiet_end(number, after, tmp_path):
+    process = subprocess.Popen(
+        [executable(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    time.sleep(after)
+    process.send_signal(number)
+    assert ended(process) == (0, '', '')
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_amid_the_imports_is_a_quiet_end(number, tmp_path):
     (tmp_path / 'rclpy').mkdir()
     (tmp_path / 'rclpy' / '__init__.py').write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
-    script = tmp_path / 'sweep'
-    text = (ROOT / 'setup' / 'node.in').read_text()
-    script.write_text(
-        text.replace('@Python3_EXECUTABLE@', sys.executable).replace('@MODULE@', 'dfd_ros.ros.nodes.sweep')
-    )
+    script = executable(tmp_path)
     for command in (['-m', 'dfd_ros.ros.nodes.sweep'], [str(script)]):
         start = f'import sys, runpy; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; sys.argv = {command!r}; '
         if command[0] == '-m':
