@@ -270,6 +270,37 @@ class DepthParameters(ManagedParameters):
         maximum=3600.0,
         run_time=True,
     )
+    rectification: str = parameter(
+        'apply',
+        'apply: depth, CoC and confidence are rectified where camera_info has distortion. none: they stay in the view '
+        'of image_raw, and depth is published as depth/image. done: image_raw is rectified already, whatever '
+        'camera_info has.',
+        choices=('apply', 'none', 'done'),
+    )
+    out_of_range: str = parameter(
+        'keep',
+        'Depth outside the depth range. keep: as estimated. nan: unknown. infinite: +inf beyond far and -inf nearer '
+        'than near (REP 117).',
+        choices=('keep', 'nan', 'infinite'),
+        run_time=True,
+    )
+    median: bool = parameter(
+        False, 'Filter: the median of the last three depth images, for a camera at rest.', run_time=True
+    )
+    edge_jump: float = parameter(
+        0.0,
+        'Filter: depth becomes NaN where neighbours differ by more than this share of the range in vergence, since it '
+        'flies between two surfaces there. 0: off.',
+        minimum=0.0,
+        maximum=1.0,
+        run_time=True,
+    )
+    speckle_size: int = parameter(
+        0, 'Filter: surfaces of fewer pixels become NaN. 0: off.', unit='px', minimum=0, maximum=100000, run_time=True
+    )
+    points_decimation: int = parameter(
+        1, 'points has one point for so many columns and rows.', minimum=1, maximum=64, run_time=True
+    )
     lazy: bool = parameter(
         False,
         'Pause while nobody subscribes to a result. Processing then starts again with an empty memory.',

@@ -14,7 +14,7 @@ pytest.importorskip('rclpy')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.duration import Duration
 from ros_processes import NodeProcess, wait_until
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -153,7 +153,7 @@ def test_depth_coc_and_confidence_with_the_header_of_the_image(rig):
     assert (array(coc) >= 0).all() and (array(confidence) >= 0).all() and (array(confidence) <= 1).all()
 
 
-def test_camera_info_is_the_cameras_own_where_it_comes(rig):
+def test_camera_info_is_the_cameras_own_where_it_comes_rectified(rig):
     depth = rig.answer()
     derived = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
     assert derived.k[0] == pytest.approx(0.004 / 2e-6) and (derived.width, derived.height) == (WIDTH, HEIGHT)
@@ -170,7 +170,23 @@ def test_camera_info_is_the_cameras_own_where_it_comes(rig):
         time.sleep(0.1)
     depth = rig.answer()
     info = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
-    assert info.k[0] == 500 and info.d[0] == 0.1 and info.header == depth.header
+    assert info.k[0] == 500 and not any(info.d) and info.header == depth.header
+
+
+def test_points_lie_at_the_depth(rig):
+    heard = rig.observer.listen(PointCloud2, f'{NAMESPACE}/points', qos.PUBLISHER)
+    assert rig.observer.set_parameter(rig.name, 'points_decimation', 2).successful
+    try:
+        wait_until(lambda: rig.answer() and heard, 'points')
+        depth = rig.answer()
+        cloud = wait_until(lambda: with_header(heard, depth.header), 'points')
+    finally:
+        assert rig.observer.set_parameter(rig.name, 'points_decimation', 1).successful
+        rig.observer.silence(f'{NAMESPACE}/points')
+    assert (cloud.width, cloud.height, cloud.is_dense) == (WIDTH // 2, HEIGHT // 2, False)
+    values = np.frombuffer(cloud.data, np.float32).reshape(HEIGHT // 2, WIDTH // 2, 4)
+    np.testing.assert_array_equal(values[..., 2], array(depth)[::2, ::2])
+    assert np.nanmax(np.abs(values[..., 0])) > 0 and np.isnan(values[..., 0])[np.isnan(values[..., 2])].all()
 
 
 def test_camera_info_is_that_of_the_image_though_a_newer_one_has_come(rig):

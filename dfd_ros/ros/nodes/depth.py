@@ -13,7 +13,6 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -26,6 +25,7 @@ from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.depth_health import DepthHealth, FocusHistory
+from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
 from dfd_ros.ros.guarded_node import reason
@@ -74,16 +74,7 @@ class DepthNode(ManagedNode):
 
     def configure(self) -> None:
         self._estimator = self._settings.values.estimator()
-        overridable = qos.overridable()
-
-        def publisher(message_type: type, topic: str) -> Publisher:
-            return self.create_publisher(message_type, topic, qos.PUBLISHER, qos_overriding_options=overridable)
-
-        self._depth = publisher(Image, 'depth/image_rect')
-        self._depth_info = publisher(CameraInfo, 'depth/camera_info')
-        self._coc = publisher(Image, 'coc/image')
-        self._confidence = publisher(Image, 'confidence/image')
-        self._all_in_focus = publisher(Image, 'all_in_focus/image')
+        self._outputs = DepthOutputs(self, self._settings.values.rectification, self._warn)
         self._reset = threading.Event()
         self.create_service(Trigger, '~/reset', self._on_reset)
 
@@ -215,10 +206,10 @@ class DepthNode(ManagedNode):
         if values.max_age and self._age(message.header) > values.max_age:
             self._health.counts['dropped'] += 1
             return
-        if self._reset.is_set() or (values.lazy and not self._wanted()):
+        if self._reset.is_set() or (values.lazy and not self._outputs.are_wanted()):
             self._reset.clear()
             self._estimator.reset()
-            if values.lazy and not self._wanted():
+            if values.lazy and not self._outputs.are_wanted():
                 return
         image = image_messages.to_rgb(message, self._image_topic)
         lens_state = messages.from_message(lens_message, self._lens_topic)
@@ -227,7 +218,8 @@ class DepthNode(ManagedNode):
         times.estimated = time.monotonic()
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
-        self._publish(estimate, lens_state, info, message.header)
+        info = self._camera_info_of(image.shape[:2], info, lens_state, message.header)
+        self._outputs.publish(estimate, self._threshold(estimate), image, info, values)
         times.published = time.monotonic()
         self._note_times(message.header, times)
 
@@ -236,7 +228,7 @@ class DepthNode(ManagedNode):
         if self._frame_id not in (None, frame_id):
             estimator.reset(f'frame_id {self._frame_id!r}, then {frame_id!r}')
         self._frame_id = frame_id
-        estimator.all_in_focus = self._all_in_focus.get_subscription_count() > 0
+        estimator.all_in_focus = self._outputs.all_in_focus_is_wanted()
         estimate = estimator.push(image, lens_state)
         if estimator.resets > resets:
             self._health.add_reset(estimator.reset_reason)
@@ -251,33 +243,16 @@ class DepthNode(ManagedNode):
         values = self._settings.values
         return estimate.threshold(values.confidence_threshold, values.accepted_errors)
 
-    def _wanted(self) -> bool:
-        return any(p.get_subscription_count() for p in (self._depth, self._coc, self._confidence, self._all_in_focus))
-
     def _age(self, header: Header) -> float:
         """Time since the stamp, s."""
         # rclpy's Time refuses stamps before 1970.
         return (self.get_clock().now().nanoseconds - synchronisation.nanoseconds(header.stamp)) * 1e-9
 
-    def _publish(self, estimate: Estimate, lens_state: LensState, info: CameraInfo | None, header: Header) -> None:
-        if self._depth.get_subscription_count():
-            depth = estimate.masked_depth(self._threshold(estimate))
-            self._depth.publish(image_messages.to_message(depth, header))
-        if self._depth_info.get_subscription_count():
-            self._depth_info.publish(self._depth_camera_info(estimate.depth.shape, info, lens_state, header))
-        for publisher, image in (
-            (self._coc, estimate.coc),
-            (self._confidence, estimate.confidence),
-            (self._all_in_focus, estimate.all_in_focus),
-        ):
-            if image is not None and publisher.get_subscription_count():
-                publisher.publish(image_messages.to_message(image, header))
-
     @staticmethod
-    def _depth_camera_info(
+    def _camera_info_of(
         shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState, header: Header
     ) -> CameraInfo:
-        """The calibration of the camera, which the depth image shares; otherwise that of the lens state."""
+        """The calibration of the camera; otherwise that of the lens state."""
         height, width = shape
         if info is None or (info.width, info.height) != (width, height):
             return messages.camera_info(lens_state, width, height, header)
@@ -313,7 +288,7 @@ class DepthNode(ManagedNode):
             'lens states without image': synchroniser.unpaired(1),
         }
         problem = self._no_pairs()
-        if problem is None and values.lazy and not self._wanted():
+        if problem is None and values.lazy and not self._outputs.are_wanted():
             return Report(message='resting: nobody subscribes to a result', values=figures)
         problem = problem or self._stream_problem() or self._health.problem(values)
         if problem:

@@ -1,0 +1,53 @@
+"""Depth and colour as a PointCloud2."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+FIELDS = [
+    PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1)
+    for name, offset in (('x', 0), ('y', 4), ('z', 8), ('rgb', 12))
+]
+
+
+def to_point_cloud(
+    depth: np.ndarray, rgb: np.ndarray, matrix: np.ndarray, header: Header, decimation: int = 1
+) -> PointCloud2:
+    """An organised cloud, one point for each pixel of a pinhole camera, NaN where depth is not finite.
+
+    Args:
+        depth: (H, W) float32 m along the optical axis.
+        rgb: (H, W, 3) uint8.
+        matrix: K, (3, 3).
+        decimation: one point for every so many columns and rows.
+    """
+    depth, rgb = depth[::decimation, ::decimation], rgb[::decimation, ::decimation]
+    height, width = depth.shape
+    x = (decimation * np.arange(width) - matrix[0, 2]) / matrix[0, 0]
+    y = (decimation * np.arange(height) - matrix[1, 2]) / matrix[1, 1]
+    data = array.array('B', bytes(16 * height * width))
+    points = np.frombuffer(data, np.float32).reshape(height, width, 4)
+    points[..., 2] = np.where(np.isfinite(depth), depth, np.float32(np.nan))
+    np.multiply(points[..., 2], x.astype(np.float32), out=points[..., 0])
+    np.multiply(points[..., 2], y.astype(np.float32)[:, None], out=points[..., 1])
+    colours = np.frombuffer(data, np.uint8).reshape(
+        height, width, 16
+    )  # 0xRRGGBB, little-endian, in the place of a float
+    colours[..., 12:15] = rgb[..., ::-1]
+    message = PointCloud2(
+        check_fields=True,
+        header=header,
+        height=height,
+        width=width,
+        fields=FIELDS,
+        is_bigendian=False,
+        point_step=16,
+        row_step=16 * width,
+        is_dense=False,
+    )
+    message.data = data
+    return message
