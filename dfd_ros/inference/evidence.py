@@ -32,8 +32,14 @@ CELL = 8
 """px, side of a place of which the foci are kept."""
 LEAST_RESPONSE = 0.35
 """Of 27 streams of moving cameras each, the response of good ones was 0.43 or more, of stuck ones 0.29 or less."""
+LARGEST_UNREST = 0.28
+"""Registration cannot follow a camera that moves fast: where more is unexplained, nothing is concluded. It was 0.25 or
+less before a stuck motor, and 0.33 or more where fast motion, of 3 % of the image a frame, hid a good response."""
+LEAST_FIT = 0.5
+"""Explained by lens states that images are said to belong to."""
 LAG_MARGIN = 0.1
 """By which lens states of other frames have to explain the images better than their own."""
+
 
 
 class Evidence:
@@ -62,7 +68,7 @@ class Evidence:
         shares = self._response.shares
         best = int(np.argmax(shares))
         others = np.delete(shares, [best, LARGEST_LAG])
-        if not shares[best] >= LEAST_RESPONSE:
+        if not shares[best] >= LEAST_FIT:
             return None
         if best == LARGEST_LAG:
             return 0 if shares[best] - others.max() > LAG_MARGIN else None
@@ -85,7 +91,8 @@ class Evidence:
             return ONE_FOCUS
         if self.lag:
             return shown_by(self.lag)
-        return NO_RESPONSE if self.response < LEAST_RESPONSE else ''
+        stuck = self.response < LEAST_RESPONSE and self._response.unrest < LARGEST_UNREST
+        return NO_RESPONSE if stuck else ''
 
     def seen(self, height: int, width: int) -> torch.Tensor:
         """(height, width) bool: places that were seen at two foci."""
