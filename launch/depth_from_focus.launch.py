@@ -19,6 +19,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from dfd_ros.ros import launch_arguments, launch_files
+from dfd_ros.ros.node_parameters import CameraParameters
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -46,6 +47,19 @@ def generate_launch_description() -> LaunchDescription:
                 description='publish the description of the rig and its frames; auto: unless source is external, '
                 'since such a robot has a description of its own',
             ),
+            DeclareLaunchArgument(
+                'rig_rgbd',
+                default_value='auto',
+                choices=('auto', 'true', 'false'),
+                description='the description of the rig has an RGB-D camera; auto: if source is rgbd, rgbd is true, or '
+                'the calibration has one',
+            ),
+            DeclareLaunchArgument(
+                'frame_prefix',
+                default_value='',
+                description='before the names of the frames of images and rig, such as left/ of one of two cameras; '
+                'frames that a calibration names are used as they are',
+            ),
             DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'), description='start RViz'),
             OpaqueFunction(function=_nodes),
             OpaqueFunction(function=_rig),
@@ -58,8 +72,11 @@ def _nodes(context: LaunchContext) -> list[Node]:
     # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
     values = context.launch_configurations
     remappings = launch_arguments.remappings(values)
+    prefixed = {}
+    if values['frame_prefix']:
+        prefixed['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
     nodes = [
-        launch_files.node(context, name, launch_arguments.parameters(name, values), remappings)
+        launch_files.node(context, name, launch_arguments.parameters(name, values) | prefixed.get(name, {}), remappings)
         for name in launch_arguments.nodes(values['source'], values['rgbd'] == 'true')
     ]
     if values['record']:
@@ -71,20 +88,25 @@ def _nodes(context: LaunchContext) -> list[Node]:
 
 def _rig(context: LaunchContext) -> list[Node]:
     values = context.launch_configurations
-    if values['rig'] == 'false' or (values['rig'] == 'auto' and values['source'] == launch_arguments.EXTERNAL):
+    arguments = launch_arguments.rig(values)
+    if arguments is None:
         return []
-    description = ['xacro ', launch_files.share('urdf', 'focus_rig.urdf.xacro')]
-    if values['calibration']:
-        # Quoted, since the command is split as a shell does; absolute, since xacro looks beside its own file.
-        calibration = launch_arguments.path(values['calibration'])
-        description.append(' ' + shlex.quote(f'calibration:={calibration}'))
+    # Quoted, since the command is split as a shell does.
+    quoted = ''.join(f' {shlex.quote(f"{name}:={value}")}' for name, value in arguments.items())
+    description = ['xacro ', launch_files.share('urdf', 'focus_rig.urdf.xacro'), quoted]
     robot_description = ParameterValue(Command(description), value_type=str)
     return [
         Node(
             package='robot_state_publisher',
             executable='robot_state_publisher',
             namespace=LaunchConfiguration('namespace'),
-            parameters=[{'robot_description': robot_description, **launch_files.sim_time(context)}],
+            parameters=[
+                {
+                    'robot_description': robot_description,
+                    'frame_prefix': values['frame_prefix'],
+                    **launch_files.sim_time(context),
+                }
+            ],
         )
     ]
 

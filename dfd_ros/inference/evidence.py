@@ -41,7 +41,6 @@ LAG_MARGIN = 0.1
 """By which lens states of other frames have to explain the images better than their own."""
 
 
-
 class Evidence:
     """Follows the foci and the sharpness of the frames of one stream in one range."""
 

@@ -141,6 +141,18 @@ def parameters(
     }
 
 
+def rig(values: dict[str, str]) -> dict[str, str] | None:
+    """The arguments of the rig's description, None = no description. Its RGB-D camera is there where something says
+    that there is one: the source, the comparison with it, or a calibration, whose extrinsics place it."""
+    if values['rig'] == 'false' or (values['rig'] == 'auto' and values['source'] == EXTERNAL):
+        return None
+    exists = values['source'] == 'rgbd' or values['rgbd'] == 'true' or bool(values['calibration'])
+    described = exists if values['rig_rgbd'] == 'auto' else values['rig_rgbd'] == 'true'
+    found = {'rgbd': str(described).lower()}
+    # Absolute, since xacro looks beside its own file.
+    return found | {'calibration': path(values['calibration'])} if values['calibration'] else found
+
+
 def monitored(values: dict[str, str]) -> dict[str, bool]:
     """The parameters of the monitor that follow from `values`. Raises InputError for a bad value."""
     return {'truth': bool(parameters('camera', values).get('publish_truth', False))}

@@ -10,6 +10,7 @@ import pytest
 from dfd_ros.calibration.calibration_file import Calibration, Extrinsics
 from dfd_ros.core.geometry import matrix_from_rpy
 from dfd_ros.core.resources import resource
+from dfd_ros.ros import launch_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTICAL = 'focus_camera_optical_frame'
@@ -65,3 +66,22 @@ def test_no_second_camera_where_it_is_not_known_or_not_wanted(tmp_path):
     null.write_text('format: dfd_ros-calibration-1\nextrinsics: null\n')
     for rig in (described(calibration=path), described(calibration=null), described(rgbd='false')):
         assert {link.get('name') for link in rig.findall('link')} == {'base_link', 'focus_camera_link', OPTICAL}
+
+
+@pytest.mark.parametrize(
+    'given, arguments',
+    [
+        ({}, {'rgbd': 'false'}),
+        ({'source': 'external'}, None),
+        ({'rig': 'false'}, None),
+        ({'source': 'external', 'rig': 'true'}, {'rgbd': 'false'}),
+        ({'source': 'rgbd'}, {'rgbd': 'true'}),
+        ({'rgbd': 'true'}, {'rgbd': 'true'}),
+        ({'calibration': '/lab.yaml'}, {'rgbd': 'true', 'calibration': '/lab.yaml'}),
+        ({'calibration': '/lab.yaml', 'rig_rgbd': 'false'}, {'rgbd': 'false', 'calibration': '/lab.yaml'}),
+        ({'rig_rgbd': 'true'}, {'rgbd': 'true'}),
+    ],
+)
+def test_the_launch_file_describes_what_there_is(given, arguments):
+    defaults = {'source': 'synthetic', 'rig': 'auto', 'rig_rgbd': 'auto', 'rgbd': 'false', 'calibration': ''}
+    assert launch_arguments.rig(defaults | given) == arguments
