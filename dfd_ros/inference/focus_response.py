@@ -98,10 +98,11 @@ class FocusResponse:
         self._total += sign * float(change @ change)
 
     def _fit(self) -> None:
+        used = np.flatnonzero(self._normal.diagonal(axis1=1, axis2=2).any(0))
+        normal, products = self._normal[:, used[:, None], used], self._products[:, used]
         # The normal matrix has no inverse: h may be shifted by a constant.
-        damped = self._normal + 1e-6 * np.eye(BINS)
-        solved = np.linalg.solve(damped, np.concatenate([self._products, self._normal], 2))
-        explained = (self._products * solved[..., : TILES * TILES]).sum((1, 2))
+        solved = np.linalg.solve(normal + 1e-6 * np.eye(len(used)), np.concatenate([products, normal], 2))
+        explained = (products * solved[..., : TILES * TILES]).sum((1, 2))
         rank = np.rint(np.trace(solved[..., TILES * TILES :], axis1=1, axis2=2))
         left = len(self._rows) - rank
         textured = sum(self._textures) >= LEAST_TEXTURE * len(self._textures)

@@ -239,10 +239,16 @@ def _look(rng: Random, seed: int, settings: StackSettings) -> Look | None:
 
 
 def render_stack(
-    seed: int, settings: StackSettings, device: str | torch.device = 'cpu', *, all_in_focus: bool = False
+    seed: int,
+    settings: StackSettings,
+    device: str | torch.device = 'cpu',
+    *,
+    foci: list[float] | None = None,
+    all_in_focus: bool = False,
 ) -> StackBatch:
     """One focal stack (B = 1). The same seed and settings give the same stack on the same device.
 
+    foci: v of the frames, instead of drawn ones.
     all_in_focus: as the lens shows what is in focus, everywhere: the same views and exposure, without defocus, noise
         and compression. Not with a realistic camera (`settings.camera`): its processing depends on what it sees.
     """
@@ -269,6 +275,8 @@ def render_stack(
     look = _look(rng, seed, settings)
     if look:
         focus = look.focus(focus, 1 / far / range_.width, scene.vergence())
+    if foci is not None:
+        focus = torch.tensor(foci, device=rng.device)
     if static:
         time = torch.zeros_like(time)
     travel, turn = (

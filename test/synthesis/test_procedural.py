@@ -185,3 +185,13 @@ def test_the_far_end_may_be_infinity():
     batch = render_stack(2, replace(SMALL, infinity=1.0))
     assert math.isinf(batch.far.item()) and math.isinf(batch.ranges()[0].far)
     assert torch.isfinite(batch.coc).all()
+
+
+def test_foci_may_be_given():
+    """The same scene, seen at one focus: a motor that is stuck."""
+    settings = StackSettings.field(height=48, width=48, frames=3, static=1.0, exposure=0.0)
+    stuck = render_stack(5, settings, foci=[0.5] * 3)
+    assert stuck.focus.tolist() == [[0.5] * 3]
+    first, last = stuck.images[0, 0].float(), stuck.images[0, 2].float()
+    drawn = render_stack(5, settings)
+    assert (first - last).abs().mean() < (drawn.images[0, 0].float() - drawn.images[0, 2].float()).abs().mean()
