@@ -531,6 +531,7 @@ def test_torch_and_onnx_agree(small_network, any_size_file, size):
     assert np.ptp(estimate.vergence) > 0.01
 
 
+@pytest.mark.slow(reason='a network is exported, which loads onnxscript')
 def test_onnx_of_a_fixed_size(fixed_size_file):
     by_onnx = DepthEstimator(fixed_size_file, backend='onnx', range_=RANGE)
     agree(DepthEstimator(network=SharpestFocus(), range_=RANGE, precision='fp32'), by_onnx, (HEIGHT, WIDTH))
@@ -538,6 +539,7 @@ def test_onnx_of_a_fixed_size(fixed_size_file):
         by_onnx.push(textured(0, 48, 64), LensState(1.0))
 
 
+@pytest.mark.slow(reason='a network is exported, which loads onnxscript')
 def test_onnx_of_another_kind_is_refused(fixed_size_file, tmp_path):
     path = fixed_size_file
     with pytest.raises(InputError, match='of the network ".*SharpestFocus", not of "other"'):
