@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import torch
 
-from dfd_ros.core.colour import srgb_decode
+from dfd_ros.core.colour import srgb_decode, srgb_encode
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import Lens
 from dfd_ros.synthesis.defocus import KERNEL_COCS, defocus
 
 LAYERS = 12
+INFINITELY_FAR = 1e6  # m, which no lens can tell from infinity
 
 
 def fill_depth(depth: np.ndarray) -> np.ndarray:
@@ -110,3 +111,33 @@ class RgbdScene:
             seen = seen / seen[:, 3:].clamp_min(1)
             image[area] = image[area] * (1 - seen[:, 3:]) + seen
         return image[:, :3] / image[:, 3:].clamp_min(1e-6)
+
+
+class Photographer:
+    """Takes photographs of what an all-in-focus image and its depth show, with another focus and aperture."""
+
+    def __init__(self, sharp: np.ndarray, depth: np.ndarray, lens: Lens, largest: int | None = None) -> None:
+        """
+        Args:
+            sharp: (H, W, 3) uint8 sRGB.
+            depth: (H, W) float32 m, NaN = none; infinity is allowed.
+            lens: its pixel pitch is that of the image.
+            largest: longer side (px) of the photographs; None = that of the image.
+
+        Raises:
+            InputError: there is no depth at all.
+        """
+        height, width = depth.shape
+        scale = min(1.0, (largest or max(height, width)) / max(height, width))
+        size = round(width * scale), round(height * scale)
+        depth = np.minimum(depth, np.float32(INFINITELY_FAR))
+        self._lens = lens.scaled(scale)
+        self._scene = RgbdScene(
+            cv2.resize(sharp, size, interpolation=cv2.INTER_AREA),
+            cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST),
+        )
+
+    def photograph(self, focus_distance: float) -> np.ndarray:
+        """(H, W, 3) uint8 sRGB, focused at a distance (m)."""
+        image = srgb_encode(self._scene.photograph(self._lens, focus_distance).clamp(0, 1))
+        return (image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

@@ -159,17 +159,6 @@ def test_colours_stay_and_the_focus_marker_moves():
     assert changed[y : y + height, x : x + run_pictures.PANEL].mean() > 0.9
 
 
-def test_a_video_that_fails_leaves_nothing(tmp_path):
-    def frames():
-        yield np.zeros((48, 64, 3), np.uint8)
-        raise RuntimeError('no more')
-
-    (tmp_path / 'demo.mp4').write_bytes(b'the one before')
-    with pytest.raises(RuntimeError, match='no more'):
-        run_pictures.write_video(tmp_path / 'demo.mp4', frames(), (64, 48), 10.0)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b'the one before']
-
-
 # Arguments
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dfd_ros.core.files import written_atomically
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.drawing import visualise
+from dfd_ros.drawing import films, visualise
 from dfd_ros.drawing.visualise import Bar, Panel
 from dfd_ros.ros.monitoring.run_frames import RecordedFrame, Recording
 
@@ -25,10 +24,8 @@ PANEL = 384  # px, width of a panel of the video
 BAR, GAP, MARGIN, HEADER, CAPTION = 74, 16, 32, 74, 30
 FOCUS = (255, 255, 255)
 
-GIF_WIDTH = 720
 GIF_SECONDS = 6.0
 GIF_RATE = 6.0  # frames a second at most
-GIF_COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -198,32 +195,6 @@ def write(recording: Recording, folder: Path, summary: str = '', progress=lambda
                 kept.append(picture)
             yield picture
 
-    write_video(folder / 'demo.mp4', frames(), drawing.size, rate)
-    write_gif(folder / 'demo.gif', kept, rate / every)
+    films.write_video(folder / 'demo.mp4', frames(), drawing.size, rate)
+    films.write_gif(folder / 'demo.gif', kept, rate / every)
     return ['overview.png', 'demo.mp4', 'demo.gif']
-
-
-def write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], rate: float) -> None:
-    """MPEG-4 of (H, W, 3) uint8 RGB frames of `size` (width, height). Raises OSError if that fails."""
-    with written_atomically(path) as temporary:
-        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
-        if not writer.isOpened():
-            raise OSError(f'{path}: OpenCV cannot write MPEG-4 video there')
-        try:
-            for frame in frames:
-                writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        finally:
-            writer.release()
-
-
-def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
-    """An endless GIF, `GIF_WIDTH` wide, of (H, W, 3) uint8 RGB frames. One palette for all frames avoids flicker."""
-    if not frames:
-        return
-    height = round(GIF_WIDTH * frames[0].shape[0] / frames[0].shape[1])
-    small = [Image.fromarray(cv2.resize(frame, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA)) for frame in frames]
-    some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[:: max(1, len(small) // 3)]]))
-    palette = some.quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
-    indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
-    with written_atomically(path) as temporary:
-        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate), loop=0)

@@ -1,0 +1,41 @@
+"""Moving pictures: MPEG-4 and GIF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from dfd_ros.core.files import written_atomically
+
+GIF_WIDTH = 720
+GIF_COLOURS = 256
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], rate: float) -> None:
+    """MPEG-4 of (H, W, 3) uint8 RGB frames of `size` (width, height). Raises OSError if that fails."""
+    with written_atomically(path) as temporary:
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+        if not writer.isOpened():
+            raise OSError(f'{path}: OpenCV cannot write MPEG-4 video there')
+        try:
+            for frame in frames:
+                writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        finally:
+            writer.release()
+
+
+def write_gif(path: Path, frames: list[np.ndarray], rate: float) -> None:
+    """An endless GIF, `GIF_WIDTH` wide, of (H, W, 3) uint8 RGB frames. One palette for all frames avoids flicker."""
+    if not frames:
+        return
+    height = round(GIF_WIDTH * frames[0].shape[0] / frames[0].shape[1])
+    small = [Image.fromarray(cv2.resize(frame, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA)) for frame in frames]
+    some = Image.fromarray(np.vstack([np.asarray(frame) for frame in small[:: max(1, len(small) // 3)]]))
+    palette = some.quantize(GIF_COLOURS, method=Image.Quantize.FASTOCTREE)
+    indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
+    with written_atomically(path) as temporary:
+        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=round(1000 / rate), loop=0)
