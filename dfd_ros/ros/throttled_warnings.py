@@ -7,22 +7,22 @@ import time
 
 from rclpy.node import Node
 
-LONGEST_QUOTE = 80
+from dfd_ros.core import errors
+
 LONGEST_TEXT = 500
-KINDS = 100  # kept in mind
+KINDS = 100  # of warnings whose time is remembered
 _NUMBER = re.compile(r'-?\d[\d.]*(e[-+]?\d+)?|-?\b(nan|inf)\b')
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 
 
 def shortened(text: str) -> str:
-    """One line of bounded length: long quoted parts and long texts are cut."""
+    """As `core.errors.shortened`, with long quoted parts cut, so that a quotation cannot hide the rest of the text."""
 
     def cut(match: re.Match[str]) -> str:
         quote = match[0]
-        return quote if len(quote) <= LONGEST_QUOTE else f'{quote[:LONGEST_QUOTE]}...{quote[-1]}'
+        return quote[0] + errors.shortened(quote[1:-1], errors.QUOTED) + quote[-1]
 
-    text = _QUOTED.sub(cut, ' '.join(text.split()))
-    return text if len(text) <= LONGEST_TEXT else f'{text[:LONGEST_TEXT]}...'
+    return errors.shortened(_QUOTED.sub(cut, text), LONGEST_TEXT)
 
 
 class ThrottledWarnings:
