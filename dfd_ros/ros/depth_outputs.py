@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dfd_ros.inference import depth_filters
 from dfd_ros.inference.estimator import Estimate
 from dfd_ros.ros import image_messages, qos
+from dfd_ros.ros.compressed_images import to_compressed_depth
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.point_clouds import to_point_cloud
 from dfd_ros.ros.rectification import Rectification, rectification
@@ -30,6 +31,7 @@ class DepthOutputs:
         self._rectifies, self._warn = rectifies, warn
         self._info_topic = node.resolve_topic_name('camera_info')
         self._depth = publisher(Image, 'depth/image' if rectifies == 'none' else 'depth/image_rect')
+        self._compressed = publisher(CompressedImage, f'{self._depth.topic_name}/compressedDepth')
         self._info = publisher(CameraInfo, 'depth/camera_info')
         self._coc = publisher(Image, 'coc/image')
         self._confidence = publisher(Image, 'confidence/image')
@@ -39,8 +41,8 @@ class DepthOutputs:
 
     def are_wanted(self) -> bool:
         """Whether somebody subscribes to a result."""
-        maps = self._depth, self._coc, self._confidence, self._all_in_focus
-        return any(publisher.get_subscription_count() for publisher in (*maps, self._points))
+        images = self._depth, self._compressed, self._coc, self._confidence, self._all_in_focus
+        return any(publisher.get_subscription_count() for publisher in (*images, self._points))
 
     def all_in_focus_is_wanted(self) -> bool:
         return self._all_in_focus.get_subscription_count() > 0
@@ -59,13 +61,15 @@ class DepthOutputs:
                 publisher.publish(image_messages.to_message(published(result), header))
         if estimate.all_in_focus is not None:  # stays in the view of the image, whose place it takes
             self._all_in_focus.publish(image_messages.to_message(estimate.all_in_focus, header))
-        depth_is_wanted, points_are_wanted = self._depth.get_subscription_count(), self._points.get_subscription_count()
-        if not depth_is_wanted and not points_are_wanted:
+        of_depth = self._depth, self._compressed, self._points
+        if not any(publisher.get_subscription_count() for publisher in of_depth):
             return
         depth = self._filtered(estimate, threshold, values)
-        if depth_is_wanted:
+        if self._depth.get_subscription_count():
             self._depth.publish(image_messages.to_message(published(depth), header))
-        if points_are_wanted:
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(to_compressed_depth(published(depth), header))
+        if self._points.get_subscription_count():
             matrix = np.reshape(view.camera_info(raw_info).k, (3, 3))
             if not matrix[0, 0] > 0:
                 self._warn(f'{self._points.topic_name}: no points, since {self._info_topic} is not calibrated (K = 0)')

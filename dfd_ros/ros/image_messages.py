@@ -10,9 +10,10 @@ import array
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from dfd_ros.bags import image_decoding
 from dfd_ros.core import image_encodings
 from dfd_ros.core.errors import InputError, quoted
 
@@ -38,8 +39,10 @@ _OF_CV_BRIDGE = {
 MESSAGE_TYPES = {('uint8', 1): 'mono8', ('uint8', 3): 'rgb8', ('uint16', 1): '16UC1', ('float32', 1): '32FC1'}
 
 
-def to_rgb(message: Image, topic: str = 'image') -> np.ndarray:
-    """As `dfd_ros.core.image_encodings.to_rgb`."""
+def to_rgb(message: Image | CompressedImage, topic: str = 'image') -> np.ndarray:
+    """As `dfd_ros.core.image_encodings.to_rgb`; of a CompressedImage as `dfd_ros.bags.image_decoding.to_rgb`."""
+    if isinstance(message, CompressedImage):
+        return image_decoding.to_rgb(message, topic)
     if _bridge and _suits_cv_bridge(message):
         # cv_bridge has no clear line for a wrong step.
         image_encodings.pixels(message, image_encodings.COLOUR[message.encoding], topic)

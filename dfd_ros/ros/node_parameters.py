@@ -270,6 +270,7 @@ class DepthParameters(ManagedParameters):
         maximum=3600.0,
         run_time=True,
     )
+    compressed: bool = parameter(False, 'Take the images from image_raw/compressed (JPEG or PNG).')
     rectification: str = parameter(
         'apply',
         'apply: depth, CoC and confidence are rectified where camera_info has distortion. none: they stay in the view '

@@ -14,10 +14,11 @@ pytest.importorskip('rclpy')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.duration import Duration
 from ros_processes import NodeProcess, wait_until
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from dfd_ros.bags import image_decoding
 from dfd_ros.core.image_encodings import COLOUR
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
@@ -518,6 +519,23 @@ def test_all_in_focus_is_there_for_those_who_listen(rig, observer):
     assert (message.encoding, message.height, message.width) == ('rgb8', HEIGHT, WIDTH)
     assert image_messages.to_rgb(message).std() > 10
     observer.silence(topic)
+
+
+def test_compressed_images_in_and_compressed_depth_out(observer, start_node, random_weights):
+    heard = observer.listen(CompressedImage, '/packed/depth/image_rect/compressedDepth', qos.SENSOR_SUBSCRIBER)
+    namespace = '-r', '__ns:=/packed'
+    start_node('camera', *namespace, '-r', 'image_raw:=photo', image_width=WIDTH, image_height=HEIGHT)
+    start_node('sweep', *namespace, steps=3)
+    settings = {'weights': random_weights, 'compressed': True, 'confidence_threshold': 0.0}
+    depth = start_node('depth', *namespace, '-r', 'image_raw:=photo', **settings)
+
+    def known():
+        assert depth.process.poll() is None, depth.output
+        return heard and np.isfinite(image_decoding.to_depth(heard[-1], 'depth')).any()
+
+    wait_until(known, 'compressed depth')
+    assert image_decoding.to_depth(heard[-1], 'depth').shape == (HEIGHT, WIDTH)
+    assert observer.node.count_subscribers('/packed/photo') == 0  # nothing takes the raw images
 
 
 def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from dfd_ros.calibration.calibration_file import Calibration
@@ -25,6 +25,7 @@ from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
+from dfd_ros.ros.compressed_images import to_jpeg
 from dfd_ros.ros.diagnostics import WARN, Report, Window
 from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.node_parameters import CameraParameters
@@ -170,6 +171,9 @@ class CameraNode(ManagedNode):
         self._source = make_source(values, self._calibration)
         overridable = qos.overridable()
         self._image = self.create_publisher(Image, 'image_raw', qos.PUBLISHER, qos_overriding_options=overridable)
+        self._jpeg = self.create_publisher(
+            CompressedImage, f'{self._image.topic_name}/compressed', qos.PUBLISHER, qos_overriding_options=overridable
+        )
         self._info = self.create_publisher(CameraInfo, 'camera_info', qos.PUBLISHER, qos_overriding_options=overridable)
         self._lens_state = self.create_publisher(
             LensStateMessage, 'lens_state', qos.PUBLISHER, qos_overriding_options=overridable
@@ -245,6 +249,8 @@ class CameraNode(ManagedNode):
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
         self._info.publish(self._camera_info(frame, width, height, header))
         self._image.publish(image_messages.to_message(frame.image, header))
+        if self._jpeg.get_subscription_count():
+            self._jpeg.publish(to_jpeg(frame.image, header))
         if frame.rgbd is not None:
             info = messages.calibrated_camera_info(frame.rgbd.camera, header)
             for name, image in (('color', frame.rgbd.color), ('depth', frame.rgbd.depth)):

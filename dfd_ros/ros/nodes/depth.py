@@ -13,7 +13,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -50,7 +50,7 @@ class FrameTimes:
     published: float = math.nan  # all results are handed to the middleware
 
 
-Item = tuple[Image, LensStateMessage, CameraInfo | None, FrameTimes]
+Item = tuple[Image | CompressedImage, LensStateMessage, CameraInfo | None, FrameTimes]
 
 
 def _focus(item: Item) -> float:
@@ -94,10 +94,13 @@ class DepthNode(ManagedNode):
             CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, qos_overriding_options=overridable
         )
         self._image_topic, self._lens_topic = map(self.resolve_topic_name, ('image_raw', 'lens_state'))
+        kind: type = Image
+        if self._settings.values.compressed:  # the name is made of the one that image_raw is remapped to
+            self._image_topic, kind = f'{self._image_topic}/compressed', CompressedImage
         filters = [
             synchronisation.Subscriber(self, kind, topic, qos_profile=profile, qos_overriding_options=overridable)
             for kind, topic, profile in (
-                (Image, 'image_raw', qos.SENSOR_SUBSCRIBER),
+                (kind, self._image_topic, qos.SENSOR_SUBSCRIBER),
                 (LensStateMessage, 'lens_state', qos.LENS_STATE_SUBSCRIBER),
             )
         ]
@@ -130,7 +133,7 @@ class DepthNode(ManagedNode):
         if delay := self._settings.values.lens_state_delay:
             message.header.stamp = synchronisation.shifted(message.header.stamp, -delay)
 
-    def _note_arrival(self, message: Image | LensStateMessage, topic: str) -> None:
+    def _note_arrival(self, message: Image | CompressedImage | LensStateMessage, topic: str) -> None:
         now, stamp = time.monotonic(), synchronisation.nanoseconds(message.header.stamp)
         self._newest[topic] = (now, stamp * 1e-9)
         arrivals = self._arrivals.setdefault(topic, {})
@@ -145,7 +148,7 @@ class DepthNode(ManagedNode):
         self._health.refuse(text)
         self._warn(text)
 
-    def _on_pair(self, image: Image, lens_state: LensStateMessage) -> None:
+    def _on_pair(self, image: Image | CompressedImage, lens_state: LensStateMessage) -> None:
         self._paired_at = time.monotonic()
         self._health.add_pair()
         arrived = [
@@ -196,7 +199,11 @@ class DepthNode(ManagedNode):
                 self._warn(text)
 
     def _process(
-        self, message: Image, lens_message: LensStateMessage, newest_info: CameraInfo | None, times: FrameTimes
+        self,
+        message: Image | CompressedImage,
+        lens_message: LensStateMessage,
+        newest_info: CameraInfo | None,
+        times: FrameTimes,
     ) -> None:
         values = self._settings.values
         times.started = time.monotonic()
