@@ -65,6 +65,7 @@ _MOVING = 1.0
 _UNCALIBRATED = ('0', 'uncalibrated')
 _LARGEST_DIOPTRES = 1000.0
 _LARGEST_TABLE = 256 << 20  # bytes
+_MOST_ROWS = 500_000  # over four hours; a row takes a kilobyte of memory
 
 
 @dataclass(frozen=True)
@@ -216,11 +217,16 @@ def _read_table(path: Path) -> list[_Row]:
             missing = [name for name in _NEEDED if name not in names]
             if missing:
                 raise InputError(f'{path}: no column {missing[0]}; its first line must name the columns')
-            rows = [_row(values, f'{path}: row {number}') for number, values in enumerate(reader, 1)]
+            rows = [
+                _row(values, f'{path}: row {number}')
+                for number, values in enumerate(itertools.islice(reader, _MOST_ROWS + 1), 1)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f'{path}: cannot be read: {error}') from None
     if not rows:
         raise InputError(f'{path}: no rows')
+    if len(rows) > _MOST_ROWS:
+        raise InputError(f'{path}: more than {_MOST_ROWS} rows; split the recording')
     for number, (before, after) in enumerate(itertools.pairwise(rows), 2):
         if not after.state.stamp > before.state.stamp:
             raise InputError(f'{path}: row {number}: timestamp_ns is not after that of the row before')

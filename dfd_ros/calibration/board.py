@@ -62,7 +62,13 @@ class Board:
     def __post_init__(self):
         if self.columns < 3 or self.rows < 3:
             raise InputError(f'board of {self.columns}x{self.rows} squares: must have at least 3x3')
-        if not 0 < self.marker < self.square:
+        if not 1e-3 <= self.square <= 1:
+            raise InputError(f'board: squares of {self.square * 1e3:g} mm: must have 1 to 1000 mm')
+        if self.marker < self.square / 5:
+            raise InputError(
+                f'board: markers of {self.marker * 1e3:g} mm are too small for squares of {self.square * 1e3:g} mm'
+            )
+        if not self.marker < self.square:
             raise InputError(
                 f'board: markers of {self.marker * 1e3:g} mm must be smaller than the squares '
                 f'({self.square * 1e3:g} mm)'

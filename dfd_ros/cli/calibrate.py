@@ -9,6 +9,7 @@ from pathlib import Path
 HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture and focus breathing, into calibration.yaml'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
 
+MOST_VALUES = 100_000  # of a focus motor
 PRINT_DPI = 300
 
 
@@ -175,10 +176,15 @@ def _board(args: argparse.Namespace):
 def _target(args: argparse.Namespace) -> None:
     from PIL import Image
 
+    from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import written_atomically
+    from dfd_ros.core.image_io import LARGEST
 
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
+    if board.columns * board.rows * pixels**2 > LARGEST:
+        width, height = (1e3 * side for side in board.size)
+        raise InputError(f'board of {width:g} x {height:g} mm: too large to be printed at {PRINT_DPI} dpi')
     if args.texture:
         from dfd_ros.calibration.noise_target import noise_target
 
@@ -206,8 +212,11 @@ def _sweep(args: argparse.Namespace) -> None:
         raise InputError(f'--distance {args.distance}: must be positive')
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
-    values = np.linspace(args.first, args.last, args.steps).round()
-    if len(set(values)) < len(values):
+    span = abs(args.last - args.first)
+    if not span <= MOST_VALUES:
+        raise InputError(f'--first {args.first:g}, --last {args.last:g}: no motor has more than {MOST_VALUES} values')
+    values = np.linspace(args.first, args.last, min(args.steps, MOST_VALUES)).round()
+    if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     capture = open_capture(args.device)
     try:

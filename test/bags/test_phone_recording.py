@@ -14,6 +14,7 @@ from command_line import dfd  # noqa: E402
 from PIL import Image  # noqa: E402
 from recorded_rig import FOCUS, POSE, RATE, SIZE, START, Options, calibration_file, picture, room, view_at, write_bag  # noqa: E402
 
+from dfd_ros.bags import phone_recording  # noqa: E402
 from dfd_ros.bags.phone_recording import PhoneRecording, fingerprint  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.datasets.shards import read_samples  # noqa: E402
@@ -88,6 +89,12 @@ def test_a_wrong_table_is_one_line(tmp_path, text, said):
     with pytest.raises(InputError) as caught:
         PhoneRecording(tmp_path)
     assert said in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_a_table_of_more_rows_than_memory_is_for_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(phone_recording, '_MOST_ROWS', 3)
+    with pytest.raises(InputError, match='more than 3 rows'):
+        PhoneRecording(record(tmp_path / 'phone', sweeps=1))
 
 
 def test_a_video_that_is_too_short_and_an_image_that_is_not_there(tmp_path):
