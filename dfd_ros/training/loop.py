@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError, quoted, reason
-from dfd_ros.core.files import naming, output_folder, require_output_folder, require_writable
+from dfd_ros.core.files import locked, naming, output_folder, require_output_folder, require_writable
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
@@ -191,6 +191,7 @@ def train(
     if isinstance(validation, SampleValidation):
         validation.check(network)
     output_folder(folder, *_FILES)  # only now, after all checks of the input
+    lock = locked(folder) if rank == 0 else None
     writer = _writer(folder) if rank == 0 else None
     precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
     share = progress(config, at.step, at.seconds)
@@ -243,7 +244,13 @@ def train(
         if observer:
             observer.on_validation(at.step, figures, folder / 'best.safetensors' if is_best else None, picture)
 
-    with contextlib.closing(data), Interruption() if ranks == 1 else contextlib.nullcontext() as interruption:
+    with (
+        contextlib.closing(data),
+        contextlib.ExitStack() as at_end,
+        Interruption() if ranks == 1 else contextlib.nullcontext() as interruption,
+    ):
+        if lock is not None:
+            at_end.callback(os.close, lock)
         anywhere = interruption.anywhere if interruption else contextlib.nullcontext
         try:
             if at.validates and rank == 0:

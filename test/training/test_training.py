@@ -23,6 +23,7 @@ import torch
 from dfd_ros import networks
 from dfd_ros.cli import main
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import locked
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.inference import backends
 from dfd_ros.synthesis.procedural import StackSettings
@@ -305,6 +306,16 @@ def test_a_link_is_not_written_through(config, tmp_path, name):
     with pytest.raises(InputError, match=f'{name}: is a link'):
         train(config, tmp_path / 'run', 'cpu')
     assert (tmp_path / 'elsewhere').read_text() == 'mine'
+
+
+def test_two_processes_do_not_train_in_one_folder(config, tmp_path):
+    lock = locked(tmp_path)
+    with pytest.raises(InputError, match='another process writes here'):
+        train(config, tmp_path, 'cpu')
+    assert list(tmp_path.iterdir()) == []
+    os.close(lock)
+    train(config, tmp_path, 'cpu', stop_after=1)
+    os.close(locked(tmp_path))  # it is free again
 
 
 def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(config, tmp_path):
