@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 HELP = 'render focal stacks with ground truth, and a contact sheet'
 EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stacks 20'
@@ -194,7 +197,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
 
 
-def _world(args: argparse.Namespace) -> int:
+def _with_blender(args: argparse.Namespace, engine: str, unit: str, render: Callable[..., Any]) -> Any:
+    """The result of `render(seeds, machine, progress)`; None after a crash of Blender, which is printed."""
     import os
     import sys
 
@@ -205,12 +209,33 @@ def _world(args: argparse.Namespace) -> int:
     from dfd_ros.core.machine import cores
     from dfd_ros.datasets.rendering.rendered_dataset import Machine
     from dfd_ros.datasets.rendering.workers import BlenderCrashed
+
+    if args.device not in ('auto', 'cpu', 'gpu'):
+        raise InputError(f'--device {args.device}: with {engine} choose auto, cpu or gpu')
+    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
+    machine = Machine(
+        workers, max(1, cores() // workers), args.device, args.blender_python or os.environ.get('DFD_BLENDER_PYTHON')
+    )
+
+    def progress(done: int, all_: int):
+        return tqdm(initial=done, total=all_, desc='render', unit=unit, smoothing=0.1)
+
+    try:
+        with terminable():
+            return render(range(args.seed, args.seed + args.stacks), machine, progress)
+    except BlenderCrashed as error:
+        print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
+        return None
+
+
+def _world(args: argparse.Namespace) -> int:
+    import sys
+
+    from dfd_ros.core.errors import InputError
     from dfd_ros.datasets.rendering.world_views import WorldTask, render_views, write_view_sheet
     from dfd_ros.synthesis.worlds.sdf import read_world
 
     _check(args)
-    if args.device not in ('auto', 'cpu', 'gpu'):
-        raise InputError(f'--device {args.device}: with --world choose auto, cpu or gpu')
     if args.world and args.rooms:
         raise InputError('--world and --rooms: give one of them')
     if args.world:
@@ -219,22 +244,10 @@ def _world(args: argparse.Namespace) -> int:
     task = WorldTask(
         args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures), **given
     )
-    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
-    machine = Machine(
-        workers, max(1, cores() // workers), args.device, args.blender_python or os.environ.get('DFD_BLENDER_PYTHON')
-    )
-
-    def progress(done: int, all_: int):
-        return tqdm(initial=done, total=all_, desc='render', unit='view', smoothing=0.1)
-
-    try:
-        with terminable():
-            rendered, left_out = render_views(
-                args.out, task, range(args.seed, args.seed + args.stacks), machine, progress
-            )
-    except BlenderCrashed as error:
-        print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
+    result = _with_blender(args, '--world', 'view', partial(render_views, args.out, task))
+    if result is None:
         return 1
+    rendered, left_out = result
     for line in left_out:
         print(f'dfd: left out: {line}', file=sys.stderr)
     print(f'views    {args.stacks} of {task.name}, {rendered} rendered now, in {args.out}/')
@@ -243,39 +256,18 @@ def _world(args: argparse.Namespace) -> int:
 
 
 def _blender(args: argparse.Namespace) -> int:
-    import os
     import shlex
     import sys
 
-    from tqdm import tqdm
-
-    from dfd_ros.core.child_processes import terminable
-    from dfd_ros.core.errors import InputError
-    from dfd_ros.core.machine import cores
     from dfd_ros.datasets.rendering.dataset_card import write_card, write_contact_sheet
-    from dfd_ros.datasets.rendering.rendered_dataset import Machine, render_dataset
-    from dfd_ros.datasets.rendering.workers import BlenderCrashed
+    from dfd_ros.datasets.rendering.rendered_dataset import render_dataset
     from dfd_ros.datasets.shards import count
     from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
-    if args.device not in ('auto', 'cpu', 'gpu'):
-        raise InputError(f'--device {args.device}: with --engine blender choose auto, cpu or gpu')
     settings = RenderSettings(
         **{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__ if getattr(args, name) is not None}
     )
-    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
-    machine = Machine(
-        workers, max(1, cores() // workers), args.device, args.blender_python or os.environ.get('DFD_BLENDER_PYTHON')
-    )
-
-    def progress(done: int, all_: int):
-        return tqdm(initial=done, total=all_, desc='render', unit='stack', smoothing=0.1)
-
-    try:
-        with terminable():
-            render_dataset(args.out, settings, range(args.seed, args.seed + args.stacks), machine, progress)
-    except BlenderCrashed as error:
-        print(f'dfd: error: {error}; rerun the same command to resume', file=sys.stderr)
+    if _with_blender(args, '--engine blender', 'stack', partial(render_dataset, args.out, settings)) is None:
         return 1
     command = 'dfd ' + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ['render'] else 'dfd render'
     print(f'stacks   {count(args.out)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
