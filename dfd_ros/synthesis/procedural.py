@@ -248,9 +248,9 @@ def render_stack(
 ) -> StackBatch:
     """One focal stack (B = 1). The same seed and settings give the same stack on the same device.
 
-    foci: v of the frames, instead of drawn ones.
-    all_in_focus: as the lens shows what is in focus, everywhere: the same views and exposure, without defocus, noise
-        and compression. Not with a realistic camera (`settings.camera`): its processing depends on what it sees.
+    foci: v of the frames, instead of random ones.
+    all_in_focus: render the same views and exposure with all points in focus, without noise and compression. Not for
+        realistic cameras (`settings.camera`), whose processing depends on the image.
     """
     rng = Random(seed, device)
     frames = settings.frames

@@ -17,7 +17,7 @@ from dfd_ros.core.optics import Lens
 from dfd_ros.synthesis.defocus import KERNEL_COCS, defocus
 
 LAYERS = 12
-INFINITELY_FAR = 1e6  # m, which no lens can tell from infinity
+INFINITELY_FAR = 1e6  # m; no lens can distinguish it from infinity
 
 
 def fill_depth(depth: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ class RgbdScene:
 
 
 class Photographer:
-    """Takes photographs of what an all-in-focus image and its depth show, with another focus and aperture."""
+    """Refocuses an all-in-focus image with depth: photographs it with another focus and aperture."""
 
     def __init__(self, sharp: np.ndarray, depth: np.ndarray, lens: Lens, largest: int | None = None) -> None:
         """

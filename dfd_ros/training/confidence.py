@@ -1,8 +1,7 @@
-"""Confidence that is right as often as it says: a correction of the scale that a network states, fitted on stacks with
-truth that it was not trained on.
+"""Calibrates confidence: corrects the scale b that a network predicts, on stacks that it was not trained on.
 
-After Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017): a network states its confidence in the right
-order, but too high or too low. Two numbers mend that: log b becomes slope * log b + offset. The order stays.
+After Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017): the confidences of a network have the right
+order but are too high or too low. The correction log b -> slope * log b + offset keeps the order.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.sequences import held_out
 
 _FIRST_SEED = 1_100_000_000
-_PIXELS = 4000  # of each frame
+_PIXELS = 4000  # per frame
 _SLOPES = (0.2, 5.0)
 
 
@@ -36,16 +35,16 @@ class Correction:
 
 
 def fit(log_scale: torch.Tensor, error: torch.Tensor, within: float = CONFIDENT_ERROR) -> Correction:
-    """The correction that makes 1 - exp(-within / b), the stated probability of an error of at most `within`, most
-    likely.
+    """The correction with the maximum likelihood of 1 - exp(-within / b), the predicted probability of an error of at
+    most `within`.
 
     Args:
-        log_scale, error: (N,) of pixels, stated log b and the error of u.
+        log_scale, error: (N,) predicted log b and error of u, per pixel.
     """
     right = (error <= within).double()
     log_scale = log_scale.double()
     middle = log_scale.mean()
-    # log of the slope, and the offset at the mean, which the slope hardly changes.
+    # Log of the slope, and the offset at the mean of log b, which hardly depends on the slope.
     free = torch.zeros(2, dtype=torch.double, requires_grad=True)
     optimiser = torch.optim.LBFGS([free], max_iter=100, line_search_fn='strong_wolfe')
 
@@ -53,7 +52,7 @@ def fit(log_scale: torch.Tensor, error: torch.Tensor, within: float = CONFIDENT_
         optimiser.zero_grad()
         slope = free[0].exp().clamp(*_SLOPES)
         rate = within * torch.exp(-(slope * (log_scale - middle) + middle + free[1]))
-        # -log of p = 1 - exp(-rate) where right, and of exp(-rate) where wrong.
+        # -log(1 - exp(-rate)) for right pixels, -log(exp(-rate)) for wrong ones.
         value = (-right * torch.log(-torch.expm1(-rate.clamp_min(1e-9))) + (1 - right) * rate).mean()
         value.backward()
         return value
@@ -65,8 +64,8 @@ def fit(log_scale: torch.Tensor, error: torch.Tensor, within: float = CONFIDENT_
 
 @torch.no_grad()
 def _errors(network: Network, stack: StackBatch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(log b, error of u), each (N,), of random pixels with a truth in the swept range, of all frames but the first,
-    which shows one focus alone."""
+    """(log b, error of u), each (N,), of random pixels with ground truth in the swept range, in all frames except the
+    first, after which only one focus is known."""
     stack = stack.to(device)
     frames = list(range(1, stack.images.shape[1]))
     prediction = network.sequence(stack.images.float() / 255, stack.focus, stack.blur_scale, decode=frames)[0]
@@ -79,7 +78,7 @@ def _errors(network: Network, stack: StackBatch, device: torch.device) -> tuple[
 
 
 def correct(network: Network, stacks: Iterable[StackBatch], device: torch.device) -> Correction:
-    """Fit the correction on stacks with truth, and make it part of the network's weights."""
+    """Fit the correction on stacks with ground truth, and apply it to the weights of the network."""
     network.eval()
     log_scales, errors = zip(*(_errors(network, stack, device) for stack in stacks))
     correction = fit(torch.cat(log_scales), torch.cat(errors))
@@ -88,7 +87,7 @@ def correct(network: Network, stacks: Iterable[StackBatch], device: torch.device
 
 
 def held_out_stacks(config: TrainingConfig) -> Iterable[StackBatch]:
-    """`validate_stacks` stacks like those of the training that it does not see: held-out samples, or drawn ones."""
+    """`validate_stacks` stacks like those of the training, but unseen: held-out samples, or procedural stacks."""
     if config.shards:
         samples = Samples(config.shards, TRUTH_READ)
         indices = held_out(samples, config)
@@ -98,8 +97,8 @@ def held_out_stacks(config: TrainingConfig) -> Iterable[StackBatch]:
 
 
 def correct_file(path: Path, config: TrainingConfig, device: torch.device) -> Correction | None:
-    """Correct the weights in a file, once. None where the network states no scale of its own, nothing is held out, or
-    the file is corrected already."""
+    """Correct the weights in a file, once. None if the network does not learn its scale, nothing is held out, or the
+    file has been corrected."""
     with networks.opened(path) as file:
         metadata = file.metadata
     if 'confidence' in metadata or config.stacks or (config.shards and not config.held_out):

@@ -85,11 +85,11 @@ def most_confident(error: torch.Tensor, confidence: torch.Tensor, share: float) 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often an estimate is right, by its confidence, in ten even bins.
+    """How often estimates are right, by confidence, in ten even bins.
 
     Attributes:
-        share: of the pixels in each bin; stated: their mean confidence; right: the share of them that is right. NaN in
-            an empty bin. All (10,).
+        share: share of pixels in each bin; stated: their mean confidence; right: the share of them that is right. All
+            (10,); the latter two are NaN in empty bins.
     """
 
     share: torch.Tensor
@@ -98,7 +98,7 @@ class Reliability:
 
     @property
     def calibration_error(self) -> float:
-        """The mean difference of stated and right (Naeini et al., AAAI 2015: expected calibration error)."""
+        """Expected calibration error: mean difference of `stated` and `right` (Naeini et al., AAAI 2015)."""
         return ((self.stated - self.right).abs() * self.share).nansum().item()
 
 

@@ -41,7 +41,7 @@ MANY = 10**9  # steps, if the budget is a time
 
 @dataclass(frozen=True)
 class _Finished:
-    """What a training took: finished.json."""
+    """Content of finished.json: the cost of a training."""
 
     steps: NonNegativeInt
     hours: NonNegativeFloat
@@ -50,7 +50,7 @@ class _Finished:
 
 @dataclass(frozen=True)
 class _Validation:
-    """What is used of a line of log.jsonl."""
+    """The used parts of a line of log.jsonl."""
 
     group: Literal['validation']
     step: NonNegativeInt
@@ -366,10 +366,11 @@ def machine(device: torch.device) -> str:
 
 
 def validations(folder: Path) -> list[dict]:
-    """The figures of all validations of a training, by step. Skips lines that a kill cut short.
+    """The figures of all validations of a training, by step. Skips truncated lines, which a kill
+    leaves.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no validation.
     """
     lines: list[dict] = []
     path = folder / 'log.jsonl'
@@ -380,12 +381,12 @@ def validations(folder: Path) -> list[dict]:
             # A killed run resumes at an earlier step.
             lines = [earlier for earlier in lines if earlier['step'] < line['step']] + [line]
     if not lines:
-        raise InputError(f'{path}: no validation in it; remove {folder} to begin the row anew')
+        raise InputError(f'{path}: no validation in it; remove {folder} to start the row again')
     return lines
 
 
 def _checked(kind: Any, path: Path) -> Any:
-    """The content of a JSON file of the study. Raises `InputError` if it is not of this kind."""
+    """The content of a JSON file of the study. Raises `InputError` if it does not have this type."""
     content = read_json(path)
     parse(kind, content, str(path))
     return content

@@ -22,7 +22,7 @@ from dfd_ros.core.files import read_bytes
 from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
-MOST_ELEMENTS = 50_000  # models, links and visuals: includes within each other can multiply them
+MOST_ELEMENTS = 50_000  # models, links and visuals, which nested includes can multiply
 LARGEST_FILE = 64 * 2**20  # bytes; the largest world we know has 2 MB
 LARGEST_MESH = 256 * 2**20
 MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')
@@ -154,7 +154,7 @@ class _Reader:
 
     @contextlib.contextmanager
     def _leaving_out(self, label: str) -> Iterator[None]:
-        """Leave out what is refused within, and note the reason."""
+        """Leave out the part that raises `InputError`, and record the reason."""
         try:
             yield
         except InputError as error:
@@ -245,7 +245,7 @@ class _Reader:
                 if image is None:
                     continue
                 for place in (file.parent, file.parent.parent / 'textures', base / 'materials' / 'textures'):
-                    with contextlib.suppress(OSError):  # no name that a file can have
+                    with contextlib.suppress(OSError):  # not a valid file name
                         if (place / image).is_file():
                             return self._inside(place / image)
         return None
@@ -268,7 +268,7 @@ class _Reader:
         try:
             path = path.resolve()
             exists = path.exists()
-        except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, a link to itself
+        except (OSError, RuntimeError, ValueError) as error:  # too long a name, or a link to itself
             raise InputError(f'{shortened(path)}: cannot be read: {reason(error)}') from None
         if not any(path.is_relative_to(root) for root in self.roots):
             raise InputError(f'{path}: outside the world and model folders')
