@@ -82,8 +82,11 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     0 after a signal, or when the work is done; 1 where the node's attribute `worker` has failed; 2 with one line on
     stderr for bad input at start. For a process that ends then.
     """
-    status = _run(make_node, list(sys.argv if arguments is None else arguments))
-    node_signals.skip_teardown(status)
+    status = 1
+    try:
+        status = _run(make_node, list(sys.argv if arguments is None else arguments))
+    finally:
+        node_signals.skip_teardown(status)
     return status
 
 
@@ -105,7 +108,11 @@ def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
         return 0
     except _Done:
         return 0
-    except InputError as error:
+    except Exception as error:
+        if stop.arrived:  # a library may turn the KeyboardInterrupt into an error of its own
+            return 0
+        if not isinstance(error, InputError):
+            raise
         # Not by the log: one line, as from every other command.
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2

@@ -114,6 +114,27 @@ def test_a_signal_amid_the_start_is_a_quiet_end(number):
     assert ended(process) == (0, '', '')
 
 
+WORK = '''
+        try:
+            print('starting', flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            raise ValueError('could not determine the shape')
+'''
+
+
+def test_a_signal_that_a_library_turns_into_an_error_is_a_quiet_end():
+    process = started(WORK)
+    assert process.stdout.readline() == 'starting\n'
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (0, '', '')
+
+
+def test_a_fault_at_the_start_shows_itself_and_ends_at_once():
+    status, _, err = ended(started("raise ValueError('a fault')"))
+    assert status == 1 and err.endswith('ValueError: a fault\n')
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_does_not_disturb_the_end(number):
     process = started("timer = self.create_timer(0.05, lambda: (print('spinning', flush=True), timer.cancel()))")
