@@ -84,9 +84,14 @@ def node(
         namespace=LaunchConfiguration('namespace'),
         parameters=[params_file, _typed(parameters | sim_time(context))],
         remappings=remappings or [],
-        on_exit=_respawn(common) if respawn else Shutdown(reason=f'{name} has ended'),
+        on_exit=_respawn(common) if respawn else _shut_down,
         **common,
     )
+
+
+def _shut_down(event: ProcessExited, context: LaunchContext) -> list[Shutdown] | None:
+    """Ends the launch, unless it is ending already: else each node would claim in the log to be the reason."""
+    return None if context.is_shutdown else [Shutdown(reason=f'{event.process_name} has ended')]
 
 
 def _respawn(options: dict[str, Any], waited: float = 0.0) -> Callable[[ProcessExited, LaunchContext], list | None]:

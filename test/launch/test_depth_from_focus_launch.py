@@ -14,6 +14,7 @@ pytest.importorskip('launch_ros')
 from launch import LaunchContext, LaunchDescription, LaunchService  # noqa: E402
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler, Shutdown  # noqa: E402
 from launch.event_handlers import OnProcessExit  # noqa: E402
+from launch.events.process import ProcessExited  # noqa: E402
 from launch.launch_description_sources import (  # noqa: E402
     PythonLaunchDescriptionSource,
     get_launch_description_from_python_launch_file,
@@ -30,7 +31,7 @@ from dfd_ros.core.lens_state import LensState  # noqa: E402
 from dfd_ros.core.optics import VergenceRange  # noqa: E402
 from dfd_ros.msg import FocusCommand  # noqa: E402
 from dfd_ros.msg import LensState as LensStateMessage  # noqa: E402
-from dfd_ros.ros import image_messages, launch_arguments, messages, qos  # noqa: E402
+from dfd_ros.ros import image_messages, launch_arguments, launch_files, messages, qos  # noqa: E402
 from dfd_ros.ros.nodes.camera import CameraParameters  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +165,16 @@ def context(**given):
         default = ''.join(part.perform(context) for part in argument.default_value)
         context.launch_configurations[argument.name] = given.get(argument.name, default)
     return context
+
+
+def test_only_the_first_node_to_end_is_named_as_the_reason():
+    of_launch, event = (
+        LaunchContext(),
+        ProcessExited(name='sweep-2', action=None, cmd=[], cwd=None, env=None, pid=1, returncode=2),
+    )
+    assert isinstance(launch_files._shut_down(event, of_launch)[0], Shutdown)
+    of_launch._set_is_shutdown(True)
+    assert launch_files._shut_down(event, of_launch) is None
 
 
 def test_a_params_file_that_is_not_there_is_refused():
