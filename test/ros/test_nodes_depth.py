@@ -405,9 +405,10 @@ def is_well_again(rig):
             rig.send()
             time.sleep(0.05)
         level, said, values = status(rig)
-        if level == DiagnosticStatus.OK:
+        # A node that has only begun is OK as well.
+        if level == DiagnosticStatus.OK and int(values['focus positions']) >= 3:
             return values
-    pytest.fail(f'still {said!r}')
+    pytest.fail(f'still {said!r}, {values}')
 
 
 def test_diagnostics_judge_by_what_comes_out(rig):
@@ -472,18 +473,20 @@ def test_warnings_do_not_grow_with_the_text_of_the_sender(rig):
 
 def test_lens_states_stamped_a_frame_late(rig):
     """Every one fits the stamp of the next image. There is no depth, until the delay is known or nobody doubts it."""
-    start, period, frames = rig.observer.node.get_clock().now(), 0.15, itertools.count()
+    clock, period = rig.observer.node.get_clock(), 0.4  # messages may come late by 0.3 of it, as on a busy machine
+    stamp = clock.now()
 
     def send():
-        i = next(frames)
-        stamps = [Header(stamp=(start + Duration(seconds=period * k)).to_msg(), frame_id='lens') for k in (i, i + 1)]
-        rig.send_image(rig.image(stamps[0]))
-        rig.send_state(rig.state(stamps[1]))
-        time.sleep(period)
+        nonlocal stamp
+        time.sleep(max(0.0, (stamp - clock.now()).nanoseconds * 1e-9))
+        following = clock.now() + Duration(seconds=period)
+        rig.send_image(rig.image(Header(stamp=stamp.to_msg(), frame_id='lens')))
+        rig.send_state(rig.state(Header(stamp=following.to_msg(), frame_id='lens')))
+        stamp = following
         return bool(np.isfinite(array(rig.depth[-1])).any()) if rig.depth else None
 
     def sent_until(condition):
-        end = time.monotonic() + 90
+        end = time.monotonic() + 120
         while not condition(send()):
             assert time.monotonic() < end, rig.process.output[-1000:]
 
