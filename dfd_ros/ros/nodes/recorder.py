@@ -221,11 +221,13 @@ class RecorderNode(ManagedNode):
             return Report(message='not recording', values=values)
         values |= {'bag': str(bag.folder), 'messages': bag.messages, 'written (MB)': bag.size / 1e6}
         if now - self._heard_at > NOTHING_AFTER:
-            self._warn(f'nothing on {self._names["image_raw"]} or any other topic: is the camera running?')
+            if not self.is_starting:
+                self._warn(f'nothing on {self._names["image_raw"]} or any other topic: is the camera running?')
             return Report(WARN, 'recording, but nothing arrives', values)
         silent = [self._names[name] for name in SETS if not counts[name]]
         if silent:
-            self._warn(f'nothing on {", ".join(silent)}')
+            if not self.is_starting:
+                self._warn(f'nothing on {", ".join(silent)}')
             return Report(WARN, f'recording, but nothing on {", ".join(silent)}', values)
         if self._writer.dropped or self._lost.total():
             return Report(WARN, 'recording, but messages are lost', values)
@@ -247,7 +249,7 @@ class RecorderNode(ManagedNode):
             logger.error(result.error) if result.error else logger.info(f'{result.recording}: {result.summary}')
         failed = sum(bool(result.error) for result in results)
         if failed:
-            raise RuntimeError(f'{failed} of {len(results)} bags were left out')
+            raise InputError(f'{failed} of {len(results)} bags were left out')
         if self.worker is not None:
             self.worker.failure.set_result(None)  # done: the process ends
 

@@ -94,9 +94,9 @@ class TrainerNode(GuardedNode, Observer):
     def _work(self) -> None:
         try:
             train(self._config, self._folder, self._settings.values.device, observer=self)
-        except InputError as error:
+        except InputError:
             if not self._stopping.is_set():
-                raise RuntimeError(str(error)) from None
+                raise
         self._publish(TrainingProgress.STOPPED if self._stopping.is_set() else TrainingProgress.DONE)
         if not self.context.ok():
             return
