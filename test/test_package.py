@@ -69,6 +69,7 @@ ROSDEP = {
     'yaml': 'python3-yaml',
     'PIL': 'python3-pil',
     'tqdm': 'python3-tqdm',
+    'tf2_ros': 'tf2_ros_py',
 }
 BY_PIP = {
     'cv2': 'opencv-python-headless',
