@@ -2,6 +2,7 @@
 
 import math
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from builtin_interfaces.msg import Time as TimeMessage
 from ros_processes import wait_until
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 
 from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, FocusMap
@@ -155,6 +158,15 @@ def test_simulated_time_that_has_not_begun_and_a_truth_that_nobody_knows(start_n
     assert heard and stamp(heard[0]) == (0, 0), process.output
     wait_until(lambda: 'nothing comes on /simulated/truth/depth' in process.output, 'a warning')
     assert process.output.count('publish_truth') == 1
+    clock = observer.publisher(Clock, '/clock')
+
+    def time_stands():
+        clock.publish(Clock(clock=TimeMessage(sec=100)))
+        time.sleep(0.05)
+        return sum(stamp(state)[0] > 0 for state in heard) > 10
+
+    wait_until(time_stands, 'frames while simulated time stands')
+    assert {stamp(state) for state in heard} == {(0, 0), (100, 0)}
 
 
 def test_synthetic_scene_follows_the_focus(start_node, observer):

@@ -12,6 +12,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import yaml
+from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -239,11 +240,14 @@ class CameraNode(ManagedNode):
                 self._reached_id = command_id
             self._publish(frame)
 
+    def _stamp(self, frame: Frame) -> Time:
+        now = self.get_clock().now()
+        if self.get_parameter('use_sim_time').value:
+            return now  # simulated time may stand: less an age in real time, the stamps would fall back
+        return now - Duration(seconds=time.monotonic() - frame.time_s)
+
     def _publish(self, frame: Frame) -> None:
-        age = round((time.monotonic() - frame.time_s) * 1e9)
-        # Simulated time stands at 0 until a clock comes, and no stamp can be before that.
-        stamp = Time(nanoseconds=max(0, self.get_clock().now().nanoseconds - age))
-        header = Header(stamp=stamp.to_msg(), frame_id=self._settings.values.frame_id)
+        header = Header(stamp=self._stamp(frame).to_msg(), frame_id=self._settings.values.frame_id)
         height, width = frame.image.shape[:2]
         # The image last: what goes with it is there when it comes, and a pair is complete with no wait.
         self._lens_state.publish(messages.to_message(frame.lens_state, header, self._reached_id))
