@@ -114,13 +114,13 @@ def test_a_signal_amid_the_start_is_a_quiet_end(number):
     assert ended(process) == (0, '', '')
 
 
-WORK = '''
+WORK = """
         try:
             print('starting', flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             raise ValueError('could not determine the shape')
-'''
+"""
 
 
 def test_a_signal_that_a_library_turns_into_an_error_is_a_quiet_end():
