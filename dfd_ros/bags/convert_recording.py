@@ -15,7 +15,7 @@ from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.sweep_cutting import sweeps
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.errors import InputError, reason, shortened
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
@@ -342,15 +342,15 @@ class Converter:
         if extrinsics is not None:
             raise _UnusableFrame(
                 NO_POSE,
-                f'{self.name}: depth is in the frame {depth_frame[:80]}, the extrinsics are to '
+                f'{self.name}: depth is in the frame {shortened(depth_frame, 80)}, the extrinsics are to '
                 f'{extrinsics.child}, and TF does not link the two; correct the child of the '
                 'extrinsics, or record depth that is registered to that frame',
             )
         reason = 'TF does not link them' if self._frames else 'the recording has no TF'
         raise _UnusableFrame(
             NO_POSE,
-            f'{self.name}: images are in the frame {image_frame[:80] or "(none)"}, depth is in '
-            f'{depth_frame[:80] or "(none)"}, and {reason}; give the extrinsics with --calibration '
+            f'{self.name}: images are in the frame {shortened(image_frame, 80) or "(none)"}, depth is in '
+            f'{shortened(depth_frame, 80) or "(none)"}, and {reason}; give the extrinsics with --calibration '
             '(dfd calibrate extrinsics)',
         )
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 
 FOOTPRINT = 1.15
 """Size of a depth pixel's footprint in units of the pixel spacing: above 1, so that slanted surfaces have no cracks."""
@@ -59,7 +59,7 @@ class Intrinsics:
             return cls(fx, fy, cx, cy)
         if message.distortion_model not in ('plumb_bob', 'rational_polynomial', ''):
             raise InputError(
-                f'{topic}: distortion model {str(message.distortion_model)[:80]!r} is not supported; rectify the image'
+                f'{topic}: distortion model {quoted(str(message.distortion_model))} is not supported; rectify the image'
             )
         camera = cls(fx, fy, cx, cy, tuple(map(float, distortion)))
         camera._check_distortion(topic, size)

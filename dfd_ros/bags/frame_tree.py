@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, shortened
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
 LARGEST_HISTORY = 10000  # poses of a moving frame to remember
@@ -39,7 +39,7 @@ class Frames:
                 if child == parent or not child:
                     raise InputError('a frame cannot be its own parent')
             except InputError as error:
-                problems.append(f'{parent[:80]} -> {child[:80]}: {error}')
+                problems.append(f'{shortened(parent, 80)} -> {shortened(child, 80)}: {error}')
                 continue
             self._parents[child] = parent
             if static:
@@ -66,7 +66,7 @@ class Frames:
             pose = self._pose(frame, stamp) @ pose
             frame = self._parents[frame]
             if frame in seen:
-                raise InputError(f'tf: the frame {frame[:80]} is its own ancestor')
+                raise InputError(f'tf: the frame {shortened(frame, 80)} is its own ancestor')
             seen.add(frame)
         return frame, pose
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dfd_ros.core import image_encodings
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.image_io import FORMATS, LARGEST
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -102,9 +102,7 @@ def _decode(data: Any, flags: int, topic: str) -> np.ndarray:
     try:
         image = cv2.imdecode(data, flags)
     except cv2.error as error:
-        raise InputError(
-            f'{topic}: {data.size} bytes that OpenCV cannot read: {" ".join(str(error).split())}'
-        ) from None
+        raise InputError(f'{topic}: {data.size} bytes that OpenCV cannot read: {reason(error)}') from None
     if image is None:
         raise InputError(f'{topic}: {data.size} bytes that OpenCV cannot read as an image')
     return image

@@ -42,7 +42,7 @@ from dfd_ros.bags.bag_reader import Bag, add_to_fingerprint
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.recording_events import OFFSET_SECONDS, Recording, Topics, events, rgbd_signal
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import require_file
 from dfd_ros.core.image_io import read_image
 from dfd_ros.core.lens_state import LensState
@@ -247,7 +247,7 @@ def _row(values: dict[str, str], where: str) -> _Row:
         try:
             return float(text) if text else math.nan
         except ValueError:
-            raise InputError(f'{where}: {column}: {text[:80]!r} is not a number') from None
+            raise InputError(f'{where}: {column}: {quoted(text)} is not a number') from None
 
     def positive(column: str) -> float:
         value = number(column)

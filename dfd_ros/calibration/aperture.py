@@ -54,8 +54,6 @@ class ApertureResult:
     """Of the point spread function: 2 Gaussian, 32 disc."""
     coc: np.ndarray
     """(T,) px, measured for each image separately."""
-    coc_expected: np.ndarray
-    """(T,) px, from the fit."""
     magnification: np.ndarray
     """(T,) image scale relative to focus at infinity."""
     breathing: float
@@ -133,7 +131,6 @@ def measure_aperture(
         1 / target,
         exponent,
         alone * in_image,
-        coc * in_image,
         magnification,
         breathing,
         off,

@@ -6,7 +6,7 @@ import reprlib
 import sys
 
 QUOTED = 80
-"""The longest quotation of a value in a message, in characters."""
+"""Maximum characters of a quoted value in a message."""
 
 
 class InputError(ValueError):

@@ -101,35 +101,6 @@ def coc_px(distance, focus_distance, focal_length, f_number, pixel_pitch):
     return _plain(c / _where(lib, pitch > 0, pitch, math.nan), *args)
 
 
-def depth_of_field(focus_distance, focal_length, f_number, max_coc):
-    """(near, far) limits (m) between which the circle of confusion is at most `max_coc` (m).
-
-    Far is infinity from the hyperfocal distance on. NaN where F <= f or an input is NaN.
-    """
-    lib = _lib(focus_distance, focal_length, f_number, max_coc)
-    args = (focus_distance, focal_length, f_number, max_coc)
-    focus, f, n, c = _arrays(lib, *args)
-    with np.errstate(all='ignore'):
-        half_width = c * n / (f * f) * (1 - f / focus)
-        valid = (focus > f) & (f > 0) & (n > 0) & (c >= 0)
-        near = _where(lib, valid, 1 / (1 / focus + half_width), math.nan)
-        far_vergence = 1 / focus - half_width
-        far = _where(lib, valid, _where(lib, far_vergence > 0, 1 / far_vergence, math.inf), math.nan)
-    return _plain(near, *args), _plain(far, *args)
-
-
-def hyperfocal_distance(focal_length, f_number, max_coc):
-    """Nearest focus distance (m) at which infinity is within `max_coc` (m): f^2 / (N c) + f.
-
-    Infinity for max_coc = 0; NaN where f or N is not positive, or an input is NaN.
-    """
-    args = (focal_length, f_number, max_coc)
-    lib = _lib(*args)
-    f, n, c = _arrays(lib, *args)
-    with np.errstate(all='ignore'):
-        return _plain(_where(lib, (f > 0) & (n > 0) & (c >= 0), f * f / (n * c) + f, math.nan), *args)
-
-
 def magnification(focus_distance, focal_length):
     """Image scale of a unit-focusing lens relative to its focus at infinity: 1 / (1 - f/F).
 

@@ -33,11 +33,6 @@ def ramp(range_: VergenceRange, frames: int = 5, *, near_to_far: bool = False) -
     return _distances(range_, _positions(frames, near_to_far))
 
 
-def repeated_ramps(range_: VergenceRange, frames: int = 5, ramps: int = 5, *, near_to_far: bool = False) -> list[float]:
-    """The same ramp again and again, with a jump back between: by default the study's five of five frames."""
-    return ramp(range_, frames, near_to_far=near_to_far) * ramps
-
-
 def ping_pong(range_: VergenceRange, frames: int = 5, ramps: int = 2, *, near_to_far: bool = False) -> list[float]:
     """Ramps in alternating directions. A turning point is focused once: ramps * (frames - 1) + 1 frames.
 

@@ -235,11 +235,6 @@ class Samples:
             return _decode(read, members, f'{shard}: {key}', self._truth)
 
 
-def read_samples(where: str | Path | Iterable[str | Path]) -> Iterator[Sample]:
-    """All samples; arguments and errors as of `Samples`."""
-    return iter(Samples(where))
-
-
 def count(where: str | Path | Iterable[str | Path]) -> int:
     """The number of samples, from the shards' headers."""
     return len(Samples(where))

@@ -98,7 +98,7 @@ def create(name: str, /, **config) -> Network:
         with limited_parameters():
             return network(**config)
     except InputError as error:
-        raise InputError(str(error) if str(error).startswith('network ') else f'network "{name}": {error}') from None
+        raise InputError(f'network "{name}": {error}') from None
     except Exception as error:  # layers raise many types
         raise InputError(f'network "{name}" with {quoted(config)}: {reason(error)}') from error
 

@@ -41,9 +41,9 @@ class StackNetwork(Network):
     def __init__(self, frames: int, coc: bool, width: float):
         super().__init__()
         if frames < 2:
-            raise InputError(f'network {self.name}, frames: {frames}, a stack has at least 2')
+            raise InputError(f'frames: {frames}, a stack has at least 2')
         if not width > 0:
-            raise InputError(f'network {self.name}, width: {width} must be above 0')
+            raise InputError(f'width: {width} must be above 0')
         self.frames, self.decodes_coc = frames, coc
         self.register_buffer('log_error', torch.tensor(math.log(0.25)))  # before training: u is anywhere in 0..1
 

@@ -99,15 +99,15 @@ def opened(path: str | Path) -> Iterator[WeightsFile]:
     """
     try:
         path = require_file(path)
+    except InputError as error:
+        raise InputError(f'weights {error}') from None
+    try:
         with path.open('rb') as file:
             header = int.from_bytes(file.read(8), 'little')
         if header > LARGEST_HEADER:
             raise SafetensorError(f'a header of {header} bytes')
         with safe_open(path, 'pt') as opened_file:
             yield WeightsFile(path, opened_file)
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if text.startswith('weights ') else f'weights {text}') from None
     except (SafetensorError, OSError) as error:
         raise InputError(
             f'weights {path}: not a complete safetensors file ({reason(error)}); fetch or train them again'

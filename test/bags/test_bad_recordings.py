@@ -21,7 +21,7 @@ from dfd_ros.bags.bag_writer import BagWriter, Topic
 from dfd_ros.bags.convert_recording import ConvertSettings
 from dfd_ros.bags.convert_recordings import Job, convert_all, convert_one
 from dfd_ros.bags.recording_events import Topics
-from dfd_ros.datasets.shards import read_samples
+from dfd_ros.datasets.shards import Samples
 
 IMAGE, INFO, LENS, DEPTH = '/image_raw', '/camera_info', '/lens_state', '/rgbd/depth/image_rect'
 
@@ -46,7 +46,7 @@ def convert(tmp_path, capsys):
         said = capsys.readouterr()
         line = said.out if status == 0 else next(x for x in said.err.splitlines() if x.startswith('dfd: error: '))
         assert str(tmp_path / 'bag') in line
-        return list(read_samples(tmp_path / 'out')) if status == 0 else [], line
+        return list(Samples(tmp_path / 'out')) if status == 0 else [], line
 
     return run
 
@@ -239,7 +239,7 @@ def test_a_kill_while_shards_are_published(tmp_path, monkeypatch, settings):
             quietly(bag, Job(out))
     assert len(list(out.glob('*.tar'))) == 2 and not (out / 'bag.json').exists()
     assert not quietly(bag, Job(out, settings=settings)).error
-    assert sorted(len(sample) for sample in read_samples(out)) == ([6, 6] if settings.frames else [4] * 4)
+    assert sorted(len(sample) for sample in Samples(out)) == ([6, 6] if settings.frames else [4] * 4)
     assert [path.name for path in out.iterdir() if path.name.startswith('.')] == []
 
 

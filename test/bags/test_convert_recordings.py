@@ -36,7 +36,7 @@ from recorded_rig import (
 
 from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
-from dfd_ros.datasets.shards import count, locked, read_samples
+from dfd_ros.datasets.shards import Samples, count, locked
 from dfd_ros.datasets.stack_batch import to_stack_batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def converted(tmp_path, capsys):
         write_bag(tmp_path / 'bag', options, **kind)
         assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', *arguments) == status
         said = capsys.readouterr()
-        return (list(read_samples(tmp_path / 'out')) if not status else None), said.out + said.err
+        return (list(Samples(tmp_path / 'out')) if not status else None), said.out + said.err
 
     return run
 
@@ -258,7 +258,7 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     (out / 'bag.json').unlink()
     assert convert(*arguments) == 0
     truth, _ = room(view_at(0.5), POSE)
-    difference = np.concatenate([sample.depth for sample in read_samples(out)]) / truth - 1
+    difference = np.concatenate([sample.depth for sample in Samples(out)]) / truth - 1
     assert np.nanmax(np.abs(difference)) > 0.01  # through the new extrinsics, which are wrong
 
 
@@ -323,7 +323,7 @@ def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
     for out in ('out', 'at_once'):
         assert convert(tmp_path / 'bag', '--out', tmp_path / out) == 0
     assert count(tmp_path / 'out') == 40
-    for first, second in zip(read_samples(tmp_path / 'out'), read_samples(tmp_path / 'at_once')):
+    for first, second in zip(Samples(tmp_path / 'out'), Samples(tmp_path / 'at_once')):
         np.testing.assert_array_equal(first.images, second.images)
         np.testing.assert_array_equal(first.depth, second.depth)
     assert not [path for path in (tmp_path / 'out').iterdir() if path.name.startswith('.')]

@@ -17,7 +17,7 @@ from recorded_rig import FOCUS, POSE, RATE, SIZE, START, Options, calibration_fi
 from dfd_ros.bags import phone_recording  # noqa: E402
 from dfd_ros.bags.phone_recording import PhoneRecording, fingerprint  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
-from dfd_ros.datasets.shards import read_samples  # noqa: E402
+from dfd_ros.datasets.shards import Samples  # noqa: E402
 
 CLOCK = 1234.5  # s that the phone's clock is behind the bag's
 NAMES = (
@@ -60,7 +60,7 @@ def test_a_phone_and_a_bag_become_samples(tmp_path, capsys, video):
     options = '--clock-offset', -CLOCK, '--calibration', calibration_file(tmp_path / 'rig.yaml')
     status = dfd('convert', bag, '--phone', phone, '--out', tmp_path / 'out', *options)
     assert status == 0, capsys.readouterr().err
-    samples = list(read_samples(tmp_path / 'out'))
+    samples = list(Samples(tmp_path / 'out'))
     truth, points = room(view_at(0.5), POSE)
     assert len(samples) == 3
     for sample in samples:

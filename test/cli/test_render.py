@@ -12,7 +12,7 @@ from PIL import Image
 
 from dfd_ros.cli import main
 from dfd_ros.core.focal_stack import FocalStack
-from dfd_ros.datasets.shards import read_samples
+from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.study.study_scenes import sample_scene
@@ -85,7 +85,7 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
     assert render(out, '--format', 'shards', '--stacks', '2', '--seed', '4', '--preset', 'study', '--frames', '5') == 0
     assert sorted(path.name for path in out.iterdir()) == ['contact_sheet.png', 'procedural-000000.tar']
     truth = render_stack(5, StackSettings.study(height=48, width=64, frames=5, breathing_residual=None))
-    first, sample = read_samples(out)
+    first, sample = Samples(out)
     assert (first.seed, sample.seed, sample.source) == (4, 5, 'procedural')
     assert sample.about == {'preset': 'study', 'split': 'train'}
     np.testing.assert_array_equal(sample.images, truth.images[0].permute(0, 2, 3, 1))
@@ -96,7 +96,7 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
     np.testing.assert_allclose(sample.coc, truth.coc[0, :, 0].abs(), rtol=1e-5)
 
     assert main(['evaluate', '--data', str(out), '--weights', str(random_weights), '--device', 'cpu']) == 0
-    assert [sample_scene(sample, 40).images.shape for sample in read_samples(out)] == [(1, 4, 3, 40, 40)] * 2
+    assert [sample_scene(sample, 40).images.shape for sample in Samples(out)] == [(1, 4, 3, 40, 40)] * 2
     config = TrainingConfig(shards=str(out), stages=(Stage(crop=32, batch=2, frames=4, decode=2),), half_size=0.0)
     assert TrainingData(config, tmp_path, torch.device('cpu')).batch(0).images.shape == (2, 4, 3, 32, 32)
     assert render(out, '--format', 'shards') == 2
@@ -105,7 +105,7 @@ def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, rand
 
 def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
     assert render(tmp_path / 'set', '--format', 'shards', '--stacks', '3', '--preset', 'field') == 0
-    for sample in read_samples(tmp_path / 'set'):  # where the aperture is not known too
+    for sample in Samples(tmp_path / 'set'):  # where the aperture is not known too
         assert all(state.magnification >= 1 for state in sample.lens_states)
         assert len(set(to_stack_batch(sample).magnification[0].tolist())) == 1
 

@@ -87,8 +87,6 @@ def test_nothing_raises(a, b, c, d, e):
         optics.coc_signed(a, b, c, d),
         optics.coc(a, b, c, d),
         optics.coc_px(a, b, c, d, e),
-        *optics.depth_of_field(a, b, c, d),
-        optics.hyperfocal_distance(a, b, c),
         optics.magnification(a, b),
     ):
         assert type(value) is float
@@ -110,7 +108,6 @@ def test_floats_arrays_and_tensors_agree(points, focus, f, n):
         optics.distance,
         lambda x: optics.coc_signed(x, 2.0, 0.05, 2.0),
         lambda x: optics.coc_px(x, 2.0, 0.05, 2.0, 1e-6),
-        lambda x: optics.depth_of_field(x, 0.05, 2.0, 1e-5)[1],
         lambda x: optics.magnification(x, 0.05),
         lambda x: optics.coc(1.0, x, 0.05, 2.0),
         VergenceRange(0.5, 4).normalise,
@@ -140,24 +137,6 @@ def test_vergence_at_its_edges():
         assert math.isnan(optics.vergence(bad))
     assert math.isnan(optics.distance(-0.1))
     assert math.isnan(optics.distance(math.nan))
-
-
-@given(distances, focal_lengths, f_numbers, st.floats(1e-6, 1e-4))
-def test_depth_of_field_is_where_the_coc_reaches_the_limit(focus, f, n, limit):
-    assume(focus > 1.1 * f)
-    near, far = optics.depth_of_field(focus, f, n, limit)
-    assert 0 < near <= focus <= far
-    assert optics.coc(near, focus, f, n) == pytest.approx(limit, rel=1e-5)
-    if math.isinf(far):
-        assert optics.coc(math.inf, focus, f, n) <= limit * (1 + 1e-6)
-    else:
-        assert optics.coc(far, focus, f, n) == pytest.approx(limit, rel=1e-5)
-
-
-@given(focal_lengths, f_numbers, st.floats(1e-6, 1e-4))
-def test_hyperfocal_distance_brings_infinity_within_the_limit(f, n, limit):
-    hyperfocal = optics.hyperfocal_distance(f, n, limit)
-    assert optics.coc(math.inf, hyperfocal, f, n) == pytest.approx(limit, rel=1e-6)
 
 
 @given(focal_lengths, st.floats(1.1, 1e6))

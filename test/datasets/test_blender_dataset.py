@@ -21,7 +21,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.machine import cores
 from dfd_ros.datasets.rendering.dataset_card import _runs
-from dfd_ros.datasets.shards import ShardWriter, count, read_samples
+from dfd_ros.datasets.shards import Samples, ShardWriter, count
 from dfd_ros.synthesis.blender.blender_process import query
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,14 +103,14 @@ def test_shards_contact_sheet_and_card(tmp_path, painter, capsys):
         'scenes.jsonl',
         'settings.json',
     ]
-    assert [sample.seed for sample in read_samples(out)] == [5, 6, 7]
+    assert [sample.seed for sample in Samples(out)] == [5, 6, 7]
     card = (out / 'README.md').read_text()
     assert _runs([0, 1, 7, 1000, 1001]) == '0 to 1, 7, 1000 to 1001'
     assert '| stacks | 3 of 5 frames, 48x32 px' in card and '| seeds | 5 to 7 |' in card
     assert '2.9 mm, f/1' in card and '| meshes | box |' in card and '2.0 s a stack' in card
     with Image.open(out / 'contact_sheet.png') as picture:
         assert picture.width == 1600
-    sample = next(read_samples(out))
+    sample = next(iter(Samples(out)))
     sample.to_focal_stack().write(tmp_path / 'stack')
     np.testing.assert_array_equal(FocalStack.read(tmp_path / 'stack').images[2], sample.images[2])
 
@@ -121,7 +121,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, painter, capsys):
     before = {path.name: path.read_bytes() for path in out.glob('*.tar')}
     assert main(arguments(out, painter(s0='crash', s1='crash'), '--scenes', '3')) == 0  # 0 and 1 are there
     assert {name: (out / name).read_bytes() for name in before} == before
-    assert sorted(sample.seed for sample in read_samples(out)) == [0, 1, 2]
+    assert sorted(sample.seed for sample in Samples(out)) == [0, 1, 2]
     assert '| stacks | 3' in (out / 'README.md').read_text()
     assert main(arguments(out, painter(), '--scenes', '3', '--motion', 'both')) == 2
     assert "holds scenes with motion 'static', not 'both'" in capsys.readouterr().err
@@ -184,7 +184,7 @@ def test_a_crash_costs_one_try(tmp_path, painter):
 def test_each_process_has_cores_of_its_own(tmp_path, painter):
     out = tmp_path / 'set'
     assert main(arguments(out, painter(s0='crash once'), '--scenes', '6', '--workers', '2')) == 0
-    used = {tuple(sample.about['cores']) for sample in read_samples(out)}
+    used = {tuple(sample.about['cores']) for sample in Samples(out)}
     assert {len(share) for share in used} == {cores() // 2}
     assert len(used) == 1 or not set.intersection(*map(set, used))
 

@@ -22,7 +22,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
-from dfd_ros.datasets.shards import FORMAT, Samples, ShardWriter, count, read_samples, write_sample
+from dfd_ros.datasets.shards import FORMAT, Samples, ShardWriter, count, write_sample
 from dfd_ros.datasets.stack_batch import to_stack_batch
 
 T, H, W = 3, 12, 16
@@ -95,7 +95,7 @@ def test_there_and_back(states, full):
     with tempfile.TemporaryDirectory() as folder:
         with ShardWriter(folder, 'data') as writer:
             writer.add('a', sample)
-        (again,) = read_samples(folder)
+        (again,) = Samples(folder)
         assert os.listdir(folder) == ['data-000000.tar']
     assert_same(sample, again)
 
@@ -107,8 +107,8 @@ def test_shards_are_as_long_as_told_and_samples_come_in_order(tmp_path):
     folder = tmp_path / 'deep' / 'set'
     assert sorted(os.listdir(folder)) == [f'data-{n:06d}.tar' for n in range(3)]
     assert count(folder) == 5 and count(folder / 'data-000002.tar') == 1
-    assert [sample.seed for sample in read_samples(tmp_path)] == [0, 1, 2, 3, 4]
-    assert [s.seed for s in read_samples([folder / 'data-000001.tar', folder / 'data-000000.tar'])] == [2, 3, 0, 1]
+    assert [sample.seed for sample in Samples(tmp_path)] == [0, 1, 2, 3, 4]
+    assert [s.seed for s in Samples([folder / 'data-000001.tar', folder / 'data-000000.tar'])] == [2, 3, 0, 1]
     samples = Samples(folder)
     assert_same(samples[3], make_sample(3))
     assert samples[-1].seed == 4
@@ -135,7 +135,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path):
         with pytest.raises(InputError, match='sample 2 exists already'):
             writer.add('2', make_sample(2))
         writer.add('3', make_sample(3))
-    assert sorted(sample.seed for sample in read_samples(tmp_path)) == [0, 1, 2, 3]
+    assert sorted(sample.seed for sample in Samples(tmp_path)) == [0, 1, 2, 3]
     assert sorted(os.listdir(tmp_path)) == ['data-000000.tar', 'data-000001.tar']
 
 
@@ -159,7 +159,7 @@ def test_an_interrupt_while_tidying_up_doubles_nothing(tmp_path, monkeypatch):
             writer.add(f'{i}', make_sample(i))
         monkeypatch.setattr(type(tmp_path), 'unlink', interrupted)
         writer._pack()
-    assert sorted(sample.seed for sample in read_samples(tmp_path)) == [0, 1]
+    assert sorted(sample.seed for sample in Samples(tmp_path)) == [0, 1]
     ShardWriter(tmp_path, 'data').close()
     assert os.listdir(tmp_path) == ['data-000000.tar']
 
@@ -181,7 +181,7 @@ def test_samples_of_other_processes_are_taken_over(tmp_path):
         write_sample(writer.parts / 'b.tar', 'b', make_sample(7))
         writer.take('b')
         assert writer.done == {'b'}
-    assert [sample.seed for sample in read_samples(tmp_path)] == [7]
+    assert [sample.seed for sample in Samples(tmp_path)] == [7]
 
 
 def test_the_same_sample_gives_the_same_file(tmp_path):
@@ -196,7 +196,7 @@ def test_jpeg_images(tmp_path):
         writer.add('a', make_sample(images=smooth))
     with tarfile.open(tmp_path / 'data-000000.tar') as tar:
         assert 'a.image.001.jpg' in tar.getnames()
-    (sample,) = read_samples(tmp_path)
+    (sample,) = Samples(tmp_path)
     assert np.abs(sample.images.astype(int) - smooth).max() < 12
     with pytest.raises(InputError, match='image format "gif"'):
         write_sample(tmp_path / 'b.tar', 'b', make_sample(), 'gif')
@@ -307,7 +307,7 @@ def test_a_shard_cut_short_is_refused_in_one_line(tmp_path, left):
     padded = end.offset_data + -(-end.size // 512) * 512 + 1024  # with the two empty blocks that end it
     path.write_bytes(whole[: int(left * padded) if isinstance(left, float) else left if left > 0 else padded + left])
     with pytest.raises(InputError, match=r'a\.tar') as caught:
-        list(read_samples(path))
+        list(Samples(path))
     assert '\n' not in str(caught.value)
 
 
@@ -351,7 +351,7 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path, width):
     if width != 3:  # as other writers number them; of this one they are as they are
         members = {re.sub(r'\.(\d+)\.png', lambda m: f'.{int(m[1]):0{width}d}.png', k): v for k, v in members.items()}
         write_tar(tmp_path / 'a.tar', members)
-    (sample,) = read_samples(tmp_path)
+    (sample,) = Samples(tmp_path)
     np.testing.assert_array_equal(sample.images, images)
 
 
@@ -388,7 +388,7 @@ def test_what_is_no_sample_is_refused_in_one_line(tmp_path, change, says):
     change(members)
     write_tar(path, members)
     with pytest.raises(InputError) as caught:
-        list(read_samples(path))
+        list(Samples(path))
     assert says in str(caught.value) and str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 

@@ -16,7 +16,7 @@ import torch
 from command_line import dfd
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.datasets.shards import Samples, count, read_samples
+from dfd_ros.datasets.shards import Samples, count
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.evaluation_stacks import counted, folder_stacks
@@ -45,7 +45,7 @@ CONFIG = TrainingConfig(
 
 def test_the_tiny_sample_is_whole():
     assert count(BLENDER) == 3
-    for seed, sample in enumerate(read_samples(BLENDER)):
+    for seed, sample in enumerate(Samples(BLENDER)):
         assert sample.images.shape == (5, 64, 64, 3) and sample.source == 'blender' and sample.seed == seed
         for t, state in enumerate(sample.lens_states):
             np.testing.assert_allclose(

@@ -433,7 +433,7 @@ def refused(match, function, *arguments, **options):
     ],
 )
 def test_impossible_networks(name, config, match):
-    refused(f'network {name}, .*{match}|network {name}: {match}', networks.create, name, **config)
+    refused(f'^network "{name}": {match}', networks.create, name, **config)
 
 
 @each(VARIANTS)

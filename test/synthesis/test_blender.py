@@ -19,7 +19,7 @@ from command_line import dfd
 from PIL import Image
 
 from dfd_ros.core.optics import Lens
-from dfd_ros.datasets.shards import read_samples
+from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.synthesis.blender import split_pools
 from dfd_ros.synthesis.blender.blender_process import environment, query
@@ -42,7 +42,7 @@ def moving(tmp_path_factory):
     """A small stack in which everything moves, and the folder that it is in."""
     out = tmp_path_factory.mktemp('blender') / 'moving'
     assert render(out, '--motion', 'both', '--seed', '3') == 0
-    return next(read_samples(out)), out
+    return next(iter(Samples(out))), out
 
 
 def test_blur_agrees_with_the_thin_lens():
@@ -165,11 +165,11 @@ def test_the_frame_is_sharp_where_its_focus_is(moving):
 def test_the_same_seed_gives_the_same_scene_and_another_split_another(tmp_path, moving):
     sample, _ = moving
     assert render(tmp_path / 'again', '--motion', 'both', '--seed', '3') == 0
-    again = next(read_samples(tmp_path / 'again'))
+    again = next(iter(Samples(tmp_path / 'again')))
     for name in ('images', 'depth', 'flow', 'all_in_focus', 'background'):
         np.testing.assert_array_equal(getattr(again, name), getattr(sample, name))
     assert render(tmp_path / 'test', '--motion', 'both', '--seed', '3', '--split', 'test') == 0
-    other = next(read_samples(tmp_path / 'test'))
+    other = next(iter(Samples(tmp_path / 'test')))
     for kind in ('meshes', 'textures'):
         assert not set(other.about[kind]) & set(sample.about[kind])
     assert other.about['light'] != sample.about['light']
@@ -209,7 +209,7 @@ def test_the_users_files_are_used(tmp_path):
         )
         == 0
     )
-    about = next(read_samples(tmp_path / 'set')).about
+    about = next(iter(Samples(tmp_path / 'set'))).about
     assert {f'{obj}.obj', f'{ply}.ply'} <= set(about['meshes']) and png in about['textures']
 
 

@@ -102,7 +102,7 @@ class PoolNet(StackNetwork):
     ):
         super().__init__(frames, coc or two_stage, width)
         if coc and two_stage:
-            raise InputError(f'network {self.name}: two_stage predicts the CoC already, leave out coc')
+            raise InputError('two_stage predicts the CoC already, leave out coc')
         channels = scaled(CHANNELS, width)
         self.focus_channel = focus_channel
         self.coc_encoder = Encoder(3 + focus_channel, channels) if two_stage else None

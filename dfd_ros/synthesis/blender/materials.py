@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.synthesis.blender.split_pools import log_uniform
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.bmp')
@@ -84,7 +84,7 @@ def load_picture(path: Path):
     try:
         picture = bpy.data.images.load(str(path), check_existing=True)
     except RuntimeError as error:
-        raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
+        raise InputError(f'{path}: Blender cannot read it: {reason(error)}') from None
     if not picture.size[0]:
         raise InputError(f'{path}: Blender cannot read it as an image')
     return picture

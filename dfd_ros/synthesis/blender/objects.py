@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.synthesis.blender.meshes import Mesh
 
 SUFFIXES = ('.obj', '.glb', '.ply')
@@ -48,7 +48,7 @@ def add_file(path: Path):
             path.suffix.lower()
         ](filepath=str(path))
     except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())}') from None
+        raise InputError(f'{path}: Blender cannot read it: {reason(error)}') from None
     added = [created for created in bpy.data.objects if created not in before]
     meshes = [created for created in added if created.type == 'MESH' and len(created.data.polygons)]
     if not meshes:

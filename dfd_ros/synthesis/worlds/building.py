@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, reason
 from dfd_ros.synthesis.worlds.collada import repaired
 from dfd_ros.synthesis.worlds.sdf import Visual, World, instances
 
@@ -92,7 +92,7 @@ def _read(path: Path) -> list[tuple[str, object, Matrix]]:
         else:
             bpy.ops.import_scene.gltf(filepath=str(path))
     except (RuntimeError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise InputError(f'{path}: Blender cannot read it: {" ".join(str(error).split())[:120]}') from None
+        raise InputError(f'{path}: Blender cannot read it: {reason(error)}') from None
     finally:
         new = [thing for thing in bpy.data.objects if thing not in before]
     bpy.context.view_layer.update()

@@ -354,7 +354,7 @@ def _numbers(element: ET.Element, name: str, count: int, default=None) -> tuple[
     except ValueError:
         values = []
     if len(values) < count or not np.isfinite(values).all() or np.abs(values).max() > 1e5:
-        raise InputError(f'<{name}> {" ".join((text or "").split())[:60]}: expected {count} numbers')
+        raise InputError(f'<{name}> {shortened(text or "", 80)}: expected {count} numbers')
     return tuple(values)
 
 
