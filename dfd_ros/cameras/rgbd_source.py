@@ -79,16 +79,8 @@ class RgbdSource(DrivenSource):
         linear = self._photograph(number, focus_distance)
         noise = torch.randn(linear.shape, generator=self._noise)
         image = (srgb_encode(expose(linear, torch.ones(1), SHOT, READ, noise))[0] * 255).round().to(torch.uint8)
-        state = LensState(
-            focus_distance,
-            self._lens.focal_length,
-            self._lens.f_number,
-            self._lens.pixel_pitch,
-            magnification=1.0,
-            near=self._range.near,
-            far=self._range.far,
-            settled=settled,
-            stamp=time_s,
+        state = LensState.of_lens(
+            focus_distance, self._lens, self._range, magnification=1.0, settled=settled, stamp=time_s
         )
         _, color, depth = self._scene(number)
         metres = np.where(depth > 0, depth * np.float32(1e-3), np.float32(np.nan))

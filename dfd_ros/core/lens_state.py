@@ -43,6 +43,12 @@ class LensState:
     """Time of the exposure (s)."""
 
     @classmethod
+    def of_lens(cls, focus_distance: float, lens: Lens, range_: VergenceRange, **others: Any) -> LensState:
+        """The state of a known lens that can focus in a range. `others`: magnification, settled, stamp."""
+        known = {'near': range_.near, 'far': range_.far, **others}
+        return cls(focus_distance, lens.focal_length, lens.f_number, lens.pixel_pitch, **known)
+
+    @classmethod
     def of_message(cls, message: Any, stamp: float, name: str = 'lens_state') -> LensState:
         """From a dfd_ros/msg/LensState, however it was decoded. Values that no lens has count as unknown.
 

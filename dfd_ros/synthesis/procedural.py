@@ -13,10 +13,11 @@ import torch
 
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.synthesis.compression import jpeg
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.processing import CameraSettings, Look
 from dfd_ros.synthesis.scene import AnyScene, Scene, SceneSettings
-from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
+from dfd_ros.synthesis.sensor import expose, sharpen
 from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.surroundings import real_scene
 from dfd_ros.synthesis.worlds.view_scene import ViewScene

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.synthesis.apertures import Aperture
+from dfd_ros.synthesis.compression import jpeg_420, video
 from dfd_ros.synthesis.draws import Random
-from dfd_ros.synthesis.sensor import _CHROMINANCE, _DCT, _LUMINANCE, _YCBCR
 
 
 @dataclass(frozen=True)
@@ -98,56 +98,6 @@ def tone(image: torch.Tensor, gamma: float, contrast: float, saturation: float, 
     image = image + contrast * (image * image * (3 - 2 * image) - image)
     grey = image.mean(1, keepdim=True)
     return (black + (1 - black) * (grey + saturation * (image - grey))).clamp(0, 1)
-
-
-def _coded(planes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """Planes (T, C, H, W), -128..127, after quantisation in blocks of 8x8 by a table (8, 8)."""
-    height, width = planes.shape[-2:]
-    planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode='replicate')
-    t, c, h, w = planes.shape
-    blocks = planes.reshape(t, c, h // 8, 8, w // 8, 8).permute(0, 1, 2, 4, 3, 5)
-    dct = _DCT.to(planes.device)
-    blocks = (dct @ blocks @ dct.T / table).round() * table
-    return (dct.T @ blocks @ dct).permute(0, 1, 2, 4, 3, 5).reshape(t, c, h, w)[..., :height, :width]
-
-
-def _coded_420(ycc: torch.Tensor, luminance: torch.Tensor, chrominance: torch.Tensor) -> torch.Tensor:
-    """As `_coded`, with the two colour planes at half the resolution."""
-    height, width = ycc.shape[-2:]
-    colour = F.avg_pool2d(F.pad(ycc[:, 1:], (0, width % 2, 0, height % 2), mode='replicate'), 2)
-    colour = F.interpolate(_coded(colour, chrominance), scale_factor=2, mode='bilinear', align_corners=False)
-    return torch.cat([_coded(ycc[:, :1], luminance), colour[..., :height, :width]], 1)
-
-
-def _to_ycc(image: torch.Tensor) -> torch.Tensor:
-    return torch.einsum('ij,tjhw->tihw', _YCBCR.to(image.device), image * 255 - 128)
-
-
-def _to_rgb(ycc: torch.Tensor) -> torch.Tensor:
-    return ((torch.einsum('ij,tjhw->tihw', torch.linalg.inv(_YCBCR).to(ycc.device), ycc) + 128) / 255).clamp(0, 1)
-
-
-def jpeg_420(image: torch.Tensor, quality: float) -> torch.Tensor:
-    """Images (T, 3, H, W) in 0..1 after JPEG compression with colour at half the resolution."""
-    scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
-    tables = [(table.to(image.device) * scale).round().clamp(1, 255) for table in (_LUMINANCE, _CHROMINANCE)]
-    return _to_rgb(_coded_420(_to_ycc(image), *tables))
-
-
-def video(image: torch.Tensor, step: float) -> torch.Tensor:
-    """Consecutive frames (T, 3, H, W) after video compression, which codes the difference of each frame to the previous
-    decoded one: small changes get lost or arrive late.
-
-    Args:
-        step: quantisation step, out of 255.
-    """
-    rise = torch.arange(8, device=image.device)
-    table = step * (1 + (rise[:, None] + rise) / 7)
-    ycc = _to_ycc(image)
-    shown = [_coded_420(ycc[:1], table / 1.5, table)]
-    for t in range(1, len(ycc)):
-        shown.append(shown[-1] + _coded_420(ycc[t : t + 1] - shown[-1], table, table))
-    return _to_rgb(torch.cat(shown))
 
 
 class Look:

@@ -36,6 +36,12 @@ class Layer:
     spin: float = 0.0
     growth: float = 0.0
 
+    def start_moving(self, rng: Random, fastest: float) -> None:
+        """Give it a random motion of at most `fastest` px per frame."""
+        direction, speed = rng.uniform(0, 2 * math.pi), rng.uniform(0, fastest)
+        self.velocity = (speed * math.cos(direction), speed * math.sin(direction))
+        self.spin, self.growth = rng.uniform(-0.01, 0.01), rng.uniform(-0.005, 0.005)
+
     def box(self) -> tuple[int, int, int, int] | None:
         """(top, bottom, left, right) of the covered part of the canvas; None if there is none."""
         covered = self.rgba[3] > 0
@@ -140,10 +146,7 @@ class Scene:
                 rgb = rgb + highlights(rng, size)
             layer = Layer(torch.cat([rgb * alpha, alpha[None]]), torch.maximum(body, surface)[None], 0.3 + 0.7 * u)
             if rng.chance(settings.moving):
-                direction, speed = rng.uniform(0, 2 * math.pi), rng.uniform(0, settings.speed)
-                layer.velocity = (speed * math.cos(direction), speed * math.sin(direction))
-                layer.spin = rng.uniform(-0.01, 0.01)
-                layer.growth = rng.uniform(-0.005, 0.005)
+                layer.start_moving(rng, settings.speed)
             layers.append(layer)
         return Scene(layers, height, width)
 

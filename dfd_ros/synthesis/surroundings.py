@@ -140,9 +140,7 @@ def real_scene(
             rgb = rgb + highlights(rng, size)
         layer = Layer(torch.cat([rgb * alpha, alpha[None]]), torch.maximum(body, surface)[None], 0.3 + 0.7 * u)
         if rng.chance(scene.moving):
-            direction, speed = rng.uniform(0, 2 * math.pi), rng.uniform(0, scene.speed)
-            layer.velocity = (speed * math.cos(direction), speed * math.sin(direction))
-            layer.spin, layer.growth = rng.uniform(-0.01, 0.01), rng.uniform(-0.005, 0.005)
+            layer.start_moving(rng, scene.speed)
         elif rng.chance(0.5):
             layers[0].rgba[:3] *= _shadow(rng, alpha, short)
         layers.append(layer)

@@ -77,14 +77,5 @@ class SyntheticCamera:
         depth = self._range.denormalise(
             vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far * self._range.width))
         )
-        state = LensState(
-            focus_distance,
-            self._lens.focal_length,
-            self._lens.f_number,
-            self._lens.pixel_pitch,
-            magnification=1.0,
-            near=self._range.near,
-            far=self._range.far,
-            stamp=time_s,
-        )
+        state = LensState.of_lens(focus_distance, self._lens, self._range, magnification=1.0, stamp=time_s)
         return image, depth.float().numpy(), state

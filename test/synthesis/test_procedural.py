@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from dfd_ros.core import optics
 from dfd_ros.core.colour import srgb_decode, srgb_encode
+from dfd_ros.synthesis.compression import jpeg
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, focus_positions, render_batch, render_stack
-from dfd_ros.synthesis.sensor import expose, jpeg, sharpen
+from dfd_ros.synthesis.sensor import expose, sharpen
 
 SMALL = StackSettings(height=48, width=64, frames=3, ramp=(3, 3))
 

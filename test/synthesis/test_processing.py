@@ -9,10 +9,11 @@ import torch
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.apertures import Aperture, Shape
+from dfd_ros.synthesis.compression import jpeg_420, video
 from dfd_ros.synthesis.defocus import defocus, second_moment
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
-from dfd_ros.synthesis.processing import CameraSettings, Look, denoise, jpeg_420, respaced, sharpen, tied, tone, video
+from dfd_ros.synthesis.processing import CameraSettings, Look, denoise, respaced, sharpen, tied, tone
 from dfd_ros.training.config import make_config
 
 PROBABILITIES = [f.name for f in fields(CameraSettings) if f.name not in ('share', 'quality')]

@@ -61,19 +61,7 @@ def render_sample(seed: int, settings: RenderSettings, files: scenes.Pools, rend
 
     gain = exposure(sharp[0])
     range_, lens = settings.range, settings.lens
-    states = [
-        LensState(
-            focus[t],
-            lens.focal_length,
-            lens.f_number,
-            lens.pixel_pitch,
-            growth[t],
-            range_.near,
-            range_.far,
-            stamp=t / FRAME_RATE,
-        )
-        for t in frames
-    ]
+    states = [LensState.of_lens(focus[t], lens, range_, magnification=growth[t], stamp=t / FRAME_RATE) for t in frames]
     intrinsics = truth.intrinsics(lens.focal_length, lens.pixel_pitch, settings.height, settings.width)
     flows = [
         truth.flow(
