@@ -1,8 +1,8 @@
-"""What runs a network: torch (CPU, CUDA) or ONNX Runtime, behind the networks' own interface.
+"""Backends, which run a network with torch (CPU, CUDA) or ONNX Runtime, with the interface of networks.
 
     prediction, *state = backend(image, focus, blur_scale, *state)
 
-See `dfd_ros.networks` for the shapes. Tensors go in and come out on `backend.device`, predictions as float32.
+See `dfd_ros.networks` for the shapes. All tensors are on `backend.device`; predictions are float32.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dfd_ros.networks import Network, Prediction
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one. Raises `InputError` for a device that is not there."""
+    """The device of this name; `auto` prefers CUDA. Raises `InputError` if there is no such device."""
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
@@ -53,7 +53,7 @@ def release_memory() -> None:
 
 
 def is_bf16_fast(device: torch.device) -> bool:
-    """A rule and no measurement, so that the same machine gives the same depth every time."""
+    """Whether bf16 is fast. A rule instead of a measurement, so that a machine always gives the same depth."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Older versions of torch do not have it.
@@ -62,12 +62,12 @@ def is_bf16_fast(device: torch.device) -> bool:
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether one of `PRECISIONS` means bf16 on this device: `auto` does where that is fast."""
+    """Whether one of `PRECISIONS` means bf16 on this device; `auto` does if bf16 is fast."""
     return precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
 
 
 class Backend(Protocol):
-    """What all backends are."""
+    """The interface of all backends."""
 
     device: torch.device
 
@@ -79,8 +79,8 @@ class Backend(Protocol):
 class TorchBackend:
     """A network in evaluation mode on one device, under bf16 autocast if `precision` says so.
 
-    `frames` is the length of the stacks that the network reads, None where it reads frame by frame. Where the blur
-    scale is known the CoC follows from the vergence, and a decoder for it that can be left out is.
+    `frames` is the length of the stacks that the network reads, None if it reads frame by frame. If the blur scale is
+    known, the CoC follows from the vergence, and an optional decoder for it is skipped.
     """
 
     def __init__(self, network: Network, device: torch.device, precision: str = 'auto'):
@@ -110,8 +110,8 @@ Side = Annotated[int, Field(ge=1, le=2**14)]
 
 @dataclass(frozen=True)
 class _OnnxMetadata:
-    """What `dfd export` says of a file: the network, channels and stride of each map of the state, and the size (H, W)
-    of the images if it is fixed."""
+    """Metadata that `dfd export` writes: the network, channels and stride of each map of the state, and the fixed size
+    (H, W) of the images, if any."""
 
     network: str
     state: tuple[tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=256)]], ...]
@@ -119,7 +119,7 @@ class _OnnxMetadata:
 
 
 class OnnxBackend:
-    """A file that `dfd export` wrote, under ONNX Runtime on the CPU, or on CUDA where its build has that."""
+    """A file of `dfd export` in ONNX Runtime, on the CPU, or on CUDA if the build supports it."""
 
     frames: int | None = None
 
@@ -134,7 +134,7 @@ class OnnxBackend:
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
-        except Exception as error:  # ONNX Runtime has a class of its own for each kind of broken file
+        except Exception as error:  # ONNX Runtime has many exception types
             raise InputError(
                 f'weights {path}: not a complete ONNX file ({reason(error)}); make it with dfd export --format onnx'
             ) from None
@@ -148,7 +148,7 @@ class OnnxBackend:
         self._try()
 
     def _try(self) -> None:
-        """Run once: inputs that do not fit or weights that are not finite are found now."""
+        """Run once, to find wrong inputs and non-finite weights now."""
         height, width = self._size or (2 * self._multiple, 2 * self._multiple)
         try:
             (prediction, *_) = self(torch.rand(1, 3, height, width), torch.tensor([0.5]), torch.tensor([10.0]))

@@ -1,8 +1,8 @@
-"""One step of a network as an ONNX file: the state goes in and comes out.
+"""Exports one step of a network to an ONNX file, with the state as inputs and outputs.
 
 Inputs are `image` (1, 3, H, W), `focus` (1,), `blur_scale` (1,), `state0`...; outputs are `vergence`,
-`log_scale`, `coc` (1, 1, H, W) and `next_state0`...; as `dfd_ros.networks` has them. For the first frame the
-state is zeros. H and W are multiples of 16 and of the state's coarsest stride, and free unless a size is given.
+`log_scale`, `coc` (1, 1, H, W) and `next_state0`...; see `dfd_ros.networks`. The state of the first frame is zeros. H
+and W are multiples of 16 and of the coarsest stride of the state, and arbitrary unless a size is given.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from dfd_ros.core.files import written_atomically
 from dfd_ros.networks import Network, name_of
 
 METADATA_KEY = 'dfd_ros'
-STRIDE = 16  # px; that of the layers may be coarser than that of the state
+STRIDE = 16  # px; layers may have a coarser stride than the state
 
 
 def names_of_state(count: int) -> list[str]:
-    """The names of the inputs that hold the state."""
+    """The names of the state inputs."""
     return [f'state{i}' for i in range(count)]
 
 
 def multiple_of(state: Sequence[tuple[int, int]]) -> int:
-    """What height and width have to be a multiple of, by channels and stride of the maps of the state."""
+    """The number of which height and width must be multiples. state: channels and stride of each map."""
     return max([STRIDE, *(stride for _, stride in state)])
 
 
 def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None = None) -> None:
-    """Write `network` to `path`, whole or not at all.
+    """Write `network` to `path`, atomically.
 
-    size: (H, W) to fix the images to, rounded up to a multiple as above; None leaves them free.
+    size: fixed (H, W) of the images, rounded up to a multiple as above; None = any size.
     """
     path = Path(path)
     try:
-        import onnxscript  # noqa: F401  torch imports it in the middle of the export
+        import onnxscript  # noqa: F401  torch imports it during the export
     except ImportError:
         raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
     if network.reads_stacks:
@@ -99,7 +99,7 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
 
 @contextlib.contextmanager
 def _quiet():
-    """Silence torch's exporter, which warns of torchvision and of its own deprecations."""
+    """Silence torch's exporter, which warns about torchvision and its own deprecations."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

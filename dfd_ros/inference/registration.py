@@ -1,12 +1,10 @@
-"""How the view of one frame lies in that of the frame before: zoom, rotation and shift of the whole image.
+"""Registration of consecutive frames: zoom, rotation and shift of the image.
 
-A lens that changes its focus changes its image scale too (focus breathing), and a hand-held or driving camera
-moves. What a recurrent network has in its state lies in the view of an earlier image, and has to be brought
-into the view of the current one.
+A change of focus also changes the image scale (focus breathing), and a hand-held or driving camera moves. The state of
+a recurrent network is aligned with an earlier image and must be warped to the current one.
 
-Method: Gauss-Newton on small, low-passed images (low-passed, because what differs between two frames of a
-focus sweep is blur), inverse compositional and robustly weighted: Baker and Matthews, "Lucas-Kanade 20 Years
-On: A Unifying Framework", IJCV 2004.
+Method: Gauss-Newton on small, low-passed images (because blur differs between frames of a focus sweep), inverse
+compositional and robustly weighted: Baker and Matthews, "Lucas-Kanade 20 Years On: A Unifying Framework", IJCV 2004.
 """
 
 from __future__ import annotations
@@ -20,29 +18,29 @@ from dfd_ros.core.geometry import Similarity
 
 
 class Registration:
-    """Finds the similarity between consecutive images of one camera. Less than 2 ms a frame at 640x480."""
+    """Finds the similarity between consecutive images of a camera. Takes less than 2 ms per frame at 640x480."""
 
     WIDTH = 128
     """Images are reduced to about this many pixels on their longer side."""
     LEVELS = 3
     ITERATIONS: tuple[int, ...] = (8, 6, 4)
-    """At most, from the coarsest level to the finest."""
+    """Maximum for each level, from the coarsest to the finest."""
     MIN_CORRELATION = 0.6
     """Alignments with a lower correlation are rejected."""
     LARGEST_ZOOM = 1.2
     LARGEST_ANGLE = math.radians(10)
     LARGEST_SHIFT = 0.2
-    """Of the longer side."""
+    """As a share of the longer side."""
 
     def __init__(self):
         self._template: list[np.ndarray] | None = None
         self._size: tuple[int, int] | None = None
 
     def push(self, image: np.ndarray, zoom: float = math.nan) -> Similarity:
-        """The similarity that maps pixels of this image to where they were in the image before.
+        """The similarity that maps pixels of this image to their positions in the previous image.
 
-        image: (H, W, 3) or (H, W) uint8. zoom: its scale if it is known (only the rest is looked for then).
-        Where nothing credible is found, and for the first image, the identity (or that zoom alone).
+        image: (H, W, 3) or (H, W) uint8. zoom: the scale if it is known; then only rotation and shift are estimated.
+        For the first image, and if no plausible similarity is found, returns the identity (or only that zoom).
         """
         pyramid, previous, size = self._pyramid(image), self._template, self._size
         self._template, self._size = pyramid, image.shape[:2]
@@ -92,7 +90,7 @@ class Registration:
     def _gauss_newton(
         template: np.ndarray, image: np.ndarray, warp: Similarity, iterations: int, fixed_zoom: bool
     ) -> tuple[Similarity, float]:
-        """Refine `warp` so that image(warp(x)) = gain template(x) + offset; also the correlation reached."""
+        """Refine `warp` so that image(warp(x)) = gain template(x) + offset; returns it with the final correlation."""
         height, width = template.shape
         x = np.arange(width, dtype=np.float32) - (width - 1) / 2
         y = (np.arange(height, dtype=np.float32) - (height - 1) / 2)[:, None]
@@ -102,7 +100,7 @@ class Registration:
         template = (template - mean) / deviation
         gx = cv2.Sobel(template, cv2.CV_32F, 1, 0, scale=1 / 8)
         gy = cv2.Sobel(template, cv2.CV_32F, 0, 1, scale=1 / 8)
-        # Derivatives by log zoom, angle and shift, then by gain and offset, which exposure changes.
+        # Derivatives with respect to log zoom, angle and shift, then to gain and offset, which exposure changes.
         derivatives = [gx * x + gy * y, gy * x - gx * y, gx, gy, template, np.ones_like(template)]
         jacobian = np.stack(derivatives[1:] if fixed_zoom else derivatives).reshape(-1, height * width)
         inside = np.zeros_like(template)
@@ -124,7 +122,7 @@ class Registration:
             centred /= math.sqrt(variance)
             residual = centred - template
             correlation = float((weight * centred * template).sum()) / total
-            # Geman-McClure weights: what moves by itself, or is covered, has no say.
+            # Geman-McClure weights suppress moving objects and occlusions.
             spread = 1.4826 * float(np.median(np.abs(residual[::2, ::2]))) + 1e-3
             weight *= 1 / (1 + (residual / (2 * spread)) ** 2) ** 2
             weighted = jacobian * weight.reshape(1, -1)

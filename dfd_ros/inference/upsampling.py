@@ -1,9 +1,8 @@
-"""Edge-aware upsampling of maps that a network has made at reduced resolution.
+"""Edge-aware upsampling of maps that a network predicts at reduced resolution.
 
-After He and Sun, "Fast Guided Filter", arXiv:1505.00996: around each pixel a map is taken as a linear
-function of the guide, here the grey image. What is upsampled is that function, so that an edge of the map
-comes out where the image has its edge. Unlike there, only the slope comes from a window and not the offset:
-thin things that the network has found stay as they are.
+After He and Sun, "Fast Guided Filter", arXiv:1505.00996: around each pixel, a map is approximated by a linear function
+of the guide, here the grey image. Upsampling this function puts edges of the map at edges of the image. Unlike in the
+paper, a window determines only the slope and not the offset, which preserves thin things that the network found.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ def _mean3x3(x: torch.Tensor) -> torch.Tensor:
 
 
 def upsample(maps: torch.Tensor, guide: torch.Tensor, noise: float = 0.03) -> torch.Tensor:
-    """Bring `maps` to the size of `guide`, edges where the guide has them.
+    """Upsample `maps` to the size of `guide`, with edges where the guide has them.
 
     Args:
         maps: (B, C, h, w).
         guide: (B, 1, H, W) in 0..1, H >= h and W >= w.
-        noise: contrast of the guide (standard deviation, 0..1) that is not taken for an edge.
+        noise: contrast of the guide (standard deviation, 0..1) that does not count as an edge.
 
     Returns:
-        (B, C, H, W), nowhere outside the range of each map. NaN where a map is, and a cell around it.
+        (B, C, H, W), within the range of each map. NaN where a map is NaN, and in the cells around.
     """
     if maps.shape[-2:] == guide.shape[-2:]:
         return maps
     unknown = maps.isnan()
-    if unknown.any():  # a mean, so that what is not known does not spread over what is
+    if unknown.any():  # a mean, so that unknown values do not spread
         mean = maps.nanmean((2, 3), keepdim=True)
         result = upsample(torch.where(unknown, mean.nan_to_num(), maps), guide, noise)
         unknown = F.max_pool2d(unknown.float(), 3, 1, 1)
