@@ -58,7 +58,9 @@ def is_bf16_fast(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Older versions of torch do not have it.
     capabilities: Callable[[], dict[str, bool]] = getattr(torch.cpu, 'get_capabilities', dict)
-    return capabilities().get('amx_bf16', False)
+    here = capabilities()
+    # Without either torch emulates bf16, many times slower than fp32.
+    return here.get('amx_bf16', False) or here.get('avx512_bf16', False)
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:

@@ -23,6 +23,7 @@ from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
 from dfd_ros.inference import upsampling
+from dfd_ros.inference.backends import uses_bf16
 from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
 from dfd_ros.inference.evidence import LONGEST_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
 from dfd_ros.inference.onnx_export import export_onnx
@@ -559,6 +560,13 @@ def test_onnx_of_another_kind_is_refused(fixed_size_file, tmp_path):
     onnx.save(model, tmp_path / 'foreign.onnx')
     with pytest.raises(InputError, match='foreign.onnx: not an ONNX file of dfd_ros'):
         DepthEstimator(tmp_path / 'foreign.onnx', backend='onnx')
+
+
+@pytest.mark.parametrize('feature', ['amx_bf16', 'avx512_bf16', 'avx512_fp16', ''])
+def test_auto_precision_is_bf16_where_the_processor_multiplies_it(feature, monkeypatch):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {feature: bool(feature)}, raising=False)
+    assert uses_bf16('auto', torch.device('cpu')) == feature.endswith('bf16')
+    assert not uses_bf16('fp32', torch.device('cpu'))
 
 
 def test_bf16_is_close_to_fp32(small_network):
