@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / 'test' / 'support'))
 import _common
 import numpy as np
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 from ros_processes import PATIENCE, NodeProcess, wait_until
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -91,7 +92,7 @@ class Stream:
 
     def __init__(self, height: int, width: int) -> None:
         use_image_transport_profile()
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C ends the run with its report
         self._node = rclpy.create_node('soak')
         self._images = self._node.create_publisher(Image, 'image_raw', qos.PUBLISHER)
         self._lens_states = self._node.create_publisher(LensState, 'lens_state', qos.PUBLISHER)
@@ -146,6 +147,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'\nstatus {node.process.returncode}, last lines of the log:')
         print('\n'.join(log.read_text().splitlines()[-5:]))
     print(f'\n{table(COLUMNS, [interval.row() for interval in intervals])}\n')
+    if len(intervals) < 4:
+        print('too short to tell')
+        return 1
     faults = growth(intervals)
     print('\n'.join(faults) or 'no growth')
     return 1 if faults or node.process.returncode else 0
@@ -157,7 +161,10 @@ def soak(stream: Stream, node: NodeProcess, frames: int, intervals: int) -> list
     usage = Usage.of(node.process.pid)
     for i in range(intervals):
         begin, end = frames * i // intervals, frames * (i + 1) // intervals
-        answers = [stream.exchange() for _ in range(begin, end)]
+        try:
+            answers = [stream.exchange() for _ in range(begin, end)]
+        except KeyboardInterrupt:  # what has been measured is reported
+            break
         if node.process.poll() is not None:
             raise SystemExit(f'the depth node has ended: {node.output[-1000:]}')
         latencies = np.array([answer for answer in answers if answer is not None])

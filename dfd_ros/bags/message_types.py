@@ -50,23 +50,27 @@ def deserialiser(message_type: str, encoding: str, definition: str) -> Callable[
         InputError: the definition cannot be used.
     """
     store = typestore()
-    types: dict[str, Any] = {}
+    is_standard = message_type in store.types and message_type not in OWN
     if definition.strip():
         try:
-            types = _parsed(message_type, encoding, definition)
+            store = _store_of(message_type, encoding, definition)
         except Exception as error:  # the parser's own and others
-            # Some recorders write no more than the name of a type. The standard types have not changed in ROS 2.
-            if message_type not in store.types or message_type in OWN:
-                raise InputError(f'the definition of {message_type} cannot be read: {reason(error)}') from None
+            # Some recorders write no more than the name of a type, and some definitions are damaged. The standard
+            # types have not changed in ROS 2.
+            if not is_standard:
+                raise InputError(f'the definition of {message_type} cannot be used: {reason(error)}') from None
     elif message_type not in store.types:
         raise InputError(f'{message_type} is not known and the bag has no definition of it')
+    return lambda data: store.deserialize_cdr(data, message_type)
+
+
+def _store_of(message_type: str, encoding: str, definition: str) -> Any:
+    """A type store in which a type is what this definition says."""
+    store, types = typestore(), _parsed(message_type, encoding, definition)
     if any(name not in store.fielddefs or _fields(store.fielddefs, name) != _fields(types, name) for name in types):
         store = _own_store(types)
-    try:
-        store.get_msgdef(message_type)
-    except Exception as error:
-        raise InputError(f'the definition of {message_type} cannot be used: {reason(error)}') from None
-    return lambda data: store.deserialize_cdr(data, message_type)
+    store.get_msgdef(message_type)
+    return store
 
 
 def _parsed(message_type: str, encoding: str, definition: str) -> dict[str, Any]:
@@ -97,10 +101,7 @@ def _own_store(types: dict[str, Any]) -> Any:
             all_types[name] = types.get(name, known.get(name))
             left += [part for _, kind in all_types[name][1] for part in _names(kind)]
     store = rosbags_module('typesys.store').Typestore()
-    try:
-        store.register(all_types)
-    except Exception as error:
-        raise InputError(f'the definition of {next(iter(types))} cannot be used: {reason(error)}') from None
+    store.register(all_types)
     return store
 
 

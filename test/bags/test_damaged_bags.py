@@ -20,6 +20,7 @@ from dfd_ros.bags import decompression, mcap_file
 from dfd_ros.bags.bag_reader import Bag
 from dfd_ros.bags.bag_writer import BagWriter, Topic
 from dfd_ros.bags.mcap_file import McapFile
+from dfd_ros.bags.message_types import deserialiser
 from dfd_ros.bags.recording_events import lens_state
 from dfd_ros.core.errors import InputError
 
@@ -195,7 +196,7 @@ def test_what_nobody_wants_is_never_parsed(tmp_path):
     bag = Bag(file)
     with pytest.raises(InputError, match='no topic /log; it is in json, not in CDR'):
         bag.require('/log')
-    with pytest.raises(InputError, match=f'{file}: /cloud: the definition of my_msgs/msg/Cloud cannot be read'):
+    with pytest.raises(InputError, match=f'{file}: /cloud: the definition of my_msgs/msg/Cloud cannot be used'):
         list(bag.messages(['/cloud']))
 
 
@@ -300,3 +301,11 @@ def test_notes_are_short_and_few_whatever_the_bag_says(tmp_path):
     with pytest.raises(InputError, match='no topic /other') as refused:
         Bag(file.parent).require('/other')
     assert len(str(refused.value)) < 12_000
+
+
+@pytest.mark.parametrize('damaged', ['strang data', 'string', 'geometry_msgs/Veltor3 data', '\0\1'])
+def test_a_damaged_definition_costs_no_standard_type(damaged):
+    data = serialised(STORE.types['std_msgs/msg/String']('here'))
+    assert deserialiser('std_msgs/msg/String', 'ros2msg', damaged)(data).data == 'here'
+    with pytest.raises(InputError, match='definition of dfd_ros/msg/LensState'):
+        deserialiser(LENS_STATE, 'ros2msg', damaged)
