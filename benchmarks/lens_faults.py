@@ -167,6 +167,11 @@ class Anew(FocusResponse):
             self._add(1, *row)
         super()._fit()
 
+    def push(self, image: torch.Tensor, focus: float, motion: Similarity) -> None:
+        super().push(image, focus, motion)
+        if self._rows:
+            self._fit()
+
 
 def cost() -> str:
     """Of a frame of 640x480, on one thread."""

@@ -349,6 +349,7 @@ class DepthEstimator:
         else:
             self._last_focus = focus
         motion = self._follow_view(image, lens_state, scale, size)
+        missing = self.evidence.push(seen, focus, blur_scale, motion.resized(scale))
         self._state_before = self._state
         prediction, *self._state = self._backend(
             seen,
@@ -357,7 +358,6 @@ class DepthEstimator:
             *self._state,
         )
         self._range = range_
-        missing = self.evidence.push(seen, focus, blur_scale, motion.resized(scale))
 
         maps = torch.cat(prediction, 1)
         if scale != 1:

@@ -82,9 +82,10 @@ class Evidence:
         self._foci.append(focus)
         self.spread = max(self._foci) - min(self._foci)
         self._least = SMALLEST_SPREAD if math.isnan(blur_scale) else max(SMALLEST_SPREAD, SMALLEST_BLUR / blur_scale)
-        cells = [-(-size // CELL) for size in image.shape[2:]]
-        now = image.new_tensor([1 + focus, 2 - focus])[None, :, None, None].expand(1, 2, *cells)
-        self.foci_seen = now if self.foci_seen is None else torch.maximum(self.foci_seen, now)
+        if self.foci_seen is None:
+            self.foci_seen = image.new_zeros(1, 2, *(-(-size // CELL) for size in image.shape[2:]))
+        self.foci_seen[:, 0].clamp_(min=1 + focus)
+        self.foci_seen[:, 1].clamp_(min=2 - focus)
         self._response.push(image, focus, motion)
         if self.spread < self._least:
             return ONE_FOCUS

@@ -9,20 +9,20 @@ stuck. The same is tried with the lens states of up to `LARGEST_LAG` frames befo
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from dfd_ros.core.geometry import Similarity
 
 TILES = 8
 """The sharpness of an image is measured in so many rows and columns."""
 REACH = 8
-"""px, between the pixels whose difference the finest differences are compared with."""
-SAMPLES = 120
+"""px, about, between the pixels whose differences those of neighbours are compared with."""
+SAMPLES = 80
 """Rows or columns, whichever are fewer, in which differences are measured."""
 NOISE = 1e-4
 """Mean square of differences that is too little to tell something."""
@@ -40,6 +40,10 @@ look the same at every focus. Of 64 tiles, walls have up to 0.002, scenes with t
 TEXTURED = 58
 """Of the `TILES`**2 tiles, in order of their texture, the one that has to have it."""
 LARGEST_LAG = 2
+FIT_EVERY = 4
+"""Frames."""
+SMALLEST_MOTION = 0.05
+"""Of a tile: less moves nothing from one to another."""
 
 
 class FocusResponse:
@@ -49,6 +53,7 @@ class FocusResponse:
         lags = 2 * LARGEST_LAG + 1
         self._sharpness: np.ndarray | None = None
         self._textures: deque[float] = deque(maxlen=WINDOW)
+        self._count = 0
         self._bins: deque[int] = deque(maxlen=lags + 1)
         self._changes: deque[np.ndarray] = deque(maxlen=LARGEST_LAG + 1)
         # Of the least squares: rows in use, and the normal equations of each lag.
@@ -84,7 +89,9 @@ class FocusResponse:
         self._rows.append((self._changes[0].ravel(), bins[:-1], bins[1:]))
         if len(self._rows) > WINDOW:
             self._add(-1, *self._rows.popleft())
-        self._fit()
+        self._count += 1
+        if self._count % FIT_EVERY == 0:
+            self._fit()
 
     def _add(self, sign: int, change: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
         """Adds (removes for a sign of -1) an equation of each lag: h[after] - h[before] = change."""
@@ -120,22 +127,36 @@ def sharpness(image: torch.Tensor) -> tuple[np.ndarray, float]:
     image: (1, 3, H, W) in 0..1, of which green is read."""
     green = image[0, 1]
     height, width = green.shape
-    reach = min(REACH, height // 2, width // 2)
     step = max(1, min(height, width) // SAMPLES)
-
-    def at(down: int, across: int) -> torch.Tensor:
-        return green[down : down + height - reach : step, across : across + width - reach : step]
-
-    def energy(distance: int) -> torch.Tensor:
-        return (at(0, distance) - at(0, 0)).square_() + (at(distance, 0) - at(0, 0)).square_()
-
-    tiles = F.adaptive_avg_pool2d(torch.stack([energy(1), energy(reach)])[None], TILES)[0]
-    fine, coarse = tiles.double().cpu().numpy()
+    apart = max(1, round(REACH / step))  # samples
+    here, right, below = (
+        green[down : height - 1 + down : step, across : width - 1 + across : step].cpu().numpy()
+        for down, across in ((0, 0), (0, 1), (1, 0))
+    )
+    shape = slice(None, -apart), slice(None, -apart)
+    near = here[shape]
+    fine = _tiles((right[shape] - near) ** 2 + (below[shape] - near) ** 2)
+    coarse = _tiles((here[:-apart, apart:] - near) ** 2 + (here[apart:, :-apart] - near) ** 2)
     return np.log((fine + NOISE) / (coarse + NOISE)), float(np.sort((coarse - fine).ravel())[TEXTURED - 1])
+
+
+def _tiles(map_: np.ndarray) -> np.ndarray:
+    """(TILES, TILES) means."""
+    rows, columns, counts = _bounds(*map_.shape)
+    return np.add.reduceat(np.add.reduceat(map_, rows, 0), columns, 1) / counts
+
+
+@functools.lru_cache(maxsize=8)
+def _bounds(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first rows and columns of the tiles, and how many pixels each has."""
+    rows, columns = (np.arange(TILES) * size // TILES for size in (height, width))
+    return rows, columns, np.outer(np.diff(rows, append=height), np.diff(columns, append=width))
 
 
 def _seen_through(tiles: np.ndarray, motion: Similarity, height: int, width: int) -> np.ndarray:
     """Tiles of an image as they lie in the next one; beyond its border they continue."""
+    if motion.displacement(height, width) < SMALLEST_MOTION * min(height, width) / TILES:
+        return tiles
     x, y = (np.arange(TILES) + 0.5) * width / TILES - 0.5, (np.arange(TILES)[:, None] + 0.5) * height / TILES - 0.5
     (a, b, c), (d, e, f) = motion.matrix(height, width)
     columns = np.clip(((a * x + b * y + c) + 0.5) * TILES / width - 0.5, 0, TILES - 1)
