@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rclpy.duration import Duration
 from ros_processes import NodeProcess, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -21,6 +23,7 @@ from std_srvs.srv import Trigger
 from dfd_ros.bags import image_decoding
 from dfd_ros.core.image_encodings import COLOUR
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
 
@@ -420,7 +423,7 @@ def test_diagnostics_judge_by_what_comes_out(rig):
     is_well_again(rig)
     warned(rig, 'settled is false', settled=False)
     is_well_again(rig)
-    values = warned(rig, 'the focus has not moved', focus_distance=0.5)
+    values = warned(rig, 'depth for 0% of the pixels: the focus has not moved', focus_distance=0.5)
     assert values['pixels with depth (%)'] == '0'
     is_well_again(rig)
 
@@ -469,6 +472,38 @@ def test_warnings_do_not_grow_with_the_text_of_the_sender(rig):
     rig.answer()
     new = rig.process.output[before:]
     assert new.count('unknown encoding') <= 3 and max(map(len, new.splitlines())) < 800
+
+
+SHOTS = st.lists(
+    st.tuples(
+        st.sampled_from([3.0, 1.0, 0.5, 0.502, 0.3, math.nan, 0.0]),
+        st.sampled_from([''] * 6 + ['frame_id', 'f_number', 'unsettled']),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+@settings(max_examples=8, derandomize=True)
+@given(SHOTS)
+def test_known_depth_was_seen_at_two_foci(rig, shots):
+    """Over DDS, whatever is published. Frames may get lost: then less is known."""
+    range_, foci, sent = VergenceRange(0.3, 3.0), [], []
+    for i, (focus, change) in enumerate(shots):
+        if not i or change in ('frame_id', 'f_number'):
+            foci = []
+            rig.streams = getattr(rig, 'streams', 0) + 1  # no name and no lens comes twice
+        header = Header(stamp=rig.observer.node.get_clock().now().to_msg(), frame_id=f'lens {rig.streams}')
+        if focus > 0 and change != 'unsettled':
+            foci.append(range_.normalise(focus))
+        settled, f_number = change != 'unsettled', 1.8 + 0.1 * rig.streams
+        rig.send(rig.image(header), focus_distance=focus, settled=settled, f_number=f_number)
+        sent.append((header, bool(foci) and max(foci) - min(foci) >= 0.04))
+        time.sleep(0.1)
+    time.sleep(0.5)
+    for header, seen_twice in sent:
+        if depth := with_header(rig.depth, header):
+            assert seen_twice or np.isnan(array(depth)).all(), (header, shots)
 
 
 def test_lens_states_stamped_a_frame_late(rig):
