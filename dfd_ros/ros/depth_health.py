@@ -46,8 +46,13 @@ class FocusHistory:
         if not math.isfinite(focus):
             return -1  # of a broken lens state: the other one is better
         foci = list(self._foci)
-        tolerance = SAME_FOCUS * (max(foci) - min(foci)) if foci else 0.0
+        tolerance = _same_focus(foci)
         return next((age for age, seen in enumerate(reversed(foci)) if abs(seen - focus) <= tolerance), math.inf)
+
+
+def _same_focus(foci: list[float]) -> float:
+    """How far apart foci (vergences) may be and still count as one. A few false ones do not matter."""
+    return SAME_FOCUS * float(np.ptp(np.percentile(foci, [10, 90]))) if foci else 0.0
 
 
 class FrameOffset:
@@ -181,10 +186,10 @@ class DepthHealth:
 
     def _positions(self) -> int:
         """Different foci in the last frames."""
-        foci = np.sort(self._foci.values)
-        if not len(foci):
+        foci = sorted(self._foci.values)
+        if not foci:
             return 0
-        return 1 + int((np.diff(foci) > max(SAME_FOCUS * (foci[-1] - foci[0]), 1e-6)).sum())
+        return 1 + int((np.diff(foci) > max(_same_focus(foci), 1e-6)).sum())
 
     def problem(self, limits: DepthParameters) -> str | None:
         """Why nothing comes out, or nothing good, in one line."""

@@ -113,6 +113,16 @@ def test_bad_depth_is_a_problem(changes, words):
     assert words in health.problem(LIMITS)
 
 
+def test_a_false_focus_distance_does_not_make_one_of_all_positions():
+    health = DepthHealth()
+    fill(health, count=20, foci=[*FOCI * 4, 0.01][1:])
+    assert health.problem(LIMITS) is None and health.figures()['focus positions'] == 6
+    history = FocusHistory()
+    for focus in (*FOCI, 0.01, *FOCI):
+        history.add(focus)
+    assert history.is_staler(FOCI[0], FOCI[-1])
+
+
 def test_known_pixels_of_before_hide_nothing():
     health = DepthHealth()
     fill(health)
