@@ -1,1 +1,1 @@
-"""What everything else is made of: optics, lens states, focal stacks, geometry, colour, image files."""
+"""The basis of all rooms: optics, lens states, focal stacks, geometry, colour, image files."""

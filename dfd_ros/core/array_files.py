@@ -1,4 +1,4 @@
-"""NumPy arrays and archives of them, whose headers are checked before memory is taken for what they promise."""
+"""NumPy arrays and archives. Headers are checked before memory is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error for bad input, which the user can correct, and what messages quote."""
+"""The error for bad input, which users can correct, and quotations in messages."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def quoted(value: object) -> str:
 
 
 def shortened(text: object, length: int = 200) -> str:
-    """Text of others for a message, such as that of an exception: one line of at most `length` characters."""
+    """Foreign text for a message, such as that of an exception: one line of at most `length` characters."""
     line = ' '.join(str(text)[: 8 * length].split())
     return line if len(line) <= length else f'{line[: length - 3]}...'
 
 
 def reason(error: BaseException) -> str:
-    """What an exception of a library says, on one line: the type's name if it says nothing."""
+    """The text of a library's exception on one line, or the name of its type if it has none."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return shortened(error) or type(error).__name__
 
 
 def warn(text: str) -> None:
-    """A line on stderr about something that is not refused, but that the user should know."""
+    """Print a warning on stderr about input that is accepted."""
     print(f'dfd: warning: {text}', file=sys.stderr)

@@ -208,7 +208,7 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_written_atomically(path: str | Path) -> Iterator[Path]:
-    """As `written_atomically`, of a folder, which replaces what is at `path`."""
+    """As `written_atomically`, for a folder, which replaces anything at `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
@@ -231,10 +231,10 @@ def folder_written_atomically(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the system within, which may name no file or a temporary one, name `path`.
+    """Within this context, errors of the system name `path`; otherwise they may name a temporary file or none.
 
     Raises:
-        InputError: instead of any exception of a library when the disk is full, as they have exceptions of their own.
+        InputError: replaces all exceptions of libraries when the disk is full, because they have many types.
     """
     try:
         yield
@@ -257,8 +257,8 @@ def _full(path: Path) -> str | None:
 
 
 def temporary_path(path: Path) -> Path:
-    """A hidden name beside `path`, with its suffix, that says which process writes it. Removes files of this name whose
-    process no longer runs."""
+    """A hidden name beside `path`, with its suffix and the id of this process. Removes such files of processes that no
+    longer run."""
     stem, suffix = path.stem[:100], path.suffix[:20]
     with contextlib.suppress(OSError):
         for found in os.scandir(path.parent):

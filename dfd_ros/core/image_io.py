@@ -32,8 +32,8 @@ _UNKNOWN, _INFINITY = 0, 0xFFFFFFFF  # the standard's special subject distances
 
 
 class StackImage(NamedTuple):
-    """An image of a stack, upright, its width (px) before it was turned upright, along which the sensor's width counts,
-    and its `lens_data`."""
+    """An upright image of a stack; its stored width (px), which corresponds to the width of the sensor; and its
+    `lens_data`."""
 
     pixels: np.ndarray
     stored_width: int
@@ -41,15 +41,15 @@ class StackImage(NamedTuple):
 
 
 def read_image(path: Path, named_by: str = '', as_stored: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file, upright. Of more than 8 bits, those are kept that the image uses.
+    """(H, W, 3) uint8 RGB of an image file, upright. More than 8 bits are reduced to the 8 highest that it uses.
 
     Args:
-        named_by: what names the file, for the message if it does not exist.
-        as_stored: as the sensor stores it, whatever the EXIF orientation is. Intrinsics and extrinsics are of the
-            sensor; the orientation is how the camera was held.
+        named_by: origin of the file name, for the message if the file does not exist.
+        as_stored: ignore the EXIF orientation, which depends on how the camera was held. Intrinsics and extrinsics
+            refer to the sensor.
 
     Raises:
-        InputError: it does not exist, or cannot be read as an image of 8 or 16 bits; names the file.
+        InputError: the file does not exist or is not an image of 8 or 16 bits; names the file.
     """
     if not as_stored:
         return read_image_and_lens(path, named_by).pixels
@@ -76,9 +76,9 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
-    """The images of a stack, which one camera took that was held one way: all are turned as the first one, since the
-    orientation in EXIF flips when a camera looks straight down. 16-bit images are scaled by the largest value of the
-    stack. Beyond `LARGEST_OF_STACK` and `LARGEST_STACK` pixels they are reduced; a line on stderr says so.
+    """The images of a stack. All are rotated like the first one, since EXIF orientations are unstable when a camera
+    looks straight down. 16-bit images are scaled by the largest value of the stack. Images with more than
+    `LARGEST_OF_STACK` or `LARGEST_STACK` pixels are reduced, with a line on stderr.
 
     Args:
         name: of the stack, for messages.
@@ -125,8 +125,7 @@ def _size(pixels: np.ndarray) -> str:
 
 
 def read_depth_image(path: Path) -> np.ndarray:
-    """(H, W) uint16, in the unit of the file, of an image file of one channel of 16 bits, upright. Raises as
-    `read_image`."""
+    """(H, W) uint16, in the unit of the file, of an upright 16-bit image with one channel. Raises as `read_image`."""
     with _opened(path, path) as image:
         if not image.mode.startswith('I'):
             raise ValueError('must be of one channel of 16 bits')

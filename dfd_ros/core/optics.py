@@ -1,4 +1,4 @@
-"""Thin-lens optics: vergence, circle of confusion, depth of field.
+"""Thin-lens optics: vergence, circle of confusion, magnification.
 
 Everything is in SI units (metres) unless a name says ``_px``. Vergence is 1 / distance, in dioptres;
 infinity has vergence 0. Every function takes floats, NumPy arrays or torch tensors (broadcast as usual)

@@ -1,4 +1,4 @@
-"""Classes of one's own by name, such as `mypackage.camera:MyCamera`: cameras and networks without a fork."""
+"""User-defined classes by name, such as `mypackage.camera:MyCamera`: cameras and networks without a fork."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TypeVar
 from dfd_ros.core.errors import InputError
 
 MODULE_CLASS = 'module:Class'
-"""Stands among choices where a class of one's own is allowed too."""
+"""A choice that means any user-defined class."""
 
 T = TypeVar('T')
 
 
 def is_choice(value: str, choices: Collection[str]) -> bool:
-    """Whether `value` is one of `choices`, or names a class where they allow one."""
+    """Whether `value` is one of `choices`, or names a class if `MODULE_CLASS` is one."""
     return value in choices or (MODULE_CLASS in choices and ':' in value)
 
 
@@ -33,7 +33,7 @@ def find_class(name: str, base: type[T]) -> type[T]:
         found: object = reduce(getattr, cls.split('.'), importlib.import_module(module))
     except ModuleNotFoundError as error:
         if error.name is None or not f'{module}.'.startswith(f'{error.name}.'):
-            raise  # the module is there, and what it imports is not
+            raise  # the module exists, but one of its imports does not
         raise InputError(
             f'"{name}": Python finds no module {error.name}; install it, or put its folder on PYTHONPATH'
         ) from None

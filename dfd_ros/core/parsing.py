@@ -1,4 +1,4 @@
-"""Plain values, as YAML holds them, made into dataclasses by pydantic.
+"""Conversion of plain values, as in YAML, to dataclasses by pydantic.
 
 What a dataclass declares is what is checked: types, defaults, nested dataclasses, and pydantic's constraints, such as
 ``Annotated[int, Field(ge=1)]`` or ``PositiveFloat``.
@@ -34,12 +34,12 @@ _WORDS = {
 
 
 def parse(cls: type[T], values: Any, where: str, extra: Literal['forbid', 'ignore'] = 'forbid') -> T:
-    """A `cls` of plain values; `where` they are from, for messages. `extra`: what unknown settings are met with.
+    """A `cls` from plain values. `where`: their origin, for messages. `extra`: treatment of unknown settings.
 
     Raises:
         InputError: a setting is unknown, missing, of the wrong type or out of bounds.
     """
-    from pydantic import TypeAdapter, ValidationError  # here, as Blender's Python, which has this room, is without
+    from pydantic import TypeAdapter, ValidationError  # here, as Blender's Python lacks it
     from pydantic_core import to_json
 
     try:

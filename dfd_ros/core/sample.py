@@ -1,6 +1,6 @@
-"""The one type of a focal stack with ground truth: from renderers and recordings, for training and evaluation.
+"""The type of focal stacks with ground truth: from renderers and recordings, for training and evaluation.
 
-`dfd_ros.datasets.shards` has its files. Nothing here needs torch: the processes that render have none.
+`dfd_ros.datasets.shards` reads and writes it. This module does not need torch, which rendering processes do not have.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRUTH = {
     'flow': (np.float16, (2,)),
     'all_in_focus': (np.uint8, (3,)),
 }
-"""Type and last axes of the parts that are truth."""
+"""Type and last axes of the ground truth."""
 
 
 @dataclass
@@ -33,14 +33,14 @@ class Sample:
         lens_states: of each frame.
         depth: (T, H, W) float32 or float64 m along the optical axis, in the view of each frame; NaN = none, infinity
             allowed.
-        background: (T, H, W) bool, the wall or whatever else is not an object.
+        background: (T, H, W) bool, the wall or anything else that is not an object.
         coc: (T, H, W) float32 px, diameter of the circle of confusion, without sign.
         flow: (T - 1, H, W, 2) float16 px, (x, y) from where a point is in frame t to where it is in frame t + 1.
-        all_in_focus: (T, H, W, 3) uint8 RGB, as a pinhole sees it.
+        all_in_focus: (T, H, W, 3) uint8 RGB, as with a pinhole.
         intrinsics: (fx, fy, cx, cy) in px at magnification 1, pixel centres at whole numbers.
         poses: (T, 4, 4) camera to world, x right, y down, z forward, m.
-        source: what made it. seed: of what is drawn at random.
-        about: what else there is to say, as JSON takes it.
+        source: its origin. seed: of random data.
+        about: other information, as JSON values.
     """
 
     images: np.ndarray

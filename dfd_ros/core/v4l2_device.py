@@ -21,7 +21,7 @@ STEP = 0.1  # relative; a camera rounds exposure, white balance and gain to its 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What a camera is to give; 0, or empty: what it chooses itself."""
+    """Settings of a camera; 0 or empty: the camera chooses."""
 
     width: int = 0
     """px."""
@@ -36,7 +36,7 @@ class ImageSettings:
     white_balance: int = 0
     """K."""
     gain: int = -1
-    """In the camera's own unit; negative: what it chooses itself."""
+    """In the unit of the camera; negative: the camera chooses."""
 
 
 def open_capture(name: str, api: int = cv2.CAP_V4L2) -> cv2.VideoCapture:
@@ -87,7 +87,7 @@ class V4l2Device:
         return self._capture.set(cv2.CAP_PROP_FOCUS, round(value)) or self.focus == round(value)
 
     def move_focus(self, value: float, tolerance: float) -> float:
-        """Sets the focus, again and again for a second. Returns the control value that the camera then has.
+        """Sets the focus, repeatedly for up to a second. Returns the resulting control value.
 
         Raises InputError where that is more than `tolerance` from `value`.
         """
@@ -155,7 +155,7 @@ class V4l2Device:
 
     def _switch_autofocus_off(self) -> None:
         def try_it() -> bool:
-            if self._capture.get(cv2.CAP_PROP_AUTOFOCUS) <= 0:  # off, or there is none
+            if self._capture.get(cv2.CAP_PROP_AUTOFOCUS) <= 0:  # off or not available
                 return True
             self._capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
             return self._capture.get(cv2.CAP_PROP_AUTOFOCUS) <= 0

@@ -1,4 +1,4 @@
-"""YAML within limits: PyYAML's safe loader, which takes no Python objects, with what it lacks."""
+"""YAML with limits: extends PyYAML's safe loader, which creates no Python objects."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 
 MAX_DEPTH = 50
-"""Of nested lists and mappings."""
+"""Maximum depth of nested lists and mappings."""
 MAX_NODES = 200_000
-"""Values, counted once for each alias."""
+"""Maximum number of values, counted once per alias."""
 MAX_DIGITS = 20
-"""Characters of a whole number."""
+"""Maximum digits of an integer."""
 
 
 def load(text: str) -> Any:
@@ -28,7 +28,7 @@ def load(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes 2e-3 for a number, as YAML 1.2 does (PyYAML's own rules want 2.0e-3), and dates for text."""
+    """Reads 2e-3 as a number, like YAML 1.2 (PyYAML requires 2.0e-3), and dates as text."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != 'tag:yaml.org,2002:timestamp']
