@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from dfd_ros.core.geometry import Similarity
+from dfd_ros.inference.registration import Registration
 
 LARGEST_PYRAMID = 6
 """Levels; the coarsest has at least 8 pixels a side."""
@@ -43,6 +44,7 @@ GAIN_CELL, LEAST_CELLS = 6, 20
 """px of the small images, and how many of them have to be exposed well."""
 LARGEST_GAIN = 2.0
 """Between two frames; more is no change of exposure."""
+REFINED_SIZE = 512  # px, longer side of the images in which the view is refined
 FLOW_SIZE = 256
 """px, longer side of the images that flow is found in. They are low-passed, as frames differ in blur."""
 LEAST_FLOW_SIZE = 48
@@ -51,6 +53,7 @@ FLOW_BLUR, FLOW_SMOOTHING = 1.5, 4.0  # px of these
 LARGEST_FLOW = 8.0  # px of these
 LEAST_FLOW = 0.3
 """px of the image, mean: less is no parallax."""
+FLOW_GAIN = 0.9
 BLUR_REACH = 3  # px of these
 LARGEST_CONTRADICTION = 4.0
 """Of 255: where a frame differs by more from all that its blur could have brought here, the memory is out of date."""
@@ -92,6 +95,7 @@ class AllInFocus:
         if self._sums:
             gain = self._exposure(small, motion.resized(scale))
             self._to_memory = self._to_memory @ motion
+            self._refine_view(image, gain)
             to_frame, to_memory = self._views(small, gain, scale, (height, width))
             step = max(abs(focus - self._last[1]), LEAST_STEP)
             self._scale(np.float32(math.exp(-step / MEMORY)) * gain, math.exp(-step / MEMORY))
@@ -128,6 +132,17 @@ class AllInFocus:
             return np.ones(3, np.float32)
         return np.clip(np.median(now[exposed] / before[exposed], 0), 1 / LARGEST_GAIN, LARGEST_GAIN)
 
+    def _refine_view(self, image: np.ndarray, gain: np.ndarray) -> None:
+        """The motion comes from small images: find out what is left in larger ones."""
+        height, width = image.shape[:2]
+        scale = min(1.0, REFINED_SIZE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        frame, remembered = (
+            _low_passed(cv2.resize(x, size, interpolation=cv2.INTER_AREA)) for x in (image, self._fused)
+        )
+        found = Registration.refined(frame, remembered, self._to_memory.resized(scale))
+        self._to_memory = found.resized(1 / scale)
+
     def _views(
         self, small: np.ndarray, gain: np.ndarray, scale: float, size: tuple[int, int]
     ) -> tuple[Maps | None, Maps | None]:
@@ -142,9 +157,11 @@ class AllInFocus:
             grey, memory, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         flow = _flow(remembered, in_memory) if min(height, width) >= LEAST_FLOW_SIZE else None
-        if flow is not None and np.abs(flow).mean() < LEAST_FLOW * scale:
-            flow = None
         grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (width, height))), -1)
+        if flow is not None:
+            before, after = (np.abs(remembered - x).mean() for x in (in_memory, _remapped(in_memory, grid + flow)))
+            if np.abs(flow).mean() < LEAST_FLOW * scale or after > FLOW_GAIN * before:
+                flow = None
         there = cv2.transform(grid if flow is None else grid + flow, frame)
         back = cv2.transform(grid, memory)
         if flow is not None:

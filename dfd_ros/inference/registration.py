@@ -25,6 +25,8 @@ class Registration:
     LEVELS = 3
     ITERATIONS: tuple[int, ...] = (8, 6, 4)
     """Maximum for each level, from the coarsest to the finest."""
+    REFINEMENTS = 4
+    LARGEST_REFINEMENT = 3.0  # px
     MIN_CORRELATION = 0.6
     """Alignments with a lower correlation are rejected."""
     LARGEST_ZOOM = 1.2
@@ -55,6 +57,16 @@ class Registration:
             and math.hypot(found.dx, found.dy) <= self.LARGEST_SHIFT * max(size)
         )
         return found if credible else prior
+
+    @classmethod
+    def refined(cls, image: np.ndarray, other: np.ndarray, start: Similarity) -> Similarity:
+        """The similarity that maps pixels of an image to those of another one, from one that is nearly right.
+
+        image, other: (H, W) float32, grey, low-passed. `start` where nothing credible is found.
+        """
+        found, correlation = cls._gauss_newton(image, other, start, cls.REFINEMENTS, fixed_zoom=False)
+        change = (start.inverse() @ found).displacement(*image.shape)
+        return found if correlation >= cls.MIN_CORRELATION and change <= cls.LARGEST_REFINEMENT else start
 
     def _pyramid(self, image: np.ndarray) -> list[np.ndarray]:
         """Low-passed grey images, finest first."""
