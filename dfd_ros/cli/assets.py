@@ -1,4 +1,4 @@
-"""dfd assets: photographs, models and surroundings for made scenes, unpacked into one folder."""
+"""dfd assets: photographs, models and environment maps for synthetic scenes, unpacked into one folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = 'unpack photographs, models and surroundings to make training data of'
+HELP = 'unpack photographs, models and environment maps for training data'
 EXAMPLE = 'dfd assets --out data/assets'
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs='*',
         help='.deb or .sh3f files, or folders of your own images, .obj models and .exr or .hdr '
-        'surroundings; without any, the Debian packages sweethome3d-furniture, '
+        'environment maps; default: the Debian packages sweethome3d-furniture, '
         'plasma-workspace-wallpapers and mate-backgrounds, downloaded by apt (260 MB)',
     )
     parser.add_argument(
@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         type=Path,
         required=True,
-        help='folder for photographs/, models/, hdris/ and LICENCES.md, which says of each where it is '
-        'from; the same command resumes a stopped one',
+        help='folder for photographs/, models/, hdris/ and LICENCES.md, which has their origins; '
+        'rerun the same command to resume',
     )
     parser.add_argument(
         '--bpy',
         metavar='DIR',
         type=Path,
-        help="site-packages folder of the environment with Blender's bpy, for the surroundings in it",
+        help="site-packages folder of the environment with Blender's bpy, for its environment maps",
     )
 
 
