@@ -4,6 +4,7 @@ import pytest
 from fuzzing import SUBJECTS, fuzz
 
 COUNTS = {'messages': 300, 'nodes': 300, 'frames': 60, 'bags': 1, 'phones': 2, 'checkpoints': 5}
+NEEDS = {'messages': ['rclpy'], 'nodes': ['rclpy'], 'onnx': ['onnx', 'onnxruntime'], 'public': ['h5py', 'OpenEXR']}
 SLOW = {'nodes': 'three nodes start', 'steps': 'trains', 'studies': 'trains'}
 
 
@@ -11,11 +12,8 @@ SLOW = {'nodes': 'three nodes start', 'steps': 'trains', 'studies': 'trains'}
     'name', [pytest.param(name, marks=pytest.mark.slow(reason=SLOW[name]) if name in SLOW else ()) for name in SUBJECTS]
 )
 def test_odd_input_is_read_or_refused_in_one_line(name, tmp_path):
-    if name in ('messages', 'nodes'):
-        pytest.importorskip('rclpy')
-    if name == 'onnx':
-        pytest.importorskip('onnx')
-        pytest.importorskip('onnxruntime')
+    for module in NEEDS.get(name, ()):
+        pytest.importorskip(module)
     outcome = fuzz(name, COUNTS.get(name, 8), 1, tmp_path)
     assert not outcome.faults, outcome
     assert outcome.read + outcome.refused == COUNTS.get(name, 8)

@@ -7,6 +7,7 @@ import public_files
 import pytest
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.hdf5_files import Hdf5File
 from dfd_ros.datasets.public.ddff12 import DISPARITY_TIMES_DEPTH, Ddff12
 from dfd_ros.datasets.public.fod500 import Fod500
 from dfd_ros.datasets.public.nyuv2_stacks import NyuV2Stacks
@@ -104,3 +105,12 @@ def test_a_file_of_another_layout_is_named_with_what_it_should_be(tmp_path):
     (tmp_path / 'metadata.txt').write_text('run_1 6D3E 0.8\n')
     with pytest.raises(InputError, match='metadata.txt: expected lines of'):
         Zedd(tmp_path)
+
+
+def test_data_sets_larger_than_memory_is_for_are_refused_before_they_are_read(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    path = tmp_path / 'large.h5'
+    with h5py.File(path, 'w') as file:  # a few kilobytes: nothing is written
+        file.create_dataset('depth', (3, 20_000, 20_000), 'f4', chunks=(1, 100, 100))
+    with Hdf5File(path) as file, pytest.raises(InputError, match='large.h5: "depth" has 1526 MB'):
+        file.read('depth', 0)

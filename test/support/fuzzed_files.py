@@ -414,6 +414,40 @@ class Views(Files):
             raise Fault('a photograph that is not finite')
 
 
+class PublicSets(Files):
+    """Public test sets and RGB-D images, in their own layouts."""
+
+    def write(self, folder):
+        import public_files
+
+        for name in ('rgbd', 'tartanair', 'hypersim', 'fod500', 'zedd'):
+            getattr(public_files, name)(folder / name)
+        public_files.ddff12(folder / 'ddff12' / 'trainval.h5')
+
+    def one(self, rng):
+        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
+        shutil.rmtree(self.given, ignore_errors=True)
+        mutate_folder(source, self.given / source.name, self.outside, rng)
+        self.read(self.given)
+
+    def read(self, folder):
+        from dfd_ros.datasets.public.ddff12 import Ddff12
+        from dfd_ros.datasets.public.fod500 import Fod500
+        from dfd_ros.datasets.public.zedd import Zedd
+        from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
+
+        for path in sorted(folder.iterdir()):
+            if path.name in ('rgbd', 'tartanair', 'hypersim'):
+                views = open_views(f'{path.name}:{path}')
+                for index in range(len(views)):
+                    views.read(index)
+            else:
+                opened = {'fod500': Fod500, 'zedd': Zedd}.get(path.name, Ddff12)
+                stacks = opened(path / 'trainval.h5' if opened is Ddff12 else path)
+                for index in range(len(stacks)):
+                    stacks[index]
+
+
 class Bags(Files):
     """Bags of all storages, and conversion into a folder that exists already."""
 

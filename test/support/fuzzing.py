@@ -51,6 +51,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     'studies': fuzzed_files.Studies,
     'worlds': fuzzed_files.Worlds,
     'views': fuzzed_files.Views,
+    'public': fuzzed_files.PublicSets,
 }
 
 
