@@ -475,6 +475,15 @@ def test_an_output_of_the_monitor_that_cannot_be_is_one_line(start_node, tmp_pat
     assert process.output == f'error: parameter output: {tmp_path}/file/pictures: Not a directory\n'
 
 
+def test_the_monitor_says_why_there_are_no_pictures(start_node, observer, tmp_path):
+    process = start_node('monitor', '-r', '__ns:=/none', output=tmp_path / 'pictures')
+    observer.set_parameter(
+        '/none/monitor', 'seconds', 0.0
+    )  # an answer, whatever it is, comes when the node has started
+    assert process.stop() == 0
+    assert process.output == f'no depth image came on /none/depth/image_rect: no pictures in {tmp_path}/pictures/\n'
+
+
 def test_run_goes_on_until_interrupted(dfd, random_weights):
     command = dfd('run', '--image-width', 96, '--image-height', 72, '--weights', random_weights)
     for line in command.process.stderr:

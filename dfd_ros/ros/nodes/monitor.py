@@ -35,7 +35,7 @@ MEASURED_AFTER = 2.0  # s from the first depth image on
 class MonitorNode(GuardedNode):
     """Listens to the camera and the depth node, and prints a line a second."""
 
-    _first: float | None = None  # when the first depth image arrived; destroy_node runs even if the start failed
+    _finished = True  # destroy_node runs even if the start failed
 
     def __init__(self, **options) -> None:
         super().__init__('monitor', **options)
@@ -55,7 +55,7 @@ class MonitorNode(GuardedNode):
         self._heard: Counter[str] = Counter()  # messages by topic
         self._measured = False  # whether a depth image came with everything that belongs to it
         self._problem = ''  # of the last one
-        self._finished = False
+        self._first: float | None = None  # when the first depth image arrived
 
         topics = {
             'image_raw': Image,
@@ -79,13 +79,14 @@ class MonitorNode(GuardedNode):
         self._synchroniser = synchronisation.Synchroniser(filters, WAITING, values.sync_slop, self._refuse_stamp)
         self._synchroniser.registerCallback(self._on_frame)
         self.create_timer(0.05, self._watch)
+        self._finished = False
 
     def destroy_node(self) -> None:
         # The summary comes first: it must not be lost if the process dies while DDS shuts down.
         try:
-            if self._first is not None and not self._finished:  # rclpy may destroy a node twice
+            if not self._finished:  # rclpy may destroy a node twice
                 self._finished = True
-                self._finish(self._printed_at or time.monotonic() - self._first)
+                self._finish()
         finally:
             super().destroy_node()
 
@@ -168,12 +169,16 @@ class MonitorNode(GuardedNode):
             'the parameter sync_slop'
         )
 
-    def _finish(self, seconds: float) -> None:
+    def _finish(self) -> None:
         """Prints the summary and writes pictures and video at the end."""
+        if self._first is None:
+            if self._output is not None and not self._values.patience:
+                print(f'no depth image came on {self._topics[2]}: no pictures in {self._output}/', flush=True)
+            return
         if not self._measured:
             print(f'\nin all   {self._heard[self._topics[2]]} depth images, but {self._missing()}', flush=True)
             return
-        summary = self._figures.summary(seconds)
+        summary = self._figures.summary(self._printed_at or time.monotonic() - self._first)
         print(f'\nin all   {summary}', flush=True)
         if self._recording is None or self._output is None:
             return
