@@ -13,7 +13,6 @@ import shlex
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import Command, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -61,11 +60,17 @@ def generate_launch_description() -> LaunchDescription:
                 'frames that a calibration names are used as they are',
             ),
             DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'), description='start RViz'),
-            OpaqueFunction(function=_nodes),
-            OpaqueFunction(function=_rig),
-            OpaqueFunction(function=_rviz, condition=IfCondition(LaunchConfiguration('rviz'))),
+            OpaqueFunction(function=_start),
         ]
     )
+
+
+def _start(context: LaunchContext) -> list[Node]:
+    # Where rviz2, robot_state_publisher or xacro is missing, launch ends and leaves running what has been started:
+    # these go first.
+    nodes = _nodes(context)
+    rviz = _rviz(context) if context.launch_configurations['rviz'] == 'true' else []
+    return [*rviz, *_rig(context), *nodes]
 
 
 def _nodes(context: LaunchContext) -> list[Node]:

@@ -119,6 +119,8 @@ def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
         'rgbd',
         'respawn',
         'rig',
+        'rig_rgbd',
+        'frame_prefix',
         'rviz',
     }
     assert all(argument.description for argument in arguments.values())
@@ -167,6 +169,11 @@ def context(**given):
     return context
 
 
+def test_what_may_not_be_installed_starts_first():
+    started = launch_module()._start(context(rviz='true'))
+    assert [node.node_executable for node in started] == ['rviz2', 'robot_state_publisher', 'camera', 'sweep', 'depth']
+
+
 def test_only_the_first_node_to_end_is_named_as_the_reason():
     of_launch, event = (
         LaunchContext(),
@@ -208,6 +215,7 @@ def test_the_rig_is_described_from_the_calibration(folder, tmp_path):
     extrinsics = Extrinsics('focus_camera_optical_frame', 'measured_frame', (1.25, 0.0, 0.0), (0.0, 0.0, 0.0))
     Calibration(extrinsics=extrinsics).write(path)
     (publisher,) = launch_module()._rig(context(calibration=str(path)))
-    ((_, description),) = publisher._Node__parameters[0].items()
+    given = {name[0].text: value for name, value in publisher._Node__parameters[0].items()}
+    description = given['robot_description']
     described = description.evaluate(LaunchContext())
     assert 'link="measured_frame"' in described and 'xyz="1.25 0.0 0.0"' in described
