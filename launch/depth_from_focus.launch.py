@@ -108,7 +108,7 @@ def _rig(context: LaunchContext) -> list[Node]:
             parameters=[
                 {
                     'robot_description': robot_description,
-                    'frame_prefix': values['frame_prefix'],
+                    'frame_prefix': ParameterValue(values['frame_prefix'], value_type=str),
                     **launch_files.sim_time(context),
                 }
             ],
