@@ -1,10 +1,10 @@
-"""Many frames through one depth node: does it grow or slow down?
+"""Many frames through one depth node: does it grow?
 
     ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST .venv/bin/python benchmarks/soak.py --frames 100000
 
 The real node runs as a process of its own and answers over DDS. The next image is published when the depth of the one
-before has come. Exits with 1 where memory, file descriptors, threads or processor time a frame grow between the second
-and the last quarter of the run, or images get no answer.
+before has come. Exits with 1 where memory, file descriptors or threads grow between the second and the last quarter of
+the run, or images get no answer. Times are for comparison only: they depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from dfd_ros.ros.synchronisation import nanoseconds
 CYCLE = 160  # different frames, published again and again
 LOST = 10.0  # s after which an image counts as lost
 MEMORY_GROWTH = 8.0  # MB
-TIME_GROWTH = 1.5  # ratio
 LOST_SHARE = 0.001
 
 
@@ -189,9 +188,6 @@ def growth(intervals: list[Interval]) -> list[str]:
         first, last = medians(name)
         if last > first + allowed:
             faults.append(f'{name} grow from {first:.1f} to {last:.1f}{unit}')
-    first, last = (float(np.median([i.time for i in part])) for part in (early, late))
-    if last > TIME_GROWTH * first:
-        faults.append(f'processor time a frame grows from {first:.1f} to {last:.1f} ms')
     lost, frames = sum(i.lost for i in intervals), intervals[-1].frames
     if lost > LOST_SHARE * frames:
         faults.append(f'{lost} of {frames} images without an answer')

@@ -30,7 +30,6 @@ def soak(monkeypatch):
         ({'memory': 2.0}, {}, ['memory']),
         ({'files': 1}, {}, ['files']),
         ({'threads': 1}, {}, ['threads']),
-        ({}, {'time': 1.0}, ['processor time']),
         ({}, {'lost': 1}, ['without an answer']),
     ],
 )
