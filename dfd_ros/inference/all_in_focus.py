@@ -26,7 +26,7 @@ LARGEST_PYRAMID = 6
 """Levels; the coarsest has at least 8 pixels a side."""
 CONTRAST = 2.5
 """Of 255: detail with less is noise, and all frames count alike."""
-POWER = 3
+POWER = 5
 """Of the energy in the weights: with 1 it is a mean of all frames, with infinity the sharpest one alone."""
 ENERGY_WINDOW = 5  # px
 LARGEST_COC = 1e4  # px, beyond which it makes no difference
@@ -38,13 +38,13 @@ STEP = 0.05
 LEAST_STEP = 0.002  # a focus that rests forgets slowly
 LARGEST_OFFSET = 0.06
 """How far the view may lie off that of the memory, as a share of the longer side, before the memory is moved."""
-STILL = 0.05
+STILL = 0.25
 """px: offsets below are none."""
 GAIN_CELL, LEAST_CELLS = 6, 20
 """px of the small images, and how many of them have to be exposed well."""
 LARGEST_GAIN = 2.0
 """Between two frames; more is no change of exposure."""
-REFINED_SIZE = 512  # px, longer side of the images in which the view is refined
+REFINED_SIZE = 320  # px, longer side of the images in which the view is refined
 FLOW_SIZE = 256
 """px, longer side of the images that flow is found in. They are low-passed, as frames differ in blur."""
 LEAST_FLOW_SIZE = 48
@@ -57,7 +57,7 @@ FLOW_GAIN = 0.9
 BLUR_REACH = 3  # px of these
 LARGEST_CONTRADICTION = 4.0
 """Of 255: where a frame differs by more from all that its blur could have brought here, the memory is out of date."""
-FORGOTTEN = 1e-12
+FORGOTTEN = 1e-18
 """Of the weights, which differ by as much."""
 
 Pyramid = list[np.ndarray]
@@ -235,13 +235,15 @@ def _contribution(
         sharper = 1 + energy * (1 / CONTRAST**2)
         # Detail of this level is some 2^i px across, and gone where the blur is wider.
         blurred = (1 + (coc * 0.5**i) ** 2) ** 2
-        weight = sharper**POWER * (1 - confidence + confidence / blurred) * visible + LEAST_WEIGHT
-        details.append(detail * weight[..., None])
+        weight = cv2.pow(sharper, POWER) * (1 - confidence + confidence / blurred) * visible + LEAST_WEIGHT
+        detail *= weight[..., None]
+        details.append(detail)
         weights.append(weight)
         level = below
         coc, confidence, visible = (cv2.pyrDown(x) for x in (coc, confidence, visible))
     weights.append(cv2.pyrDown(weights[-1]))
-    details.append(level * weights[-1][..., None])
+    level *= weights[-1][..., None]
+    details.append(level)
     return details, weights
 
 
