@@ -104,7 +104,13 @@ def test_what_is_heard_is_in_the_bag_and_a_signal_ends_it_whole(recorder):
 
 
 def test_a_kill_loses_at_most_the_last_second(recorder):
-    the_bag(recorder)
+
+    def is_on_disk():
+        recorder.play(10, rate=100.0)
+        with contextlib.suppress(InputError):  # of a bag that has no message yet
+            return focus_distances(the_bag(recorder), recorder)
+
+    wait_until(is_on_disk, 'messages on disk')
     recorder.play(150, rate=100.0)
     recorder.process.process.send_signal(signal.SIGKILL)
     sent = recorder.sent
