@@ -135,6 +135,8 @@ def sharpness(image: torch.Tensor) -> tuple[np.ndarray, float]:
     )
     shape = slice(None, -apart), slice(None, -apart)
     near = here[shape]
+    if min(near.shape) < TILES:
+        return np.zeros((TILES, TILES), np.float32), 0.0  # too small: as without texture, nothing is concluded
     fine = _tiles((right[shape] - near) ** 2 + (below[shape] - near) ** 2)
     coarse = _tiles((here[:-apart, apart:] - near) ** 2 + (here[apart:, :-apart] - near) ** 2)
     return np.log((fine + NOISE) / (coarse + NOISE)), float(np.sort((coarse - fine).ravel())[TEXTURED - 1])

@@ -11,7 +11,7 @@ import torch
 
 from dfd_ros.core.geometry import Similarity
 from dfd_ros.inference.evidence import NO_RESPONSE, Evidence, shown_by
-from dfd_ros.inference.focus_response import LARGEST_LAG, WINDOW, FocusResponse
+from dfd_ros.inference.focus_response import LARGEST_LAG, TILES, WINDOW, FocusResponse, sharpness
 
 SIZE = 96
 RAMP = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -121,3 +121,9 @@ def test_the_fit_is_that_of_least_squares(scene):
     noise, total = left / (len(states) - 4), (changes**2).sum()
     response._fit()
     assert response.share == pytest.approx((total - left - 4 * noise) / (total + noise), abs=1e-4)
+
+
+@pytest.mark.filterwarnings('error')
+def test_nothing_is_concluded_from_tiny_images():
+    tiles, texture = sharpness(torch.rand(1, 3, 16, 17))
+    assert tiles.shape == (TILES, TILES) and texture == 0
