@@ -136,25 +136,50 @@ class FilledFocus(nn.Module):
 
     The difference between the largest and smallest focus measure of a band is the clarity of its best focus. A
     push-pull pyramid with these weights (Gortler et al., "The Lumigraph", SIGGRAPH 1996) fills plain regions from their
-    surroundings. State: (B, bands, h, w), zero at the start: `HIGHEST` minus the smallest measure so far.
+    surroundings. Energies are relative to the local brightness, so that exposure does not pass for sharpness. Coarse
+    bands are left out: they take the blur of strong edges for texture.
+
+    State: (B, 3 BANDS, h, w), zero at the start: the largest measure of each band, its focus, and `HIGHEST` minus the
+    smallest measure so far.
     """
 
-    HIGHEST = 3.0  # above all focus measures of images in 0..1
+    centres: torch.Tensor
+
+    BANDS = 2
+    HIGHEST = 4.0  # above all relative focus measures
     UNCLEAR = 0.05
     STRONG = 1000.0  # energy of a clear edge, in units of `_ENERGY_FLOOR`
+    BRIGHTNESS = 0.4  # to which energies are scaled
     LEVELS = 5
     REACHES = (0.003, 0.1)  # regions with smaller weights are filled from farther away
-    channels = 2 * len(REACHES) + 2
 
-    def __init__(self, leak: float = 0.02):
+    def __init__(self, centres: torch.Tensor, leak: float = 0.02):
         super().__init__()
         self.leak = leak
+        self.register_buffer('centres', centres, persistent=False)
+        self.best = BestFocus(self.BANDS, leak)
+        self.channels = len(self.REACHES) * (1 + len(centres)) + 2
+        self.state_channels = 3 * self.BANDS
 
-    def remember(self, measure: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        return torch.maximum(state - self.leak, self.HIGHEST - measure)
+    def measure(self, image: torch.Tensor, measure: torch.Tensor) -> torch.Tensor:
+        """Relative focus measures (N, BANDS, h, w) from images (N, 3, H, W) and their `focus_measures` at 1/4."""
+        brightness = F.avg_pool2d(image.mean(1, keepdim=True), 8)
+        brightness = F.avg_pool2d(F.pad(brightness, (1, 1, 1, 1), mode='replicate'), 3, 1)
+        gain = self.BRIGHTNESS / (_double(brightness) + 0.05)
+        return torch.log1p((torch.exp(4 * measure[:, : self.BANDS]) - 1) * gain * gain) / 4
 
-    def forward(self, best: torch.Tensor, at: torch.Tensor, lowest: torch.Tensor, focus: torch.Tensor) -> torch.Tensor:
-        """Filled maps (N, channels, h, w) from the largest measures, their focus, the state, and focus (N, 1, 1, 1)."""
+    def remember(self, measure: torch.Tensor, focus: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        best, lowest = state.split([2 * self.BANDS, self.BANDS], 1)
+        lowest = torch.maximum(lowest - self.leak, self.HIGHEST - measure)
+        return _join([self.best(measure, focus, None, best), lowest])
+
+    def forward(self, state: torch.Tensor, focus: torch.Tensor) -> torch.Tensor:
+        """Filled maps (N, channels, h, w) from the state and the focus (N, 1, 1, 1).
+
+        For each reach the filled focus as shares of the hypotheses, and minus the focus; then the clarity at each
+        place and around it.
+        """
+        best, at, lowest = state.split(self.BANDS, 1)
         low = self.HIGHEST - lowest
         # Counts only energy that varies, so the blur of a strong edge beside a plain surface has little weight.
         clear = (torch.exp(4 * best) - torch.exp(4 * low)).clamp_min(0) * (best - low - self.UNCLEAR).clamp_min(0)
@@ -168,12 +193,14 @@ class FilledFocus(nn.Module):
         pyramid = [total]
         for _ in range(self.LEVELS):
             pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        spacing = self.centres[1] - self.centres[0]
         filled = []
         for reach in self.REACHES:
             value = (pyramid[-1][:, :1] + 0.5e-6) / (pyramid[-1][:, 1:] + 1e-6)
             for level in pyramid[-2::-1]:
                 value = (level[:, :1] + reach * _double(value)) / (level[:, 1:] + reach)
-            filled += [value, value - focus]
+            shares = (1 - (value - self.centres[:, None, None]).abs() / spacing).clamp_min(0)
+            filled += [shares, value - focus]
         weights = [pyramid[0][:, 1:], F.interpolate(pyramid[2][:, 1:], scale_factor=4.0, mode='bilinear')]
         return torch.cat([*filled, *(torch.log1p(w / 0.01) / 4 for w in weights)], 1)[..., :height, :width]
 
@@ -346,9 +373,9 @@ class StreamNetwork(Network):
         b2, b4, b8, b16 = blocks
         self.decoder16 = nn.Sequential(conv_block(c16 + m16 + hidden[1], c16, 1), *residuals(b16, c16))
         self.context = Context(c16, context) if context else None
-        self.filled = FilledFocus() if context else None
-        if context:
-            self.filled4, self.filled16 = (nn.Conv2d(FilledFocus.channels, c, 1) for c in (c4, c16))
+        self.filled = FilledFocus(centres) if context else None
+        if self.filled:
+            self.filled4, self.filled16 = (nn.Conv2d(self.filled.channels, c, 1) for c in (c4, c16))
             for layer in (self.filled4, self.filled16):
                 _fill(layer.weight, 0.0)
                 _fill(layer.bias, 0.0)
@@ -382,7 +409,7 @@ class StreamNetwork(Network):
         height, width = (-(-n // self.STRIDE) * self.STRIDE for n in (height, width))
         channels = {
             2: 14,
-            4: 2 * _BANDS + self.memory4.channels + (_BANDS if self.filled else 0),
+            4: 2 * _BANDS + self.memory4.channels + (self.filled.state_channels if self.filled else 0),
             8: self.memory8.channels + self.gru8.channels,
             16: self.memory16.channels + self.gru16.channels,
         }
@@ -437,6 +464,7 @@ class StreamNetwork(Network):
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             measure2, measure4, measure8 = focus_measures(x.float())
             pixels = F.pixel_unshuffle(x, 2)
+            relative4 = self.filled.measure(x.float(), measure4) if self.filled else measure4[:, :0]
         known = torch.isfinite(flat_scale)
         log_scale = torch.where(known, torch.log(torch.where(known, flat_scale, 16.0) / 16), 0.0)
         described = torch.stack([flat_focus, known.float(), log_scale, flat_focus * log_scale], -1)
@@ -464,7 +492,7 @@ class StreamNetwork(Network):
         projected = [self.gru8.from_input(x8), self.gru16.from_input(x16)]
         per_frame = [
             a.unflatten(0, (batch, frames)).unbind(1)
-            for a in (measure2, pixels, measure4, *evidences[0], *evidences[1], *evidences[2], *projected)
+            for a in (measure2, pixels, measure4, relative4, *evidences[0], *evidences[1], *evidences[2], *projected)
         ]
         states = []
         for t in range(frames):
@@ -488,7 +516,7 @@ class StreamNetwork(Network):
 
     def _decode(self, x2, x4, x8, x16, measure4, focus, state, blur_scale):
         s2, s4, s8, s16 = state
-        best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
+        best4, memory4, filled4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         v = focus[:, None, None, None]
         # The scales are experts whose votes add up; the decoder corrects them.
         votes = (
@@ -501,7 +529,7 @@ class StreamNetwork(Network):
         d16 = self.decoder16(_join([x16, s16.to(x16.dtype)]))
         x4_filled = x4
         if self.context is not None and self.filled is not None:
-            filled = self.filled(best4[:, :_BANDS], best4[:, _BANDS:], lowest4, v)
+            filled = self.filled(filled4, v)
             x4_filled = x4 + self.filled4(filled).to(x4.dtype)
             d16 = self.context(d16 + self.filled16(F.avg_pool2d(filled, 4)).to(d16.dtype))
         d8 = self.decoder8(d16, x8, s8)
@@ -531,9 +559,9 @@ class StreamNetwork(Network):
         return Prediction(u, log_b, coc), [votes, logits]
 
     def _remember(self, focus, frame, state):
-        measure2, pixels, measure4, f4, e4, f8, e8, f16, e16, g8, g16 = frame
+        measure2, pixels, measure4, relative4, f4, e4, f8, e8, f16, e16, g8, g16 = frame
         s2, s4, s8, s16 = state
-        best4, memory4, lowest4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
+        best4, memory4, filled4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
         memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)
         memory16, hidden16 = s16.split([self.memory16.channels, self.gru16.channels], 1)
         return [
@@ -542,7 +570,7 @@ class StreamNetwork(Network):
                 [
                     self.best4(measure4, focus, None, best4),
                     self.memory4(f4, e4, memory4),
-                    *([self.filled.remember(measure4, lowest4)] if self.filled else []),
+                    *([self.filled.remember(relative4, focus, filled4)] if self.filled else []),
                 ]
             ),
             _join([self.memory8(f8, e8, memory8), self.gru8(g8, hidden8)]),

@@ -194,18 +194,24 @@ def test_best_focus_keeps_the_sharpest_and_forgets_slowly():
 # Weights.
 
 
+CENTRES = torch.linspace(-0.06, 1.06, 16)
+
+
 def filled_focus(sharpnesses, focus, at_focus=0.5):
-    """`FilledFocus` after frames of (4 bands, h, w) measures: the filled focus with the longer reach, and weights."""
-    filled, best = FilledFocus(), BestFocus(4)
+    """`FilledFocus` after frames of (h, w) measures: the filled focus with the longer reach, and weights."""
+    filled = FilledFocus(CENTRES)
     height, width = sharpnesses[0].shape
-    remembered, lowest = torch.zeros(1, 8, height, width), torch.zeros(1, 4, height, width)
+    state = torch.zeros(1, filled.state_channels, height, width)
     for sharpness, v in zip(sharpnesses, focus):
-        measure = sharpness.expand(1, 4, height, width)
-        remembered = best(measure, torch.tensor([v]), None, remembered)
-        lowest = filled.remember(measure, lowest)
-    result = filled(remembered[:, :4], remembered[:, 4:], lowest, torch.tensor(at_focus).reshape(1, 1, 1, 1))
+        state = filled.remember(sharpness.expand(1, filled.BANDS, height, width), torch.tensor([v]), state)
+    result = filled(state, torch.tensor(at_focus).reshape(1, 1, 1, 1))
     assert result.shape == (1, filled.channels, height, width)
-    return result[0, 2], result[0, 4]
+    shares, offset = result[0, :16], result[0, 16]
+    value = (shares * CENTRES[:, None, None]).sum(0)
+    assert torch.allclose(shares.sum(0), torch.ones(()), atol=1e-4) and torch.allclose(
+        value - at_focus, offset, atol=1e-4
+    )
+    return value, result[0, -2]
 
 
 def test_filled_focus_gives_plain_places_the_focus_of_what_surrounds_them():
@@ -221,6 +227,14 @@ def test_filled_focus_of_one_focus_has_no_evidence():
     sharp = torch.full((8, 8), 1.5)
     assert filled_focus([sharp, sharp], [0.4, 0.4])[1].max() == 0
     assert filled_focus([sharp, sharp * 0.2], [0.4, 0.6])[1].min() > 0
+
+
+def test_filled_focus_takes_a_change_of_exposure_for_no_change_of_sharpness():
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 0.5 + 0.2
+    filled = FilledFocus(CENTRES)
+    dark, bright = (filled.measure(x, focus_measures(x)[1]) for x in (0.7 * image, image))
+    plain = [focus_measures(x)[1][:, : filled.BANDS] for x in (0.7 * image, image)]
+    assert (bright - dark).abs().mean() < 0.2 * (plain[1] - plain[0]).abs().mean()
 
 
 @pytest.fixture
