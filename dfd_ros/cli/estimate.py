@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SHARE',
         type=float,
         default=1.0,
-        help='share of wrong pixels accepted in the depth: enough of the least confident pixels become NaN',
+        help='discard the least confident pixels until at most this share of the rest is expected to be wrong',
     )
     parser.add_argument(
         '--near',

@@ -72,9 +72,12 @@ def the_bag(rig):
     return metadata.parent
 
 
+LINKED = 50  # messages at most, also on a busy machine
+
+
 def is_without_gap(found, first):
     """All messages from the one of this focus distance on, but for those before DDS had linked the two."""
-    return found[0] < first + 30 and found == [found[0] + i for i in range(len(found))]
+    return found[0] < first + LINKED and found == [found[0] + i for i in range(len(found))]
 
 
 def focus_distances(path, rig):
@@ -167,7 +170,7 @@ def test_split_by_time(recorder):
     assert recorder.process.stop() == 0
     assert len(list(the_bag(recorder).glob('*.mcap'))) >= 3
     found = focus_distances(the_bag(recorder), recorder)
-    assert is_without_gap(found, 2.0) and len(found) > 50
+    assert is_without_gap(found, 2.0) and len(found) >= 100 - LINKED
 
 
 def test_a_disk_that_is_nearly_full_is_refused_at_the_start(start_node, tmp_path):

@@ -106,6 +106,7 @@ class Observer:
         """The response of a service."""
         client = self.node.create_client(service_type, name)
         assert client.wait_for_service(PATIENCE), f'{name}: no such service'
+        time.sleep(0.2)  # until the node knows the client too: an answer that it cannot send is lost
         future = client.call_async(request)
         self._executor.wake()
         wait_until(future.done, f'an answer of {name}')
