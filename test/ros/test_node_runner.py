@@ -155,6 +155,7 @@ def test_its_worker_processes_end_with_it():
     )
     worker = Path('/proc', process.stdout.readline().strip())
     assert process.stdout.readline() == 'started\n' and worker.exists()
+    time.sleep(0.2)  # until the constructor, which says so, has returned
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (0, 'closing\nclosed\n', '')
     end = time.monotonic() + 20

@@ -12,7 +12,7 @@ pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
 from diagnostic_msgs.msg import DiagnosticArray
-from ros_processes import wait_until
+from ros_processes import Manager, wait_until
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -64,6 +64,8 @@ def recorder(start_node, observer, request, tmp_path):
     process = start_node('recorder', '-r', f'__ns:={namespace}', **parameters)
     rig = Rig(observer, namespace)
     rig.process, rig.name, rig.folder = process, f'{namespace}/recorder', tmp_path / 'bags'
+    manager = Manager(observer, rig.name)
+    wait_until(lambda: manager.state() == 'active', 'the recorder active')  # what comes before is not recorded
     return rig
 
 
