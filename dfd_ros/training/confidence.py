@@ -19,7 +19,7 @@ from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.networks.network import CONFIDENT_ERROR, Network
 from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.sequences import held_out
+from dfd_ros.training.sequences import evenly_spaced, held_out
 
 _FIRST_SEED = 1_100_000_000
 _PIXELS = 4000  # per frame
@@ -90,9 +90,8 @@ def held_out_stacks(config: TrainingConfig) -> Iterable[StackBatch]:
     """`validate_stacks` stacks like those of the training, but unseen: held-out samples, or procedural stacks."""
     if config.shards:
         samples = Samples(config.shards, TRUTH_READ)
-        indices = held_out(samples, config)
-        count = min(config.validate_stacks, len(indices))
-        return (to_stack_batch(samples[indices[i * len(indices) // count]]) for i in range(count))
+        indices = evenly_spaced(held_out(samples, config), config.validate_stacks)
+        return (to_stack_batch(samples[index]) for index in indices)
     return (render_stack(_FIRST_SEED + index, config.data) for index in range(config.validate_stacks))
 
 

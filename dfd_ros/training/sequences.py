@@ -7,9 +7,10 @@ stacks across steps and runs, and progress and interruption would have to wait f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ from dfd_ros.synthesis.procedural import StackBatch, render_batch
 from dfd_ros.synthesis.sensor import expose
 from dfd_ros.training.config import Stage, TrainingConfig
 from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
+
+Item = TypeVar('Item')
 
 
 class SampleStacks:
@@ -75,6 +78,12 @@ def held_out(samples: Samples, config: TrainingConfig) -> range:
             f'{config.shards}: {len(samples)} samples are too few to hold {config.held_out:.0%} of them out (held_out)'
         )
     return range(len(samples) - count, len(samples))
+
+
+def evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, from the first on."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _between(rng: torch.Generator, least: float, most: float) -> float:

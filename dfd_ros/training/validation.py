@@ -21,7 +21,7 @@ from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
 from dfd_ros.training.self_supervision import evidence, explained, weighted
-from dfd_ros.training.sequences import TrainingData, counted, held_out
+from dfd_ros.training.sequences import TrainingData, counted, evenly_spaced, held_out
 from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
 
 _FIRST_SEED = 1_000_000_000
@@ -162,12 +162,11 @@ class SampleValidation:
     def __init__(self, config: TrainingConfig, device: torch.device):
         samples = Samples(config.shards, TRUTH_READ)
         indices = held_out(samples, config)
-        count = min(config.validate_stacks, len(indices))
-        self.samples = [samples[indices[i * len(indices) // count]] for i in range(count)]
+        self.samples = [samples[index] for index in evenly_spaced(indices, config.validate_stacks)]
         self.config = config
         if not any(torch.isfinite(self._truth(to_stack_batch(sample))).any() for sample in self.samples):
             raise InputError(
-                f'{config.shards}: none of the {count} samples for validation (held_out) has a true depth '
+                f'{config.shards}: none of the {len(self.samples)} samples for validation (held_out) has a true depth '
                 'that counts in its last frame'
             )
         self.device = device
@@ -233,9 +232,8 @@ class StackValidation:
 
     def __init__(self, stacks: UnlabelledStacks, config: TrainingConfig, device: torch.device):
         self.weights, crop = config.self_supervision, config.stages[-1].crop
-        count = min(config.validate_stacks, len(stacks.held_out))
         self.stacks = []
-        for stack in (stacks.held_out[i * len(stacks.held_out) // count] for i in range(count)):
+        for stack in evenly_spaced(stacks.held_out, config.validate_stacks):
             top, left = (max(n - crop, 0) // 2 for n in stack.images.shape[-2:])
             area = (..., slice(top, top + crop), slice(left, left + crop))
             cut = replace(stack, images=stack.images[area].float() / 255, vergence=stack.vergence[area]).to(device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import threading
 import time
 
 import pytest
@@ -13,9 +12,8 @@ pytest.importorskip('rclpy')
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from ros_processes import wait_until
+from ros_processes import spinning, wait_until
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -58,14 +56,9 @@ class Fragile(GuardedNode):
 def fragile():
     rclpy.init()
     node = Fragile()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    yield node
-    executor.shutdown()
+    with spinning(node):
+        yield node
     rclpy.try_shutdown()
-    thread.join()
 
 
 def test_an_exception_out_of_a_message_names_the_topic(fragile):

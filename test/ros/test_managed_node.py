@@ -10,8 +10,7 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import TransitionEvent
-from rclpy.executors import SingleThreadedExecutor
-from ros_processes import Manager, wait_until
+from ros_processes import Manager, spinning, wait_until
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -51,13 +50,8 @@ class Echo(ManagedNode):
 @pytest.fixture
 def echo(observer):
     node = Echo()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    yield node
-    executor.shutdown()
-    thread.join()
+    with spinning(node):
+        yield node
     node.destroy_node()
 
 

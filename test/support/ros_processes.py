@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,20 @@ class NodeProcess:
                 self.process.kill()
                 self.process.wait()
                 raise
+
+
+@contextlib.contextmanager
+def spinning(node: Any) -> Iterator[None]:
+    """Spins a node of this process in a thread."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        thread.join()
 
 
 class Observer:

@@ -222,11 +222,13 @@ class DepthNode(ManagedNode):
         lens_state = messages.from_message(lens_message, self._lens_topic)
         times.converted = time.monotonic()
         estimate = self._estimate(image, lens_state, message.header.frame_id)
+        threshold = estimate.threshold(values.confidence_threshold, values.accepted_errors)
+        self._health.add_frame(estimate, lens_state.focus_distance, threshold)
         times.estimated = time.monotonic()
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
         info = self._camera_info_of(image.shape[:2], info, lens_state, message.header)
-        self._outputs.publish(estimate, self._threshold(estimate), image, info, values)
+        self._outputs.publish(estimate, threshold, image, info, values)
         times.published = time.monotonic()
         self._note_times(message.header, times)
 
@@ -240,15 +242,13 @@ class DepthNode(ManagedNode):
         if estimator.resets > resets:
             self._health.add_reset(estimator.reset_reason)
         self._health.note_evidence(estimator.evidence)
-        if not self._settings.values.trust_stamps and (late := self._health.late_lens_states()):
-            estimate = estimate.without_depth(f'{self._lens_topic} {late}')
-        self._health.add_frame(estimate, lens_state.focus_distance, self._threshold(estimate))
-        return estimate
+        late = self._late_lens_states()
+        return estimate.without_depth(late) if late else estimate
 
-    def _threshold(self, estimate: Estimate) -> float:
-        """Depth with less confidence is not published."""
-        values = self._settings.values
-        return estimate.threshold(values.confidence_threshold, values.accepted_errors)
+    def _late_lens_states(self) -> str:
+        """Why the lens states seem to be of other images, in one line; empty if they do not."""
+        late = '' if self._settings.values.trust_stamps else self._health.late_lens_states()
+        return late and f'{self._lens_topic} {late}'
 
     def _age(self, header: Header) -> float:
         """Time since the stamp, s."""
@@ -310,8 +310,8 @@ class DepthNode(ManagedNode):
         for topic in (images, states):
             if (publishers := self.count_publishers(topic)) > 1:
                 return f'{publishers} publishers on {topic}: depth needs the images of one camera'
-        if not self._settings.values.trust_stamps and (late := self._health.late_lens_states()):
-            return f'{states} {late}'
+        if late := self._late_lens_states():
+            return late
         if (share := self._health.unpaired_share()) > self._settings.values.max_unpaired:
             return (
                 f'{share:.0%} of the images find no message on {states} whose stamp differs by less than '
