@@ -45,13 +45,13 @@ class Trainer:
         self.heard = self._observer.listen(TrainingProgress, f'{self.name}/progress', LATCHED)
 
     def call(self, name):
+        self.heard.clear()  # before the call: the node may answer with its only message in the new state at once
         response = self._observer.call(Trigger, f'{self.name}/{name}', Trigger.Request())
         assert response.success
         return response.message
 
     def wait_for(self, state, step=1):
-        """The first message from now on in this state, after so many steps."""
-        self.heard.clear()
+        """The first message in this state, after so many steps, since the node started or was last called."""
         return wait_until(
             lambda: next((m for m in list(self.heard) if m.state == state and m.step >= step), None),
             f'{state} after step {step}:\n{self.process.output}',
