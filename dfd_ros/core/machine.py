@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -23,6 +24,15 @@ def device_name(device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
+
+
+def resident_memory() -> float:
+    """The memory of this process in RAM, MB; NaN where the system does not tell."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return math.nan
+    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
 
 
 def cores() -> int:

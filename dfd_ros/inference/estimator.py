@@ -226,6 +226,11 @@ class DepthEstimator:
         self.reset()
 
     @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._backend.device
+
+    @property
     def stack_frames(self) -> int | None:
         """Frames of the stacks that the network reads: its estimate changes after that many. None: it reads frame by
         frame."""

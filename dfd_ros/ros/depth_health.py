@@ -22,6 +22,9 @@ NEVER_SETTLED = 'settled is false in the lens states, see skip_unsettled'
 LARGEST_LATENCY = 600.0  # s; more is a stamp of another clock
 PAIRS = 8  # whose arrivals are compared
 SMALLEST_OFFSET = 0.02  # s
+LONGEST_SWEEP = 1000  # foci
+BUSY, TOO_FAST, TOO_OLD, RESTING = 'network busy', 'max_rate', 'max_age', 'nobody subscribes'
+"""Why pairs are dropped."""
 
 
 class FocusHistory:
@@ -53,6 +56,30 @@ class FocusHistory:
 def _same_focus(foci: list[float]) -> float:
     """How far apart foci (vergences) may be and still count as one. A few false ones do not matter."""
     return SAME_FOCUS * float(np.ptp(np.percentile(foci, [10, 90]))) if foci else 0.0
+
+
+class SweptFoci:
+    """How many different foci the last sweep had, the one it started from included: the end of a sweep to and fro
+    belongs to both ways. A sweep ends where a focus comes again; frames that repeat one do not count."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self._sweep: list[float] = []  # vergences, of the sweep under way
+        self._before = self._start = math.nan
+
+    def add(self, focus: float, tolerance: float) -> None:
+        def is_among(foci: list[float], focus: float) -> bool:
+            return any(abs(focus - seen) <= tolerance for seen in foci)
+
+        if not math.isfinite(focus) or is_among([self._before], focus):
+            return
+        if is_among(self._sweep, focus):
+            starts_anew = math.isfinite(self._start) and not is_among(self._sweep, self._start)
+            self.last = len(self._sweep) + starts_anew
+            self._sweep, self._start = [], self._before
+        self._sweep.append(focus)
+        self._before = focus
+        del self._sweep[:-LONGEST_SWEEP]
 
 
 class FrameOffset:
@@ -90,13 +117,17 @@ class DepthHealth:
     """Counts what goes in, what comes out, and what does not with the reason. Callbacks and the worker share it."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter(received=0, dropped=0, unsettled=0, refused=0, resets=0)
-        self.pairs, self._out, self._refused = (Window(SPAN) for _ in range(3))
+        self.counts: Counter[str] = Counter(received=0, unsettled=0, refused=0, resets=0)
+        self.drops: Counter[str] = Counter({reason: 0 for reason in (BUSY, TOO_FAST, TOO_OLD, RESTING)})
+        self.pairs, self._out, self._refused, self._dropped = (Window(SPAN) for _ in range(4))
         self._known: deque[float] = deque(maxlen=ENOUGH)
+        self._confidence: deque[float] = deque(maxlen=ENOUGH)
+        self._swept = SweptFoci()
         self._foci, self._resets = Window(SPAN), Window(MINUTE)
         self._images, self._lost_images = Window(SPAN), Window(SPAN)
         self._images_so_far = self._lost_so_far = 0
-        self.latency, self.waiting, self.network, self.added = (Window() for _ in range(4))
+        self.latency = Window(SPAN)
+        self.waiting, self.network, self.added = (Window() for _ in range(3))
         self.offset = FrameOffset()
         self._refusal = self._lost_because = self._reset_reason = ''
         self._unknown_because = self._no_depth_because = ''
@@ -111,6 +142,11 @@ class DepthHealth:
     def add_unsettled(self) -> None:
         self.counts['unsettled'] += 1
         self._lost_because = NEVER_SETTLED
+
+    def drop(self, reason: str) -> None:
+        """One of the reasons above."""
+        self.drops[reason] += 1
+        self._dropped.add()
 
     def refuse(self, reason: str) -> None:
         self.counts['refused'] += 1
@@ -139,9 +175,13 @@ class DepthHealth:
 
     def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float) -> None:
         known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
+        share = float(known.mean())
         self._out.add()
-        self._known.append(float(known.mean()))
+        self._known.append(share)
+        if share:
+            self._confidence.append(float(estimate.confidence.mean(where=known)))
         self._foci.add(vergence(focus_distance))
+        self._swept.add(vergence(focus_distance), max(_same_focus(self._foci.values), 1e-6))
         self._no_depth_because = estimate.unknown_because
         self._unknown_because = estimate.unknown_because or f'confidence is below confidence_threshold ({threshold:g})'
         self._frames = estimate.frames
@@ -158,16 +198,19 @@ class DepthHealth:
         self._images_so_far, self._lost_so_far = arrived, unpaired
 
     def figures(self) -> dict[str, float | int | str]:
+        median, most, nearly_all = (1e3 * seconds for seconds in self.latency.percentiles(50, 95, 99))
         return {
             'rate in (Hz)': self.pairs.rate,
             'rate out (Hz)': self._out.rate,
-            'latency (ms)': 1e3 * self.latency.mean,
-            'longest latency (ms)': 1e3 * self.latency.largest,
+            'latency, median (ms)': median,
+            'latency, 95 % (ms)': most,
+            'latency, 99 % (ms)': nearly_all,
             'waiting for the network (ms)': 1e3 * self.waiting.mean,
             'network (ms)': 1e3 * self.network.mean,
             'messages (ms)': 1e3 * self.added.mean,
             'received': self.counts['received'],
-            'dropped': self.counts['dropped'],
+            'dropped': self.drops.total(),
+            **{f'dropped: {reason}': count for reason, count in self.drops.items()},
             'not settled': self.counts['unsettled'],
             'refused': self.counts['refused'],
             'last refused because': self._refusal,
@@ -175,7 +218,9 @@ class DepthHealth:
             'last reset because': self._reset_reason,
             'frames since reset': self._frames,
             'focus positions': self._positions(),
+            'focus positions in the last sweep': self._swept.last,
             'pixels with depth (%)': 100 * self._known_share(),
+            'confidence of the depth': self._mean_confidence(),
             'response of the images to the focus': self._response,
             'frames from lens state to image, by arrival': self.offset.frames,
             'frames from lens state to image, by sharpness': 'unknown' if self._lag is None else self._lag,
@@ -183,6 +228,9 @@ class DepthHealth:
 
     def _known_share(self) -> float:
         return statistics.fmean(self._known) if self._known else math.nan
+
+    def _mean_confidence(self) -> float:
+        return statistics.fmean(self._confidence) if self._confidence else math.nan
 
     def _positions(self) -> int:
         """Different foci in the last frames."""
@@ -210,6 +258,20 @@ class DepthHealth:
             return self._no_depth_because
         if (positions := self._positions()) < limits.min_positions:
             return f'only {positions} focus positions in the last {SPAN:g} s'
+        return self._outside(limits)
+
+    def _outside(self, limits: DepthParameters) -> str | None:
+        """The first figure that is outside its limit, in one line."""
+        if self._out.rate < limits.min_rate:
+            return f'{self._out.rate:.1f} depth images a second, less than min_rate ({limits.min_rate:g} Hz)'
+        latency = self.latency.percentiles(95)[0]
+        if limits.max_latency and latency > limits.max_latency:
+            return f'latency is {latency:.3f} s (95 %), more than max_latency ({limits.max_latency:g} s)'
+        dropped, pairs = len(self._dropped.values), len(self.pairs.values)
+        if dropped > limits.max_dropped * pairs:
+            return f'{dropped} of the last {pairs} pairs are dropped, more than the share max_dropped'
+        if self._mean_confidence() < limits.min_confidence:
+            return f'confidence is {self._mean_confidence():.2f}, less than min_confidence ({limits.min_confidence:g})'
         return None
 
     def unpaired_share(self) -> float:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -100,7 +101,7 @@ class Window:
         values = self.values
         return sum(values) / len(values) if values else math.nan
 
-    @property
-    def largest(self) -> float:
+    def percentiles(self, *per_cent: float) -> list[float]:
         """NaN without values."""
-        return max(self.values, default=math.nan)
+        values = self.values
+        return np.percentile(values, per_cent).tolist() if values else [math.nan] * len(per_cent)

@@ -331,6 +331,39 @@ class DepthParameters(ManagedParameters):
     max_resets: int = parameter(
         10, 'Diagnostics warn if the memory restarts more often in a minute.', minimum=0, maximum=10000, run_time=True
     )
+    min_rate: float = parameter(
+        0.0, 'Diagnostics warn if depth comes less often.', unit='Hz', minimum=0.0, maximum=1000.0, run_time=True
+    )
+    max_latency: float = parameter(
+        0.0,
+        'Diagnostics warn if 5 % of the depth images come later than this after the stamp of their image. 0: never.',
+        unit='s',
+        minimum=0.0,
+        maximum=600.0,
+        run_time=True,
+    )
+    max_dropped: float = parameter(
+        1.0,
+        'Diagnostics warn if a larger share of the image and lens state pairs is dropped.',
+        minimum=0.0,
+        maximum=1.0,
+        run_time=True,
+    )
+    min_confidence: float = parameter(
+        0.0,
+        'Diagnostics warn if the mean confidence of the depth that is published is lower.',
+        minimum=0.0,
+        maximum=1.0,
+        run_time=True,
+    )
+    max_memory: float = parameter(
+        0.0,
+        'Diagnostics warn if the process takes more RAM. 0: never.',
+        unit='MB',
+        minimum=0.0,
+        maximum=1e9,
+        run_time=True,
+    )
 
     def check(self) -> None:
         super().check()

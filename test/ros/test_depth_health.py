@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from dfd_ros.inference.estimator import Estimate
-from dfd_ros.ros.depth_health import ENOUGH, DepthHealth, FocusHistory, FrameOffset
+from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, DepthHealth, FocusHistory, FrameOffset
 from dfd_ros.ros.frame_mailbox import Mailbox
 from dfd_ros.ros.node_parameters import DepthParameters
 
@@ -81,7 +82,7 @@ def test_a_delay_that_varies_is_no_frame():
 def estimate(known=0.9, because='', frames=9):
     depth = np.where(np.arange(100) < 100 * known, 1.0, np.nan).astype(np.float32)[None]
     u = depth * 0
-    return Estimate(depth, u, np.nan_to_num(depth), u, u, None, frames, because)
+    return Estimate(depth, u, 0.9 * np.nan_to_num(depth), u, u, None, frames, because)
 
 
 def fill(health, count=2 * ENOUGH, foci=FOCI, **changes):
@@ -176,13 +177,52 @@ def test_latency_of_another_clock_is_not_counted():
     health = DepthHealth()
     for seconds in (3.9e9, -3600.0):
         health.add_latency(seconds)
-    assert math.isnan(health.figures()['latency (ms)'])
-    health.add_latency(0.02)
-    assert health.figures()['latency (ms)'] == pytest.approx(20)
+    assert math.isnan(health.figures()['latency, median (ms)'])
+    for seconds in np.linspace(0, 0.1, 101):
+        health.add_latency(seconds)
+    figures = health.figures()
+    assert [figures[f'latency, {name} (ms)'] for name in ('median', '95 %', '99 %')] == pytest.approx([50, 95, 99])
 
 
 def test_thresholds_are_parameters():
     health = DepthHealth()
     fill(health, foci=FOCI[:2], known=0.01)
-    limits = SimpleNamespace(min_known=0.0, min_positions=2, max_refused=1.0, max_resets=10, max_unpaired=1.0)
-    assert health.problem(limits) is None
+    assert health.problem(replace(LIMITS, min_known=0.0, min_positions=2)) is None
+
+
+@pytest.mark.parametrize(
+    'limit, words',
+    [
+        ({'min_rate': 900.0}, 'depth images a second, less than min_rate (900 Hz)'),
+        ({'max_latency': 0.1}, 'latency is 0.200 s (95 %), more than max_latency (0.1 s)'),
+        ({'max_dropped': 0.2}, '3 of the last 10 pairs are dropped, more than the share max_dropped'),
+        ({'min_confidence': 0.95}, 'confidence is 0.90, less than min_confidence (0.95)'),
+    ],
+)
+def test_figures_outside_their_limits_are_problems_where_limits_are_set(limit, words):
+    health = DepthHealth()
+    fill(health)
+    for reason in (BUSY, BUSY, TOO_FAST):
+        health.drop(reason)
+    health.add_latency(0.2)
+    assert health.problem(LIMITS) is None
+    assert words in health.problem(replace(LIMITS, **limit))
+    figures = health.figures()
+    assert (figures['dropped'], figures['dropped: network busy'], figures['dropped: max_rate']) == (3, 2, 1)
+    assert figures['confidence of the depth'] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    'foci, expected',
+    [
+        (FOCI * 3, 5),  # ramp
+        (FOCI[:3] * 3, 3),
+        ([focus for focus in FOCI * 3 for _ in range(2)], 5),  # two frames a step
+        ([*FOCI, *FOCI[3:0:-1], *FOCI[:2]], 5),  # ping-pong
+        (FOCI[:1] * 9, 0),  # no sweep has ended
+    ],
+)
+def test_focus_positions_of_the_last_sweep(foci, expected):
+    health = DepthHealth()
+    fill(health, len(foci), foci)
+    assert health.figures()['focus positions in the last sweep'] == expected

@@ -17,10 +17,10 @@ from dfd_ros.ros.diagnostics import Window
 
 def test_a_window_forgets():
     window = Window(0.1)
-    assert math.isnan(window.mean) and math.isnan(window.largest) and window.rate == 0
+    assert math.isnan(window.mean) and math.isnan(window.percentiles(95)[0]) and window.rate == 0
     for value in (1.0, 3.0):
         window.add(value)
-    assert (window.mean, window.largest, window.total) == (2, 3, 4)
+    assert (window.mean, *window.percentiles(50, 100), window.total) == (2, 2, 3, 4)
     time.sleep(0.12)
     assert window.values == []
 

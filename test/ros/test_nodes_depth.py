@@ -418,7 +418,14 @@ def test_diagnostics_judge_by_what_comes_out(rig):
     """Each of these said OK once."""
     values = is_well_again(rig)
     assert float(values['rate out (Hz)']) > 0 and float(values['pixels with depth (%)']) > 50
-    assert int(values['focus positions']) >= 3 and float(values['latency (ms)']) > 0
+    assert int(values['focus positions']) >= 3 and float(values['latency, median (ms)']) > 0
+    assert float(values['latency, median (ms)']) <= float(values['latency, 99 % (ms)'])
+    assert 0 < float(values['confidence of the depth']) <= 1 and int(values['focus positions in the last sweep']) >= 2
+    assert values['device'] == 'cpu' and float(values['memory (MB)']) > 50
+    assert rig.observer.set_parameter(rig.name, 'max_memory', 10.0).successful
+    warned(rig, 'more than max_memory (10 MB)')
+    assert rig.observer.set_parameter(rig.name, 'max_memory', 0.0).successful
+    is_well_again(rig)
     warned(rig, 'focus_distance is nan', focus_distance=math.nan)
     is_well_again(rig)
     warned(rig, 'settled is false', settled=False)

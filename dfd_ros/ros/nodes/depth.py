@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
@@ -19,12 +20,13 @@ from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.machine import resident_memory
 from dfd_ros.inference.backends import release_memory
 from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.depth_health import DepthHealth, FocusHistory
+from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
@@ -160,7 +162,7 @@ class DepthNode(ManagedNode):
             self._health.add_unsettled()
             return
         if self._mailbox.put((image, lens_state, self._camera_info, FrameTimes(self._paired_at))):
-            self._health.counts['dropped'] += 1
+            self._health.drop(BUSY)
 
     def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
         """Refuses weights that cannot be used; the node then keeps those that it has."""
@@ -211,12 +213,13 @@ class DepthNode(ManagedNode):
         if self._successor:
             self._estimator = self._successor.pop()
         if values.max_age and self._age(message.header) > values.max_age:
-            self._health.counts['dropped'] += 1
+            self._health.drop(TOO_OLD)
             return
         if self._reset.is_set() or (values.lazy and not self._outputs.are_wanted()):
             self._reset.clear()
             self._estimator.reset()
             if values.lazy and not self._outputs.are_wanted():
+                self._health.drop(RESTING)
                 return
         image = image_messages.to_rgb(message, self._image_topic)
         lens_state = messages.from_message(lens_message, self._lens_topic)
@@ -293,16 +296,28 @@ class DepthNode(ManagedNode):
         figures = self._health.figures() | {
             'images without lens state': unpaired,
             'lens states without image': synchroniser.unpaired(1),
+            **self._machine_figures(),
         }
         problem = self._no_pairs()
         if problem is None and values.lazy and not self._outputs.are_wanted():
             return Report(message='resting: nobody subscribes to a result', values=figures)
-        problem = problem or self._stream_problem() or self._health.problem(values)
+        problem = problem or self._stream_problem() or self._health.problem(values) or self._memory_problem()
         if problem:
             if len(self._newest) == 2 or not self.is_starting:
                 self._warn(problem)
             return Report(WARN, problem, figures)
         return Report(values=figures)
+
+    def _machine_figures(self) -> dict[str, float | str]:
+        device = self._estimator.device
+        figures: dict[str, float | str] = {'device': str(device), 'memory (MB)': resident_memory()}
+        if device.type == 'cuda':
+            figures['GPU memory (MB)'] = torch.cuda.memory_reserved(device) / 1e6
+        return figures
+
+    def _memory_problem(self) -> str | None:
+        limit, memory = self._settings.values.max_memory, resident_memory()
+        return f'the process takes {memory:.0f} MB, more than max_memory ({limit:g} MB)' if 0 < limit < memory else None
 
     def _stream_problem(self) -> str | None:
         """What is wrong with how images and lens states come, in one line."""
