@@ -29,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'rerun the same command to resume',
     )
     parser.add_argument(
+        '--prints',
+        metavar='N',
+        type=int,
+        default=0,
+        help='also draw N printed sheets (pages, covers, boxes, signs), which show the photographs, in prints/, for '
+        'dfd render --textures',
+    )
+    parser.add_argument(
         '--bpy',
         metavar='DIR',
         type=Path,
@@ -39,8 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from dfd_ros.cli._options import require_within
     from dfd_ros.synthesis.assets import PACKAGES, download, unpack, unpack_bpy, write_licences
+    from dfd_ros.synthesis.print_files import write_prints
     from dfd_ros.synthesis.unpacked import Unpacked
+
+    require_within(args, prints=(0, 10**6))
 
     def progress(items, what: str):
         return tqdm(items, desc=what, unit='file', leave=False) if what else items
@@ -53,10 +65,15 @@ def run(args: argparse.Namespace) -> int:
         unpack(source, args.out, result, progress)
     if args.bpy is not None:
         unpack_bpy(args.bpy, args.out, result)
+    photographs = args.out / 'photographs'
+    if args.prints:
+        write_prints(args.out / 'prints', args.prints, photographs if photographs.is_dir() else None, progress)
     for line in result.left_out:
         print(f'dfd: warning: {line}', file=sys.stderr)
-    print(f'photographs  {result.photographs} in {args.out / "photographs"}/')
+    print(f'photographs  {result.photographs} in {photographs}/')
     print(f'models       {result.models} in {args.out / "models"}/')
     print(f'surroundings {result.hdris} in {args.out / "hdris"}/')
+    if args.prints:
+        print(f'prints       {args.prints} in {args.out / "prints"}/')
     print(f'licences     {write_licences(args.out, result)}')
     return 0

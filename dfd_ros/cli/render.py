@@ -24,6 +24,7 @@ FRAME_RATE = 30.0
 BLENDER_ONLY = (
     'objects',
     'motion',
+    'surfaces',
     'ramp',
     'breathing',
     'samples',
@@ -99,6 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--motion',
         choices=('static', 'camera', 'objects', 'both'),
         help='what moves between the frames (default: static)',
+    )
+    blender.add_argument(
+        '--surfaces',
+        choices=('textured', 'real'),
+        help='textured, or real: a third are plain paint; with --textures DIR of `dfd assets --prints` half of all '
+        'show print and photographs (default: textured)',
     )
     blender.add_argument(
         '--ramp',

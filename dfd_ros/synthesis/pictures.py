@@ -72,7 +72,7 @@ class Library:
         order = np.random.default_rng(0).permutation(len(self.paths))
         self.paths = [self.paths[i] for i in order]
         self._photograph = functools.lru_cache(maxsize=PHOTOGRAPHS + NEW_PHOTOGRAPHS)(self._read)
-        self._print = functools.lru_cache(maxsize=PRINTS + NEW_PRINTS)(self._draw)
+        self._print = functools.lru_cache(maxsize=PRINTS + NEW_PRINTS)(self.numbered_print)
 
     def photograph(self, seed: int, choice: float) -> np.ndarray | None:
         """(H, W, 3) uint8 sRGB; None without a folder.
@@ -105,7 +105,8 @@ class Library:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image[..., ::-1])
 
-    def _draw(self, number: int) -> np.ndarray:
+    def numbered_print(self, number: int) -> np.ndarray:
+        """(H, W, 3) uint8 sRGB: a print of its own for every number, not cached."""
         from dfd_ros.synthesis.prints import draw_print
 
         rng = np.random.default_rng([number, _SPLITS[self.split]])

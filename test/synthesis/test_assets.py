@@ -116,6 +116,24 @@ def test_a_debian_package(tmp_path, capsys):
     assert 'License: CC0' in (out / 'copyright' / 'lakes.txt').read_text()
 
 
+def test_prints_show_photographs_and_are_drawn_once(tmp_path, capsys):
+    own, out = tmp_path / 'own', tmp_path / 'out'
+    picture(own / 'holiday.png')
+    assert dfd('assets', own, '--out', out, '--prints', 12) == 0
+    assert 'prints       12 in ' in capsys.readouterr().out
+    prints = sorted((out / 'prints').iterdir())
+    images = [cv2.imread(str(path)) for path in prints]
+    assert [path.name for path in prints] == [f'print-{n:05d}.png' for n in range(12)]
+    assert all(min(image.shape[:2]) >= 200 and image.std() > 3 for image in images)
+    prints[3].write_bytes(prints[4].read_bytes())
+    prints[5].unlink()
+    assert dfd('assets', own, '--out', out, '--prints', 12) == 0
+    assert prints[3].read_bytes() == prints[4].read_bytes()  # kept
+    assert (cv2.imread(str(prints[5])) == images[5]).all()
+    assert dfd('assets', own, '--out', out, '--prints', -1) == 2
+    assert capsys.readouterr().err.endswith('--prints -1: must be at least 0\n')
+
+
 def test_licences_of_an_earlier_run_stay(tmp_path):
     out = tmp_path / 'out'
     for name in ('one', 'two', 'one'):

@@ -45,6 +45,13 @@ def moving(tmp_path_factory):
     return next(iter(Samples(out))), out
 
 
+def test_real_surfaces_are_partly_plain(tmp_path):
+    out = tmp_path / 'real'
+    assert render(out, '--surfaces', 'real', '--seed', '5') == 0
+    scene = json.loads((out / 'scenes.jsonl').read_text().splitlines()[0])
+    assert 'plain' in scene['textures'] and len(scene['textures']) > 2
+
+
 def test_blur_agrees_with_the_thin_lens():
     """Within 5 % or half a pixel, at ten distances and focus settings: near and far, little blur and much."""
     lens = Lens(25e-3, 2.0, 27e-6)

@@ -93,7 +93,7 @@ def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
         write_json(path, mine)
         return
     try:
-        there = read_json(path)
+        there = asdict(RenderSettings.from_json(read_json(path)))
         other = [name for name in mine if there[name] != mine[name]]
     except (ValueError, KeyError, TypeError):
         raise InputError(f'{path}: cannot be read; give a new folder') from None

@@ -12,7 +12,7 @@ from mathutils import Matrix
 
 from dfd_ros.core.geometry import matrix_about_axis, rigid_transform
 from dfd_ros.synthesis.blender import blender_lens, light, materials, meshes, motion, objects, split_pools
-from dfd_ros.synthesis.blender.render_settings import OBJECT_SETS, RenderSettings
+from dfd_ros.synthesis.blender.render_settings import OBJECT_SETS, SURFACES, RenderSettings
 
 OBJECTS = (20, 30)
 USERS = 0.5
@@ -165,6 +165,9 @@ def _object(rng, settings: RenderSettings, files: Pools):
 def _material(rng, settings: RenderSettings, files: Pools, detail: float, repeat: float, has_uv: bool = True):
     if files.textures and rng.random() < USERS:
         return materials.image(rng, Path(files.textures[rng.integers(len(files.textures))]), repeat, has_uv)
+    plain = SURFACES[settings.surfaces]
+    if plain and rng.random() < plain:
+        return materials.plain(rng)
     return materials.procedural(rng, settings.split, detail)
 
 

@@ -79,6 +79,19 @@ def procedural(rng: np.random.Generator, split: str, detail: float = 4.0):
     return nodes.material
 
 
+def plain(rng: np.random.Generator):
+    """A bpy material of one colour, without any grain: paint, plastic."""
+    nodes = _Nodes('plain')
+    # Half are white to grey, as walls and cupboards are.
+    saturation = 0.0 if rng.random() < 0.5 else rng.beta(1, 2)
+    nodes.shader.inputs['Base Color'].default_value = (
+        *colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.05, 0.9)),
+        1,
+    )
+    _finish(nodes, rng)
+    return nodes.material
+
+
 def load_picture(path: Path):
     """A bpy image. Raises `InputError` if Blender cannot read it."""
     try:

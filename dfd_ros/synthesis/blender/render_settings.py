@@ -15,6 +15,8 @@ SPLITS = ('train', 'validation', 'test')
 OBJECT_SETS = {'small': (0.03, 0.10), 'small_and_large': (0.03, 0.35)}
 """Minimum and maximum radius of the objects, as a share of the image's side."""
 MOTIONS = ('static', 'camera', 'objects', 'both')
+SURFACES = {'textured': 0.0, 'real': 0.35}
+"""Share of the surfaces without a picture that are plain paint."""
 SMALLEST_SIDE = 16
 
 
@@ -57,6 +59,7 @@ class RenderSettings:
         split: which pools of objects, textures and lights to use.
         objects: small, or small_and_large.
         motion: what moves between frames, one of MOTIONS.
+        surfaces: textured, or real: some are plain paint without grain. One of SURFACES.
         frames: frames of a stack; ramp: frames of one rising sweep of the focus. After a ramp the focus jumps back.
         height, width: image size (px).
         breathing: nearer focus magnifies the image, as with a lens that moves to focus; otherwise the scale is
@@ -69,6 +72,7 @@ class RenderSettings:
     split: str = 'train'
     objects: str = 'small_and_large'
     motion: str = 'static'
+    surfaces: str = 'textured'
     frames: int = 5
     ramp: int = 5
     height: int = 256
@@ -81,7 +85,13 @@ class RenderSettings:
 
     def __post_init__(self):
         """Raises `InputError` for an invalid setting."""
-        for name, choices in (('preset', PRESETS), ('split', SPLITS), ('objects', OBJECT_SETS), ('motion', MOTIONS)):
+        for name, choices in (
+            ('preset', PRESETS),
+            ('split', SPLITS),
+            ('objects', OBJECT_SETS),
+            ('motion', MOTIONS),
+            ('surfaces', SURFACES),
+        ):
             if getattr(self, name) not in choices:
                 raise InputError(f'{name} {getattr(self, name)!r}: choose one of {", ".join(choices)}')
         for name, least in (
@@ -102,7 +112,8 @@ class RenderSettings:
 
     @classmethod
     def from_json(cls, values: dict) -> RenderSettings:
-        return cls(**{f.name: values[f.name] for f in fields(cls)})
+        # Data sets of older versions lack newer settings.
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
     @property
     def lens_preset(self) -> LensPreset:
