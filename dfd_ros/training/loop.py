@@ -9,6 +9,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as distributed
@@ -16,10 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.core.errors import InputError, quoted, reason
-from dfd_ros.core.files import locked, naming, output_folder, require_output_folder, require_writable
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import locked, output_folder, require_output_folder
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
+from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
 from dfd_ros.training.checkpoint import Position, resume, save, settings_of
 from dfd_ros.training.confidence import correct_file
@@ -27,8 +29,11 @@ from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.interruption import Interrupted, Interruption
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
+from dfd_ros.training.run_log import FILE as LOG_FILE
+from dfd_ros.training.run_log import RunLog
 from dfd_ros.training.self_supervision import SelfSupervision
 from dfd_ros.training.sequences import TrainingData
+from dfd_ros.training.starting_network import average_of, optimiser_of, starting_network
 from dfd_ros.training.validation import SampleValidation, make_validation
 from dfd_ros.training.weights_card import write_card
 
@@ -36,7 +41,8 @@ _MAX_UNSAVED = 600.0  # s of training between two checkpoints
 _STATISTICS = 4  # last steps, whose batches determine the statistics of batch normalisation
 _MAX_SKIPPED = 50  # steps in a row
 _SHOWN_EVERY = 2.0  # s
-_FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 'samples.png', 'log.jsonl')
+_LOGGED_EVERY = 20  # steps
+_FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 'samples.png', LOG_FILE)
 
 
 @dataclass(frozen=True)
@@ -121,116 +127,271 @@ def train(
     Raises:
         InputError: a setting, the data or the checkpoint does not fit, or a file cannot be written.
     """
-    rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-    if device_name == 'auto' and torch.cuda.is_available():
-        device_name = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
-    device = choose_device(device_name)
-    if ranks > 1 and config.hours:
-        raise InputError('hours: a limit of time is for one process; give a number of steps')
-    if ranks > 1 and observer:
-        raise ValueError('an observer is for one process')
-    if ranks > 1:
-        distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+    processes = _Processes.join(config, device_name, observer)
+    run = _Run(config, folder, processes, stop_after, observer)
+    run.train()
+    if processes.rank == 0 and run.share >= 1:
+        run.correct_confidence()
+    if processes.ranks > 1:
+        distributed.destroy_process_group()
+    return Trained(folder / 'best.safetensors', run.at.step, run.share >= 1)
 
-    quiet = rank > 0 or observer is not None
 
-    def say(text: str) -> None:
-        if not quiet:
+class _Processes(NamedTuple):
+    """The processes that train together, started by torchrun, and the device of this one."""
+
+    rank: int
+    ranks: int
+    device: torch.device
+
+    @staticmethod
+    def join(config: TrainingConfig, device_name: str, observer: Observer | None) -> _Processes:
+        rank, ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+        if device_name == 'auto' and torch.cuda.is_available():
+            device_name = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
+        device = choose_device(device_name)
+        if ranks > 1 and config.hours:
+            raise InputError('hours: a limit of time is for one process; give a number of steps')
+        if ranks > 1 and observer:
+            raise ValueError('an observer is for one process')
+        if ranks > 1:
+            distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+        return _Processes(rank, ranks, device)
+
+
+class _Step(NamedTuple):
+    """What came of one step, for the log: `norm` of the gradient, `mae` of u in the last frame (NaN without truth)."""
+
+    loss: torch.Tensor
+    parts: dict[str, torch.Tensor]
+    norm: torch.Tensor
+    mae: torch.Tensor
+
+
+class _Run:
+    """One process of a training.
+
+    Attributes:
+        at: how far the training is, as checkpoints store it.
+        share: used share of the budget.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: Path,
+        processes: _Processes,
+        stop_after: int | None,
+        observer: Observer | None,
+    ):
+        self._config, self._folder, self._processes, self._observer = config, folder, processes, observer
+        device, self._leads = processes.device, processes.rank == 0
+        self._quiet = not self._leads or observer is not None
+        self._say(f'{config.name}: training on {device} in {folder}')
+        require_output_folder(folder, *_FILES)
+        self._network = starting_network(config, device)
+        self._without_truth = SelfSupervision(self._network, config) if config.stacks else None
+        self._average = average_of(self._network, config.ema)
+        self._optimiser = optimiser_of(self._network, config)
+        self._checkpoint, self._settings = folder / 'checkpoint.pt', settings_of(config)
+        self.at = self._position()
+        self._model = self._trainable()
+        self._data = TrainingData(config, folder, device, processes.rank, processes.ranks)
+        self._validation = make_validation(config, device, self._data, self._quiet) if self._leads else None
+        if isinstance(self._validation, SampleValidation):
+            self._validation.check(self._network)
+        output_folder(folder, *_FILES)  # only now, after all checks of the input
+        self._lock = locked(folder) if self._leads else None
+        self._log = RunLog(folder) if self._leads else None
+        self._precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
+        self.share = progress(config, self.at.step, self.at.seconds)
+        self._at_start = self.share, self.at.seconds
+        self._saved_at, self._skipped, self._shown_at = self.at.seconds, 0, -math.inf
+        self._stop_after = stop_after
+        self._bar = tqdm(
+            iter(range(self.at.step, self.at.step if self._is_over() else config.steps)),
+            initial=self.at.step,
+            total=None if config.hours else config.steps,
+            desc=config.name,
+            disable=self._quiet,
+            smoothing=0.02,
+            mininterval=_SHOWN_EVERY,
+        )
+        self._interruption: Interruption | None = None
+
+    @property
+    def _averaged(self) -> Network:
+        assert isinstance(self._average.module, Network)
+        return self._average.module
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
             print(text, flush=True)
 
-    say(f'{config.name}: training on {device} in {folder}')
-    require_output_folder(folder, *_FILES)
-    torch.manual_seed(config.seed)
-    if config.initial_weights:
-        weights = networks.default_weights() if config.initial_weights == 'default' else config.initial_weights
-        network = networks.load(weights, network=config.network, changes=config.network_config)
-    else:
-        network = networks.create(config.network, **config.network_config)
-    network = network.to(device).train()
-    if config.validation == 'presets' and network.reads_stacks:
-        raise InputError(
-            f'network {config.network}: reads stacks of {network.frames} frames, the validation presets '
-            'have ten; set validation: data'
-        )
-    if config.coc and not network.decodes_coc:
-        raise InputError(
-            f'coc: {config.coc}, but the network {config.network} has no decoder for the circle of '
-            'confusion as it is configured: set coc: 0'
-            + (', or network_config: {coc: true}' if 'coc' in network.config else '')
-        )
-    _try(network, config, device)
-    without_truth = SelfSupervision(network, config) if config.stacks else None
-    average = torch.optim.swa_utils.AveragedModel(
-        network,
-        use_buffers=True,
-        avg_fn=lambda mean, new, n: _running_mean(mean, new, min(config.ema, (1 + int(n)) / (10 + int(n)))),
-    )
-    averaged = average.module
-    assert isinstance(averaged, Network)
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{'params': matrices, 'weight_decay': config.weight_decay}, {'params': biases, 'weight_decay': 0.0}],
-        config.learning_rate,
-        (0.9, 0.99),
-    )
+    def _position(self) -> Position:
+        """That of the run's checkpoint, which also sets the weights; otherwise the beginning."""
+        if os.path.lexists(self._checkpoint):
+            device = self._processes.device
+            return resume(self._checkpoint, self._network, self._average, self._optimiser, self._settings, device)
+        at = Position()
+        at.validates = self._without_truth is not None  # to see whether fine-tuning helps
+        return at
 
-    checkpoint, settings = folder / 'checkpoint.pt', settings_of(config)
-    at = Position()
-    if os.path.lexists(checkpoint):
-        at = resume(checkpoint, network, average, optimiser, settings, device)
-    elif without_truth:
-        at.validates = True  # before the first step, to see whether fine-tuning helps
-    model: torch.nn.Module = _Trainable(network, config)
-    if ranks > 1:
+    def _trainable(self) -> torch.nn.Module:
+        config, model = self._config, _Trainable(self._network, self._config)
+        if self._processes.ranks == 1:
+            return model
         weights_of_losses = (config.likelihood, config.mse or config.depth, config.coarse, config.coc)
-        model = DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
+        return DistributedDataParallel(model, find_unused_parameters=not all(weights_of_losses))
 
-    data = TrainingData(config, folder, device, rank, ranks)
-    validation = make_validation(config, device, data, quiet) if rank == 0 else None
-    if isinstance(validation, SampleValidation):
-        validation.check(network)
-    output_folder(folder, *_FILES)  # only now, after all checks of the input
-    lock = locked(folder) if rank == 0 else None
-    writer = _writer(folder) if rank == 0 else None
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
-    share = progress(config, at.step, at.seconds)
-    at_start, saved_at, skipped = (share, at.seconds), at.seconds, 0
-    is_over = share >= 1 or (stop_after is not None and at.step >= stop_after)
-    shown_at = -math.inf
-    bar = tqdm(
-        iter(range(at.step, at.step if is_over else config.steps)),
-        initial=at.step,
-        total=None if config.hours else config.steps,
-        desc=config.name,
-        disable=quiet,
-        smoothing=0.02,
-        mininterval=_SHOWN_EVERY,
-    )
+    def _is_over(self) -> bool:
+        return self.share >= 1 or (self._stop_after is not None and self.at.step >= self._stop_after)
 
-    def wait(rendered: int, wanted: int) -> None:
-        nonlocal shown_at
-        if time.monotonic() - shown_at > _SHOWN_EVERY:
-            shown_at = time.monotonic()
-            bar.set_postfix_str(f'{rendered} of {wanted} stacks rendered')
-        if observer and not observer.on_wait(rendered, wanted):
+    def train(self) -> None:
+        """Train until the budget is used up, `stop_after`, a signal, or the observer's stop."""
+        with contextlib.ExitStack() as at_end:
+            if self._lock is not None:
+                at_end.callback(os.close, self._lock)
+            if self._processes.ranks == 1:
+                self._interruption = at_end.enter_context(Interruption())
+            at_end.enter_context(contextlib.closing(self._data))
+            try:
+                is_complete = self._steps()
+            except Interrupted:
+                is_complete = False
+            if self._interruption and (self._interruption.signal is not None or not is_complete):
+                self._save()
+                self._bar.close()
+                self._say(
+                    f'{self._config.name}: stopped after step {self.at.step}; '
+                    f'run the same command again to resume from {self._checkpoint}'
+                )
+        self._bar.close()
+
+    def _steps(self) -> bool:
+        """Whether all steps that are due were taken."""
+        if self.at.validates and self._leads:
+            self._validate()
+            self._save()
+        is_over = self._is_over()
+        for number in self._bar:
+            with self._anywhere():
+                batch = self._data.batch(number, self._wait)
+            started = time.monotonic()
+            step = self._step(number, batch)
+            self._advance(number + 1, time.monotonic() - started)
+            is_over = self._is_over()
+            if self._leads and self.at.step % _LOGGED_EVERY == 0:
+                self._report(step)
+            if self._leads and self.at.validates:
+                self._validate()
+            if self._observer and not is_over:
+                is_over = not self._observer.on_step(self._progress(step.loss.item()))
+            if self._interruption and self._interruption.signal is not None:
+                break
+            unsaved = self.at.seconds - self._saved_at
+            if self._leads and (is_over or self.at.step % self._config.save_every == 0 or unsaved > _MAX_UNSAVED):
+                self._save()
+            if is_over:
+                break
+        return is_over
+
+    def _anywhere(self) -> contextlib.AbstractContextManager:
+        """A block that a signal ends at once: nothing in it is lost."""
+        return self._interruption.anywhere() if self._interruption else contextlib.nullcontext()
+
+    def _wait(self, rendered: int, wanted: int) -> None:
+        if time.monotonic() - self._shown_at > _SHOWN_EVERY:
+            self._shown_at = time.monotonic()
+            self._bar.set_postfix_str(f'{rendered} of {wanted} stacks rendered')
+        if self._observer and not self._observer.on_wait(rendered, wanted):
             raise Interrupted
 
-    def validate() -> None:
-        assert validation is not None
-        if has_statistics(network):
-            with precision:
-                take_statistics(
-                    averaged, (data.batch(step, wait) for step in range(max(0, at.step - _STATISTICS), at.step))
-                )
-        figures = validation.figures(averaged)
-        _write(folder, writer, {'step': at.step, 'hours': at.seconds / 3600, **figures}, 'validation')
-        if not quiet:
-            bar.write(f'step {at.step}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
+    def _step(self, number: int, batch: StackBatch) -> _Step:
+        config, network, optimiser = self._config, self._network, self._optimiser
+        rank, ranks, _ = self._processes
+        torch.manual_seed(config.seed * 1_000_003 + number * ranks + rank)  # for dropout
+        frames = decoded_frames(config, number)
+        for group in optimiser.param_groups:
+            group['lr'] = learning_rate(config, number, self.share)
+        truth = batch.vergence[:, frames]
+
+        with self._precision:
+            prediction, logits = self._model(batch.images, batch.focus, batch.blur_scale, frames)
+        if self._without_truth:
+            with self._precision:  # for the initial network
+                loss, parts = self._without_truth(prediction, batch, frames)
+        else:
+            coc, ratio = batch.coc[:, frames], batch.range_ratio
+            loss, parts = sequence_loss(prediction, logits, network.centres, truth, coc, ratio, config)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        if torch.isfinite(norm):
+            optimiser.step()
+            self._skipped = 0
+        elif (skipped := self._skipped + 1) == _MAX_SKIPPED:
+            raise InputError(
+                f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
+                f'up to step {number + 1}; give a lower learning_rate, or weigh other losses'
+            )
+        else:
+            self._skipped = skipped
+        network.record_error(prediction.vergence, truth)
+        self._average.update_parameters(network)
+        mae = (prediction.vergence[:, -1].detach() - batch.vergence[:, -1]).abs().nanmean()
+        return _Step(loss.detach(), parts, norm, mae)
+
+    def _advance(self, step: int, seconds: float) -> None:
+        """Count a step, and note whether a validation is due."""
+        config, before = self._config, self.share
+        self.at.step, self.at.seconds = step, self.at.seconds + seconds
+        self.share = progress(config, self.at.step, self.at.seconds)
+        if config.validations:
+            self.at.validates = int(self.share * config.validations) > int(before * config.validations)
+        else:
+            self.at.validates = self.at.step % config.validate_every == 0
+        self.at.validates |= self._is_over()
+
+    def _progress(self, loss: float) -> Progress:
+        share, seconds = self._at_start
+        pace = (self.at.seconds - seconds) / max(self.share - share, 1e-9)
+        return Progress(self.at.step, self._config.steps, self.share, loss, pace * (1 - self.share))
+
+    def _report(self, step: _Step) -> None:
+        assert self._log is not None
+        loss, with_truth = step.loss.item(), self._without_truth is None
+        figures = {
+            'step': self.at.step,
+            'loss': loss,
+            **({'mae_last_frame': step.mae.item()} if with_truth else {}),
+            'gradient': step.norm.item(),
+            'hours': self.at.seconds / 3600,
+            **{name: value.item() for name, value in step.parts.items()},
+        }
+        self._log.write('training', figures)
+        shown = {'loss': f'{loss:.3f}'} | ({'mae': f'{step.mae.item():.3f}'} if with_truth else {})
+        self._bar.set_postfix(shown, refresh=False)
+
+    def _validate(self) -> None:
+        with self._anywhere():
+            self._validate_anywhere()
+
+    def _validate_anywhere(self) -> None:
+        assert self._validation is not None and self._log is not None
+        config, folder, averaged, at = self._config, self._folder, self._averaged, self.at
+        if has_statistics(self._network):
+            last = range(max(0, at.step - _STATISTICS), at.step)
+            with self._precision:
+                take_statistics(averaged, (self._data.batch(step, self._wait) for step in last))
+        figures = self._validation.figures(averaged)
+        self._log.write('validation', {'step': at.step, 'hours': at.seconds / 3600, **figures})
+        if not self._quiet:
+            self._bar.write(f'step {at.step}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
         picture = None
         with contextlib.suppress(ImportError):  # training machines may lack Pillow
-            picture = validation.picture(averaged, folder / 'samples.png')
-        score = figures[validation.SCORE]
+            picture = self._validation.picture(averaged, folder / 'samples.png')
+        score = figures[self._validation.SCORE]
         is_best = score < at.best or at.best == math.inf
         for name in ['last'] + ['best'] * is_best:
             networks.save(
@@ -240,153 +401,21 @@ def train(
             )
         at.best, at.validates = min(at.best, score), False
         if is_best:
-            write_card(folder / 'README.md', averaged, config, device, at.step, at.seconds / 3600, figures)
-        if observer:
-            observer.on_validation(at.step, figures, folder / 'best.safetensors' if is_best else None, picture)
+            card = folder / 'README.md'
+            write_card(card, averaged, config, self._processes.device, at.step, at.seconds / 3600, figures)
+        if self._observer:
+            self._observer.on_validation(at.step, figures, folder / 'best.safetensors' if is_best else None, picture)
 
-    with (
-        contextlib.closing(data),
-        contextlib.ExitStack() as at_end,
-        Interruption() if ranks == 1 else contextlib.nullcontext() as interruption,
-    ):
-        if lock is not None:
-            at_end.callback(os.close, lock)
-        anywhere = interruption.anywhere if interruption else contextlib.nullcontext
-        try:
-            if at.validates and rank == 0:
-                with anywhere():
-                    validate()
-                save(checkpoint, network, average, optimiser, at, settings)
-            for step in bar:
-                with anywhere():
-                    batch = data.batch(step, wait)
-                started = time.monotonic()
-                torch.manual_seed(config.seed * 1_000_003 + step * ranks + rank)  # for dropout
-                frames = decoded_frames(config, step)
-                for group in optimiser.param_groups:
-                    group['lr'] = learning_rate(config, step, share)
+    def _save(self) -> None:
+        self._saved_at = self.at.seconds
+        save(self._checkpoint, self._network, self._average, self._optimiser, self.at, self._settings)
 
-                with precision:
-                    prediction, logits = model(batch.images, batch.focus, batch.blur_scale, frames)
-                if without_truth:
-                    with precision:  # for the initial network
-                        loss, parts = without_truth(prediction, batch, frames)
-                else:
-                    loss, parts = sequence_loss(
-                        prediction,
-                        logits,
-                        network.centres,
-                        batch.vergence[:, frames],
-                        batch.coc[:, frames],
-                        batch.range_ratio,
-                        config,
-                    )
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-                if torch.isfinite(norm):
-                    optimiser.step()
-                    skipped = 0
-                elif (skipped := skipped + 1) == _MAX_SKIPPED:
-                    raise InputError(
-                        f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
-                        f'up to step {step + 1}; give a lower learning_rate, or weigh other losses'
-                    )
-                network.record_error(prediction.vergence, batch.vergence[:, frames])
-                average.update_parameters(network)
-
-                before = share
-                at.step, at.seconds = step + 1, at.seconds + time.monotonic() - started
-                share = progress(config, at.step, at.seconds)
-                is_over = share >= 1 or (stop_after is not None and at.step >= stop_after)
-                if config.validations:
-                    at.validates = int(share * config.validations) > int(before * config.validations)
-                else:
-                    at.validates = at.step % config.validate_every == 0
-                at.validates |= is_over
-                if rank == 0 and at.step % 20 == 0:
-                    with torch.no_grad():
-                        mae = (prediction.vergence[:, -1] - batch.vergence[:, -1]).abs().nanmean().item()
-                    figures = {
-                        'step': at.step,
-                        'loss': loss.item(),
-                        **({} if without_truth else {'mae_last_frame': mae}),
-                        'gradient': norm.item(),
-                        'hours': at.seconds / 3600,
-                        **{name: value.item() for name, value in parts.items()},
-                    }
-                    _write(folder, writer, figures, 'training')
-                    shown = {'loss': f'{loss.item():.3f}'} | ({} if without_truth else {'mae': f'{mae:.3f}'})
-                    bar.set_postfix(shown, refresh=False)
-                if rank == 0 and at.validates:
-                    with anywhere():
-                        validate()
-                if observer and not is_over:
-                    pace = (at.seconds - at_start[1]) / max(share - at_start[0], 1e-9)
-                    left = pace * (1 - share)
-                    is_over = not observer.on_step(Progress(at.step, config.steps, share, loss.item(), left))
-                if interruption and interruption.signal is not None:
-                    break
-                if rank == 0 and (is_over or at.step % config.save_every == 0 or at.seconds - saved_at > _MAX_UNSAVED):
-                    saved_at = at.seconds
-                    save(checkpoint, network, average, optimiser, at, settings)
-                if is_over:
-                    break
-        except Interrupted:
-            is_over = False
-        if interruption and (interruption.signal is not None or not is_over):
-            save(checkpoint, network, average, optimiser, at, settings)
-            bar.close()
-            say(f'{config.name}: stopped after step {at.step}; run the same command again to resume from {checkpoint}')
-    bar.close()
-    if rank == 0 and share >= 1 and (correction := correct_file(folder / 'best.safetensors', config, device)):
-        say(
-            f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '
-            f'log b becomes {correction.slope:.2f} log b {correction.offset:+.2f}'
-        )
-    if ranks > 1:
-        distributed.destroy_process_group()
-    return Trained(folder / 'best.safetensors', at.step, share >= 1)
-
-
-def _try(network: Network, config: TrainingConfig, device: torch.device) -> None:
-    """Refuse an impossible configuration before stacks are rendered, by running the network on one sequence. Does not
-    affect training."""
-    for stage in config.stages:
-        images = torch.zeros(1, stage.frames, 3, stage.crop, stage.crop, device=device)
-        focus = torch.linspace(0, 1, stage.frames, device=device)[None]
-        try:
-            with torch.no_grad():
-                network.eval().sequence(images, focus, focus.new_full((1,), 10.0), decode=[stage.frames - 1])
-        except InputError:
-            raise
-        except Exception as error:  # layers raise many types
-            raise InputError(
-                f'network "{config.network}" with {quoted(network.config)}: cannot read {stage.frames} frames of '
-                f'{stage.crop}x{stage.crop} ({reason(error)})'
-            ) from error
-        finally:
-            network.train()
-
-
-def _running_mean(mean: torch.Tensor, new: torch.Tensor, decay: float) -> torch.Tensor:
-    return mean + (new - mean) * (1 - decay) if mean.is_floating_point() else new
-
-
-def _writer(folder: Path):
-    """A writer for TensorBoard, if it is installed; log.jsonl has the same figures."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(folder)
-
-
-def _write(folder: Path, writer, figures: dict[str, float], group: str) -> None:
-    path = require_writable(folder / 'log.jsonl')
-    with naming(path), path.open('a') as log:
-        log.write(json.dumps({'group': group, **figures}) + '\n')
-    if writer:
-        for name, value in figures.items():
-            if name != 'step':
-                writer.add_scalar(f'{group}/{name}', value, figures['step'])
+    def correct_confidence(self) -> None:
+        """Correct the confidence of the best weights, if there are stacks to do so."""
+        config = self._config
+        correction = correct_file(self._folder / 'best.safetensors', config, self._processes.device)
+        if correction:
+            self._say(
+                f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '
+                f'log b becomes {correction.slope:.2f} log b {correction.offset:+.2f}'
+            )
