@@ -1,4 +1,4 @@
-"""The rooms of the house: imports go one way, only one of them knows ROS, and a name means one thing."""
+"""The subpackages: imports go one way, only `ros` imports ROS, and a name means one thing."""
 
 import ast
 import sys
@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / 'dfd_ros'
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix('') for path in PACKAGE.rglob('*.py'))
 
-# What each room may import, from the ground up: only rooms that stand above it in this table.
+# What each subpackage may import: only subpackages above it in this table.
 MAY_IMPORT = {
     'core': '',
     'drawing': 'core',
@@ -44,28 +44,28 @@ def imports(module: Path) -> list[tuple[int, str]]:
     return found
 
 
-def test_the_table_names_every_room_and_goes_one_way():
+def test_the_table_is_complete_and_acyclic():
     assert set(MAY_IMPORT) == {module.parts[0] for module in MODULES if len(module.parts) > 1}
     below = []
-    for room, allowed in MAY_IMPORT.items():
-        assert set(allowed.split()) <= set(below), f'{room} may import what stands above it'
-        below.append(room)
+    for subpackage, allowed in MAY_IMPORT.items():
+        assert set(allowed.split()) <= set(below), f'{subpackage} may import what stands above it'
+        below.append(subpackage)
 
 
-@pytest.mark.parametrize('room', MAY_IMPORT)
-def test_a_room_imports_only_rooms_below_it(room):
-    allowed = {room, *MAY_IMPORT[room].split()}
+@pytest.mark.parametrize('subpackage', MAY_IMPORT)
+def test_imports_go_one_way(subpackage):
+    allowed = {subpackage, *MAY_IMPORT[subpackage].split()}
     wrong = [
         f'dfd_ros/{module}.py:{line}: {name}'
         for module in MODULES
-        if module.parts[0] == room
+        if module.parts[0] == subpackage
         for line, name in imports(module)
         if name.startswith('dfd_ros.') and name.split('.')[1] in MAY_IMPORT and name.split('.')[1] not in allowed
     ]
     assert not wrong, '\n'.join(wrong)
 
 
-def test_only_the_room_ros_imports_ros():
+def test_only_ros_imports_ros():
     def is_ros(name):
         top, _, rest = name.partition('.')
         return top in ROS or rest.startswith('msg.') or rest == 'msg'

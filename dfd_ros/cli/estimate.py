@@ -9,7 +9,7 @@ from pathlib import Path
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
 
 HELP = 'estimate depth, circle of confusion, confidence and the all-in-focus image of a focal stack'
-EXAMPLE = 'dfd estimate stacks/balls --out results/balls --confidence 0.3'
+EXAMPLE = 'dfd estimate output/stacks/0000 --out output/stack --confidence 0.3'
 
 FILES = ('depth.npy', 'coc.npy', 'confidence.npy', 'depth.png', 'all_in_focus.png', 'overview.png')
 

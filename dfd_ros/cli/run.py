@@ -9,7 +9,7 @@ from pathlib import Path
 from dfd_ros.ros.launch_arguments import ARGUMENTS, TOPICS
 
 HELP = 'run the camera, sweep and depth nodes, as depth_from_focus.launch.py does, without launch'
-EXAMPLE = 'dfd run --source stack --stack stacks/balls --record output/balls --seconds 20'
+EXAMPLE = 'dfd run --source stack --stack output/stacks/0000 --record output/run --seconds 20'
 
 PATIENCE = 120.0  # s until the first depth image, if --seconds limits the run
 DRAWING = 120.0  # s that pictures and video may take after Ctrl-C

@@ -1,1 +1,1 @@
-"""The basis of all rooms: optics, lens states, focal stacks, geometry, colour, image files."""
+"""The basis of all subpackages: optics, lens states, focal stacks, geometry, colour, image files."""

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings, shortened
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings, log_text
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -49,10 +49,10 @@ class Diagnostics:
         status = DiagnosticStatus(
             level=report.level,
             name=self._node.get_fully_qualified_name().lstrip('/'),
-            message=shortened(report.message),
+            message=log_text(report.message),
             hardware_id=self.hardware_id,
             values=[
-                KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else shortened(str(value)))
+                KeyValue(key=key, value=f'{value:.4g}' if isinstance(value, float) else log_text(str(value)))
                 for key, value in report.values.items()
             ],
         )

@@ -12,14 +12,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.ros.throttled_warnings import ThrottledWarnings, shortened
+from dfd_ros.ros.throttled_warnings import ThrottledWarnings, log_text
 
 STARTS_WITHIN = 10.0  # s that a node takes at most to start: most load torch first
 
 
-def reason(error: Exception) -> str:
-    """An exception as one line."""
-    return shortened(str(error) if isinstance(error, InputError) else f'{type(error).__name__}: {error}')
+def log_line(error: Exception) -> str:
+    """An exception as one line for the log, with its type unless it is an `InputError`."""
+    return log_text(str(error) if isinstance(error, InputError) else f'{type(error).__name__}: {error}')
 
 
 class GuardedNode(Node):
@@ -50,7 +50,7 @@ class GuardedNode(Node):
             except Exception as error:
                 self._note(error, srv_name)
                 if hasattr(response, 'message'):
-                    response.success, response.message = False, reason(error)
+                    response.success, response.message = False, log_line(error)
                 return response
 
         return super().create_service(srv_type, srv_name, respond, **options)
@@ -63,7 +63,7 @@ class GuardedNode(Node):
             except Exception as error:
                 names = ', '.join(parameter.name for parameter in parameters)
                 self._note(error, f'parameter {names}')
-                return SetParametersResult(successful=False, reason=reason(error))
+                return SetParametersResult(successful=False, reason=log_line(error))
 
         super().add_on_set_parameters_callback(checked)
 
@@ -84,4 +84,4 @@ class GuardedNode(Node):
         """Warns of an exception out of what `name` brought. Raises it again if ROS has shut down meanwhile."""
         if not self.context.ok():
             raise error
-        self._warn(reason(error) if isinstance(error, InputError) else f'{name}: {reason(error)}')
+        self._warn(log_line(error) if isinstance(error, InputError) else f'{name}: {log_line(error)}')

@@ -9,7 +9,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 
 from dfd_ros.ros.diagnostics import ERROR, Diagnostics, Report
-from dfd_ros.ros.guarded_node import GuardedNode, reason
+from dfd_ros.ros.guarded_node import GuardedNode, log_line
 
 if TYPE_CHECKING:
     from dfd_ros.ros.node_runner import Worker
@@ -96,7 +96,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         except Exception as error:
             self._error = error
             if not self._starting:
-                self.get_logger().error(f'cannot {name}: {reason(error)}')
+                self.get_logger().error(f'cannot {name}: {log_line(error)}')
             return TransitionCallbackReturn.ERROR
         self.state = state
         return TransitionCallbackReturn.SUCCESS
@@ -140,5 +140,5 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
 
     def _report_state(self) -> Report:
         if self._error is not None:
-            return Report(ERROR, f'{self.state}: {reason(self._error)}')
+            return Report(ERROR, f'{self.state}: {log_line(self._error)}')
         return self.report() if self.state == ACTIVE else Report(message=self.state)

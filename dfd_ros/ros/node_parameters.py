@@ -183,8 +183,8 @@ class DepthParameters(ManagedParameters):
     )
     network: str = parameter(
         '',
-        'classical (variational) or best_focus: depth from focus without learning and without weights. Otherwise '
-        'the network of the weights, your own as module:Class. Empty: the one that the weights name.',
+        'variational (also called classical) or best_focus: depth from focus without learning and without weights. '
+        'Otherwise the network of the weights, your own as module:Class. Empty: the one that the weights name.',
     )
     backend: str = parameter('torch', 'What runs the network.', choices=('torch', 'onnx'))
     device: str = parameter('auto', 'Device to run on: cpu, cuda, cuda:1. auto: the GPU if there is one.')

@@ -23,7 +23,7 @@ from rclpy.utilities import remove_ros_args
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
 from dfd_ros.ros import node_signals
-from dfd_ros.ros.guarded_node import reason
+from dfd_ros.ros.guarded_node import log_line
 from dfd_ros.ros.managed_node import ACTIVE, ManagedNode
 from dfd_ros.ros.node_parameters import NODES
 from dfd_ros.ros.parameters import yaml_scalar
@@ -53,7 +53,7 @@ class Worker:
             self._work()
         except Exception as error:
             if self._node.context.ok() and not self._closing:  # else: it was stopped in the middle of its work
-                self._node.get_logger().fatal(reason(error))
+                self._node.get_logger().fatal(log_line(error))
                 self.failure.set_result(error)
 
     def close(self, timeout: float | None = None) -> bool:

@@ -15,7 +15,7 @@ _NUMBER = re.compile(r'-?\d[\d.]*(e[-+]?\d+)?|-?\b(nan|inf)\b')
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 
 
-def shortened(text: str) -> str:
+def log_text(text: str) -> str:
     """As `core.errors.shortened`, with long quoted parts cut, so that a quotation cannot hide the rest of the text."""
 
     def cut(match: re.Match[str]) -> str:
@@ -39,7 +39,7 @@ class ThrottledWarnings:
 
     def __call__(self, text: str) -> None:
         now = time.monotonic()
-        text = shortened(text)
+        text = log_text(text)
         kind = _NUMBER.sub('', _QUOTED.sub('', text))
         if now - self._warned_at.get(kind, -self._every) < self._every:
             return

@@ -25,7 +25,7 @@ from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
 from dfd_ros.ros.extrinsics_source import ExtrinsicsSource
-from dfd_ros.ros.guarded_node import GuardedNode, reason
+from dfd_ros.ros.guarded_node import GuardedNode, log_line
 from dfd_ros.ros.node_parameters import AccuracyParameters
 from dfd_ros.ros.node_runner import run
 from dfd_ros.training.metrics import DepthErrors, depth_errors
@@ -136,7 +136,7 @@ class AccuracyNode(GuardedNode):
             self._problem = str(error)
             self._warn(self._problem)
         except Exception as error:
-            self._problem = f'{self._topics[DEPTH]} or {self._topics[TRUTH]}: {reason(error)}'
+            self._problem = f'{self._topics[DEPTH]} or {self._topics[TRUTH]}: {log_line(error)}'
             raise
 
     def _compare(self, depth: Image, info: CameraInfo, truth: Image) -> None:

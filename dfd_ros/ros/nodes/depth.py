@@ -30,7 +30,7 @@ from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_OLD, DepthHealth, FocusH
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
-from dfd_ros.ros.guarded_node import reason
+from dfd_ros.ros.guarded_node import log_line
 from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
@@ -194,7 +194,7 @@ class DepthNode(ManagedNode):
             except Exception as error:
                 if not self.context.ok():
                     raise
-                text = reason(error)
+                text = log_line(error)
                 if not isinstance(error, InputError):
                     text = f'{self._image_topic} and {self._lens_topic}: {text}'
                 self._health.refuse(text)
