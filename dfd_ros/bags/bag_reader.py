@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -56,6 +57,8 @@ class Bag:
         self._lines: list[str] = []
         self._ignored: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
+        self._recorded = _recorded_counts(self.path)
+        self._missing: dict[str, int] = {}  # of the topics that have been read
         self._storages: list[Storage] = []
         self._decompressed: list[DecompressedFile] = []
         opened = [self._open(file) for file in _files(self.path)]
@@ -63,6 +66,9 @@ class Bag:
         for storage in self._storages:
             for number, channel in storage.channels.items():
                 self._add(channel, storage.counts[number])
+        for topic, count in self._recorded.items():  # a damaged name may hide a topic
+            if count and topic not in self.topics:
+                self._lines.append(f'{self.path}: no messages of {topic}, of which {METADATA} counts {count}')
         if not self.topics:
             reason = '; '.join(self.notes()) or f'{self.path}: the bag has no topics'
             raise InputError(reason + (f' in CDR, but in {min(self._other.values())}' if self._other else ''))
@@ -123,7 +129,10 @@ class Bag:
             f'{topic}: {count} ignored, {reason}{self._examples[topic, reason]}'
             for (topic, reason), count in self._ignored.items()
         ]
-        notes = [shortened(line, _LONGEST_NOTE) for line in (*self._lines, *damaged, *ignored)]
+        lost = {topic: count for topic, count in self._missing.items() if count > 0}
+        counts = ', '.join(f'{count} of {self._recorded[topic]} messages of {topic}' for topic, count in lost.items())
+        missing = [f'{self.path}: by {METADATA} there should be more: {counts} are missing'] if lost else []
+        notes = [shortened(line, _LONGEST_NOTE) for line in (*self._lines, *damaged, *missing, *ignored)]
         more = len(notes) - _MOST_NOTES
         return [*notes[:_MOST_NOTES], f'{self.path}: {more} more such notes'] if more > 0 else notes
 
@@ -160,6 +169,7 @@ class Bag:
 
         again: for a second look at these topics: unreadable messages are not counted, and the index is used.
         """
+        found: Counter[str] = Counter()
         for storage in self._storages:
             wanted = {
                 number: channel
@@ -171,6 +181,7 @@ class Bag:
             readers: dict[int, Callable[[bytes], Any]] = {}
             for channel, time, data, place in storage.messages(wanted, by_index=again):
                 topic = wanted[channel].topic
+                found[topic] += 1
                 try:
                     if channel not in readers:
                         readers[channel] = self._reader(storage, wanted[channel])
@@ -182,6 +193,8 @@ class Bag:
                         self.ignore(topic, 'cannot be read', reason(error))
                     continue
                 yield BagMessage(topic, time, message, functools.partial(_reload, storage, place, readers[channel]))
+        if not again:
+            self._missing |= {topic: self._recorded[topic] - found[topic] for topic in {*topics} & {*self.topics}}
 
     def _reader(self, storage: Storage, channel: Channel) -> Callable[[bytes], Any]:
         try:
@@ -218,16 +231,35 @@ def _files(path: Path) -> list[Path]:
     return sorted(found, key=lambda file: _numbered(file.name))
 
 
+def _metadata(path: Path) -> dict[str, Any]:
+    """What metadata.yaml says of a bag; empty if it cannot be read."""
+    with contextlib.suppress(InputError, OSError, KeyError, TypeError):
+        if (path / METADATA).is_file():
+            content = read_yaml(path / METADATA)['rosbag2_bagfile_information']
+            return content if isinstance(content, dict) else {}
+    return {}
+
+
 def _listed_files(path: Path) -> list[str]:
-    """Names of the files that metadata.yaml lists, in their order; none if it cannot be read."""
-    if not (path / METADATA).is_file():
-        return []
+    """Names of the files that metadata.yaml lists, in their order."""
+    listed = _metadata(path).get('relative_file_paths')
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    return [Path(name).name.removesuffix('.zstd') for name in names]
+
+
+def _recorded_counts(path: Path) -> Counter[str]:
+    """Messages of each topic in CDR by metadata.yaml; none if its counts contradict each other."""
+    metadata, counts, others = _metadata(path), Counter[str](), 0
     try:
-        listed = read_yaml(path / METADATA)['rosbag2_bagfile_information']['relative_file_paths']
-        names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-        return [Path(name).name.removesuffix('.zstd') for name in names]
-    except (InputError, KeyError, TypeError):
-        return []
+        for item in metadata['topics_with_message_count']:
+            topic, count = item['topic_metadata'], int(item['message_count'])
+            if topic['serialization_format'] == 'cdr':
+                counts[topic['name']] += count
+            else:
+                others += count
+        return counts if counts.total() + others == metadata['message_count'] else Counter()
+    except (KeyError, TypeError, ValueError):
+        return Counter()
 
 
 def _numbered(name: str) -> list[tuple[int, str]]:

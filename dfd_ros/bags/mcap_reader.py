@@ -30,6 +30,7 @@ from dfd_ros.bags.mcap_file import (
     MESSAGE,
     MESSAGE_INDEX,
     SCHEMA,
+    STATISTICS,
     SUMMARY_OFFSET,
 )
 from dfd_ros.core.files import require_file
@@ -78,6 +79,7 @@ class McapReader:
         self.start = 0
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._spans: list[_Span] = []
+        self._stated: Counter[int] = Counter()
         self._damage = Damage(file)
         self._end = ''
         """What is wrong with the end of the file."""
@@ -126,6 +128,8 @@ class McapReader:
                     self._schemas_of_data = dict(self._schemas), dict(self.channels)
                 elif kind in (SCHEMA, CHANNEL):
                     self._define(kind, self._bytes(position + _HEAD, end - position - _HEAD))
+                elif kind == STATISTICS:
+                    self._stated = _stated_counts(self._bytes(position + _HEAD, end - position - _HEAD))
                 elif kind >= _PRIVATE:
                     self._damage.add(position, f'unknown record {kind:#x} at byte {position}')
                 elif summary < 0:
@@ -236,6 +240,7 @@ class McapReader:
     def _forget_summary(self) -> None:
         """Leaves out the definitions in a damaged summary. All messages are before it."""
         self._schemas, self.channels = self._schemas_of_data
+        self._stated.clear()
         self._end = 'its summary is damaged; all records before it were read'
 
     def _define(self, kind: int, content: bytes) -> None:
@@ -258,7 +263,10 @@ class McapReader:
         else:
             topic, serialisation, _ = texts
             name, encoding, definition = self._schemas.get(schema, ('', '', ''))
-            self.channels.setdefault(number, Channel(topic, name, serialisation, encoding, definition))
+            channel = Channel(topic, name, serialisation, encoding, definition)
+            known = self.channels.setdefault(number, channel)
+            if (known.topic, known.serialisation) != (topic, serialisation):
+                self._damage.add(('channel', number), f'channel {number} is {known.topic} and {topic}')
 
     def _complete(self) -> None:
         """Finds the channels and counts that only the chunks themselves tell."""
@@ -267,6 +275,8 @@ class McapReader:
                 counts = Counter(channel for channel, *_ in self._in_chunk(span, self._content(span)))
                 span.counts = span.counts if span.is_indexed else counts
             self.counts += span.counts
+        if not self.cuts and (lost := self._stated - self.counts):
+            self._damage.add('statistics', f'{_fewer(lost)} than its statistics count')
 
     # The messages
 
@@ -279,7 +289,10 @@ class McapReader:
                     yield from self._between_chunks(span, channels)
                     continue
                 content = self._content(span)
-                for channel, time, start, size in sorted(self._in_chunk(span, content), key=lambda item: item[1]):
+                found = sorted(self._in_chunk(span, content), key=lambda item: item[1])
+                if span.is_indexed and (lost := span.counts - Counter(channel for channel, *_ in found)):
+                    self._damage.add(span.start, f'chunk at byte {span.start}: {_fewer(lost)} than its index counts')
+                for channel, time, start, size in found:
                     if channel in channels:
                         yield StoredMessage(channel, time, content[start : start + size], (span, start, size))
 
@@ -340,3 +353,17 @@ class McapReader:
             while len(self._cache) > 1 and sum(map(len, self._cache.values())) > LARGEST_CACHE:
                 self._cache.popitem(last=False)
         return content
+
+
+def _stated_counts(content: bytes) -> Counter[int]:
+    """Messages of each channel by a statistics record; none if its counts contradict each other."""
+    try:
+        (total,), (size,) = struct.unpack_from('<Q', content), struct.unpack_from('<I', content, 42)
+        counts = Counter(dict(struct.iter_unpack('<HQ', content[46 : 46 + size])))
+    except struct.error:
+        return Counter()
+    return counts if counts.total() == total else Counter()
+
+
+def _fewer(lost: Counter[int]) -> str:
+    return f'{lost.total()} message{"s" * (lost.total() > 1)} less'

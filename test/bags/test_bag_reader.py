@@ -1,5 +1,7 @@
 """Bags of every kind are read: MCAP and SQLite, compressed, split, cut short, and what is none."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,8 @@ def test_cut_mcap_is_read_up_to_the_cut(tmp_path, compression):
     file.write_bytes(whole[: len(whole) * 2 // 3])
     found, bag = focus_distances(path)
     assert len(ALL) < len(found) < 120 and found == (ALL * 10)[: len(found)]
-    assert len(bag.notes()) == 1 and str(file) in bag.notes()[0]
+    damage, missing = bag.notes()
+    assert str(file) in damage and f'{120 - len(found)} of 120 messages of /lens_state' in missing
 
 
 def test_cut_compressed_file_is_read_up_to_the_cut(tmp_path):
@@ -78,8 +81,42 @@ def test_a_broken_chunk_costs_its_messages_alone(tmp_path):
     found, bag = focus_distances(path)
     # rosbags writes chunks of 1 MB: one of three.
     assert 60 < len(found) < 120 and found[-4:] == ALL[-4:]
-    (note,) = bag.notes()
+    note, missing = bag.notes()
     assert note.startswith(f'{file}: damaged: chunk at byte ')
+    assert f'{120 - len(found)} of 120 messages of /lens_state' in missing
+
+
+@pytest.mark.parametrize('compression', ['', 'storage'])
+def test_messages_that_are_counted_and_not_there_are_named(tmp_path, compression):
+    """rosbags writes no checksums: a changed byte of a topic's name at the end of the file hides all its messages."""
+    path = write_bag(tmp_path / 'bag', compression=compression)
+    (file,) = path.glob('*.mcap')
+    data = file.read_bytes()
+    at = data.rindex(b'/lens_state')
+    file.write_bytes(data[:at] + b'/lens_\x7ftate' + data[at + 11 :])
+    bag = Bag(path)
+    assert focus_distances(path)[0] == [] or bag.counts['/lens_state'] == len(ALL)
+    assert any('/lens_state' in note for note in bag.notes())
+
+
+def test_messages_fewer_than_a_chunk_has_by_its_index_are_named(tmp_path):
+    """Without metadata.yaml and checksums: a message of another channel."""
+    writer = BagWriter(tmp_path / 'bag', [Topic(TOPIC, 'dfd_ros/msg/LensState')])
+    message = recorded_rig.lens_message(1.0, 5.0)
+    for i in range(10):
+        writer.write(0, i + 1, bytes(recorded_rig.STORE.serialize_cdr(message, message.__msgtype__)))
+    writer.close()
+    (file,) = (tmp_path / 'bag').glob('*.mcap')
+    data = bytearray(file.read_bytes())
+    message_at = data.index(struct.pack('<HIQ', 1, 4, 5))  # channel, sequence, time
+    data[message_at] = 9
+    chunk_at = data.index(struct.pack('<QQ', 1, 10))  # times; then size and checksum
+    data[chunk_at + 24 : chunk_at + 28] = bytes(4)
+    file.write_bytes(data)
+    bag = Bag(file)
+    assert [time for _, time, _ in bag.messages([TOPIC])] == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+    (note,) = bag.notes()
+    assert note.startswith(f'{file}: damaged: chunk at byte ') and note.endswith('1 message less than its index counts')
 
 
 def test_split_bag_with_its_last_file_cut(tmp_path):
