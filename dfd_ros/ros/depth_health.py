@@ -10,7 +10,7 @@ import numpy as np
 
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.estimator import Estimate
-from dfd_ros.inference.evidence import Evidence
+from dfd_ros.inference.evidence import Evidence, shown_by
 from dfd_ros.ros.diagnostics import Window
 from dfd_ros.ros.node_parameters import DepthParameters
 
@@ -100,17 +100,26 @@ class FrameOffset:
         self._offsets.append(image_arrival - lens_arrival)
 
     @property
+    def period(self) -> float:
+        """s between images; NaN while unknown."""
+        return float(statistics.median(np.diff(self._stamps))) if len(self._stamps) == PAIRS else math.nan
+
+    @property
     def frames(self) -> int:
         """By how many frames the lens states precede the images that they are paired with; 0 if they do not."""
         if len(self._offsets) < PAIRS or len(self._stamps) < PAIRS:
             return 0
-        period = statistics.median(np.diff(self._stamps))
         offset = statistics.median(self._offsets)
-        if not period > 0 or abs(offset) < SMALLEST_OFFSET:
+        if not self.period > 0 or abs(offset) < SMALLEST_OFFSET:
             return 0
-        frames = round(offset / period)
-        constant = all(abs(o / period - frames) < 0.3 for o in self._offsets)
+        frames = round(offset / self.period)
+        constant = all(abs(o / self.period - frames) < 0.3 for o in self._offsets)
         return frames if constant else 0
+
+
+def frames_late(frames: int) -> str:
+    """frames: negative = early."""
+    return f'is stamped {abs(frames)} frame{"s" * (abs(frames) > 1)} {"late" if frames > 0 else "early"}'
 
 
 class DepthHealth:
@@ -161,17 +170,30 @@ class DepthHealth:
     def note_evidence(self, evidence: Evidence) -> None:
         self._response, self._lag = evidence.response, evidence.lag
 
-    def late_lens_states(self) -> str:
-        """Why lens states seem to be those of other frames, by when they arrive; empty if they do not, or if the images
-        confirm them. An image may also take a frame longer than its lens state; a ramp cannot tell one from the other,
-        since each of its foci is followed by the same one each time."""
-        frames = 0 if self._lag == 0 else self.offset.frames
-        if not frames:
+    def late_lens_states(self, delay: float) -> str:
+        """Why lens states seem to be those of other frames; empty if they do not, or if the images confirm them. And
+        the value of lens_state_delay (now: `delay`, s) that would fit.
+
+        The images are sure where they tell. Arrival is not: an image may also take a frame longer than its lens state,
+        and a ramp cannot tell one from the other, since each of its foci is followed by the same one each time.
+        """
+        if self._lag == 0:
+            return ''
+        if self._lag is not None:
+            frames, seen = -self._lag, shown_by(self._lag)
+            return f'{frames_late(frames)}: {seen}; {self._fitting(delay, frames)}'
+        if not (frames := self.offset.frames):
             return ''
         return (
             f'pairs with the image {abs(frames)} frame{"s" * (abs(frames) > 1)} '
-            f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image?'
+            f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image? '
+            f'If not, {self._fitting(delay, frames)}; if so, trust_stamps'
         )
+
+    def _fitting(self, delay: float, frames: int) -> str:
+        if not self.offset.period > 0:
+            return 'correct its stamps'
+        return f'correct its stamps, or set lens_state_delay to {delay + frames * self.offset.period:.3g} s'
 
     def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float) -> None:
         known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)

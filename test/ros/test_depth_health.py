@@ -131,15 +131,24 @@ def test_known_pixels_of_before_hide_nothing():
     assert health.problem(LIMITS) == 'the images do not change'
 
 
-@pytest.mark.parametrize('lag, suspected', [(0, False), (None, True), (-1, True)])
-def test_late_lens_states_are_suspected_unless_the_images_confirm_them(lag, suspected):
+@pytest.mark.parametrize(
+    'lag, words, delay',
+    [
+        (0, '', ''),
+        (None, 'pairs with the image 1 frame after the one it came with', '0.15 s'),
+        (-1, 'is stamped 1 frame late: the images show the focus of the lens states 1 frame after', '0.15 s'),
+        (2, 'is stamped 2 frames early: the images show the focus of the lens states 2 frames before', '-0.15 s'),
+    ],
+)
+def test_late_lens_states_are_suspected_with_the_delay_that_fits_unless_the_images_confirm_them(lag, words, delay):
     health = DepthHealth()
     for i in range(30):
         health.offset.add_image(0.1 * i)
         health.offset.add_pair(0.1 * i, 0.1 * (i - 1))
     health.note_evidence(SimpleNamespace(response=0.8, lag=lag))
-    words = 'pairs with the image 1 frame after the one it came with' if suspected else ''
-    assert health.late_lens_states().startswith(words) and bool(health.late_lens_states()) == suspected
+    late = health.late_lens_states(0.05)
+    assert late.startswith(words) and bool(late) == bool(words)
+    assert not delay or f'set lens_state_delay to {delay}' in late
 
 
 def test_nothing_that_comes_out_is_a_problem():

@@ -537,6 +537,7 @@ def test_lens_states_stamped_a_frame_late(rig):
             assert rig.observer.set_parameter(rig.name, name, value).successful
 
     sent_until(lambda known: 'pairs with the image 1 frame after the one it came with' in rig.process.output)
+    assert re.search(r'set lens_state_delay to 0\.(3[5-9]|4[0-5]?)\d* s', rig.process.output)
     sent_until(lambda known: known is False)
     set_parameters(trust_stamps=True)
     sent_until(lambda known: known)

@@ -26,7 +26,7 @@ from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_OLD, DepthHealth, FocusHistory
+from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
@@ -90,6 +90,7 @@ class DepthNode(ManagedNode):
         self._paired_at = time.monotonic()
         self._health = DepthHealth()
         self._frame_id: str | None = None  # of the stream in memory
+        self._delay = self._settings.values.lens_state_delay
 
         overridable = qos.overridable()
         self.create_subscription(
@@ -240,6 +241,10 @@ class DepthNode(ManagedNode):
         if self._frame_id not in (None, frame_id):
             estimator.reset(f'frame_id {self._frame_id!r}, then {frame_id!r}')
         self._frame_id = frame_id
+        if self._delay != (delay := self._settings.values.lens_state_delay):
+            self._delay = delay
+            self._health.offset = FrameOffset()
+            estimator.reset(f'lens_state_delay is {delay:g} s now')
         estimator.all_in_focus = self._outputs.all_in_focus_is_wanted()
         estimate = estimator.push(image, lens_state)
         if estimator.resets > resets:
@@ -250,7 +255,8 @@ class DepthNode(ManagedNode):
 
     def _late_lens_states(self) -> str:
         """Why the lens states seem to be of other images, in one line; empty if they do not."""
-        late = '' if self._settings.values.trust_stamps else self._health.late_lens_states()
+        values = self._settings.values
+        late = '' if values.trust_stamps else self._health.late_lens_states(values.lens_state_delay)
         return late and f'{self._lens_topic} {late}'
 
     def _age(self, header: Header) -> float:
