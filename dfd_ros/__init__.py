@@ -3,6 +3,18 @@
 from dfd_ros import DepthEstimator, FocalStack, LensState
 """
 
+import sys
+
+if sys.argv[:1] == ['-m']:  # some module is being started: if it is of this package, Ctrl-C gives no traceback
+    import os
+    import signal
+
+    if any(argument.endswith('dfd_ros.cli') for argument in sys.orig_argv[1:3]):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command handles it
+    elif any('dfd_ros.ros.nodes.' in argument for argument in sys.orig_argv[1:3]):
+        for _number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(_number, lambda *_: os._exit(0))
+
 from pkgutil import extend_path
 
 # The generated dfd_ros.msg lies in a directory of its own where the package is used from a checkout.
