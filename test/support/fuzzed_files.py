@@ -10,13 +10,14 @@ import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
 from fuzz_subject import TINY, Fault, Files
-from mutations import mutate_arrays, mutate_folder, mutate_text
+from mutations import INTEGERS, mutate_arrays, mutate_folder, mutate_number, mutate_text, number, value
 
 from dfd_ros.core.errors import InputError
 
@@ -65,6 +66,91 @@ class Calibrations(Files):
         calibration.camera_at(1.0, 128, 96)
         if calibration.focus is not None:
             read_focus_table(folder / 'calibration.yaml').focus_distance(50.0)
+
+
+class FocusTables(Files):
+    def write(self, folder):
+        entries = [{'value': value, 'focus_distance_m': distance} for value, distance in ((0, math.inf), (250, 0.1))]
+        (folder / 'table.yaml').write_text(yaml.safe_dump({'focus_table': entries}))
+
+    def read(self, folder):
+        from dfd_ros.cameras.v4l2_source import FocusTable
+
+        table = FocusTable.load(folder / 'table.yaml')
+        if not math.isfinite(table.value(0.5)) or not table.focus_distance(table.value(0.5)) > 0:
+            raise Fault('a focus table without a value')
+
+
+class Commands(Files):
+    """Command lines of `dfd` with odd values, and odd files for them."""
+
+    LINES = (
+        'estimate stack --weights tiny.safetensors --confidence 0.3 --sweeps 1 --out out',
+        'refocus stack --focus 0.7 --f-number 4 --network variational --sweeps 1 --out out',
+        'calibrate target --out target.png --square 20',
+        'export --weights tiny.safetensors --format safetensors --out export.safetensors',
+        'render --preset study --stacks 1 --frames 2 --height 32 --width 32 --seed 3 --out stacks',
+    )
+
+    def write(self, folder):
+        os.chdir(folder)
+        self.run(
+            [
+                'render',
+                '--preset',
+                'study',
+                '--stacks',
+                '1',
+                '--frames',
+                '5',
+                '--height',
+                '64',
+                '--width',
+                '64',
+                '--seed',
+                '1',
+                '--out',
+                'stacks',
+            ]
+        )
+        (folder / 'stacks' / '0000').rename(folder / 'stack')
+        shutil.rmtree(folder / 'stacks')
+        Weights.write(self, folder)
+
+    def prepare(self):
+        super().prepare()
+        os.chdir(self.folder)  # odd names are names within it
+
+    def one(self, rng):
+        os.chdir(self.folder)
+        mutate_folder(self.folder / 'sound', self.given, self.outside, rng)
+        if rng.random() < 0.6:  # most of the readers have a kind of their own
+            shutil.rmtree(self.given)
+            shutil.copytree(self.folder / 'sound', self.given)
+        os.chdir(self.given)
+        line = rng.choice(self.LINES).split()
+        options = [i for i, word in enumerate(line) if word.startswith('--')]
+        for i in rng.sample(options, rng.choice((0, 1, 1, 2))):
+            line[i + 1] = str(value(rng)).replace('\0', '')
+        self.run(line)
+
+    def read(self, folder):
+        os.chdir(folder)
+        for line in self.LINES[:2]:
+            self.run(line.split())
+
+    @staticmethod
+    def run(line):
+        from dfd_ros import cli
+
+        try:
+            status = cli.main(line)
+        except SystemExit as stop:
+            status = stop.code
+        if status == 2:
+            raise InputError('refused')
+        if status:
+            raise Fault(f'status {status} of {" ".join(line)[:200]}')
 
 
 class Sweeps(Files):
@@ -196,6 +282,19 @@ class OneStepTrainings(Files):
         config = _plain(asdict(make_config(config, 'tiny')))
         (folder / 'run.yaml').write_text(yaml.safe_dump(config, sort_keys=False))
 
+    def one(self, rng):
+        """Mostly what may well reach a step: numbers that are plausible, or sound settings and odd samples."""
+        mutate_folder(self.folder / 'sound', self.given, self.outside, rng)
+        if (draw := rng.random()) < 0.8:
+            config = yaml.safe_load((self.folder / 'sound' / 'run.yaml').read_text())
+            if draw < 0.5:
+                shutil.rmtree(self.given)
+                shutil.copytree(self.folder / 'sound', self.given)
+                config = mutate_number(config, rng)
+            (self.given / 'run.yaml').unlink(missing_ok=True)
+            (self.given / 'run.yaml').write_text(yaml.safe_dump(config, sort_keys=False))
+        self.read(self.given)
+
     def read(self, folder):
         from dfd_ros.training.config import load_config
         from dfd_ros.training.loop import train
@@ -237,16 +336,43 @@ class OnnxFiles(Files):
         save(model, folder / 'tiny.onnx')
 
     def one(self, rng):
-        if rng.random() < 0.5:
+        if (draw := rng.random()) < 0.3:
             return super().one(rng)
         from onnx import load, save
 
         model = load(self.folder / 'sound' / 'tiny.onnx')
-        model.metadata_props[0].value = mutate_text(model.metadata_props[0].value, rng)
+        if draw < 0.6:
+            model.metadata_props[0].value = mutate_text(model.metadata_props[0].value, rng)
+        else:
+            self._mutate(model.graph, rng)
         shutil.rmtree(self.given, ignore_errors=True)
         self.given.mkdir()
         save(model, self.given / 'tiny.onnx')
         self.read(self.given)
+
+    @staticmethod
+    def _mutate(graph: Any, rng: Random) -> None:
+        """A graph that ONNX can store, with another operation, order, name, size or weight."""
+        node, weights = rng.choice(graph.node), graph.initializer[0]
+        end = rng.choice([*graph.input, *graph.output])
+        kind = rng.randrange(6)
+        if kind == 0:
+            node.op_type = rng.choice(('Identity', 'Relu', 'Loop', 'Range', 'Expand', 'Shape', 'nothing'))
+        elif kind == 1:
+            graph.node.remove(node)
+        elif kind == 2 and node.attribute:
+            node.attribute[0].ints[:] = [rng.choice(INTEGERS[:7]) for _ in range(rng.randrange(6))]
+        elif kind == 3:
+            array = np.frombuffer(weights.raw_data or np.array(weights.float_data, np.float32).tobytes(), np.float32)
+            odd = np.where(np.arange(len(array)) == rng.randrange(27), np.float32(number(rng)), array)
+            weights.ClearField('float_data')
+            weights.raw_data = odd.astype(np.float32).tobytes()
+        elif kind == 4:
+            weights.dims[rng.randrange(4)] = rng.choice(INTEGERS[:7])
+        else:
+            dimension = rng.choice(end.type.tensor_type.shape.dim)
+            dimension.dim_value = rng.choice(INTEGERS[:8])
+        end.name = rng.choice((end.name,) * 9 + ('odd',))
 
     def read(self, folder):
         from dfd_ros.inference.backends import OnnxBackend

@@ -40,6 +40,8 @@ SUBJECTS: dict[str, type[Subject]] = {
     'phones': fuzzed_files.Phones,
     'stacks': fuzzed_files.Stacks,
     'calibrations': fuzzed_files.Calibrations,
+    'focus_tables': fuzzed_files.FocusTables,
+    'commands': fuzzed_files.Commands,
     'sweeps': fuzzed_files.Sweeps,
     'shards': fuzzed_files.Shards,
     'weights': fuzzed_files.Weights,

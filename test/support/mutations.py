@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -74,6 +75,28 @@ def mutate_value(tree: Any, rng: Random) -> Any:
             return tree[:index] + tree[index + 1 :] if rng.random() < 0.5 else [*tree, tree[index]]
         return [*tree[:index], mutate_value(tree[index], rng), *tree[index + 1 :]]
     return value(rng)
+
+
+def mutate_number(tree: Any, rng: Random) -> Any:
+    """Plain values with one of their numbers, or switches, somewhat different."""
+    result = copy.deepcopy(tree)
+    parent, key = rng.choice(list(_leaves(result)))
+    old = parent[key]
+    if isinstance(old, bool):
+        parent[key] = not old
+    elif isinstance(old, int):
+        parent[key] = rng.choice((0, 1, 2, 3, old + 1, 2 * old, -old))
+    else:
+        parent[key] = rng.choice((0.0, 1.0, 0.5 * old, 3 * old, -old, 1e-6, 1e6))
+    return result
+
+
+def _leaves(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if isinstance(part, dict | list):
+            yield from _leaves(part)
+        elif isinstance(part, int | float):
+            yield tree, key
 
 
 def mutate_bytes(content: bytes, rng: Random) -> bytes:
