@@ -94,25 +94,8 @@ class Commands(Files):
 
     def write(self, folder):
         os.chdir(folder)
-        self.run(
-            [
-                'render',
-                '--preset',
-                'study',
-                '--stacks',
-                '1',
-                '--frames',
-                '5',
-                '--height',
-                '64',
-                '--width',
-                '64',
-                '--seed',
-                '1',
-                '--out',
-                'stacks',
-            ]
-        )
+        line = 'render --preset study --stacks 1 --frames 5 --height 64 --width 64 --seed 1 --out stacks'
+        self.run(line.split())
         (folder / 'stacks' / '0000').rename(folder / 'stack')
         shutil.rmtree(folder / 'stacks')
         Weights.write(self, folder)
