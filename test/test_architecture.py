@@ -80,7 +80,7 @@ def test_only_ros_imports_ros():
     assert not wrong, '\n'.join(wrong)
 
 
-def test_no_module_has_the_name_of_one_of_the_standard_library():
+def test_no_module_shadows_the_standard_library():
     assert not [str(module) for module in MODULES if module.name in sys.stdlib_module_names]
 
 

@@ -36,7 +36,7 @@ def tracked_files() -> list[str]:
 
 
 @pytest.mark.parametrize('name', ['LensState', 'FocusCommand'])
-def test_every_message_field_says_its_unit_and_what_odd_values_mean(name):
+def test_message_fields_document_units_and_special_values(name):
     lines = (ROOT / 'msg' / f'{name}.msg').read_text().splitlines()
     fields = [FIELD.match(line) for line in lines if line and not line.startswith('#')]
     assert lines[0].startswith('# ') and all(fields)
@@ -98,14 +98,14 @@ def is_ros(path: Path) -> bool:
     return path.relative_to(ROOT / 'dfd_ros').parts[0] == 'ros'
 
 
-def test_every_import_of_the_library_is_a_dependency_that_pip_installs():
+def test_library_imports_are_pip_dependencies():
     library = [path for path in (ROOT / 'dfd_ros').rglob('*.py') if not is_ros(path)]
     declared = (ROOT / 'setup.py').read_text()
     for module in imported_modules(library):
         assert re.search(rf"'{BY_PIP.get(module, module)}\b", declared), f'{module} is not named in setup.py'
 
 
-def test_every_import_of_the_nodes_is_a_dependency_of_the_ros_package():
+def test_node_imports_are_ros_dependencies():
     nodes = [path for path in (ROOT / 'dfd_ros').rglob('*.py') if is_ros(path)]
     launch = list((ROOT / 'launch').glob('*.py'))
     declared = {element.text for element in xml.parse(ROOT / 'package.xml').getroot() if 'depend' in element.tag}

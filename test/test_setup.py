@@ -47,7 +47,7 @@ def compilers(checkout: Path) -> None:
         (checkout / 'bin' / name).symlink_to(BASE_PYTHON)
 
 
-def test_steps_are_done_once_again_when_changed_and_again_after_a_failure(environment):
+def test_steps_run_once_again_after_a_change_or_a_failure(environment):
     calls = []
 
     def fail():

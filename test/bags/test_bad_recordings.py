@@ -202,7 +202,7 @@ def quietly(recording, job):
     return convert_one(recording, job, lambda images, more: None)
 
 
-def test_shards_without_their_report_are_not_mixed_with_others(tmp_path):
+def test_shards_without_a_report_are_not_mixed_in(tmp_path):
     """Neither where the user has removed the report, nor where another tool has made them."""
     bag, out = small(tmp_path / 'bag'), tmp_path / 'out'
     out.mkdir()
@@ -244,7 +244,7 @@ def test_a_kill_while_shards_are_published(tmp_path, monkeypatch, settings):
 
 
 @pytest.mark.parametrize('text', ['', '[]', 'null', '{}', '{"job": 3}', '{"job": {}, "summary": 5}', '[' * 9999])
-def test_a_report_that_cannot_be_read_is_one_line_and_a_job_is_begun_anew(tmp_path, text):
+def test_unreadable_report_is_one_line_and_unreadable_job_restarts(tmp_path, text):
     bag, out = small(tmp_path / 'bag'), tmp_path / 'out'
     (out / '.bag.partial').mkdir(parents=True)
     (out / '.bag.partial' / 'job.json').write_text(text)
@@ -277,7 +277,7 @@ def test_a_process_that_dies_costs_its_recording_alone(tmp_path):
     assert sorted(path.name for path in (tmp_path / 'out').glob('*.json')) == ['a.json', 'c.json']
 
 
-def test_an_interrupted_conversion_gives_the_same_shards_later(tmp_path, monkeypatch):
+def test_a_resumed_conversion_gives_the_same_shards(tmp_path, monkeypatch):
     bag = small(tmp_path / 'bag', sweeps=5)
     monkeypatch.setattr(convert_recordings, 'SAMPLES_PER_SHARD', 2)
     monkeypatch.setattr(convert_recordings, 'PROGRESS_EVERY', -1.0)

@@ -136,7 +136,7 @@ def test_split_bag_with_its_last_file_cut(tmp_path):
     assert times == list(range(1, len(times) + 1)) and 80 < len(times) < 100 and bag.notes()
 
 
-def test_of_cut_sqlite_and_of_a_journal_beside_it_there_is_a_line(tmp_path):
+def test_truncated_sqlite_and_its_journal_are_reported(tmp_path):
     path = write_bag(tmp_path / 'bag', storage='sqlite3', options=Options(sweeps=10))
     (file,) = path.glob('*.db3')
     file.with_name(f'{file.name}-wal').write_bytes(b'x')

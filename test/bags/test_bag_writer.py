@@ -103,7 +103,7 @@ def test_split_bags_are_read_as_one(tmp_path, split):
     assert sum(f['message_count'] for f in metadata['files']) == metadata['message_count'] == len(messages)
 
 
-def test_of_what_is_latched_only_the_last_of_each_frame_is_written_again(tmp_path):
+def test_latched_transforms_are_repeated_once_per_frame(tmp_path):
     """A driver that sends its transforms again and again, with new stamps, must not make the bag grow."""
     writer = BackgroundWriter(tmp_path, TOPICS, split_size=20000)
     for sec in range(50):

@@ -205,7 +205,7 @@ def test_images_that_change_size_in_the_middle(converted):
     assert len(samples) == 1 and '7 of another size than their camera_info' in said
 
 
-def test_several_bags_by_workers_a_broken_one_is_left_out_and_the_rest_is_not_done_again(tmp_path, capsys):
+def test_workers_skip_a_broken_bag_and_do_not_repeat_finished_ones(tmp_path, capsys):
     for name in ('a', 'b'):
         write_bag(tmp_path / 'bags' / name)
     (tmp_path / 'bags' / 'c').mkdir()
@@ -226,7 +226,7 @@ def test_several_bags_by_workers_a_broken_one_is_left_out_and_the_rest_is_not_do
     assert 'converted before, with other settings (settings); give another --out' in capsys.readouterr().err
 
 
-def test_a_recording_of_the_same_name_is_not_taken_for_the_one_that_was_converted(tmp_path, capsys):
+def test_another_recording_of_the_same_name_is_refused(tmp_path, capsys):
     """Nor one that has changed since; a copy of the same recording is the same, wherever it lies."""
     for day, sweeps in enumerate((3, 4)):
         write_bag(tmp_path / f'day{day}' / 'run', Options(sweeps=sweeps))

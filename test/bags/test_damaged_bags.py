@@ -87,7 +87,7 @@ def test_a_damaged_chunk_costs_its_own_messages(tmp_path, part):
     assert notes[0].startswith(f'{file}: damaged: ') and notes[0].endswith('and 1 more')
 
 
-def test_a_damaged_record_of_a_file_without_chunks_costs_itself_alone(tmp_path):
+def test_a_damaged_record_costs_only_itself_without_chunks(tmp_path):
     chunked = own_bag(tmp_path / 'bag').read_bytes()
     (first,) = [(p, n) for kind, p, n in records(chunked) if kind == mcap_file.CHUNK][:1]
     head = chunked[: first[0]]
@@ -232,7 +232,7 @@ def chunk(content, compression, size=None):
 
 
 @pytest.mark.parametrize('size', [8 << 30, 100], ids=['as it says', 'more than it says'])
-def test_chunks_that_expand_without_measure_are_not_decompressed(tmp_path, monkeypatch, size):
+def test_decompression_bombs_are_not_decompressed(tmp_path, monkeypatch, size):
     monkeypatch.setattr(decompression, 'LARGEST', 1 << 20)
     bomb = decompression.zstd().compress(bytes(64 << 20))
     (tmp_path / 'bomb.mcap').write_bytes(mcap(chunk(bomb, 'zstd', size)))

@@ -125,7 +125,7 @@ P = [190, 0, 98, 0, 0, 191, 48, 0, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize('rectified', [False, True])
-def test_an_image_without_distortion_goes_by_p_where_k_is_of_no_camera(rectified):
+def test_p_is_used_where_k_is_invalid(rectified):
     found = Intrinsics.from_message(info(k=IDENTITY, p=P), 'x', rectified=rectified)
     assert found == Intrinsics(190, 191, 98, 48)
 

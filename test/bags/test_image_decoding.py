@@ -157,7 +157,7 @@ def test_an_image_that_is_too_large_is_not_decoded(monkeypatch):
         to_rgb(compressed(cv2.imencode('.png', RGB)[1].tobytes(), 'png'), 'image')
 
 
-def test_orientation_tags_do_not_turn_images_against_their_calibration():
+def test_orientation_tags_do_not_rotate_calibrated_images():
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[274] = 3

@@ -97,7 +97,7 @@ def test_a_table_of_more_rows_than_memory_is_for_is_refused(tmp_path, monkeypatc
         PhoneRecording(record(tmp_path / 'phone', sweeps=1))
 
 
-def test_a_video_that_is_too_short_and_an_image_that_is_not_there(tmp_path):
+def test_too_short_video_and_missing_image(tmp_path):
     folder = record(tmp_path / 'video', video=True, sweeps=1)
     with open(folder / 'frames.csv', 'a') as file:
         file.write(f'{10**18},1,,,,\n')
@@ -158,7 +158,7 @@ def test_fifos_are_not_opened(tmp_path, name):
         [exposure.load() for exposure in PhoneRecording(folder).exposures()]
 
 
-def test_images_are_as_the_sensor_stores_them_however_the_phone_was_held(tmp_path):
+def test_phone_images_keep_the_orientation_of_the_sensor(tmp_path):
     folder = record(tmp_path / 'phone', sweeps=1)
     stored = np.asarray(Image.open(folder / '0.png'))
     exif = Image.Exif()
@@ -168,7 +168,7 @@ def test_images_are_as_the_sensor_stores_them_however_the_phone_was_held(tmp_pat
     assert (first.load() == stored).all()
 
 
-def test_a_table_or_an_image_that_changed_is_another_recording(tmp_path):
+def test_a_changed_table_or_image_makes_another_recording(tmp_path):
     folder = record(tmp_path / 'phone', sweeps=1)
     found = [fingerprint(folder)]
     table = (folder / 'frames.csv').read_text()

@@ -96,7 +96,7 @@ def values_of(rig, near, far, count):
     return np.linspace(rig.control_value(far), rig.control_value(near), count)
 
 
-def test_focus_map_is_found_from_sweeps_and_is_what_aperture_takes(tmp_path, capsys):
+def test_focus_map_from_sweeps_feeds_the_aperture_calibration(tmp_path, capsys):
     rig = SimulatedRig(240, 180, f_number=0.8)
     values, folders = values_of(rig, 0.24, 1.6, 12), []
     for target in (0.3, 0.45, 1.0):

@@ -59,7 +59,7 @@ class TestFocusDrive:
         drive.command(0.5, 10.0)
         assert drive.at(10.0) == (0.5, True)
 
-    def test_what_was_exposed_before_the_command_is_not_its_answer(self):
+    def test_frames_exposed_before_a_command_do_not_answer_it(self):
         drive = FocusDrive(1.0, settle_time=0.1)
         drive.command(0.5, 10.0)
         assert drive.at(9.9) == (1.0, False)

@@ -43,7 +43,7 @@ def test_a_flat_wall_is_blurred_as_the_lens_formula_says(distance, focus_distanc
     assert light.sum() == pytest.approx(1.0, rel=5e-3)
 
 
-def test_what_is_in_focus_stays_as_it_is_and_the_rest_does_not():
+def test_only_points_out_of_focus_change():
     depth = np.full(SIZE, 3.0, np.float32)
     depth[:, :48] = 1.0
     color = noise()
@@ -58,7 +58,7 @@ def test_what_is_in_focus_stays_as_it_is_and_the_rest_does_not():
         assert error[..., here].max() < 1e-3 < 0.05 < error[..., there].mean()
 
 
-def test_a_sharp_near_edge_is_not_blurred_by_what_is_behind_it():
+def test_a_sharp_near_edge_is_not_blurred_by_its_background():
     depth, color = np.full(SIZE, 3.0, np.float32), np.zeros((*SIZE, 3), np.uint8)
     depth[:, :48], color[:, :48] = 1.0, 255
     near_in_focus = RgbdScene(color, depth).photograph(LENS, 1.0)[0, 0, 32]

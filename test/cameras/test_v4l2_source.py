@@ -120,7 +120,7 @@ class TestAFocusThatIsNotTaken:
         assert (state.focus_distance, state.settled, camera.focus) == (pytest.approx(0.2), True, 125)
 
     @pytest.mark.parametrize('fault', ['refuses', 'ignores_focus'])
-    def test_a_motor_that_stays_is_unsettled_where_it_is_and_a_warning(self, opened, fault, monkeypatch):
+    def test_a_stuck_motor_is_unsettled_with_a_warning(self, opened, fault, monkeypatch):
         monkeypatch.setattr('dfd_ros.cameras.v4l2_source.PATIENCE', 0.1)
         camera = FakeCamera()
         source = opened(camera)
@@ -178,7 +178,7 @@ class TestAFocusThatIsNotTaken:
         (dict(fixed={cv2.CAP_PROP_GAIN: 20}), dict(gain=0), 'gain: 0 requested, 20 granted'),
     ],
 )
-def test_what_the_camera_does_not_grant_is_refused_in_one_line(opened, camera, settings, words):
+def test_settings_the_camera_rejects_are_refused_in_one_line(opened, camera, settings, words):
     camera = FakeCamera(**camera)
     with pytest.raises(InputError) as error:
         opened(camera, images=ImageSettings(**settings))

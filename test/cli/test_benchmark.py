@@ -105,7 +105,7 @@ def test_the_reference_of_the_speed_takes_its_turns(benchmark):
         pass
 
 
-def test_the_stream_of_the_benchmarks_goes_in_and_out_of_focus(benchmark):
+def test_the_benchmark_stream_sweeps_the_focus(benchmark):
     stream = benchmark('_common').frames(64, 96)
     images, states = zip(*(next(stream) for _ in range(17)))
     assert all(image.shape == (64, 96, 3) and image.dtype == np.uint8 for image in images)

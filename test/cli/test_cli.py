@@ -95,7 +95,7 @@ def test_estimate_with_all_options(stack, weights, tmp_path, capsys):
     assert '0.25 m to 10 m' in said.out and 'read 2 times' in said.out and '6/6' in said.err
 
 
-def test_a_second_sweep_goes_on_from_the_first_where_frames_have_times(stack, weights, tmp_path):
+def test_a_second_sweep_continues_the_first_by_frame_times(stack, weights, tmp_path):
     timed = FocalStack.read(stack)
     timed.lens_states = [replace(state, stamp=5.0 * i) for i, state in enumerate(timed.lens_states)]
     timed.write(tmp_path / 'timed')
@@ -165,7 +165,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f'dfd {dfd_ros.__version__}\n'
 
 
-def test_help_and_the_public_names_are_quick_since_nothing_heavy_is_imported():
+def test_help_and_public_names_import_nothing_heavy():
     code = (
         'import sys, dfd_ros; from dfd_ros import cli\n'
         "try: cli.main(['estimate', '--help'])\nexcept SystemExit: pass\n"
@@ -253,7 +253,7 @@ def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, 
 @pytest.mark.parametrize(
     'number, status, says', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'terminated')]
 )
-def test_signals_that_waited_for_python_to_start_end_it_with_one_line(number, status, says):
+def test_early_signals_end_the_start_with_one_line(number, status, says):
     process = subprocess.Popen(
         ['/usr/bin/env', '-S', '--block-signal=INT,TERM', sys.executable, '-m', 'dfd_ros.cli', 'demo', '--help'],
         stdout=subprocess.DEVNULL,

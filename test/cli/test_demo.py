@@ -36,7 +36,7 @@ def depth_of(u):
 # Figures
 
 
-def test_quality_is_that_of_the_known_pixels_within_the_range():
+def test_quality_counts_known_pixels_within_the_range():
     truth = depth_of([0.1, 0.5, 0.5, 0.9, 0.5])
     truth[4] = 0.1  # nearer than the sweep reaches
     depth = depth_of([0.1, 0.6, np.nan, 0.8, 0.0])
@@ -55,7 +55,7 @@ def test_infinite_depth_counts_as_far_not_as_unknown():
     assert result.mae == pytest.approx((beyond + (0.5 + beyond)) / 2, rel=1e-5)
 
 
-def test_without_truth_or_range_only_the_share_of_pixels_is_told():
+def test_without_truth_or_range_only_coverage_is_reported():
     depth = np.float32([[1, np.nan], [np.nan, np.nan]])
     for result in (quality(depth, None, RANGE), quality(depth, depth, None)):
         assert result.valid == 0.25 and math.isnan(result.mae)
@@ -336,7 +336,7 @@ def wait_for(process, text):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_the_demo_ends_its_nodes_and_keeps_its_pictures(dfd, tmp_path, random_weights, number):
+def test_an_interrupted_demo_ends_its_nodes_and_keeps_pictures(dfd, tmp_path, random_weights, number):
     command = dfd('demo', '--seconds', 600, '--out', tmp_path, '--weights', random_weights, *SMALL)
     wait_for(command.process, ' Hz ')
     command.process.send_signal(number)
@@ -358,7 +358,7 @@ def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):
         time.sleep(0.1)
 
 
-def test_a_node_that_cannot_start_ends_the_demo_with_its_last_words(dfd, tmp_path):
+def test_a_node_that_fails_to_start_ends_the_demo_with_its_error(dfd, tmp_path):
     weights = tmp_path / 'none.safetensors'
     status, _out, err = dfd('demo', '--out', tmp_path, '--weights', weights, *SMALL).finish()
     assert (status, err) == (2, f'dfd: error: depth node: weights {weights}: no such file\n')
@@ -418,7 +418,7 @@ def test_run_takes_a_stack_through_the_real_nodes(dfd, tmp_path, random_weights)
     assert {path.name for path in (tmp_path / 'record').iterdir()} == {'overview.png', 'demo.mp4', 'demo.gif'}
 
 
-def test_the_monitor_pairs_within_the_slop_takes_a_bag_that_begins_again_and_says_what_is_missing(start_node, observer):
+def test_monitor_pairs_within_slop_survives_a_looped_bag_and_names_silent_topics(start_node, observer):
     from builtin_interfaces.msg import Time
     from ros_processes import wait_until
     from sensor_msgs.msg import Image

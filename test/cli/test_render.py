@@ -80,7 +80,7 @@ def test_the_contact_sheet_has_a_row_for_each_stack(tmp_path):
     assert heights[1] > 2 * heights[0]
 
 
-def test_shards_hold_the_truth_of_every_frame_and_are_read_by_all(tmp_path, random_weights, capsys):
+def test_shards_hold_the_truth_of_every_frame(tmp_path, random_weights, capsys):
     out = tmp_path / 'set'
     assert render(out, '--format', 'shards', '--stacks', '2', '--seed', '4', '--preset', 'study', '--frames', '5') == 0
     assert sorted(path.name for path in out.iterdir()) == ['contact_sheet.png', 'procedural-000000.tar']

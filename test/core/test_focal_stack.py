@@ -217,7 +217,7 @@ def test_rotated_image_is_turned_upright_and_keeps_its_pitch(tmp_path):
     assert stack.lens_states[0].pixel_pitch == pytest.approx(1e-5)
 
 
-def test_the_sensor_width_is_that_of_the_image_as_it_is_stored(tmp_path):
+def test_sensor_width_refers_to_the_stored_image(tmp_path):
     exif_folder(tmp_path, (32, 24), focus=1.0, Orientation=6)
     rewrite(tmp_path, {'lens': {'sensor_width_mm': 6.4}, 'frames': [{'file': 'a.jpg', 'focus_distance_m': 1}]})
     stack = FocalStack.read(tmp_path)
@@ -249,7 +249,7 @@ def test_sixteen_bit_images_are_scaled_and_not_clipped(tmp_path):
     assert (FocalStack.read(tmp_path).images[0] == 0x80).all()
 
 
-def test_images_of_mode_i_are_sixteen_bit_where_they_say_more_than_eight(tmp_path):
+def test_images_of_mode_i_are_read_as_sixteen_bit(tmp_path):
     """As Pillow before 10.3 opens 16-bit PNGs, and every Pillow this TIFF."""
     for value, is_read in ((0x8012, 0x80), (200, 200)):
         Image.fromarray(np.full((24, 32), value, np.int32)).save(tmp_path / 'a.tif')

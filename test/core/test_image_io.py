@@ -125,7 +125,7 @@ def test_damaged_images_are_one_line(tmp_path, suffix, cut):
             read_image(path)
 
 
-def test_of_several_frames_the_first_is_taken_and_that_is_said(tmp_path, capsys):
+def test_the_first_of_several_frames_is_used_and_reported(tmp_path, capsys):
     frames = [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
     for suffix in ('png', 'tif', 'webp'):
         frames[0].save(tmp_path / f'a.{suffix}', save_all=True, append_images=frames[1:], lossless=True)

@@ -140,7 +140,7 @@ def test_vergence_at_its_edges():
 
 
 @given(focal_lengths, st.floats(1.1, 1e6))
-def test_magnification_is_the_image_distance_over_the_focal_length(f, ratio):
+def test_magnification_is_image_distance_over_focal_length(f, ratio):
     focus = f * ratio
     assert optics.magnification(focus, f) == pytest.approx(1 / (1 / f - 1 / focus) / f, rel=1e-6)
     assert optics.magnification(math.inf, f) == 1

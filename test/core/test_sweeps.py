@@ -78,7 +78,7 @@ def test_jumps_jump():
 
 
 @given(ranges, frame_counts, st.integers(0, 99))
-def test_uneven_steps_go_one_way_and_differ_by_less_than_four(range_, frames, seed):
+def test_uneven_steps_are_monotonic_and_differ_by_less_than_four(range_, frames, seed):
     sizes = steps(sweeps.uneven(range_, frames, seed=seed))
     assert min(sizes) > 0
     assert max(sizes) <= 4.001 * min(sizes)

@@ -162,7 +162,7 @@ def test_a_kill_loses_at_most_the_scene_in_hand(tmp_path, painter):
     assert [path.name for path in out.iterdir() if path.name.startswith('.')] == []
 
 
-def test_the_card_knows_scenes_that_a_kill_kept_out_of_the_log(tmp_path, painter):
+def test_the_card_counts_scenes_missing_from_the_log(tmp_path, painter):
     out = tmp_path / 'set'
     assert main(arguments(out, painter(), '--scenes', '2')) == 0
     card = (out / 'README.md').read_text()

@@ -27,7 +27,7 @@ def test_ddff12(tmp_path):
     np.testing.assert_allclose(DISPARITY_TIMES_DEPTH / first.depth[4:], disparity[4:], rtol=1e-6)
 
 
-def test_the_blur_of_ddff12_is_nine_times_the_disparity_off_the_focus(tmp_path):
+def test_ddff12_blur_is_nine_times_the_disparity_error(tmp_path):
     public_files.ddff12(tmp_path / 'trainval.h5')
     state = Ddff12(tmp_path / 'trainval.h5')[0].lens_states[0]  # focused at 0.28 px
     assert state.lens.coc_px(DISPARITY_TIMES_DEPTH / 0.08, state.focus_distance) == pytest.approx(9 * 0.2, rel=0.03)
@@ -90,7 +90,7 @@ def test_the_test_images_of_nyuv2_are_those_of_its_splits(tmp_path):
         NyuV2Stacks(tmp_path / 'nyu.mat')
 
 
-def test_a_file_of_another_layout_is_named_with_what_it_should_be(tmp_path):
+def test_a_file_with_the_wrong_layout_is_named_with_the_right_one(tmp_path):
     path = tmp_path / 'a.h5'
     public_files.hdf5(path, stack_test=np.zeros((1, 10, 4, 4, 3), np.uint8))
     with pytest.raises(InputError, match=re.escape(f'{path}: no data set "stack_val" in it')):
@@ -107,7 +107,7 @@ def test_a_file_of_another_layout_is_named_with_what_it_should_be(tmp_path):
         Zedd(tmp_path)
 
 
-def test_data_sets_larger_than_memory_is_for_are_refused_before_they_are_read(tmp_path):
+def test_data_sets_beyond_the_memory_limit_are_refused_unread(tmp_path):
     h5py = pytest.importorskip('h5py')
     path = tmp_path / 'large.h5'
     with h5py.File(path, 'w') as file:  # a few kilobytes: nothing is written

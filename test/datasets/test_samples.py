@@ -100,7 +100,7 @@ def test_there_and_back(states, full):
     assert_same(sample, again)
 
 
-def test_shards_are_as_long_as_told_and_samples_come_in_order(tmp_path):
+def test_shard_length_and_sample_order(tmp_path):
     with ShardWriter(tmp_path / 'deep' / 'set', 'data', samples_per_shard=2) as writer:
         for i in range(5):
             writer.add(f'{i:03d}', make_sample(i))
@@ -139,7 +139,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ['data-000000.tar', 'data-000001.tar']
 
 
-def test_a_kill_between_packing_and_tidying_up_doubles_nothing(tmp_path):
+def test_a_kill_between_packing_and_cleanup_duplicates_nothing(tmp_path):
     with ShardWriter(tmp_path, 'data') as writer:
         writer.add('a', make_sample())
     (tmp_path / '.data.parts').mkdir()
@@ -248,7 +248,7 @@ def test_an_unknown_lens_leaves_the_blur_unknown():
     assert batch.magnification.tolist() == [[1.0] * T]
 
 
-def test_frames_of_several_magnifications_are_trained_on_in_the_largest():
+def test_training_scales_frames_to_the_largest_magnification():
     growth = (1.0, 1.1, 1.25)
     y, x = np.mgrid[:41, :51]
 

@@ -202,7 +202,7 @@ def test_what_is_held_out_is_validated_on_and_not_trained_on(tmp_path):
         ('lstm_ddff', {'size': [32, 32]}, r'takes images of 32x32 only, these have 64x64'),
     ],
 )
-def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tmp_path, network, network_config, says):
+def test_unreadable_samples_are_refused_before_training(tmp_path, network, network_config, says):
     config = replace(
         CONFIG,
         network=network,
@@ -218,7 +218,7 @@ def test_samples_that_the_network_cannot_read_are_refused_before_the_training(tm
     assert not (tmp_path / 'log.jsonl').exists()
 
 
-def test_what_does_not_count_in_training_does_not_in_validation():
+def test_pixels_ignored_in_training_are_ignored_in_validation():
     """A network that is right about the objects and wrong about the wall."""
 
     class KnowsObjects(Network):

@@ -39,7 +39,7 @@ def save(pool, index, seed=0):
     return stack
 
 
-def test_a_stack_is_that_of_its_seed_whichever_process_renders_it(make):
+def test_stacks_do_not_depend_on_the_rendering_process(make):
     one, two = make('one', workers=0), make('two', first_seed=5, workers=2)
     for index in (0, 1, 2):
         truth = save(one, index, seed=5 + index)

@@ -70,7 +70,7 @@ def test_sheet_is_as_wide_as_asked_and_holds_its_pictures():
     assert (text != visualise.sheet([[Panel(red)]], width=800)).any()
 
 
-def test_pictures_of_a_row_lie_beside_and_those_of_a_column_below_each_other():
+def test_rows_and_columns_of_pictures():
     bright = np.full((30, 40, 3), 255, np.uint8)
     sheet = visualise.sheet(
         [[Panel(bright), Panel(bright, bar=Bar.depth(RANGE))], [Panel(bright, bar=Bar.depth(RANGE)), Panel(bright)]],

@@ -15,7 +15,7 @@ from dfd_ros.synthesis.worlds.view import View
 
 
 @pytest.mark.parametrize('untextured, visible', [(0.0, True), (1.0, False)])
-def test_blur_tells_how_far_texture_is_and_not_how_far_a_plain_wall_is(untextured, visible):
+def test_counted_pixels_of_walls_show_no_blur(untextured, visible):
     scene = SceneSettings(untextured=untextured, objects=(0, 0), wall=True, split='test')
     settings = replace(StackSettings.study(height=64, width=64), scene=scene)
     assert (_visible_blur(3, settings) == visible).all()

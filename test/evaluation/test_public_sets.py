@@ -73,7 +73,7 @@ def test_depth_of_fod500_is_cut_where_it_is_in_the_literature():
     assert evaluate_public(Known(np.full((4, 4), 9.0)), PUBLIC_SETS['fod500'], [stack(truth)])['mse'] == 0
 
 
-def test_published_figures_are_of_measures_that_the_set_is_published_with():
+def test_published_figures_use_the_measures_of_their_set():
     for one in PUBLISHED:
         assert set(one.figures) <= set(PUBLIC_SETS[one.data].measures) and one.source, one
 
@@ -83,7 +83,7 @@ def test_other_data_is_no_public_set(tmp_path):
 
 
 @pytest.mark.parametrize('network', ['best_focus', 'variational'])
-def test_the_command_prints_its_figures_beside_the_published_ones(tmp_path, network, capsys):
+def test_figures_are_printed_beside_published_ones(tmp_path, network, capsys):
     path = tmp_path / 'trainval.h5'
     public_files.ddff12(path, 1)
     assert (

@@ -221,7 +221,7 @@ def test_a_row_is_measured_by_the_mean_of_views(study, tmp_path):
         assert (mean['sets']['large'] == pytest.approx(figures)) == same
 
 
-def test_no_scenes_are_rendered_to_train_on_where_nothing_is_trained(config, tmp_path):
+def test_no_scenes_are_rendered_without_training(config, tmp_path):
     assert run(tmp_path, config, 4, '--networks', 'untrained') == 0
     assert [row['name'] for row in results(tmp_path)['rows']] == ['untrained']
     assert not (tmp_path / 'pool').exists()
@@ -587,7 +587,7 @@ def test_the_truth_of_a_sample_is_that_of_the_frame_read_last():
         study_scenes.sample_scene(falling)
 
 
-def test_a_folder_whose_last_frame_is_not_read_last_is_refused(tmp_path):
+def test_a_folder_whose_last_frame_is_not_last_is_refused(tmp_path):
     with pytest.raises(InputError, match='falling: no true depth of frame 0.*a folder has that of its last frame'):
         folder_scene(write(tmp_path / 'falling', (4.0, 3.0, 2.0, 1.0)))
     assert folder_scene(write(tmp_path / 'ramps', (1.0, 2.0, 3.0, 4.0) * 2)).foreground.any()
@@ -623,7 +623,7 @@ def test_folders_are_trained_on_and_measured(config, tmp_path):
 
 
 @pytest.mark.slow(reason='a study is trained on files')
-def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_path):
+def test_a_study_does_not_resume_on_other_data(config, tmp_path):
     write(tmp_path / 'stacks' / 'a', (1.0, 2.0, 3.0, 4.0))
     shared, rows = read_rows(config)
 
@@ -644,7 +644,7 @@ def test_a_study_does_not_go_on_with_more_data_than_it_began_with(config, tmp_pa
 
 
 @pytest.mark.slow(reason='a study is trained on files')
-def test_the_last_of_ten_stacks_is_validated_on_and_not_trained_on(config, tmp_path):
+def test_held_out_stacks_are_not_trained_on(config, tmp_path):
     for i in range(10):
         write(tmp_path / 'stacks' / f'{i}', (1.0, 2.0, 3.0, 4.0), seed=i)
     shared, rows = read_rows(config)

@@ -114,7 +114,7 @@ def test_no_more_errors_stay_than_are_accepted(accepted):
     assert np.isnan(sure_of_nothing.masked_depth(sure_of_nothing.threshold(0.0, accepted))).all()
 
 
-def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where_it_is_not():
+def test_coc_follows_depth_for_a_known_lens_and_the_network_otherwise():
     lens = Lens(0.05, 2.0, 1e-4)
     known = run(
         DepthEstimator(network=SharpestFocus(), range_=RANGE),
@@ -129,7 +129,7 @@ def test_coc_is_that_of_the_depth_where_the_lens_is_known_and_the_networks_where
 
 
 @pytest.mark.parametrize('distance, v', [(0.5, 1.0), (4.0, 0.0), (math.inf, -1 / 7), (0.4, 9 / 7), (0.05, 1.5)])
-def test_focus_reaches_the_network_as_vergence_also_outside_the_range(distance, v):
+def test_focus_is_passed_as_vergence_even_out_of_range(distance, v):
     estimate = DepthEstimator(network=Probe(), range_=RANGE).push(textured(), LensState(distance))
     np.testing.assert_allclose(estimate.vergence, v, atol=1e-6)
 
@@ -142,7 +142,7 @@ def test_point_at_infinity_is_infinitely_far_and_not_nan():
 
 
 @pytest.mark.parametrize('resolution', [64, 100, 128, 1000, None])
-def test_reduced_resolution_scales_the_lens_and_comes_back_in_input_pixels(resolution):
+def test_reduced_resolution_scales_the_lens_and_returns_input_pixels(resolution):
     probe = Probe()
     estimator = DepthEstimator(network=probe, range_=RANGE, resolution=resolution)
     state = LensState(1.0, focal_length=0.05, f_number=2.0, pixel_pitch=1e-4)
@@ -222,7 +222,7 @@ def test_range_of_the_parameter_goes_before_that_of_the_lens():
 
 
 @pytest.mark.parametrize('foci', [FOCI + FOCI[:1], FOCI + FOCI[-2::-1]], ids=['jump back', 'ping-pong'])
-def test_unknown_range_is_learned_from_the_first_sweep_and_its_frames_are_not_lost(foci):
+def test_unknown_range_comes_from_the_first_sweep_whose_frames_count(foci):
     estimates = run(DepthEstimator(network=SharpestFocus()), foci)
     for estimate in estimates[: len(FOCI)]:
         assert estimate.range is None and np.isnan(estimate.depth).all() and not estimate.confidence.any()
@@ -268,7 +268,7 @@ def test_static_focus_never_gives_depth():
 
 
 @given(st.lists(st.one_of(st.floats(0.05, 100), st.just(math.inf)), min_size=1, max_size=120))
-def test_swept_range_leaves_out_one_recent_focus_at_an_end_at_most(foci):
+def test_swept_range_ignores_at_most_one_outlier(foci):
     swept = SweptRange()
     for i, focus in enumerate(foci):
         range_ = swept.push(focus)
@@ -331,7 +331,7 @@ def test_depth_ages_into_unknown_once_the_focus_rests():
     assert not is_unknown(run(estimator, FOCI[4:6])[-1])
 
 
-def test_what_came_into_view_is_unknown_until_it_was_seen_at_two_foci():
+def test_new_areas_are_unknown_until_seen_at_two_foci():
     """A pan by 36 px between two foci, then a rest, then another focus."""
 
     estimator = DepthEstimator(network=Probe(), range_=RANGE)
@@ -563,7 +563,7 @@ def test_onnx_of_another_kind_is_refused(fixed_size_file, tmp_path):
 
 
 @pytest.mark.parametrize('feature', ['amx_bf16', 'avx512_bf16', 'avx512_fp16', ''])
-def test_auto_precision_is_bf16_where_the_processor_multiplies_it(feature, monkeypatch):
+def test_auto_precision_is_bf16_on_hardware_with_bf16(feature, monkeypatch):
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {feature: bool(feature)}, raising=False)
     assert uses_bf16('auto', torch.device('cpu')) == feature.endswith('bf16')
     assert not uses_bf16('fp32', torch.device('cpu'))
@@ -668,7 +668,7 @@ def test_upsampling_finds_the_edge_of_the_image():
     assert ours.max() <= plain.max() + 0.05
 
 
-def test_upsampling_copies_no_texture_and_makes_no_new_values():
+def test_upsampling_copies_no_texture_and_adds_no_values():
     guide = torch.rand(1, 1, 96, 128, generator=torch.manual_seed(0))
     flat = torch.full((1, 2, 24, 32), 0.7)
     torch.testing.assert_close(upsampling.upsample(flat, guide), torch.full((1, 2, 96, 128), 0.7))
@@ -686,7 +686,7 @@ def test_upsampling_to_the_same_size_changes_nothing():
 # Whole stacks
 
 
-def test_a_stack_is_its_frames_one_by_one_from_an_empty_memory():
+def test_a_stack_equals_its_frames_one_by_one():
     stack = FocalStack(
         [frame(focus) for focus in FOCI], [LensState(focus, stamp=9.0 * i) for i, focus in enumerate(FOCI)]
     )
@@ -704,7 +704,7 @@ def test_a_stack_is_its_frames_one_by_one_from_an_empty_memory():
     'limits, range_',
     [({}, VergenceRange(min(FOCI), max(FOCI))), ({'near': 0.25, 'far': 8.0}, VergenceRange(0.25, 8.0))],
 )
-def test_the_range_of_a_stack_is_that_of_its_lens_else_what_it_covers(limits, range_):
+def test_a_stacks_range_is_its_lens_range_or_what_it_covers(limits, range_):
     stack = FocalStack([frame(focus) for focus in FOCI[::4]], [LensState(focus, **limits) for focus in FOCI[::4]])
     assert DepthEstimator(network=Probe()).estimate_stack(stack).range == range_
     assert DepthEstimator(network=Probe(), range_=RANGE).estimate_stack(stack).range == RANGE

@@ -78,7 +78,7 @@ def test_lens_states_of_other_frames_are_noticed(scene, lag):
     assert watch(evidence, scene, foci, shown)[-1] == shown_by(lag) and evidence.lag == lag
 
 
-def test_a_ramp_cannot_tell_of_which_frame_its_lens_states_are(scene):
+def test_a_ramp_cannot_reveal_a_lens_state_offset(scene):
     """Stated a frame late, each focus still belongs to one sharpness. Other patterns confirm their lens states."""
     late, repeated, confirmed = Evidence(), Evidence(), Evidence()
     assert not any(watch(late, scene, RAMP * 9, np.roll(RAMP * 9, 1).tolist())[1:]) and late.lag is None

@@ -107,7 +107,7 @@ def test_external_listens_to_the_driver_under_its_own_names():
         observer.close()
 
 
-def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
+def test_arguments_of_dfd_run_are_documented():
     description = get_launch_description_from_python_launch_file(str(FILE))
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     shared = {argument.name for argument in launch_arguments.ARGUMENTS} | set(launch_arguments.TOPICS)
@@ -126,7 +126,7 @@ def test_it_takes_the_arguments_of_dfd_run_and_says_what_they_are():
     assert all(argument.description for argument in arguments.values())
 
 
-def test_a_node_that_ends_starts_again_after_longer_and_longer_and_the_launch_goes_on():
+def test_respawn_delays_grow_and_the_launch_stays_up():
     ends = []
 
     def note(event, _):

@@ -186,7 +186,7 @@ def test_variational_is_smoother_and_better_on_scenes():
 
 @pytest.mark.parametrize('name', NAMES)
 @torch.inference_mode()
-def test_a_batch_is_its_rows_and_each_has_its_own_lens_and_order(name):
+def test_batched_stacks_match_single_ones(name):
     order = [4, 1, 6, 0, 2, 5, 3]
     images = torch.stack([photographs(0.3, RAMP), photographs(0.7, RAMP[order], seed=1)])
     focus, k = torch.stack([RAMP, RAMP[order]]), torch.tensor([math.nan, K])

@@ -77,7 +77,7 @@ def test_the_state_is_maps_in_the_view_of_the_image(network):
 
 
 @torch.no_grad()
-def test_what_happens_in_one_place_stays_near_it_in_the_state(network):
+def test_state_changes_stay_local(network):
     image = torch.rand(1, 3, 128, 128)
     other = image.clone()
     other[..., :32, :32] = torch.rand(3, 32, 32)
@@ -116,7 +116,7 @@ def test_the_memory_counts(network):
 
 
 @torch.no_grad()
-def test_an_unknown_blur_scale_is_told_apart_and_stays_with_its_image(network):
+def test_unknown_blur_scales_stay_with_their_image(network):
     """Row by row of the batch: NaN in one may not touch the other."""
     images, focus, _ = clip(2)
     both_known, one_unknown = torch.tensor([12.0, 12.0]), torch.tensor([12.0, math.nan])
@@ -214,7 +214,7 @@ def filled_focus(sharpnesses, focus, at_focus=0.5):
     return value, result[0, -2]
 
 
-def test_filled_focus_gives_plain_places_the_focus_of_what_surrounds_them():
+def test_filled_focus_spreads_into_plain_areas():
     near, far = torch.full((20, 33), 0.2), torch.full((20, 33), 0.2)
     near[:, :3] = near[:, 13:16] = 1.5  # two outlines that are sharp at 0.8, and one at 0.2
     far[:, 30:] = 1.5
@@ -229,7 +229,7 @@ def test_filled_focus_of_one_focus_has_no_evidence():
     assert filled_focus([sharp, sharp * 0.2], [0.4, 0.6])[1].min() > 0
 
 
-def test_filled_focus_takes_a_change_of_exposure_for_no_change_of_sharpness():
+def test_filled_focus_ignores_exposure_changes():
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 0.5 + 0.2
     filled = FilledFocus(CENTRES)
     dark, bright = (filled.measure(x, focus_measures(x)[1]) for x in (0.7 * image, image))
@@ -259,7 +259,7 @@ def refused(path, match, **arguments):
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_context_is_added_to_weights_without_it_and_changes_nothing_until_it_is_trained(network, weights):
+def test_adding_context_to_old_weights_keeps_their_output(network, weights):
     grown = networks.load(weights, changes={'context': 8})
     assert grown.config['context'] == 8 and grown.context is not None
     images, focus, blur_scale = clip(height=50, width=70)
@@ -280,7 +280,7 @@ def test_context_sees_the_whole_image(network, weights):
     assert torch.equal(far[0], far[1]) and not torch.equal(far[2], far[3])
 
 
-def test_weights_in_half_precision_are_half_as_large_and_say_the_same(network, weights, tmp_path):
+def test_half_precision_weights_are_half_as_large_and_agree(network, weights, tmp_path):
     networks.save_half(tmp_path / 'half.safetensors', weights)
     assert (tmp_path / 'half.safetensors').stat().st_size < 0.6 * weights.stat().st_size
     half = networks.load(tmp_path / 'half.safetensors')

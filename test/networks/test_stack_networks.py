@@ -114,7 +114,7 @@ def test_every_weight_is_trained(name, config):
 
 @each(ALL)
 @torch.no_grad()
-def test_one_map_at_the_end_of_each_stack_and_held_until_the_next(name, config):
+def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
     network = make(name, config)
     images, focus, blur_scale = clip(8)
     focus = torch.cat([focus[:, ::2], focus[:, 1::2]], 1)
@@ -184,7 +184,7 @@ def test_stacks_of_a_batch_do_not_touch_each_other(name, config):
 
 @each(VARIANTS)
 @torch.no_grad()
-def test_without_a_decoder_for_it_the_coc_is_that_of_the_depth(name, config):
+def test_without_a_coc_decoder_coc_follows_depth(name, config):
     images, focus, blur_scale = clip()
     prediction = stream(make(name, config), images, focus, blur_scale)[0][-1]
     same(prediction.coc[0], 12 * (prediction.vergence[0] - 1))
@@ -298,7 +298,7 @@ def test_recurrent_networks_remember_every_frame(name, config):
 
 
 @torch.no_grad()
-def test_a_recurrent_block_sees_the_past_only_and_its_output_is_its_state():
+def test_recurrent_block_is_causal_and_outputs_its_state():
     torch.manual_seed(0)
     block = RecurrentBlock(3, 5, 4).eval()
     x = torch.rand(1, 4, 3, 8, 8)
@@ -308,7 +308,7 @@ def test_a_recurrent_block_sees_the_past_only_and_its_output_is_its_state():
 
 
 @torch.no_grad()
-def test_a_recurrent_block_in_use_does_what_it_did_in_training():
+def test_recurrent_block_agrees_between_training_and_use():
     """Its statistics are those of each frame, so that nothing shifts when they take the place of a batch's."""
     torch.manual_seed(0)
     block, x = RecurrentBlock(3, 5, 4), torch.rand(4, 4, 3, 16, 16)
@@ -319,7 +319,7 @@ def test_a_recurrent_block_in_use_does_what_it_did_in_training():
     same(block.eval()(x), trained, 1e-2)
 
 
-def test_the_recorded_error_is_a_running_mean_without_what_is_unknown():
+def test_the_recorded_error_is_a_running_mean_over_known_pixels():
     network = networks.create('poolnet', **SMALL)
     truth = torch.rand(2, 1, 8, 8)
     estimate = truth + torch.tensor([0.02, -0.04])[:, None, None, None]
@@ -367,7 +367,7 @@ def test_depth_of_a_stack_and_nan_before(name, config, precision):
 
 
 @pytest.mark.parametrize('resolution', [None, 40])
-def test_the_held_map_goes_with_the_view_and_is_unknown_where_it_came_into_view(resolution):
+def test_a_held_map_moves_with_the_view_and_is_unknown_where_uncovered(resolution):
     estimator_ = estimator(make('ddffnet', {}), resolution=resolution)
     estimates = [estimator_.push(moved(t), LensState(FOCI[t % 4])) for t in range(8)]
     done, next_ = estimates[3].vergence, estimates[5].vergence
@@ -499,7 +499,7 @@ def test_dfd_evaluate(weights, tmp_path, capsys):
     assert 'reads stacks of 4 frames, this one has 6' in capsys.readouterr().err
 
 
-def test_dfd_evaluate_draws_sweeps_as_long_as_the_network_reads(weights, capsys):
+def test_evaluate_draws_sweeps_of_the_networks_length(weights, capsys):
     assert dfd('evaluate', '--data', 'study', '--stacks', 1, '--size', 64, '--weights', weights) == 0
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if ' % ' in line and 'MAE' not in line]
     assert rows == ['4', '8', '12']

@@ -114,7 +114,7 @@ def test_bad_depth_is_a_problem(changes, words):
     assert words in health.problem(LIMITS)
 
 
-def test_a_false_focus_distance_does_not_make_one_of_all_positions():
+def test_one_outlier_does_not_merge_all_focus_positions():
     health = DepthHealth()
     fill(health, count=20, foci=[*FOCI * 4, 0.01][1:])
     assert health.problem(LIMITS) is None and health.figures()['focus positions'] == 6
@@ -208,7 +208,7 @@ def test_thresholds_are_parameters():
         ({'min_confidence': 0.95}, 'confidence is 0.90, less than min_confidence (0.95)'),
     ],
 )
-def test_figures_outside_their_limits_are_problems_where_limits_are_set(limit, words):
+def test_figures_beyond_set_limits_are_problems(limit, words):
     health = DepthHealth()
     fill(health)
     for reason in (BUSY, BUSY, TOO_FAST):

@@ -87,6 +87,6 @@ def test_points_are_rectified_always(observer, rectifies):
     np.testing.assert_array_equal(z, rectification(INFO, '')(DEPTH))
 
 
-def test_points_of_a_camera_that_is_not_calibrated_are_a_warning(observer):
+def test_points_of_an_uncalibrated_camera_are_a_warning(observer):
     cloud, said = published(observer, 'apply', CameraInfo(width=WIDTH, height=HEIGHT), topics=('points',))
     assert cloud is None and said == ['/points: no points, since /camera_info is not calibrated (K = 0)']

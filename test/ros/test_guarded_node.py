@@ -89,7 +89,7 @@ def test_an_exception_out_of_a_parameter_refuses_it(fragile):
 @pytest.mark.parametrize(
     'name, heard', [('depth', '_paired_at'), ('accuracy', '_paired_at'), ('recorder', '_heard_at')]
 )
-def test_what_others_do_not_send_yet_is_no_warning_while_they_start(fragile, tmp_path, name, heard):
+def test_silence_is_no_warning_during_start(fragile, tmp_path, name, heard):
     given = {'network': 'best_focus', 'folder': str(tmp_path), 'disk_reserve': 0}
     module = importlib.import_module(f'dfd_ros.ros.nodes.{name}')
     node = getattr(module, f'{name.title()}Node')(parameter_overrides=[Parameter(n, value=v) for n, v in given.items()])
@@ -120,7 +120,7 @@ class Log:
         return self
 
 
-def test_the_text_of_a_sender_is_neither_a_kind_of_its_own_nor_kept():
+def test_foreign_text_does_not_defeat_throttling():
     log = Log()
     warn = ThrottledWarnings(log)
     for i in range(300):

@@ -107,7 +107,7 @@ def test_a_step_that_the_state_does_not_allow_is_refused(echo, manager):
 @pytest.mark.parametrize(
     'step, reason', [('configure', 'parameter weights: no such file'), ('activate', 'OverflowError: too large')]
 )
-def test_a_step_that_fails_leads_through_the_error_state_and_says_why(echo, manager, observer, step, reason):
+def test_a_failed_transition_reports_why_and_recovers(echo, manager, observer, step, reason):
     events = observer.listen(TransitionEvent, '/echo/transition_event')
     heard = observer.listen(DiagnosticArray, '/diagnostics')
     before = echo._entities()
@@ -127,7 +127,7 @@ def test_a_step_that_fails_leads_through_the_error_state_and_says_why(echo, mana
     wait_until(lambda: said(DiagnosticStatus.OK, 'running'), 'diagnostics of the active node')
 
 
-def test_work_that_does_not_end_is_an_error_and_delays_the_end_no_longer_than_allowed(echo, manager, monkeypatch):
+def test_endless_work_is_an_error_and_delays_the_exit_only_briefly(echo, manager, monkeypatch):
     monkeypatch.setattr(Echo, 'worker_ends_within', 0.1)
     echo.stays = True
     assert manager.change('configure') and manager.change('activate')

@@ -123,7 +123,7 @@ WORK = """
 """
 
 
-def test_a_signal_that_a_library_turns_into_an_error_is_a_quiet_end():
+def test_a_signal_raised_as_a_library_error_is_a_quiet_exit():
     process = started(WORK)
     assert process.stdout.readline() == 'starting\n'
     process.send_signal(signal.SIGINT)

@@ -114,7 +114,7 @@ def test_errors_that_are_known(rig):
     assert values['with depth to compare'] >= 2 and 0.04 <= values['mse'] <= 1.0 and 'accuracy (%)' in values
 
 
-def test_only_the_range_of_the_lens_counts_and_beyond_it_is_as_wrong_as_far(rig):
+def test_depth_beyond_the_range_counts_as_far(rig):
     truth = flat(1.0, scale=2)
     truth[:, 20:] = 5.0
     state = LensState(1.0, near=0.5, far=3.0)

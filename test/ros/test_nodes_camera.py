@@ -141,7 +141,7 @@ def test_a_motor_is_given_longer_to_settle(source, given, used):
     assert camera._settle_time(CameraParameters(source=source, settle_time=given)) == used
 
 
-def test_simulated_time_that_has_not_begun_and_a_truth_that_nobody_knows(start_node, observer, tmp_path):
+def test_simulated_time_before_the_first_clock_and_unknown_truth(start_node, observer, tmp_path):
     FocalStack([np.zeros((60, 80, 3), np.uint8)] * 2, [LensState(d) for d in (1.0, 0.5)]).write(tmp_path / 'stack')
     heard = observer.listen(LensStateMessage, '/simulated/lens_state', qos.LENS_STATE_SUBSCRIBER)
     process = start_node(

@@ -142,7 +142,7 @@ def figures(rig):
     return status(rig)[2]
 
 
-def test_depth_coc_and_confidence_with_the_header_of_the_image(rig):
+def test_results_carry_the_header_of_the_image(rig):
     rig.answer()
     depth = rig.answer()
     header = depth.header
@@ -157,7 +157,7 @@ def test_depth_coc_and_confidence_with_the_header_of_the_image(rig):
     assert (array(coc) >= 0).all() and (array(confidence) >= 0).all() and (array(confidence) <= 1).all()
 
 
-def test_camera_info_is_the_cameras_own_where_it_comes_rectified(rig):
+def test_rectified_cameras_keep_their_camera_info(rig):
     depth = rig.answer()
     derived = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
     assert derived.k[0] == pytest.approx(0.004 / 2e-6) and (derived.width, derived.height) == (WIDTH, HEIGHT)
@@ -193,7 +193,7 @@ def test_points_lie_at_the_depth(rig):
     assert np.nanmax(np.abs(values[..., 0])) > 0 and np.isnan(values[..., 0])[np.isnan(values[..., 2])].all()
 
 
-def test_camera_info_is_that_of_the_image_though_a_newer_one_has_come(rig):
+def test_depth_camera_info_matches_its_image_not_the_newest(rig):
     def info(header, fx):
         return CameraInfo(header=header, width=WIDTH, height=HEIGHT, k=[fx, 0, 48, 0, fx, 32, 0, 0, 1])
 

@@ -203,7 +203,7 @@ def test_an_answer_from_elsewhere_is_a_warning(lens, observer):
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
-def test_limits_that_the_lens_does_not_have_are_refused_at_run_time(lens, observer):
+def test_range_limits_beyond_the_lens_are_refused_at_run_time(lens, observer):
     lens.first_command(near=0.15, far=1.5)
     for near in (2.0, math.inf, 5e-324):
         result = observer.set_parameter(lens.name, 'near', near)
@@ -217,7 +217,7 @@ def test_a_command_is_sent_again_while_simulated_time_stands(lens):
     wait_until(lambda: len(lens.commands) >= 4, 'the command again')
 
 
-def test_nothing_from_the_camera_is_a_warning_that_names_the_topic(start_node):
+def test_a_silent_camera_is_a_warning_that_names_the_topic(start_node):
     process = start_node('sweep', '-r', '__ns:=/alone')
     wait_until(lambda: 'nothing on /alone/lens_state: is the camera running?' in process.output, 'a warning')
     assert process.stop() == 0 and 'Traceback' not in process.output

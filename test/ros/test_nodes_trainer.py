@@ -63,7 +63,7 @@ def trainer(start_node, observer, request, tmp_path):
     return Trainer(start_node, observer, '/' + request.node.name, tmp_path)
 
 
-def test_pause_resume_stop_and_going_on(trainer, observer):
+def test_pause_resume_stop_and_restart(trainer, observer):
     preview = observer.listen(Image, f'{trainer.name}/preview', LATCHED)
     progress = trainer.wait_for(TrainingProgress.TRAINING, 11)
     assert progress.run == str(trainer.folder / 'tiny') and progress.steps == 1000000

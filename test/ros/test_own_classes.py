@@ -26,7 +26,7 @@ def modules(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def test_from_a_camera_of_ones_own_to_depth_by_a_network_of_ones_own(modules, start_node, observer, tmp_path):
+def test_own_camera_and_own_network_give_depth(modules, start_node, observer, tmp_path):
     networks.save(tmp_path / 'tiny.safetensors', networks.create('mynet:TinyNet', channels=4))
     images, depths = (
         observer.listen(Image, f'/own/{topic}', qos.SENSOR_SUBSCRIBER) for topic in ('image_raw', 'depth/image_rect')

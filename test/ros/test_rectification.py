@@ -52,21 +52,21 @@ def test_points_of_a_rectified_image_lie_on_the_plane(model, d):
     assert np.nanmax(np.abs(crooked @ NORMAL - OFFSET)) > 0.02  # what rectification is for
 
 
-def test_what_a_rectified_image_sees_beyond_the_lens_is_unknown():
+def test_rectified_pixels_outside_the_image_are_unknown():
     p = (60.0, 0.0, 80.0, 0.0, 0.0, 60.0, 60.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # a wider view
     view = rectification(info(p=p), '/camera_info')
     depth, image = view(np.ones((HEIGHT, WIDTH), np.float32)), view(np.full((HEIGHT, WIDTH, 3), 9, np.uint8))
     assert np.isnan(depth[0, 0]) and depth[60, 80] == 1 and not image[0, 0].any() and (image[60, 80] == 9).all()
 
 
-def test_images_of_a_pinhole_camera_and_of_one_that_is_not_calibrated_stay():
+def test_pinhole_and_uncalibrated_images_are_not_rectified():
     depth = np.ones((HEIGHT, WIDTH), np.float32)
     for raw in (info(d=()), info(d=(0.0,) * 5), CameraInfo(width=WIDTH, height=HEIGHT, d=[0.1])):
         view = rectification(raw, '/camera_info')
         assert view(depth) is depth and view.camera_info(raw) is raw
 
 
-def test_images_that_are_rectified_already_stay_and_their_info_is_corrected():
+def test_rectified_images_stay_and_their_camera_info_is_corrected():
     raw = info()
     view = rectification(raw, '/camera_info', is_rectified=True)
     depth = np.ones((HEIGHT, WIDTH), np.float32)
@@ -78,7 +78,7 @@ def test_an_unknown_distortion_model_is_refused():
         rectification(info('division'), '/camera_info')
 
 
-def test_a_cloud_is_organised_and_coloured_and_leaves_out_what_is_unknown():
+def test_cloud_is_organised_coloured_and_nan_where_unknown():
     depth = np.full((HEIGHT, WIDTH), 2.0, np.float32)
     depth[0, 0], depth[0, 2], depth[2, 0] = np.nan, np.inf, -np.inf
     rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

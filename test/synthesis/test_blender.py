@@ -169,7 +169,7 @@ def test_the_frame_is_sharp_where_its_focus_is(moving):
     assert kept[1] < 0.8 * kept[0], kept
 
 
-def test_the_same_seed_gives_the_same_scene_and_another_split_another(tmp_path, moving):
+def test_seed_and_split_determine_the_scene(tmp_path, moving):
     sample, _ = moving
     assert render(tmp_path / 'again', '--motion', 'both', '--seed', '3') == 0
     again = next(iter(Samples(tmp_path / 'again')))
@@ -331,7 +331,7 @@ print(json.dumps([[[family.__name__ for family in families] for families in modu
         assert len(set().union(*families)) == sum(map(len, families))
 
 
-def test_every_family_of_materials_has_texture_and_every_one_of_light_lights(tmp_path):
+def test_every_material_family_has_texture_and_every_light_family_lights(tmp_path):
     found = in_blender(
         PICTURE
         + """

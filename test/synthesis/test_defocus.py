@@ -91,7 +91,7 @@ def test_in_focus_nothing_changes(exponent):
     torch.testing.assert_close(seen, image)
 
 
-def test_the_sign_of_the_coc_does_not_matter_and_what_is_plain_stays_plain():
+def test_coc_sign_does_not_matter_and_plain_areas_stay_plain():
     image = torch.full((1, 4, 64, 64), 0.5)
     coc = torch.full((1, 1, 64, 64), 7.0)
     exponent = torch.tensor([6.0])

@@ -13,7 +13,7 @@ def draw(seed: int, *arguments, **keywords) -> np.ndarray:
     return draw_print(np.random.default_rng(seed), *arguments, **keywords)
 
 
-def test_the_same_seed_gives_the_same_print_and_another_seed_does_not():
+def test_the_seed_determines_the_print():
     assert np.array_equal(draw(3, 96, 64), draw(3, 96, 64))
     assert not np.array_equal(draw(3, 96, 64), draw(4, 96, 64))
 

@@ -32,7 +32,7 @@ def same(a: StackBatch, b: StackBatch) -> bool:
 
 
 @pytest.mark.parametrize('preset', [StackSettings, StackSettings.study, StackSettings.field])
-def test_a_seed_gives_the_same_stack_again_and_another_another(preset):
+def test_the_seed_determines_the_stack(preset):
     drawn_from = preset(height=48, width=64, frames=2)
     stack = render_stack(7, drawn_from)
     assert same(stack, render_stack(7, drawn_from))
@@ -109,7 +109,7 @@ def test_long_streams_go_on_sweeping():
     assert len(positions(frames=17, ramp=(5, 5))) == 17
 
 
-def test_a_static_stack_stands_still_and_a_moving_one_does_not():
+def test_static_stacks_stand_still_and_moving_ones_move():
     still = render_stack(1, StackSettings.study(height=48, width=48, frames=3))
     assert torch.equal(still.vergence[:, :1].expand_as(still.vergence), still.vergence)
     moved = render_stack(1, StackSettings.field(height=48, width=48, frames=3))
@@ -164,7 +164,7 @@ def test_noise_has_the_variance_of_the_model():
     assert expose(linear, torch.tensor([9.0]), 0, 0, noise).max() == 1  # clipped as a sensor clips
 
 
-def test_jpeg_loses_more_at_lower_quality_and_little_of_what_is_smooth():
+def test_jpeg_loss_grows_at_lower_quality_and_spares_smooth_areas():
     x = torch.linspace(0, 1, 50)
     smooth = (0.3 + 0.4 * x[:, None] * x[None]).expand(1, 3, -1, -1)
     assert jpeg(smooth, 90).shape == smooth.shape

@@ -90,7 +90,7 @@ def test_a_round_shape_is_what_the_exponent_says():
     )
 
 
-def test_before_and_behind_the_focus_differ_where_they_are_said_to():
+def test_front_and_back_blur_differ_if_set():
     aperture = Aperture(Shape(32.0, ring=0.7), Shape(2.0))
     point = torch.zeros(1, 4, 65, 65)
     point[..., 32, 32] = 1

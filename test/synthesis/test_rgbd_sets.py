@@ -34,7 +34,7 @@ def test_the_depth_of_a_corner_is_that_of_its_ray():
     assert depth[384, 512] == pytest.approx(1, abs=1e-6)
 
 
-def test_a_dark_image_and_one_where_nothing_is_hit_are_exposed_as_published():
+def test_exposure_of_dark_and_empty_images():
     light = np.full((4, 4, 3), 1e-6, np.float32)
     assert not exposed(light, np.ones((4, 4), bool)).any()
     np.testing.assert_array_equal(exposed(light, np.zeros((4, 4), bool)), light)
@@ -117,7 +117,7 @@ def test_depth_of_8_bit_and_no_depth_are_named(tmp_path):
 @pytest.mark.parametrize(
     'name, should', [('hypersim', 'scene_cam_XX_final_hdf5'), ('tartanair', 'image_left'), ('rgbd', 'intrinsics.yaml')]
 )
-def test_a_folder_of_another_layout_is_named_with_what_it_should_be(tmp_path, name, should):
+def test_a_folder_with_the_wrong_layout_is_named_with_the_right_one(tmp_path, name, should):
     with pytest.raises(InputError, match=should) as error:
         open_views(f'{name}:{tmp_path}')
     assert str(tmp_path) in str(error.value)

@@ -51,7 +51,7 @@ def width_of_edge(profile: torch.Tensor) -> int:
     return int(((profile > 0.02) & (profile < 0.98)).sum())
 
 
-def test_a_sharp_foreground_keeps_its_edge_before_a_blurred_background():
+def test_a_sharp_foreground_edge_survives_a_blurred_background():
     stripes = (torch.arange(CANVAS) // 2 % 2).float().expand(CANVAS, CANVAS)
     background = Layer(
         torch.cat([stripes.expand(3, -1, -1), torch.ones(1, CANVAS, CANVAS)]), torch.zeros(1, CANVAS, CANVAS), 0.0
@@ -72,7 +72,7 @@ def test_a_blurred_foreground_spreads_over_a_sharp_background():
     assert (profile.diff() <= 1e-4).all()
 
 
-def test_a_foreground_hides_what_lies_behind_even_if_that_is_blurred_wide():
+def test_a_foreground_hides_a_widely_blurred_background():
     """A bright far light may not leak through a near, sharp, opaque surface."""
     images, _, _ = photograph([layer(50.0, 0.0), layer(BLACK, 1.0, left_half())], [1.0], k=40.0)
     assert across_the_edge(images[0])[: SIZE // 2].max() < 1e-4

@@ -33,7 +33,7 @@ def scene(seed: int, settings: SurfaceSettings = REAL, split: str = 'train', sid
     return real_scene(Random(seed), side, side, SceneSettings(split=split), settings, 0.1, seed, margin=16)
 
 
-def test_a_seed_gives_the_same_stack_again_whatever_was_drawn_before():
+def test_a_seed_gives_the_same_stack_regardless_of_earlier_draws():
     drawn_from = StackSettings(height=48, width=64, frames=2, surfaces=REAL)
     first = render_stack(7, drawn_from)
     library.cache_clear()
@@ -42,7 +42,7 @@ def test_a_seed_gives_the_same_stack_again_whatever_was_drawn_before():
     assert torch.equal(first.images, again.images) and torch.equal(first.vergence, again.vergence)
 
 
-def test_without_a_share_nothing_changes_and_the_lens_stays_with_one():
+def test_without_realistic_cameras_nothing_changes():
     plain = StackSettings(height=48, width=64, frames=2)
     other = replace(plain, surfaces=SurfaceSettings(prints=1.0, photos=0.0, plain=0.0, materials=0.0))
     assert torch.equal(render_stack(3, plain).images, render_stack(3, other).images)
@@ -90,7 +90,7 @@ def test_grain_is_on_some_surfaces_only():
     assert fine(1.0) > 4 * fine(0.0)
 
 
-def test_a_plane_has_linear_inverse_distance_and_its_points_lie_on_it():
+def test_plane_depth_has_linear_inverse_and_points_on_the_plane():
     here, plane = view(), Plane.through(5.0, -3.0, 0.6, 0.004, -0.002)
     assert plane.w(5.0, -3.0) == pytest.approx(0.6)
     axes = plane.axes(here, 0.4)
@@ -116,7 +116,7 @@ def test_a_sheet_shows_its_image_edge_to_edge():
     assert middle[0, 5] > 0.9 and middle[1, -5] > 0.9 and middle[1, 5] < 0.1
 
 
-def test_minified_images_are_averaged_and_magnified_ones_are_not():
+def test_only_minified_images_are_averaged():
     stripes = (torch.arange(256) % 2).float().expand(3, 256, 256)
     x = torch.linspace(-0.9, 0.9, 16)
     seen = sample(stripes, x[None].expand(16, 16), x[:, None].expand(16, 16))

@@ -32,7 +32,7 @@ def test_a_frame_is_whole(camera):
     assert (state.range.near, state.range.far) == (NEAR, FAR)
 
 
-def test_the_lens_is_one_that_exists_and_blurs_as_the_state_says(camera):
+def test_the_lens_is_plausible_and_blurs_as_its_state_says(camera):
     _, depth, state = camera.capture(0.0, FAR)
     assert 1 < state.f_number < 32
     k = state.lens.blur_scale(state.range)

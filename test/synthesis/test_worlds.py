@@ -34,7 +34,7 @@ def world(path, body):
     return file
 
 
-def test_poses_of_include_link_and_visual_are_multiplied_and_that_of_the_include_replaces_the_models(tmp_path, models):
+def test_poses_are_composed_and_an_include_pose_replaces_the_models(tmp_path, models):
     turned = f'<include><uri>model://chair</uri><pose>1 2 0 0 0 {math.pi / 2}</pose></include>'
     plain = '<include><uri>model://chair</uri></include>'
     found = read_world(world(tmp_path, turned + plain), [models])
@@ -86,7 +86,7 @@ def test_a_model_that_includes_itself_ends(tmp_path, models):
         read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models])
 
 
-def test_models_that_multiply_by_their_includes_are_refused_at_once(tmp_path, models, monkeypatch):
+def test_exponential_includes_are_refused(tmp_path, models, monkeypatch):
     monkeypatch.setattr(sdf, 'MOST_ELEMENTS', 1000)
     (models / 'chair' / 'model.sdf').write_text(
         f'<sdf version="1.6"><model name="chair">{20 * "<include><uri>model://chair</uri></include>"}</model></sdf>'
@@ -95,7 +95,7 @@ def test_models_that_multiply_by_their_includes_are_refused_at_once(tmp_path, mo
         read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models])
 
 
-def test_a_texture_or_a_mesh_with_an_impossible_name_costs_its_visual_alone(tmp_path, models):
+def test_an_impossible_file_name_costs_only_its_visual(tmp_path, models):
     (tmp_path / 'loop.dae').symlink_to('loop.dae')
     visuals = ''.join(
         f'<visual name="v"><geometry><mesh><uri>{uri}</uri></mesh></geometry></visual>'
@@ -120,7 +120,7 @@ def test_a_folder_of_models_that_is_not_there_is_named(tmp_path):
         read_world(world(tmp_path, ''), [tmp_path / 'none'])
 
 
-def test_collada_gets_clean_ids_a_sampler_for_each_texture_and_the_image_that_is_there(tmp_path):
+def test_collada_ids_samplers_and_image_paths_are_repaired(tmp_path):
     (tmp_path / 'meshes').mkdir()
     (tmp_path / 'textures').mkdir()
     (tmp_path / 'textures' / 'Wood.PNG').write_bytes(b'x')
@@ -138,7 +138,7 @@ def test_collada_gets_clean_ids_a_sampler_for_each_texture_and_the_image_that_is
     assert '<init_from>my_wood_1</init_from>' in text
 
 
-def test_limits_lie_between_the_near_side_of_an_edge_and_the_far_one_and_only_beside_edges():
+def test_peeling_limits_lie_between_both_sides_of_an_edge():
     depth = np.full((60, 80), 4.0)
     depth[20:50, 10:60] = 1.0
     limit = limits(depth, reach=6)
@@ -154,7 +154,7 @@ def test_a_slanted_plane_hides_nothing():
     assert not np.isfinite(limits(depth, reach=8)).any()
 
 
-def test_rooms_that_are_made_are_furnished_and_the_same_again(tmp_path):
+def test_generated_rooms_are_furnished_and_reproducible(tmp_path):
     models, pictures = [tmp_path / 'cup.obj'], [tmp_path / 'page.png']
     for seed in range(20):
         room, again = (make_room(seed, models, pictures) for _ in range(2))

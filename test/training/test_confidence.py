@@ -32,7 +32,7 @@ def test_the_correction_that_was_undone_is_found(slope, offset):
     assert reliability(confidence(found.slope * stated + found.offset), right).calibration_error < 0.01
 
 
-def test_the_fit_of_estimates_that_are_all_right_or_all_wrong_is_finite():
+def test_confidence_fit_is_finite_if_all_is_right_or_all_wrong():
     log_scale = torch.linspace(-5, 0, 1000)
     for error in (torch.zeros(1000), torch.ones(1000)):
         found = fit(log_scale, error)
@@ -52,7 +52,7 @@ def network():
     return networks.create('stream', **TINY).eval()
 
 
-def test_a_correction_is_part_of_the_weights_and_leaves_the_depth(network, tmp_path):
+def test_correcting_confidence_keeps_depth(network, tmp_path):
     frame = torch.rand(1, 3, 48, 48), torch.tensor([0.3]), torch.tensor([10.0])
     with torch.no_grad():
         before = network(*frame)[0]
@@ -63,7 +63,7 @@ def test_a_correction_is_part_of_the_weights_and_leaves_the_depth(network, tmp_p
     assert torch.equal(after.vergence, before.vergence)
 
 
-def test_a_file_is_corrected_once_on_stacks_that_were_not_trained_on(network, tmp_path):
+def test_confidence_is_corrected_once_on_held_out_stacks(network, tmp_path):
     path, config = tmp_path / 'best.safetensors', TrainingConfig(network='stream', data=DATA, validate_stacks=2)
     networks.save(path, network, {'steps': '7'})
     found = correct_file(path, config, torch.device('cpu'))

@@ -140,7 +140,7 @@ def test_pixels_without_truth_do_not_count():
 
 
 @pytest.mark.parametrize('crop', [16, 24, 36, 40])
-def test_the_hypotheses_lie_in_register_with_the_truth_also_where_the_network_pads(crop):
+def test_hypotheses_are_aligned_with_the_truth_despite_padding(crop):
     cells = -(-crop // 16) * 4
     vergence = CENTRES[torch.randint(len(CENTRES), (1, 1, 1, crop, crop), generator=torch.Generator().manual_seed(1))]
     here = vergence[..., 2::4, 2::4]
@@ -168,7 +168,7 @@ def test_a_wrong_sign_of_the_coc_costs():
     assert parts['coc'] > 0.1
 
 
-def test_pixels_near_depth_edges_count_more_and_most_in_front():
+def test_edge_pixels_weigh_more_and_most_in_front():
     truth = torch.zeros(1, 1, 1, 32, 32)
     truth[..., 16:] = 0.5
     in_front, behind = edge_sides(truth[0], radius=4)
@@ -212,7 +212,7 @@ def test_where_the_prediction_is_nan_only_the_coc_counts():
     assert torch.isfinite(early.grad).all() and early.grad[:, 2:].any()
 
 
-def test_a_constant_error_has_no_gradient_and_a_slope_the_same_at_each_scale():
+def test_gradient_loss_ignores_offsets_and_sees_slopes_at_each_scale():
     valid = torch.ones(1, 1, 32, 32, dtype=torch.bool)
     assert gradient_error(torch.full((1, 1, 32, 32), 0.3), valid) == 0
     slope = (0.01 * torch.arange(32.0)).expand(1, 1, 32, 32)

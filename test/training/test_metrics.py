@@ -27,7 +27,7 @@ def test_by_hand():
     assert metrics.accuracy(ESTIMATE, TRUTH, threshold=1.31) == pytest.approx(200 / 3)
 
 
-def test_pixels_that_the_mask_or_the_estimate_leaves_out_do_not_count():
+def test_masked_and_unknown_pixels_do_not_count():
     mask = torch.tensor([True, False, True, True])
     assert metrics.mae(ESTIMATE, TRUTH, mask) == pytest.approx(0.5)
     holes = torch.tensor([math.nan, 2.6, math.inf, 1.0])
@@ -60,7 +60,7 @@ def test_ause_by_hand():
 
 @given(st.lists(st.floats(0.01, 10), min_size=5, max_size=50))
 @settings(deadline=None)
-def test_a_perfect_order_has_no_sparsification_error_and_no_order_has_less(errors):
+def test_ause_is_zero_for_the_perfect_order_and_never_less(errors):
     error = torch.tensor(errors, dtype=torch.float64)
     assert metrics.ause(error, -error) == pytest.approx(0, abs=1e-9)
     assert metrics.ause(error, error) >= metrics.ause(error, error.flip(0)) - 1e-9 >= -2e-9

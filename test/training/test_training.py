@@ -262,7 +262,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(config, checkpoint)
         ({'data': replace(CONFIG.data, static=0.5)}, "data.static: '1.0', now '0.5'"),
     ],
 )
-def test_a_checkpoint_of_other_settings_is_refused_with_their_names(config, checkpoint, changes, says):
+def test_a_checkpoint_with_other_settings_is_refused_by_name(config, checkpoint, changes, says):
     refused(replace(config, **changes), checkpoint, f'written with other settings or data .*{says}')
 
 
@@ -289,7 +289,7 @@ def test_other_samples_under_the_same_name_are_other_data(config, tmp_path):
     assert settings_of(replace(config, shards=str(moved))) == after  # the same elsewhere
 
 
-def test_a_checkpoint_of_an_older_version_is_resumed_with_a_warning(config, checkpoint, capsys):
+def test_an_older_checkpoint_resumes_with_a_warning(config, checkpoint, capsys):
     saved = torch.load(checkpoint, weights_only=True)
     for name in ('settings', 'validates', 'seconds'):
         del saved[name]
@@ -318,7 +318,7 @@ def test_two_processes_do_not_train_in_one_folder(config, tmp_path):
     os.close(locked(tmp_path))  # it is free again
 
 
-def test_a_stack_network_without_a_decoder_for_the_coc_is_not_trained_on_it(config, tmp_path):
+def test_no_coc_loss_without_a_coc_decoder(config, tmp_path):
     stacks = replace(config, network='poolnet', network_config={'width': 0.1})
     with pytest.raises(InputError, match='^coc: 0.3, but the network poolnet has no decoder .*: set coc: 0'):
         train(stacks, tmp_path, 'cpu')
@@ -512,7 +512,7 @@ def test_the_configurations_that_ship_are_whole(path, tmp_path, monkeypatch):
     networks.create(config.network, **config.network_config)
 
 
-def test_views_that_are_not_there_are_refused_before_anything_renders(tmp_path):
+def test_missing_views_are_refused_before_rendering(tmp_path):
     with pytest.raises(InputError, match='no such folder of views'):
         StackPool(tmp_path / 'pool', StackSettings(views=str(tmp_path / 'none')))
     assert not (tmp_path / 'pool').exists()
@@ -614,7 +614,7 @@ def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, sa
     assert not (tmp_path / 'runs').exists()
 
 
-def test_values_that_yaml_takes_for_text_and_those_that_may_be_none(tmp_path):
+def test_yaml_texts_and_optional_values(tmp_path):
     (tmp_path / 'run.yaml').write_text('data: {shot: [1e-5, 6e-4], near: [1, 2], breathing_residual: null}')
     settings = load_config(tmp_path / 'run.yaml').data
     assert settings.shot == (1e-5, 6e-4) and settings.breathing_residual is None
