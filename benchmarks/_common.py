@@ -90,7 +90,7 @@ def check(options: argparse.Namespace, **least: int) -> None:
 
 
 def exit_with(main: Callable[[], int | None]) -> None:
-    """Run a benchmark; wrong input is told in one line."""
+    """Run a benchmark; bad input ends it with one line."""
     try:
         sys.exit(main())
     except InputError as error:

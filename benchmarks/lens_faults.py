@@ -1,4 +1,4 @@
-"""What the estimator notices of lenses that do not do what their lens states say, before moving cameras.
+"""Which lenses that do not follow their lens states the estimator notices, before moving cameras.
 
     .venv/bin/python benchmarks/lens_faults.py
 

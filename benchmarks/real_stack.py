@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/real_stack.py STACK
 
-Where a surface has strong texture, the frame in which it is sharpest tells its depth with no network at all:
+Where a surface has strong texture, the frame in which it is sharpest reveals its depth without a network at all:
 
 * Sharpness of a frame is the local energy (Gaussian window) of its band-passed grey image, measured in the frame
   itself and then brought into the view of the last frame: the lens breathes, and the estimate is in that view.

@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         print('\n'.join(log.read_text().splitlines()[-5:]))
     print(f'\n{table(COLUMNS, [interval.row() for interval in intervals])}\n')
     if len(intervals) < 4:
-        print('too short to tell')
+        print('too short to judge')
         return 1
     faults = growth(intervals)
     print('\n'.join(faults) or 'no growth')

@@ -113,7 +113,7 @@ class Reference:
         self._process.wait()
 
     def compute(self) -> tuple[float, float]:
-        """One depth map. Gives how long it took, and its processor time (NaN where the system does not tell), ms."""
+        """The time (ms) of one depth map, and its processor time (NaN where the system does not report it)."""
         start, cpu = time.perf_counter(), self._processor_time()
         print('next', file=self._process.stdin, flush=True)
         self._reply()

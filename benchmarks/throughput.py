@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/throughput.py
 
-CPU time is given beside the clock's: on a busy machine it tells what an idle one would reach.
+CPU time is given beside the clock's: on a busy machine it shows what an idle one would reach.
 """
 
 from __future__ import annotations

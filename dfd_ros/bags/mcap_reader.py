@@ -41,7 +41,7 @@ _CHUNK_HEAD = 32  # bytes of a chunk before the name of its compression
 _MESSAGE_HEAD = 22  # bytes of a message before its data
 _PRIVATE = 0x80  # opcodes from here on are free for applications
 _SEARCHED = 1 << 20  # bytes at a time
-# Where reading can go on: at a chunk (length below 4 GiB, times, size, checksum, name of the compression) or a message.
+# Where reading can continue: at a chunk (length below 4 GiB, times, size, checksum, compression) or a message.
 _RESUMED = re.compile(
     rb'[\x05\x06](?=.{4}\0\0\0\0)(?:(?<=\x05)|(?=.{36}(?:\0{4}|\x03\0\0\0lz4|\x04\0\0\0zstd)))', re.DOTALL
 )
@@ -58,7 +58,7 @@ class _Span:
     is_chunk: bool
     counts: Counter[int] = field(default_factory=Counter)
     is_indexed: bool = False
-    """Whether its message index tells the counts."""
+    """Whether its message index has the counts."""
 
 
 class _Cut(ValueError):
@@ -197,7 +197,7 @@ class McapReader:
         return size, checksum, compression, position + _HEAD + _CHUNK_HEAD + length + 8
 
     def _next(self, start: int) -> int:
-        """Where reading can go on after damage: the position of a valid record; -1 = nowhere."""
+        """Where reading can continue after damage: the position of a valid record; -1 = nowhere."""
         is_chunked = any(span.is_chunk for span in self._spans)
         while start < self._size:
             block = self._bytes(start, _SEARCHED + _LONGEST_RESUMED)
@@ -269,7 +269,7 @@ class McapReader:
                 self._damage.add(('channel', number), f'channel {number} is {known.topic} and {topic}')
 
     def _complete(self) -> None:
-        """Finds the channels and counts that only the chunks themselves tell."""
+        """Finds the channels and counts that only the chunks themselves hold."""
         for span in self._spans:
             if span.is_chunk and not (span.is_indexed and span.counts.keys() <= self.channels.keys()):
                 counts = Counter(channel for channel, *_ in self._in_chunk(span, self._content(span)))

@@ -128,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='Python 3.11 of an environment with bpy (default: $DFD_BLENDER_PYTHON, otherwise this Python)',
     )
-    world = parser.add_argument_group('views of a world, to photograph anew while training (docs/rooms.md)')
+    world = parser.add_argument_group('views of a world to train on (docs/rooms.md)')
     world.add_argument(
         '--world',
         metavar='FILE.world',

@@ -246,7 +246,7 @@ def lens_data(image: Image.Image) -> dict[str, float]:
     """Focal length, f-number, pixel pitch and focus distance of an image as it was opened (not yet rotated).
 
     Returns `focal_length` (m), `f_number`, `pixel_pitch` (m, of this image, also where it has been resized)
-    and `focus_distance` (m, may be infinity); NaN for each that the image does not tell.
+    and `focus_distance` (m, may be infinity); NaN for each that the image does not have.
     """
     tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
     focal_length = _positive(tags.get(ExifTags.Base.FocalLength)) * 1e-3

@@ -27,7 +27,7 @@ def device_name(device) -> str:
 
 
 def resident_memory() -> float:
-    """The memory of this process in RAM, MB; NaN where the system does not tell."""
+    """The memory of this process in RAM, MB; NaN where the system does not report it."""
     try:
         pages = int(Path('/proc/self/statm').read_text().split()[1])
     except (OSError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""What the frames in the memory of an estimator can tell about depth: nothing, unless the focus moves.
+"""What the frames in the memory of an estimator reveal about depth: nothing, unless the focus moves.
 
 Depth comes from the change of blur between foci. A network answers in any case; this says whether there was anything
 to answer from.
@@ -24,7 +24,7 @@ LONGEST_REST = 30
 """Frames at one focus after which the sweeps before are too old. Over 40 such frames the median error stays what it was
 (160x120, 5 Hz: 6 to 6, 7 to 8, 16 to 16, 3 to 3 %; 6 to 27, 7 to 54, 16 to 47 % if the memory read all of them)."""
 SMALLEST_SPREAD = 0.05
-"""Of foci that tell something, as a share of the range in vergence."""
+"""Of foci that differ visibly, as a share of the range in vergence."""
 SMALLEST_BLUR = 0.5
 """px, difference in blur that can be seen."""
 
@@ -62,8 +62,8 @@ class Evidence:
 
     @property
     def lag(self) -> int | None:
-        """By how many frames the lens states precede the images that they explain best: 0 where the images tell that
-        each has its own, None where they do not tell (a ramp that is repeated explains as much when it is shifted)."""
+        """By how many frames the lens states precede the images that they explain best: 0 where the images show that
+        each has its own, None where they do not (a ramp that is repeated explains as much when it is shifted)."""
         shares = self._response.shares
         best = int(np.argmax(shares))
         others = np.delete(shares, [best, LARGEST_LAG])

@@ -1,4 +1,4 @@
-"""Do the images change with the focus that their lens states say? Told from sharpness alone, without a network.
+"""Do the images change with the focus that their lens states say? Judged by sharpness alone, without a network.
 
 The sharpness of a place depends on the focus, and on what is there. Between two frames that are registered to each
 other, what is there stays. So the changes of sharpness from frame to frame are regressed on the changes of focus: each
@@ -25,7 +25,7 @@ REACH = 8
 SAMPLES = 80
 """Rows or columns, whichever are fewer, in which differences are measured."""
 NOISE = 1e-4
-"""Mean square of differences that is too little to tell something."""
+"""Mean square of differences that is too little to judge by."""
 FOCUS_BINS = 10
 """Across the range: frames in one bin have the same focus."""
 BINS = 2 * FOCUS_BINS + 1
@@ -33,7 +33,7 @@ BINS = 2 * FOCUS_BINS + 1
 WINDOW = 60
 """Frames that are compared."""
 LEAST_REPEATS = 15
-"""Changes of focus more than are needed for a fit: fewer cannot tell a response from chance."""
+"""Changes of focus more than are needed for a fit: with fewer a response may be chance."""
 LEAST_TEXTURE = 4e-3
 """Mean square of the coarse differences, beyond that of the fine ones, which a tenth of the tiles need: plain walls
 look the same at every focus. Of 64 tiles, walls have up to 0.002, scenes with things in them 0.01 and more."""

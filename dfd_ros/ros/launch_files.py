@@ -20,7 +20,7 @@ from dfd_ros.ros import launch_arguments
 
 Parameters = dict[str, bool | int | float | str]
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # s from the end of a node to its next start
-LONG_RUN = 60.0  # s after which the delays begin anew
+LONG_RUN = 60.0  # s after which the delays start over
 RESPAWN = DeclareLaunchArgument(
     'respawn',
     default_value='false',

@@ -34,7 +34,7 @@ def to_point_cloud(
     points[..., 2] = np.where(np.isfinite(depth), depth, np.float32(np.nan))
     np.multiply(points[..., 2], x.astype(np.float32), out=points[..., 0])
     np.multiply(points[..., 2], y.astype(np.float32)[:, None], out=points[..., 1])
-    # 0xRRGGBB, little-endian, in the place of a float.
+    # 0xRRGGBB, little-endian, instead of a float.
     colours = np.frombuffer(data, np.uint8).reshape(height, width, 16)
     colours[..., 12:15] = rgb[..., ::-1]
     message = PointCloud2(

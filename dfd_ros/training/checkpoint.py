@@ -91,7 +91,7 @@ def resume(
         saved = torch.load(path, map_location=device, weights_only=True)
         position, written_with = _position(saved), saved.get('settings')
         if written_with is None:
-            warn(f'{path}: an older version wrote it without its settings, which cannot be compared with those of now')
+            warn(f'{path}: an older version wrote it without its settings, which therefore cannot be compared')
         elif different := _differences(written_with, settings):
             raise InputError(
                 f'{path}: written with other settings or data ({different}); resume with the same, give the run '

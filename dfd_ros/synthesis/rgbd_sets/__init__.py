@@ -1,1 +1,1 @@
-"""Published sets of RGB-D images, read as views to photograph anew."""
+"""Published sets of RGB-D images, read as views, which training photographs through simulated lenses."""

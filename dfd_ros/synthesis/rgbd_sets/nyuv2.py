@@ -39,7 +39,7 @@ class NyuV2:
 
     def rgbd(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Colour (426, 560, 3) uint8 and depth (426, 560) float32 m, inside the rim."""
-        with Hdf5File(self.path) as file:  # opened anew each time, as training forks processes
+        with Hdf5File(self.path) as file:  # opened each time, as training forks processes
             colour, depth = file.read('images', index), file.read('depths', index)
         return np.ascontiguousarray(colour.transpose(2, 1, 0)[CROP]), depth.T[CROP].astype(np.float32)
 
