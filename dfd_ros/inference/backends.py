@@ -52,6 +52,13 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def is_device_failure(error: Exception) -> bool:
+    """Whether a GPU is out of memory, was lost, or failed otherwise; libraries have many types for that."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        word in str(error) for word in ('CUDA', 'CUDNN', 'CUBLAS')
+    )
+
+
 def is_bf16_fast(device: torch.device) -> bool:
     """Whether bf16 is fast. A rule instead of a measurement, so that a machine always gives the same depth."""
     if device.type == 'cuda':

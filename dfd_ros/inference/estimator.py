@@ -262,6 +262,16 @@ class DepthEstimator:
             self.push(image, replace(state, stamp=math.nan, **limits)) for _ in range(sweeps) for image, state in stack
         )
 
+    @property
+    def resolution(self) -> int | None:
+        """Longer side (px) of what the network sees at most, None = all of it."""
+        return self._resolution
+
+    def change_resolution(self, resolution: int | None, reason: str) -> None:
+        """From the next frame on. The memory starts anew: its maps are of the size of the images before."""
+        self._resolution = resolution
+        self.reset(reason)
+
     def reset(self, reason: str = '') -> None:
         """Forget all frames so far."""
         self.resets += 1

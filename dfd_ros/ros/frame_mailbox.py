@@ -28,6 +28,11 @@ class Mailbox(Generic[T]):
             self._condition.notify()
             return waiting is not None
 
+    def wait(self, seconds: float) -> None:
+        """Returns after that time, or once the mailbox is closed. Items go on replacing each other."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed, max(0.0, seconds))
+
     def take(self) -> T | None:
         """Waits for an item and returns it; None once the mailbox is closed."""
         with self._condition:

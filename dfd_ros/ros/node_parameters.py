@@ -200,6 +200,19 @@ class DepthParameters(ManagedParameters):
         minimum=0,
         maximum=8192,
     )
+    adapt_resolution: bool = parameter(
+        False,
+        'Reduce the resolution, down to 160 px, until depth keeps up with the camera, or with max_rate. It rises again '
+        'where there is time. Not for ONNX files of a fixed size.',
+    )
+    max_rate: float = parameter(
+        0.0,
+        'Process at most so many images a second, all foci of the sweep in turn; drop the others. 0: no limit.',
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+        run_time=True,
+    )
     near: float = parameter(
         0.0,
         'Nearest distance of the depth range. 0: that of the lens state, otherwise what the sweeps cover.',

@@ -127,6 +127,9 @@ except ImportError:
 class Synchroniser:
     """Pairs by stamp: exact for a slop (s) of 0, otherwise approximate. Counts what finds no counterpart.
 
+    Of messages with one stamp, one after the other, only the first counts: while a clock stands, nothing tells which
+    image belongs to which lens state.
+
     A stamp that cannot be (before 1970, more than a second of nanoseconds) is passed to `refuse` and goes no further:
     message_filters raises on it. When the stamps of an input fall back by more than `JUMP`, the messages that wait from
     before are discarded: in a full queue the oldest stamp is dropped, which would be every new message.
@@ -137,6 +140,9 @@ class Synchroniser:
     ) -> None:
         """`refuse(index, stamp)`: index of the input."""
         self.arrived = [0] * len(filters)
+        self.repeated = [0] * len(filters)
+        """Messages of each input that had the stamp of the one before."""
+        self._last: dict[int, int] = {}
         self.sets = 0
         self._newest: dict[int, int] = {}
         self._refuse = refuse
@@ -173,6 +179,10 @@ class Synchroniser:
             self._refuse(index, header_stamp)
             return
         stamp = nanoseconds(header_stamp)
+        if self._last.get(index) == stamp:
+            self.repeated[index] += 1
+            return
+        self._last[index] = stamp
         latest = stamp + round(JUMP * NANOSECONDS)
         if self._newest.get(index, stamp) > latest:
             self._newest[index] = stamp

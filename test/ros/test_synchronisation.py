@@ -151,6 +151,17 @@ def test_stamps_that_fall_back_begin_anew(slop):
     ) == [(1000, 1000), (2000, 2000)]
 
 
+@pytest.mark.parametrize('slop', [0.0, 0.01])
+def test_while_stamps_stand_only_the_first_of_them_counts(slop):
+    filters, out = [sync.OwnFilter(), sync.OwnFilter()], []
+    synchroniser = sync.Synchroniser(filters, 10, slop)
+    synchroniser.registerCallback(lambda a, b: out.append((a.number, b.number)))
+    for number, second in enumerate((5, 5, 5, 6)):
+        for source in filters:
+            source.signalMessage(SimpleNamespace(header=message(second * 10**9).header, number=number))
+    assert out == [(0, 0), (3, 3)] and synchroniser.repeated == [2, 2] and synchroniser.arrived == [2, 2]
+
+
 def test_stamps_are_shifted():
     assert sync.shifted(Time(sec=3, nanosec=100), -0.15) == Time(sec=2, nanosec=850_000_100)
     assert sync.shifted(Time(sec=3, nanosec=900_000_000), 0.15) == Time(sec=4, nanosec=50_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -21,12 +22,12 @@ from std_srvs.srv import Trigger
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import resident_memory
-from dfd_ros.inference.backends import release_memory
+from dfd_ros.inference.backends import is_device_failure, release_memory
 from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
+from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
@@ -34,11 +35,13 @@ from dfd_ros.ros.guarded_node import log_line
 from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
+from dfd_ros.ros.resolution_control import ResolutionControl
 
 SYNC_QUEUE = 10  # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0  # s without a pair
 CAMERA_INFOS = 50  # kept until their images are done
 ARRIVALS = 50  # of a topic, kept until their pairs are complete
+PERIODS = 20  # pairs whose mean distance is the period of the camera
 
 
 @dataclass
@@ -75,6 +78,7 @@ class DepthNode(ManagedNode):
         self.add_post_set_parameters_callback(self._use_weights)
 
     def configure(self) -> None:
+        self._device_failure = ''  # why the GPU is no longer used
         self._estimator = self._settings.values.estimator()
         self._outputs = DepthOutputs(self, self._settings.values.rectification, self._warn)
         self._reset = threading.Event()
@@ -88,6 +92,12 @@ class DepthNode(ManagedNode):
         self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
         self._paired_at = time.monotonic()
+        self._repeated = 0  # messages of a stamp that had come already, at the last report
+        self._usable: deque[float] = deque(maxlen=PERIODS + 1)  # when the last pairs to process came, s
+        self._is_pacing = False  # the worker waits for the sake of max_rate
+        self._due = -math.inf  # when it takes the next pair
+        self._resolution: ResolutionControl | None = None
+        self._resolution_changed_because = ''
         self._health = DepthHealth()
         self._frame_id: str | None = None  # of the stream in memory
         self._delay = self._settings.values.lens_state_delay
@@ -162,15 +172,18 @@ class DepthNode(ManagedNode):
         if self._settings.values.skip_unsettled and not lens_state.settled:
             self._health.add_unsettled()
             return
+        if self._usable and self._paired_at - self._usable[-1] > UNPAIRED_AFTER:
+            self._usable.clear()  # a pause is no period
+        self._usable.append(self._paired_at)
         if self._mailbox.put((image, lens_state, self._camera_info, FrameTimes(self._paired_at))):
-            self._health.drop(BUSY)
+            self._health.drop(TOO_FAST if self._is_pacing else BUSY)
 
     def _try_weights(self, changes: list[Parameter]) -> SetParametersResult:
         """Refuses weights that cannot be used; the node then keeps those that it has."""
         weights = next((change.value for change in changes if change.name == 'weights'), None)
         self._candidate = None
         if isinstance(weights, str) and self.state != UNCONFIGURED:  # the same name too: the file may be another
-            self._candidate = weights, replace(self._settings.values, weights=weights).estimator()
+            self._candidate = weights, replace(self._usable_values(), weights=weights).estimator()
         return SetParametersResult(successful=True)
 
     def _use_weights(self, changes: list[Parameter]) -> None:
@@ -179,6 +192,11 @@ class DepthNode(ManagedNode):
             self._candidate = None
             self._successor.append(estimator)
             self.get_logger().info(f'weights: {weights or "those of the package"}')
+
+    def _usable_values(self) -> DepthParameters:
+        """The parameters, without a GPU that has failed."""
+        values = self._settings.values
+        return replace(values, device='cpu') if self._device_failure else values
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset.set()
@@ -189,7 +207,7 @@ class DepthNode(ManagedNode):
     # The worker's thread.
 
     def _work(self) -> None:
-        while (item := self._mailbox.take()) is not None:
+        while (item := self._next()) is not None:
             try:
                 self._process(*item)
             except Exception as error:
@@ -200,6 +218,16 @@ class DepthNode(ManagedNode):
                     text = f'{self._image_topic} and {self._lens_topic}: {text}'
                 self._health.refuse(text)
                 self._warn(text)
+
+    def _next(self) -> Item | None:
+        """The pair that waits, once max_rate allows for it. So the foci of a sweep take turns, as when the network is
+        slow: every n-th pair could be of one focus for ever."""
+        if rate := self._settings.values.max_rate:
+            self._is_pacing = True
+            self._mailbox.wait(self._due - time.monotonic())
+            self._is_pacing = False
+            self._due = max(self._due, time.monotonic() - 1 / rate) + 1 / rate
+        return self._mailbox.take()
 
     def _process(
         self,
@@ -235,6 +263,8 @@ class DepthNode(ManagedNode):
         self._outputs.publish(estimate, threshold, image, info, values)
         times.published = time.monotonic()
         self._note_times(message.header, times)
+        if values.adapt_resolution:
+            self._adapt_resolution(max(image.shape[:2]), times.published - times.started)
 
     def _estimate(self, image: np.ndarray, lens_state: LensState, frame_id: str) -> Estimate:
         estimator, resets = self._estimator, self._estimator.resets
@@ -246,12 +276,48 @@ class DepthNode(ManagedNode):
             self._health.offset = FrameOffset()
             estimator.reset(f'lens_state_delay is {delay:g} s now')
         estimator.all_in_focus = self._outputs.all_in_focus_is_wanted()
-        estimate = estimator.push(image, lens_state)
+        if self._resolution is not None and estimator.resolution != self._resolution.resolution:
+            estimator.change_resolution(self._resolution.resolution, self._resolution_changed_because)
+        try:
+            estimate = estimator.push(image, lens_state)
+        except Exception as error:
+            if self._device_failure or not is_device_failure(error):
+                raise
+            estimator = self._leave_gpu(error)
+            resets = estimator.resets
+            estimator.all_in_focus = self._outputs.all_in_focus_is_wanted()
+            estimate = estimator.push(image, lens_state)
         if estimator.resets > resets:
             self._health.add_reset(estimator.reset_reason)
         self._health.note_evidence(estimator.evidence)
         late = self._late_lens_states()
         return estimate.without_depth(late) if late else estimate
+
+    def _leave_gpu(self, error: Exception) -> DepthEstimator:
+        """Goes on with an estimator on the CPU, from an empty memory."""
+        estimator = replace(self._settings.values, device='cpu').estimator()
+        if self._resolution is not None:
+            estimator.change_resolution(self._resolution.resolution, '')
+        self._estimator = estimator
+        self._device_failure = f'{log_line(error)}; depth continues on the CPU until the node is configured again'
+        self._warn(self._device_failure)
+        self._health.add_reset('the GPU failed')
+        with contextlib.suppress(RuntimeError):  # of a GPU that is lost
+            release_memory()
+        return estimator
+
+    def _adapt_resolution(self, side: int, took: float) -> None:
+        """After a frame whose longer side has `side` px, which took `took` s."""
+        values, usable = self._settings.values, list(self._usable)
+        highest = min(values.resolution or side, side)
+        if self._resolution is None or self._resolution.highest != highest:
+            self._resolution = ResolutionControl(highest)
+        if len(usable) > PERIODS // 2:
+            period = (usable[-1] - usable[0]) / (len(usable) - 1)
+            period = max(period, 1 / values.max_rate) if values.max_rate else period
+            if change := self._resolution.add(took, period, time.monotonic()):
+                self._resolution_changed_because = change
+                self.get_logger().info(change)
 
     def _late_lens_states(self) -> str:
         """Why the lens states seem to be of other images, in one line; empty if they do not."""
@@ -300,6 +366,7 @@ class DepthNode(ManagedNode):
         unpaired = synchroniser.unpaired(0)
         self._health.note_images(synchroniser.arrived[0], unpaired)
         figures = self._health.figures() | {
+            'messages with the stamp of the one before': sum(synchroniser.repeated),
             'images without lens state': unpaired,
             'lens states without image': synchroniser.unpaired(1),
             **self._machine_figures(),
@@ -308,6 +375,7 @@ class DepthNode(ManagedNode):
         if problem is None and values.lazy and not self._outputs.are_wanted():
             return Report(message='resting: nobody subscribes to a result', values=figures)
         problem = problem or self._stream_problem() or self._health.problem(values) or self._memory_problem()
+        problem = problem or self._device_failure
         if problem:
             if len(self._newest) == 2 or not self.is_starting:
                 self._warn(problem)
@@ -316,7 +384,11 @@ class DepthNode(ManagedNode):
 
     def _machine_figures(self) -> dict[str, float | str]:
         device = self._estimator.device
-        figures: dict[str, float | str] = {'device': str(device), 'memory (MB)': resident_memory()}
+        figures: dict[str, float | str] = {
+            'device': str(device),
+            'resolution (px)': str(self._estimator.resolution or 'all'),
+            'memory (MB)': resident_memory(),
+        }
         if device.type == 'cuda':
             figures['GPU memory (MB)'] = torch.cuda.memory_reserved(device) / 1e6
         return figures
@@ -352,6 +424,13 @@ class DepthNode(ManagedNode):
         ]
         if missing:
             return f'nothing on {" and ".join(missing)} for {UNPAIRED_AFTER:g} s'
+        repeated = sum(self._synchroniser.repeated)
+        stands, self._repeated = repeated > self._repeated, repeated
+        if stands:
+            return (
+                f'the stamps of {self._image_topic} and {self._lens_topic} stand still at '
+                f'{self._newest[self._image_topic][1]:.3f} s: no depth until their clock runs'
+            )
         apart = self._newest[self._image_topic][1] - self._newest[self._lens_topic][1]
         return (
             f'no pairs: the newest stamps of {self._image_topic} and {self._lens_topic} are '
