@@ -49,8 +49,10 @@ class GuardedNode(Node):
                 return callback(request, response)
             except Exception as error:
                 self._note(error, srv_name)
-                if hasattr(response, 'message'):
-                    response.success, response.message = False, log_line(error)
+                for text in ('message', 'status_message'):
+                    if hasattr(response, text):
+                        response.success = False
+                        setattr(response, text, log_line(error))
                 return response
 
         return super().create_service(srv_type, srv_name, respond, **options)

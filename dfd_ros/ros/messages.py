@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dfd_ros.calibration.calibration_file import CameraModel
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
@@ -63,6 +63,49 @@ def check_camera_info(message: CameraInfo, topic: str) -> None:
         raise InputError(f'{topic}: D has a coefficient of {abs(d).max():.3g}, which no lens has')
     if k.any() and not (k[0] > 0 and k[4] > 0):
         raise InputError(f'{topic}: focal lengths of K are {k[0]:.4g} and {k[4]:.4g} px; they must be positive')
+
+
+def camera_model(message: CameraInfo, focus_distance: float = math.nan) -> CameraModel:
+    """What a calibration says of the raw images, such as that of the package camera_calibration.
+
+    Raises InputError, one line, for what is none, or what the calibration file has no place for.
+    """
+    name = 'camera_info'
+    check_camera_info(message, name)
+    if not message.width or not message.height:
+        raise InputError(f'{name}: the image size is {message.width}x{message.height}')
+    if not any(message.k):
+        raise InputError(f'{name}: K is 0, which is not calibrated')
+    if message.distortion_model not in ('', DISTORTION_MODEL) or len(message.d) not in (0, 4, 5):
+        raise InputError(
+            f'{name}: {len(message.d)} coefficients of the distortion model {quoted(message.distortion_model)}; '
+            f'a calibration file takes up to 5 of {DISTORTION_MODEL}'
+        )
+    fx, skew, cx, zero, fy, cy, *last = message.k
+    if skew or zero or last != [0, 0, 1]:
+        raise InputError(f'{name}: K is not [fx, 0, cx, 0, fy, cy, 0, 0, 1]')
+    if not (0 <= cx <= message.width and 0 <= cy <= message.height):
+        raise InputError(f'{name}: the principal point ({cx:.4g}, {cy:.4g}) is outside the image')
+    distortion = tuple([*message.d, *[0.0] * 5][:5])
+    return CameraModel(message.width, message.height, fx, fy, cx, cy, distortion, focus_distance)
+
+
+def resized_camera_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
+    """That of the same images in another size, of the same shape."""
+    sx, sy = width / info.width, height / info.height
+    # Pixel centres are at whole numbers, and the middle of the image stays the middle.
+    scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+    k, p = np.reshape(info.k, (3, 3)), np.reshape(info.p, (3, 4))
+    return CameraInfo(
+        header=info.header,
+        width=width,
+        height=height,
+        distortion_model=info.distortion_model,
+        d=info.d,
+        k=(scale @ k if k.any() else k).reshape(-1).tolist(),
+        r=info.r,
+        p=(scale @ p if p.any() else p).reshape(-1).tolist(),
+    )
 
 
 def camera_info(state: LensState, width: int, height: int, header: Header) -> CameraInfo:

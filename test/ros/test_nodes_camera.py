@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip('rclpy')
 
 from builtin_interfaces.msg import Time as TimeMessage
-from ros_processes import wait_until
+from ros_processes import NodeProcess, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.srv import SetCameraInfo
 
 from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, FocusMap
 from dfd_ros.core.errors import InputError
@@ -115,6 +116,89 @@ def test_camera_info_is_calibrated_and_breathes(start_node, observer, stack_fold
     assert list(infos[0].d) == [-0.1, 0.05, 0.001, 0.002, 0.0]
     command.publish(FocusCommand(focus_distance=0.5, command_id=1))
     wait_until(lambda: infos[-1].k[0] == pytest.approx(1500 * 1.02), 'focus breathing')
+
+
+@pytest.fixture(scope='module')
+def calibrated(observer, stack_folder, tmp_path_factory):
+    """The calibration file of a running camera node, and its camera infos."""
+    file = tmp_path_factory.mktemp('calibrated') / 'calibration.yaml'
+    Calibration(aperture=Aperture(160, Lens(0.004, 1.8, 2e-6), (math.inf, 0.5), (1.0, 1.02))).write(file)
+    infos = observer.listen(CameraInfo, '/commit/camera_info', qos.LENS_STATE_SUBSCRIBER)
+    parameters = {'source': 'stack', 'stack': stack_folder, 'rate': 20.0, 'calibration': file}
+    process = NodeProcess('camera', file.with_name('log'), '-r', '__ns:=/commit', **parameters)
+    wait_until(lambda: infos, 'camera info')
+    yield file, infos
+    process.end()
+
+
+def committed(**changes):
+    """What camera_calibration commits."""
+    values = {
+        'width': 80,
+        'height': 60,
+        'distortion_model': 'plumb_bob',
+        'd': [-0.1, 0.05, 0.001, 0.002, 0.0],
+        'k': [100.0, 0, 40, 0, 101, 30, 0, 0, 1],
+        'r': [1.0, 0, 0, 0, 1, 0, 0, 0, 1],
+        'p': [98.0, 0, 40, 0, 0, 99, 30, 0, 0, 0, 1, 0],
+    }
+    return SetCameraInfo.Request(camera_info=CameraInfo(**(values | changes)))
+
+
+def test_set_camera_info_is_used_and_kept(calibrated, observer):
+    file, infos = calibrated
+    answer = observer.call(SetCameraInfo, '/commit/set_camera_info', committed())
+    assert answer.success and answer.status_message == f'written to {file}, for a focus at inf m'
+    wait_until(lambda: infos[-1].k[0] == 100 and list(infos[-1].d) == [-0.1, 0.05, 0.001, 0.002, 0.0], 'the new one')
+    written = Calibration.read(file)
+    assert (written.focus_camera.fx, written.focus_camera.fy, written.focus_camera.focus_distance) == (
+        100,
+        101,
+        math.inf,
+    )
+    assert written.aperture.lens.f_number == 1.8  # the rest of the file stays
+
+
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        ({'k': [math.nan, 0, 40, 0, 101, 30, 0, 0, 1]}, 'K has values that are not finite'),
+        ({'k': [0.0] * 9}, 'K is 0, which is not calibrated'),
+        ({'k': [100.0, 0, 400, 0, 101, 30, 0, 0, 1]}, 'the principal point (400, 30) is outside the image'),
+        ({'k': [100.0, 3, 40, 0, 101, 30, 0, 0, 1]}, 'K is not [fx, 0, cx, 0, fy, cy, 0, 0, 1]'),
+        ({'width': 160, 'height': 120}, 'for images of 160x120, these have 80x60'),
+        ({'width': 0}, 'the image size is 0x60'),
+        ({'distortion_model': 'equidistant'}, 'up to 5 of plumb_bob'),
+        ({'distortion_model': 'rational_polynomial', 'd': [0.1] * 8}, '8 coefficients of the distortion model'),
+        ({'d': [1e9] * 5}, 'which no lens has'),
+    ],
+)
+def test_a_camera_info_that_cannot_be_is_refused_and_changes_nothing(calibrated, observer, changes, words):
+    file, _ = calibrated
+    before = file.read_bytes()
+    answer = observer.call(SetCameraInfo, '/commit/set_camera_info', committed(**changes))
+    assert not answer.success and words in answer.status_message and '\n' not in answer.status_message
+    assert file.read_bytes() == before and list(file.parent.glob('.*')) == []
+
+
+def test_a_camera_info_that_cannot_be_written_is_refused(calibrated, observer):
+    file, infos = calibrated
+    kept = file.read_bytes()
+    file.unlink()
+    file.mkdir()
+    try:
+        answer = observer.call(SetCameraInfo, '/commit/set_camera_info', committed(k=[90.0, 0, 40, 0, 90, 30, 0, 0, 1]))
+        assert not answer.success and str(file) in answer.status_message
+        assert infos[-1].k[0] != 90
+    finally:
+        file.rmdir()
+        file.write_bytes(kept)
+
+
+def test_without_a_calibration_file_camera_info_is_refused(observer, start_node, stack_folder):
+    start_node('camera', '-r', '__ns:=/uncalibrated', source='stack', stack=stack_folder)
+    answer = observer.call(SetCameraInfo, '/uncalibrated/set_camera_info', committed())
+    assert not answer.success and answer.status_message.startswith('parameter calibration: has to name the file')
 
 
 def test_v4l2_takes_lens_and_focus_table_from_the_calibration():

@@ -8,13 +8,14 @@ import math
 import sys
 import threading
 import time
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
 import yaml
 from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.srv import SetCameraInfo
 from std_msgs.msg import Header
 
 from dfd_ros.calibration.calibration_file import Calibration
@@ -198,6 +199,7 @@ class CameraNode(ManagedNode):
         self._reached_id = 0
         self._last: Frame | None = None
         self._intervals = Window(2.0)
+        self.create_service(SetCameraInfo, 'set_camera_info', self._on_camera_info)
         self.create_subscription(
             FocusCommand, 'focus_command', self._on_command, qos.COMMAND, qos_overriding_options=qos.overridable()
         )
@@ -213,6 +215,28 @@ class CameraNode(ManagedNode):
     def destroy_node(self) -> None:
         self.worker_ends_within = CLOSED_WITHIN
         super().destroy_node()
+
+    def _on_camera_info(
+        self, request: SetCameraInfo.Request, response: SetCameraInfo.Response
+    ) -> SetCameraInfo.Response:
+        """Takes the intrinsics over, and writes them into the calibration file where there is one."""
+        path, frame = self._settings.values.calibration, self._last
+        if not path:
+            raise InputError('parameter calibration: has to name the file to write the camera info to')
+        if frame is None:
+            raise InputError('no image yet that the camera info could belong to')
+        height, width = frame.image.shape[:2]
+        camera = messages.camera_model(request.camera_info, frame.lens_state.focus_distance)
+        if (camera.width, camera.height) != (width, height):
+            raise InputError(f'camera_info: for images of {camera.width}x{camera.height}, these have {width}x{height}')
+        # Of the file, not of memory: dfd calibrate may have written another part of it.
+        calibration = replace(Calibration.read(path), focus_camera=camera)
+        calibration.write(path)
+        self._calibration = replace(self._calibration, focus_camera=camera)
+        response.success = True
+        response.status_message = f'written to {path}, for a focus at {camera.focus_distance:.3g} m'
+        self.get_logger().info(f'camera info {response.status_message}')
+        return response
 
     def _on_command(self, command: FocusCommand) -> None:
         try:
