@@ -28,7 +28,7 @@ from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
-from dfd_ros.inference.estimator_arguments import RESOLUTION, network_size
+from dfd_ros.inference.estimator_arguments import RESOLUTION, SMALLEST_IMAGE, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.networks.stack_network import check_stack
@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trai
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.inference.all_in_focus import AllInFocus
 
-SMALLEST_IMAGE = 16
 SAME_FOCUS = 0.01
 """Share of the range: a frame whose focus has moved by less replaces the last one in the memory."""
 RANGE_UNKNOWN = 'the range of the lens is unknown, and the focus has not swept one yet'

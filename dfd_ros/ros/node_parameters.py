@@ -13,7 +13,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
-from dfd_ros.inference.estimator_arguments import PRECISIONS, RESOLUTION
+from dfd_ros.inference.estimator_arguments import PRECISIONS, RESOLUTION, SMALLEST_IMAGE
 from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_range, parameter
 
 if TYPE_CHECKING:
@@ -200,6 +200,14 @@ class DepthParameters(ManagedParameters):
         minimum=0,
         maximum=8192,
     )
+    output_resolution: int = parameter(
+        0,
+        'Longest side of the results. Larger images are reduced as they arrive, and depth/camera_info fits: saves time '
+        'and memory with large images. 0: that of the images.',
+        unit='px',
+        minimum=0,
+        maximum=8192,
+    )
     adapt_resolution: bool = parameter(
         False,
         'Reduce the resolution, down to 160 px, until depth keeps up with the camera, or with max_rate. It rises again '
@@ -381,6 +389,11 @@ class DepthParameters(ManagedParameters):
     def check(self) -> None:
         super().check()
         check_range(self.near, self.far)
+        for name in ('resolution', 'output_resolution'):
+            if 0 < getattr(self, name) < SMALLEST_IMAGE:
+                raise InputError(
+                    f'parameter {name}: {getattr(self, name)} px is too small; 0, or from {SMALLEST_IMAGE}'
+                )
 
     @property
     def range(self) -> VergenceRange | None:

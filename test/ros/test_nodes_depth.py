@@ -14,7 +14,7 @@ from depth_rig import HEIGHT, WIDTH, Rig, array, figures, is_well_again, warned,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.duration import Duration
-from ros_processes import NodeProcess, wait_until
+from ros_processes import NodeProcess, spinning, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -23,6 +23,7 @@ from dfd_ros.bags import image_decoding
 from dfd_ros.core.image_encodings import COLOUR
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.ros import image_messages, qos
+from dfd_ros.ros.nodes.depth import DepthNode
 
 NAMESPACE = '/robot'
 
@@ -455,6 +456,28 @@ def test_compressed_images_in_and_compressed_depth_out(observer, start_node, ran
     wait_until(known, 'compressed depth')
     assert image_decoding.to_depth(heard[-1], 'depth').shape == (HEIGHT, WIDTH)
     assert observer.node.count_subscribers('/packed/photo') == 0  # nothing takes the raw images
+
+
+def test_large_images_are_reduced_where_asked_for(observer, random_weights):
+    parameters = 'output_resolution:=48', f'weights:={random_weights}', 'confidence_threshold:=0.0'
+    given = [word for parameter in parameters for word in ('-p', parameter)]
+    node = DepthNode(cli_args=['--ros-args', '-r', '__ns:=/small', *given])
+    try:
+        node.start()
+        with spinning(node):
+            rig = Rig(observer, None, '/small')
+            info = CameraInfo(width=WIDTH, height=HEIGHT, k=[500.0, 0, 47.5, 0, 500, 31.5, 0, 0, 1])
+            for _ in range(3):
+                rig.send_info(info)
+                time.sleep(0.1)
+            depth = wait_until(lambda: np.isfinite(array(rig.answer())).any() and rig.depth[-1], 'depth')
+            assert (depth.width, depth.height) == (WIDTH // 2, HEIGHT // 2)
+            found = wait_until(lambda: with_header(rig.info, depth.header), 'camera info')
+            assert (found.width, found.height) == (WIDTH // 2, HEIGHT // 2)
+            assert (found.k[0], found.k[2], found.k[5]) == (250, 23.5, 15.5)
+            assert node._estimator._last[1].pixel_pitch == pytest.approx(4e-6)  # CoC is in pixels of the result
+    finally:
+        node.destroy_node()
 
 
 def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):

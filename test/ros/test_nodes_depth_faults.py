@@ -200,12 +200,14 @@ def test_the_resolution_falls_until_depth_keeps_up(observer, tmp_path, monkeypat
             rig, large = Rig(observer, None, '/slow'), np.zeros((160, 240, 3), np.uint8)
 
             def falls():
-                image = image_messages.to_message(large, rig.header())
-                rig.send(image)
+                rig.send(image_messages.to_message(large, rig.header()))
                 time.sleep(0.05)
-                return node._estimator.resolution == 160 and with_header(rig.depth, image.header)
+                return node._estimator.resolution == 160
 
-            depth = wait_until(falls, 'a lower resolution')
+            wait_until(falls, 'a lower resolution')
+            image = image_messages.to_message(large, rig.header())
+            rig.send_until(lambda: with_header(rig.depth, image.header), 'depth', image)
+            depth = with_header(rig.depth, image.header)
             assert (depth.height, depth.width) == (160, 240)
             values = figures(rig)
             assert values['resolution (px)'] == '160' and 1 <= int(values['resets']) <= 3

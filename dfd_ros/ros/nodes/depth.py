@@ -10,6 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from builtin_interfaces.msg import Time
@@ -24,6 +25,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.inference.backends import is_device_failure, release_memory
 from dfd_ros.inference.estimator import DepthEstimator, Estimate
+from dfd_ros.inference.estimator_arguments import network_size
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
@@ -60,6 +62,16 @@ Item = tuple[Image | CompressedImage, LensStateMessage, CameraInfo | None, Frame
 
 def _focus(item: Item) -> float:
     return item[1].focus_distance
+
+
+def _reduced(image: np.ndarray, state: LensState, resolution: int) -> tuple[np.ndarray, LensState]:
+    """The same with at most `resolution` px on the longer side of the image; 0: unchanged."""
+    before = image.shape[0], image.shape[1]
+    height, width = network_size(*before, resolution or None)
+    if (height, width) == before:
+        return image, state
+    reduced = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return reduced, replace(state, pixel_pitch=state.pixel_pitch * image.shape[1] / width)
 
 
 class DepthNode(ManagedNode):
@@ -252,14 +264,18 @@ class DepthNode(ManagedNode):
                 return
         image = image_messages.to_rgb(message, self._image_topic)
         lens_state = messages.from_message(lens_message, self._lens_topic)
+        shape = image.shape[:2]
+        image, reduced_state = _reduced(image, lens_state, values.output_resolution)
         times.converted = time.monotonic()
-        estimate = self._estimate(image, lens_state, message.header.frame_id)
+        estimate = self._estimate(image, reduced_state, message.header.frame_id)
         threshold = estimate.threshold(values.confidence_threshold, values.accepted_errors)
         self._health.add_frame(estimate, lens_state.focus_distance, threshold)
         times.estimated = time.monotonic()
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
-        info = self._camera_info_of(image.shape[:2], info, lens_state, message.header)
+        info = self._camera_info_of(shape, info, lens_state, message.header)
+        if image.shape[:2] != shape:
+            info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
         self._outputs.publish(estimate, threshold, image, info, values)
         times.published = time.monotonic()
         self._note_times(message.header, times)
