@@ -120,11 +120,12 @@ Side = Annotated[int, Field(ge=1, le=2**14)]
 @dataclass(frozen=True)
 class _OnnxMetadata:
     """Metadata that `dfd export` writes: the network, channels and stride of each map of the state, and the fixed size
-    (H, W) of the images, if any."""
+    (H, W) of the images, if any, or the number of which H and W have to be multiples."""
 
     network: str
     state: tuple[tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=256)]], ...]
     size: tuple[Side, Side] | None = None
+    multiple: Annotated[int, Field(ge=1, le=2**14)] | None = None
 
 
 class OnnxBackend:
@@ -153,7 +154,7 @@ class OnnxBackend:
         about = parse(_OnnxMetadata, parse_json(metadata, f'weights {path}'), f'weights {path}')
         self.network_name = about.network
         self._path, self._size, self._state = path, about.size, about.state
-        self._multiple = multiple_of(self._state)
+        self._multiple = about.multiple or multiple_of(self._state)
         self._try()
 
     def _try(self) -> None:

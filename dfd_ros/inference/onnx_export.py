@@ -2,7 +2,8 @@
 
 Inputs are `image` (1, 3, H, W), `focus` (1,), `blur_scale` (1,), `state0`...; outputs are `vergence`,
 `log_scale`, `coc` (1, 1, H, W) and `next_state0`...; see `dfd_ros.networks`. The state of the first frame is zeros. H
-and W are multiples of 16 and of the coarsest stride of the state, and arbitrary unless a size is given.
+and W are multiples of 16 and of the coarsest stride of the state if a size is given, otherwise any multiples of the
+network's own `multiple` too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def multiple_of(state: Sequence[tuple[int, int]]) -> int:
 def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write `network` to `path`, atomically.
 
-    size: fixed (H, W) of the images, rounded up to a multiple as above; None = any size.
+    size: fixed (H, W) of the images, rounded up to a multiple as above; None = any size. The exporter does not
+        understand padding that depends on the size, hence the multiples.
     """
     path = Path(path)
     try:
@@ -53,8 +55,8 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
     network = network.cpu().eval()
     probe = 1024
     state = [(s.shape[1], probe // s.shape[2]) for s in network.initial_state(1, probe, probe)]
-    multiple = multiple_of(state)
-    height, width = (-(-n // multiple) * multiple for n in size or (6 * multiple, 8 * multiple))
+    multiple = multiple_of(state) if size else max(multiple_of(state), network.multiple)
+    height, width = (-(-n // multiple) * multiple for n in size or (2 * multiple, 3 * multiple))
 
     dynamic = None
     if size is None:
@@ -90,7 +92,12 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
         )
     assert program is not None  # with dynamo=True
     program.model.metadata_props[METADATA_KEY] = json.dumps(
-        {'network': name_of(type(network)), 'state': state, 'size': None if size is None else [height, width]}
+        {
+            'network': name_of(type(network)),
+            'state': state,
+            'size': None if size is None else [height, width],
+            'multiple': multiple,
+        }
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(path) as temporary:

@@ -121,6 +121,11 @@ class Network(nn.Module):
         """Change log b to slope * log b + offset, as part of the weights; see `dfd_ros.training.confidence`."""
         raise NotImplementedError
 
+    @property
+    def multiple(self) -> int:
+        """The number of which height and width are multiples in images that no layer has to pad."""
+        return 16
+
     def check_size(self, height: int, width: int) -> None:
         """Raises `InputError` if the network cannot take images of this size."""
 

@@ -398,6 +398,10 @@ class StreamNetwork(Network):
         assert self.fine.bias is not None
         _fill(self.fine.bias[4:], -2.0)
 
+    @property
+    def multiple(self) -> int:
+        return 4 << FilledFocus.LEVELS if self.filled else self.STRIDE
+
     @torch.no_grad()
     def correct_log_scale(self, slope: float, offset: float) -> None:
         assert self.fine.bias is not None

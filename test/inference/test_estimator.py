@@ -483,7 +483,7 @@ def test_the_real_network_is_warped_where_it_pads():
 @pytest.fixture(scope='module')
 def small_network(tmp_path_factory):
     torch.manual_seed(1)
-    network = networks.create('stream', channels=(8, 8, 12, 12), hypotheses=4, hidden=(8, 8)).eval()
+    network = networks.create('stream', channels=(8, 8, 12, 12), hypotheses=4, hidden=(8, 8), context=8).eval()
     for parameter in network.parameters():  # heads start near zero: make them say something
         parameter.data += 0.05 * torch.randn_like(parameter)
     return network
@@ -524,12 +524,19 @@ def agree(one: DepthEstimator, other: DepthEstimator, size: tuple[int, int]) -> 
 
 
 @pytest.mark.slow(reason='a network is exported for images of any size')
-@pytest.mark.parametrize('size', [(96, 128), (90, 70)])
+@pytest.mark.parametrize('size', [(128, 256), (256, 128)])
 def test_torch_and_onnx_agree(small_network, any_size_file, size):
     by_torch = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='fp32')
     by_onnx = DepthEstimator(any_size_file, backend='onnx', network='stream', range_=RANGE, device='cpu')
     estimate = agree(by_torch, by_onnx, size)
     assert np.ptp(estimate.vergence) > 0.01
+
+
+@pytest.mark.slow(reason='a network is exported for images of any size')
+def test_onnx_of_any_size_pads_other_sizes(any_size_file):
+    estimator = DepthEstimator(any_size_file, backend='onnx', range_=RANGE, device='cpu')
+    estimate = estimator.push(textured(0, 90, 70), LensState(1.0))
+    assert estimate.vergence.shape == (90, 70) and np.isfinite(estimate.vergence).all()
 
 
 @pytest.mark.slow(reason='a network is exported, which loads onnxscript')
