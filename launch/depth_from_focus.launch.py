@@ -3,6 +3,7 @@
 ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic rviz:=true
 ros2 launch dfd_ros depth_from_focus.launch.py source:=stack stack:=/path/to/stack
 ros2 launch dfd_ros depth_from_focus.launch.py source:=v4l2 calibration:=/path/to/calibration.yaml
+ros2 launch dfd_ros depth_from_focus.launch.py source:=external driver:=camera_ros
 ros2 launch dfd_ros depth_from_focus.launch.py source:=external image_raw:=/camera/image_raw ...
 ros2 launch dfd_ros depth_from_focus.launch.py --show-args
 """
@@ -75,14 +76,14 @@ def _start(context: LaunchContext) -> list[Node]:
 
 def _nodes(context: LaunchContext) -> list[Node]:
     # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
-    values = context.launch_configurations
+    values, of_driver = launch_arguments.with_driver(dict(context.launch_configurations))
     remappings = launch_arguments.remappings(values)
-    prefixed = {}
+    special = {'depth': of_driver}
     if values['frame_prefix']:
-        prefixed['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
+        special['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
     nodes = [
-        launch_files.node(context, name, launch_arguments.parameters(name, values) | prefixed.get(name, {}), remappings)
-        for name in launch_arguments.nodes(values['source'], values['rgbd'] == 'true')
+        launch_files.node(context, name, launch_arguments.parameters(name, values) | special.get(name, {}), remappings)
+        for name in launch_arguments.nodes(values['source'], values['rgbd'] == 'true', values['driver'])
     ]
     if values['record']:
         watched = {'output': launch_arguments.path(values['record']), **launch_arguments.monitored(values)}

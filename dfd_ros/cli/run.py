@@ -54,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
 
     values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *TOPICS)}
-    names = launch_arguments.nodes(values['source'], args.rgbd)
+    names = launch_arguments.nodes(values['source'], args.rgbd, values['driver'])
+    values, of_driver = launch_arguments.with_driver(values)
     parameters = {name: launch_arguments.parameters(name, values) for name in names}
+    parameters['depth'] |= of_driver
     if args.seconds and not args.record:
         raise InputError('--seconds: needs --record')
     if args.params_file and not args.params_file.is_file():

@@ -98,6 +98,7 @@ ARGUMENTS = arguments(
             'seed',
             'publish_truth',
         ),
+        'focus_bridge': ('autostart', 'driver', 'driver_node', 'video_device', 'focus_table', 'calibration'),
         'sweep': ('autostart', 'pattern', 'steps', 'near', 'far'),
         'depth': (
             'autostart',
@@ -124,9 +125,14 @@ TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 """What lies between camera, sweep and depth: topics that a driver of its own may call otherwise."""
 
 
-def nodes(source: str, rgbd: bool = False) -> tuple[str, ...]:
-    """The nodes to start for a source of images; `rgbd`: with the one that compares with an RGB-D sensor."""
-    camera = () if source == EXTERNAL else ('camera',)
+def nodes(source: str, rgbd: bool = False, driver: str = '') -> tuple[str, ...]:
+    """The nodes to start for a source of images; `rgbd`: with the one that compares with an RGB-D sensor.
+
+    `driver`: with the one that sets the focus through a camera driver. Raises InputError for one beside another source.
+    """
+    if driver and source != EXTERNAL:
+        raise InputError(f'driver: {driver!r} is the camera, so source has to be {EXTERNAL}, not {source}')
+    camera = ('camera',) if source != EXTERNAL else ('focus_bridge',) if driver else ()
     return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()))
 
 
@@ -139,6 +145,19 @@ def parameters(
         for argument in known
         if node in argument.nodes and values.get(argument.name)
     }
+
+
+def with_driver(values: dict[str, str]) -> tuple[dict[str, str], dict[str, bool]]:
+    """`values` with the topics of the camera driver that they name, unless they name topics themselves, and the
+    parameters of the depth node that follow from it. Raises InputError for a driver file that cannot be read."""
+    if not values['driver']:
+        return values, {}
+    from dfd_ros.cameras.driver_file import read_driver  # here, as pydantic takes its time
+
+    driver = read_driver(values['driver'], node=values['driver_node'], device=values['video_device'])
+    own = {'image_raw': driver.topics.image_raw, 'camera_info': driver.topics.camera_info}
+    found = {topic: driver.resolve(name) for topic, name in own.items() if values[topic] == topic}
+    return values | found, {'compressed': True} if driver.topics.compressed else {}
 
 
 def rig(values: dict[str, str]) -> dict[str, str] | None:

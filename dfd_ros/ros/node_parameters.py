@@ -113,6 +113,27 @@ class CameraParameters(ManagedParameters):
 
 
 @dataclass(frozen=True)
+class FocusBridgeParameters(ManagedParameters):
+    """Parameters of the focus bridge."""
+
+    driver: str = parameter(
+        'camera_ros',
+        'The camera driver whose focus is set: a name of config/drivers, such as camera_ros, or a YAML file '
+        '(docs/cameras.md).',
+    )
+    driver_node: str = parameter('', "Name of the driver's node, such as /left/camera. Empty: as in the driver file.")
+    video_device: str = parameter('', 'V4L2: device whose focus is set. Empty: as in the driver file.')
+    calibration: str = parameter(
+        '', 'Calibration file: the focus table, the lens and its focus breathing go into the lens state.'
+    )
+    focus_table: str = parameter(
+        '',
+        'YAML file with the values that the driver takes against focus distances. Empty: that of the calibration, '
+        'otherwise the unit in the driver file.',
+    )
+
+
+@dataclass(frozen=True)
 class SweepParameters(ManagedParameters):
     """Parameters of the sweep node."""
 
@@ -567,6 +588,7 @@ class TrainerParameters(Parameters):
 
 NODES: dict[str, type[Parameters]] = {
     'camera': CameraParameters,
+    'focus_bridge': FocusBridgeParameters,
     'sweep': SweepParameters,
     'depth': DepthParameters,
     'accuracy': AccuracyParameters,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import sys
 import textwrap
 import threading
@@ -144,7 +145,7 @@ class _Done(Exception):
 
 
 def _name(make_node: Callable[[], Node]) -> str:
-    return make_node.__name__.removesuffix('Node').lower()
+    return re.sub(r'(?<=[a-z])(?=[A-Z])', '_', make_node.__name__.removesuffix('Node')).lower()
 
 
 def _check_arguments(name: str, arguments: list[str]) -> None:

@@ -1,0 +1,104 @@
+"""The focus bridge at 30 Hz: the error of its focus labels, and its share of a processor core.
+
+.venv/bin/python benchmarks/focus_bridge.py --seconds 20
+
+A stand-in for a camera driver (test/support/driver_stand_ins.py) simulates the lens and knows where it was in each
+exposure; the sweep node drives it through the bridge, which is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
+
+NEAR_VERGENCE = 10.0  # dioptres, of the focus tables
+TICKS = os.sysconf('SC_CLK_TCK')
+
+
+def cpu_time(process: int) -> float:
+    """s of all threads of a process."""
+    fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seconds', type=float, default=20.0)
+    parser.add_argument('--idle', action='store_true', help='no sweep: the lens rests')
+    args = parser.parse_args()
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+
+    import driver_stand_ins as stand_ins
+    from ros_processes import NodeProcess, Observer, spinning, wait_until
+
+    from dfd_ros.msg import LensState
+    from dfd_ros.ros import qos
+    from dfd_ros.ros.nodes.sweep import SweepNode
+
+    table = 'focus_table:\n- {value: %g, focus_distance_m: .inf}\n- {value: %g, focus_distance_m: 0.1}\n'
+    drivers = {
+        'camera_ros': (stand_ins.CameraRos, None),
+        'depthai_ros_driver': (stand_ins.Depthai, (20, 220)),
+        'v4l2_camera': (stand_ins.V4l2Camera, (0, 250)),
+        'camera_aravis2': (stand_ins.Aravis, (-1.5, 2.5)),
+    }
+    print('| driver | frames | settled | largest error of a settled label | median, moving | CPU of the bridge |')
+    print('| --- | --- | --- | --- | --- | --- |')
+    for name, (make, ends) in drivers.items():
+        observer = Observer()
+        driver = make()
+        states = observer.listen(LensState, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+        sweep = SweepNode()
+        if not args.idle:
+            sweep.start()
+        with tempfile.TemporaryDirectory() as folder, spinning(sweep):
+            options = {}
+            if ends:
+                options['focus_table'] = Path(folder) / 'table.yaml'
+                options['focus_table'].write_text(table % ends)
+            info = f'/{driver.NAME}/camera_info' if driver.INFO.startswith('~/') else 'camera_info'
+            if name == 'depthai_ros_driver':
+                info = '/oak/rgb/camera_info'
+            bridge = NodeProcess(
+                'focus_bridge', Path(folder) / 'log', '-r', f'camera_info:={info}', driver=name, **options
+            )
+            try:
+                wait_until(lambda: any(state.settled for state in states), 'a settled frame')
+                states.clear()
+                began, used = time.monotonic(), cpu_time(bridge.process.pid)
+                time.sleep(args.seconds)
+                share = (cpu_time(bridge.process.pid) - used) / (time.monotonic() - began)
+            finally:
+                bridge.end()
+        sweep.destroy_node()
+        observer.silence('/lens_state')
+        low, high = ends or (0.0, NEAR_VERGENCE)
+        width = NEAR_VERGENCE if ends else 15.0  # dioptres
+        settled, moving = [], []
+        for state in states:
+            truth = driver.truth[state.header.stamp.sec * 10**9 + state.header.stamp.nanosec]
+            off = [
+                abs(1 / state.focus_distance - (value - low) / (high - low) * NEAR_VERGENCE) / width for value in truth
+            ]
+            (settled if state.settled else moving).append(max(off))
+        driver.end()
+        observer.close()
+        middle = f'{100 * np.median(moving):.1f} %' if moving else '-'
+        print(
+            f'| {name} | {len(states)} | {100 * len(settled) / len(states):.0f} % | {100 * max(settled):.2f} % '
+            f'| {middle} | {100 * share:.1f} % of a core |',
+            flush=True,
+        )
+
+
+if __name__ == '__main__':
+    main()

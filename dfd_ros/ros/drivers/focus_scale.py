@@ -1,0 +1,82 @@
+"""The numbers by which a driver sets the focus, and the focus distances that they stand for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dfd_ros.cameras.v4l2_source import FocusTable
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import VergenceRange, distance, vergence
+
+TOLERANCE = 0.01  # of the range of values: below it a lens counts as being where it is wanted
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a driver takes: its limits (infinite: it does not say) and whether only whole numbers."""
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    whole: bool = False
+
+    def within(self, minimum: float | None, maximum: float | None) -> Limits:
+        """Narrower limits where those are given."""
+        low = self.minimum if minimum is None else max(self.minimum, minimum)
+        high = self.maximum if maximum is None else min(self.maximum, maximum)
+        return Limits(low, high, self.whole)
+
+
+class FocusScale:
+    """Focus distance (m) to value and back. Values are clamped to the limits of the driver."""
+
+    def __init__(self, unit: str, limits: Limits, table: FocusTable | None = None) -> None:
+        """`unit`: dioptre, metre, table. Raises InputError where the range is not known, or not possible."""
+        self._unit = unit
+        self._table = table if unit == 'table' else None
+        self._whole = limits.whole
+        if unit == 'table':
+            if table is None:
+                raise InputError('the unit is table, and there is no focus table')
+            ends = [table.value(table.range.near), table.value(table.range.far)]
+            low, high = min(ends), max(ends)
+            if low < limits.minimum or high > limits.maximum:
+                raise InputError(
+                    f'the focus table has values from {low:g} to {high:g}, and the driver takes {limits.minimum:g} to '
+                    f'{limits.maximum:g}: measure the table with this driver'
+                )
+        else:
+            low, high = limits.minimum, limits.maximum
+            if unit == 'metre':
+                low = max(low, 0.0)
+            if not low < high or (unit == 'dioptre' and math.isinf(high)) or (unit == 'metre' and low <= 0):
+                raise InputError(
+                    f'the limits of the focus are {low:g} to {high:g} {unit}: give command: minimum and maximum in the '
+                    'driver file'
+                )
+        self.minimum, self.maximum = low, high
+        near, far = self.distance(low), self.distance(high)
+        self.range = table.range if unit == 'table' and table else VergenceRange(min(near, far), max(near, far))
+
+    def value(self, focus_distance: float) -> float:
+        """The value to send for a distance (m, inf allowed), clamped. Raises InputError for no distance."""
+        if not focus_distance > 0:
+            raise InputError(f'focus command: focus distance {focus_distance} m must be positive (inf for infinity)')
+        if self._table is not None:
+            value = self._table.value(focus_distance)
+        else:
+            value = vergence(focus_distance) if self._unit == 'dioptre' else focus_distance
+        value = min(max(value, self.minimum), self.maximum)
+        return float(round(value)) if self._whole else value
+
+    def distance(self, value: float) -> float:
+        """The focus distance (m) of a value."""
+        if self._table is not None:
+            return self._table.focus_distance(value)
+        return distance(max(value, 0.0)) if self._unit == 'dioptre' else value
+
+    @property
+    def tolerance(self) -> float:
+        """By how much two values may differ that mean the same focus."""
+        span = self.maximum - self.minimum
+        return max(TOLERANCE * span if math.isfinite(span) else 0.0, 0.5 if self._whole else 0.0)

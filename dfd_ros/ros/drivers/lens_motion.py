@@ -1,0 +1,84 @@
+"""Where a lens is that does not say so: a model of its motion, from what the driver has been told."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+REMEMBERED = 64  # motions; frames come later than the commands that were given after their exposure
+
+
+@dataclass(frozen=True)
+class _Move:
+    sent: float  # s
+    began: float
+    start: float  # values of the driver
+    goal: float
+    arrives: float
+    rests: float
+    command_id: int
+
+    def at(self, time_s: float) -> float:
+        if time_s >= self.arrives:
+            return self.goal
+        share = max(time_s - self.began, 0.0) / (self.arrives - self.began)
+        return self.start + share * (self.goal - self.start)
+
+
+@dataclass(frozen=True)
+class Position:
+    """The lens during an exposure: its value, whether it rested, the last command that it had reached."""
+
+    value: float
+    rests: bool
+    command_id: int = 0
+
+
+class LensMotion:
+    """The lens moves at constant speed, and may do so at any time from the sending of a command until it rests."""
+
+    def __init__(self, slew: float, settle_s: float, span: float) -> None:
+        """`slew`: values in a second, 0 = at once. `span`: largest difference of two values."""
+        self._slew = slew
+        self._settle = settle_s
+        self._span = span
+        self._moves: deque[_Move] = deque(maxlen=REMEMBERED)
+
+    def command(self, value: float, sent: float, answered: float, latency: float, command_id: int) -> None:
+        """The driver was told `value` at `sent` (s) and answered at `answered`; the lens starts `latency` s later.
+
+        The first command moves it from an unknown value.
+        """
+        began = max(answered + latency, sent)
+        last = self._moves[-1] if self._moves else None
+        start = value if last is None else last.at(began)
+        way = self._span if last is None else abs(value - start)
+        if last is not None and last.goal == value:  # it stays
+            sent, began, start, arrives, rests = last.sent, last.began, last.start, last.arrives, last.rests
+        else:
+            arrives = began + (way / self._slew if self._slew else 0.0)
+            rests = arrives + self._settle
+        self._moves.append(_Move(sent, began, start, value, arrives, rests, command_id))
+
+    def forget(self) -> None:
+        """Nobody knows where the lens is."""
+        self._moves.clear()
+
+    def during(self, begin: float, end: float) -> Position | None:
+        """The position during an exposure (s); None: unknown."""
+        if not self._moves:
+            return None
+        current = self._moves[0]
+        for move in self._moves:
+            if move.began <= end:
+                current = move
+        moving = any(move.sent < end and begin < move.rests for move in self._moves)
+        reached = [move for move in self._moves if move.rests <= begin]
+        rests = bool(reached) and not moving
+        return Position(current.at(end), rests, reached[-1].command_id if reached else 0)
+
+    @property
+    def rests_from(self) -> float:
+        """When (s) the lens rests, if there is no further command."""
+        return self._moves[-1].rests if self._moves else -math.inf

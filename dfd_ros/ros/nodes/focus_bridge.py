@@ -1,0 +1,539 @@
+"""Focus bridge: makes a camera driver that knows nothing of this package obey ``focus_command``, and says where its
+lens is."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from rcl_interfaces.msg import ParameterEvent
+from rclpy.clock import Clock, ClockType
+from rclpy.parameter import parameter_value_to_python
+from rclpy.qos import QoSProfile, qos_profile_parameter_events
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Empty, Header
+
+from dfd_ros.calibration.calibration_file import Calibration
+from dfd_ros.cameras.driver_file import read_driver
+from dfd_ros.cameras.v4l2_source import FocusTable
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.optics import Lens
+from dfd_ros.core.v4l2_controls import DeviceLost
+from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import messages, qos
+from dfd_ros.ros.bound_parameters import BoundParameters
+from dfd_ros.ros.diagnostics import WARN, Report, Window
+from dfd_ros.ros.drivers.conversation import Conversation, NoAnswer, Steps
+from dfd_ros.ros.drivers.focus_scale import FocusScale, Limits
+from dfd_ros.ros.drivers.interfaces import find_interface, find_key, get_number
+from dfd_ros.ros.drivers.lens_motion import LensMotion, Position
+from dfd_ros.ros.drivers.links import Changed, ParameterLink, identity, make_link
+from dfd_ros.ros.drivers.position_reports import PositionReports
+from dfd_ros.ros.guarded_node import log_line
+from dfd_ros.ros.managed_node import ManagedNode
+from dfd_ros.ros.node_parameters import FocusBridgeParameters
+from dfd_ros.ros.node_runner import run
+from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
+
+WATCH_PERIOD = 0.1  # s
+GRAPH_PERIOD = 0.5  # s between two looks at who is there
+RETRY = 1.0  # s after a failure
+PATIENCE = 1.0  # s that a lens may take to be where its driver was told to bring it
+SILENCE = 3.0  # s without what should come
+OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
+STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
+COARSE = 0.05  # of the range: the steps to which a motor may round
+PERIOD = 1 / 30  # s between two frames, until it is known
+QUARREL = 5  # changes by somebody else within 10 s
+WAITING, SETTING_UP, READY, FAILED = 'waiting for the driver', 'setting up', 'ready', 'failed'
+
+
+@dataclass(frozen=True)
+class _Goal:
+    value: float
+    command_id: int
+    at: float = -math.inf  # s, when the driver has accepted it
+
+
+@dataclass(frozen=True)
+class _Frame:
+    header: Header
+    width: int
+    stamp: float  # s
+    arrival: float
+
+
+class FocusBridgeNode(ManagedNode):
+    """Turns ``focus_command`` into what a driver understands, and publishes a ``lens_state`` for each ``camera_info``.
+
+    Images are not touched. Whatever is not known to be right is published as not settled, with the reason in the log.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('focus_bridge', **options)
+        self._settings = BoundParameters(self, FocusBridgeParameters)
+        self.diagnostics.hardware_id = self._settings.values.driver
+
+    # The life cycle.
+
+    def configure(self) -> None:
+        values = self._settings.values
+        self._driver = read_driver(values.driver, node=values.driver_node, device=values.video_device)
+        calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
+        self._aperture = calibration.aperture
+        self._table = _focus_table(values, calibration)
+        # Measured values say more than the unit that the driver claims.
+        self._unit = 'table' if self._table else self._driver.command.unit
+        if self._unit == 'table' and self._table is None:
+            raise InputError(
+                f'parameter focus_table: the driver {values.driver} sets the focus by numbers without a unit, so '
+                'focus_table or calibration has to say which focus distances they stand for'
+            )
+        self._publisher = self.create_publisher(
+            LensStateMessage, 'lens_state', qos.PUBLISHER, qos_overriding_options=qos.overridable()
+        )
+
+    def activate(self) -> None:
+        self._phase = WAITING
+        self._problem = ''
+        self._scale: FocusScale | None = None
+        self._motion = LensMotion(0.0, 0.0, 0.0)
+        self._reports = PositionReports()
+        self._wanted: _Goal | None = None
+        self._sending: _Goal | None = None
+        self._accepted: _Goal | None = None  # by the driver, and nothing has changed since
+        self._conversation: Conversation | None = None
+        self._retry_at = self._send_at = self._graph_at = self._read_at = -math.inf
+        self._recent: deque[float] = deque(maxlen=16)  # values sent
+        self._rivals: list[str] = []
+        self._changes = Window(10.0)
+        self._frames: deque[_Frame] = deque(maxlen=64)  # without their lens state
+        self._stamps: deque[float] = deque(maxlen=16)
+        self._period = PERIOD
+        self._frame_since_sent = True
+        self._info_at = self._report_at = time.monotonic()
+        self._last_distance = math.nan
+        self._settled = Window(5.0)
+        self._commands = self._refused = self._reasserted = self._reached_id = 0
+        self._link = make_link(self, self._driver)
+        # A topic that nobody listens to: who publishes it drives this lens.
+        claim = ''.join(c if c.isalnum() else '_' for c in identity(self._driver, self._link))
+        self._claim = self.create_publisher(Empty, f'/_focus_bridge/d{claim}', QoSProfile(depth=1))
+        overridable = {'qos_overriding_options': qos.overridable()}
+        self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
+        self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, **overridable)
+        self._info_topic = self.resolve_topic_name('camera_info')
+        self._report_topics = self._subscribe_to_reports()
+        if isinstance(self._link, ParameterLink):
+            events = qos_profile_parameter_events
+            self.create_subscription(ParameterEvent, '/parameter_events', self._on_parameter_event, events)
+        # Simulated time may stand still.
+        self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _subscribe_to_reports(self) -> str:
+        report = self._driver.report
+        if report.kind != 'topic':
+            return ''
+        kind = find_interface(report.type, 'msg')
+        names = [self.resolve_topic_name(self._driver.resolve(name.strip())) for name in report.topic.split('|')]
+        for name in names:
+            self.create_subscription(kind, name, self._on_report, qos.LENS_STATE_SUBSCRIBER)
+        return ' or '.join(names)
+
+    def _rest(self) -> None:
+        self._forsake()
+        if link := vars(self).pop('_link', None):
+            link.close()
+        super()._rest()
+
+    # What comes in.
+
+    def _on_command(self, command: FocusCommand) -> None:
+        if self._scale is None:
+            self._warn(f'{self._phase}: {self._problem or "no focus command can be obeyed yet"}')
+            return
+        self._wanted = _Goal(self._scale.value(command.focus_distance), command.command_id)
+        self._commands += 1
+        self._advance()
+
+    def _on_camera_info(self, info: CameraInfo) -> None:
+        self._info_at = time.monotonic()
+        stamp = nanoseconds(info.header.stamp) / NANOSECONDS
+        if self._stamps and not 0 < stamp - self._stamps[-1] < SILENCE:
+            self._stamps.clear()
+        self._stamps.append(stamp)
+        if len(self._stamps) > 2:
+            intervals = sorted(b - a for a, b in pairwise(self._stamps))
+            self._period = intervals[len(intervals) // 2]
+        self._frame_since_sent = True
+        self._frames.append(_Frame(info.header, info.width, stamp, self._now()))
+        self._publish_lens_states()
+        self._advance()
+
+    def _on_report(self, message: Any) -> None:
+        report = self._driver.report
+        if report.key:
+            text = find_key(message, report.key)
+            if text is None:  # of another node
+                return
+            try:
+                value = float(text)
+            except ValueError:
+                raise InputError(f'{self._report_topics}: {report.key} is {text!r}, not a number') from None
+        else:
+            value = get_number(message, report.field)
+        if not math.isfinite(value):
+            return
+        self._report_at = time.monotonic()
+        stamped = report.stamp == 'header' and hasattr(message, 'header')
+        self._reports.add(nanoseconds(message.header.stamp) / NANOSECONDS if stamped else self._now(), value)
+        self._publish_lens_states()
+
+    def _on_parameter_event(self, event: ParameterEvent) -> None:
+        if event.node != self._driver.node.rstrip('/') or self._phase in (WAITING, FAILED):
+            return
+        if any(parameter.name == self._link.focus_parameter for parameter in event.new_parameters):
+            if self._phase == READY:
+                self._start_again(f'{event.node} has started again')
+            return
+        for parameter in event.changed_parameters:
+            name, value = parameter.name, parameter_value_to_python(parameter.value)
+            is_theirs = self._phase == READY and name == self._link.focus_parameter and not self._is_ours(value)
+            if is_theirs or value != self._link.watched.get(name, value):
+                self._on_change(f'{name} of {event.node}', value)
+
+    def _is_ours(self, value: Any) -> bool:
+        assert self._scale is not None
+        if not isinstance(value, int | float):
+            return False
+        return any(abs(value - sent) <= self._scale.tolerance for sent in self._recent)
+
+    def _on_change(self, name: str, value: Any = None) -> None:
+        """Somebody else has set something of the driver: it is set again, less eagerly if that goes on."""
+        self._changes.add()
+        self._reasserted += 1
+        again = 'set again' if self._changes.total < QUARREL else f'set again, for the {QUARREL}th time or more in 10 s'
+        told = '' if value is None else f' to {value}'
+        self._fail(f'{name} was changed{told} by somebody else; it is {again}', self._changes.total >= QUARREL)
+
+    # What is done to the driver.
+
+    def _watch(self) -> None:
+        if self._conversation is not None:
+            self._conversation.check()
+        if time.monotonic() >= self._graph_at:
+            self._graph_at = time.monotonic() + GRAPH_PERIOD
+            self._look_around()
+        if self._phase == READY:
+            self._check_reports()
+        self._publish_lens_states()
+        self._advance()
+
+    def _look_around(self) -> None:
+        missing = self._link.missing
+        if missing and self._phase != WAITING:
+            self._start_again(missing)
+        elif missing:
+            self._problem = missing
+            if not self.is_starting:
+                self._warn(f'waiting for the driver: {missing}')
+        claims = self.get_publishers_info_by_topic(self._claim.topic_name)
+        rivals = []
+        if len(claims) > 1:
+            rivals = sorted(f'{claim.node_namespace.rstrip("/")}/{claim.node_name}' for claim in claims)
+        if self._rivals and not rivals:
+            self._start_again('the other bridge has gone')
+        self._rivals = rivals
+        if rivals:
+            self._problem = f'{len(rivals)} bridges drive {self._link.target}: {", ".join(rivals)}; end all but one'
+            self._warn(self._problem)
+        silent = time.monotonic() - self._info_at
+        if silent > SILENCE and not self.is_starting and self._phase != WAITING:
+            self._warn(f"nothing on {self._info_topic}: is that the name of the driver's camera info?")
+
+    def _check_reports(self) -> None:
+        """Whether the driver says what it should, and does what it says."""
+        report, goal = self._driver.report, self._accepted
+        if report.kind != 'topic':
+            return
+        now = time.monotonic()
+        if now - self._report_at > SILENCE > now - self._info_at:
+            what = report.key or report.field
+            self._problem = f'no {what} on {self._report_topics}: where the lens is is not known'
+            self._warn(self._problem + '; see docs/cameras.md for drivers that do not report it')
+            return
+        last = self._reports.last
+        if goal is None or last is None or self._scale is None or self._now() - goal.at < PATIENCE + self._latency:
+            return
+        if abs(last[1] - goal.value) > self._scale.tolerance and self._report_unit == self._unit:
+            self._refused += 1
+            self._accepted = None
+            self._problem = f'the driver has accepted {self._link.target} = {goal.value:g}, and reports {last[1]:g}'
+            self._warn(f'{self._problem}; it is set again')
+        elif self._problem:
+            self._problem = ''
+
+    def _advance(self) -> None:
+        """The next conversation, if none is going on and one is due."""
+        now = time.monotonic()
+        if (self._conversation is not None and not self._conversation.over) or self._rivals:
+            return
+        if self._phase in (WAITING, FAILED):
+            if now >= self._retry_at:
+                self._retry_at = now + GRAPH_PERIOD
+                if not self._link.missing:
+                    self._phase = SETTING_UP
+                    self._ask(self._link.set_up(), self._on_set_up, self._link.target)
+            return
+        wanted, accepted = self._wanted, self._accepted
+        if wanted is not None and (accepted is None or wanted.value != accepted.value):
+            # One for each frame: camera_ros drops a command that comes before the last has gone with a frame.
+            if now >= self._retry_at and (self._frame_since_sent or now > self._send_at + 3 * self._period):
+                self._send(wanted)
+        elif wanted is not None and accepted is not None and wanted.command_id != accepted.command_id:
+            self._motion.command(wanted.value, self._now(), self._now(), 0.0, wanted.command_id)
+            self._accepted = _Goal(accepted.value, wanted.command_id, accepted.at)
+        elif self._driver.report.kind == 'read_back' and now >= self._read_at:
+            self._read_at = now + self._driver.report.every_s
+            self._ask(self._link.read_back(), self._on_read_back, self._link.target)
+
+    def _ask(self, steps: Steps, done: Any, what: str) -> None:
+        self._conversation = Conversation(steps, done, what)
+        self._conversation.begin()
+
+    def _send(self, goal: _Goal) -> None:
+        self._send_at, self._frame_since_sent = time.monotonic(), False
+        self._sending = _Goal(goal.value, goal.command_id, self._now())
+        self._recent.append(goal.value)
+        self._ask(self._link.send(goal.value), self._on_sent, f'{self._link.target} = {goal.value:g}')
+
+    def _on_set_up(self, limits: Limits | None, error: Exception | None) -> None:
+        if error is None:
+            assert limits is not None
+            command, motion = self._driver.command, self._driver.motion
+            try:
+                self._scale = FocusScale(self._unit, limits.within(command.minimum, command.maximum), self._table)
+            except InputError as problem:
+                error = InputError(f'{self._link.target}: {problem}')
+        if error is not None:
+            self._on_error(error)
+            return
+        assert self._scale is not None
+        report = self._driver.report
+        self._report_unit = report.unit or self._unit
+        self._report_scale = self._scale
+        if self._report_unit != self._unit:
+            self._report_scale = FocusScale(self._report_unit, _limits(self._report_unit, self._scale), self._table)
+        self._motion = LensMotion(motion.slew, motion.settle_s, self._scale.maximum - self._scale.minimum)
+        self._accepted = None
+        if self._wanted is None:  # so that it is somewhere that is known
+            self._wanted = _Goal(self._scale.value(self._scale.range.far), 0)
+        else:  # of before the driver was gone: its limits may have changed
+            inside = min(max(self._wanted.value, self._scale.minimum), self._scale.maximum)
+            self._wanted = _Goal(inside, self._wanted.command_id)
+        if self._phase != READY:
+            near, far = self._scale.range.near, self._scale.range.far
+            self.get_logger().info(f'{self._link.target}: manual focus, {near:.3g} to {far:.3g} m')
+        self._phase, self._problem = READY, ''
+        self._report_at = time.monotonic()
+        self._advance()
+
+    def _on_sent(self, taken: float | None, error: Exception | None) -> None:
+        goal, self._sending = self._sending, None
+        if error is not None or goal is None:
+            self._on_error(error or InputError('nothing was sent'))
+            return
+        assert self._scale is not None
+        value = goal.value if taken is None else taken
+        if abs(value - goal.value) > max(self._scale.tolerance, COARSE * (self._scale.maximum - self._scale.minimum)):
+            self._fail(f'{self._link.target} is {value:g}, not the {goal.value:g} that was set', later=True)
+            return
+        now = self._now()
+        self._motion.command(value, goal.at, now, self._latency, goal.command_id)
+        self._accepted = _Goal(goal.value, goal.command_id, now)
+        self._read_at = time.monotonic() + self._driver.report.every_s
+        if self._driver.report.kind != 'topic':
+            self._problem = ''
+        self._advance()
+
+    def _on_read_back(self, value: float | None, error: Exception | None) -> None:
+        if isinstance(error, Changed):
+            self._on_change(str(error))
+        elif error is not None:
+            self._on_error(error)
+        elif self._accepted is not None and self._scale is not None:
+            off = math.nan if value is None else abs(value - self._accepted.value)
+            if not off <= max(self._scale.tolerance, COARSE * (self._scale.maximum - self._scale.minimum)):
+                self._on_change(self._link.target, value)
+
+    def _on_error(self, error: Exception) -> None:
+        """A driver that refuses, does not answer, or has gone."""
+        if isinstance(error, DeviceLost):
+            self._start_again(str(error))
+            self._link.close()
+            return
+        self._refused += 1
+        self._fail(str(error) if isinstance(error, NoAnswer) else log_line(error), later=True)
+
+    def _fail(self, problem: str, later: bool) -> None:
+        """Sets up again, at once or `later`; until then nobody knows where the lens is."""
+        self._forsake()
+        self._phase, self._problem = FAILED, problem
+        self._retry_at = time.monotonic() + (RETRY if later else 0.0)
+        self._warn(problem)
+
+    def _start_again(self, why: str) -> None:
+        self._forsake()
+        self._phase, self._problem = WAITING, why
+        self._retry_at = -math.inf
+        self._warn(f'{why}; the focus is set up again when the driver is there')
+
+    def _forsake(self) -> None:
+        if conversation := vars(self).get('_conversation'):
+            conversation.drop()
+            self._conversation = None
+            self._sending = self._accepted = None
+            self._motion.forget()
+
+    # What goes out.
+
+    @property
+    def _latency(self) -> float:
+        """s from the driver's answer to the start of the motion."""
+        motion = self._driver.motion
+        return motion.latency_s + motion.latency_frames * self._period
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds / NANOSECONDS
+
+    def _publish_lens_states(self) -> None:
+        report, now = self._driver.report, self._now()
+        shift = report.latency_frames * self._period + report.latency_s
+        # A report without a stamp comes up to `latency_s` after what it tells.
+        needed = self._period + shift if report.stamp == 'arrival' else -shift
+        while self._frames:
+            frame = self._frames[0]
+            waits = report.kind == 'topic' and self._phase == READY and not self._rivals and len(self._reports)
+            late = not 0 <= now - frame.arrival < report.wait_s
+            if waits and not late and not self._reports.reach(frame.stamp + needed, self._period):
+                return
+            self._frames.popleft()
+            self._publish(frame, self._position(frame, shift))
+
+    def _position(self, frame: _Frame, shift: float) -> Position | None:
+        """Where the lens was during the exposure of a frame; None: not known."""
+        if self._scale is None or self._phase != READY or self._rivals or len(self._stamps) < 3:
+            return None
+        report, period = self._driver.report, self._period
+        begin, end = frame.stamp - period, min(frame.stamp + period, frame.arrival)
+        if (report.kind != 'topic' or report.stamp == 'arrival') and not self._clocks_agree(frame):
+            return None
+        if report.kind != 'topic':
+            position = self._motion.during(begin, end)
+            in_doubt = self._sending is not None and self._sending.at < end
+            return None if position is None or in_doubt else position
+        scale = self._report_scale
+        still = STILL * scale.tolerance
+        if report.stamp == 'arrival':
+            exposed = frame.stamp + period + shift
+            position = self._reports.during(frame.stamp - report.settle_frames * period, exposed, period, still)
+            model = self._motion.during(begin, end)
+            if position is not None and (self._sending is not None or model is None or not model.rests):
+                position = replace(position, rests=False)
+        else:
+            exposed = frame.stamp - shift
+            position = self._reports.during(exposed - report.settle_frames * period, exposed, period, still)
+        if position is None:
+            if self._reports.last and abs(apart := self._reports.last[0] - exposed) > 1.0:
+                self._problem = f'{self._report_topics} and {self._info_topic} are stamped {apart:.3g} s apart'
+                self._warn(f'{self._problem}: by two clocks, or one of them is late')
+            return None
+        goal, distance = self._accepted, scale.distance(position.value)
+        value = self._scale.value(distance) if distance > 0 else math.nan
+        reached = goal is not None and abs(value - goal.value) <= self._scale.tolerance
+        # Before it has obeyed, its autofocus may be on.
+        return Position(value, position.rests and goal is not None, goal.command_id if goal and reached else 0)
+
+    def _clocks_agree(self, frame: _Frame) -> bool:
+        age = frame.arrival - frame.stamp
+        if -FUTURE <= age <= OLDEST:
+            return True
+        self._problem = f'{self._info_topic} is stamped {abs(age):.3g} s {"before" if age > 0 else "after"} its arrival'
+        self._warn(f'{self._problem}: the clocks of the driver and of this machine differ; synchronise them')
+        return False
+
+    def _publish(self, frame: _Frame, position: Position | None) -> None:
+        settled = position is not None and position.rests
+        if position is not None and self._scale is not None:
+            self._last_distance = self._scale.distance(position.value)
+        range_ = self._scale.range if self._scale else None
+        distance = self._last_distance
+        if math.isnan(distance):  # not settled: any that the lens may have
+            distance = range_.far if range_ else math.inf
+        lens, magnification = Lens(), math.nan
+        if self._aperture is not None and frame.width:
+            lens = self._aperture.lens.scaled(frame.width / self._aperture.width)
+            magnification = self._aperture.magnification(distance)
+        state = LensState(
+            distance,
+            lens.focal_length,
+            lens.f_number,
+            lens.pixel_pitch,
+            magnification,
+            range_.near if range_ else math.nan,
+            range_.far if range_ else math.nan,
+            settled,
+        )
+        self._settled.add(float(settled))
+        command_id = position.command_id if settled and position is not None else 0
+        if settled:
+            self._reached_id = command_id or self._reached_id
+        self._publisher.publish(messages.to_message(state, frame.header, self._reached_id))
+
+    def report(self) -> Report:
+        values: dict[str, float | int | str] = {
+            'driver': self._settings.values.driver,
+            'state': self._phase,
+            'rate (Hz)': self._settled.rate,
+            'settled (%)': 100 * self._settled.mean,
+            'focus distance (m)': self._last_distance,
+            'commands': self._commands,
+            'refused': self._refused,
+            'set again': self._reasserted,
+        }
+        if self._problem or self._phase != READY:
+            return Report(WARN, self._problem or self._phase, values)
+        if not self._settled.values:
+            return Report(WARN, f'nothing on {self._info_topic}', values)
+        return Report(values=values)
+
+
+def _focus_table(values: FocusBridgeParameters, calibration: Calibration) -> FocusTable | None:
+    if values.focus_table:
+        return FocusTable.load(values.focus_table)
+    if calibration.focus is None:
+        return None
+    return FocusTable(list(calibration.focus.values), list(calibration.focus.focus_distances))
+
+
+def _limits(unit: str, scale: FocusScale) -> Limits:
+    """Those of another scale of the same lens."""
+    if unit == 'table':
+        return Limits()
+    near, far = scale.range.near, scale.range.far
+    return Limits(1 / far, 1 / near) if unit == 'dioptre' else Limits(near, far)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(FocusBridgeNode, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,329 @@
+"""The focus bridge with stand-ins for the drivers of others (test/support/driver_stand_ins.py)."""
+
+import importlib.util
+import math
+import os
+import re
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+import driver_stand_ins as stand_ins
+import yaml
+from fake_v4l2_device import SHIM, FakeV4l2Device
+from rcl_interfaces.msg import ParameterType
+from ros_processes import spinning, wait_until
+from sensor_msgs.srv import SetCameraInfo
+
+from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.resources import resource
+from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import LensState as LensStateMessage
+from dfd_ros.ros import launch_arguments, qos
+from dfd_ros.ros.nodes.sweep import SweepNode
+
+LARGEST_ERROR = 0.02  # of the range
+NEEDED = 25  # settled frames
+
+
+@pytest.fixture
+def drive():
+    """Starts stand-ins, and ends them with the test."""
+    running = []
+
+    def start(cls, *arguments, **options):
+        running.append(cls(*arguments, **options))
+        return running[-1]
+
+    yield start
+    for stand_in in running:
+        stand_in.end()
+
+
+@pytest.fixture
+def sweep(observer):
+    """The sweep node, in this process."""
+    node = SweepNode()
+    node.start()
+    with spinning(node):
+        yield node
+    node.destroy_node()
+
+
+@pytest.fixture
+def launch(start_node):
+    """Starts the bridge as the launch file does with these arguments."""
+
+    def start(**given):
+        values = {argument.name: argument.default for argument in launch_arguments.ARGUMENTS}
+        values |= {topic: topic for topic in launch_arguments.TOPICS} | {'source': 'external'} | given
+        values, _ = launch_arguments.with_driver(values)
+        remappings = [part for name, new in launch_arguments.remappings(values) for part in ('-r', f'{name}:={new}')]
+        assert launch_arguments.nodes('external', driver=values['driver']) == ('focus_bridge', 'sweep', 'depth')
+        return start_node('focus_bridge', *remappings, **launch_arguments.parameters('focus_bridge', values))
+
+    return start
+
+
+def table_file(folder, values, near=0.1):
+    """Linear in vergence, from infinity to `near` (m)."""
+    path = folder / 'focus_table.yaml'
+    entries = [{'value': values[0], 'focus_distance_m': math.inf}, {'value': values[1], 'focus_distance_m': near}]
+    path.write_text(yaml.safe_dump({'focus_table': entries}))
+    return path
+
+
+def vergence_of(values, near=0.1):
+    return lambda value: (value - values[0]) / (values[1] - values[0]) / near
+
+
+def changed_copy(folder, name, **changes):
+    """A preset with other settings, as a user makes it."""
+    content = yaml.safe_load(resource(f'config/drivers/{name}.yaml').read_text())
+    for path, value in changes.items():
+        *parents, last = path.split('__')
+        target = content
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    path = folder / f'{name}.yaml'
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def key(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def check_labels(states, driver, vergence, near=0.1, far=math.inf):
+    """The labels of all settled frames against the truth; how many there are, and how many foci."""
+    range_ = VergenceRange(near, far)
+    settled = [state for state in states if state.settled]
+    errors = []
+    for state in settled:
+        label = 1 / state.focus_distance
+        errors += [abs(label - vergence(value)) / range_.width for value in driver.truth[key(state)]]
+    assert max(errors, default=0.0) < LARGEST_ERROR, f'off by {max(errors):.3f} of the range'
+    return len(settled), len({round(state.focus_distance, 3) for state in settled})
+
+
+def swept(observer, driver, vergence, near=0.1, far=math.inf):
+    """Waits for enough of a sweep, and checks it."""
+    states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+    try:
+        wait_until(lambda: sum(state.settled for state in states) >= NEEDED, 'settled frames')
+        got = list(states)
+    finally:
+        observer.silence('/lens_state')
+    _, foci = check_labels(got, driver, vergence, near, far)
+    assert foci >= 4
+    assert len({key(state) for state in got}) == len(got) and all(key(state) in driver.truth for state in got)
+    assert {(round(1 / state.near_distance, 3), state.far_distance) for state in got[-10:]} == {
+        (round(1 / near, 3), far)
+    }
+
+
+@pytest.mark.usefixtures('sweep')
+class TestTheWholeWay:
+    """The bridge as the launch file starts it: every settled frame has the focus that the lens had."""
+
+    def test_camera_ros(self, launch, drive, observer):
+        driver = drive(stand_ins.CameraRos)
+        launch(driver='camera_ros')
+        swept(observer, driver, lambda value: value, near=1 / 15)
+        assert driver.dropped == 0
+
+    def test_camera_ros_without_metadata(self, launch, drive, observer):
+        driver = drive(stand_ins.CameraRos, metadata=False)
+        launch(driver='camera_ros_without_metadata')
+        swept(observer, driver, lambda value: value, near=1 / 15)
+
+    def test_depthai_ros_driver(self, launch, drive, observer, tmp_path):
+        driver = drive(stand_ins.Depthai)
+        launch(driver='depthai_ros_driver', focus_table=str(table_file(tmp_path, (20, 220))))
+        swept(observer, driver, vergence_of((20, 220)))
+
+    def test_v4l2_beside_a_node_that_streams(self, launch, drive, observer, tmp_path, monkeypatch):
+        device = FakeV4l2Device(tmp_path / 'video0')
+        monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(SHIM), os.environ.get('PYTHONPATH', '')]))
+        driver = drive(stand_ins.Streaming, device)
+        launch(driver='v4l2', video_device=str(device.path), focus_table=str(table_file(tmp_path, (0, 250))))
+        swept(observer, driver, vergence_of((0, 250)))
+        device.write('focus_auto', 1)
+        wait_until(lambda: device.read()['focus_auto'] == 0, 'autofocus off again')
+
+    @pytest.mark.parametrize('auto', ['focus_automatic_continuous', ''])
+    def test_v4l2_camera(self, launch, drive, observer, tmp_path, auto):
+        driver = drive(stand_ins.V4l2Camera, auto)
+        launch(driver='v4l2_camera', focus_table=str(table_file(tmp_path, (0, 250))))
+        swept(observer, driver, vergence_of((0, 250)))
+
+    def test_camera_aravis2(self, launch, drive, observer, tmp_path):
+        driver = drive(stand_ins.Aravis)
+        launch(driver='camera_aravis2', focus_table=str(table_file(tmp_path, (-1.5, 2.5))))
+        swept(observer, driver, vergence_of((-1.5, 2.5)))
+
+    def test_spinnaker(self, launch, drive, observer, tmp_path):
+        driver = drive(stand_ins.Spinnaker)
+        launch(driver='spinnaker', focus_table=str(table_file(tmp_path, (-1.5, 2.5))))
+        swept(observer, driver, vergence_of((-1.5, 2.5)))
+
+    def test_axis_camera(self, launch, drive, observer, tmp_path):
+        if importlib.util.find_spec('axis_msgs'):
+            from axis_msgs.srv import SetInt
+
+            driver = drive(stand_ins.Axis, SetInt, lambda request: request.data)
+            name = 'axis_camera'
+        else:  # a service of an installed package, with a whole number in its request and `success` in its answer
+            driver = drive(stand_ins.Axis, SetCameraInfo, lambda request: request.camera_info.binning_x)
+            changes = {'command__type': 'sensor_msgs/srv/SetCameraInfo', 'command__field': 'camera_info.binning_x'}
+            name = str(changed_copy(tmp_path, 'axis_camera', **changes))
+        launch(driver=name, focus_table=str(table_file(tmp_path, (1000, 9000))))
+        swept(observer, driver, vergence_of((1000, 9000)))
+
+    def test_any_driver_by_topics(self, launch, drive, observer):
+        driver = drive(stand_ins.TopicLens)
+        launch(driver='any_topic')
+        swept(observer, driver, lambda value: value)
+
+    def test_any_parameter_by_a_file_of_ones_own(self, launch, drive, observer, tmp_path):
+        driver = drive(stand_ins.Aravis)
+        changes = {'node': '/camera_driver_gv', 'command__parameter': 'FocalPower', 'command__unit': 'dioptre'}
+        limits = {'command__minimum': 0.5, 'topics__camera_info': '~/camera_info'}
+        launch(driver=str(changed_copy(tmp_path, 'any_parameter', **changes, **limits)))
+        swept(observer, driver, lambda value: value, near=1 / 3, far=2.0)
+
+
+class TestADriverThatComesAndGoes:
+    def test_the_bridge_waits_names_it_and_picks_it_up_again(self, launch, drive, observer):
+        bridge = launch(driver='camera_ros')
+        wait_until(lambda: 'waiting for the driver: the node /camera is not there' in bridge.output, 'a warning')
+        states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+        first = drive(stand_ins.CameraRos)
+        wait_until(lambda: any(state.settled for state in states), 'a settled frame')
+        first.end()
+        wait_until(lambda: 'the focus is set up again when the driver is there' in bridge.output, 'a warning')
+        first.end = lambda: None
+        states.clear()
+        second = drive(stand_ins.CameraRos)
+        wait_until(lambda: sum(state.settled for state in states) > 5, 'settled frames')
+        observer.silence('/lens_state')
+        check_labels([state for state in states if key(state) in second.truth], second, lambda value: value, 1 / 15)
+
+    @pytest.mark.usefixtures('sweep')
+    def test_manual_focus_is_asserted_again(self, launch, drive, observer):
+        driver = drive(stand_ins.CameraRos, topic='/diagnostics')  # not remapped
+        bridge = launch(driver='camera_ros')
+        states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+        wait_until(lambda: sum(state.settled for state in states) > 5, 'settled frames')
+        assert observer.set_parameter('/camera', 'AfMode', 2).successful
+        wait_until(lambda: 'AfMode of /camera was changed to 2 by somebody else' in bridge.output, 'a warning')
+        states.clear()
+        wait_until(lambda: sum(state.settled for state in states) > 10, 'settled frames')
+        observer.silence('/lens_state')
+        assert driver.get_parameter('AfMode').value == 0
+        check_labels(list(states), driver, lambda value: value, 1 / 15)
+
+
+def lasting(observer, launch, expected, *, seconds=2.0, **arguments):
+    """The bridge says `expected`, and in all this time no frame is settled, and each has its lens state."""
+    states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+    bridge = launch(**arguments)
+    commands = observer.publisher(FocusCommand, '/focus_command', qos.COMMAND)
+    wait_until(lambda: re.search(expected, bridge.output), f'a warning of {expected}')
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        commands.publish(FocusCommand(focus_distance=0.5, command_id=1))
+        time.sleep(0.1)
+    wait_until(lambda: states, 'lens states')
+    observer.silence('/lens_state')
+    assert not any(state.settled for state in states)
+    lines = [line for line in bridge.output.splitlines() if re.search(expected, line)]
+    assert lines and 'Traceback' not in bridge.output
+    return bridge
+
+
+class TestBadInput:
+    def test_no_such_parameter(self, launch, drive, observer, tmp_path):
+        drive(stand_ins.V4l2Camera)
+        own = changed_copy(tmp_path, 'v4l2_camera', command__parameter='focus_abs')
+        table = table_file(tmp_path, (0, 250))
+        lasting(observer, launch, "/v4l2_camera has no parameter 'focus_abs'", driver=str(own), focus_table=str(table))
+
+    @pytest.mark.parametrize(
+        ('options', 'expected'),
+        [
+            ({'kind': ParameterType.PARAMETER_STRING, 'value': 'near'}, 'FocalPower of /camera_driver_gv is a string'),
+            ({'read_only': True}, 'FocalPower of /camera_driver_gv is read-only'),
+        ],
+    )
+    def test_a_parameter_that_cannot_be_set(self, launch, drive, observer, tmp_path, options, expected):
+        drive(stand_ins.Aravis, **options)
+        table = table_file(tmp_path, (-1.5, 2.5))
+        lasting(observer, launch, expected, driver='camera_aravis2', focus_table=str(table))
+
+    def test_a_table_outside_the_range(self, launch, drive, observer, tmp_path):
+        drive(stand_ins.Aravis)
+        expected = 'focus table has values from -4 to 2.5, and the driver takes -2 to 3'
+        table = table_file(tmp_path, (-4, 2.5))
+        lasting(observer, launch, expected, driver='camera_aravis2', focus_table=str(table))
+
+    def test_the_drivers_own_reason(self, launch, drive, observer, tmp_path):
+        drive(stand_ins.CameraRos)
+        own = changed_copy(tmp_path, 'camera_ros', command__together={'AfMode': 0.5})
+        expected = "refuses .*AfMode: parameter types mismatch, expected 'integer', got 'double'"
+        lasting(observer, launch, expected, driver=str(own))
+
+    def test_no_metadata(self, launch, drive, observer):
+        drive(stand_ins.CameraRos, metadata=False)
+        lasting(observer, launch, 'no LensPosition on /camera/metadata or /diagnostics', driver='camera_ros')
+
+    @pytest.mark.usefixtures('sweep')
+    def test_a_driver_that_does_not_do_what_it_has_accepted(self, launch, drive, observer):
+        driver = drive(stand_ins.CameraRos, obeys=False)
+        states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+        bridge = launch(driver='camera_ros')
+        wait_until(lambda: re.search('has accepted .* and reports ', bridge.output), 'a warning')
+        observer.silence('/lens_state')
+        check_labels(list(states), driver, lambda value: value, 1 / 15)
+        assert not any(state.settled and state.command_id for state in states)
+
+    @pytest.mark.parametrize('off', [-40.0, 7.0])
+    def test_a_clock_apart(self, launch, drive, observer, tmp_path, off):
+        drive(stand_ins.Aravis, clock_off=off)
+        table = table_file(tmp_path, (-1.5, 2.5))
+        expected = f'camera_info is stamped .* s {"before" if off < 0 else "after"} its arrival: the clocks'
+        lasting(observer, launch, expected, driver='camera_aravis2', focus_table=str(table))
+
+    def test_two_bridges_on_one_driver(self, launch, drive, observer, tmp_path, start_node):
+        drive(stand_ins.CameraRos)
+        expected = '2 bridges drive LensPosition of /camera: /focus_bridge, /other/focus_bridge; end all but one'
+        start_node('focus_bridge', '-r', '__ns:=/other', driver='camera_ros')
+        wait_until(lambda: observer.node.count_publishers('/other/lens_state'), 'the other bridge')
+        states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+        bridge = launch(driver='camera_ros')
+        wait_until(lambda: expected in bridge.output, 'a warning')
+        states.clear()
+        wait_until(lambda: len(states) > 20, 'lens states')
+        observer.silence('/lens_state')
+        assert not any(state.settled for state in states)
+
+    @pytest.mark.parametrize(
+        ('arguments', 'expected'),
+        [
+            ({'driver': 'camera_rosy'}, "error: driver: 'camera_rosy' is none of any_parameter, .*, and no .yaml file"),
+            ({'driver': 'depthai_ros_driver'}, 'error: parameter focus_table: the driver depthai_ros_driver'),
+            ({'driver': 'any_service'}, 'error: my_msgs/srv/SetFocus: the package my_msgs is not installed'),
+        ],
+    )
+    def test_what_cannot_work_ends_the_node_with_a_line(self, start_node, arguments, expected):
+        node = start_node('focus_bridge', **arguments)
+        assert node.wait() == 2
+        assert re.search(expected, node.output.splitlines()[-1])
+
+
+def test_a_driver_beside_a_source_of_ours_is_refused():
+    with pytest.raises(launch_arguments.InputError, match='source has to be external, not synthetic'):
+        launch_arguments.nodes('synthetic', driver='camera_ros')
