@@ -110,7 +110,9 @@ class SweepNode(ManagedNode):
             range_ = self._choose_range(self._settings.values, state)
         except InputError as error:
             self._problem = str(error)
-            self._warn(self._problem)
+            # A focus bridge does not know the limits before its driver has answered.
+            if message.settled or not self.is_starting:
+                self._warn(self._problem)
             return
         self._problem = ''
         if self._range is not None and self._is_other(range_, self._range):
