@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--idle', action='store_true', help='no sweep: the lens rests')
+    parser.add_argument('--drivers', nargs='+', metavar='NAME', help='only these')
     args = parser.parse_args()
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
@@ -51,9 +52,12 @@ def main() -> None:
         'v4l2_camera': (stand_ins.V4l2Camera, (0, 250)),
         'camera_aravis2': (stand_ins.Aravis, (-1.5, 2.5)),
     }
+    if unknown := set(args.drivers or ()) - drivers.keys():
+        parser.error(f'--drivers: {", ".join(sorted(unknown))}: not of {", ".join(drivers)}')
     print('| driver | frames | settled | largest error of a settled label | median, moving | CPU of the bridge |')
     print('| --- | --- | --- | --- | --- | --- |')
-    for name, (make, ends) in drivers.items():
+    for name in args.drivers or drivers:
+        make, ends = drivers[name]
         observer = Observer()
         driver = make()
         states = observer.listen(LensState, '/lens_state', qos.LENS_STATE_SUBSCRIBER)

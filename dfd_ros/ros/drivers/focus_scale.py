@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dfd_ros.cameras.v4l2_source import FocusTable
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.optics import VergenceRange, distance, vergence
+from dfd_ros.core.optics import VergenceRange, vergence
 
 TOLERANCE = 0.01  # of the range of values: below it a lens counts as being where it is wanted
 
@@ -73,7 +73,9 @@ class FocusScale:
         """The focus distance (m) of a value."""
         if self._table is not None:
             return self._table.focus_distance(value)
-        return distance(max(value, 0.0)) if self._unit == 'dioptre' else value
+        if self._unit == 'dioptre':
+            return 1 / value if value > 0 else math.inf
+        return value
 
     @property
     def tolerance(self) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, qos_profile_parameter_events
 from sensor_msgs.msg import CameraInfo
@@ -50,6 +51,9 @@ SILENCE = 3.0  # s without what should come
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
 STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
 COARSE = 0.05  # of the range: the steps to which a motor may round
+# rclpy spends most of the bridge's time on what it waits for, and each topic brings two events more.
+NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
+NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 PERIOD = 1 / 30  # s between two frames, until it is known
 QUARREL = 5  # changes by somebody else within 10 s
 WAITING, SETTING_UP, READY, FAILED = 'waiting for the driver', 'setting up', 'ready', 'failed'
@@ -125,7 +129,9 @@ class FocusBridgeNode(ManagedNode):
         self._link = make_link(self, self._driver)
         # A topic that nobody listens to: who publishes it drives this lens.
         claim = ''.join(c if c.isalnum() else '_' for c in identity(self._driver, self._link))
-        self._claim = self.create_publisher(Empty, f'/_focus_bridge/d{claim}', QoSProfile(depth=1))
+        self._claim = self.create_publisher(
+            Empty, f'/_focus_bridge/d{claim}', QoSProfile(depth=1), event_callbacks=NO_PUBLISHER_EVENTS
+        )
         overridable = {'qos_overriding_options': qos.overridable()}
         self.create_subscription(FocusCommand, 'focus_command', self._on_command, qos.COMMAND, **overridable)
         self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, **overridable)
@@ -133,7 +139,13 @@ class FocusBridgeNode(ManagedNode):
         self._report_topics = self._subscribe_to_reports()
         if isinstance(self._link, ParameterLink):
             events = qos_profile_parameter_events
-            self.create_subscription(ParameterEvent, '/parameter_events', self._on_parameter_event, events)
+            self.create_subscription(
+                ParameterEvent,
+                '/parameter_events',
+                self._on_parameter_event,
+                events,
+                event_callbacks=NO_SUBSCRIPTION_EVENTS,
+            )
         # Simulated time may stand still.
         self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -144,7 +156,9 @@ class FocusBridgeNode(ManagedNode):
         kind = find_interface(report.type, 'msg')
         names = [self.resolve_topic_name(self._driver.resolve(name.strip())) for name in report.topic.split('|')]
         for name in names:
-            self.create_subscription(kind, name, self._on_report, qos.LENS_STATE_SUBSCRIBER)
+            self.create_subscription(
+                kind, name, self._on_report, qos.LENS_STATE_SUBSCRIBER, event_callbacks=NO_SUBSCRIPTION_EVENTS
+            )
         return ' or '.join(names)
 
     def _rest(self) -> None:
