@@ -124,6 +124,7 @@ class CameraRos(StandIn):
     NAME = 'camera'
     QUEUE = 4
     STEP = 1.5  # dioptres a frame, imx708
+    refusals = 0  # of sets to come
 
     def __init__(
         self, *, metadata: bool = True, topic: str = '/camera/metadata', obeys: bool = True, **options: Any
@@ -144,6 +145,9 @@ class CameraRos(StandIn):
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         wanted = {'AfMode': ('integer', int), 'LensPosition': ('double', float)}
+        if self.refusals:
+            self.refusals -= 1
+            return SetParametersResult(successful=False, reason='the camera is busy')
         for parameter in parameters:
             if parameter.name not in wanted:
                 continue
