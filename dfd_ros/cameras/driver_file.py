@@ -157,6 +157,8 @@ class Driver:
             raise ValueError('parameters are set, so node has to name their node, such as /camera')
         if 'control' in kinds and not self.device:
             raise ValueError('V4L2 controls are set, so device has to name their device, such as /dev/video0')
+        if self.node and not self.node.startswith('/'):  # what /parameter_events says
+            raise ValueError(f'node: {self.node!r} has to be the full name, with its namespace, such as /{self.node}')
         if self.report.kind == 'read_back' and not (self.command.parameter or self.command.control):
             raise ValueError('report: only a parameter and a V4L2 control can be read back')
 

@@ -17,6 +17,7 @@ from rcl_interfaces.msg import ParameterType
 from ros_processes import spinning, wait_until
 from sensor_msgs.srv import SetCameraInfo
 
+from dfd_ros.cameras.driver_file import read_driver
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.resources import resource
 from dfd_ros.msg import FocusCommand
@@ -339,6 +340,12 @@ class TestBadInput:
         node = start_node('focus_bridge', **arguments)
         assert node.wait() == 2
         assert re.search(expected, node.output.splitlines()[-1])
+
+
+def test_a_node_without_its_full_name_is_refused(tmp_path):
+    path = changed_copy(tmp_path, 'any_parameter', node='lens')
+    with pytest.raises(launch_arguments.InputError, match="node: 'lens' has to be the full name"):
+        read_driver(str(path))
 
 
 def test_a_driver_beside_a_source_of_ours_is_refused():
