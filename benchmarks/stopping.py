@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from _common import check, exit_with, machine
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def stopped(after: float) -> tuple[float, int]:
     """The time that the end takes, s, and the status."""
-    command = [sys.executable, '-m', 'dfd_ros.cli', 'run', '--image-width', '160', '--image-height', '120']
+    command = [Path(sys.executable).with_name('dfd'), 'run', '--image-width', '160', '--image-height', '120']
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(after)
     began = time.monotonic()

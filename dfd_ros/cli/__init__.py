@@ -18,6 +18,9 @@ import dfd_ros
 from dfd_ros.cli import _boundary
 from dfd_ros.core.errors import shortened
 
+UNTIL_STOPPED = ('run',)
+"""Commands that run until a signal comes, which is no failure: status 0."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Prints one line for a wrong argument; argparse would print the usage as well."""
@@ -72,9 +75,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `dfd` with these arguments (default: those of the process) and return the exit status."""
     _boundary.tolerant_output()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    is_usual_end = bool(argv) and argv[0] in UNTIL_STOPPED
     try:
-        with _boundary.signals():
-            argv = sys.argv[1:] if argv is None else list(argv)
+        with _boundary.signals(is_usual_end):
             parser = _parser(argv)
             for argument in argv:
                 if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it
@@ -84,4 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return status
     except (Exception, KeyboardInterrupt, _boundary.Terminated) as error:
+        if is_usual_end and isinstance(error, KeyboardInterrupt | _boundary.Terminated):
+            return 0
         return _boundary.exit_status(error)

@@ -61,8 +61,11 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[None]:
-    """Ctrl-C ends the command at any time with one line; SIGTERM and SIGHUP let it clean up as well."""
+def signals(is_usual_end: bool = False) -> Iterator[None]:
+    """Ctrl-C ends the command at any time with one line; SIGTERM and SIGHUP let it clean up as well.
+
+    `is_usual_end`: of a command that runs until then. It ends quietly with status 0, also while it is still starting.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -75,6 +78,8 @@ def signals() -> Iterator[None]:
         for other in before:
             signal.signal(other, lambda *_: os._exit(128 + number))  # a second one does not wait for the cleaning up
         if _imports(frame):  # libraries do not survive an exception in the midst of their import
+            if is_usual_end:
+                os._exit(0)
             _say('dfd: interrupted' if number == signal.SIGINT else 'dfd: terminated')
             os._exit(128 + number)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated

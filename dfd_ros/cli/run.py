@@ -80,6 +80,4 @@ def run(args: argparse.Namespace) -> int:
     except NodeFailed as error:
         print(f'dfd: error: {error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # the usual end
-        return 0
     return 0

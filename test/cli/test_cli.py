@@ -251,11 +251,17 @@ def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, 
 
 
 @pytest.mark.parametrize(
-    'number, status, says', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'terminated')]
+    'command, number, status, says',
+    [
+        ('demo', signal.SIGINT, 130, 'dfd: interrupted\n'),
+        ('demo', signal.SIGTERM, 143, 'dfd: terminated\n'),
+        ('run', signal.SIGINT, 0, ''),
+        ('run', signal.SIGTERM, 0, ''),
+    ],
 )
-def test_early_signals_end_the_start_with_one_line(number, status, says):
+def test_early_signals_end_the_start_with_one_line(command, number, status, says):
     process = subprocess.Popen(
-        ['/usr/bin/env', '-S', '--block-signal=INT,TERM', sys.executable, '-m', 'dfd_ros.cli', 'demo', '--help'],
+        ['/usr/bin/env', '-S', '--block-signal=INT,TERM', sys.executable, '-m', 'dfd_ros.cli', command, '--help'],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -264,7 +270,35 @@ def test_early_signals_end_the_start_with_one_line(number, status, says):
     time.sleep(0.03)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (status, f'dfd: {says}\n')
+    assert (process.returncode, said) == (status, says)
+
+
+STILL_IMPORTING = """
+import importlib.abc, sys, time
+from dfd_ros import cli
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == 'dfd_ros.ros.launch_arguments':
+            print('importing', flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+sys.exit(cli.main(['run']))
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_run_well_while_it_is_still_importing(number):
+    process = subprocess.Popen(
+        [sys.executable, '-c', STILL_IMPORTING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert process.stdout.readline() == 'importing\n'
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, '')
 
 
 def test_names_that_the_output_cannot_encode_are_escaped(tmp_path):
