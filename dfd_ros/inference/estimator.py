@@ -84,7 +84,10 @@ class Estimate:
 
     def masked_depth(self, min_confidence: float) -> np.ndarray:
         """Depth (m) with NaN where the confidence is below `min_confidence`."""
-        return np.where(self.confidence >= min_confidence, self.depth, np.float32(np.nan))
+        import cv2  # NumPy's `where` takes six times as long
+
+        depth = np.full_like(self.depth, np.nan)
+        return cv2.copyTo(self.depth, (self.confidence >= min_confidence).view(np.uint8), depth)
 
     def threshold(self, min_confidence: float, accepted_errors: float = 1.0) -> float:
         """The confidence for `masked_depth`: at least `min_confidence`, and so high that no more than the share

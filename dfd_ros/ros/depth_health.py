@@ -6,6 +6,7 @@ import math
 import statistics
 from collections import Counter, deque
 
+import cv2
 import numpy as np
 
 from dfd_ros.core.optics import vergence
@@ -197,11 +198,11 @@ class DepthHealth:
 
     def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float) -> None:
         known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
-        share = float(known.mean())
+        share = np.count_nonzero(known) / known.size
         self._out.add()
         self._known.append(share)
         if share:
-            self._confidence.append(float(estimate.confidence.mean(where=known)))
+            self._confidence.append(cv2.mean(estimate.confidence, known.view(np.uint8))[0])
         self._foci.add(vergence(focus_distance))
         self._swept.add(vergence(focus_distance), max(_same_focus(self._foci.values), 1e-6))
         self._no_depth_because = estimate.unknown_because

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
@@ -29,14 +30,14 @@ def to_point_cloud(
     height, width = depth.shape
     x = (decimation * np.arange(width) - matrix[0, 2]) / matrix[0, 0]
     y = (decimation * np.arange(height) - matrix[1, 2]) / matrix[1, 1]
-    data = array.array('B', bytes(16 * height * width))
-    points = np.frombuffer(data, np.float32).reshape(height, width, 4)
-    points[..., 2] = np.where(np.isfinite(depth), depth, np.float32(np.nan))
-    np.multiply(points[..., 2], x.astype(np.float32), out=points[..., 0])
-    np.multiply(points[..., 2], y.astype(np.float32)[:, None], out=points[..., 1])
+    data = array.array('B', b'\0') * (16 * height * width)
+    with np.errstate(invalid='ignore'):  # of infinity
+        z = depth + (depth - depth)
     # 0xRRGGBB, little-endian, instead of a float.
-    colours = np.frombuffer(data, np.uint8).reshape(height, width, 16)
-    colours[..., 12:15] = rgb[..., ::-1]
+    colours = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGRA).view('<u4')[..., 0] & np.uint32(0xFFFFFF)
+    channels = z * x.astype(np.float32), z * y.astype(np.float32)[:, None], z, colours.view(np.float32)
+    # Into `data`. NumPy takes four times as long for every fourth float.
+    cv2.merge(channels, np.frombuffer(data, np.float32).reshape(height, width, 4))
     message = PointCloud2(
         check_fields=True,
         header=header,

@@ -268,9 +268,8 @@ class DepthNode(ManagedNode):
         image, reduced_state = _reduced(image, lens_state, values.output_resolution)
         times.converted = time.monotonic()
         estimate = self._estimate(image, reduced_state, message.header.frame_id)
-        threshold = estimate.threshold(values.confidence_threshold, values.accepted_errors)
-        self._health.add_frame(estimate, lens_state.focus_distance, threshold)
         times.estimated = time.monotonic()
+        threshold = estimate.threshold(values.confidence_threshold, values.accepted_errors)
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
         info = self._camera_info_of(shape, info, lens_state, message.header)
@@ -278,6 +277,7 @@ class DepthNode(ManagedNode):
             info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
         self._outputs.publish(estimate, threshold, image, info, values)
         times.published = time.monotonic()
+        self._health.add_frame(estimate, lens_state.focus_distance, threshold)
         self._note_times(message.header, times)
         if values.adapt_resolution:
             self._adapt_resolution(max(image.shape[:2]), times.published - times.started)
