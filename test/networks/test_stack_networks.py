@@ -179,7 +179,8 @@ def test_stacks_of_a_batch_do_not_touch_each_other(name, config):
     for i in range(2):
         one, _, _ = network.sequence(images[i : i + 1], focus[i : i + 1], blur_scale[i : i + 1])
         for a, b in zip(both, one):
-            same(a[i : i + 1], b)
+            # Convolutions of other batch sizes add in another order, and the CoC is a sinh of the last.
+            same(a[i : i + 1], b, 1e-3)
 
 
 @each(VARIANTS)
