@@ -144,11 +144,11 @@ class OnnxBackend:
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+            metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         except Exception as error:  # ONNX Runtime has many exception types
             raise InputError(
                 f'weights {path}: not a complete ONNX file ({reason(error)}); make it with dfd export --format onnx'
             ) from None
-        metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if metadata is None:
             raise InputError(f'weights {path}: not an ONNX file of dfd_ros; make it with dfd export --format onnx')
         about = parse(_OnnxMetadata, parse_json(metadata, f'weights {path}'), f'weights {path}')

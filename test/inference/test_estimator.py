@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from command_line import dfd
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sharpest_focus import SharpestFocus
 
@@ -447,6 +447,7 @@ def test_state_follows_the_view():
 
 
 @settings(max_examples=10, deadline=None)
+@example(36, 16, True)
 @given(st.integers(16, 80), st.integers(16, 80), st.booleans())
 def test_any_image_size_with_the_real_network(height, width, contiguous):
     torch.manual_seed(0)
@@ -459,7 +460,9 @@ def test_any_image_size_with_the_real_network(height, width, contiguous):
         estimate = estimator.push(image, LensState(focus, magnification=magnification))
         assert estimate.depth.shape == (height, width)
         assert np.isfinite(estimate.vergence).all()
-        assert np.isfinite(estimate.coc).all() or estimate.unknown_because == ONE_FOCUS
+        # What the growing view has not shown at two foci yet, here a few rows at the edge, is unknown.
+        assert (np.isfinite(estimate.coc) | np.isnan(estimate.depth)).all()
+        assert np.isfinite(estimate.coc).mean() > 0.8 or estimate.unknown_because == ONE_FOCUS
 
 
 def test_the_real_network_is_warped_where_it_pads():
@@ -558,6 +561,9 @@ def test_onnx_of_another_kind_is_refused(fixed_size_file, tmp_path):
         DepthEstimator(tmp_path / 'nowhere.onnx', backend='onnx')
     cut = tmp_path / 'cut.onnx'
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match='cut.onnx: not a complete ONNX file'):
+        DepthEstimator(cut, backend='onnx')
+    cut.write_bytes(path.read_bytes().replace(b'SharpestFocus', b'SharpestFocu\xff'))
     with pytest.raises(InputError, match='cut.onnx: not a complete ONNX file'):
         DepthEstimator(cut, backend='onnx')
     import onnx
@@ -659,7 +665,9 @@ def test_what_is_infinite_in_a_lens_state_is_unknown(small_network, lens):
     for focus, change in zip(FOCI[:3], ({}, lens, {})):
         estimate = estimator.push(textured(), LensState(focus, **{**known, **change}))
         assert np.isfinite(estimate.vergence).all()
-        assert np.isfinite(estimate.coc).all() or estimate.unknown_because == ONE_FOCUS
+        # What the growing view has not shown at two foci yet, here a few rows at the edge, is unknown.
+        assert (np.isfinite(estimate.coc) | np.isnan(estimate.depth)).all()
+        assert np.isfinite(estimate.coc).mean() > 0.8 or estimate.unknown_because == ONE_FOCUS
 
 
 def test_upsampling_finds_the_edge_of_the_image():
