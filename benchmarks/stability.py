@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import re
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.markdown_table import table
 from dfd_ros.inference.estimator import DepthEstimator
 
@@ -62,13 +62,6 @@ class Watched(networks.Network):
         return largest
 
 
-def resident_memory() -> float:
-    """Of this process, MB."""
-    gc.collect()
-    pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
-
-
 def measure(network: networks.Network, count: int, height: int, width: int) -> tuple[list, list, list]:
     """Memory (MB), median time a frame (ms) and largest number in the state at each checkpoint."""
     watched = Watched(network)
@@ -82,6 +75,7 @@ def measure(network: networks.Network, count: int, height: int, width: int) -> t
                 image, lens_state = next(stream)
                 window.append(milliseconds(lambda: estimator.push(image, lens_state)))
                 progress.update()
+            gc.collect()
             memory.append(resident_memory())
             times.append(float(np.median(window)))
             state.append(watched.look())

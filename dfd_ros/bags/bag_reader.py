@@ -57,7 +57,9 @@ class Bag:
         self._lines: list[str] = []
         self._ignored: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
-        self._recorded = _recorded_counts(self.path)
+        metadata = _metadata(self.path)
+        self._listed = _listed_files(metadata)
+        self._recorded = _recorded_counts(metadata)
         self._missing: dict[str, int] = {}  # of the topics that have been read
         self._storages: list[Storage] = []
         self._decompressed: list[DecompressedFile] = []
@@ -99,12 +101,11 @@ class Bag:
 
     def _in_order(self, storages: list[Storage]) -> list[Storage]:
         """By the times in the files, else as metadata.yaml lists them, else by the numbers in their names."""
-        listed = _listed_files(self.path)
         names = {storage.file.name.removesuffix('.zstd') for storage in storages}
-        for name in listed:
+        for name in self._listed:
             if name not in names and not any(name in line for line in self._lines):
                 self._lines.append(f'{self.path}: {name} is missing, which {METADATA} lists')
-        rank = {name: position for position, name in enumerate(listed)}
+        rank = {name: position for position, name in enumerate(self._listed)}
         return sorted(
             storages,
             key=lambda storage: (
@@ -240,16 +241,16 @@ def _metadata(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _listed_files(path: Path) -> list[str]:
+def _listed_files(metadata: dict[str, Any]) -> list[str]:
     """Names of the files that metadata.yaml lists, in their order."""
-    listed = _metadata(path).get('relative_file_paths')
+    listed = metadata.get('relative_file_paths')
     names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     return [Path(name).name.removesuffix('.zstd') for name in names]
 
 
-def _recorded_counts(path: Path) -> Counter[str]:
+def _recorded_counts(metadata: dict[str, Any]) -> Counter[str]:
     """Messages of each topic in CDR by metadata.yaml; none if its counts contradict each other."""
-    metadata, counts, others = _metadata(path), Counter[str](), 0
+    counts, others = Counter[str](), 0
     try:
         for item in metadata['topics_with_message_count']:
             topic, count = item['topic_metadata'], int(item['message_count'])

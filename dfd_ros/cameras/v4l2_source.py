@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ros.calibration.calibration_file import read_focus_table
+from dfd_ros.calibration.calibration_file import Calibration, read_focus_table
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.cameras.focus_drive import FocusDrive
 from dfd_ros.core.errors import InputError
@@ -59,6 +59,18 @@ class FocusTable:
             return cls(list(table.values), list(table.focus_distances))
         except InputError as error:
             raise InputError(f'{path}: {error}') from None
+
+    @classmethod
+    def found(cls, path: str, calibration: Calibration) -> FocusTable | None:
+        """The table of a file, else that of a calibration; None if there is neither. Raises as `load`.
+
+        path: '' = no file.
+        """
+        if path:
+            return cls.load(path)
+        if calibration.focus is None:
+            return None
+        return cls(list(calibration.focus.values), list(calibration.focus.focus_distances))
 
     def value(self, focus_distance: float) -> float:
         """The control value for a focus distance (m), clamped to the ends of the table."""

@@ -19,7 +19,7 @@ CONTROLS = {'focus_absolute': 0x009A090A, 'focus_auto': 0x009A090C}
 
 _CONTROL = struct.Struct('=Ii')  # v4l2_control: id, value
 _QUERY = struct.Struct('=II32siiiiI8x')  # v4l2_queryctrl: id, type, name, minimum, maximum, step, default, flags
-_DISABLED, _READ_ONLY, _INACTIVE = 0x1, 0x4, 0x10
+_DISABLED, _READ_ONLY = 0x1, 0x4
 
 
 def _read_write(number: int, size: int) -> int:

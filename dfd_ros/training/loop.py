@@ -160,12 +160,14 @@ class _Processes(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What came of one step, for the log: `norm` of the gradient, `mae` of u in the last frame (NaN without truth)."""
+    """What came of one step, for the log: the losses, the norm of the gradient, and estimated and true u (B, 1, H, W)
+    of the last frame."""
 
     loss: torch.Tensor
     parts: dict[str, torch.Tensor]
     norm: torch.Tensor
-    mae: torch.Tensor
+    vergence: torch.Tensor
+    truth: torch.Tensor
 
 
 class _Run:
@@ -271,7 +273,8 @@ class _Run:
     def _steps(self) -> bool:
         """Whether all steps that are due were taken."""
         if self.at.validates and self._leads:
-            self._validate()
+            with self._anywhere():
+                self._validate()
             self._save()
         is_over = self._is_over()
         for number in self._bar:
@@ -284,7 +287,8 @@ class _Run:
             if self._leads and self.at.step % _LOGGED_EVERY == 0:
                 self._report(step)
             if self._leads and self.at.validates:
-                self._validate()
+                with self._anywhere():
+                    self._validate()
             if self._observer and not is_over:
                 is_over = not self._observer.on_step(self._progress(step.loss.item()))
             if self._interruption and self._interruption.signal is not None:
@@ -330,17 +334,16 @@ class _Run:
         if torch.isfinite(norm):
             optimiser.step()
             self._skipped = 0
-        elif (skipped := self._skipped + 1) == _MAX_SKIPPED:
+        else:
+            self._skipped += 1
+        if self._skipped == _MAX_SKIPPED:
             raise InputError(
-                f'{config.name}: the loss or its gradient was not finite in {skipped} steps in a row, '
+                f'{config.name}: the loss or its gradient was not finite in {_MAX_SKIPPED} steps in a row, '
                 f'up to step {number + 1}; give a lower learning_rate, or weigh other losses'
             )
-        else:
-            self._skipped = skipped
         network.record_error(prediction.vergence, truth)
         self._average.update_parameters(network)
-        mae = (prediction.vergence[:, -1].detach() - batch.vergence[:, -1]).abs().nanmean()
-        return _Step(loss.detach(), parts, norm, mae)
+        return _Step(loss.detach(), parts, norm, prediction.vergence[:, -1].detach(), batch.vergence[:, -1])
 
     def _advance(self, step: int, seconds: float) -> None:
         """Count a step, and note whether a validation is due."""
@@ -360,24 +363,21 @@ class _Run:
 
     def _report(self, step: _Step) -> None:
         assert self._log is not None
-        loss, with_truth = step.loss.item(), self._without_truth is None
+        loss, mae = step.loss.item(), (step.vergence - step.truth).abs().nanmean().item()
+        with_truth = self._without_truth is None
         figures = {
             'step': self.at.step,
             'loss': loss,
-            **({'mae_last_frame': step.mae.item()} if with_truth else {}),
+            **({'mae_last_frame': mae} if with_truth else {}),
             'gradient': step.norm.item(),
             'hours': self.at.seconds / 3600,
             **{name: value.item() for name, value in step.parts.items()},
         }
         self._log.write('training', figures)
-        shown = {'loss': f'{loss:.3f}'} | ({'mae': f'{step.mae.item():.3f}'} if with_truth else {})
+        shown = {'loss': f'{loss:.3f}'} | ({'mae': f'{mae:.3f}'} if with_truth else {})
         self._bar.set_postfix(shown, refresh=False)
 
     def _validate(self) -> None:
-        with self._anywhere():
-            self._validate_anywhere()
-
-    def _validate_anywhere(self) -> None:
         assert self._validation is not None and self._log is not None
         config, folder, averaged, at = self._config, self._folder, self._averaged, self.at
         if has_statistics(self._network):

@@ -232,21 +232,26 @@ sys.exit(cli.main(['estimate', sys.argv[1], '--out', sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize(
-    'number, status, says', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'terminated')]
-)
-def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, tmp_path):
+def signalled(number, ready, program, *arguments):
+    """Status and stderr of a Python program that gets a signal once it has printed `ready`."""
     process = subprocess.Popen(
-        [sys.executable, '-c', SLEEPER, tmp_path],
+        [sys.executable, '-c', program, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
-    assert process.stdout.readline() == 'writing\n'
+    assert process.stdout.readline() == f'{ready}\n'
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (status, f'dfd: {says}\n')
+    return process.returncode, said
+
+
+@pytest.mark.parametrize(
+    'number, status, says', [(signal.SIGINT, 130, 'interrupted'), (signal.SIGTERM, 143, 'terminated')]
+)
+def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, tmp_path):
+    assert signalled(number, 'writing', SLEEPER, tmp_path) == (status, f'dfd: {says}\n')
     assert list(tmp_path.iterdir()) == []
 
 
@@ -288,17 +293,7 @@ sys.exit(cli.main(['run']))
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_run_well_while_it_is_still_importing(number):
-    process = subprocess.Popen(
-        [sys.executable, '-c', STILL_IMPORTING],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
-    assert process.stdout.readline() == 'importing\n'
-    process.send_signal(number)
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (0, '')
+    assert signalled(number, 'importing', STILL_IMPORTING) == (0, '')
 
 
 def test_names_that_the_output_cannot_encode_are_escaped(tmp_path):

@@ -10,6 +10,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, vergence
 
 TOLERANCE = 0.01  # of the range of values: below it a lens counts as being where it is wanted
+COARSE = 0.05  # of the range: the steps to which a motor may round
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,8 @@ class FocusScale:
         """By how much two values may differ that mean the same focus."""
         span = self.maximum - self.minimum
         return max(TOLERANCE * span if math.isfinite(span) else 0.0, 0.5 if self._whole else 0.0)
+
+    @property
+    def rounding(self) -> float:
+        """By how much the value that a driver has taken may differ from the one that was sent."""
+        return max(self.tolerance, COARSE * (self.maximum - self.minimum))

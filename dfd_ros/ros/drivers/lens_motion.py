@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -77,8 +76,3 @@ class LensMotion:
         reached = [move for move in self._moves if move.rests <= begin]
         rests = bool(reached) and not moving
         return Position(current.at(end), rests, reached[-1].command_id if reached else 0)
-
-    @property
-    def rests_from(self) -> float:
-        """When (s) the lens rests, if there is no further command."""
-        return self._moves[-1].rests if self._moves else -math.inf

@@ -131,14 +131,13 @@ def _settle_time(parameters: CameraParameters) -> float:
 def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable:
     from dfd_ros.cameras.v4l2_source import FocusTable
 
-    if parameters.focus_table:
-        return FocusTable.load(parameters.focus_table)
-    if calibration.focus is None:
+    table = FocusTable.found(parameters.focus_table, calibration)
+    if table is None:
         raise InputError(
             'parameter focus_table: source is v4l2, so it has to name a YAML file with the '
             'control values of the focus motor, or calibration one that has them'
         )
-    return FocusTable(list(calibration.focus.values), list(calibration.focus.focus_distances))
+    return table
 
 
 def _lens(parameters: CameraParameters, calibration: Calibration) -> tuple[Lens, int]:

@@ -311,11 +311,11 @@ class DepthNode(ManagedNode):
 
     def _leave_gpu(self, error: Exception) -> DepthEstimator:
         """Goes on with an estimator on the CPU, from an empty memory."""
-        estimator = replace(self._settings.values, device='cpu').estimator()
+        self._device_failure = f'{log_line(error)}; depth continues on the CPU until the node is configured again'
+        estimator = self._usable_values().estimator()
         if self._resolution is not None:
             estimator.change_resolution(self._resolution.resolution, '')
         self._estimator = estimator
-        self._device_failure = f'{log_line(error)}; depth continues on the CPU until the node is configured again'
         self._warn(self._device_failure)
         self._health.add_reset('the GPU failed')
         with contextlib.suppress(RuntimeError):  # of a GPU that is lost

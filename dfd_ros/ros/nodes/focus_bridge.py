@@ -50,7 +50,6 @@ PATIENCE = 1.0  # s that a lens may take to be where its driver was told to brin
 SILENCE = 3.0  # s without what should come
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
 STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
-COARSE = 0.05  # of the range: the steps to which a motor may round
 # rclpy spends most of the bridge's time on what it waits for, and each topic brings two events more.
 NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
@@ -92,7 +91,7 @@ class FocusBridgeNode(ManagedNode):
         self._driver = read_driver(values.driver, node=values.driver_node, device=values.video_device)
         calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
         self._aperture = calibration.aperture
-        self._table = _focus_table(values, calibration)
+        self._table = FocusTable.found(values.focus_table, calibration)
         # Measured values say more than the unit that the driver claims.
         self._unit = 'table' if self._table else self._driver.command.unit
         if self._unit == 'table' and self._table is None:
@@ -366,7 +365,7 @@ class FocusBridgeNode(ManagedNode):
             return
         assert self._scale is not None
         value = goal.value if taken is None else taken
-        if abs(value - goal.value) > max(self._scale.tolerance, COARSE * (self._scale.maximum - self._scale.minimum)):
+        if abs(value - goal.value) > self._scale.rounding:
             self._fail(f'{self._link.target} is {value:g}, not the {goal.value:g} that was set', later=True)
             return
         now = self._now()
@@ -384,7 +383,7 @@ class FocusBridgeNode(ManagedNode):
             self._on_error(error)
         elif self._accepted is not None and self._scale is not None:
             off = math.nan if value is None else abs(value - self._accepted.value)
-            if not off <= max(self._scale.tolerance, COARSE * (self._scale.maximum - self._scale.minimum)):
+            if not off <= self._scale.rounding:
                 self._on_change(self._link.target, value)
 
     def _on_error(self, error: Exception) -> None:
@@ -527,14 +526,6 @@ class FocusBridgeNode(ManagedNode):
         if not self._settled.values:
             return Report(WARN, f'nothing on {self._info_topic}', values)
         return Report(values=values)
-
-
-def _focus_table(values: FocusBridgeParameters, calibration: Calibration) -> FocusTable | None:
-    if values.focus_table:
-        return FocusTable.load(values.focus_table)
-    if calibration.focus is None:
-        return None
-    return FocusTable(list(calibration.focus.values), list(calibration.focus.focus_distances))
 
 
 def _limits(unit: str, scale: FocusScale) -> Limits:
