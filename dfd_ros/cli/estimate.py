@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
 
+if TYPE_CHECKING:
+    from dfd_ros.core.optics import VergenceRange
+
 HELP = 'estimate depth, circle of confusion, confidence and the all-in-focus image of a focal stack'
 EXAMPLE = 'dfd estimate output/stacks/0000 --out output/stack --confidence 0.3'
-
-FILES = ('depth.npy', 'coc.npy', 'confidence.npy', 'depth.png', 'all_in_focus.png', 'overview.png')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         type=Path,
         required=True,
-        help='folder for depth.npy, coc.npy, confidence.npy, depth.png, all_in_focus.png, overview.png',
+        help='folder for depth (npy, 16-bit PNG), point cloud (PLY, GLB), confidence, pictures and summary.json',
     )
     parser.add_argument('--confidence', type=float, default=0.0, help='depth with less confidence (0..1) becomes NaN')
     parser.add_argument(
@@ -51,10 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=640,
         help='longest side of the image that the network sees; 0: full size',
     )
+    parser.add_argument(
+        '--field-of-view',
+        metavar='DEG',
+        type=float,
+        help='horizontal, of the images, for the point cloud (default: from focal length and sensor width)',
+    )
     add_estimator_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    import math
+    import time
+
     import numpy as np
     from tqdm import tqdm
 
@@ -63,7 +74,14 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import VergenceRange
 
-    require_within(args, confidence=(0, 1), accepted_errors=(0, 1), sweeps=(1, 1000), resolution=(0, 16384))
+    require_within(
+        args,
+        confidence=(0, 1),
+        accepted_errors=(0, 1),
+        sweeps=(1, 1000),
+        resolution=(0, 16384),
+        field_of_view=(0.1, 170),
+    )
     stack = FocalStack.read(args.stack)
     if args.near is None or args.far is None:
         covered = stack.range
@@ -72,12 +90,12 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         range_ = VergenceRange(args.near, args.far)
-    require_output_folder(args.out, *FILES)
 
     # After the checks, which then take no time.
-    from dfd_ros.drawing import visualise
+    from dfd_ros.cli._estimate_files import FILES, write_results, write_summary
     from dfd_ros.inference.estimator import DepthEstimator
 
+    require_output_folder(args.out, *FILES)
     estimator = DepthEstimator(
         **estimator_options(args), range_=range_, resolution=args.resolution or None, all_in_focus=True
     )
@@ -86,42 +104,33 @@ def run(args: argparse.Namespace) -> int:
     # Of the last sweep.
     depths: deque[np.ndarray] = deque(maxlen=len(stack))
     cocs: deque[np.ndarray] = deque(maxlen=len(stack))
+    start = time.perf_counter()
     for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
         depths.append(estimate.masked_depth(estimate.threshold(args.confidence, args.accepted_errors)))
         cocs.append(estimate.coc)
+    seconds = time.perf_counter() - start
     depth = depths[-1]
-    _save(args.out / 'depth.npy', depth)
-    _save(args.out / 'coc.npy', np.stack(cocs))
-    _save(args.out / 'confidence.npy', estimate.confidence)
-    visualise.write_picture(args.out / 'depth.png', visualise.depth_picture(depth, range_))
-    assert estimate.all_in_focus is not None
-    visualise.write_picture(args.out / 'all_in_focus.png', estimate.all_in_focus)
-    visualise.write_picture(
-        args.out / 'overview.png',
-        visualise.overview(stack, list(depths), estimate.confidence, cocs[-1], range_, args.stack.resolve().name),
-    )
-
-    known = ~np.isnan(depth)
-    print(
-        f'frames   {len(stack)} of {depth.shape[1]}x{depth.shape[0]}'
-        + (f', read {args.sweeps} times' if args.sweeps > 1 else '')
-    )
-    print(f'range    {range_.near:.3g} m to {range_.far:.3g} m')
-    print(
-        f'depth    known for {known.mean():.0%} of the pixels'
-        + (f', median {np.median(depth[known]):.3g} m' if known.any() else '')
-    )
-    print(
-        f'files    {args.out}/: depth.npy (m), coc.npy (px), confidence.npy, depth.png, all_in_focus.png, overview.png'
-    )
+    focal_length_px = stack.lens_states[-1].focal_length_px
+    if args.field_of_view is not None:
+        focal_length_px = depth.shape[1] / 2 / math.tan(math.radians(args.field_of_view / 2))
+    files = write_results(args.out, stack, range_, estimate, depths, cocs, focal_length_px)
+    summary = write_summary(args.out / 'summary.json', stack, range_, estimator, estimate, depth, seconds, files)
+    _print(args, summary, range_)
     return 0
 
 
-def _save(path: Path, array) -> None:
-    """Write an array atomically."""
-    import numpy as np
-
-    from dfd_ros.core.files import written_atomically
-
-    with written_atomically(path) as temporary:
-        np.save(temporary, array)
+def _print(args: argparse.Namespace, summary: dict, range_: VergenceRange) -> None:
+    depth, lens = summary['depth'], summary['lens']
+    again = f', read {args.sweeps} times' if args.sweeps > 1 else ''
+    median = '' if depth['median_m'] is None else f', median {float(depth["median_m"]):.3g} m'
+    print(f'frames     {summary["frames"]} of {summary["width"]}x{summary["height"]}{again}')
+    print(f'lens       {"known" if lens["known"] else "only the focus distances are known"}')
+    print(f'range      {range_.near:.3g} m to {range_.far:.3g} m')
+    print(f'depth      known for {depth["known_share"]:.0%} of the pixels{median}')
+    if depth['unknown_because']:
+        print(f'           {depth["unknown_because"]}')
+    print(f'confidence {summary["mean_confidence"]:.2f} on average')
+    print(f'time       {summary["seconds"]:.1f} s on {summary["device"]} in {summary["precision"]}')
+    print(f'files      {args.out}/: {", ".join(summary["files"])}')
+    if 'cloud.ply' not in summary['files']:
+        print('           no point cloud: the field of view is unknown, give it with --field-of-view')

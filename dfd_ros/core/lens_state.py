@@ -102,6 +102,13 @@ class LensState:
         return Lens(self.focal_length, self.f_number, self.pixel_pitch)
 
     @property
+    def focal_length_px(self) -> float:
+        """Focal length in pixels at this focus: times the magnification, where that is known. NaN if the focal length
+        or the pixel pitch is unknown."""
+        length = self.focal_length / self.pixel_pitch
+        return length if math.isnan(self.magnification) else length * self.magnification
+
+    @property
     def range(self) -> VergenceRange | None:
         """The distances that the lens can focus; None if they are unknown.
 

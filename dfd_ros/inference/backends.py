@@ -132,6 +132,7 @@ class OnnxBackend:
     """A file of `dfd export` in ONNX Runtime, on the CPU, or on CUDA if the build supports it."""
 
     frames: int | None = None
+    bf16 = False
 
     def __init__(self, path: str | Path, device: torch.device):
         try:

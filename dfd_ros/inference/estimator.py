@@ -233,6 +233,16 @@ class DepthEstimator:
         return self._backend.device
 
     @property
+    def precision(self) -> str:
+        """Precision that the network runs in: fp32 or bf16."""
+        return 'bf16' if self._backend.bf16 else 'fp32'
+
+    @property
+    def network_name(self) -> str:
+        """Name of the network."""
+        return self._backend.network_name
+
+    @property
     def stack_frames(self) -> int | None:
         """Frames of the stacks that the network reads: its estimate changes after that many. None: it reads frame by
         frame."""

@@ -115,9 +115,7 @@ def camera_info(state: LensState, width: int, height: int, header: Header) -> Ca
     known (focus breathing). If the lens is unknown K is zero, which means "not calibrated" in ROS.
     """
     info = CameraInfo(header=header, width=width, height=height)
-    fx = state.focal_length / state.pixel_pitch
-    if not math.isnan(state.magnification):
-        fx *= state.magnification
+    fx = state.focal_length_px
     if math.isnan(fx):
         return info
     cx, cy = (width - 1) / 2, (height - 1) / 2

@@ -21,6 +21,7 @@ from sharpest_focus import SharpestFocus
 
 import dfd_ros
 from dfd_ros import cli, networks
+from dfd_ros.cli._estimate_files import FILES
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.inference.onnx_export import export_onnx
@@ -52,14 +53,7 @@ def stack(tmp_path_factory):
 def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):
     out = tmp_path / 'results' / 'three'
     assert dfd('estimate', stack, '--out', out, '--weights', weights) == 0
-    assert {path.name for path in out.iterdir()} == {
-        'all_in_focus.png',
-        'coc.npy',
-        'confidence.npy',
-        'depth.npy',
-        'depth.png',
-        'overview.png',
-    }
+    assert {path.name for path in out.iterdir()} == set(FILES)
     depth, coc, confidence = (np.load(out / f'{name}.npy') for name in ('depth', 'coc', 'confidence'))
     assert depth.shape == confidence.shape == SIZE and coc.shape == (3, *SIZE)
     assert depth.dtype == coc.dtype == confidence.dtype == np.float32

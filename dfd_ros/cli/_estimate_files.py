@@ -1,0 +1,142 @@
+"""The files that `dfd estimate` writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dfd_ros.core.files import write_json, written_atomically
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.point_cloud_files import PointCloud, write_glb, write_ply
+from dfd_ros.drawing import visualise
+from dfd_ros.inference.estimator import DepthEstimator, Estimate
+
+FILES = (
+    'depth.npy',
+    'depth_mm.png',
+    'coc.npy',
+    'confidence.npy',
+    'cloud.ply',
+    'cloud.glb',
+    'depth.png',
+    'all_in_focus.png',
+    'overview.png',
+    'summary.json',
+)
+"""All that it may write."""
+LARGEST_MM = 65534
+"""65535 means "none" to some readers of 16-bit depth."""
+
+
+def write_results(
+    folder: Path,
+    stack: FocalStack,
+    range_: VergenceRange,
+    estimate: Estimate,
+    depths: Sequence[np.ndarray],
+    cocs: Sequence[np.ndarray],
+    focal_length_px: float,
+) -> list[str]:
+    """Write all files and return their names. A file of an earlier run that this one has no values for is removed.
+
+    Args:
+        estimate: after the last frame.
+        depths: (H, W) m after each frame, masked. cocs: (H, W) px of each frame.
+        focal_length_px: of the last frame; NaN: unknown, and there is no point cloud.
+    """
+    depth = depths[-1]
+    assert estimate.all_in_focus is not None
+    _save(folder / 'depth.npy', depth)
+    write_millimetres(folder / 'depth_mm.png', depth)
+    _save(folder / 'coc.npy', np.stack(cocs))
+    _save(folder / 'confidence.npy', estimate.confidence)
+    files = ['depth.npy', 'depth_mm.png', 'coc.npy', 'confidence.npy']
+    if not math.isnan(focal_length_px):
+        cloud = PointCloud.of_depth(depth, estimate.all_in_focus, estimate.confidence, focal_length_px)
+        write_ply(folder / 'cloud.ply', cloud)
+        write_glb(folder / 'cloud.glb', cloud)
+        files += ['cloud.ply', 'cloud.glb']
+    visualise.write_picture(folder / 'depth.png', visualise.depth_picture(depth, range_))
+    visualise.write_picture(folder / 'all_in_focus.png', estimate.all_in_focus)
+    visualise.write_picture(
+        folder / 'overview.png',
+        visualise.overview(stack, list(depths), estimate.confidence, cocs[-1], range_, Path(stack.name).resolve().name),
+    )
+    files += ['depth.png', 'all_in_focus.png', 'overview.png', 'summary.json']
+    for name in FILES:
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+    return files
+
+
+def write_millimetres(path: Path, depth: np.ndarray) -> None:
+    """Depth (m) as a 16-bit PNG in mm. 0 = unknown, infinite, or over 65.5 m."""
+    with np.errstate(invalid='ignore'):
+        millimetres = np.round(depth * 1000)
+        writable = (millimetres >= 1) & (millimetres <= LARGEST_MM)
+    pixels = np.where(writable, millimetres, 0).astype(np.uint16)
+    with written_atomically(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
+
+
+def write_summary(
+    path: Path,
+    stack: FocalStack,
+    range_: VergenceRange,
+    estimator: DepthEstimator,
+    estimate: Estimate,
+    depth: np.ndarray,
+    seconds: float,
+    files: list[str],
+) -> dict[str, Any]:
+    """Write how the result came about, and return it. Unknown values are null, infinite ones the text "inf".
+
+    depth: (H, W) m as it was written. seconds: for all frames, without reading and writing files.
+    """
+    known = ~np.isnan(depth)
+    lens = stack.lens_states[-1].lens
+    summary = {
+        'stack': stack.name,
+        'frames': len(stack),
+        'width': depth.shape[1],
+        'height': depth.shape[0],
+        'focus_distances_m': [_number(state.focus_distance) for state in stack.lens_states],
+        'range_m': {'near': _number(range_.near), 'far': _number(range_.far)},
+        'lens': {
+            'known': not math.isnan(lens.blur_scale(range_)),
+            'focal_length_mm': _number(lens.focal_length * 1e3),
+            'f_number': _number(lens.f_number),
+            'pixel_pitch_um': _number(lens.pixel_pitch * 1e6),
+        },
+        'network': estimator.network_name,
+        'device': str(estimator.device),
+        'precision': estimator.precision,
+        'seconds': round(seconds, 3),
+        'depth': {
+            'known_share': round(float(known.mean()), 4),
+            'median_m': _number(float(np.median(depth[known]))) if known.any() else None,
+            'unknown_because': estimate.unknown_because or None,
+        },
+        'mean_confidence': round(float(estimate.confidence.mean()), 4),
+        'files': files,
+    }
+    write_json(path, summary)
+    return summary
+
+
+def _number(value: float) -> float | str | None:
+    """As JSON has it: null for NaN, and the text `inf`, which `float` reads, for infinity."""
+    if math.isnan(value):
+        return None
+    return 'inf' if math.isinf(value) else float(f'{value:.6g}')
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with written_atomically(path) as temporary:
+        np.save(temporary, array)
