@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 import math
@@ -24,14 +25,15 @@ from dfd_ros import networks
 from dfd_ros.cli import main
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked
-from dfd_ros.datasets.stack_cache import StackPool
+from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.inference import backends
-from dfd_ros.synthesis.procedural import StackSettings
+from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training import loop, validation
-from dfd_ros.training.checkpoint import settings_of
+from dfd_ros.training.checkpoint import resume, settings_of
 from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config, make_config
 from dfd_ros.training.loop import decoded_frames, learning_rate, train
 from dfd_ros.training.sequences import TrainingData
+from dfd_ros.training.starting_network import average_of, optimiser_of, starting_network
 
 TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 CONFIG = TrainingConfig(
@@ -45,20 +47,24 @@ CONFIG = TrainingConfig(
     validation='data',  # of the size of the training's; the presets are of 192 px
     validate_stacks=1,
     stages=(Stage(crop=32, batch=2, frames=3, decode=2),),
-    pool=PoolConfig(start=3, size=10, reuse=4),
+    pool=PoolConfig(start=3, size=10, reuse=4, workers=0),
     data=StackSettings(height=48, width=48, frames=4, ramp=(3, 4), static=1.0),
 )
 
 
 @pytest.fixture(scope='module')
-def pool(tmp_path_factory):
-    """Stacks for all tests of this module: rendering takes longer than the training."""
-    return str(tmp_path_factory.mktemp('pool'))
+def config(tmp_path_factory):
+    """With the stacks that its steps draw from: a process that renders them takes longer to start than to train."""
+    folder = tmp_path_factory.mktemp('pool')
+    config = replace(CONFIG, pool=replace(CONFIG.pool, folder=str(folder)))
+    render(folder, config)
+    return config
 
 
-@pytest.fixture
-def config(pool):
-    return replace(CONFIG, pool=replace(CONFIG.pool, folder=pool))
+def render(pool: Path, config: TrainingConfig) -> None:
+    folder = StackPool(pool / '0', config.data, workers=0).folder
+    for index in range(config.pool.start + int(config.sequences(config.steps) / config.pool.reuse)):
+        save_stack(stack_path(folder, index), render_stack(index, config.data))
 
 
 def log(folder: Path, group: str) -> list[dict]:
@@ -69,7 +75,8 @@ def log(folder: Path, group: str) -> list[dict]:
 @pytest.mark.slow(reason='a network is trained until it has learned something')
 def test_it_learns(config, tmp_path):
     """More steps on few stacks: the loss falls, and what is written is what has been learned."""
-    best = train(replace(config, steps=60, learning_rate=5e-3, ema=0.9, validation='presets'), tmp_path, 'cpu').best
+    config = replace(config, steps=60, learning_rate=5e-3, ema=0.9, validation='presets')
+    best = train(replace(config, pool=replace(config.pool, workers=1)), tmp_path, 'cpu').best
     losses = [line['loss'] for line in log(tmp_path, 'training')]
     assert len(losses) == 3 and losses[-1] < losses[0] - 0.3
     (validation,) = log(tmp_path, 'validation')
@@ -91,16 +98,26 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return {f'{part}.{name}': value for part in ('network', 'average') for name, value in checkpoint[part].items()}
 
 
-@pytest.mark.slow(reason='the same training runs twice')
-def test_killed_and_resumed_is_as_never_killed(config, tmp_path):
-    train(config, tmp_path / 'whole', 'cpu')
-    train(config, tmp_path / 'killed', 'cpu', stop_after=2)
-    assert torch.load(tmp_path / 'killed' / 'checkpoint.pt', weights_only=True)['step'] == 2
-    train(config, tmp_path / 'killed', 'cpu')
-    whole, resumed = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
-    assert whole.keys() == resumed.keys()
-    for name, value in whole.items():
-        assert torch.equal(value, resumed[name]), name
+@pytest.fixture(scope='module')
+def finished(config, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp('finished')
+    assert train(config, folder, 'cpu').finished
+    return folder
+
+
+def assert_same_weights(folder: Path, other: Path):
+    one, two = weights(folder), weights(other)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+
+
+def test_killed_and_resumed_is_as_never_killed(config, finished, tmp_path):
+    train(config, tmp_path, 'cpu', stop_after=2)
+    assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'] == 2
+    train(config, tmp_path, 'cpu')
+    assert_same_weights(tmp_path, finished)
 
 
 @pytest.mark.slow(reason='a network is trained in each arithmetic')
@@ -117,19 +134,18 @@ def test_the_arithmetic_is_what_the_device_does_well(config, tmp_path, monkeypat
     assert re.search(rf', {precision} +\|', (tmp_path / 'auto' / 'README.md').read_text())
 
 
-def test_a_finished_run_is_left_as_it_is(config, tmp_path):
-    train(config, tmp_path, 'cpu')
-    before = (tmp_path / 'last.safetensors').read_bytes()
-    train(config, tmp_path, 'cpu')
-    assert (tmp_path / 'last.safetensors').read_bytes() == before
+def test_a_finished_run_is_left_as_it_is(config, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / 'run')
+    train(config, run, 'cpu')
+    assert (run / 'last.safetensors').read_bytes() == (finished / 'last.safetensors').read_bytes()
 
 
-def test_training_goes_on_from_given_weights(config, tmp_path):
-    first = train(config, tmp_path / 'first', 'cpu').best
+def test_training_goes_on_from_given_weights(config, finished, tmp_path):
+    first = finished / 'best.safetensors'
     tuned = replace(config, initial_weights=str(first), steps=1, learning_rate=0.0)
-    train(tuned, tmp_path / 'tuned', 'cpu')
+    train(tuned, tmp_path, 'cpu')
     a = networks.load(first).state_dict()
-    b = torch.load(tmp_path / 'tuned' / 'checkpoint.pt', weights_only=True)['network']
+    b = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['network']
     for name, value in a.items():
         if 'running' not in name and 'num_batches' not in name:
             assert torch.equal(value, b[name]), name
@@ -152,7 +168,7 @@ def interrupt(monkeypatch, owner, name, call, number):
     [(loop, 'sequence_loss', 3, 3), (TrainingData, '_stack', 3, 1), (validation.DataValidation, 'figures', 1, 4)],
     ids=['step', 'data', 'validation'],
 )
-def test_ctrl_c_at_any_time_costs_nothing(config, tmp_path, monkeypatch, capsys, owner, name, call, step):
+def test_ctrl_c_at_any_time_costs_nothing(config, finished, tmp_path, monkeypatch, capsys, owner, name, call, step):
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         interrupt(patch, owner, name, call, signal.SIGINT)
@@ -163,18 +179,15 @@ def test_ctrl_c_at_any_time_costs_nothing(config, tmp_path, monkeypatch, capsys,
     assert saying in capsys.readouterr().out
     assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'] == step
     assert train(config, tmp_path, 'cpu').finished
-    resumed, whole = weights(tmp_path), uninterrupted(config, tmp_path / 'whole')
-    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+    assert_same_weights(tmp_path, finished)
     assert [line['step'] for line in log(tmp_path, 'validation')] == [4]
 
 
-def uninterrupted(config, folder):
-    train(config, folder, 'cpu')
-    return weights(folder)
-
-
 def test_stopping_after_a_step_says_how_to_resume(tmp_path, capsys):
-    (tmp_path / 'run.yaml').write_text(YAML.replace('pool: {', f'pool: {{folder: {tmp_path / "pool"}, '))
+    (tmp_path / 'run.yaml').write_text(
+        YAML.replace('pool: {', f'pool: {{folder: {tmp_path / "pool"}, workers: 0, ') + 'validation: data\n'
+    )
+    render(tmp_path / 'pool', load_config(tmp_path / 'run.yaml'))
     command = ['train', str(tmp_path / 'run.yaml'), '--out', str(tmp_path), '--device', 'cpu']
     assert main([*command, '--stop-after', '1']) == 0
     assert re.search('stopped after step 1 of .*; to resume, run .* without --stop-after', capsys.readouterr().out)
@@ -184,10 +197,10 @@ def test_stopping_after_a_step_says_how_to_resume(tmp_path, capsys):
 
 
 @pytest.fixture(scope='module')
-def stopped(pool, tmp_path_factory):
+def stopped(config, tmp_path_factory):
     """A run that was stopped after its first step."""
     folder = tmp_path_factory.mktemp('stopped')
-    train(replace(CONFIG, pool=replace(CONFIG.pool, folder=pool)), folder, 'cpu', stop_after=1)
+    train(config, folder, 'cpu', stop_after=1)
     return folder
 
 
@@ -197,18 +210,25 @@ def checkpoint(stopped, tmp_path):
 
 
 def refused(config, checkpoint, says):
-    with pytest.raises(InputError, match=says) as caught:
+    with refusal(checkpoint, says):
         train(config, checkpoint.parent, 'cpu')
+
+
+@contextlib.contextmanager
+def refusal(checkpoint, says):
+    with pytest.raises(InputError, match=says) as caught:
+        yield
     assert str(checkpoint) in str(caught.value) and '\n' not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 NONE = 'missing'
 DAMAGES = [
-    *(((name,), value) for name in ('step', 'best', 'seconds') for value in ('x', -math.nan, [], None)),
+    *(((name,), value) for name in ('step', 'best', 'seconds') for value in ('x', -math.nan)),
+    *(((name,), NONE) for name in ('step', 'best', 'network', 'average', 'optimiser')),
     *(
         ((name,), value)
-        for name in ('step', 'best', 'network', 'average', 'optimiser')
-        for value in (NONE, None, [], {})
+        for name in ('step', 'best', 'seconds', 'network', 'average', 'optimiser')
+        for value in (None, [], {})
     ),
     *((('step',), value) for value in (-1, 2.5, 10**9, True)),
     (('best',), math.nan),
@@ -225,17 +245,30 @@ DAMAGES = [
 ]
 
 
+@pytest.fixture(scope='module')
+def saved_parts(stopped):
+    return torch.load(stopped / 'checkpoint.pt', weights_only=True)
+
+
+@pytest.fixture(scope='module')
+def resumed_parts(config):
+    """What a checkpoint is loaded into. A refused one may leave any values there."""
+    network = starting_network(config, torch.device('cpu'))
+    return network, average_of(network, config.ema), optimiser_of(network, config), settings_of(config)
+
+
 @pytest.mark.parametrize('place, value', DAMAGES, ids=str)
-def test_a_damaged_checkpoint_is_refused_in_one_line(config, checkpoint, place, value):
-    saved = part = torch.load(checkpoint, weights_only=True)
+def test_a_damaged_checkpoint_is_refused_in_one_line(resumed_parts, saved_parts, tmp_path, place, value):
+    saved = part = copy.deepcopy(saved_parts)
     for name in place[:-1]:
         part = part[name]
     if isinstance(value, str) and value == NONE:
         del part[place[-1]]
     else:
         part[place[-1]] = value
-    torch.save(saved, checkpoint)
-    refused(config, checkpoint, 'checkpoint.pt: not a complete checkpoint of this network')
+    torch.save(saved, checkpoint := tmp_path / 'checkpoint.pt')
+    with refusal(checkpoint, 'checkpoint.pt: not a complete checkpoint of this network'):
+        resume(checkpoint, *resumed_parts, torch.device('cpu'))
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(config, checkpoint):
