@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import dfd
+from rendered_pool import render_pool
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples, count
@@ -131,8 +132,9 @@ def test_unknown_apertures_and_mixing(tmp_path):
         shards_share=0.5,
         stages=(Stage(crop=32, batch=8, frames=4, decode=2),),
         data=replace(CONFIG.data, height=40, width=40, frames=4),
-        pool=replace(CONFIG.pool, start=2, size=2),
+        pool=replace(CONFIG.pool, start=2, size=2, workers=0),
     )
+    render_pool(tmp_path / 'pool', mixed.data, 2)
     data = TrainingData(mixed, tmp_path, torch.device('cpu'))
     drawn = []
     draw = data.samples.draw

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.datasets import stack_cache
 from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
@@ -39,11 +41,32 @@ def save(pool, index, seed=0):
     return stack
 
 
-def test_stacks_do_not_depend_on_the_rendering_process(make):
-    one, two = make('one', workers=0), make('two', first_seed=5, workers=2)
+@dataclass
+class Rendered:
+    """A pool after its workers have rendered what was wanted, and when its file of stack 0, which was there before, was
+    written."""
+
+    pool: StackPool
+    written: int
+
+
+@pytest.fixture(scope='module')
+def rendered(tmp_path_factory):
+    with contextlib.closing(StackPool(tmp_path_factory.mktemp('pool'), SETTINGS, workers=2, first_seed=5)) as pool:
+        save(pool, 0, seed=5)
+        written = stack_path(pool.folder, 0).stat().st_mtime_ns
+        pool.want(3)
+        pool.want(1)  # fewer than before: nothing is taken back
+        for index in (2, 1):
+            pool.get(index)
+        yield Rendered(pool, written)
+
+
+def test_stacks_do_not_depend_on_the_rendering_process(rendered, make):
+    one = make('one', workers=0)
     for index in (0, 1, 2):
         truth = save(one, index, seed=5 + index)
-        a, b = one.get(index), two.get(index)
+        a, b = one.get(index), rendered.pool.get(index)
         for name in truth.__dataclass_fields__:
             x, y, z = (getattr(stack, name) for stack in (a, b, truth))
             assert torch.equal(
@@ -54,12 +77,14 @@ def test_stacks_do_not_depend_on_the_rendering_process(make):
         assert torch.equal(a.images, truth.images)
 
 
-def test_what_is_there_is_not_rendered_again(make):
-    pool = make()
-    save(pool, 0)
-    files = {path: path.stat().st_mtime_ns for path in pool.folder.iterdir()}
-    pool.get(1)  # after 0
-    assert {path: path.stat().st_mtime_ns for path in files} == files
+def test_what_is_there_is_not_rendered_again(rendered):
+    assert stack_path(rendered.pool.folder, 0).stat().st_mtime_ns == rendered.written
+
+
+def test_it_renders_ahead_as_far_as_wanted(rendered):
+    time.sleep(0.5)
+    names = sorted(path.name for path in rendered.pool.folder.glob('*.safetensors'))
+    assert names == [f'{index:07d}.safetensors' for index in range(3)]
 
 
 def test_a_torn_stack_is_named(make):
@@ -80,48 +105,42 @@ def test_a_pool_of_other_settings_is_refused(make, tmp_path):
     assert StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0).get(0).images.shape[1] == 2
 
 
-def test_it_renders_ahead_as_far_as_it_is_told(make):
-    pool = make()
-    pool.want(3)
-    end = time.monotonic() + 60
-    while len(list(pool.folder.glob('*.safetensors'))) < 3:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    time.sleep(0.5)
-    assert sorted(path.name for path in pool.folder.glob('*.safetensors')) == [f'{i:07d}.safetensors' for i in range(3)]
-    pool.want(1)  # less than before: nothing is taken back
-    load_file(pool.folder / '0000002.safetensors')
-
-
 def test_the_death_of_a_worker_is_noticed(make):
     pool = make()
-    pool.get(0)
+    save(pool, 0)
     (worker,) = pool._workers
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
-    pool.get(0)  # what it has rendered is still there
+    pool.get(0)  # what has been rendered is still there
     with pytest.raises(RuntimeError, match='0000004.safetensors: the process that renders it ended with status -9;'):
         pool.get(4)
 
 
-def test_an_error_of_a_worker_names_the_stack_and_the_reason(tmp_path):
+IMPOSSIBLE = replace(SETTINGS, ramp=(2, 2), orders=())
+
+
+def test_an_error_of_a_worker_is_raised_here_with_its_traceback(tmp_path):
+    with contextlib.closing(StackPool(tmp_path, IMPOSSIBLE)) as pool:
+        with pytest.raises(RuntimeError, match='cannot be rendered: IndexError: ') as caught:
+            pool.get(3)
+    assert str(caught.value).startswith(f'{stack_path(tmp_path, 0)}: ')
+    assert 'focus_positions' in ''.join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize('kind', [InputError, RuntimeError])
+def test_an_error_of_a_worker_names_the_stack_and_the_reason(tmp_path, kind):
     """A broken view is bad input; any other error is one of the program and keeps its traceback."""
     view = tmp_path / 'views' / 'broken.npz'
     view.parent.mkdir()
     view.write_bytes(b'nothing')
-    bad_view = replace(SETTINGS, views=str(view.parent), views_share=1.0)
-    impossible = replace(SETTINGS, ramp=(2, 2), orders=())
-    with contextlib.ExitStack() as pools:
-        cases = [
-            (pools.enter_context(contextlib.closing(StackPool(tmp_path / kind.__name__, settings))), kind, why)
-            for settings, kind, why in ((bad_view, InputError, f'{view}: '), (impossible, RuntimeError, 'IndexError: '))
-        ]
-        for pool, _, _ in cases:
-            pool.want(1)  # both at once
-        for pool, kind, why in cases:
-            with pytest.raises(kind) as caught:
-                pool.get(3)
-            line = str(caught.value)
-            assert line.startswith(f'{pool.folder / "0000000.safetensors"}: cannot be rendered: {why}'), line
-            assert '\n' not in line
-            assert ('focus_positions' in ''.join(getattr(caught.value, '__notes__', []))) == (kind is RuntimeError)
+    settings, why = {
+        InputError: (replace(SETTINGS, views=str(view.parent), views_share=1.0), f'{view}: '),
+        RuntimeError: (IMPOSSIBLE, 'IndexError: '),
+    }[kind]
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    stack_cache._work(tmp_path, settings, 0, 0, 1, SimpleNamespace(value=1), sender)
+    error = receiver.recv()
+    line = str(error)
+    assert type(error) is kind and '\n' not in line
+    assert line.startswith(f'{tmp_path / "0000000.safetensors"}: cannot be rendered: {why}'), line
+    assert ('focus_positions' in ''.join(getattr(error, '__notes__', []))) == (kind is RuntimeError)

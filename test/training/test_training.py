@@ -20,14 +20,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from rendered_pool import render_pool
 
 from dfd_ros import networks
 from dfd_ros.cli import main
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked
-from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
+from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.inference import backends
-from dfd_ros.synthesis.procedural import StackSettings, render_stack
+from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.training import loop, validation
 from dfd_ros.training.checkpoint import resume, settings_of
 from dfd_ros.training.config import PoolConfig, Stage, TrainingConfig, load_config, make_config
@@ -56,15 +57,8 @@ CONFIG = TrainingConfig(
 def config(tmp_path_factory):
     """With the stacks that its steps draw from: a process that renders them takes longer to start than to train."""
     folder = tmp_path_factory.mktemp('pool')
-    config = replace(CONFIG, pool=replace(CONFIG.pool, folder=str(folder)))
-    render(folder, config)
-    return config
-
-
-def render(pool: Path, config: TrainingConfig) -> None:
-    folder = StackPool(pool / '0', config.data, workers=0).folder
-    for index in range(config.pool.start + int(config.sequences(config.steps) / config.pool.reuse)):
-        save_stack(stack_path(folder, index), render_stack(index, config.data))
+    render_pool(folder, CONFIG.data, 5)
+    return replace(CONFIG, pool=replace(CONFIG.pool, folder=str(folder)))
 
 
 def log(folder: Path, group: str) -> list[dict]:
@@ -187,7 +181,7 @@ def test_stopping_after_a_step_says_how_to_resume(tmp_path, capsys):
     (tmp_path / 'run.yaml').write_text(
         YAML.replace('pool: {', f'pool: {{folder: {tmp_path / "pool"}, workers: 0, ') + 'validation: data\n'
     )
-    render(tmp_path / 'pool', load_config(tmp_path / 'run.yaml'))
+    render_pool(tmp_path / 'pool', load_config(tmp_path / 'run.yaml').data, 3)
     command = ['train', str(tmp_path / 'run.yaml'), '--out', str(tmp_path), '--device', 'cpu']
     assert main([*command, '--stop-after', '1']) == 0
     assert re.search('stopped after step 1 of .*; to resume, run .* without --stop-after', capsys.readouterr().out)
