@@ -42,14 +42,15 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope='session')
 def random_weights(tmp_path_factory):
-    """Weights file of the network 'stream', untrained: for what does not depend on what it has learned."""
+    """Weights file of a small network 'stream', untrained: for what does not depend on what it has learned."""
     import torch
 
     from dfd_ros import networks
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'stream.safetensors'
-    networks.save(path, networks.create('stream'))
+    small = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
+    networks.save(path, networks.create('stream', **small))
     return path
 
 

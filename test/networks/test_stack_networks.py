@@ -24,7 +24,7 @@ from dfd_ros.inference.upsampling import upsample
 from dfd_ros.networks.baselines.recurrent_autoencoder import RecurrentBlock
 from dfd_ros.networks.stack_network import check_stack
 
-SIZE = 64, 64
+SIZE = 32, 64
 SMALL = {'width': 0.1}
 VARIANTS = {
     'ddffnet': ('ddffnet', {}),
@@ -49,9 +49,14 @@ def each(variants):
 
 
 def make(name, config, frames=4):
+    """A copy of `shared`, to be changed."""
+    return copy.deepcopy(shared(name, config, frames))
+
+
+def shared(name, config, frames=4):
     """A network in evaluation mode, with batch statistics of its own: those at the start let next to nothing
     through."""
-    return copy.deepcopy(_made(name, json.dumps(config), frames))
+    return _made(name, json.dumps(config), frames)
 
 
 @functools.cache
@@ -115,7 +120,7 @@ def test_every_weight_is_trained(name, config):
 @each(ALL)
 @torch.no_grad()
 def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip(8)
     focus = torch.cat([focus[:, ::2], focus[:, 1::2]], 1)
     predictions, states = stream(network, images, focus, blur_scale)
@@ -134,7 +139,7 @@ def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
 @each(ALL)
 @torch.no_grad()
 def test_a_sequence_is_its_frames_one_by_one(name, config):
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip(8)
     predictions, states = stream(network, images, focus, blur_scale)
     together, _, state = network.sequence(images, focus, blur_scale)
@@ -157,7 +162,7 @@ def test_a_sequence_is_its_frames_one_by_one(name, config):
 @each(ALL)
 @torch.no_grad()
 def test_frames_may_come_in_any_order(name, config):
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip()
     rising, _, _ = network.sequence(images, focus, blur_scale)
     order = [2, 0, 3, 1]
@@ -173,7 +178,7 @@ def test_frames_may_come_in_any_order(name, config):
 @each(ALL)
 @torch.no_grad()
 def test_stacks_of_a_batch_do_not_touch_each_other(name, config):
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip()
     both, _, _ = network.sequence(images, focus, blur_scale)
     for i in range(2):
@@ -187,7 +192,7 @@ def test_stacks_of_a_batch_do_not_touch_each_other(name, config):
 @torch.no_grad()
 def test_without_a_coc_decoder_coc_follows_depth(name, config):
     images, focus, blur_scale = clip()
-    prediction = stream(make(name, config), images, focus, blur_scale)[0][-1]
+    prediction = stream(shared(name, config), images, focus, blur_scale)[0][-1]
     same(prediction.coc[0], 12 * (prediction.vergence[0] - 1))
     assert torch.isnan(prediction.coc[1]).all()  # unknown blur scale
 
@@ -196,7 +201,7 @@ def test_without_a_coc_decoder_coc_follows_depth(name, config):
 @torch.no_grad()
 def test_the_decoder_tells_the_coc_of_an_unknown_lens_too(name, config):
     images, focus, blur_scale = clip()
-    predictions, _ = stream(make(name, config), images, focus, blur_scale)
+    predictions, _ = stream(shared(name, config), images, focus, blur_scale)
     assert torch.isfinite(predictions[-1].coc).all()
     same(predictions[2].coc, torch.full_like(predictions[2].coc, math.nan))
 
@@ -205,7 +210,7 @@ def test_the_decoder_tells_the_coc_of_an_unknown_lens_too(name, config):
 @pytest.mark.parametrize('size', [(16, 70), (33, 64)])
 @torch.no_grad()
 def test_any_image_size(name, config, size):
-    network = make(name, config)
+    network = shared(name, config)
     prediction = stream(network, *clip(4, *size))[0][-1]
     assert all(map_.shape == (2, 1, *size) for map_ in prediction)
     assert torch.isfinite(prediction.vergence).all()
@@ -215,7 +220,7 @@ def test_any_image_size(name, config, size):
 @torch.inference_mode()
 def test_bf16(name, config):
     """No more is lost than by noise of the size of what it rounds away; networks of random weights enlarge both."""
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip()
     exact = stream(network, images, focus, blur_scale)[0][-1]
     with torch.autocast('cpu', torch.bfloat16):
@@ -258,7 +263,7 @@ def test_ddffnet_is_vgg16_with_a_mirrored_decoder():
 @each({title: v for title, v in VARIANTS.items() if v[0] == 'poolnet'})
 @torch.no_grad()
 def test_poolnet_reads_a_set(name, config):
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip()
     order = [3, 1, 0, 2]
     u, _ = network.stack(images, focus, blur_scale)
@@ -289,7 +294,7 @@ def test_two_stage_poolnet_makes_depth_of_the_coc_alone():
 )
 @torch.no_grad()
 def test_recurrent_networks_remember_every_frame(name, config):
-    network = make(name, config)
+    network = shared(name, config)
     images, focus, blur_scale = clip()
     u, _ = network.stack(images, focus, blur_scale)
     for t in range(4):

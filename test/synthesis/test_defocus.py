@@ -49,7 +49,7 @@ def test_light_is_neither_made_nor_lost(coc, exponent):
 
 
 @given(st.floats(0.1, 50), exponents)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12)
 def test_second_moment_is_that_of_a_disc_of_the_coc(coc, exponent):
     """Whatever the shape of the PSF and the size of the blur, less than a pixel included."""
     assert spread(coc, exponent, 40 + int(2.5 * coc)) == pytest.approx(coc, rel=0.01)
