@@ -32,7 +32,7 @@ from dfd_ros.inference.registration import Registration
 TOLERANCE = 1.0  # frames
 CONTRAST = 8.0  # of energies
 FLOOR = 2.0  # of energy, square grey levels of 255
-FEWEST_PIXELS = 200  # of a frame, for its agreement to mean something
+MIN_PIXELS = 200  # of a frame, for its agreement to mean something
 MARGIN = 16  # px at the border of any frame, where windows and registration are not to be trusted
 
 
@@ -130,7 +130,7 @@ def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees
     for i in np.argsort(rank):
         pixels = textured & (sharpest == i)
         share = float(agrees[pixels].mean()) if pixels.any() else math.nan
-        enough = pixels.sum() >= FEWEST_PIXELS
+        enough = pixels.sum() >= MIN_PIXELS
         if enough:
             shares.append(share)
             counted.append(rank[i])
@@ -143,7 +143,7 @@ def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees
             ]
         )
     if not shares:
-        raise InputError(f'{stack.name}: no frame has {FEWEST_PIXELS} textured pixels, nothing to compare with')
+        raise InputError(f'{stack.name}: no frame has {MIN_PIXELS} textured pixels, nothing to compare with')
     constant = max(np.mean(np.abs(np.array(counted) - c) <= TOLERANCE) for c in range(len(stack)))
     print(table(['frame', 'focus m', 'textured pixels sharpest in it', 'agreement'], rows))
     print(

@@ -16,7 +16,7 @@ from dfd_ros.core.lens_state import LensState
 
 LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
 HORIZON = 60.0  # s that an image waits for its lens state and depth, and that these are kept
-LARGEST_TIMELINE = 20000  # items
+MAX_TIMELINE = 20000  # items
 
 T = TypeVar('T')
 
@@ -124,7 +124,7 @@ class Timeline(Generic[T]):
 
     def forget(self, before: float) -> None:
         """Removes the items before this stamp, and the oldest of too many."""
-        while self._stamps and (self._stamps[0] < before or len(self._stamps) > LARGEST_TIMELINE):
+        while self._stamps and (self._stamps[0] < before or len(self._stamps) > MAX_TIMELINE):
             self._stamps.popleft()
             self._items.popleft()
 

@@ -15,7 +15,7 @@ from typing import Any
 from dfd_ros.bags.bag_writer import BagWriter, Latched, Topic
 from dfd_ros.core.errors import InputError
 
-LARGEST_BACKLOG = 256 << 20  # bytes in memory, after which messages are dropped and counted
+MAX_BACKLOG = 256 << 20  # bytes in memory, after which messages are dropped and counted
 FLUSH_EVERY = 0.4  # s; with the time of a write, a kill costs well under one second
 CHECK_DISK_EVERY = 0.5  # s
 
@@ -69,7 +69,7 @@ class BackgroundWriter:
                 self._latched[topic].add(data)
             if not self._is_open:
                 return
-            if self._waiting + len(data) > LARGEST_BACKLOG:
+            if self._waiting + len(data) > MAX_BACKLOG:
                 self.dropped += 1
                 return
             self._waiting += len(data)

@@ -23,7 +23,7 @@ from dfd_ros.core.files import read_yaml, require_file
 
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 METADATA = 'metadata.yaml'
-_LONGEST_NOTE, _MOST_NOTES = 400, 20  # names and reasons are whatever the bag says
+_MAX_NOTE_LENGTH, _MAX_NOTES = 400, 20  # names and reasons are whatever the bag says
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _BLOCK = 1 << 20
 
@@ -133,9 +133,9 @@ class Bag:
         lost = {topic: count for topic, count in self._missing.items() if count > 0}
         counts = ', '.join(f'{count} of {self._recorded[topic]} messages of {topic}' for topic, count in lost.items())
         missing = [f'{self.path}: by {METADATA} there should be more: {counts} are missing'] if lost else []
-        notes = [shortened(line, _LONGEST_NOTE) for line in (*self._lines, *damaged, *missing, *ignored)]
-        more = len(notes) - _MOST_NOTES
-        return [*notes[:_MOST_NOTES], f'{self.path}: {more} more such notes'] if more > 0 else notes
+        notes = [shortened(line, _MAX_NOTE_LENGTH) for line in (*self._lines, *damaged, *missing, *ignored)]
+        more = len(notes) - _MAX_NOTES
+        return [*notes[:_MAX_NOTES], f'{self.path}: {more} more such notes'] if more > 0 else notes
 
     def ignore(self, topic: str, reason: str, example: str = '') -> None:
         """Counts a message that is of no use, for `notes`. Of each reason the first example is kept."""
@@ -146,7 +146,7 @@ class Bag:
         """The type of a topic. Raises InputError if it does not exist, or is of none of these types."""
         if topic not in self.topics:
             alike = sorted(name for name, kind in self.topics.items() if kind in types)
-            names = shortened(', '.join(alike or sorted(self.topics)), _LONGEST_NOTE)
+            names = shortened(', '.join(alike or sorted(self.topics)), _MAX_NOTE_LENGTH)
             hint = f'of that type it has {names}' if alike else f'it has {names}'
             if topic in self._other:
                 hint = f'it is in {self._other[topic]}, not in CDR'

@@ -15,12 +15,12 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 
 RATE = 200.0  # Hz, of the signals that are correlated
-SMALLEST_OVERLAP = 0.5  # of the shorter recording: less may correlate by chance
-SMALLEST_ACTIVITY = 1e-3  # of a signal; one with less carries no information
-SMALLEST_CORRELATION = 0.5
+MIN_OVERLAP = 0.5  # of the shorter recording: less may correlate by chance
+MIN_ACTIVITY = 1e-3  # of a signal; one with less carries no information
+MIN_CORRELATION = 0.5
 RIVAL_DISTANCE = 0.25  # s; farther peaks are separate ones
-LARGEST_RIVAL = 0.9  # of the peak; with a higher one the offset is ambiguous
-LONGEST_GAP = 0.5  # s; the signal is unknown between frames farther apart
+MAX_RIVAL = 0.9  # of the peak; with a higher one the offset is ambiguous
+MAX_GAP = 0.5  # s; the signal is unknown between frames farther apart
 _NOISE = (4.0, 4.0, 0.4)  # px/s, px/s, 1/s: of the signals of a camera at rest
 _SHARES = (1.0, 1.0, 0.2)  # weights of the signals in the correlation
 _SIDE = 64  # px, of the images used to measure motion
@@ -77,7 +77,7 @@ class ChangeSignal:
         start = times[0]
         at = start + np.arange(int((times[-1] - start) * RATE) + 1) / RATE
         after = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
-        known = times[after] - times[after - 1] < LONGEST_GAP
+        known = times[after] - times[after - 1] < MAX_GAP
         out = np.stack([np.interp(at, times, _robust(row, noise)) for row, noise in zip(values, _NOISE)])
         out *= known
         return start, out, known
@@ -119,7 +119,7 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     each = products / np.maximum(np.sqrt(np.maximum(energy_a * energy_b, 0)), smallest)
     # A change of the light is known only to one frame: it selects the peak, and motion locates it.
     weights = np.array([_SHARES[i] * _activity(a[i], noise) * _activity(b[i], noise) for i, noise in enumerate(_NOISE)])
-    enough = overlap > SMALLEST_OVERLAP * min(a.shape[1], b.shape[1])
+    enough = overlap > MIN_OVERLAP * min(a.shape[1], b.shape[1])
     if not weights.any() or not enough.any():
         raise InputError(
             'clock offset: nothing moves in the images, so it cannot be estimated; move the rig while '
@@ -128,7 +128,7 @@ def estimate(first: ChangeSignal, second: ChangeSignal) -> ClockOffset:
     correlation = np.where(enough, (weights[:, None] * each).sum(0) / weights.sum(), -1.0)
     peak = int(correlation.argmax())
     others = correlation[np.abs(lags - lags[peak]) > RIVAL_DISTANCE * RATE]
-    if correlation[peak] < SMALLEST_CORRELATION or (others.size and others.max() > LARGEST_RIVAL * correlation[peak]):
+    if correlation[peak] < MIN_CORRELATION or (others.size and others.max() > MAX_RIVAL * correlation[peak]):
         raise InputError(
             'clock offset: the motion in the two cameras is too different, or too regular, to estimate it '
             f'(correlation {max(correlation[peak], 0):.2f}); move the rig back and forth irregularly while '
@@ -149,4 +149,4 @@ def _activity(row: np.ndarray, noise: float) -> float:
     """
     variance = float(row.var())
     share = variance / (variance + noise**2)
-    return share if share > SMALLEST_ACTIVITY else 0.0
+    return share if share > MIN_ACTIVITY else 0.0

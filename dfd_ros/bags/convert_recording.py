@@ -21,10 +21,10 @@ from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
 
 DARK, BRIGHT = 8, 250  # of 255: an image with a lower mean, or a pixel above, is badly exposed
-LARGEST_BRIGHT = 0.3  # share of such pixels
-SMALLEST_SWEEP = 3  # frames
+MAX_BRIGHT = 0.3  # share of such pixels
+MIN_SWEEP = 3  # frames
 DEPTH_BITS = 12  # of the mantissa to keep: precise to 0.012 %, in a third of the space
-LARGEST_SAMPLE = 128_000_000  # px of all its frames, which are in memory as image and depth, twice
+MAX_SAMPLE = 128_000_000  # px of all its frames, which are in memory as image and depth, twice
 UNDECODABLE = 'that cannot be decoded', 'with depth that cannot be decoded', 'that cannot be converted'
 NO_POSE = 'with no known pose between the cameras'
 _REGISTRATIONS = 64  # in the cache, one for each focus if the lens breathes
@@ -54,15 +54,15 @@ class ConvertSettings:
         for name, lowest, highest in (
             ('tolerance', 1e-4, 10.0),
             ('frames', 0, 1000),
-            ('largest', SMALLEST_SWEEP, 1000),
+            ('largest', MIN_SWEEP, 1000),
             ('width', 0, 8192),
             ('smallest_depth', 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise InputError(f'{name}: {value} is out of range ({lowest} to {highest})')
-        if 0 < self.frames < SMALLEST_SWEEP:
-            raise InputError(f'frames: {self.frames} are too few for a sweep, must be at least {SMALLEST_SWEEP}')
+        if 0 < self.frames < MIN_SWEEP:
+            raise InputError(f'frames: {self.frames} are too few for a sweep, must be at least {MIN_SWEEP}')
 
 
 class _UnusableFrame(Exception):
@@ -125,7 +125,7 @@ class Converter:
                 self.counts.left_out['with a moving lens'] += 1
 
     def _sample(self, sweep: list[Frame]) -> Sample | None:
-        wanted = self.settings.frames or SMALLEST_SWEEP
+        wanted = self.settings.frames or MIN_SWEEP
         if len(sweep) < wanted or len({frame.state.focus_distance for frame in sweep}) < 2:
             self.counts.left_out['in sweeps that are too short'] += len(sweep)
             return None
@@ -216,11 +216,11 @@ class Converter:
 
     def _check_memory(self, image: np.ndarray, frames: int) -> None:
         height, width = image.shape[:2]
-        if frames * height * width > LARGEST_SAMPLE:
+        if frames * height * width > MAX_SAMPLE:
             raise _UnusableFrame(
                 'too large for a sample',
                 f'{self.name}: {frames} frames of {width}x{height} pixels are more than '
-                f'{LARGEST_SAMPLE // 10**6} million pixels; give a smaller --width',
+                f'{MAX_SAMPLE // 10**6} million pixels; give a smaller --width',
             )
 
     def _magnification(self, state: LensState) -> float:
@@ -357,7 +357,7 @@ class Converter:
 
 def _is_badly_exposed(image: np.ndarray) -> bool:
     seen = image[::4, ::4]
-    return bool(seen.mean() < DARK or (seen.min(-1) > BRIGHT).mean() > LARGEST_BRIGHT)
+    return bool(seen.mean() < DARK or (seen.min(-1) > BRIGHT).mean() > MAX_BRIGHT)
 
 
 def _rounded(depth: np.ndarray) -> np.ndarray:

@@ -11,10 +11,10 @@ from typing import Any
 
 from dfd_ros.core.errors import InputError, quoted, reason
 
-LARGEST = 256 << 20
+MAX_SIZE = 256 << 20
 """Bytes of a message or chunk, which are in memory as a whole."""
-LARGEST_RATIO = 200
-"""Of a compressed file, beyond its first `LARGEST` bytes: images and depth do not compress so well."""
+MAX_RATIO = 200
+"""Of a compressed file, beyond its first `MAX_SIZE` bytes: images and depth do not compress so well."""
 _BLOCK = 1 << 16
 
 
@@ -28,14 +28,14 @@ def decompress(data: bytes, kind: str, size: int | None = None) -> bytes:
 
     Args:
         kind: '', zstd or lz4.
-        size: expected number of bytes; None = up to `LARGEST`.
+        size: expected number of bytes; None = up to `MAX_SIZE`.
 
     Raises:
         ValueError: the data cannot be decompressed, or to another size; nothing beyond it has been decompressed.
     """
-    limit = LARGEST if size is None else size
-    if limit > LARGEST:
-        raise ValueError(f'{limit} bytes, more than {LARGEST >> 20} MiB')
+    limit = MAX_SIZE if size is None else size
+    if limit > MAX_SIZE:
+        raise ValueError(f'{limit} bytes, more than {MAX_SIZE >> 20} MiB')
     if not kind:
         content = data
     elif kind == 'zstd':
@@ -66,12 +66,12 @@ class DecompressedFile:
         """Why the file could not be decompressed to its end."""
         self._folder = tempfile.TemporaryDirectory(prefix='dfd-bag-')
         self.path = Path(self._folder.name) / file.stem
-        limit = LARGEST + LARGEST_RATIO * file.stat().st_size
+        limit = MAX_SIZE + MAX_RATIO * file.stat().st_size
         try:
             with zstd().open(file, 'rb') as source, open(self.path, 'wb') as target:
                 while block := self._next_block(source):
                     if target.tell() + len(block) > limit:
-                        raise InputError(f'{file}: expands to more than {LARGEST_RATIO} times its size; not a bag')
+                        raise InputError(f'{file}: expands to more than {MAX_RATIO} times its size; not a bag')
                     target.write(block)
         except OSError as error:
             free = shutil.disk_usage(self._folder.name).free

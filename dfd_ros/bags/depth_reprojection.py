@@ -11,15 +11,15 @@ from dfd_ros.core.errors import InputError, quoted
 
 FOOTPRINT = 1.15
 """Size of a depth pixel's footprint in units of the pixel spacing: above 1, so that slanted surfaces have no cracks."""
-LARGEST_FOOTPRINT = 8  # px; a focus camera of far higher resolution gets depth with gaps
+MAX_FOOTPRINT = 8  # px; a focus camera of far higher resolution gets depth with gaps
 
 DISTORTION_COUNTS = (4, 5, 8, 12, 14)
 """Numbers of coefficients that OpenCV takes; none is fine as well."""
-SMALLEST_INSIDE = 0.3
+MIN_INSIDE = 0.3
 """Share of the undistorted image that must be in the distorted one."""
-SMALLEST_FOCAL_LENGTH, LARGEST_FOCAL_LENGTH = 0.05, 1000.0
+MIN_FOCAL_LENGTH, MAX_FOCAL_LENGTH = 0.05, 1000.0
 """In units of the larger side of the image: a field of view of 169 and of 0.06 degrees."""
-LARGEST_CENTRE = 10.0
+MAX_CENTRE = 10.0
 """Distance of the principal point from the corner of the image, in the same unit."""
 
 
@@ -78,7 +78,7 @@ class Intrinsics:
         rays = np.stack([(x - self.cx) / self.fx, (y - self.cy) / self.fy, np.ones_like(x)], -1).reshape(-1, 3)
         seen, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion))
         inside = ((seen >= -0.5) & (seen <= np.array([width, height]) - 0.5)).all(-1).mean()
-        if not inside >= SMALLEST_INSIDE:
+        if not inside >= MIN_INSIDE:
             raise InputError(
                 f'{topic}: D is of no camera, it moves {1 - inside:.0%} of the image out of view; give its intrinsics'
             )
@@ -117,10 +117,10 @@ def _is_camera(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:
     extent = float(max(*size, 1))
     return bool(
         np.isfinite(intrinsics).all()
-        and min(fx, fy) > SMALLEST_FOCAL_LENGTH * extent
-        and max(fx, fy) < LARGEST_FOCAL_LENGTH * (extent if all(size) else 1e4)
+        and min(fx, fy) > MIN_FOCAL_LENGTH * extent
+        and max(fx, fy) < MAX_FOCAL_LENGTH * (extent if all(size) else 1e4)
         and 0.1 < fx / fy < 10
-        and max(abs(cx), abs(cy)) < LARGEST_CENTRE * (extent if all(size) else 1e4)
+        and max(abs(cx), abs(cy)) < MAX_CENTRE * (extent if all(size) else 1e4)
     )
 
 
@@ -150,13 +150,13 @@ class DepthRegistration:
         # Size of a depth pixel in the view, from the focal lengths and its distances to the two cameras.
         with np.errstate(invalid='ignore', divide='ignore'):
             half = np.float32(FOOTPRINT / 2 * self._view.fx / self._depth.fx) * depth.reshape(-1) / z
-            np.minimum(half, np.float32(LARGEST_FOOTPRINT / 2), out=half)
+            np.minimum(half, np.float32(MAX_FOOTPRINT / 2), out=half)
             inside = np.flatnonzero(
                 (z > 0) & (x > -half) & (x < width - 1 + half) & (y > -half) & (y < height - 1 + half)
             )
         x, y, z, half = x[inside], y[inside], z[inside], half[inside]
         # With a margin, so that footprints that reach beyond the image need no test.
-        margin = LARGEST_FOOTPRINT
+        margin = MAX_FOOTPRINT
         row = width + 2 * margin
         buffer = np.full((height + 2 * margin) * row, np.inf, np.float32)
         if z.size:

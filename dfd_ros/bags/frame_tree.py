@@ -10,7 +10,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError, shortened
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
-LARGEST_HISTORY = 10000  # poses of a moving frame to remember
+MAX_HISTORY = 10000  # poses of a moving frame to remember
 
 
 class Frames:
@@ -19,7 +19,7 @@ class Frames:
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
         self._static: dict[str, np.ndarray] = {}
-        self._moving: dict[str, deque[tuple[float, np.ndarray]]] = defaultdict(lambda: deque(maxlen=LARGEST_HISTORY))
+        self._moving: dict[str, deque[tuple[float, np.ndarray]]] = defaultdict(lambda: deque(maxlen=MAX_HISTORY))
 
     def add(self, message: Any, *, static: bool, known: bool = True) -> list[str]:
         """Adds the transforms of a TFMessage. Returns a line about each that is ignored, as tf2 ignores it.

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dfd_ros.core import image_encodings
 from dfd_ros.core.errors import InputError, reason
-from dfd_ros.core.image_io import FORMATS, LARGEST
+from dfd_ros.core.image_io import FORMATS, MAX_PIXELS
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
@@ -67,7 +67,7 @@ def _decode_rvl(data: bytes, topic: str) -> np.ndarray:
     there is another one.
     """
     width, height = np.frombuffer(data[:8].ljust(8, b'\0'), '<u4').tolist()
-    if not 0 < width * height <= LARGEST or (len(data) - 8) % 4:
+    if not 0 < width * height <= MAX_PIXELS or (len(data) - 8) % 4:
         raise InputError(f'{topic}: depth of {width}x{height} pixels in {len(data)} bytes cannot be RVL')
     words = np.frombuffer(data[8:], '<u4')
     nibbles = (words[:, None] >> np.arange(28, -1, -4, dtype=np.uint32) & 15).reshape(-1)
@@ -116,8 +116,8 @@ def _check_size(data: np.ndarray, topic: str) -> None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = 'no PNG, JPEG, TIFF, WebP or PNM' if isinstance(error, UnidentifiedImageError) else str(error)
         raise InputError(f'{topic}: {data.size} bytes that cannot be read as an image: {reason}') from None
-    if width * height > LARGEST:
-        raise InputError(f'{topic}: image of {width}x{height} pixels, more than {LARGEST // 10**6} million')
+    if width * height > MAX_PIXELS:
+        raise InputError(f'{topic}: image of {width}x{height} pixels, more than {MAX_PIXELS // 10**6} million')
 
 
 def _cv2() -> Any:

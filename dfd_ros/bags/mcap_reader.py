@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfd_ros.bags.bag_storage import Channel, Damage, StoredMessage
-from dfd_ros.bags.decompression import LARGEST, decompress
+from dfd_ros.bags.decompression import MAX_SIZE, decompress
 from dfd_ros.bags.mcap_file import (
     CHANNEL,
     CHUNK,
@@ -35,7 +35,7 @@ from dfd_ros.bags.mcap_file import (
 )
 from dfd_ros.core.files import require_file
 
-LARGEST_CACHE = 64 << 20  # bytes of decompressed chunks; the last one is always kept
+MAX_CACHE = 64 << 20  # bytes of decompressed chunks; the last one is always kept
 _HEAD = 9  # bytes of a record before its content
 _CHUNK_HEAD = 32  # bytes of a chunk before the name of its compression
 _MESSAGE_HEAD = 22  # bytes of a message before its data
@@ -45,7 +45,7 @@ _SEARCHED = 1 << 20  # bytes at a time
 _RESUMED = re.compile(
     rb'[\x05\x06](?=.{4}\0\0\0\0)(?:(?<=\x05)|(?=.{36}(?:\0{4}|\x03\0\0\0lz4|\x04\0\0\0zstd)))', re.DOTALL
 )
-_LONGEST_RESUMED = 64
+_MAX_RESUMED = 64
 _CHAIN = 3  # valid records in a row that a message must begin to be taken for one
 
 
@@ -154,7 +154,7 @@ class McapReader:
         is_plausible = {
             FOOTER: length == 20,
             DATA_END: length == 4,
-            MESSAGE: _MESSAGE_HEAD <= length <= LARGEST,
+            MESSAGE: _MESSAGE_HEAD <= length <= MAX_SIZE,
             MESSAGE_INDEX: length >= 6 and (length - 6) % 16 == 0,
             CHUNK: length >= _CHUNK_HEAD + 8,
             SUMMARY_OFFSET: length == 17,
@@ -200,7 +200,7 @@ class McapReader:
         """Where reading can continue after damage: the position of a valid record; -1 = nowhere."""
         is_chunked = any(span.is_chunk for span in self._spans)
         while start < self._size:
-            block = self._bytes(start, _SEARCHED + _LONGEST_RESUMED)
+            block = self._bytes(start, _SEARCHED + _MAX_RESUMED)
             for found in _RESUMED.finditer(block, 0, _SEARCHED + 1):
                 position = start + found.start()
                 if block[found.start()] == CHUNK:
@@ -224,7 +224,7 @@ class McapReader:
     def _check_summary(self, summary: int, footer: int) -> None:
         _, _, checksum = struct.unpack('<QQI', self._bytes(footer + _HEAD, 20))
         if summary >= 0 and checksum:
-            data = self._bytes(summary, min(footer - summary, LARGEST)) + self._bytes(footer, _HEAD + 16)
+            data = self._bytes(summary, min(footer - summary, MAX_SIZE)) + self._bytes(footer, _HEAD + 16)
             if zlib.crc32(data) != checksum:
                 self._forget_summary()
 
@@ -340,8 +340,8 @@ class McapReader:
             return self._cache[span.start]
         try:
             size, checksum, compression, start = self._chunk_head(span.start, span.end)
-            if max(size, span.end - start) > LARGEST:
-                raise ValueError(f'{size} bytes, more than {LARGEST >> 20} MiB')
+            if max(size, span.end - start) > MAX_SIZE:
+                raise ValueError(f'{size} bytes, more than {MAX_SIZE >> 20} MiB')
             content = decompress(self._bytes(start, span.end - start), compression, size)
             if checksum and zlib.crc32(content) != checksum:
                 raise ValueError('its checksum differs')
@@ -350,7 +350,7 @@ class McapReader:
             return b''
         if compression:
             self._cache[span.start] = content
-            while len(self._cache) > 1 and sum(map(len, self._cache.values())) > LARGEST_CACHE:
+            while len(self._cache) > 1 and sum(map(len, self._cache.values())) > MAX_CACHE:
                 self._cache.popitem(last=False)
         return content
 

@@ -11,7 +11,7 @@ from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.resources import resource
 
 OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
-LARGEST_DEFINITION = 1 << 20  # bytes
+MAX_DEFINITION = 1 << 20  # bytes
 
 
 def rosbags_module(name: str) -> ModuleType:
@@ -75,8 +75,8 @@ def _store_of(message_type: str, encoding: str, definition: str) -> Any:
 
 def _parsed(message_type: str, encoding: str, definition: str) -> dict[str, Any]:
     typesys = rosbags_module('typesys')
-    if len(definition) > LARGEST_DEFINITION:
-        raise ValueError(f'it is longer than {LARGEST_DEFINITION} bytes')
+    if len(definition) > MAX_DEFINITION:
+        raise ValueError(f'it is longer than {MAX_DEFINITION} bytes')
     if encoding.endswith('idl'):
         types = typesys.get_types_from_idl(definition)
     else:

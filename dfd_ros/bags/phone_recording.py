@@ -63,9 +63,9 @@ _ALIASES = {
 _NEEDED = ('timestamp_ns', 'focus_dioptre')
 _MOVING = 1.0
 _UNCALIBRATED = ('0', 'uncalibrated')
-_LARGEST_DIOPTRES = 1000.0
-_LARGEST_TABLE = 256 << 20  # bytes
-_MOST_ROWS = 500_000  # over four hours; a row takes a kilobyte of memory
+_MAX_DIOPTRES = 1000.0
+_MAX_TABLE = 256 << 20  # bytes
+_MAX_ROWS = 500_000  # over four hours; a row takes a kilobyte of memory
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str) -> Re
 
 def _read_table(path: Path) -> list[_Row]:
     try:
-        with open(require_file(path, HINT, _LARGEST_TABLE), newline='', encoding='utf-8-sig') as file:
+        with open(require_file(path, HINT, _MAX_TABLE), newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             names = [_column(name) for name in reader.fieldnames or ()]
             reader.fieldnames = names
@@ -219,14 +219,14 @@ def _read_table(path: Path) -> list[_Row]:
                 raise InputError(f'{path}: no column {missing[0]}; its first line must name the columns')
             rows = [
                 _row(values, f'{path}: row {number}')
-                for number, values in enumerate(itertools.islice(reader, _MOST_ROWS + 1), 1)
+                for number, values in enumerate(itertools.islice(reader, _MAX_ROWS + 1), 1)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f'{path}: cannot be read: {error}') from None
     if not rows:
         raise InputError(f'{path}: no rows')
-    if len(rows) > _MOST_ROWS:
-        raise InputError(f'{path}: more than {_MOST_ROWS} rows; split the recording')
+    if len(rows) > _MAX_ROWS:
+        raise InputError(f'{path}: more than {_MAX_ROWS} rows; split the recording')
     for number, (before, after) in enumerate(itertools.pairwise(rows), 2):
         if not after.state.stamp > before.state.stamp:
             raise InputError(f'{path}: row {number}: timestamp_ns is not after that of the row before')
@@ -256,8 +256,8 @@ def _row(values: dict[str, str], where: str) -> _Row:
     stamp, focus = number('timestamp_ns'), number('focus_dioptre')
     if not math.isfinite(stamp):
         raise InputError(f'{where}: timestamp_ns is missing')
-    if not 0 <= focus <= _LARGEST_DIOPTRES:
-        raise InputError(f'{where}: focus_dioptre is {focus}; must be 0 (infinity) to {_LARGEST_DIOPTRES:g}')
+    if not 0 <= focus <= _MAX_DIOPTRES:
+        raise InputError(f'{where}: focus_dioptre is {focus}; must be 0 (infinity) to {_MAX_DIOPTRES:g}')
     exposure, nearest = positive('exposure_ns'), positive('nearest_dioptre')
     middle = stamp + (0.0 if math.isnan(exposure) else exposure / 2)
     lens = SimpleNamespace(

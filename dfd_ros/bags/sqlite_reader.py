@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dfd_ros.bags.bag_storage import Channel, Damage, StoredMessage
-from dfd_ros.bags.decompression import LARGEST
+from dfd_ros.bags.decompression import MAX_SIZE
 
 
 class SqliteReader:
@@ -85,13 +85,13 @@ class SqliteReader:
     def _select(self, columns: str, key: int) -> list[tuple]:
         try:
             rows = self._database.execute(
-                f'SELECT {columns} FROM messages WHERE id = ? AND length(data) <= {LARGEST}', (key,)
+                f'SELECT {columns} FROM messages WHERE id = ? AND length(data) <= {MAX_SIZE}', (key,)
             ).fetchall()
         except sqlite3.DatabaseError as error:
             self._damage.add(key, f'message {key}: {error}')
             return []
         if not rows:
-            self._damage.add(key, f'message {key} has more than {LARGEST >> 20} MiB')
+            self._damage.add(key, f'message {key} has more than {MAX_SIZE >> 20} MiB')
         return rows
 
     def messages(self, channels: Collection[int], *, by_index: bool = False) -> Iterator[StoredMessage]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dfd_ros.bags.association import Frame
 from dfd_ros.core.optics import vergence
 
-LONGEST_PAUSE = 2.0  # s between two frames of one sweep
+MAX_PAUSE = 2.0  # s between two frames of one sweep
 STILL = 1e-3  # dioptres; smaller steps are not a movement of the focus
 
 
@@ -26,7 +26,7 @@ def sweeps(frames: Iterable[Frame], *, length: int = 0, largest: int = 30) -> It
         v = vergence(frame.state.focus_distance)
         step = 0.0 if last is None else v - vergence(last.state.focus_distance)
         heading = 0 if abs(step) < STILL else int(math.copysign(1, step))
-        paused = last is not None and not 0 <= frame.stamp - last.stamp <= LONGEST_PAUSE
+        paused = last is not None and not 0 <= frame.stamp - last.stamp <= MAX_PAUSE
         turned = not length and heading and direction and heading != direction
         if current and (paused or turned or len(current) == length):
             yield current

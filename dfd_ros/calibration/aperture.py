@@ -26,9 +26,9 @@ from dfd_ros.inference.registration import Registration
 MIN_FRAMES = 4
 MIN_BLUR = 3.0  # px, of the most blurred image; less has no measurable shape, nor a size to 5 %
 MIN_CONTRAST = 0.03  # standard deviation over mean of the sharpest image
-HIGHEST_FREQUENCY = 0.25  # cycles/px; above it, interpolation of the registered image dominates
+MAX_FREQUENCY = 0.25  # cycles/px; above it, interpolation of the registered image dominates
 MARGIN = 0.1  # of the image on each side, where lenses are worst
-LARGEST_BLUR = 94.0  # px
+MAX_BLUR = 94.0  # px
 EXPONENTS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 32.0)
 
 
@@ -108,7 +108,7 @@ def measure_aperture(
         (_minimum(lambda p: cost((math.exp(p[0]), p[1]), n), start, spread) + (n,) for n in EXPONENTS),
         key=lambda found: found[1],
     )
-    (log_blur, target), least, exponent = best
+    (log_blur, target), lowest, exponent = best
     blur = math.exp(log_blur)
     if not at.min() < target < at.max():
         raise InputError(
@@ -120,7 +120,7 @@ def measure_aperture(
         raise InputError(
             f'{name}: blurs the target by at most {coc.max():.1f} px, but {MIN_BLUR:g} px are needed; sweep further'
         )
-    if coc.max() > LARGEST_BLUR:
+    if coc.max() > MAX_BLUR:
         raise InputError(f'{name}: blurs the target by {coc.max():.0f} px, more than can be measured; sweep less far')
     measured = _with_gain(measured, expected, weight)
     in_image = magnification / magnification[sharp]
@@ -134,7 +134,7 @@ def measure_aperture(
         magnification,
         breathing,
         off,
-        math.sqrt(least / weight.sum()),
+        math.sqrt(lowest / weight.sum()),
     )
 
 
@@ -217,7 +217,7 @@ def _transfer_functions(
     radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None])
     each = 1.5 / min(h, w)
     bins = (radius / each).astype(int)
-    count = int(HIGHEST_FREQUENCY / each)
+    count = int(MAX_FREQUENCY / each)
     # The lowest frequencies belong to the window, not to the target.
     used = slice(2, count)
 
@@ -249,7 +249,7 @@ def _otf_table(exponent: float) -> tuple[np.ndarray, np.ndarray]:
     radius = float(psf_radius(torch.ones(1, dtype=torch.float64), torch.tensor([exponent], dtype=torch.float64)))
     r = (torch.arange(1500, dtype=torch.float64) + 0.5) / 1500 * radius * (2.8 if exponent < 4 else 1.8)
     density = r * torch.exp(-((r / radius) ** exponent))
-    q = torch.linspace(0, LARGEST_BLUR * HIGHEST_FREQUENCY, 1200, dtype=torch.float64)
+    q = torch.linspace(0, MAX_BLUR * MAX_FREQUENCY, 1200, dtype=torch.float64)
     transform = torch.special.bessel_j0(2 * math.pi * q[:, None] * r[None]) @ density / density.sum()
     return q.numpy(), transform.numpy()
 
@@ -263,7 +263,7 @@ def _otf(q: np.ndarray, exponent: float) -> np.ndarray:
 def _minimum(cost, centre: tuple[float, float], spread: tuple[float, float]) -> tuple[tuple[float, float], float]:
     """Minimum of a cost of two parameters with many local minima, on a shrinking grid."""
     points = 15
-    best, least = centre, math.inf
+    best, lowest = centre, math.inf
     for _ in range(8):
         grid = [
             (a, b)
@@ -271,12 +271,12 @@ def _minimum(cost, centre: tuple[float, float], spread: tuple[float, float]) -> 
             for b in np.linspace(best[1] - spread[1], best[1] + spread[1], points)
         ]
         costs = [cost(point) for point in grid]
-        best, least = grid[int(np.argmin(costs))], min(costs)
+        best, lowest = grid[int(np.argmin(costs))], min(costs)
         spread = spread[0] * 0.35, spread[1] * 0.35
-    return (float(best[0]), float(best[1])), least
+    return (float(best[0]), float(best[1])), lowest
 
 
 def _coc_alone(measured: np.ndarray, frequencies: np.ndarray, exponent: float, weight: np.ndarray) -> float:
-    candidates = np.concatenate([np.linspace(0, 10, 201), np.geomspace(10, LARGEST_BLUR, 200)[1:]])
+    candidates = np.concatenate([np.linspace(0, 10, 201), np.geomspace(10, MAX_BLUR, 200)[1:]])
     expected = _otf(np.outer(candidates, frequencies), exponent)
     return float(candidates[int(np.argmin((weight * (measured - expected) ** 2).sum(1)))])

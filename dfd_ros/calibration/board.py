@@ -15,7 +15,7 @@ from dfd_ros.core.errors import InputError
 
 MIN_CORNERS = 8
 """Corners that a view needs: four define the plane, the rest check it."""
-LARGEST_MISFIT = 0.02
+MAX_MISFIT = 0.02
 """Share of the board's width in the image, which lens distortion may reach. More means another order of markers."""
 
 
@@ -162,7 +162,7 @@ class Board:
                 mapped = np.c_[points, np.ones(len(points))] @ homography.T
                 error = np.linalg.norm(mapped[:, :2] / mapped[:, 2:] - where, axis=1)
                 misfit = float(np.median(error) / np.ptp(where, axis=0).max())
-        if misfit > LARGEST_MISFIT or known.mean() < 0.9:
+        if misfit > MAX_MISFIT or known.mean() < 0.9:
             raise InputError(
                 f'{name}: the markers of dictionary {self.dictionary} are visible, but not as on a board '
                 f'of {self.columns}x{self.rows} squares; check --squares'

@@ -12,7 +12,7 @@ from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
 from dfd_ros.core.errors import InputError
 
 MIN_PAIRS = 3
-LARGEST_RESIDUAL = 3.0  # px
+MAX_RESIDUAL = 3.0  # px
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def calibrate_extrinsics(
     rotation, translation, of_view = found[5], found[6], found[-1]
     counts = np.array([len(p) for p in points])[:, None]
     residual = float(np.sqrt((of_view**2 * counts).sum() / (2 * counts.sum())))
-    if not residual <= LARGEST_RESIDUAL:
+    if not residual <= MAX_RESIDUAL:
         worst = names[int(np.argmax(of_view.max(1)))]
         raise InputError(
             f'extrinsics: the corners miss by {residual:.2f} px, most in pair {worst} '

@@ -17,7 +17,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance, vergence
 
 ENTRIES = 9  # of the table that is written
-LARGEST_RESIDUAL = 0.1  # of the span in vergence
+MAX_RESIDUAL = 0.1  # of the span in vergence
 STRETCH = 0.25  # of the span in vergence: largest extension of the map to infinity
 
 
@@ -114,7 +114,7 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
     # Error of the map in vergence: the error of the value divided by the slope.
     errors = (values - curve(at)) / curve.deriv()(at)
     residual = float(np.sqrt((errors**2).mean()))
-    if residual > LARGEST_RESIDUAL * span:
+    if residual > MAX_RESIDUAL * span:
         raise InputError(
             f'focus: the sweeps are {residual:.2f} dioptres off any monotone map; a distance is wrong, or '
             'the motor does not return to its positions; ' + _listed(peaks)

@@ -17,9 +17,9 @@ from dfd_ros.calibration.calibration_file import CameraModel
 from dfd_ros.core.errors import InputError
 
 MIN_VIEWS = 5
-LARGEST_RESIDUAL = 2.0  # px
+MAX_RESIDUAL = 2.0  # px
 MIN_SPREAD = 20.0  # degrees, largest angle between two views of the board
-LARGEST_UNCERTAINTY = 0.01
+MAX_UNCERTAINTY = 0.01
 """Relative standard deviation of the focal length; above it the views do not determine it."""
 
 
@@ -62,7 +62,7 @@ def calibrate_intrinsics(
             'show the board tilted, in different directions'
         ) from None
     of_view = of_view.reshape(-1)
-    if not residual <= LARGEST_RESIDUAL:
+    if not residual <= MAX_RESIDUAL:
         worst = views[int(np.argmax(of_view))].name
         raise InputError(
             f'intrinsics: the corners miss by {residual:.2f} px, most in image {worst} '
@@ -77,7 +77,7 @@ def calibrate_intrinsics(
             '20 to 50 degrees, in different directions'
         )
     uncertainty = float(deviations.reshape(-1)[0] / matrix[0, 0])
-    if not uncertainty <= LARGEST_UNCERTAINTY:
+    if not uncertainty <= MAX_UNCERTAINTY:
         raise InputError(
             f'intrinsics: the focal length is uncertain by {100 * uncertainty:.1f} %, the views are too '
             'similar; show the board tilted by 20 to 50 degrees, in different directions'

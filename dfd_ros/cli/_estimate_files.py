@@ -30,7 +30,7 @@ FILES = (
     'summary.json',
 )
 """All that it may write."""
-LARGEST_MM = 65534
+MAX_MM = 65534
 """65535 means "none" to some readers of 16-bit depth."""
 
 
@@ -79,7 +79,7 @@ def write_millimetres(path: Path, depth: np.ndarray) -> None:
     """Depth (m) as a 16-bit PNG in mm. 0 = unknown, infinite, or over 65.5 m."""
     with np.errstate(invalid='ignore'):
         millimetres = np.round(depth * 1000)
-        writable = (millimetres >= 1) & (millimetres <= LARGEST_MM)
+        writable = (millimetres >= 1) & (millimetres <= MAX_MM)
     pixels = np.where(writable, millimetres, 0).astype(np.uint16)
     with written_atomically(path) as temporary:
         Image.fromarray(pixels).save(temporary)

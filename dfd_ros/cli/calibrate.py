@@ -9,7 +9,7 @@ from pathlib import Path
 HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture and focus breathing, into calibration.yaml'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
 
-MOST_VALUES = 100_000  # of a focus motor
+MAX_VALUES = 100_000  # of a focus motor
 PRINT_DPI = 300
 
 
@@ -178,11 +178,11 @@ def _target(args: argparse.Namespace) -> None:
 
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import written_atomically
-    from dfd_ros.core.image_io import LARGEST
+    from dfd_ros.core.image_io import MAX_PIXELS
 
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
-    if board.columns * board.rows * pixels**2 > LARGEST:
+    if board.columns * board.rows * pixels**2 > MAX_PIXELS:
         width, height = (1e3 * side for side in board.size)
         raise InputError(f'board of {width:g} x {height:g} mm: too large to be printed at {PRINT_DPI} dpi')
     if args.texture:
@@ -213,9 +213,9 @@ def _sweep(args: argparse.Namespace) -> None:
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
     span = abs(args.last - args.first)
-    if not span <= MOST_VALUES:
-        raise InputError(f'--first {args.first:g}, --last {args.last:g}: no motor has more than {MOST_VALUES} values')
-    values = np.linspace(args.first, args.last, min(args.steps, MOST_VALUES)).round()
+    if not span <= MAX_VALUES:
+        raise InputError(f'--first {args.first:g}, --last {args.last:g}: no motor has more than {MAX_VALUES} values')
+    values = np.linspace(args.first, args.last, min(args.steps, MAX_VALUES)).round()
     if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     capture = open_capture(args.device)

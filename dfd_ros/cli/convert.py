@@ -10,7 +10,7 @@ from pathlib import Path
 HELP = 'convert recorded bags, or a phone recording and a bag, into samples for training and evaluation'
 EXAMPLE = 'dfd convert recordings/2026-11-23 --out data/kitchen --calibration rig.yaml --workers 2'
 
-LARGEST_WORKERS = 256
+MAX_WORKERS = 256
 TOPICS = ('image', 'lens_state', 'camera_info', 'color', 'depth', 'depth_info')
 
 
@@ -102,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
         args.phone,
         args.image_format,
     )
-    if not 1 <= args.workers <= LARGEST_WORKERS:
-        raise InputError(f'--workers {args.workers}: must be 1 to {LARGEST_WORKERS}')
+    if not 1 <= args.workers <= MAX_WORKERS:
+        raise InputError(f'--workers {args.workers}: must be 1 to {MAX_WORKERS}')
     recordings = convert_recordings.find_recordings(args.bags)
     if args.phone and len(recordings) != 1:
         raise InputError(f'--phone needs exactly one bag, not {len(recordings)}')

@@ -12,17 +12,16 @@ from dfd_ros.ros.node_parameters import SweepParameters
 HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
 EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 PATIENCE = 120.0  # s until the first depth image: a busy machine is slow to load torch three times
 DRAWING = 120.0  # s that pictures and video may take after Ctrl-C
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition('x')
-    if not all(n.isdecimal() and len(n) < 6 and 64 <= int(n) <= LARGEST_SIDE for n in (width, height)):
+    if not all(n.isdecimal() and len(n) < 6 and 64 <= int(n) <= MAX_SIDE for n in (width, height)):
         raise argparse.ArgumentTypeError(
-            f'{quoted(text)} is not WIDTHxHEIGHT of at least 64x64, such as 320x240, and at most '
-            f'{LARGEST_SIDE} px a side'
+            f'{quoted(text)} is not WIDTHxHEIGHT of at least 64x64, such as 320x240, and at most {MAX_SIDE} px a side'
         )
     return int(width), int(height)
 

@@ -11,14 +11,14 @@ HELP = 'export one step of the network to ONNX, with the state as inputs and out
 EXAMPLE = 'dfd export --format onnx --out stream.onnx'
 
 
-LARGEST_SIDE = 8192
+MAX_SIDE = 8192
 
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition('x')
-    if not all(n.isdecimal() and len(n) < 6 and 0 < int(n) <= LARGEST_SIDE for n in (height, width)):
+    if not all(n.isdecimal() and len(n) < 6 and 0 < int(n) <= MAX_SIDE for n in (height, width)):
         raise argparse.ArgumentTypeError(
-            f'{quoted(text)} is not HEIGHTxWIDTH of at most {LARGEST_SIDE} px a side, such as 480x640'
+            f'{quoted(text)} is not HEIGHTxWIDTH of at most {MAX_SIDE} px a side, such as 480x640'
         )
     return int(height), int(width)
 

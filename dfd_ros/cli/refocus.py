@@ -12,7 +12,7 @@ HELP = 'show the scene of a focal stack with another focus and aperture'
 EXAMPLE = 'dfd refocus stacks/desk --focus 0.4 --f-number 1.4 --pull 2 --out results/desk'
 
 PULL_FRAMES, PULL_RATE = 12, 8.0  # of one way; 1/s
-LARGEST_PULL = 480  # px, longer side
+MAX_PULL = 480  # px, longer side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     visualise.write_picture(args.out / 'all_in_focus.png', sharp)
     visualise.write_picture(args.out / 'refocused.png', Photographer(sharp, depth, lens).photograph(args.focus))
     if args.pull is not None:
-        small = Photographer(sharp, depth, lens, LARGEST_PULL)
+        small = Photographer(sharp, depth, lens, MAX_PULL)
         shares = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, PULL_FRAMES))
         ends = vergence(args.focus), vergence(args.pull)
         there = [

@@ -14,7 +14,7 @@ EXAMPLE = 'dfd render --engine procedural --out data/field --preset field --stac
 PRESETS = {'procedural': ('default', 'study', 'field', 'real'), 'blender': ('defocusnet', 'phone', 'machine_vision')}
 FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
 SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
-SMALLEST_SIDE, LARGEST_SIDE = 32, 4096
+MIN_SIDE, MAX_SIDE = 32, 4096
 SHEET = 'contact_sheet.png'
 RESUME = '.render.json'
 """In the folder of procedural stacks until all are rendered: what they are."""
@@ -190,8 +190,8 @@ def _check(args: argparse.Namespace) -> None:
 
     bounds: dict[str, tuple[float, float]] = {
         'frames': (2, 1000),
-        'height': (SMALLEST_SIDE, LARGEST_SIDE),
-        'width': (SMALLEST_SIDE, LARGEST_SIDE),
+        'height': (MIN_SIDE, MAX_SIDE),
+        'width': (MIN_SIDE, MAX_SIDE),
         'seed': (0, 2**62),
         'workers': (1, 256),
         'samples': (1, 2**16),

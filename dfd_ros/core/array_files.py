@@ -14,11 +14,11 @@ import numpy as np
 from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.files import require_file
 
-LARGEST_ARRAY = 2**30
+MAX_ARRAY = 2**30
 """Bytes of an array, or of all arrays of an archive."""
 
 
-def read_array(path: Path, hint: str = '', largest: int = LARGEST_ARRAY) -> np.ndarray:
+def read_array(path: Path, hint: str = '', largest: int = MAX_ARRAY) -> np.ndarray:
     """The array of a .npy file.
 
     Args:
@@ -37,7 +37,7 @@ def read_array(path: Path, hint: str = '', largest: int = LARGEST_ARRAY) -> np.n
 
 
 def read_archive(
-    file: Path | bytes, name: str, wanted: Collection[str] | None = None, largest: int = LARGEST_ARRAY
+    file: Path | bytes, name: str, wanted: Collection[str] | None = None, largest: int = MAX_ARRAY
 ) -> dict[str, np.ndarray]:
     """The arrays of a .npz file, or of its content.
 

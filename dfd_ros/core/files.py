@@ -17,9 +17,9 @@ from typing import Any
 
 from dfd_ros.core.errors import InputError, quoted, reason, shortened
 
-LARGEST_TEXT = 16 * 2**20
+MAX_TEXT = 16 * 2**20
 """Bytes of a text file that is read at once. YAML, which is slow to read, is limited to an eighth of it."""
-_LONGEST_NAME = 1000  # characters of a file's name in a message
+_MAX_NAME = 1000  # characters of a file's name in a message
 _KINDS = {
     stat.S_IFDIR: 'a folder',
     stat.S_IFIFO: 'a FIFO',
@@ -45,7 +45,7 @@ def require_file(path: str | Path, hint: str = '', largest: int | None = None) -
     Raises:
         InputError: it does not exist, is not a regular file, or is larger.
     """
-    name = shortened(path, _LONGEST_NAME)  # a file may name others in any length
+    name = shortened(path, _MAX_NAME)  # a file may name others in any length
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -59,7 +59,7 @@ def require_file(path: str | Path, hint: str = '', largest: int | None = None) -
     return Path(path)
 
 
-def read_bytes(path: str | Path, hint: str = '', largest: int = LARGEST_TEXT) -> bytes:
+def read_bytes(path: str | Path, hint: str = '', largest: int = MAX_TEXT) -> bytes:
     """The content of a regular file. Arguments and errors as of `require_file`."""
     try:
         return require_file(path, hint, largest).read_bytes()
@@ -67,7 +67,7 @@ def read_bytes(path: str | Path, hint: str = '', largest: int = LARGEST_TEXT) ->
         raise InputError(f'{path}: cannot be read: {reason(error)}') from None
 
 
-def read_text(path: str | Path, hint: str = '', largest: int = LARGEST_TEXT) -> str:
+def read_text(path: str | Path, hint: str = '', largest: int = MAX_TEXT) -> str:
     """The content of a text file in UTF-8. Arguments and errors as of `require_file`."""
     try:
         return read_bytes(path, hint, largest).decode()
@@ -120,7 +120,7 @@ def read_yaml(path: str | Path, hint: str = '') -> Any:
     """
     from dfd_ros.core.yaml_loader import load  # here, as Blender's Python, which also writes files, may lack PyYAML
 
-    text = read_text(path, hint, LARGEST_TEXT // 8)
+    text = read_text(path, hint, MAX_TEXT // 8)
     try:
         return load(text)
     except ValueError as error:

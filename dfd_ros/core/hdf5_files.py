@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.core.array_files import LARGEST_ARRAY
+from dfd_ros.core.array_files import MAX_ARRAY
 from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.files import require_file
 
@@ -53,11 +53,11 @@ class Hdf5File:
         return shape
 
     def read(self, name: str, index: int | None = None) -> np.ndarray:
-        """All of a data set, or one element along its first axis. Raises `InputError` for one over `LARGEST_ARRAY`."""
+        """All of a data set, or one element along its first axis. Raises `InputError` for one over `MAX_ARRAY`."""
         data = self._file[name]
         size = data.nbytes // (1 if index is None else max(len(data), 1))
-        if size > LARGEST_ARRAY:
-            raise InputError(f'{self.path}: "{name}" has {size / 2**20:.0f} MB, more than {LARGEST_ARRAY / 2**20:.0f}')
+        if size > MAX_ARRAY:
+            raise InputError(f'{self.path}: "{name}" has {size / 2**20:.0f} MB, more than {MAX_ARRAY / 2**20:.0f}')
         try:
             return data[() if index is None else index]
         except (OSError, ValueError, RuntimeError, MemoryError) as error:

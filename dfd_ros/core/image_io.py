@@ -18,12 +18,12 @@ from dfd_ros.core.files import require_file
 
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pnm')
-LARGEST = 200_000_000  # px
+MAX_PIXELS = 200_000_000  # px
 # px of one and of all images of a stack; larger ones are reduced. Estimating takes some 50 bytes for each pixel of an
 # image and 13 for each of the stack: within 2 GB.
-LARGEST_OF_STACK, LARGEST_STACK = 12_500_000, 64_000_000
-LARGEST_FILE = 2 * 2**30  # bytes
-Image.MAX_IMAGE_PIXELS = LARGEST  # else Pillow warns of less, and refuses less
+MAX_STACK_IMAGE, MAX_STACK = 12_500_000, 64_000_000
+MAX_FILE = 2 * 2**30  # bytes
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow warns of less, and refuses less
 _DEEP = 'dfd_ros: the file, if it has 16 bits of colour'
 _DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
 _FULL_FRAME_DIAGONAL = math.hypot(36e-3, 24e-3)
@@ -78,7 +78,7 @@ def image_size(path: Path) -> tuple[int, int]:
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
     """The images of a stack. All are rotated like the first one, since EXIF orientations are unstable when a camera
     looks straight down. 16-bit images are scaled by the largest value of the stack. Images with more than
-    `LARGEST_OF_STACK` or `LARGEST_STACK` pixels are reduced, with a line on stderr.
+    `MAX_STACK_IMAGE` or `MAX_STACK` pixels are reduced, with a line on stderr.
 
     Args:
         name: of the stack, for messages.
@@ -91,7 +91,7 @@ def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str)
         with _opened(path, path, where) as image:
             sizes.append(image.size)
     pixels_of = [width * height for width, height in sizes]
-    factor = math.ceil(math.sqrt(max(sum(pixels_of) / LARGEST_STACK, max(pixels_of) / LARGEST_OF_STACK)))
+    factor = math.ceil(math.sqrt(max(sum(pixels_of) / MAX_STACK, max(pixels_of) / MAX_STACK_IMAGE)))
     if factor > 1:
         warn(f'{name}: {len(paths)} images of {sizes[0][0]}x{sizes[0][1]} are read at 1/{factor} of their size')
     images, orientations = [], []
@@ -136,7 +136,7 @@ def read_depth_image(path: Path) -> np.ndarray:
 def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Image.Image]:
     if isinstance(file, Path):
         try:
-            require_file(file, f', named by {named_by}' if named_by else '', LARGEST_FILE)
+            require_file(file, f', named by {named_by}' if named_by else '', MAX_FILE)
         except InputError as error:
             raise InputError(str(error).replace(': no such file', ': no such image', 1)) from None
     try:
@@ -144,8 +144,8 @@ def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Im
             warnings.catch_warnings(action='ignore'),  # of Pillow, about what is damaged
             Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image,
         ):
-            if image.width * image.height > LARGEST:
-                raise ValueError(f'{image.width}x{image.height} pixels, more than {LARGEST // 10**6} million')
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f'{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million')
             if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # previews, in the MPO files of phones
                 warn(f'{name}: has several frames, the first one is used')
                 image.seek(0)

@@ -17,7 +17,7 @@ import numpy as np
 from dfd_ros.core.colour import srgb_decode
 from dfd_ros.core.files import written_atomically
 
-MOST_POINTS = 1_000_000
+MAX_POINTS = 1_000_000
 """Larger images are thinned out evenly: viewers in a browser do not show more."""
 _FLOAT, _UNSIGNED_SHORT, _ARRAY_BUFFER, _POINTS = 5126, 5123, 34962, 0  # of glTF
 
@@ -47,7 +47,7 @@ class PointCloud:
             focal_length_px: in pixels.
         """
         height, width = depth.shape
-        step = max(1, math.ceil(math.sqrt(depth.size / MOST_POINTS)))
+        step = max(1, math.ceil(math.sqrt(depth.size / MAX_POINTS)))
         y, x = np.mgrid[0:height:step, 0:width:step]
         z, rgb, confidence = (values[::step, ::step] for values in (depth, rgb, confidence))
         known = np.isfinite(z)

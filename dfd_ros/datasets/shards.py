@@ -40,7 +40,7 @@ FORMAT = 'dfd_ros-sample-1'
 _STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
 _BLOCK = 512  # bytes, of a tar file
 _FRAME = re.compile(r'image\.(\d{1,9})\.\w+')
-LARGEST_SAMPLE = 2**30
+MAX_SAMPLE = 2**30
 """Bytes of all images of a sample."""
 TRUTH_BYTES = 10
 """Maximum bytes of ground truth per byte of the images: 7 float64 numbers per pixel, and an image."""
@@ -337,7 +337,7 @@ def _images(read: Callable[[str], bytes], members: Iterable[str], name: str) -> 
         images.append(decode_image(read(suffix), f'{name}.{suffix}'))
         if images[-1].shape != images[0].shape:
             raise ValueError(f'{suffix} of {images[-1].shape[:2]}, but the first image of {images[0].shape[:2]}')
-        if images[0].size * len(frames) > LARGEST_SAMPLE:
+        if images[0].size * len(frames) > MAX_SAMPLE:
             raise ValueError(f'{len(frames)} images of {images[0].shape[1]}x{images[0].shape[0]} are too large')
     return np.stack(images)
 

@@ -22,40 +22,40 @@ import numpy as np
 from dfd_ros.core.geometry import Similarity
 from dfd_ros.inference.registration import Registration
 
-LARGEST_PYRAMID = 6
+MAX_PYRAMID = 6
 """Levels; the coarsest has at least 8 pixels a side."""
 CONTRAST = 2.5
 """Of 255: detail with less is noise, and all frames count alike."""
 POWER = 5
 """Of the energy in the weights: with 1 it is a mean of all frames, with infinity the sharpest one alone."""
 ENERGY_WINDOW = 5  # px
-LARGEST_COC = 1e4  # px, beyond which it makes no difference
-LEAST_WEIGHT = 1e-12
+MAX_COC = 1e4  # px, beyond which it makes no difference
+MIN_WEIGHT = 1e-12
 MEMORY = 1.0
 """Focus travel, in widths of the range, in which the weight of a frame falls to 1/e: a sweep."""
 STEP = 0.05
 """Of the range: frames that lie closer together count less each."""
-LEAST_STEP = 0.002  # a focus that rests forgets slowly
-LARGEST_OFFSET = 0.06
+MIN_STEP = 0.002  # a focus that rests forgets slowly
+MAX_OFFSET = 0.06
 """How far the view may lie off that of the memory, as a share of the longer side, before the memory is moved."""
 STILL = 0.25
 """px: offsets below are none."""
-GAIN_CELL, LEAST_CELLS = 6, 20
+GAIN_CELL, MIN_CELLS = 6, 20
 """px of the small images, and how many of them have to be exposed well."""
-LARGEST_GAIN = 2.0
+MAX_GAIN = 2.0
 """Between two frames; more is no change of exposure."""
 REFINED_SIZE = 320  # px, longer side of the images in which the view is refined
 FLOW_SIZE = 256
 """px, longer side of the images that flow is found in. They are low-passed, as frames differ in blur."""
-LEAST_FLOW_SIZE = 48
+MIN_FLOW_SIZE = 48
 FLOW_FINEST = 2
 FLOW_BLUR, FLOW_SMOOTHING = 1.5, 4.0  # px of these
-LARGEST_FLOW = 8.0  # px of these
-LEAST_FLOW = 0.3
+MAX_FLOW = 8.0  # px of these
+MIN_FLOW = 0.3
 """px of the image, mean: less is no parallax."""
 FLOW_GAIN = 0.9
 BLUR_REACH = 3  # px of these
-LARGEST_CONTRADICTION = 4.0
+MAX_CONTRADICTION = 4.0
 """Of 255: where a frame differs by more from all that its blur could have brought here, the memory is out of date."""
 FORGOTTEN = 1e-18
 """Of the weights, which differ by as much."""
@@ -97,20 +97,20 @@ class AllInFocus:
             self._to_memory = self._to_memory @ motion
             self._refine_view(image, gain)
             to_frame, to_memory = self._views(small, gain, scale, (height, width))
-            step = max(abs(focus - self._last[1]), LEAST_STEP)
+            step = max(abs(focus - self._last[1]), MIN_STEP)
             self._scale(np.float32(math.exp(-step / MEMORY)) * gain, math.exp(-step / MEMORY))
             share = min(step / STEP, 1.0)
         self._last = small, focus
         known = ~np.isnan(coc)
         coc, confidence = (
-            np.where(known, coc, np.float32(0)).clip(0, LARGEST_COC),
+            np.where(known, coc, np.float32(0)).clip(0, MAX_COC),
             np.where(known, confidence, np.float32(0)),
         )
         self._add(*_contribution(image, coc, confidence, share, to_frame))
         if to_memory is None:
             return self._fused.copy()
         seen = _seen(self._fused, image, to_memory)
-        if self._to_memory.displacement(height, width) > LARGEST_OFFSET * max(height, width):
+        if self._to_memory.displacement(height, width) > MAX_OFFSET * max(height, width):
             self._move(to_memory, *_contribution(image, coc, confidence, share))
             self._fused, self._to_memory = seen.copy(), Similarity()
         return seen
@@ -128,9 +128,9 @@ class AllInFocus:
         cells = max(1, width // GAIN_CELL), max(1, height // GAIN_CELL)
         now, before = (cv2.resize(x, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for x in (small, before))
         exposed = ((np.minimum(now, before) > 10) & (np.maximum(now, before) < 245)).all(1)
-        if exposed.sum() < LEAST_CELLS:
+        if exposed.sum() < MIN_CELLS:
             return np.ones(3, np.float32)
-        return np.clip(np.median(now[exposed] / before[exposed], 0), 1 / LARGEST_GAIN, LARGEST_GAIN)
+        return np.clip(np.median(now[exposed] / before[exposed], 0), 1 / MAX_GAIN, MAX_GAIN)
 
     def _refine_view(self, image: np.ndarray, gain: np.ndarray) -> None:
         """The motion comes from small images: find out what is left in larger ones."""
@@ -156,11 +156,11 @@ class AllInFocus:
         in_memory = cv2.warpAffine(
             grey, memory, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        flow = _flow(remembered, in_memory) if min(height, width) >= LEAST_FLOW_SIZE else None
+        flow = _flow(remembered, in_memory) if min(height, width) >= MIN_FLOW_SIZE else None
         grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (width, height))), -1)
         if flow is not None:
             before, after = (np.abs(remembered - x).mean() for x in (in_memory, _remapped(in_memory, grid + flow)))
-            if np.abs(flow).mean() < LEAST_FLOW * scale or after > FLOW_GAIN * before:
+            if np.abs(flow).mean() < MIN_FLOW * scale or after > FLOW_GAIN * before:
                 flow = None
         there = cv2.transform(grid if flow is None else grid + flow, frame)
         back = cv2.transform(grid, memory)
@@ -175,7 +175,7 @@ class AllInFocus:
         """Blur makes a frame of what is around: where it shows something else (small grey images), it is newer."""
         around = np.ones((2 * BLUR_REACH + 1,) * 2, np.uint8)
         off = np.maximum(frame - cv2.dilate(remembered, around), cv2.erode(remembered, around) - frame).clip(0)
-        keep = np.exp(-((cv2.blur(off, (5, 5)) / LARGEST_CONTRADICTION) ** 2))
+        keep = np.exp(-((cv2.blur(off, (5, 5)) / MAX_CONTRADICTION) ** 2))
         keep = cv2.erode(keep, np.ones((2 * BLUR_REACH + 5,) * 2, np.uint8)).clip(FORGOTTEN)
         if keep.min() > 0.9:
             return
@@ -235,7 +235,7 @@ def _contribution(
         sharper = 1 + energy * (1 / CONTRAST**2)
         # Detail of this level is some 2^i px across, and gone where the blur is wider.
         blurred = (1 + (coc * 0.5**i) ** 2) ** 2
-        weight = cv2.pow(sharper, POWER) * (1 - confidence + confidence / blurred) * visible + LEAST_WEIGHT
+        weight = cv2.pow(sharper, POWER) * (1 - confidence + confidence / blurred) * visible + MIN_WEIGHT
         detail *= weight[..., None]
         details.append(detail)
         weights.append(weight)
@@ -248,7 +248,7 @@ def _contribution(
 
 
 def _levels(height: int, width: int) -> int:
-    return min(LARGEST_PYRAMID, max(1, int(math.log2(min(height, width) / 8))))
+    return min(MAX_PYRAMID, max(1, int(math.log2(min(height, width) / 8))))
 
 
 def _image(sums: Pyramid, weights: Pyramid) -> np.ndarray:
@@ -295,4 +295,4 @@ def _flow(remembered: np.ndarray, frame: np.ndarray) -> np.ndarray:
     search.setFinestScale(FLOW_FINEST)
     before, after = (x.clip(0, 255).astype(np.uint8) for x in (remembered, frame))
     flow = search.calc(before, after, np.zeros((*before.shape, 2), np.float32))
-    return cv2.GaussianBlur(flow, (0, 0), FLOW_SMOOTHING).clip(-LARGEST_FLOW, LARGEST_FLOW)
+    return cv2.GaussianBlur(flow, (0, 0), FLOW_SMOOTHING).clip(-MAX_FLOW, MAX_FLOW)

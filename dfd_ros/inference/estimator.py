@@ -28,7 +28,7 @@ from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
-from dfd_ros.inference.estimator_arguments import RESOLUTION, SMALLEST_IMAGE, network_size
+from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.networks.stack_network import check_stack
@@ -113,7 +113,7 @@ class SweptRange:
     """
 
     SLACK = 0.05
-    SMALLEST_WIDTH = 0.02
+    MIN_WIDTH = 0.02
     """Dioptres; less is a focus that trembles, and no sweep."""
     LEARNING_TURNS = 4
     MEMORY = 40
@@ -134,7 +134,7 @@ class SweptRange:
         self._recent.append((focus, self._turns))
         self._grow()
         self._shrink()
-        if self._turns and self._near - self._far >= self.SMALLEST_WIDTH and self._has_moved(self.range):
+        if self._turns and self._near - self._far >= self.MIN_WIDTH and self._has_moved(self.range):
             self.range = VergenceRange(1 / self._near, distance(self._far))
         return self.range
 
@@ -170,15 +170,15 @@ class DepthEstimator:
 
     The range of depth is, in this order: `range_`; what the lens state says the lens can focus; what the
     first sweep covers. In the last case depth is NaN until the focus turns round for the first time; then the
-    frames so far (at most `LONGEST_REPLAY`) are read again, all in that one call.
+    frames so far (at most `MAX_REPLAY`) are read again, all in that one call.
 
     Not thread-safe. Cost and memory a frame do not grow.
     """
 
-    LONGEST_REPLAY = 32
+    MAX_REPLAY = 32
     LENS_TOLERANCE = 0.01
     """Relative; a change of a focal length, f-number, pixel pitch or limit within this is no new lens."""
-    LARGEST_OFFSET = 0.5
+    MAX_OFFSET = 0.5
     """How far the state may lie off the view before it is resampled, in cells of its finest map: resampling
     at every frame would wash it out."""
 
@@ -211,8 +211,8 @@ class DepthEstimator:
 
         Raises `InputError` for what of this cannot be.
         """
-        if resolution is not None and resolution < SMALLEST_IMAGE:
-            raise InputError(f'resolution {resolution}: must be at least {SMALLEST_IMAGE} px')
+        if resolution is not None and resolution < MIN_IMAGE:
+            raise InputError(f'resolution {resolution}: must be at least {MIN_IMAGE} px')
         if not reset_gap > 0:
             raise InputError(f'reset_gap {reset_gap}: must be a positive number of seconds')
         self._backend = _open_backend(weights, network, backend, device, precision)
@@ -332,7 +332,7 @@ class DepthEstimator:
                 self._step(*earlier, range_)
         if self._replay is not None:
             self._replay.append((image.copy(), lens_state))  # cameras use their buffers again
-            if len(self._replay) > self.LONGEST_REPLAY:
+            if len(self._replay) > self.MAX_REPLAY:
                 # In the first sweep the newest frames are kept; after it, it is too late to read all again.
                 if range_ is None:
                     self._replay.popleft()
@@ -436,7 +436,7 @@ class DepthEstimator:
         height, width = size
         off = self._to_state_view.resized(scale)
         finest = min(_stride(map_, height, width) for map_ in self._state)
-        if off.displacement(height, width) > self.LARGEST_OFFSET * finest:
+        if off.displacement(height, width) > self.MAX_OFFSET * finest:
             self._state = [_warp(map_, off, height, width) for map_ in self._state]
             if self.evidence.foci_seen is not None:
                 self.evidence.foci_seen = _warp(self.evidence.foci_seen, off, height, width)
@@ -480,10 +480,8 @@ def _check(image: np.ndarray, lens_state: LensState) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f'image: {found}, must be an RGB array of uint8 (H, W, 3)')
-    if min(image.shape[:2]) < SMALLEST_IMAGE:
-        raise InputError(
-            f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least {SMALLEST_IMAGE}x{SMALLEST_IMAGE}'
-        )
+    if min(image.shape[:2]) < MIN_IMAGE:
+        raise InputError(f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least {MIN_IMAGE}x{MIN_IMAGE}')
     if not is_plausible('focus_distance', lens_state.focus_distance):
         raise InputError(f'lens state: focus_distance {lens_state.focus_distance} is no distance in metres')
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PRECISIONS = ('auto', 'fp32', 'bf16')
-SMALLEST_IMAGE = 16  # px
+MIN_IMAGE = 16  # px
 RESOLUTION = 640
 """Default longer side (px) of network inputs. Training has blur of up to 48 px across the range; larger images would
 have more, in pixels."""

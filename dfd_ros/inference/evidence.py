@@ -14,28 +14,28 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.geometry import Similarity
-from dfd_ros.inference.focus_response import LARGEST_LAG, FocusResponse
+from dfd_ros.inference.focus_response import MAX_LAG, FocusResponse
 
 ONE_FOCUS = 'the focus has not moved'
 NO_RESPONSE = 'the images do not change with the focus distance of their lens states'
 NO_ANSWER = 'the network gives no depth: its stack is not complete, or its weights are broken'
 
-LONGEST_REST = 30
+MAX_REST = 30
 """Frames at one focus after which the sweeps before are too old. Over 40 such frames the median error stays what it was
 (160x120, 5 Hz: 6 to 6, 7 to 8, 16 to 16, 3 to 3 %; 6 to 27, 7 to 54, 16 to 47 % if the memory read all of them)."""
-SMALLEST_SPREAD = 0.05
+MIN_SPREAD = 0.05
 """Of foci that differ visibly, as a share of the range in vergence."""
-SMALLEST_BLUR = 0.5
+MIN_BLUR = 0.5
 """px, difference in blur that can be seen."""
 
 CELL = 8
 """px, side of a place of which the foci are kept."""
-LEAST_RESPONSE = 0.35
+MIN_RESPONSE = 0.35
 """Of 27 streams of moving cameras each, the response of good ones was 0.43 or more, of stuck ones 0.29 or less."""
-LARGEST_UNREST = 0.28
+MAX_UNREST = 0.28
 """Registration cannot follow a camera that moves fast: where more is unexplained, nothing is concluded. It was 0.25 or
 less before a stuck motor, and 0.33 or more where fast motion, of 3 % of the image a frame, hid a good response."""
-LEAST_FIT = 0.5
+MIN_FIT = 0.5
 """Explained by lens states that images are said to belong to."""
 LAG_MARGIN = 0.1
 """By which lens states of other frames have to explain the images better than their own."""
@@ -45,13 +45,13 @@ class Evidence:
     """Follows the foci and the sharpness of the frames of one stream in one range."""
 
     def __init__(self) -> None:
-        self._foci: deque[float] = deque(maxlen=LONGEST_REST + 1)
+        self._foci: deque[float] = deque(maxlen=MAX_REST + 1)
         self.foci_seen: torch.Tensor | None = None
         """(1, 2, H / CELL, W / CELL) in the view of the memory: 1 + the nearest focus that each place was seen at, and
         2 - the farthest. Both are positive; 0 is a place that was not in view."""
         self.spread = 0.0
         """Share of the range in vergence between the nearest and the farthest focus of the last frames."""
-        self._least = SMALLEST_SPREAD
+        self._least = MIN_SPREAD
         self._response = FocusResponse()
 
     @property
@@ -66,12 +66,12 @@ class Evidence:
         each has its own, None where they do not (a ramp that is repeated explains as much when it is shifted)."""
         shares = self._response.shares
         best = int(np.argmax(shares))
-        others = np.delete(shares, [best, LARGEST_LAG])
-        if not shares[best] >= LEAST_FIT:
+        others = np.delete(shares, [best, MAX_LAG])
+        if not shares[best] >= MIN_FIT:
             return None
-        if best == LARGEST_LAG:
+        if best == MAX_LAG:
             return 0 if shares[best] - others.max() > LAG_MARGIN else None
-        return LARGEST_LAG - best if shares[best] - shares[LARGEST_LAG] > LAG_MARGIN else None
+        return MAX_LAG - best if shares[best] - shares[MAX_LAG] > LAG_MARGIN else None
 
     def push(self, image: torch.Tensor, focus: float, blur_scale: float, motion: Similarity = Similarity()) -> str:
         """Adds a frame. Returns why nothing is known about depth, '' if something is.
@@ -81,7 +81,7 @@ class Evidence:
         """
         self._foci.append(focus)
         self.spread = max(self._foci) - min(self._foci)
-        self._least = SMALLEST_SPREAD if math.isnan(blur_scale) else max(SMALLEST_SPREAD, SMALLEST_BLUR / blur_scale)
+        self._least = MIN_SPREAD if math.isnan(blur_scale) else max(MIN_SPREAD, MIN_BLUR / blur_scale)
         if self.foci_seen is None:
             self.foci_seen = image.new_zeros(1, 2, *(-(-size // CELL) for size in image.shape[2:]))
         self.foci_seen[:, 0].clamp_(min=1 + focus)
@@ -91,7 +91,7 @@ class Evidence:
             return ONE_FOCUS
         if self.lag:
             return shown_by(self.lag)
-        stuck = self.response < LEAST_RESPONSE and self._response.unrest < LARGEST_UNREST
+        stuck = self.response < MIN_RESPONSE and self._response.unrest < MAX_UNREST
         return NO_RESPONSE if stuck else ''
 
     def seen(self, height: int, width: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ The sharpness of a place depends on the focus, and on what is there. Between two
 other, what is there stays. So the changes of sharpness from frame to frame are regressed on the changes of focus: each
 tile of the image has a sharpness at each focus (least squares; a bin without frames has none). The share of the
 variance that this explains is high for a camera that sweeps its focus, moving or not, and about 0 for a motor that is
-stuck. The same is tried with the lens states of up to `LARGEST_LAG` frames before and after.
+stuck. The same is tried with the lens states of up to `MAX_LAG` frames before and after.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ BINS = 2 * FOCUS_BINS + 1
 """Foci reach from -0.5 to 1.5."""
 WINDOW = 60
 """Frames that are compared."""
-LEAST_REPEATS = 15
+MIN_REPEATS = 15
 """Changes of focus more than are needed for a fit: with fewer a response may be chance."""
-LEAST_TEXTURE = 4e-3
+MIN_TEXTURE = 4e-3
 """Mean square of the coarse differences, beyond that of the fine ones, which a tenth of the tiles need: plain walls
 look the same at every focus. Of 64 tiles, walls have up to 0.002, scenes with things in them 0.01 and more."""
 TEXTURED = 58
 """Of the `TILES`**2 tiles, in order of their texture, the one that has to have it."""
-LARGEST_LAG = 2
+MAX_LAG = 2
 FIT_EVERY = 4
 """Frames."""
-SMALLEST_MOTION = 0.05
+MIN_MOTION = 0.05
 """Of a tile: less moves nothing from one to another."""
 
 
@@ -50,19 +50,19 @@ class FocusResponse:
     """Follows the sharpness of the last `WINDOW` frames of one stream. The cost of a frame does not depend on it."""
 
     def __init__(self) -> None:
-        lags = 2 * LARGEST_LAG + 1
+        lags = 2 * MAX_LAG + 1
         self._sharpness: np.ndarray | None = None
         self._textures: deque[float] = deque(maxlen=WINDOW)
         self._count = 0
         self._bins: deque[int] = deque(maxlen=lags + 1)
-        self._changes: deque[np.ndarray] = deque(maxlen=LARGEST_LAG + 1)
+        self._changes: deque[np.ndarray] = deque(maxlen=MAX_LAG + 1)
         # Of the least squares: rows in use, and the normal equations of each lag.
         self._rows: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
         self._normal = np.zeros((lags, BINS, BINS))
         self._products = np.zeros((lags, BINS, TILES * TILES))
         self._total = 0.0
         self.shares = np.full(lags, math.nan)
-        """Explained by the lens states of LARGEST_LAG frames before each image, ..., of LARGEST_LAG frames after it.
+        """Explained by the lens states of MAX_LAG frames before each image, ..., of MAX_LAG frames after it.
         NaN while there are too few, or no texture."""
         self.unrest = math.nan
         """Standard deviation of the changes of the log of sharpness that the focus does not explain."""
@@ -70,7 +70,7 @@ class FocusResponse:
     @property
     def share(self) -> float:
         """Explained by the lens states of the images."""
-        return float(self.shares[LARGEST_LAG])
+        return float(self.shares[MAX_LAG])
 
     def push(self, image: torch.Tensor, focus: float, motion: Similarity) -> None:
         """Adds a frame. image: (1, 3, H, W) in 0..1; focus: v in -0.5..1.5; motion: maps pixels of this image to those
@@ -112,17 +112,17 @@ class FocusResponse:
         explained = (products * solved[..., : TILES * TILES]).sum((1, 2))
         rank = np.rint(np.trace(solved[..., TILES * TILES :], axis1=1, axis2=2))
         left = len(self._rows) - rank
-        textured = sum(self._textures) >= LEAST_TEXTURE * len(self._textures)
-        enough = (rank >= 1) & (left >= LEAST_REPEATS) & textured
+        textured = sum(self._textures) >= MIN_TEXTURE * len(self._textures)
+        enough = (rank >= 1) & (left >= MIN_REPEATS) & textured
         noise = np.maximum(self._total - explained, 0) / np.maximum(left, 1)
         shares = (explained - rank * noise) / (self._total + noise + 1e-9)
         self.shares = np.where(enough, shares, math.nan)
-        self.unrest = math.sqrt(noise[LARGEST_LAG] / TILES**2) if enough[LARGEST_LAG] else math.nan
+        self.unrest = math.sqrt(noise[MAX_LAG] / TILES**2) if enough[MAX_LAG] else math.nan
 
 
 def sharpness(image: torch.Tensor) -> tuple[np.ndarray, float]:
     """(TILES, TILES) log of the mean squared difference of neighbours, relative to that of pixels `REACH` apart:
-    neither exposure nor contrast changes it. And how much texture there is, see `LEAST_TEXTURE`.
+    neither exposure nor contrast changes it. And how much texture there is, see `MIN_TEXTURE`.
 
     image: (1, 3, H, W) in 0..1, of which green is read."""
     green = image[0, 1]
@@ -157,7 +157,7 @@ def _bounds(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _seen_through(tiles: np.ndarray, motion: Similarity, height: int, width: int) -> np.ndarray:
     """Tiles of an image as they lie in the next one; beyond its border they continue."""
-    if motion.displacement(height, width) < SMALLEST_MOTION * min(height, width) / TILES:
+    if motion.displacement(height, width) < MIN_MOTION * min(height, width) / TILES:
         return tiles
     x, y = (np.arange(TILES) + 0.5) * width / TILES - 0.5, (np.arange(TILES)[:, None] + 0.5) * height / TILES - 0.5
     (a, b, c), (d, e, f) = motion.matrix(height, width)

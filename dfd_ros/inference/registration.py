@@ -26,12 +26,12 @@ class Registration:
     ITERATIONS: tuple[int, ...] = (8, 6, 4)
     """Maximum for each level, from the coarsest to the finest."""
     REFINEMENTS = 4
-    LARGEST_REFINEMENT = 3.0  # px
+    MAX_REFINEMENT = 3.0  # px
     MIN_CORRELATION = 0.6
     """Alignments with a lower correlation are rejected."""
-    LARGEST_ZOOM = 1.2
-    LARGEST_ANGLE = math.radians(10)
-    LARGEST_SHIFT = 0.2
+    MAX_ZOOM = 1.2
+    MAX_ANGLE = math.radians(10)
+    MAX_SHIFT = 0.2
     """As a share of the longer side."""
 
     def __init__(self):
@@ -52,9 +52,9 @@ class Registration:
         found = self._align(pyramid, previous, prior, fixed_zoom=not math.isnan(zoom))
         found = found.resized(max(size) / max(pyramid[0].shape))
         credible = (
-            max(found.scale, 1 / found.scale) <= self.LARGEST_ZOOM
-            and abs(found.angle) <= self.LARGEST_ANGLE
-            and math.hypot(found.dx, found.dy) <= self.LARGEST_SHIFT * max(size)
+            max(found.scale, 1 / found.scale) <= self.MAX_ZOOM
+            and abs(found.angle) <= self.MAX_ANGLE
+            and math.hypot(found.dx, found.dy) <= self.MAX_SHIFT * max(size)
         )
         return found if credible else prior
 
@@ -66,7 +66,7 @@ class Registration:
         """
         found, correlation = cls._gauss_newton(image, other, start, cls.REFINEMENTS, fixed_zoom=False)
         change = (start.inverse() @ found).displacement(*image.shape)
-        return found if correlation >= cls.MIN_CORRELATION and change <= cls.LARGEST_REFINEMENT else start
+        return found if correlation >= cls.MIN_CORRELATION and change <= cls.MAX_REFINEMENT else start
 
     def _pyramid(self, image: np.ndarray) -> list[np.ndarray]:
         """Low-passed grey images, finest first."""

@@ -217,5 +217,5 @@ def expand_coc(compressed: torch.Tensor) -> torch.Tensor:
 
 def _constant(map_: torch.Tensor) -> torch.Tensor:
     """The value (B, N) of constant maps (B, N, H, W), which warping may have filled with zeros at the border."""
-    least, most = map_.flatten(2).aminmax(dim=2)
-    return torch.where(most > -least, most, least)
+    low, high = map_.flatten(2).aminmax(dim=2)
+    return torch.where(high > -low, high, low)

@@ -213,7 +213,7 @@ class VergenceMemory(nn.Module):
     """
 
     FEATURES = 32
-    LONGEST = 12.0  # maximum weight of the past, in frames
+    MAX_FRAMES = 12.0  # maximum weight of the past, in frames
     VOTE = 10.0
     hypotheses: torch.Tensor
 
@@ -272,7 +272,7 @@ class VergenceMemory(nn.Module):
     def forward(self, features: torch.Tensor, evidence: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         old, weight = state[:, : -self.kinds], state[:, -self.kinds :]
         gate = torch.sigmoid(self.gate(_join([features, old.to(features.dtype)])).float())
-        weight = (gate * weight).clamp_max(self.LONGEST - 1) + 1
+        weight = (gate * weight).clamp_max(self.MAX_FRAMES - 1) + 1
         # Channels are hypothesis-major: the weights repeat for every hypothesis.
         share = (1 / weight).repeat(1, len(self.hypotheses), 1, 1)
         return _join([old + (evidence.float() - old) * share, weight])

@@ -19,9 +19,9 @@ from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import require_file
 
 FORMAT = 'dfd_ros-1'
-LARGEST_HEADER = 16 * 2**20
+MAX_HEADER = 16 * 2**20
 """Bytes, for names and shapes of the tensors, and the metadata."""
-LARGEST_NUMBER = 2**20
+MAX_NUMBER = 2**20
 """Maximum in the configuration of a network."""
 MAX_PARAMETERS = 2**28
 """Maximum of any network."""
@@ -51,7 +51,7 @@ class WeightsFile:
             raise InputError(
                 f'weights {path}: the configuration of the network is {quoted(self.config)}, not a mapping'
             )
-        if (number := largest_number(self.config)) > LARGEST_NUMBER:
+        if (number := largest_number(self.config)) > MAX_NUMBER:
             raise InputError(f'weights {path}: {quoted(number)} in the configuration of the network is too large')
         names = file.keys()
         self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
@@ -104,7 +104,7 @@ def opened(path: str | Path) -> Iterator[WeightsFile]:
     try:
         with path.open('rb') as file:
             header = int.from_bytes(file.read(8), 'little')
-        if header > LARGEST_HEADER:
+        if header > MAX_HEADER:
             raise SafetensorError(f'a header of {header} bytes')
         with safe_open(path, 'pt') as opened_file:
             yield WeightsFile(path, opened_file)

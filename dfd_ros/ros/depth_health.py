@@ -20,10 +20,10 @@ MINUTE = 60.0
 ENOUGH = 5  # frames that a judgement needs
 SAME_FOCUS = 0.02  # of the spread of the foci
 NEVER_SETTLED = 'settled is false in the lens states, see skip_unsettled'
-LARGEST_LATENCY = 600.0  # s; more is a stamp of another clock
+MAX_LATENCY = 600.0  # s; more is a stamp of another clock
 PAIRS = 8  # whose arrivals are compared
-SMALLEST_OFFSET = 0.02  # s
-LONGEST_SWEEP = 1000  # foci
+MIN_OFFSET = 0.02  # s
+MAX_SWEEP = 1000  # foci
 BUSY, TOO_FAST, TOO_OLD, RESTING = 'network busy', 'max_rate', 'max_age', 'nobody subscribes'
 """Why pairs are dropped."""
 
@@ -80,7 +80,7 @@ class SweptFoci:
             self._sweep, self._start = [], self._before
         self._sweep.append(focus)
         self._before = focus
-        del self._sweep[:-LONGEST_SWEEP]
+        del self._sweep[:-MAX_SWEEP]
 
 
 class FrameOffset:
@@ -111,7 +111,7 @@ class FrameOffset:
         if len(self._offsets) < PAIRS or len(self._stamps) < PAIRS:
             return 0
         offset = statistics.median(self._offsets)
-        if not self.period > 0 or abs(offset) < SMALLEST_OFFSET:
+        if not self.period > 0 or abs(offset) < MIN_OFFSET:
             return 0
         frames = round(offset / self.period)
         constant = all(abs(o / self.period - frames) < 0.3 for o in self._offsets)
@@ -211,7 +211,7 @@ class DepthHealth:
 
     def add_latency(self, seconds: float) -> None:
         """Time from a stamp to now; stamps of another clock say nothing."""
-        if -1 < seconds < LARGEST_LATENCY:
+        if -1 < seconds < MAX_LATENCY:
             self.latency.add(seconds)
 
     def note_images(self, arrived: int, unpaired: int) -> None:
@@ -221,13 +221,13 @@ class DepthHealth:
         self._images_so_far, self._lost_so_far = arrived, unpaired
 
     def figures(self) -> dict[str, float | int | str]:
-        median, most, nearly_all = (1e3 * seconds for seconds in self.latency.percentiles(50, 95, 99))
+        median, p95, p99 = (1e3 * seconds for seconds in self.latency.percentiles(50, 95, 99))
         return {
             'rate in (Hz)': self.pairs.rate,
             'rate out (Hz)': self._out.rate,
             'latency, median (ms)': median,
-            'latency, 95 % (ms)': most,
-            'latency, 99 % (ms)': nearly_all,
+            'latency, 95 % (ms)': p95,
+            'latency, 99 % (ms)': p99,
             'waiting for the network (ms)': 1e3 * self.waiting.mean,
             'network (ms)': 1e3 * self.network.mean,
             'messages (ms)': 1e3 * self.added.mean,

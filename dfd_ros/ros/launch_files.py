@@ -19,7 +19,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.ros import launch_arguments
 
 Parameters = dict[str, bool | int | float | str]
-FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # s from the end of a node to its next start
+FIRST_DELAY, MAX_DELAY = 1.0, 30.0  # s from the end of a node to its next start
 LONG_RUN = 60.0  # s after which the delays start over
 RESPAWN = DeclareLaunchArgument(
     'respawn',
@@ -102,7 +102,7 @@ def _respawn(options: dict[str, Any], waited: float = 0.0) -> Callable[[ProcessE
         if context.is_shutdown:
             return None
         ran_long = time.monotonic() - starts_at > LONG_RUN
-        delay = FIRST_DELAY if ran_long else min(max(2 * waited, FIRST_DELAY), LONGEST_DELAY)
+        delay = FIRST_DELAY if ran_long else min(max(2 * waited, FIRST_DELAY), MAX_DELAY)
         again = ExecuteProcess(cmd=event.cmd, cwd=event.cwd, env=event.env, on_exit=_respawn(options, delay), **options)
         return [
             LogInfo(msg=f'{options["name"]} has ended with status {event.returncode}; it starts again in {delay:g} s'),

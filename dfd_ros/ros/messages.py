@@ -17,7 +17,7 @@ from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
 DISTORTION_MODEL = 'plumb_bob'
 DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # that OpenCV takes
-LARGEST_DISTORTION = 1e4
+MAX_DISTORTION = 1e4
 
 
 def to_message(state: LensState, header: Header, command_id: int = 0) -> LensStateMessage:
@@ -59,7 +59,7 @@ def check_camera_info(message: CameraInfo, topic: str) -> None:
     if len(d) not in DISTORTION_COUNTS:
         counts = ', '.join(map(str, DISTORTION_COUNTS))
         raise InputError(f'{topic}: D has {len(d)} coefficients; it must have one of {counts}')
-    if (abs(d) > LARGEST_DISTORTION).any():
+    if (abs(d) > MAX_DISTORTION).any():
         raise InputError(f'{topic}: D has a coefficient of {abs(d).max():.3g}, which no lens has')
     if k.any() and not (k[0] > 0 and k[4] > 0):
         raise InputError(f'{topic}: focal lengths of K are {k[0]:.4g} and {k[4]:.4g} px; they must be positive')

@@ -13,7 +13,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
-from dfd_ros.inference.estimator_arguments import PRECISIONS, RESOLUTION, SMALLEST_IMAGE
+from dfd_ros.inference.estimator_arguments import MIN_IMAGE, PRECISIONS, RESOLUTION
 from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_range, parameter
 
 if TYPE_CHECKING:
@@ -411,10 +411,8 @@ class DepthParameters(ManagedParameters):
         super().check()
         check_range(self.near, self.far)
         for name in ('resolution', 'output_resolution'):
-            if 0 < getattr(self, name) < SMALLEST_IMAGE:
-                raise InputError(
-                    f'parameter {name}: {getattr(self, name)} px is too small; 0, or from {SMALLEST_IMAGE}'
-                )
+            if 0 < getattr(self, name) < MIN_IMAGE:
+                raise InputError(f'parameter {name}: {getattr(self, name)} px is too small; 0, or from {MIN_IMAGE}')
 
     @property
     def range(self) -> VergenceRange | None:

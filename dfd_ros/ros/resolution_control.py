@@ -9,7 +9,7 @@ LEVELS = 160, 240, 320, 480, 640, 960, 1280, 1920  # px
 FRAMES, FEW_FRAMES = 40, 10  # at one resolution, before the next decision; where there is no doubt
 TOO_SLOW, MUCH_TOO_SLOW = 1.0, 1.3  # of the time between two frames
 FITS = 0.65  # of it, expected at the next higher resolution
-FIRST_HOLD, LONGEST_HOLD = 10.0, 3600.0  # s
+FIRST_HOLD, MAX_HOLD = 10.0, 3600.0  # s
 
 
 class ResolutionControl:
@@ -28,7 +28,7 @@ class ResolutionControl:
         """px, of the longest side."""
         self._times: deque[float] = deque(maxlen=FRAMES)
         self._periods: deque[float] = deque(maxlen=FRAMES)
-        self._hold, self._changed_at = FIRST_HOLD, -LONGEST_HOLD
+        self._hold, self._changed_at = FIRST_HOLD, -MAX_HOLD
 
     def add(self, took: float, period: float, now: float) -> str:
         """A frame took `took` s of the `period` s that there were. Gives why the resolution changes with the next
@@ -45,7 +45,7 @@ class ResolutionControl:
         if frames < FRAMES and took < MUCH_TOO_SLOW * period:
             return ''
         if took > TOO_SLOW * period and index:
-            self._hold = min(2 * self._hold, LONGEST_HOLD)
+            self._hold = min(2 * self._hold, MAX_HOLD)
             while index and self._expected(took, index) > FITS * period:
                 index -= 1
         elif index + 1 < len(self._levels) and now >= self._changed_at + self._hold:

@@ -9,7 +9,7 @@ from rclpy.node import Node
 
 from dfd_ros.core import errors
 
-LONGEST_TEXT = 500
+MAX_TEXT = 500
 KINDS = 100  # of warnings whose time is remembered
 _NUMBER = re.compile(r'-?\d[\d.]*(e[-+]?\d+)?|-?\b(nan|inf)\b')
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
@@ -22,7 +22,7 @@ def log_text(text: str) -> str:
         quote = match[0]
         return quote[0] + errors.shortened(quote[1:-1], errors.QUOTED) + quote[-1]
 
-    return errors.shortened(_QUOTED.sub(cut, text), LONGEST_TEXT)
+    return errors.shortened(_QUOTED.sub(cut, text), MAX_TEXT)
 
 
 class ThrottledWarnings:

@@ -25,7 +25,7 @@ from dfd_ros.synthesis.wavefront_obj import needed_files
 
 PACKAGES = ('sweethome3d-furniture', 'plasma-workspace-wallpapers', 'mate-backgrounds')
 HDRI_SUFFIXES = ('.exr', '.hdr')
-LONGEST = 2048  # px, of a photograph; larger ones are reduced
+MAX_SIDE = 2048  # px, of a photograph; larger ones are reduced
 LICENCES = 'LICENCES.md'
 
 
@@ -175,9 +175,9 @@ def _photographs(source: Path, out: Path, result: Unpacked, progress: Progress) 
         try:
             if not target.exists():
                 with Image.open(path, formats=FORMATS) as opened:
-                    opened.draft('RGB', (2 * LONGEST, 2 * LONGEST))
+                    opened.draft('RGB', (2 * MAX_SIDE, 2 * MAX_SIDE))
                     image = ImageOps.exif_transpose(opened).convert('RGB')
-                    image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+                    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
                 out.mkdir(parents=True, exist_ok=True)
                 with written_atomically(target) as part:
                     image.save(part, 'JPEG', quality=95)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 # Between two of them, and between no blur and the first, results are interpolated.
 KERNEL_COCS = tuple(1.5 * (2 ** (i / 2) - 1) for i in range(2, 13))  # 1.5 to 94 px
 # Kernels up to this CoC (px) work at full resolution, larger ones at 1/2, 1/4 or 1/8.
-_LARGEST_KERNEL = 8.0
+_MAX_KERNEL = 8.0
 
 
 def psf_radius(coc: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ class _Blur:
     def of(coc: float, exponent: torch.Tensor, psf=psf_kernel) -> _Blur:
         """The blur for a PSF with this CoC (px) and exponents (N,)."""
         factor = 1
-        while coc / factor > _LARGEST_KERNEL:
+        while coc / factor > _MAX_KERNEL:
             factor *= 2
         # Averaging and linear upsampling also blur: together by a CoC of two large pixels.
         resampling = 4 if factor > 1 else 0
@@ -147,13 +147,13 @@ def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tens
     steps = torch.stack([torch.zeros_like(exponent)] + [blur.squared for blur in blurs])  # (levels, N), rising
     squared = torch.minimum(coc**2, steps[-1, :, None, None, None])
     visible = premultiplied[:, 3:] > 0
-    least = torch.where(visible, squared, math.inf).amin((1, 2, 3))
-    most = torch.where(visible, squared, -math.inf).amax((1, 2, 3))
+    low = torch.where(visible, squared, math.inf).amin((1, 2, 3))
+    high = torch.where(visible, squared, -math.inf).amax((1, 2, 3))
 
     result = torch.zeros_like(premultiplied)
     for level, here in enumerate(steps):
         below, above = steps[max(level - 1, 0)], steps[min(level + 1, len(steps) - 1)]
-        rows = ((most > below) & (least < above) | (least == here)).nonzero()[:, 0]
+        rows = ((high > below) & (low < above) | (low == here)).nonzero()[:, 0]
         if not len(rows):
             continue
         share = _share(squared[rows], *(x[rows, None, None, None] for x in (below, here, above)))

@@ -18,7 +18,7 @@ from dfd_ros.core.image_io import SUFFIXES, image_size
 
 # Scenes per window, pictures per window, and how many of these the next window replaces.
 SCENES, PRINTS, NEW_PRINTS, PHOTOGRAPHS, NEW_PHOTOGRAPHS = 400, 200, 50, 48, 16
-LONGEST = 1024  # px, longer side of a photograph in memory
+MAX_SIDE = 1024  # px, longer side of a photograph in memory
 PRINT_SIDES = (260, 640)
 _SPLITS = {'train': 0, 'test': 1}
 
@@ -100,7 +100,7 @@ class Library:
             print(f'dfd: warning: {path}: left out: truncated or broken', file=sys.stderr)
         else:
             raise InputError(f'{self.paths[0].parent}: none of the images can be read')
-        scale = LONGEST / max(image.shape[:2])
+        scale = MAX_SIDE / max(image.shape[:2])
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image[..., ::-1])

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Photographs = Sequence[np.ndarray]
-SMALLEST_FONT = 3  # px; anything smaller is a grey line to any camera
+MIN_FONT = 3  # px; anything smaller is a grey line to any camera
 _FONT_FOLDERS = ('/usr/share/fonts', '/usr/local/share/fonts')
 
 
@@ -62,7 +62,7 @@ class Sheet:
         return self.colours[0] if kind < 0.85 else rgb(self.rng.integers(8, 60, 3))
 
     def font(self, size: float, which: int = 0) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-        return _font(self.fonts[which % 2], max(int(size), SMALLEST_FONT))
+        return _font(self.fonts[which % 2], max(int(size), MIN_FONT))
 
     def text(self, x: float, y: float, text: str, size: float, fill=None, which: int = 0, anchor: str = 'la') -> None:
         self.draw.text(
@@ -74,9 +74,9 @@ class Sheet:
         wide, high = x1 - x0, y1 - y0
         if wide < 4 or high < 4:
             return
-        size = max(SMALLEST_FONT, min(int(high * 0.95), self.short))
+        size = max(MIN_FONT, min(int(high * 0.95), self.short))
         length = self.font(size, which).getlength(text)
-        size = max(SMALLEST_FONT, int(size * min(1, wide / max(length, 1))))
+        size = max(MIN_FONT, int(size * min(1, wide / max(length, 1))))
         self.text((x0 + x1) / 2, (y0 + y1) / 2, text, size, fill, which, 'mm')
 
     def paragraph(
@@ -92,7 +92,7 @@ class Sheet:
         leading: float = 1.35,
     ) -> None:
         """Fill a rectangle with lines of words, in paragraphs of random length."""
-        rng, y, step = self.rng, y0, max(size, SMALLEST_FONT) * leading
+        rng, y, step = self.rng, y0, max(size, MIN_FONT) * leading
         letter = max(self.font(size, which).getlength('na') / 2, 1)
         while y + size <= y1:
             ends = rng.random() < 0.12
@@ -201,7 +201,7 @@ def random_title(rng: np.random.Generator, words: int = 1) -> str:
 def crop(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:
     """A random part (height, width, 3) of an image: as much as fits, down to a third of that."""
     scale = min(image.shape[0] / height, image.shape[1] / width) * rng.uniform(0.33, 1)
-    h, w = (min(max(round(n * scale), 1), most) for n, most in ((height, image.shape[0]), (width, image.shape[1])))
+    h, w = (min(max(round(n * scale), 1), limit) for n, limit in ((height, image.shape[0]), (width, image.shape[1])))
     y, x = int(rng.integers(image.shape[0] - h + 1)), int(rng.integers(image.shape[1] - w + 1))
     part = np.ascontiguousarray(image[y : y + h, x : x + w])
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC)

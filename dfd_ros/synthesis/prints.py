@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from dfd_ros.synthesis.print_sheet import SMALLEST_FONT, Photographs, Sheet, ink_on, random_title, random_word, rgb
+from dfd_ros.synthesis.print_sheet import MIN_FONT, Photographs, Sheet, ink_on, random_title, random_word, rgb
 
 # Layouts for training.
 
@@ -20,7 +20,7 @@ def _page(rng, height, width, photographs):
     sheet = Sheet(rng, height, width, photographs, paper)
     margin = sheet.short * rng.uniform(0.05, 0.14)
     columns = int(rng.integers(1, 4))
-    size = max(SMALLEST_FONT, sheet.short * math.exp(rng.uniform(math.log(0.008), math.log(0.04))))
+    size = max(MIN_FONT, sheet.short * math.exp(rng.uniform(math.log(0.008), math.log(0.04))))
     gap = margin * 0.5
     wide = (width - 2 * margin - gap * (columns - 1)) / columns
     top = margin
@@ -136,7 +136,7 @@ def _screen(rng, height, width, photographs):
     sheet = Sheet(rng, height, width, photographs, ground)
     if rng.random() < 0.5:
         sheet.picture(0, 0, width, height)
-    size = max(SMALLEST_FONT, sheet.short * rng.uniform(0.015, 0.035))
+    size = max(MIN_FONT, sheet.short * rng.uniform(0.015, 0.035))
     for _ in range(int(rng.integers(1, 5))):
         x0, y0, x1, y1 = _rectangle(rng, height, width, 1.2)
         shade = int(rng.integers(15, 50) if rng.random() < 0.4 else rng.integers(225, 256))

@@ -21,7 +21,7 @@ from dfd_ros.synthesis.textures import highlights
 
 _STEP = 0.002  # in u, from a thing to the surface behind it, at least
 # Limits of u, as in all drawn scenes.
-_LOWEST, _HIGHEST = -0.05, 1.05
+_MIN_U, _MAX_U = -0.05, 1.05
 
 
 class _Painter:
@@ -147,11 +147,11 @@ def real_scene(
     return Scene(layers, height, width)
 
 
-def _slanted(rng: Random, view: View, u: float, most: float) -> Plane:
+def _slanted(rng: Random, view: View, u: float, steepest: float) -> Plane:
     """A random plane with this u in the middle of the canvas, within the swept range everywhere on it."""
     angle = rng.uniform(0, 2 * math.pi)
-    slope = rng.log_uniform(0.02, most)
-    room = min(u - _LOWEST, _HIGHEST - u)
+    slope = rng.log_uniform(0.02, steepest)
+    room = min(u - _MIN_U, _MAX_U - u)
     reach = (abs(math.cos(angle)) + abs(math.sin(angle))) * view.size / 2 / view.half
     slope = min(slope, room / reach) / view.half
     return Plane(u + view.offset, slope * math.cos(angle), slope * math.sin(angle))
@@ -204,7 +204,7 @@ def _background(
         rgb = painter.lying(rgb, plane, where, short)
         area = (..., *window)
         result[area] = torch.where(where[window], painter.finish(rgb[area]), result[area])
-    return result, (w - view.offset).clamp(_LOWEST, _HIGHEST)
+    return result, (w - view.offset).clamp(_MIN_U, _MAX_U)
 
 
 def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor: Plane | None):
@@ -241,7 +241,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
     images = [image * rng.uniform(0.4, 1.1) for image in images]
     rgb = torch.zeros(3, view.size, view.size, device=view.x.device)
     rgb[(..., *window)] = painter.finish(box.texture(view, images, w, which, faces, window))
-    return rgb, alpha, (w - view.offset).clamp(_LOWEST, _HIGHEST)
+    return rgb, alpha, (w - view.offset).clamp(_MIN_U, _MAX_U)
 
 
 def _shape(painter: _Painter, u: float, cx: float, cy: float, radius: float, scene: SceneSettings):
@@ -258,7 +258,7 @@ def _shape(painter: _Painter, u: float, cx: float, cy: float, radius: float, sce
     plane = Plane.through(cx, cy, u + view.offset + 0.05, 0.0, 0.0)
     rgb = torch.zeros(3, view.size, view.size, device=view.x.device)
     rgb[(..., *window)] = painter.finish(painter.plane(plane, window))
-    return rgb, alpha, body.clamp(_LOWEST, _HIGHEST)
+    return rgb, alpha, body.clamp(_MIN_U, _MAX_U)
 
 
 def _shadow(rng: Random, alpha: torch.Tensor, short: float) -> torch.Tensor:

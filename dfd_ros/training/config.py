@@ -15,7 +15,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.inference.backends import PRECISIONS
-from dfd_ros.networks.weights_file import LARGEST_NUMBER, largest_number
+from dfd_ros.networks.weights_file import MAX_NUMBER, largest_number
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
 
 
@@ -324,8 +324,8 @@ def _check(config: TrainingConfig, where: str) -> None:
         raise InputError(f'{where}, hours: stages are shares of the steps; give one stage')
     if config.validation == 'samples' and not (config.shards and config.held_out):
         raise InputError(f'{where}, validation: samples needs shards and held_out')
-    if (number := largest_number(config.network_config)) > LARGEST_NUMBER:
-        raise InputError(f'{where}, network_config: {number} should be at most {LARGEST_NUMBER}')
+    if (number := largest_number(config.network_config)) > MAX_NUMBER:
+        raise InputError(f'{where}, network_config: {number} should be at most {MAX_NUMBER}')
     if config.data.height * config.data.width * config.data.frames > MAX_PIXELS:
         raise InputError(f'{where}, data: height x width x frames should be at most {MAX_PIXELS} pixels')
     for stage in config.stages:

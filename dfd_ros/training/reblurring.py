@@ -23,10 +23,10 @@ HYPOTHESES = torch.linspace(-0.04, 1.04, 28)
 
 _EXPONENT = 8.0  # of the PSF: between a Gaussian and a disc, like real lenses
 _IN_FOCUS = 1.0  # px; a Gaussian of the CoC weights the frames in the sharp image
-_LEAST_SHARE = 0.02  # minimum weight of a frame in the sharp image
+_MIN_SHARE = 0.02  # minimum weight of a frame in the sharp image
 _STRUCTURE = 4  # px; structure is the difference to the mean within this radius
 _NOISE = 0.01  # of contrast, where 1 is from black to white
-_MOST = 1.5  # maximum misfit of a frame, in units of local contrast: limits outliers by motion and occlusion
+_MAX_MISFIT = 1.5  # maximum misfit of a frame, in units of local contrast: limits outliers by motion and occlusion
 
 
 def misfits(images: torch.Tensor, focus: torch.Tensor, blur: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,7 +49,7 @@ def misfits(images: torch.Tensor, focus: torch.Tensor, blur: torch.Tensor) -> tu
     hypotheses = HYPOTHESES.to(focus.device)
     squared = (blur * (hypotheses[:, None] - focus)).square()  # (J, T) CoC^2
     shares = torch.softmax(-squared / (2 * _IN_FOCUS**2), 1)
-    shares = torch.where(shares < _LEAST_SHARE, 0.0, shares)
+    shares = torch.where(shares < _MIN_SHARE, 0.0, shares)
     shares = shares / shares.sum(1, keepdim=True)
     largest = squared.max().sqrt().item()
     blurred = [BlurLevels(frame[None, None], _EXPONENT, largest) for frame in linear]
@@ -62,7 +62,7 @@ def misfits(images: torch.Tensor, focus: torch.Tensor, blur: torch.Tensor) -> tu
             again = sum(mixed[s] * blurred[s].at(max(coc - cocs[s], 0.0))[0] for s in used)
             difference = srgb_encode(again.clamp(0, 1))[0] - frames[t]
             difference = difference - _box(difference[None], _STRUCTURE)[0]
-            misfit += (2 * difference.abs() / contrast).clamp_max(_MOST)
+            misfit += (2 * difference.abs() / contrast).clamp_max(_MAX_MISFIT)
         fits.append(misfit / len(cocs))
         sharp.append(sum(mixed[s] * frames[s] for s in used))
     misfit = _box(torch.stack(fits), 1)

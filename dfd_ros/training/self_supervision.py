@@ -15,9 +15,9 @@ from dfd_ros.training.reblurring import HYPOTHESES, misfits
 
 _SCALES = 3
 _EDGE = 10.0  # how fast the weight of smoothness falls with the gradient of the sharp image
-_LEAST_SPREAD = 0.04  # in u: the spacing of the hypotheses
-_SURE = 0.05  # scale of u at which a prediction has weight 1; smaller scales have more, up to `_MOST_SURE`
-_MOST_SURE = 2.0
+_MIN_SPREAD = 0.04  # in u: the spacing of the hypotheses
+_UNIT_WEIGHT_SCALE = 0.05  # scale of u with weight 1; smaller scales weigh more, up to `_MAX_WEIGHT`
+_MAX_WEIGHT = 2.0
 _OTHERS = 0.1  # weight of uncertainty and CoC in the loss `anchor`
 
 
@@ -30,7 +30,7 @@ def expected_misfit(misfit: torch.Tensor, vergence: torch.Tensor, log_scale: tor
     Returns:
         (B, T, H, W), without a gradient for the scale, which would only shrink.
     """
-    spread = log_scale.detach().exp().clamp_min(_LEAST_SPREAD)
+    spread = log_scale.detach().exp().clamp_min(_MIN_SPREAD)
     hypotheses = HYPOTHESES.to(vergence.device)[:, None, None]
     return (torch.softmax(-(hypotheses - vergence).abs() / spread, 2) * misfit[:, None]).sum(2)
 
@@ -105,6 +105,6 @@ def _distance(prediction: Prediction, before: Prediction) -> torch.Tensor:
     do not constrain."""
     vergence, log_scale, coc = (map_.float() for map_ in prediction)
     vergence_before, log_scale_before, coc_before = (map_.float() for map_ in before)
-    sure = (_SURE * torch.exp(-log_scale_before)).clamp_max(_MOST_SURE)
+    sure = (_UNIT_WEIGHT_SCALE * torch.exp(-log_scale_before)).clamp_max(_MAX_WEIGHT)
     others = (log_scale - log_scale_before).abs() + (torch.asinh(coc / 4) - torch.asinh(coc_before / 4)).abs()
     return (sure * (vergence - vergence_before).abs()).mean() + _OTHERS * others.mean()

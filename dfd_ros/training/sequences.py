@@ -86,9 +86,9 @@ def evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def _between(rng: torch.Generator, least: float, most: float) -> float:
+def _between(rng: torch.Generator, low: float, high: float) -> float:
     """A random number, uniform in its logarithm."""
-    return least * (most / least) ** torch.rand((), generator=rng).item()
+    return low * (high / low) ** torch.rand((), generator=rng).item()
 
 
 def _noisy(images: torch.Tensor, shot: float, read: float, rng: torch.Generator) -> torch.Tensor:

@@ -189,7 +189,7 @@ def test_stamps_that_are_all_zero_are_named(convert, topics, said):
 
 
 def test_what_is_too_large_for_the_memory_is_refused(convert, monkeypatch):
-    monkeypatch.setattr(convert_recording, 'LARGEST_SAMPLE', 40_000)
+    monkeypatch.setattr(convert_recording, 'MAX_SAMPLE', 40_000)
     _, line = convert(recorded(), status=2)
     assert '4 frames of 128x96 pixels are more than 0 million pixels; give a smaller --width' in line
 

@@ -233,7 +233,7 @@ def chunk(content, compression, size=None):
 
 @pytest.mark.parametrize('size', [8 << 30, 100], ids=['as it says', 'more than it says'])
 def test_decompression_bombs_are_not_decompressed(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(decompression, 'LARGEST', 1 << 20)
+    monkeypatch.setattr(decompression, 'MAX_SIZE', 1 << 20)
     bomb = decompression.zstd().compress(bytes(64 << 20))
     (tmp_path / 'bomb.mcap').write_bytes(mcap(chunk(bomb, 'zstd', size)))
     with pytest.raises(InputError, match=f'bomb.mcap: damaged: chunk at byte .*{size}'):
@@ -241,7 +241,7 @@ def test_decompression_bombs_are_not_decompressed(tmp_path, monkeypatch, size):
 
 
 def test_files_and_messages_that_expand_without_measure(tmp_path, monkeypatch):
-    monkeypatch.setattr(decompression, 'LARGEST', 1 << 20)
+    monkeypatch.setattr(decompression, 'MAX_SIZE', 1 << 20)
     bomb = decompression.zstd().compress(bytes(64 << 20))
     (tmp_path / 'bomb.mcap.zstd').write_bytes(bomb)
     with pytest.raises(InputError, match='bomb.mcap.zstd: expands to more than 200 times its size; not a bag'):

@@ -151,7 +151,7 @@ def test_png_is_found_by_its_signature():
 
 
 def test_an_image_that_is_too_large_is_not_decoded(monkeypatch):
-    monkeypatch.setattr(image_decoding, 'LARGEST', 50)
+    monkeypatch.setattr(image_decoding, 'MAX_PIXELS', 50)
     monkeypatch.setattr(cv2, 'imdecode', None)
     with pytest.raises(InputError, match='^image: image of .* pixels, more than 0 million'):
         to_rgb(compressed(cv2.imencode('.png', RGB)[1].tobytes(), 'png'), 'image')

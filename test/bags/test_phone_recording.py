@@ -92,7 +92,7 @@ def test_a_wrong_table_is_one_line(tmp_path, text, said):
 
 
 def test_a_table_of_more_rows_than_memory_is_for_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(phone_recording, '_MOST_ROWS', 3)
+    monkeypatch.setattr(phone_recording, '_MAX_ROWS', 3)
     with pytest.raises(InputError, match='more than 3 rows'):
         PhoneRecording(record(tmp_path / 'phone', sweeps=1))
 

@@ -42,7 +42,7 @@ def test_colour_and_depth_are_turned_upright(tmp_path):
 
 def test_what_is_too_large_is_refused_in_one_line(tmp_path, monkeypatch):
     Image.fromarray(PICTURE).save(tmp_path / 'a.png')
-    monkeypatch.setattr(image_io, 'LARGEST', 32 * 24 - 1)
+    monkeypatch.setattr(image_io, 'MAX_PIXELS', 32 * 24 - 1)
     with pytest.raises(InputError, match='a.png: cannot be read as an image: 32x24 pixels, more than') as error:
         read_image(tmp_path / 'a.png')
     assert '\n' not in str(error.value)
@@ -96,7 +96,7 @@ def test_sixteen_bits_of_colour_are_read(tmp_path, suffix):
 
 @pytest.mark.parametrize('suffix, mode', [('jpg', 'RGB'), ('png', '1'), ('png', 'P'), ('png', 'RGBA'), ('png', 'I;16')])
 def test_a_large_stack_is_reduced(tmp_path, capsys, monkeypatch, suffix, mode):
-    monkeypatch.setattr(image_io, 'LARGEST_STACK', 4 * 60 * 80)
+    monkeypatch.setattr(image_io, 'MAX_STACK', 4 * 60 * 80)
     picture = np.kron(PICTURE, np.ones((10, 10, 1), np.uint8))
     deep = Image.fromarray(picture[..., 0].astype(np.uint16) * 257)
     (deep if mode == 'I;16' else Image.fromarray(picture).convert(mode)).save(tmp_path / f'a.{suffix}')

@@ -72,7 +72,7 @@ def test_points_are_where_a_pinhole_camera_sees_them(plane):
 
 
 def test_large_images_are_thinned_out(plane, monkeypatch):
-    monkeypatch.setattr(point_cloud_files, 'MOST_POINTS', plane[0].size // 4)
+    monkeypatch.setattr(point_cloud_files, 'MAX_POINTS', plane[0].size // 4)
     cloud = PointCloud.of_depth(*plane, FOCAL)
     assert len(cloud) == plane[0].size // 4 - 1  # without the hole, and without the column of the infinite point
     assert np.abs(cloud.xyz[:, 0]).max() > 0.9 * np.abs(PointCloud.of_depth(*plane, FOCAL).xyz[:, 0]).max()

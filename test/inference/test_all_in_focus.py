@@ -125,7 +125,7 @@ def test_memory_does_not_grow():
     for i in range(300):
         image = draw.integers(100, 156, (32, 32, 3), dtype=np.uint8)
         fusion.push(image, i % 2, Similarity(), UNKNOWN[0][:32, :32], UNKNOWN[1][:32, :32])
-    assert len(fusion._sums) == len(fusion._weights) <= all_in_focus.LARGEST_PYRAMID + 1
+    assert len(fusion._sums) == len(fusion._weights) <= all_in_focus.MAX_PYRAMID + 1
     assert all(np.isfinite(level).all() for level in fusion._sums + fusion._weights)
 
 

@@ -25,7 +25,7 @@ from dfd_ros.core.optics import Lens, VergenceRange, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import uses_bf16
 from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
-from dfd_ros.inference.evidence import LONGEST_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
+from dfd_ros.inference.evidence import MAX_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
 from dfd_ros.inference.onnx_export import export_onnx
 from dfd_ros.networks import Network, Prediction
 
@@ -257,7 +257,7 @@ def test_first_sweep_longer_than_what_is_kept():
     estimator = DepthEstimator(network=probe, registration=False)
     estimates = [estimator.push(textured(), LensState(focus)) for focus in foci]
     assert estimates[49].range is None and estimates[50].range is not None
-    assert probe.count == DepthEstimator.LONGEST_REPLAY + 50
+    assert probe.count == DepthEstimator.MAX_REPLAY + 50
     assert estimates[-1].frames == 100
 
 
@@ -325,8 +325,8 @@ def test_foci_count_as_two_where_their_difference_can_be_seen(f_number, known):
 def test_depth_ages_into_unknown_once_the_focus_rests():
     estimator = DepthEstimator(network=SharpestFocus(), range_=RANGE)
     run(estimator)
-    unknown = [is_unknown(estimate) for estimate in run(estimator, [FOCI[3]] * (LONGEST_REST + 5))]
-    assert unknown == sorted(unknown) and unknown.index(True) == LONGEST_REST
+    unknown = [is_unknown(estimate) for estimate in run(estimator, [FOCI[3]] * (MAX_REST + 5))]
+    assert unknown == sorted(unknown) and unknown.index(True) == MAX_REST
     # The memory starts from the last sweep, not from what it read at rest.
     assert not is_unknown(run(estimator, FOCI[4:6])[-1])
 
@@ -385,7 +385,7 @@ def test_known_depth_was_seen_at_two_foci(foci, has_range):
     lens = {'near': 0.5, 'far': 4.0} if has_range else {}
     estimator = DepthEstimator(network=Probe(), registration=False)
     for i, estimate in enumerate(run(estimator, foci, **lens)):
-        recent = [min(max(RANGE.normalise(f), -0.5), 1.5) for f in foci[max(0, i - LONGEST_REST) : i + 1]]
+        recent = [min(max(RANGE.normalise(f), -0.5), 1.5) for f in foci[max(0, i - MAX_REST) : i + 1]]
         if max(recent) - min(recent) < 0.01:
             assert is_unknown(estimate) and estimate.unknown_because
 

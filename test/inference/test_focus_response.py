@@ -11,7 +11,7 @@ import torch
 
 from dfd_ros.core.geometry import Similarity
 from dfd_ros.inference.evidence import NO_RESPONSE, Evidence, shown_by
-from dfd_ros.inference.focus_response import LARGEST_LAG, TILES, WINDOW, FocusResponse, sharpness
+from dfd_ros.inference.focus_response import MAX_LAG, TILES, WINDOW, FocusResponse, sharpness
 
 SIZE = 96
 RAMP = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -92,7 +92,7 @@ def test_the_last_frames_alone_count(scene):
     long, short = Evidence(), Evidence()
     foci = jumps(3 * WINDOW)
     watch(long, scene, jumps(WINDOW) + foci, jumps(WINDOW) + foci, speed=0)
-    last = foci[-(WINDOW + 2 * LARGEST_LAG + 1) :]
+    last = foci[-(WINDOW + 2 * MAX_LAG + 1) :]
     draw = np.random.default_rng(2)
     for _ in range(4 * WINDOW - len(last)):
         photograph(scene, 0.5, 0, draw)  # the same noise for the last ones
@@ -109,7 +109,7 @@ def test_the_fit_is_that_of_least_squares(scene):
     for i, focus in enumerate(foci):
         before = response._sharpness
         response.push(photograph(scene, focus, 0, draw), focus, Similarity())
-        if before is not None and 3 <= i < len(foci) - LARGEST_LAG:
+        if before is not None and 3 <= i < len(foci) - MAX_LAG:
             changes.append((response._sharpness - before).ravel())
             states.append([RAMP.index(foci[i]), RAMP.index(foci[i - 1])])
     design = np.zeros((len(states), 5))

@@ -21,7 +21,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.ros.diagnostics import WARN
 from dfd_ros.ros.guarded_node import STARTS_WITHIN, GuardedNode
 from dfd_ros.ros.managed_node import ManagedNode
-from dfd_ros.ros.throttled_warnings import KINDS, LONGEST_TEXT, ThrottledWarnings, log_text
+from dfd_ros.ros.throttled_warnings import KINDS, MAX_TEXT, ThrottledWarnings, log_text
 
 
 class Fragile(GuardedNode):
@@ -146,4 +146,4 @@ def test_long_quotes_and_texts_are_cut():
     assert log_text("a 'short' quote\nin two lines") == "a 'short' quote in two lines"
     text = log_text(f"encoding '{'x' * 5000}' is not known")
     assert len(text) < 130 and re.fullmatch(r"encoding 'x+\.\.\.' is not known", text)
-    assert len(log_text('y' * 5000)) <= LONGEST_TEXT + 3
+    assert len(log_text('y' * 5000)) <= MAX_TEXT + 3

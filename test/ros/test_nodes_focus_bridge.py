@@ -25,7 +25,7 @@ from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import launch_arguments, qos
 from dfd_ros.ros.nodes.sweep import SweepNode
 
-LARGEST_ERROR = 0.02  # of the range
+MAX_ERROR = 0.02  # of the range
 NEEDED = 12  # settled frames
 
 
@@ -106,7 +106,7 @@ def check_labels(states, driver, vergence, near=0.1, far=math.inf):
     for state in settled:
         label = 1 / state.focus_distance
         errors += [abs(label - vergence(value)) / range_.width for value in driver.truth[key(state)]]
-    assert max(errors, default=0.0) < LARGEST_ERROR, f'off by {max(errors):.3f} of the range'
+    assert max(errors, default=0.0) < MAX_ERROR, f'off by {max(errors):.3f} of the range'
 
 
 def is_enough(settled):

@@ -250,7 +250,7 @@ class Rows(Files):
 class OneStepTrainings(Files):
     """Configurations of `dfd train`, each of which trains for a step on samples."""
 
-    LARGEST = 10**6  # pixels of a step: more takes longer than is tried here
+    MAX_PIXELS = 10**6  # pixels of a step: more takes longer than is tried here
 
     def write(self, folder):
         from dataclasses import asdict
@@ -285,7 +285,7 @@ class OneStepTrainings(Files):
         config = load_config(folder / 'run.yaml', steps=1, validate_stacks=1, validations=0, hours=0.0)
         if config.shards == 'samples':
             config = replace(config, shards=str(folder))
-        if any(stage.batch * stage.frames * stage.crop**2 > self.LARGEST for stage in config.stages):
+        if any(stage.batch * stage.frames * stage.crop**2 > self.MAX_PIXELS for stage in config.stages):
             raise InputError('too large to be tried here')
         shutil.rmtree(out := self.folder / 'run', ignore_errors=True)
         train(config, out, 'cpu')

@@ -29,7 +29,7 @@ from dfd_ros.core.errors import InputError
 
 HANG_CPU, HANG = 10.0, 60.0  # s of an input: of the processor, and of the clock
 MEMORY = 2 * 2**30  # bytes
-LONGEST_LINE = 1500  # characters
+MAX_LINE = 1500  # characters
 
 SUBJECTS: dict[str, type[Subject]] = {
     'messages': Messages,
@@ -160,7 +160,7 @@ def _result(subject: Subject, rng: Random, is_last: bool) -> str:
         return 'read'
     except InputError as error:
         text = str(error)
-        if '\n' in text or len(text) > LONGEST_LINE:
+        if '\n' in text or len(text) > MAX_LINE:
             return f'a message of {text.count(chr(10)) + 1} lines, {len(text)} characters: {text[:60]!r}'
         return 'refused'
     except Exception as error:

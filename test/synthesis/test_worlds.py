@@ -87,7 +87,7 @@ def test_a_model_that_includes_itself_ends(tmp_path, models):
 
 
 def test_exponential_includes_are_refused(tmp_path, models, monkeypatch):
-    monkeypatch.setattr(sdf, 'MOST_ELEMENTS', 1000)
+    monkeypatch.setattr(sdf, 'MAX_ELEMENTS', 1000)
     (models / 'chair' / 'model.sdf').write_text(
         f'<sdf version="1.6"><model name="chair">{20 * "<include><uri>model://chair</uri></include>"}</model></sdf>'
     )

@@ -23,7 +23,7 @@ WORKER = 'dfd_ros.synthesis.worlds.view_worker'
 SHEET_VIEWS = 8
 TEXTURES = ('.jpg', '.jpeg', '.png')
 MESHES = ('.obj', '.glb', '.ply')
-LARGEST_OBJECT = 3 * 2**20  # bytes: a room has dozens of objects
+MAX_OBJECT = 3 * 2**20  # bytes: a room has dozens of objects
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class WorldTask:
             meshes = sorted(
                 file
                 for file in folder.rglob('*')
-                if file.suffix.lower() in MESHES and file.stat().st_size <= LARGEST_OBJECT
+                if file.suffix.lower() in MESHES and file.stat().st_size <= MAX_OBJECT
             )
             if not meshes:
                 raise InputError(f'--models {folder}: no meshes ({" ".join(MESHES)}) in it')

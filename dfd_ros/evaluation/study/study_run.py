@@ -33,7 +33,7 @@ from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig, make_config
 from dfd_ros.training.loop import train
 
-SMALLEST_CROP = 32
+MIN_CROP = 32
 HELD_OUT = 10
 """One in this many stacks of `--data` is held out for validation."""
 MANY = 10**9  # steps, if the budget is a time
@@ -84,7 +84,7 @@ class Settings:
     def __post_init__(self):
         Budget.parse(self.budget)
         for name, minimum in (
-            ('crop', SMALLEST_CROP),
+            ('crop', MIN_CROP),
             ('frames', 2),
             ('batch', 1),
             ('scenes', 1),

@@ -16,7 +16,7 @@ BINS = 32
 STRIDE = 16  # of the focus table; images are padded to multiples of it
 _ENERGY_FLOOR = 2e-6  # below the resolution of 8-bit images
 _GREY = 0.4  # mean to which images are scaled
-_LARGEST_GAIN = 4.0
+_MAX_GAIN = 4.0
 
 
 def pad(image: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ def pad(image: torch.Tensor) -> torch.Tensor:
 def half_size_grey(image: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W) to grey (B, 1, H/2, W/2), with the same mean for every exposure."""
     grey = F.avg_pool2d(image.mean(1, keepdim=True), 2)
-    return grey * (_GREY / grey.mean((1, 2, 3), keepdim=True)).clamp_max(_LARGEST_GAIN)
+    return grey * (_GREY / grey.mean((1, 2, 3), keepdim=True)).clamp_max(_MAX_GAIN)
 
 
 def sharpness(grey: torch.Tensor) -> torch.Tensor:

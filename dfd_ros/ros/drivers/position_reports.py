@@ -11,7 +11,7 @@ from dfd_ros.ros.drivers.lens_motion import Position
 REMEMBERED = 128  # reports
 STAMP_NOISE = 0.25  # of a frame by which stamps may be off
 RECENT = 9  # reports that tell their usual distance
-LARGEST_GAP = 2.5  # frames, or usual distances of two reports, between two reports that tell what was in between
+MAX_GAP = 2.5  # frames, or usual distances of two reports, between two reports that tell what was in between
 
 
 class PositionReports:
@@ -52,7 +52,7 @@ class PositionReports:
         first = bisect.bisect_right(times, begin + STAMP_NOISE * period) - 1
         last = bisect.bisect_left(times, end - STAMP_NOISE * period)
         intervals = sorted(b - a for a, b in pairwise(times[-RECENT:]))
-        largest = LARGEST_GAP * max(period, intervals[len(intervals) // 2] if intervals else 0.0)
+        largest = MAX_GAP * max(period, intervals[len(intervals) // 2] if intervals else 0.0)
         before, after = samples[max(first, 0)], samples[min(last, len(samples) - 1)]
         if min(abs(end - before[0]), abs(end - after[0])) > largest:
             return None

@@ -14,7 +14,7 @@ from dfd_ros.core.optics import VergenceRange, vergence
 
 WIDTH = 384  # px, largest width of the stored images: that of a panel of the video
 FRAMES = 400  # the last ones; 0.5 GB with truth
-LONGEST_SWEEP = 10
+MAX_SWEEP = 10
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Recording:
         # Of several frames at one focus, the last one, which has the best depth.
         frames = [frame for frame, after in pairwise(self.frames) if after.focus_distance != frame.focus_distance]
         frames += list(self.frames)[-1:]
-        length = min(len({frame.focus_distance for frame in frames}), LONGEST_SWEEP)
+        length = min(len({frame.focus_distance for frame in frames}), MAX_SWEEP)
         for end in range(len(frames), length - 1, -1):
             sweep = frames[end - length : end]
             steps = np.diff([vergence(frame.focus_distance) for frame in sweep])

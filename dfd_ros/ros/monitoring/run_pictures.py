@@ -16,7 +16,7 @@ from dfd_ros.drawing import films, visualise
 from dfd_ros.drawing.visualise import Bar, Panel
 from dfd_ros.ros.monitoring.run_frames import RecordedFrame, Recording
 
-LARGEST_ERROR = 20.0  # per cent of the range: what the colours of the error end at
+MAX_ERROR = 20.0  # per cent of the range: what the colours of the error end at
 TITLE = 'dfd_ros'
 SUBTITLE = 'metric depth from one camera whose focus moves'
 
@@ -64,9 +64,9 @@ class Scales:
         if frame.error is not None:
             panels.append(
                 Panel(
-                    visualise.error_picture(100 * frame.error, LARGEST_ERROR),
+                    visualise.error_picture(100 * frame.error, MAX_ERROR),
                     'error, share of the range',
-                    Bar.linear('inferno', LARGEST_ERROR, '%'),
+                    Bar.linear('inferno', MAX_ERROR, '%'),
                 )
             )
         return panels

@@ -24,7 +24,7 @@ SENSOR = 36.0
 """mm, the shorter side of Blender's sensor."""
 FARTHEST_FOCUS = 1e5
 """m; replaces infinity, which Blender does not have."""
-LARGEST_DISTANCE = 1e9
+MAX_DISTANCE = 1e9
 """m; Cycles returns 1e10 for a pixel that sees nothing."""
 
 

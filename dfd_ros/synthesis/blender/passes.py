@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.synthesis.blender.blender_lens import LARGEST_DISTANCE
+from dfd_ros.synthesis.blender.blender_lens import MAX_DISTANCE
 
 _GPUS = ('OPTIX', 'CUDA', 'HIP', 'ONEAPI', 'METAL')
 
@@ -124,7 +124,7 @@ def on_gpu(device: str) -> bool:
 
 def _finite(depth: np.ndarray) -> np.ndarray:
     """Depth with infinity instead of the large number of Cycles for nothing."""
-    return np.where(depth < LARGEST_DISTANCE, depth, np.inf).astype(np.float32)
+    return np.where(depth < MAX_DISTANCE, depth, np.inf).astype(np.float32)
 
 
 def _openimageio():

@@ -17,7 +17,7 @@ OBJECT_SETS = {'small': (0.03, 0.10), 'small_and_large': (0.03, 0.35)}
 MOTIONS = ('static', 'camera', 'objects', 'both')
 SURFACES = {'textured': 0.0, 'real': 0.35}
 """Share of the surfaces without a picture that are plain paint."""
-SMALLEST_SIDE = 16
+MIN_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,9 @@ class RenderSettings:
         ):
             if getattr(self, name) not in choices:
                 raise InputError(f'{name} {getattr(self, name)!r}: choose one of {", ".join(choices)}')
-        for name, least in (
-            ('frames', 2),
-            ('ramp', 2),
-            ('height', SMALLEST_SIDE),
-            ('width', SMALLEST_SIDE),
-            ('samples', 1),
-        ):
-            if getattr(self, name) < least:
-                raise InputError(f'{name} {getattr(self, name)}: must be at least {least}')
+        for name, minimum in (('frames', 2), ('ramp', 2), ('height', MIN_SIDE), ('width', MIN_SIDE), ('samples', 1)):
+            if getattr(self, name) < minimum:
+                raise InputError(f'{name} {getattr(self, name)}: must be at least {minimum}')
         listed = len(self.lens_preset.focus)
         if listed and self.ramp != listed:
             raise InputError(f'ramp {self.ramp}: preset {self.preset} has {listed} focus distances')

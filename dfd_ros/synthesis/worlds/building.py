@@ -16,8 +16,8 @@ from dfd_ros.core.errors import InputError, reason
 from dfd_ros.synthesis.worlds.collada import repaired
 from dfd_ros.synthesis.worlds.sdf import Visual, World, instances
 
-LARGEST_IMAGE = 100e6  # px
-LARGEST_TEXTURE = 2048  # px, longer side; a view has 480
+MAX_IMAGE = 100e6  # px
+MAX_TEXTURE = 2048  # px, longer side; a view has 480
 
 
 def build(world: World) -> None:
@@ -147,15 +147,15 @@ def _check(image, world: World) -> None:
         width, height = image.size
     except RuntimeError:
         width = height = 0
-    if not width or not height or width * height > LARGEST_IMAGE:
+    if not width or not height or width * height > MAX_IMAGE:
         world.left_out.append(
             f'{bpy.path.abspath(image.filepath)}: missing, unreadable or more than '
-            f'{LARGEST_IMAGE / 1e6:.0f} megapixels ({width}x{height})'
+            f'{MAX_IMAGE / 1e6:.0f} megapixels ({width}x{height})'
         )
         image.user_remap(_grey())  # Blender shows magenta where an image is missing
         bpy.data.images.remove(image)
-    elif max(width, height) > LARGEST_TEXTURE:
-        share = LARGEST_TEXTURE / max(width, height)
+    elif max(width, height) > MAX_TEXTURE:
+        share = MAX_TEXTURE / max(width, height)
         image.scale(max(1, round(width * share)), max(1, round(height * share)))
 
 

@@ -22,9 +22,9 @@ from dfd_ros.core.files import read_bytes
 from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
-MOST_ELEMENTS = 50_000  # models, links and visuals, which nested includes can multiply
-LARGEST_FILE = 64 * 2**20  # bytes; the largest world we know has 2 MB
-LARGEST_MESH = 256 * 2**20
+MAX_ELEMENTS = 50_000  # models, links and visuals, which nested includes can multiply
+MAX_FILE = 64 * 2**20  # bytes; the largest world we know has 2 MB
+MAX_MESH = 256 * 2**20
 MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')
 SHAPES = ('box', 'sphere', 'cylinder', 'plane')
 
@@ -88,8 +88,8 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
         raise InputError(f'{path}: not an SDF world: expected <sdf><world>')
     reader = _Reader(_models([path.parent, *model_folders]), [path.parent, *model_folders], exclude)
     reader.add(world, np.eye(4), path.parent, 'world', 0)
-    if reader.elements > MOST_ELEMENTS:
-        raise InputError(f'{path}: more than {MOST_ELEMENTS} elements, with those of the models that it includes')
+    if reader.elements > MAX_ELEMENTS:
+        raise InputError(f'{path}: more than {MAX_ELEMENTS} elements, with those of the models that it includes')
     if not reader.world.visuals:
         reasons = '; '.join(reader.world.left_out[:2])
         raise InputError(
@@ -102,7 +102,7 @@ def read_world(path: Path, model_folders: list[Path], exclude: tuple[str, ...] =
 def _parse(path: Path) -> ET.Element:
     if not path.is_file():
         raise InputError(f'{path}: no such file')
-    content = read_bytes(path, largest=LARGEST_FILE)
+    content = read_bytes(path, largest=MAX_FILE)
     try:
         # Safe: Expat refuses exploding entities, and the standard library reads no external ones.
         return ET.fromstring(content.lstrip())
@@ -135,7 +135,7 @@ class _Reader:
             return
         for child in element:
             self.elements += 1
-            if self.elements > MOST_ELEMENTS:  # read_world refuses it
+            if self.elements > MAX_ELEMENTS:  # read_world refuses it
                 return
             label = f'{above}/{shortened(child.get("name", child.tag), 80)}'
             if child.tag in ('model', 'include') and self._is_excluded(child):
@@ -190,8 +190,8 @@ class _Reader:
             file = self.resolve(_text(mesh, 'uri'), base)
             if file.suffix.lower() not in MESH_SUFFIXES:
                 raise InputError(f'{file}: unsupported mesh format, expected {", ".join(MESH_SUFFIXES)}')
-            if not 0 < file.stat().st_size <= LARGEST_MESH:
-                raise InputError(f'{file}: empty or larger than {LARGEST_MESH >> 20} MB')
+            if not 0 < file.stat().st_size <= MAX_MESH:
+                raise InputError(f'{file}: empty or larger than {MAX_MESH >> 20} MB')
             self.world.visuals.append(
                 Visual(
                     label,

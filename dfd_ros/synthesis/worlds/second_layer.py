@@ -17,8 +17,8 @@ def limits(depth: np.ndarray, reach: int, step: float = 0.02) -> np.ndarray:
         step: minimum depth difference at an edge, as a share of the depth.
     """
     vergence = 1 / depth
-    least = -_dilated(-vergence, reach)
-    hidden = least < vergence * (1 - step) - 0.01
+    low = -_dilated(-vergence, reach)
+    hidden = low < vergence * (1 - step) - 0.01
     # Depth also changes on a slanted plane within `reach`; only at an edge does it jump from pixel to pixel.
     jump = np.zeros_like(hidden)
     for axis in (0, 1):
@@ -26,7 +26,7 @@ def limits(depth: np.ndarray, reach: int, step: float = 0.02) -> np.ndarray:
         jump |= np.pad(ratio, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
         jump |= np.pad(ratio, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
     near_edge = _dilated(jump.astype(np.float32), reach) > 0
-    return np.where(hidden & near_edge, 2 / (vergence + least), np.inf).astype(np.float32)
+    return np.where(hidden & near_edge, 2 / (vergence + low), np.inf).astype(np.float32)
 
 
 def _neighbours(x: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from dfd_ros.core.array_files import read_archive
 from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.files import parse_json, require_file, written_atomically
 
-LARGEST_VIEW = 256 * 2**20  # bytes
+MAX_VIEW = 256 * 2**20  # bytes
 
 
 @dataclass
@@ -54,8 +54,8 @@ class View:
     @staticmethod
     def read(path: Path) -> View:
         """Read a file. Raises `InputError` if it does not exist or is not a view."""
-        require_file(path, largest=LARGEST_VIEW)
-        arrays = read_archive(path, str(path), largest=2 * LARGEST_VIEW)
+        require_file(path, largest=MAX_VIEW)
+        arrays = read_archive(path, str(path), largest=2 * MAX_VIEW)
         try:
             behind_colour, behind_depth = (arrays.get(name) for name in ('behind_colour', 'behind_depth'))
             view = View(

@@ -149,8 +149,8 @@ class ViewScene:
         moved = 2 + (poses.parallax.abs() + poses.turn.abs()).max().item()
         moved += 0.5 * max(covered.shape) * (poses.zoom - 1).abs().max().item()
         low, high = one.vergence[0][covered].aminmax()
-        most = torch.maximum((low - focus).abs(), (high - focus).abs())
-        reach = int(moved + 0.75 * (blur * most).max().clamp_max(100).item()) + 2
+        farthest = torch.maximum((low - focus).abs(), (high - focus).abs())
+        reach = int(moved + 0.75 * (blur * farthest).max().clamp_max(100).item()) + 2
         (top, bottom), (left, right) = (
             (max(at[0].item() - reach, 0), min(at[-1].item() + 1 + reach, length))
             for at, length in (
@@ -197,8 +197,8 @@ def _source(folder: str) -> ViewSource:
 
 def _cut(rng, view: View, height: int, width: int):
     """A random crop (H, W) of a view at a random scale: colour, vergence, and both of the second layer (NaN = none)."""
-    least = max(height / view.depth.shape[0], width / view.depth.shape[1])
-    scale = max(rng.uniform(*SCALE), least)
+    minimum = max(height / view.depth.shape[0], width / view.depth.shape[1])
+    scale = max(rng.uniform(*SCALE), minimum)
     rows, columns = (math.ceil(n * scale) for n in view.depth.shape)
     top, left = rng.integer(0, rows - height + 1), rng.integer(0, columns - width + 1)
 
