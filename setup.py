@@ -58,6 +58,8 @@ setup(
         # Blender is there for this Python alone. See docs/blender.md.
         'blender': ['bpy==4.5.15; python_version == "3.11"'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        # HEIC and RAW photographs. See docs/focal_stacks.md.
+        'phones': ['pillow-heif', 'rawpy'],
         # Public RGB-D and test sets. See docs/public_data.md.
         'public': ['h5py', 'OpenEXR', 'scipy'],
         'train': ['tensorboard', 'matplotlib'],

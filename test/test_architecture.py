@@ -16,6 +16,7 @@ MAY_IMPORT = {
     'drawing': 'core',
     'networks': 'core',
     'inference': 'core networks',
+    'photographs': 'core inference',
     'synthesis': 'core',
     'calibration': 'core drawing inference synthesis',
     'cameras': 'core calibration synthesis',
@@ -24,7 +25,8 @@ MAY_IMPORT = {
     'training': 'core drawing networks inference synthesis datasets',
     'evaluation': 'core drawing networks inference synthesis datasets training',
     'ros': 'core drawing networks inference synthesis calibration cameras datasets bags training evaluation',
-    'cli': 'core drawing networks inference synthesis calibration cameras datasets bags training evaluation ros',
+    'cli': 'core drawing networks inference photographs synthesis calibration cameras datasets bags training '
+    'evaluation ros',
 }
 ROS = {'rclpy', 'launch', 'launch_ros', 'message_filters', 'cv_bridge', 'tf2_ros', 'tf_transformations'}
 # A node and a command have the name that users call them by.

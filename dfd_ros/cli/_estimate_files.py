@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dfd_ros.inference.estimator import DepthEstimator, Estimate
 FILES = (
     'depth.npy',
     'depth_mm.png',
+    'relative_depth.npy',
     'coc.npy',
     'confidence.npy',
     'cloud.ply',
@@ -32,6 +34,14 @@ FILES = (
 """All that it may write."""
 MAX_MM = 65534
 """65535 means "none" to some readers of 16-bit depth."""
+
+
+def masked_depth(estimate: Estimate, min_confidence: float, range_: VergenceRange) -> np.ndarray:
+    """(H, W) depth with NaN where the confidence is below `min_confidence`. In m, and where only the order of focus is
+    known, in those of the stand-in range, for pictures alone."""
+    if not estimate.is_metric:
+        estimate = replace(estimate, depth=range_.denormalise(estimate.vergence))
+    return estimate.masked_depth(min_confidence)
 
 
 def write_results(
@@ -47,27 +57,38 @@ def write_results(
 
     Args:
         estimate: after the last frame.
-        depths: (H, W) m after each frame, masked. cocs: (H, W) px of each frame.
+        depths: `masked_depth` after each frame. cocs: (H, W) px of each frame.
         focal_length_px: of the last frame; NaN: unknown, and there is no point cloud.
     """
     depth = depths[-1]
     assert estimate.all_in_focus is not None
-    _save(folder / 'depth.npy', depth)
-    write_millimetres(folder / 'depth_mm.png', depth)
+    if stack.is_metric:
+        files = ['depth.npy', 'depth_mm.png']
+        _save(folder / 'depth.npy', depth)
+        write_millimetres(folder / 'depth_mm.png', depth)
+    else:
+        files = ['relative_depth.npy']
+        _save(folder / 'relative_depth.npy', np.where(np.isnan(depth), np.float32(np.nan), estimate.vergence))
     _save(folder / 'coc.npy', np.stack(cocs))
     _save(folder / 'confidence.npy', estimate.confidence)
-    files = ['depth.npy', 'depth_mm.png', 'coc.npy', 'confidence.npy']
-    if not math.isnan(focal_length_px):
+    files += ['coc.npy', 'confidence.npy']
+    if stack.is_metric and not math.isnan(focal_length_px):
         cloud = PointCloud.of_depth(depth, estimate.all_in_focus, estimate.confidence, focal_length_px)
         write_ply(folder / 'cloud.ply', cloud)
         write_glb(folder / 'cloud.glb', cloud)
         files += ['cloud.ply', 'cloud.glb']
     visualise.write_picture(folder / 'depth.png', visualise.depth_picture(depth, range_))
     visualise.write_picture(folder / 'all_in_focus.png', estimate.all_in_focus)
-    visualise.write_picture(
-        folder / 'overview.png',
-        visualise.overview(stack, list(depths), estimate.confidence, cocs[-1], range_, Path(stack.name).resolve().name),
+    sheet = visualise.overview(
+        stack,
+        depths,
+        estimate.confidence,
+        cocs[-1],
+        range_,
+        Path(stack.name).resolve().name,
+        all_in_focus=estimate.all_in_focus,
     )
+    visualise.write_picture(folder / 'overview.png', sheet)
     files += ['depth.png', 'all_in_focus.png', 'overview.png', 'summary.json']
     for name in FILES:
         if name not in files:
@@ -97,17 +118,19 @@ def write_summary(
 ) -> dict[str, Any]:
     """Write how the result came about, and return it. Unknown values are null, infinite ones the text "inf".
 
-    depth: (H, W) m as it was written. seconds: for all frames, without reading and writing files.
+    depth: `masked_depth` after the last frame. seconds: for all frames, without reading and writing files.
     """
-    known = ~np.isnan(depth)
+    known, is_metric = ~np.isnan(depth), stack.is_metric
     lens = stack.lens_states[-1].lens
     summary = {
         'stack': stack.name,
+        'metric': stack.is_metric,
+        'focus_source': stack.focus_source,
         'frames': len(stack),
         'width': depth.shape[1],
         'height': depth.shape[0],
-        'focus_distances_m': [_number(state.focus_distance) for state in stack.lens_states],
-        'range_m': {'near': _number(range_.near), 'far': _number(range_.far)},
+        'focus_distances_m': [_number(state.focus_distance) for state in stack.lens_states] if is_metric else None,
+        'range_m': {'near': _number(range_.near), 'far': _number(range_.far)} if is_metric else None,
         'lens': {
             'known': not math.isnan(lens.blur_scale(range_)),
             'focal_length_mm': _number(lens.focal_length * 1e3),
@@ -120,7 +143,7 @@ def write_summary(
         'seconds': round(seconds, 3),
         'depth': {
             'known_share': round(float(known.mean()), 4),
-            'median_m': _number(float(np.median(depth[known]))) if known.any() else None,
+            'median_m': _number(float(np.median(depth[known]))) if is_metric and known.any() else None,
             'unknown_because': estimate.unknown_because or None,
         },
         'mean_confidence': round(float(estimate.confidence.mean()), 4),

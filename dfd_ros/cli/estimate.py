@@ -17,7 +17,12 @@ EXAMPLE = 'dfd estimate output/stacks/0000 --out output/stack --confidence 0.3'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('stack', metavar='STACK', type=Path, help='folder with images and stack.yaml')
+    parser.add_argument(
+        'stack',
+        metavar='STACK',
+        type=Path,
+        help='folder of images, with or without stack.yaml; video of a focus pull; or TIFF file with several pages',
+    )
     parser.add_argument(
         '--out',
         metavar='DIR',
@@ -45,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help='far end of the depth range, in m, or inf (default: the farthest focus distance)',
     )
+    parser.add_argument(
+        '--order',
+        choices=('far_to_near', 'near_to_far'),
+        help='how the focus goes, if the focus distances are unknown (default: found from the sharpness of the images)',
+    )
     parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
     parser.add_argument(
         '--resolution',
@@ -70,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dfd_ros.cli._options import require_within
+    from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import output_folder, require_output_folder
-    from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.core.optics import VergenceRange
+    from dfd_ros.photographs import read_focal_stack
 
     require_within(
         args,
@@ -82,7 +93,12 @@ def run(args: argparse.Namespace) -> int:
         resolution=(0, 16384),
         field_of_view=(0.1, 170),
     )
-    stack = FocalStack.read(args.stack)
+    stack = read_focal_stack(args.stack, args.order)
+    if not stack.is_metric and (args.near is not None or args.far is not None):
+        raise InputError(
+            f'--near, --far: {args.stack} has no focus distances, and without them no depth in metres; '
+            'give them in a stack.yaml (dfd stack init)'
+        )
     if args.near is None or args.far is None:
         covered = stack.range
         range_ = VergenceRange(
@@ -92,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         range_ = VergenceRange(args.near, args.far)
 
     # After the checks, which then take no time.
-    from dfd_ros.cli._estimate_files import FILES, write_results, write_summary
+    from dfd_ros.cli._estimate_files import FILES, masked_depth, write_results, write_summary
     from dfd_ros.inference.estimator import DepthEstimator
 
     require_output_folder(args.out, *FILES)
@@ -106,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     cocs: deque[np.ndarray] = deque(maxlen=len(stack))
     start = time.perf_counter()
     for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
-        depths.append(estimate.masked_depth(estimate.threshold(args.confidence, args.accepted_errors)))
+        depths.append(masked_depth(estimate, estimate.threshold(args.confidence, args.accepted_errors), range_))
         cocs.append(estimate.coc)
     seconds = time.perf_counter() - start
     depth = depths[-1]
@@ -120,17 +136,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(args: argparse.Namespace, summary: dict, range_: VergenceRange) -> None:
-    depth, lens = summary['depth'], summary['lens']
+    depth, is_metric = summary['depth'], summary['metric']
+    known = 'known' if summary['lens']['known'] else 'unknown except for the focus distances'
     again = f', read {args.sweeps} times' if args.sweeps > 1 else ''
     median = '' if depth['median_m'] is None else f', median {float(depth["median_m"]):.3g} m'
     print(f'frames     {summary["frames"]} of {summary["width"]}x{summary["height"]}{again}')
-    print(f'lens       {"known" if lens["known"] else "only the focus distances are known"}')
-    print(f'range      {range_.near:.3g} m to {range_.far:.3g} m')
-    print(f'depth      known for {depth["known_share"]:.0%} of the pixels{median}')
+    print(f'focus      {summary["focus_source"]}')
+    print(f'lens       {known if is_metric else "unknown"}')
+    print(f'range      {f"{range_.near:.3g} m to {range_.far:.3g} m" if is_metric else "unknown"}')
+    print(f'depth      {"" if is_metric else "relative, "}known for {depth["known_share"]:.0%} of the pixels{median}')
     if depth['unknown_because']:
         print(f'           {depth["unknown_because"]}')
     print(f'confidence {summary["mean_confidence"]:.2f} on average')
     print(f'time       {summary["seconds"]:.1f} s on {summary["device"]} in {summary["precision"]}')
     print(f'files      {args.out}/: {", ".join(summary["files"])}')
-    if 'cloud.ply' not in summary['files']:
+    if not is_metric:
+        print(f'           no metres: give the focus distances in a stack.yaml (dfd stack init {args.stack})')
+    elif 'cloud.ply' not in summary['files']:
         print('           no point cloud: the field of view is unknown, give it with --field-of-view')

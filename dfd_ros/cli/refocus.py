@@ -16,7 +16,7 @@ MAX_PULL = 480  # px, longer side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('stack', metavar='STACK', type=Path, help='folder with images and stack.yaml, its lens known')
+    parser.add_argument('stack', metavar='STACK', type=Path, help='folder of images, their lens known')
     parser.add_argument('--focus', metavar='M', type=float, required=True, help='focus distance, in m, or inf')
     parser.add_argument('--f-number', metavar='N', type=float, help='of the aperture (default: that of the stack)')
     parser.add_argument(
@@ -40,10 +40,14 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.cli._options import INFINITY, require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import output_folder, require_output_folder
-    from dfd_ros.core.focal_stack import FocalStack
+    from dfd_ros.photographs import read_focal_stack
 
     require_within(args, sweeps=(1, 1000), focus=(1e-3, INFINITY), f_number=(0.1, 1000), pull=(1e-3, INFINITY))
-    stack = FocalStack.read(args.stack)
+    stack = read_focal_stack(args.stack)
+    if not stack.is_metric:
+        raise InputError(
+            f'{args.stack}: no focus distances, and refocusing needs them; give them in a stack.yaml (dfd stack init)'
+        )
     lens = stack.lens_states[-1].lens
     missing = {
         'focal_length_mm': lens.focal_length,

@@ -11,6 +11,9 @@ A folder holds the images beside a `stack.yaml`::
 Also optional: `near_m` and `far_m` of the lens (the distances that it can focus), `magnification` (focus
 breathing, relative to focus at infinity) and `stamp_s` of a frame. Null or absent values are taken from the
 images' EXIF if it has them. docs/focal_stacks.md has a template.
+
+A stack of which only the order of focus is known is relative: all focus distances are null, and `order` says how the
+frames go, `far_to_near` or `near_to_far`.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 
 _LENS_KEYS = {'focal_length_mm', 'f_number', 'sensor_width_mm', 'near_m', 'far_m'}
+_ORDERS = ('far_to_near', 'near_to_far')
 _FRAME_KEYS = {'file', 'focus_distance_m', 'magnification', 'stamp_s'}
 
 
@@ -46,6 +50,10 @@ class FocalStack:
     """Ground truth: (H, W) float32 metres, NaN = none."""
     name: str = 'focal stack'
     """For messages: the folder that it was read from."""
+    is_metric: bool = True
+    """False: only the order of focus is known, and the focus distances are those of `relative_lens_states`."""
+    focus_source: str = 'stack.yaml'
+    """Where the focus distances, or their order, are from; for people."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,8 +67,11 @@ class FocalStack:
         return swept_range(self.lens_states, self.name)
 
     @classmethod
-    def read(cls, folder: str | Path) -> FocalStack:
-        """Read a folder. Raises `InputError` that names the file and the field."""
+    def read(cls, folder: str | Path, *, metric: bool = True) -> FocalStack:
+        """Read a folder. Raises `InputError` that names the file and the field.
+
+        metric: False accepts a stack none of whose focus distances is known, too. It is then relative.
+        """
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f'{folder}: no such folder')
@@ -84,16 +95,29 @@ class FocalStack:
             [f'{where}: frames[{i}].file' for i in range(len(frames))],
             str(folder),
         )
-        lens_states = [
-            _lens_state(lens, frame, image, f'{where}: frames[{i}]')
-            for i, (frame, image) in enumerate(zip(frames, read))
-        ]
+        order = description.get('order')
+        if order is not None and order not in _ORDERS:
+            raise InputError(f'{where}: order: {quoted(order)}, give {" or ".join(_ORDERS)}')
+        is_relative = not metric and all(
+            frame.get('focus_distance_m') is None and math.isnan(image.lens['focus_distance'])
+            for frame, image in zip(frames, read)
+        )
+        if is_relative:
+            lens_states = relative_lens_states(len(frames))
+            if order == 'near_to_far':
+                lens_states.reverse()
+        else:
+            lens_states = [
+                _lens_state(lens, frame, image, f'{where}: frames[{i}]')
+                for i, (frame, image) in enumerate(zip(frames, read))
+            ]
         images = [image.pixels for image in read]
         depth = description.get('depth')
         if depth is not None:
             with_all = image_size(folder / frames[0]['file'])
             depth = _read_depth(folder, depth, images[0].shape[:2], with_all, f'{where}: depth')
-        return cls(images, lens_states, depth, str(folder))
+        source = f'stack.yaml, {(order or _ORDERS[0]).replace("_", " ")}' if is_relative else 'stack.yaml'
+        return cls(images, lens_states, depth, str(folder), not is_relative, source)
 
     def write(self, folder: str | Path, *, suffix: str = '.png', overwrite: bool = False) -> None:
         """Write the folder, whole or not at all. Images are lossless by default.
@@ -131,12 +155,26 @@ class FocalStack:
                 lens[key] = _known(value)
         frames: list[dict] = []
         for i, state in enumerate(self.lens_states):
-            frame: dict = {'file': f'{i:0{digits}d}{suffix}', 'focus_distance_m': _known(state.focus_distance)}
+            focus = _known(state.focus_distance) if self.is_metric else None
+            frame: dict = {'file': f'{i:0{digits}d}{suffix}', 'focus_distance_m': focus}
             for key, value in (('magnification', state.magnification), ('stamp_s', state.stamp)):
                 if not math.isnan(value):
                     frame[key] = float(value)
             frames.append(frame)
-        return {'lens': lens, 'frames': frames} | ({} if self.depth is None else {'depth': 'depth.npy'})
+        rises = self.lens_states[0].focus_distance < self.lens_states[-1].focus_distance
+        return (
+            {'lens': lens}
+            | ({} if self.is_metric else {'order': _ORDERS[rises]})
+            | {'frames': frames}
+            | ({} if self.depth is None else {'depth': 'depth.npy'})
+        )
+
+
+def relative_lens_states(count: int) -> list[LensState]:
+    """Lens states of frames of which only the order is known, from the farthest focus to the nearest: stand-ins, evenly
+    spaced in vergence, from infinity to 1 m. Vergence scaled to this range (u) then is the place in the order. The lens
+    is unknown: how much blur there is across the range depends on the true distances."""
+    return [LensState(math.inf if i == 0 else (count - 1) / i) for i in range(count)]
 
 
 def swept_range(lens_states: Sequence[LensState], name: str) -> VergenceRange:
@@ -171,10 +209,10 @@ def _size(image: np.ndarray) -> str:
 
 
 def _description(path: Path) -> dict:
-    description = read_yaml(path, ', a focal stack folder needs one')
+    description = read_yaml(path, f', a focal stack folder needs one; to write one: dfd stack init {path.parent}')
     if not isinstance(description, dict):
         raise InputError(f'{path}: must be a mapping with lens and frames')
-    _check_keys(description, {'lens', 'frames', 'depth'}, str(path))
+    _check_keys(description, {'lens', 'order', 'frames', 'depth'}, str(path))
     return description
 
 

@@ -1,4 +1,4 @@
-"""Image files: upright images, and the lens data in their EXIF (Exif 2.32, CIPA DC-008, section 4.6.5)."""
+"""Image files: upright images, and what they say of the lens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from dfd_ros.core.camera_files import CAMERA_SUFFIXES, open_camera_file
 from dfd_ros.core.errors import InputError, reason, warn
+from dfd_ros.core.exif import camera_name, lens_data
 from dfd_ros.core.files import require_file
 
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
@@ -26,9 +28,6 @@ MAX_FILE = 2 * 2**30  # bytes
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow warns of less, and refuses less
 _DEEP = 'dfd_ros: the file, if it has 16 bits of colour'
 _DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
-_FULL_FRAME_DIAGONAL = math.hypot(36e-3, 24e-3)
-_RESOLUTION_UNIT = {2: 25.4e-3, 3: 1e-2, 4: 1e-3, 5: 1e-6}  # 4 and 5 are not in the standard but in use
-_UNKNOWN, _INFINITY = 0, 0xFFFFFFFF  # the standard's special subject distances
 
 
 class StackImage(NamedTuple):
@@ -38,6 +37,15 @@ class StackImage(NamedTuple):
     pixels: np.ndarray
     stored_width: int
     lens: dict[str, float]
+
+
+class SmallImage(NamedTuple):
+    """An upright image, reduced; and what its file says: size as stored (width, height), `lens_data`, and camera."""
+
+    pixels: np.ndarray
+    stored_size: tuple[int, int]
+    lens: dict[str, float]
+    camera: str
 
 
 def read_image(path: Path, named_by: str = '', as_stored: bool = False) -> np.ndarray:
@@ -75,6 +83,40 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
+def read_small_image(path: Path, longest: int) -> SmallImage:
+    """An image reduced to about `longest` px, as fast as its format allows. Raises as `read_image`."""
+    with _opened(path, path) as image:
+        size, lens, camera = image.size, lens_data(image), camera_name(image)
+        pixels = _turned(_pixels(image, max(1, max(size) // longest)), _orientation(image))
+        return SmallImage(_in_8_bits(pixels), size, lens, camera)
+
+
+def read_pages(path: Path) -> list[np.ndarray]:
+    """The pages of a TIFF file, (H, W, 3) uint8 RGB each, reduced and scaled like `read_stack_images`.
+
+    Raises:
+        InputError: as `read_image`, or the pages differ in size.
+    """
+    with _opened(path, path, has_pages=True) as image:
+        sizes = []
+        for i in range(getattr(image, 'n_frames', 1)):
+            image.seek(i)
+            sizes.append(image.size)
+            if sizes[i] != sizes[0]:
+                raise ValueError(
+                    f'page {i + 1} is {sizes[i][0]}x{sizes[i][1]}, page 1 {sizes[0][0]}x{sizes[0][1]}; '
+                    'give pages of one size'
+                )
+            if _is_deep_colour(image) and not image.mode.startswith('I'):
+                raise ValueError('pages of 16-bit colour, give 8 bit, grey, or one file for each page')
+        factor = _stack_factor(sizes, str(path))
+        pages = []
+        for i in range(len(sizes)):
+            image.seek(i)
+            pages.append(_turned(_pixels(image, factor), _orientation(image)))
+    return _in_common_bits(pages, str(path))
+
+
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
     """The images of a stack. All are rotated like the first one, since EXIF orientations are unstable when a camera
     looks straight down. 16-bit images are scaled by the largest value of the stack. Images with more than
@@ -90,10 +132,7 @@ def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str)
     for path, where in zip(paths, named_by):
         with _opened(path, path, where) as image:
             sizes.append(image.size)
-    pixels_of = [width * height for width, height in sizes]
-    factor = math.ceil(math.sqrt(max(sum(pixels_of) / MAX_STACK, max(pixels_of) / MAX_STACK_IMAGE)))
-    if factor > 1:
-        warn(f'{name}: {len(paths)} images of {sizes[0][0]}x{sizes[0][1]} are read at 1/{factor} of their size')
+    factor = _stack_factor(sizes, name)
     images, orientations = [], []
     for path in paths:
         with _opened(path, path) as image:
@@ -113,11 +152,26 @@ def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str)
                 f'{path}: {_size(read.pixels)} pixels, but {paths[0].name} has {_size(images[0].pixels)}; '
                 'give images of one size'
             )
-    deep = [read.pixels for read in images if read.pixels.dtype == np.uint16]
+    scaled = _in_common_bits([read.pixels for read in images], name)
+    return [read._replace(pixels=pixels) for read, pixels in zip(images, scaled)]
+
+
+def _stack_factor(sizes: Sequence[tuple[int, int]], name: str) -> int:
+    """By how much images of a stack have to be reduced; says so if they do."""
+    pixels_of = [width * height for width, height in sizes]
+    factor = math.ceil(math.sqrt(max(sum(pixels_of) / MAX_STACK, max(pixels_of) / MAX_STACK_IMAGE)))
+    if factor > 1:
+        warn(f'{name}: {len(sizes)} images of {sizes[0][0]}x{sizes[0][1]} are read at 1/{factor} of their size')
+    return factor
+
+
+def _in_common_bits(images: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
+    """(H, W, 3) uint8 RGB; those of 16 bits are scaled by the largest value of all."""
+    deep = [pixels for pixels in images if pixels.dtype == np.uint16]
     bits = _bits(max((int(pixels.max()) for pixels in deep), default=0))
     if deep and bits < 16:
         warn(f'{name}: its 16-bit images use {bits} bits, and are scaled accordingly')
-    return [read._replace(pixels=_rgb(read.pixels, bits)) for read in images]
+    return [_rgb(pixels, bits) for pixels in images]
 
 
 def _size(pixels: np.ndarray) -> str:
@@ -133,7 +187,7 @@ def read_depth_image(path: Path) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Image.Image]:
+def _opened(file: Path | bytes, name: object, named_by: str = '', has_pages: bool = False) -> Iterator[Image.Image]:
     if isinstance(file, Path):
         try:
             require_file(file, f', named by {named_by}' if named_by else '', MAX_FILE)
@@ -142,11 +196,12 @@ def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Im
     try:
         with (
             warnings.catch_warnings(action='ignore'),  # of Pillow, about what is damaged
-            Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image,
+            _open(file) as image,
         ):
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f'{image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million')
-            if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:  # previews, in the MPO files of phones
+            # Previews, in the MPO files of phones, and thumbnails, in HEIC.
+            if image.format not in ('MPO', 'HEIF') and getattr(image, 'n_frames', 1) > 1 and not has_pages:
                 warn(f'{name}: has several frames, the first one is used')
                 image.seek(0)
             if _is_deep_colour(image):  # which cannot be seen any more once it is decoded
@@ -158,6 +213,13 @@ def _opened(file: Path | bytes, name: object, named_by: str = '') -> Iterator[Im
         raise InputError(f'{name}: cannot be read as an image, give PNG, JPEG, TIFF, WebP or PNM') from None
     except Exception as error:  # Pillow's decoders raise many types on broken files
         raise InputError(f'{name}: cannot be read as an image: {reason(error)}') from None
+
+
+def _open(file: Path | bytes) -> Image.Image:
+    if isinstance(file, bytes):
+        return Image.open(io.BytesIO(file), formats=FORMATS)
+    # RAW files are TIFF files with a preview.
+    return open_camera_file(file) if file.suffix.lower() in CAMERA_SUFFIXES else Image.open(file, formats=FORMATS)
 
 
 def _upright(image: Image.Image) -> np.ndarray:
@@ -231,48 +293,3 @@ def _rgb(pixels: np.ndarray, bits: int) -> np.ndarray:
     if pixels.dtype == np.uint16:
         pixels = (pixels >> (bits - 8)).astype(np.uint8)
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2))
-
-
-def _positive(value) -> float:
-    """A positive, finite number, else NaN: cameras write 0 or 0/0 for what they do not know."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return math.nan
-    return number if 0 < number < math.inf else math.nan
-
-
-def lens_data(image: Image.Image) -> dict[str, float]:
-    """Focal length, f-number, pixel pitch and focus distance of an image as it was opened (not yet rotated).
-
-    Returns `focal_length` (m), `f_number`, `pixel_pitch` (m, of this image, also where it has been resized)
-    and `focus_distance` (m, may be infinity); NaN for each that the image does not have.
-    """
-    tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
-    focal_length = _positive(tags.get(ExifTags.Base.FocalLength)) * 1e-3
-    return {
-        'focal_length': focal_length,
-        'f_number': _positive(tags.get(ExifTags.Base.FNumber)),
-        'pixel_pitch': _pixel_pitch(tags, focal_length, image.size),
-        'focus_distance': _focus_distance(tags),
-    }
-
-
-def _pixel_pitch(tags: dict, focal_length: float, size: tuple[int, int]) -> float:
-    per_unit = _positive(tags.get(ExifTags.Base.FocalPlaneXResolution))
-    unit = _RESOLUTION_UNIT.get(tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2), math.nan)
-    original_width = _positive(tags.get(ExifTags.Base.ExifImageWidth))
-    if math.isnan(original_width):
-        original_width = size[0]
-    pitch = unit / per_unit * original_width / size[0]
-    if not math.isnan(pitch):
-        return pitch
-    # The standard leaves open what "equivalent" compares; makers and CIPA compare the diagonals.
-    equivalent = _positive(tags.get(ExifTags.Base.FocalLengthIn35mmFilm)) * 1e-3
-    return _FULL_FRAME_DIAGONAL * focal_length / equivalent / math.hypot(*size)
-
-
-def _focus_distance(tags: dict) -> float:
-    distance = tags.get(ExifTags.Base.SubjectDistance)
-    numerator = getattr(distance, 'numerator', _UNKNOWN)
-    return math.inf if numerator == _INFINITY else _positive(distance)

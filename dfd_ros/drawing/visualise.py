@@ -80,6 +80,11 @@ class Bar:
         return cls('turbo', ticks, 'm')
 
     @classmethod
+    def relative_depth(cls) -> Bar:
+        """From the farthest focus to the nearest, where only their order is known."""
+        return cls('turbo', ((0, 'far'), (1, 'near')))
+
+    @classmethod
     def linear(cls, colour_map: str, largest: float, unit: str = '') -> Bar:
         """0 to `largest`."""
         return cls(colour_map, tuple((i / 4, f'{largest * i / 4:.3g}') for i in range(5)), unit)
@@ -184,29 +189,37 @@ def overview(
     range_: VergenceRange,
     name: str = '',
     width: int = 1600,
+    all_in_focus: np.ndarray | None = None,
 ) -> np.ndarray:
     """A stack on one sheet: its frames, the depth after each, and the final depth, confidence and CoC.
 
-    depths: (H, W) m after each frame (the last sweep's, in the order of the stack). confidence (0..1) and coc
-    (px) are those of the last frame. Long stacks are reduced to ten frames.
+    depths: (H, W) m after each frame (the last sweep's, in the order of the stack); of a stack that is not metric, in
+    those of the range. confidence (0..1) and coc (px) are those of the last frame. Long stacks are reduced to ten
+    frames. Without true depth, the sheet has the all-in-focus image or the last frame instead.
     """
+    bar = Bar.depth(range_) if stack.is_metric else Bar.relative_depth()
     shown = sorted({round(i) for i in np.linspace(0, len(stack) - 1, min(len(stack), 10))})
     frames, after = [], []
     for i in shown:
-        frames.append(Panel(stack.images[i], with_unit(stack.lens_states[i].focus_distance)))
+        title = with_unit(stack.lens_states[i].focus_distance) if stack.is_metric else f'frame {i + 1}'
+        frames.append(Panel(stack.images[i], title))
         after.append(Panel(depth_picture(depths[i], range_), f'after {i + 1}'))
     truth = (
-        Panel(stack.images[-1], 'last frame')
-        if stack.depth is None
-        else Panel(depth_picture(stack.depth, range_), 'true depth', Bar.depth(range_))
+        Panel(depth_picture(stack.depth, range_), 'true depth', bar)
+        if stack.depth is not None
+        else Panel(stack.images[-1], 'last frame')
+        if all_in_focus is None
+        else Panel(all_in_focus, 'all in focus')
     )
     largest = nice_limit(coc)
-    result = [truth, Panel(depth_picture(depths[-1], range_), 'depth', Bar.depth(range_))]
+    kind = 'depth' if stack.is_metric else 'relative depth'
+    result = [truth, Panel(depth_picture(depths[-1], range_), kind, bar)]
     maps = [
         Panel(confidence_picture(confidence), 'confidence', Bar.linear('viridis', 1.0)),
         Panel(coc_picture(coc, largest), 'circle of confusion, last frame', Bar.linear('magma', largest, 'px')),
     ]
-    subtitle = f'{len(stack)} frames, {with_unit(range_.near)} to {with_unit(range_.far)}'
+    covered = f'{with_unit(range_.near)} to {with_unit(range_.far)}' if stack.is_metric else 'focus distances unknown'
+    subtitle = f'{len(stack)} frames, {covered}'
     return sheet([frames, after, result, maps], name or 'depth from focus', subtitle, width)
 
 

@@ -68,6 +68,9 @@ class Estimate:
     all_in_focus: np.ndarray | None = None
     """(H, W, 3) uint8 RGB: each pixel from where it was sharpest, in the view and exposure of this frame. None unless
     the estimator was made with it, and while the range is not known."""
+    is_metric: bool = True
+    """False: only the order of focus is known (`FocalStack.is_metric`). Depth is NaN everywhere and the range None;
+    vergence is the place between the farthest (0) and the nearest focus (1), NaN where unknown."""
 
     @classmethod
     def unknown(cls, shape: tuple[int, int], frames: int, because: str) -> Estimate:
@@ -82,6 +85,11 @@ class Estimate:
             self, depth=nothing, coc=nothing, confidence=np.zeros_like(self.confidence), unknown_because=because
         )
 
+    def without_metres(self) -> Estimate:
+        """The same, where only the order of focus is known."""
+        u = np.where(np.isnan(self.depth), np.float32(np.nan), self.vergence)
+        return replace(self, depth=np.full_like(self.depth, np.nan), vergence=u, range=None, is_metric=False)
+
     def masked_depth(self, min_confidence: float) -> np.ndarray:
         """Depth (m) with NaN where the confidence is below `min_confidence`."""
         import cv2  # NumPy's `where` takes six times as long
@@ -95,7 +103,7 @@ class Estimate:
         where not even the best pixels are good enough."""
         if accepted_errors >= 1:
             return min_confidence
-        known = self.confidence[~np.isnan(self.depth)]
+        known = self.confidence[~np.isnan(self.depth if self.is_metric else self.vergence)]
         count, edges = np.histogram(known, 100, (0, 1))
         sums, _ = np.histogram(known, 100, (0, 1), weights=1 - known)
         kept, wrong = count[::-1].cumsum(), sums[::-1].cumsum()  # of the cuts at 0.99, 0.98, ... 0
@@ -255,7 +263,8 @@ class DepthEstimator:
     def estimate_frames(self, stack: FocalStack, sweeps: int = 1) -> Iterator[Estimate]:
         """The estimate after each frame of a stack that is read `sweeps` times, one after the other, from an empty
         memory. The range of depth is `range_`, else that of the lens states, else what the stack covers. Time stamps
-        do not count: a stack is one stream, however far apart its frames were taken.
+        do not count: a stack is one stream, however far apart its frames were taken. Of a stack that is not metric
+        the estimates have no depth, but vergence from 0 at the farthest focus to 1 at the nearest.
 
         Raises:
             InputError: the network reads stacks of another number of frames, or of another part of the range.
@@ -270,9 +279,10 @@ class DepthEstimator:
             )
         limits: dict[str, Any] = {} if known else {'near': range_.near, 'far': range_.far}
         self.reset()
-        return (
+        estimates = (
             self.push(image, replace(state, stamp=math.nan, **limits)) for _ in range(sweeps) for image, state in stack
         )
+        return estimates if stack.is_metric else (estimate.without_metres() for estimate in estimates)
 
     @property
     def resolution(self) -> int | None:

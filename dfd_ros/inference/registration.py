@@ -37,6 +37,8 @@ class Registration:
     def __init__(self):
         self._template: list[np.ndarray] | None = None
         self._size: tuple[int, int] | None = None
+        self.correlation = math.nan
+        """Of the last two images after alignment, up to 1; 0 if no plausible similarity was found."""
 
     def push(self, image: np.ndarray, zoom: float = math.nan) -> Similarity:
         """The similarity that maps pixels of this image to their positions in the previous image.
@@ -49,13 +51,15 @@ class Registration:
         prior = Similarity() if math.isnan(zoom) else Similarity(scale=zoom)
         if previous is None or size != image.shape[:2]:
             return prior
-        found = self._align(pyramid, previous, prior, fixed_zoom=not math.isnan(zoom))
+        found, self.correlation = self._align(pyramid, previous, prior, fixed_zoom=not math.isnan(zoom))
         found = found.resized(max(size) / max(pyramid[0].shape))
         credible = (
             max(found.scale, 1 / found.scale) <= self.MAX_ZOOM
             and abs(found.angle) <= self.MAX_ANGLE
             and math.hypot(found.dx, found.dy) <= self.MAX_SHIFT * max(size)
         )
+        if not credible:
+            self.correlation = 0.0
         return found if credible else prior
 
     @classmethod
@@ -86,8 +90,8 @@ class Registration:
 
     def _align(
         self, current: list[np.ndarray], previous: list[np.ndarray], start: Similarity, *, fixed_zoom: bool
-    ) -> Similarity:
-        """Similarity from `current` to `previous`, in pixels of the finest level."""
+    ) -> tuple[Similarity, float]:
+        """Similarity from `current` to `previous`, in pixels of the finest level, and their correlation with it."""
         found, finest = start, max(current[0].shape)
         for level in reversed(range(len(current))):
             image, template = previous[level], current[level]
@@ -96,7 +100,7 @@ class Registration:
                 template, image, found.resized(scale), self.ITERATIONS[-1 - level], fixed_zoom
             )
             found = at_level.resized(1 / scale)
-        return found if correlation >= self.MIN_CORRELATION else start
+        return found if correlation >= self.MIN_CORRELATION else start, correlation
 
     @staticmethod
     def _gauss_newton(
