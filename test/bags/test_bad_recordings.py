@@ -244,7 +244,7 @@ def test_a_kill_while_shards_are_published(tmp_path, monkeypatch, settings):
 
 
 @pytest.mark.parametrize('text', ['', '[]', 'null', '{}', '{"job": 3}', '{"job": {}, "summary": 5}', '[' * 9999])
-def test_unreadable_report_is_one_line_and_unreadable_job_restarts(tmp_path, text):
+def test_an_unreadable_report_is_one_line_and_its_job_restarts(tmp_path, text):
     bag, out = small(tmp_path / 'bag'), tmp_path / 'out'
     (out / '.bag.partial').mkdir(parents=True)
     (out / '.bag.partial' / 'job.json').write_text(text)

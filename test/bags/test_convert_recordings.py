@@ -205,7 +205,7 @@ def test_images_that_change_size_in_the_middle(converted):
     assert len(samples) == 1 and '7 of another size than their camera_info' in said
 
 
-def test_workers_skip_a_broken_bag_and_do_not_repeat_finished_ones(tmp_path, capsys):
+def test_workers_skip_broken_and_finished_bags(tmp_path, capsys):
     for name in ('a', 'b'):
         write_bag(tmp_path / 'bags' / name)
     (tmp_path / 'bags' / 'c').mkdir()

@@ -90,7 +90,7 @@ def test_the_test_images_of_nyuv2_are_those_of_its_splits(tmp_path):
         NyuV2Stacks(tmp_path / 'nyu.mat')
 
 
-def test_a_file_with_the_wrong_layout_is_named_with_the_right_one(tmp_path):
+def test_a_wrong_file_layout_is_named_with_the_right_one(tmp_path):
     path = tmp_path / 'a.h5'
     public_files.hdf5(path, stack_test=np.zeros((1, 10, 4, 4, 3), np.uint8))
     with pytest.raises(InputError, match=re.escape(f'{path}: no data set "stack_val" in it')):

@@ -114,7 +114,7 @@ def test_no_more_errors_stay_than_are_accepted(accepted):
     assert np.isnan(sure_of_nothing.masked_depth(sure_of_nothing.threshold(0.0, accepted))).all()
 
 
-def test_coc_follows_depth_for_a_known_lens_and_the_network_otherwise():
+def test_coc_follows_depth_if_the_lens_is_known():
     lens = Lens(0.05, 2.0, 1e-4)
     known = run(
         DepthEstimator(network=SharpestFocus(), range_=RANGE),
@@ -142,7 +142,7 @@ def test_point_at_infinity_is_infinitely_far_and_not_nan():
 
 
 @pytest.mark.parametrize('resolution', [64, 100, 128, 1000, None])
-def test_reduced_resolution_scales_the_lens_and_returns_input_pixels(resolution):
+def test_reduced_resolution_scales_the_lens(resolution):
     probe = Probe()
     estimator = DepthEstimator(network=probe, range_=RANGE, resolution=resolution)
     state = LensState(1.0, focal_length=0.05, f_number=2.0, pixel_pitch=1e-4)
@@ -222,7 +222,7 @@ def test_range_of_the_parameter_goes_before_that_of_the_lens():
 
 
 @pytest.mark.parametrize('foci', [FOCI + FOCI[:1], FOCI + FOCI[-2::-1]], ids=['jump back', 'ping-pong'])
-def test_unknown_range_comes_from_the_first_sweep_whose_frames_count(foci):
+def test_an_unknown_range_comes_from_the_first_sweep(foci):
     estimates = run(DepthEstimator(network=SharpestFocus()), foci)
     for estimate in estimates[: len(FOCI)]:
         assert estimate.range is None and np.isnan(estimate.depth).all() and not estimate.confidence.any()

@@ -373,7 +373,7 @@ def test_depth_of_a_stack_and_nan_before(name, config, precision):
 
 
 @pytest.mark.parametrize('resolution', [None, 40])
-def test_a_held_map_moves_with_the_view_and_is_unknown_where_uncovered(resolution):
+def test_a_held_map_moves_with_the_view(resolution):
     estimator_ = estimator(make('ddffnet', {}), resolution=resolution)
     estimates = [estimator_.push(moved(t), LensState(FOCI[t % 4])) for t in range(8)]
     done, next_ = estimates[3].vergence, estimates[5].vergence

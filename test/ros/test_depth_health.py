@@ -140,7 +140,7 @@ def test_known_pixels_of_before_hide_nothing():
         (2, 'is stamped 2 frames early: the images show the focus of the lens states 2 frames before', '-0.15 s'),
     ],
 )
-def test_late_lens_states_are_suspected_with_the_delay_that_fits_unless_the_images_confirm_them(lag, words, delay):
+def test_late_lens_states_are_reported_with_the_fitting_delay(lag, words, delay):
     health = DepthHealth()
     for i in range(30):
         health.offset.add_image(0.1 * i)

@@ -127,7 +127,7 @@ def test_a_failed_transition_reports_why_and_recovers(echo, manager, observer, s
     wait_until(lambda: said(DiagnosticStatus.OK, 'running'), 'diagnostics of the active node')
 
 
-def test_endless_work_is_an_error_and_delays_the_exit_only_briefly(echo, manager, monkeypatch):
+def test_endless_work_is_an_error_and_hardly_delays_the_exit(echo, manager, monkeypatch):
     monkeypatch.setattr(Echo, 'worker_ends_within', 0.1)
     echo.stays = True
     assert manager.change('configure') and manager.change('activate')

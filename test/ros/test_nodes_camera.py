@@ -173,7 +173,7 @@ def test_set_camera_info_is_used_and_kept(calibrated, observer):
         ({'d': [1e9] * 5}, 'which no lens has'),
     ],
 )
-def test_a_camera_info_that_cannot_be_is_refused_and_changes_nothing(calibrated, observer, changes, words):
+def test_an_impossible_camera_info_is_refused(calibrated, observer, changes, words):
     file, _ = calibrated
     before = file.read_bytes()
     answer = observer.call(SetCameraInfo, '/commit/set_camera_info', committed(**changes))

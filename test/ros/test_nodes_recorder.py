@@ -87,7 +87,7 @@ def focus_distances(path, rig):
     return [m.focus_distance for _, _, m in Bag(path).messages([topic])]
 
 
-def test_received_messages_are_recorded_and_a_signal_completes_the_bag(recorder):
+def test_messages_are_recorded_and_a_signal_completes_the_bag(recorder):
     recorder.play(60)
 
     def is_on_disk():

@@ -66,7 +66,7 @@ def test_pinhole_and_uncalibrated_images_are_not_rectified():
         assert view(depth) is depth and view.camera_info(raw) is raw
 
 
-def test_rectified_images_stay_and_their_camera_info_is_corrected():
+def test_rectified_images_stay_the_same():
     raw = info()
     view = rectification(raw, '/camera_info', is_rectified=True)
     depth = np.ones((HEIGHT, WIDTH), np.float32)

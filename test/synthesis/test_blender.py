@@ -331,7 +331,7 @@ print(json.dumps([[[family.__name__ for family in families] for families in modu
         assert len(set().union(*families)) == sum(map(len, families))
 
 
-def test_every_material_family_has_texture_and_every_light_family_lights(tmp_path):
+def test_every_material_has_texture_and_every_light_lights(tmp_path):
     found = in_blender(
         PICTURE
         + """

@@ -117,7 +117,7 @@ def test_depth_of_8_bit_and_no_depth_are_named(tmp_path):
 @pytest.mark.parametrize(
     'name, should', [('hypersim', 'scene_cam_XX_final_hdf5'), ('tartanair', 'image_left'), ('rgbd', 'intrinsics.yaml')]
 )
-def test_a_folder_with_the_wrong_layout_is_named_with_the_right_one(tmp_path, name, should):
+def test_a_wrong_folder_layout_is_named_with_the_right_one(tmp_path, name, should):
     with pytest.raises(InputError, match=should) as error:
         open_views(f'{name}:{tmp_path}')
     assert str(tmp_path) in str(error.value)

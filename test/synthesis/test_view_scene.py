@@ -103,7 +103,7 @@ def test_a_folder_without_views_is_refused(tmp_path):
         views(tmp_path / 'none')
 
 
-def test_a_view_in_focus_is_unchanged_and_vergence_is_affine_in_inverse_depth(tmp_path):
+def test_a_view_in_focus_stays_and_u_is_affine_in_inverse_depth(tmp_path):
     room = scene(tmp_path, card_before_a_wall())
     image, u, _ = photograph(room, 0.5, 0.0)
     near, far = u.max().item(), u.min().item()

@@ -34,7 +34,7 @@ def world(path, body):
     return file
 
 
-def test_poses_are_composed_and_an_include_pose_replaces_the_models(tmp_path, models):
+def test_poses_are_composed_and_include_poses_take_precedence(tmp_path, models):
     turned = f'<include><uri>model://chair</uri><pose>1 2 0 0 0 {math.pi / 2}</pose></include>'
     plain = '<include><uri>model://chair</uri></include>'
     found = read_world(world(tmp_path, turned + plain), [models])

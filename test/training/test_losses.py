@@ -212,7 +212,7 @@ def test_where_the_prediction_is_nan_only_the_coc_counts():
     assert torch.isfinite(early.grad).all() and early.grad[:, 2:].any()
 
 
-def test_gradient_loss_ignores_offsets_and_sees_slopes_at_each_scale():
+def test_gradient_loss_ignores_offsets_and_sees_slopes():
     valid = torch.ones(1, 1, 32, 32, dtype=torch.bool)
     assert gradient_error(torch.full((1, 1, 32, 32), 0.3), valid) == 0
     slope = (0.01 * torch.arange(32.0)).expand(1, 1, 32, 32)
