@@ -27,7 +27,7 @@ from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
 from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError, reason, shortened
+from dfd_ros.core.errors import InputError, describe, reason, shortened
 from dfd_ros.core.files import locked, output_folder, read_json, write_json
 from dfd_ros.datasets.shards import ShardWriter
 
@@ -229,7 +229,7 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
     except OSError as error:
         return Result(recording, error=f'{recording}: {error.filename or job.out}: {reason(error)}')
     except Exception as error:  # one recording must not cost the others
-        return Result(recording, error=f'{recording}: cannot be converted: {type(error).__name__}: {reason(error)}')
+        return Result(recording, error=f'{recording}: cannot be converted: {describe(error)}')
 
 
 class _Output:

@@ -33,6 +33,7 @@ from dfd_ros.bags.mcap_file import (
     STATISTICS,
     SUMMARY_OFFSET,
 )
+from dfd_ros.core.errors import plural
 from dfd_ros.core.files import require_file
 
 MAX_CACHE = 64 << 20  # bytes of decompressed chunks; the last one is always kept
@@ -366,4 +367,4 @@ def _stated_counts(content: bytes) -> Counter[int]:
 
 
 def _fewer(lost: Counter[int]) -> str:
-    return f'{lost.total()} message{"s" * (lost.total() > 1)} less'
+    return f'{plural(lost.total(), "message")} less'

@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.errors import InputError, describe
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.image_io import read_image
 
@@ -51,8 +51,7 @@ class Sweep:
             distance = math.nan if distance is None else float(distance)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
-                f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} '
-                f'({type(error).__name__}: {reason(error)})'
+                f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} ({describe(error)})'
             ) from None
         if not (math.isnan(distance) or distance > 0):
             raise InputError(f'{path}: distance_m: {distance} must be positive')

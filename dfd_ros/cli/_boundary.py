@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from dfd_ros.core.errors import InputError, reason, shortened
+from dfd_ros.core.errors import InputError, describe, reason, shortened
 
 TRACEBACK = 'DFD_TRACEBACK'
 """Environment variable: with it, the traceback of an error is printed."""
@@ -52,7 +52,7 @@ def _line(error: BaseException) -> str:
         return shortened(f'{error.filename}: {reason(error)}', _LENGTH)
     if isinstance(error, MemoryError):
         return 'out of memory: give smaller images, sizes or counts'
-    return f'{type(error).__name__}: {reason(error)} ({TRACEBACK}=1 in the environment shows where)'
+    return f'{describe(error)} ({TRACEBACK}=1 in the environment shows where)'
 
 
 def _say(line: str) -> None:

@@ -44,6 +44,19 @@ def reason(error: BaseException) -> str:
     return shortened(error) or type(error).__name__
 
 
+def describe(error: BaseException, length: int = 200) -> str:
+    """An exception on one line: the text of an `InputError`, the type and `length` characters of any other."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = shortened(error, length)
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun, as in "1 frame" and "2 frames"."""
+    return f'{count} {noun}{"s" * (count != 1)}'
+
+
 def warn(text: str) -> None:
     """Print a warning on stderr about input that is accepted."""
     print(f'dfd: warning: {text}', file=sys.stderr)

@@ -21,7 +21,7 @@ import torch.multiprocessing as multiprocessing
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.errors import InputError, describe
 from dfd_ros.core.files import changed_value, require_file, write_json, written_atomically
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
@@ -157,15 +157,16 @@ def _work(
             if not path.exists():
                 save_stack(path, render_stack(first_seed + index, settings))
         except Exception as error:
-            failure.send(_described(error, path))
+            failure.send(_naming(error, path))
             return
         index += workers
 
 
-def _described(error: Exception, path: Path) -> Exception:
+def _naming(error: Exception, path: Path) -> Exception:
     """An error of rendering that names the stack, with its traceback as a note unless the input is to blame."""
+    text = f'{path}: cannot be rendered: {describe(error)}'
     if isinstance(error, InputError):
-        return InputError(f'{path}: cannot be rendered: {error}')
-    described = RuntimeError(f'{path}: cannot be rendered: {type(error).__name__}: {reason(error)}')
-    described.add_note(traceback.format_exc())
-    return described
+        return InputError(text)
+    result = RuntimeError(text)
+    result.add_note(traceback.format_exc())
+    return result

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dfd_ros.core.errors import plural
 from dfd_ros.core.geometry import Similarity
 from dfd_ros.inference.focus_response import MAX_LAG, FocusResponse
 
@@ -107,4 +108,4 @@ class Evidence:
 def shown_by(lag: int) -> str:
     """What is wrong where the images fit the lens states of `lag` frames before."""
     side = 'before' if lag > 0 else 'after'
-    return f'the images show the focus of the lens states {abs(lag)} frame{"s" * (abs(lag) > 1)} {side} their own'
+    return f'the images show the focus of the lens states {plural(abs(lag), "frame")} {side} their own'

@@ -103,17 +103,10 @@ class StackNetwork(Network):
         *state: torch.Tensor,
         decode: list[int] | None = None,
     ):
-        """Consecutive stacks, as in training.
+        """As `Network.sequence`, of consecutive stacks and without logits.
 
         The result is that of `forward` for each frame, except for the CoC of a network with a decoder for it: here the
         decoder predicts it for every frame of a completed stack, so that all of them can be trained.
-
-        Args:
-            images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
-            decode: indices of the frames to predict for; None = all T.
-
-        Returns:
-            Prediction of (B, T, 1, H, W) tensors, where T is the number of decoded frames; no logits; the state.
 
         Raises:
             InputError: T is not a multiple of `frames`, or the network cannot take images of this size.

@@ -409,7 +409,6 @@ class StreamNetwork(Network):
         self.fine.bias[4:] = slope * self.fine.bias[4:] + offset
 
     def initial_state(self, batch: int, height: int, width: int, device='cpu') -> list[torch.Tensor]:
-        """The state before the first frame of (height, width): zeros."""
         height, width = (-(-n // self.STRIDE) * self.STRIDE for n in (height, width))
         channels = {
             2: 14,
@@ -444,16 +443,8 @@ class StreamNetwork(Network):
         decode: list[int] | None = None,
         decode_coc: bool = True,
     ):
-        """T frames at once, as in training: everything except the memories runs batched over time.
-
-        Args:
-            images: (B, T, 3, H, W); focus: (B, T); blur_scale: (B,).
-            decode: indices of the frames to predict for, ascending; None = all T.
-            decode_coc: as in `forward`.
-
-        Returns:
-            Prediction of (B, T, 1, H, W) tensors; logits of the hypotheses from the memories alone and from the
-            decoder, (B, T, J, H/4, W/4) each; the state. T is the number of decoded frames.
+        """As `Network.sequence`, with everything except the memories batched over time, and logits of the hypotheses
+        from the memories alone and from the decoder. decode_coc: as in `forward`.
         """
         batch, frames, _, height, width = images.shape
         x = images.flatten(0, 1)

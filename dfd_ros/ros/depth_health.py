@@ -9,6 +9,7 @@ from collections import Counter, deque
 import cv2
 import numpy as np
 
+from dfd_ros.core.errors import plural
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.estimator import Estimate
 from dfd_ros.inference.evidence import Evidence, shown_by
@@ -120,7 +121,7 @@ class FrameOffset:
 
 def frames_late(frames: int) -> str:
     """frames: negative = early."""
-    return f'is stamped {abs(frames)} frame{"s" * (abs(frames) > 1)} {"late" if frames > 0 else "early"}'
+    return f'is stamped {plural(abs(frames), "frame")} {"late" if frames > 0 else "early"}'
 
 
 class DepthHealth:
@@ -186,7 +187,7 @@ class DepthHealth:
         if not (frames := self.offset.frames):
             return ''
         return (
-            f'pairs with the image {abs(frames)} frame{"s" * (abs(frames) > 1)} '
+            f'pairs with the image {plural(abs(frames), "frame")} '
             f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image? '
             f'If not, {self._fitting(delay, frames)}; if so, trust_stamps'
         )

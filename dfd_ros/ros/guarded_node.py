@@ -17,11 +17,6 @@ from dfd_ros.ros.throttled_warnings import ThrottledWarnings, log_text
 STARTS_WITHIN = 10.0  # s that a node takes at most to start: most load torch first
 
 
-def log_line(error: Exception) -> str:
-    """An exception as one line for the log, with its type unless it is an `InputError`."""
-    return log_text(str(error) if isinstance(error, InputError) else f'{type(error).__name__}: {error}')
-
-
 class GuardedNode(Node):
     """A node that turns an exception in a callback into a throttled warning that names the topic, service or parameter.
 
@@ -52,7 +47,7 @@ class GuardedNode(Node):
                 for text in ('message', 'status_message'):
                     if hasattr(response, text):
                         response.success = False
-                        setattr(response, text, log_line(error))
+                        setattr(response, text, log_text(error))
                 return response
 
         return super().create_service(srv_type, srv_name, respond, **options)
@@ -65,7 +60,7 @@ class GuardedNode(Node):
             except Exception as error:
                 names = ', '.join(parameter.name for parameter in parameters)
                 self._note(error, f'parameter {names}')
-                return SetParametersResult(successful=False, reason=log_line(error))
+                return SetParametersResult(successful=False, reason=log_text(error))
 
         super().add_on_set_parameters_callback(checked)
 
@@ -86,4 +81,4 @@ class GuardedNode(Node):
         """Warns of an exception out of what `name` brought. Raises it again if ROS has shut down meanwhile."""
         if not self.context.ok():
             raise error
-        self._warn(log_line(error) if isinstance(error, InputError) else f'{name}: {log_line(error)}')
+        self._warn(log_text(error) if isinstance(error, InputError) else f'{name}: {log_text(error)}')

@@ -9,7 +9,8 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 
 from dfd_ros.ros.diagnostics import ERROR, Diagnostics, Report
-from dfd_ros.ros.guarded_node import GuardedNode, log_line
+from dfd_ros.ros.guarded_node import GuardedNode
+from dfd_ros.ros.throttled_warnings import log_text
 
 if TYPE_CHECKING:
     from dfd_ros.ros.node_runner import Worker
@@ -96,7 +97,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         except Exception as error:
             self._error = error
             if not self._starting:
-                self.get_logger().error(f'cannot {name}: {log_line(error)}')
+                self.get_logger().error(f'cannot {name}: {log_text(error)}')
             return TransitionCallbackReturn.ERROR
         self.state = state
         return TransitionCallbackReturn.SUCCESS
@@ -140,5 +141,5 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
 
     def _report_state(self) -> Report:
         if self._error is not None:
-            return Report(ERROR, f'{self.state}: {log_line(self._error)}')
+            return Report(ERROR, f'{self.state}: {log_text(self._error)}')
         return self.report() if self.state == ACTIVE else Report(message=self.state)

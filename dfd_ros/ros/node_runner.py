@@ -24,10 +24,10 @@ from rclpy.utilities import remove_ros_args
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import resource
 from dfd_ros.ros import node_signals
-from dfd_ros.ros.guarded_node import log_line
 from dfd_ros.ros.managed_node import ACTIVE, ManagedNode
 from dfd_ros.ros.node_parameters import NODES
 from dfd_ros.ros.parameters import yaml_scalar
+from dfd_ros.ros.throttled_warnings import log_text
 
 # What rclpy raises at start for a parameter or a quality of service that cannot work.
 BAD_INPUT = ParameterException, InvalidQoSProfileException, InvalidQosOverridesError, RuntimeError
@@ -54,7 +54,7 @@ class Worker:
             self._work()
         except Exception as error:
             if self._node.context.ok() and not self._closing:  # else: it was stopped in the middle of its work
-                self._node.get_logger().fatal(log_line(error))
+                self._node.get_logger().fatal(log_text(error))
                 self.failure.set_result(error)
 
     def close(self, timeout: float | None = None) -> bool:

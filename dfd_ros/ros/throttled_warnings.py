@@ -15,13 +15,16 @@ _NUMBER = re.compile(r'-?\d[\d.]*(e[-+]?\d+)?|-?\b(nan|inf)\b')
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 
 
-def log_text(text: str) -> str:
-    """As `core.errors.shortened`, with long quoted parts cut, so that a quotation cannot hide the rest of the text."""
+def log_text(text: str | Exception) -> str:
+    """A text, or an exception as `core.errors.describe`, on one line. Long quoted parts are cut, so that a quotation
+    cannot hide the rest."""
 
     def cut(match: re.Match[str]) -> str:
         quote = match[0]
         return quote[0] + errors.shortened(quote[1:-1], errors.QUOTED) + quote[-1]
 
+    if isinstance(text, Exception):
+        text = errors.describe(text, 8 * MAX_TEXT)
     return errors.shortened(_QUOTED.sub(cut, text), MAX_TEXT)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dfd_ros.cameras.v4l2_source import FocusTable
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.optics import VergenceRange, vergence
+from dfd_ros.core.optics import VergenceRange, distance, vergence
 
 TOLERANCE = 0.01  # of the range of values: below it a lens counts as being where it is wanted
 COARSE = 0.05  # of the range: the steps to which a motor may round
@@ -75,7 +75,7 @@ class FocusScale:
         if self._table is not None:
             return self._table.focus_distance(value)
         if self._unit == 'dioptre':
-            return 1 / value if value > 0 else math.inf
+            return distance(max(value, 0.0))  # below 0 lies beyond infinity
         return value
 
     @property

@@ -25,9 +25,10 @@ from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Diagnostics, Report
 from dfd_ros.ros.extrinsics_source import ExtrinsicsSource
-from dfd_ros.ros.guarded_node import GuardedNode, log_line
+from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.node_parameters import AccuracyParameters
 from dfd_ros.ros.node_runner import run
+from dfd_ros.ros.throttled_warnings import log_text
 from dfd_ros.training.metrics import DepthErrors, depth_errors
 
 WAITING = 30  # messages of a topic that wait for their counterparts
@@ -136,7 +137,7 @@ class AccuracyNode(GuardedNode):
             self._problem = str(error)
             self._warn(self._problem)
         except Exception as error:
-            self._problem = f'{self._topics[DEPTH]} or {self._topics[TRUTH]}: {log_line(error)}'
+            self._problem = f'{self._topics[DEPTH]} or {self._topics[TRUTH]}: {log_text(error)}'
             raise
 
     def _compare(self, depth: Image, info: CameraInfo, truth: Image) -> None:

@@ -33,11 +33,11 @@ from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHeal
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox
-from dfd_ros.ros.guarded_node import log_line
 from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
 from dfd_ros.ros.resolution_control import ResolutionControl
+from dfd_ros.ros.throttled_warnings import log_text
 
 SYNC_QUEUE = 10  # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0  # s without a pair
@@ -225,7 +225,7 @@ class DepthNode(ManagedNode):
             except Exception as error:
                 if not self.context.ok():
                     raise
-                text = log_line(error)
+                text = log_text(error)
                 if not isinstance(error, InputError):
                     text = f'{self._image_topic} and {self._lens_topic}: {text}'
                 self._health.refuse(text)
@@ -311,7 +311,7 @@ class DepthNode(ManagedNode):
 
     def _leave_gpu(self, error: Exception) -> DepthEstimator:
         """Goes on with an estimator on the CPU, from an empty memory."""
-        self._device_failure = f'{log_line(error)}; depth continues on the CPU until the node is configured again'
+        self._device_failure = f'{log_text(error)}; depth continues on the CPU until the node is configured again'
         estimator = self._usable_values().estimator()
         if self._resolution is not None:
             estimator.change_resolution(self._resolution.resolution, '')

@@ -37,11 +37,11 @@ from dfd_ros.ros.drivers.interfaces import find_interface, find_key, get_number
 from dfd_ros.ros.drivers.lens_motion import LensMotion, Position
 from dfd_ros.ros.drivers.links import Changed, ParameterLink, identity, make_link
 from dfd_ros.ros.drivers.position_reports import PositionReports
-from dfd_ros.ros.guarded_node import log_line
 from dfd_ros.ros.managed_node import ManagedNode
 from dfd_ros.ros.node_parameters import FocusBridgeParameters
 from dfd_ros.ros.node_runner import run
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
+from dfd_ros.ros.throttled_warnings import log_text
 
 WATCH_PERIOD = 0.1  # s
 GRAPH_PERIOD = 0.5  # s between two looks at who is there
@@ -393,7 +393,7 @@ class FocusBridgeNode(ManagedNode):
             self._link.close()
             return
         self._refused += 1
-        self._fail(str(error) if isinstance(error, NoAnswer) else log_line(error), later=True)
+        self._fail(str(error) if isinstance(error, NoAnswer) else log_text(error), later=True)
 
     def _fail(self, problem: str, later: bool) -> None:
         """Sets up again, at once or `later`; until then nobody knows where the lens is."""
