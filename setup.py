@@ -64,6 +64,8 @@ setup(
         'public': ['h5py', 'OpenEXR', 'scipy'],
         'train': ['tensorboard', 'matplotlib'],
         'calibrate': ['matplotlib'],
+        # The live page. See docs/viewing.md.
+        'view': ['viser>=1.1,<2'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'],
     },
     entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},

@@ -24,9 +24,10 @@ MAY_IMPORT = {
     'bags': 'core calibration datasets',
     'training': 'core drawing networks inference synthesis datasets',
     'evaluation': 'core drawing networks inference synthesis datasets training',
-    'ros': 'core drawing networks inference synthesis calibration cameras datasets bags training evaluation',
+    'viewing': 'core drawing networks inference photographs calibration datasets bags',
+    'ros': 'core drawing networks inference synthesis calibration cameras datasets bags training evaluation viewing',
     'cli': 'core drawing networks inference photographs synthesis calibration cameras datasets bags training '
-    'evaluation ros',
+    'evaluation viewing ros',
 }
 ROS = {'rclpy', 'launch', 'launch_ros', 'message_filters', 'cv_bridge', 'tf2_ros', 'tf_transformations'}
 # A node and a command have the name that users call them by.

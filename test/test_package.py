@@ -77,8 +77,9 @@ BY_PIP = {
     'PIL': 'pillow',
     'pydantic_core': 'pydantic',
     'mathutils': 'bpy',
-    'OpenImageIO': 'bpy',
-}  # these two come with it
+    'OpenImageIO': 'bpy',  # these two come with it
+    'rich': 'viser',  # so does this
+}
 # Where ROS has no cv_bridge, the set-up of wheels brings this.
 ONLY_WITH_WHEELS = {'rosbags'}
 

@@ -18,7 +18,7 @@ import dfd_ros
 from dfd_ros.cli import _boundary
 from dfd_ros.core.errors import shortened
 
-UNTIL_STOPPED = ('run',)
+UNTIL_STOPPED = ('run', 'view')
 """Commands that run until a signal comes, which is no failure: status 0."""
 
 

@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_figures(figures: list[FrameFigures], sweep: int) -> None:
+    from dfd_ros.core.laplace import CONFIDENT_ERROR
     from dfd_ros.evaluation.frame_figures import CONFIDENT, EDGE, STILL, WRONG
-    from dfd_ros.networks.network import CONFIDENT_ERROR
 
     def frame(f: FrameFigures) -> str:
         return f'{f.frame or "last":>5}'

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.core.sample import Sample
 from dfd_ros.evaluation.evaluation_stacks import counted
 from dfd_ros.inference.estimator import DepthEstimator
-from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.training import metrics
 from dfd_ros.training.losses import edge_sides
 

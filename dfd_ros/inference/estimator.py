@@ -24,13 +24,13 @@ import torch.nn.functional as F
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import Similarity
+from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
-from dfd_ros.networks.network import CONFIDENT_ERROR
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trains may be without

@@ -9,9 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-CONFIDENT_ERROR = 0.05
-"""Confidence is the probability that u is wrong by less than this: 1 - exp(-CONFIDENT_ERROR / b)."""
-
 
 class Prediction(NamedTuple):
     """The prediction of a network for one frame, all (B, 1, H, W).

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from dfd_ros import networks
+from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
-from dfd_ros.networks.network import CONFIDENT_ERROR, Network
+from dfd_ros.networks.network import Network
 from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.sequences import evenly_spaced, held_out

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfd_ros import networks
-from dfd_ros.networks.network import CONFIDENT_ERROR
+from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.synthesis.procedural import StackSettings
 from dfd_ros.training.confidence import correct_file, fit
 from dfd_ros.training.config import TrainingConfig

@@ -1,0 +1,116 @@
+"""The frames of a bag: images with their lens states, without a depth sensor beside them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dfd_ros.bags import image_decoding
+from dfd_ros.bags.association import LENS_TOLERANCE
+from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.bags.depth_reprojection import Intrinsics
+from dfd_ros.bags.recording_events import CAMERA_INFO, LENS_STATE, lens_state, stamp_of
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.viewing.recorded_scenes import Shot
+from dfd_ros.viewing.viewed_frame import Pinhole
+
+WAITING = 100  # messages that wait for their counterpart
+IMAGES = ('image_raw', 'image_raw/compressed')
+
+
+class BagFrames:
+    """Reads a bag from the start, again and again."""
+
+    def __init__(self, path: Path, image: str = '', lens_state: str = '') -> None:
+        """image, lens_state: topics; empty = found by their types.
+
+        Raises:
+            InputError: it is no bag, or has no such topics.
+        """
+        self._bag = Bag(path)
+        self._lens_topic = lens_state or self._only_lens_topic()
+        self._image_topic = image or self._image_topic_beside(self._lens_topic)
+        self._bag.require(self._lens_topic, LENS_STATE)
+        self._bag.require(self._image_topic, *image_decoding.IMAGE_TYPES)
+        info = self._image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+        self._info_topic = info if self._bag.topics.get(info) == CAMERA_INFO else ''
+
+    def _only_lens_topic(self) -> str:
+        found = sorted(topic for topic, kind in self._bag.topics.items() if kind == LENS_STATE)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise InputError(f'{self._bag.path}: no topic of type {LENS_STATE} in it, and depth needs the focus')
+        raise InputError(f'{self._bag.path}: lens states on {", ".join(found)}; give one as --lens-state-topic')
+
+    def _image_topic_beside(self, lens_topic: str) -> str:
+        folder = lens_topic.rpartition('/')[0]
+        beside = [f'{folder}/{name}' for name in IMAGES if self._bag.counts[f'{folder}/{name}']]
+        if beside:
+            return beside[0]
+        images = sorted(topic for topic, kind in self._bag.topics.items() if kind in image_decoding.IMAGE_TYPES)
+        raise InputError(
+            f'{self._bag.path}: no images on {folder}/{IMAGES[0]}; give the topic as --image-topic'
+            + (f': {", ".join(images)}' if images else '')
+        )
+
+    def shots(self) -> Iterator[Shot]:
+        """The frames in the order of recording, those with a moving focus left out.
+
+        Raises:
+            InputError: no image has a lens state.
+        """
+        images: OrderedDict[float, Any] = OrderedDict()  # by stamp, decoded when their lens state is there
+        states: OrderedDict[float, LensState] = OrderedDict()
+        camera: Pinhole | None = None
+        count = 0
+        topics = [self._image_topic, self._lens_topic, *([self._info_topic] if self._info_topic else [])]
+        for item in self._bag.read(topics, again=True):
+            try:
+                if item.topic == self._info_topic:
+                    camera = _pinhole(item.message, item.topic) or camera
+                    continue
+                stamp = stamp_of(item.message)
+                if item.topic == self._lens_topic:
+                    states[stamp] = lens_state(item.message, item.topic)
+                else:
+                    images[stamp] = item.message
+            except (InputError, AttributeError, TypeError, ValueError, OverflowError):
+                continue
+            for waiting in (images, states):
+                while len(waiting) > WAITING:
+                    waiting.popitem(last=False)
+            stamp_of_state = _nearest(states, stamp)
+            stamp_of_image = _nearest(images, stamp)
+            if stamp_of_state is None or stamp_of_image is None:
+                continue
+            message, state = images.pop(stamp_of_image), states.pop(stamp_of_state)
+            if not state.settled:
+                continue
+            try:
+                image = image_decoding.to_rgb(message, self._image_topic)
+            except Exception:  # whatever a decoder makes of broken data; `dfd convert` reports it
+                continue
+            count += 1
+            yield Shot(image, state, camera or Pinhole.of_lens(image.shape[0], image.shape[1], state))
+        if not count:
+            raise InputError(
+                f'{self._bag.path}: no image on {self._image_topic} has a lens state on {self._lens_topic} within '
+                f'{LENS_TOLERANCE:g} s'
+            )
+
+
+def _nearest(stamps: OrderedDict[float, Any], stamp: float) -> float | None:
+    found = min(stamps, key=lambda one: abs(one - stamp), default=None)
+    return found if found is not None and abs(found - stamp) <= LENS_TOLERANCE else None
+
+
+def _pinhole(message: Any, topic: str) -> Pinhole | None:
+    try:
+        found = Intrinsics.from_message(message, topic)
+    except InputError:
+        return None
+    return Pinhole(found.fx, found.fy, found.cx, found.cy)

@@ -1,0 +1,118 @@
+"""The plots of the page: the sweep over time, and the evidence of a point over vergence."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dfd_ros.core.optics import VergenceRange, vergence
+from dfd_ros.viewing.evidence_curve import EvidenceCurve
+
+if TYPE_CHECKING:
+    import viser
+
+SPAN = 20.0  # s of the sweep that are shown
+PERIOD = 0.2  # s between two drawings of a plot
+ORANGE, BLUE, GREY = '#ffaa3c', '#5db2ff', '#8a919e'
+HEIGHT = 150  # px
+
+
+def _axes(x: str, y: str) -> tuple[dict, dict]:
+    style = {'stroke': GREY, 'grid': {'stroke': 'rgba(138,145,158,0.2)', 'width': 1}, 'ticks': {'show': False}}
+    return (
+        {**style, 'label': x, 'labelSize': 18, 'labelFont': '11px sans-serif', 'size': 28, 'font': '11px sans-serif'},
+        {**style, 'label': y, 'labelSize': 16, 'labelFont': '11px sans-serif', 'size': 34, 'font': '11px sans-serif'},
+    )
+
+
+class SweepPlot:
+    """Where the focus is and was: vergence over the last seconds."""
+
+    def __init__(self, gui: viser.GuiApi) -> None:
+        self._foci: deque[tuple[float, float]] = deque(maxlen=1000)
+        self._drawn = 0.0
+        self._limits = (0.0, 1.0)
+        empty = np.zeros(1)
+        self._plot = gui.add_uplot(
+            (empty, empty),
+            (
+                {'label': 's'},
+                {
+                    'label': 'focus, 1/m',
+                    'stroke': ORANGE,
+                    'width': 1.5,
+                    'points': {'show': True, 'size': 4, 'fill': ORANGE},
+                },
+            ),
+            axes=_axes('time (s)', 'focus (1/m)'),
+            scales=self._scales(),
+            legend={'show': False},
+            height=HEIGHT,
+        )
+
+    def _scales(self) -> dict:
+        return {'x': {'time': False, 'range': (-SPAN, 0.0)}, 'y': {'range': self._limits}}
+
+    def push(self, focus_distance: float, range_: VergenceRange | None) -> None:
+        """Adds the focus (m) of a frame, and draws where it is time to."""
+        now = time.monotonic()
+        if focus_distance > 0:
+            self._foci.append((now, vergence(focus_distance)))
+        if now - self._drawn < PERIOD or not self._foci:
+            return
+        self._drawn = now
+        times, foci = np.array([item for item in list(self._foci) if now - item[0] <= SPAN] or [(now, np.nan)]).T
+        low, high = float(np.nanmin(foci)), float(np.nanmax(foci))
+        if range_ is not None:
+            low, high = min(low, 1 / range_.far), max(high, 1 / range_.near)
+        margin = max(0.05 * (high - low), 0.01)
+        limits = (round(low - margin, 2), round(high + margin, 2))
+        if limits != self._limits:
+            self._limits = limits
+            self._plot.scales = self._scales()
+        self._plot.data = (times - now, foci)
+
+
+class EvidencePlot:
+    """The evidence of one point: its sharpness at each focus, and the estimate with its uncertainty."""
+
+    def __init__(self, gui: viser.GuiApi) -> None:
+        self._drawn = 0.0
+        self._limits = (0.0, 1.0)
+        empty = np.zeros(1)
+        self._plot = gui.add_uplot(
+            (empty, empty, empty),
+            (
+                {'label': 'vergence, 1/m'},
+                {'label': 'sharpness', 'stroke': BLUE, 'width': 1.5, 'points': {'show': False}},
+                {'label': 'estimate', 'stroke': ORANGE, 'width': 2, 'points': {'show': False}},
+            ),
+            axes=_axes('vergence (1/m)', 'relative'),
+            scales=self._scales(),
+            legend={'show': True},
+            height=HEIGHT + 30,
+            visible=False,
+        )
+
+    def _scales(self) -> dict:
+        return {'x': {'time': False, 'range': self._limits}, 'y': {'range': (0.0, 1.05)}}
+
+    def show(self, is_shown: bool) -> None:
+        """Whether there is anything to plot."""
+        if self._plot.visible != is_shown:
+            self._plot.visible = is_shown
+
+    def draw(self, curve: EvidenceCurve, at_once: bool = False) -> None:
+        """Draws a curve where it is time to, or `at_once`."""
+        now = time.monotonic()
+        if now - self._drawn < PERIOD and not at_once:
+            return
+        self._drawn = now
+        limits = (float(curve.vergence[0]), float(curve.vergence[-1]))
+        if limits != self._limits and limits[0] < limits[1]:
+            self._limits = limits
+            self._plot.scales = self._scales()
+        self._plot.data = (curve.vergence, curve.sharpness, curve.estimate)
