@@ -19,6 +19,7 @@ from dfd_ros.core.errors import InputError, reason, shortened
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
+from dfd_ros.core.significant_bits import SignificantBits
 
 DARK, BRIGHT = 8, 250  # of 255: an image with a lower mean, or a pixel above, is badly exposed
 MAX_BRIGHT = 0.3  # share of such pixels
@@ -41,6 +42,7 @@ class ConvertSettings:
         width: of the samples' images (px); 0 = as recorded.
         smallest_depth: smallest share of pixels with depth in a frame.
         keep_moving: keep frames exposed while the lens moved.
+        image_bits: that 16-bit images use; 0 = found from the whole recording.
     """
 
     tolerance: float = 0.02
@@ -49,6 +51,7 @@ class ConvertSettings:
     width: int = 0
     smallest_depth: float = 0.2
     keep_moving: bool = False
+    image_bits: int = 0
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
@@ -61,6 +64,7 @@ class ConvertSettings:
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise InputError(f'{name}: {value} is out of range ({lowest} to {highest})')
+        SignificantBits(self.image_bits)
         if 0 < self.frames < MIN_SWEEP:
             raise InputError(f'frames: {self.frames} are too few for a sweep, must be at least {MIN_SWEEP}')
 

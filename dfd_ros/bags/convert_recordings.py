@@ -25,10 +25,11 @@ from dfd_ros.bags.convert_recording import UNDECODABLE, Converter, ConvertSettin
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
-from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events
+from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events, image_bits
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.errors import InputError, describe, reason, shortened
 from dfd_ros.core.files import locked, output_folder, read_json, write_json
+from dfd_ros.core.significant_bits import scaling
 from dfd_ros.datasets.shards import ShardWriter
 
 SAMPLES_PER_SHARD = 50
@@ -61,13 +62,15 @@ class Job:
     def described(self, recording: Path) -> dict:
         """All that the samples of a recording depend on: contents, not paths. Raises InputError, OSError."""
         # A calibration is measured again into the same file; recordings of two days may have the same name.
-        calibration = hashlib.sha256()
+        calibration, settings = hashlib.sha256(), asdict(self.settings)
+        if not settings['image_bits']:  # which older reports lack
+            del settings['image_bits']
         if self.calibration:
             add_to_fingerprint(calibration, self.calibration)
         return {
             'recording': fingerprint(recording),
             'topics': asdict(self.topics),
-            'settings': asdict(self.settings),
+            'settings': settings,
             'clock_offset': self.clock_offset,
             'calibration': calibration.hexdigest() if self.calibration else None,
             'phone': phone_fingerprint(self.phone) if self.phone else None,
@@ -417,11 +420,17 @@ def _convert(recording: Path, job: Job, output: _Output, progress: Callable[[int
 def _open(recording: Path, job: Job) -> Recording:
     bag, frames = Bag(recording), Frames()
     if job.phone is not None:
-        return open_with(bag, job.phone, job.topics, job.clock_offset)
+        return open_with(bag, job.phone, job.topics, job.clock_offset, job.settings.image_bits)
     topics = job.topics.of(bag)
     offset = clock_offset(bag, topics) if job.clock_offset == AUTO else float(job.clock_offset)
+    bits = job.settings.image_bits or image_bits(bag, topics.image)
+    lines = [line] if (line := scaling(topics.image, bits)) and not job.settings.image_bits else []
     return Recording(
-        events(bag, topics, frames, offset=offset), frames, bag.notes, offset, images=bag.counts[topics.image]
+        events(bag, topics, frames, offset=offset, bits=bits),
+        frames,
+        lambda: lines + bag.notes(),
+        offset,
+        images=bag.counts[topics.image],
     )
 
 

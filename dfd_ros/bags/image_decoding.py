@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from dfd_ros.core import image_encodings
 from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.image_io import FORMATS, MAX_PIXELS
+from dfd_ros.core.significant_bits import SignificantBits
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
@@ -19,16 +20,21 @@ _CONFIG = 12  # bytes that compressed_depth_image_transport writes first: int32 
 _PNG = b'\x89PNG\r\n\x1a\n'
 
 
-def to_rgb(message: Any, topic: str) -> np.ndarray:
+def to_rgb(message: Any, topic: str, bits: SignificantBits | None = None) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an Image or CompressedImage, as it is stored: orientation tags are ignored.
+
+    bits: as in `image_encodings.to_rgb`, for PNG, TIFF and PNM of 16 bits too.
 
     Raises InputError, one line that names `topic`.
     """
     if hasattr(message, 'encoding'):
-        return image_encodings.to_rgb(message, topic)
+        return image_encodings.to_rgb(message, topic, bits)
     cv2 = _cv2()
-    image = _decode(message.data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, topic)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    image = _decode(message.data, flags, topic)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InputError(f'{topic}: a compressed {image.dtype} image; must be of 8 or 16 bits')
+    return cv2.cvtColor((bits or SignificantBits()).reduced(image, topic), cv2.COLOR_BGR2RGB)
 
 
 def to_depth(message: Any, topic: str) -> np.ndarray:

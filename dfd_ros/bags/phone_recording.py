@@ -44,7 +44,7 @@ from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.recording_events import OFFSET_SECONDS, Recording, Topics, events, rgbd_signal
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import require_file
-from dfd_ros.core.image_io import read_image
+from dfd_ros.core.image_io import read_image, used_bits
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import distance
 
@@ -118,11 +118,14 @@ class _Video:
 class PhoneRecording:
     """The frames of a phone's recording, in order of time, with the lens state of each."""
 
-    def __init__(self, folder: str | Path) -> None:
-        """Raises InputError, one line that names the file, the row and the column."""
+    def __init__(self, folder: str | Path, bits: int = 0) -> None:
+        """bits: that 16-bit images use; 0 = found. Raises InputError, one line that names file, row and column."""
         self.folder = Path(folder)
         self._rows = _read_table(self.folder / TABLE)
         self._video: _Video | None = None
+        self._bits = bits
+        if self._rows[0].file and not bits:
+            self._bits = used_bits([self.folder / row.file for row in self._rows], str(self.folder))
         if not self._rows[0].file:
             self._video = _Video(_find_video(self.folder))
             count = len(self._video)
@@ -149,7 +152,7 @@ class PhoneRecording:
         """The frames with their lens states."""
         for number, row in enumerate(self._rows):
             load: Callable[[], np.ndarray] = (
-                functools.partial(_read_image, self.folder / row.file)
+                functools.partial(_read_image, self.folder / row.file, self._bits)
                 if self._video is None
                 else functools.partial(self._video.frame, number)
             )
@@ -169,8 +172,8 @@ class PhoneRecording:
         return signal
 
 
-def _read_image(path: Path) -> np.ndarray:
-    return read_image(require_file(path, f', named by {TABLE}'), as_stored=True)
+def _read_image(path: Path, bits: int) -> np.ndarray:
+    return read_image(require_file(path, f', named by {TABLE}'), as_stored=True, bits=bits)
 
 
 def fingerprint(folder: Path) -> str:
@@ -184,9 +187,10 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str) -> Recording:
-    """Opens a phone's recording together with the bag of an RGB-D sensor. Raises InputError."""
-    phone = PhoneRecording(folder)
+def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str, bits: int = 0) -> Recording:
+    """Opens a phone's recording together with the bag of an RGB-D sensor. bits: as of `PhoneRecording`. Raises
+    InputError."""
+    phone = PhoneRecording(folder, bits)
     topics = topics.of(bag, with_images=False)
     if isinstance(offset, str):
         try:

@@ -20,11 +20,13 @@ from dfd_ros.bags.depth_reprojection import CameraInfo, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.significant_bits import SignificantBits
 
 CAMERA_INFO, TF_MESSAGE = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 LENS_STATE = 'dfd_ros/msg/LensState'
 OFFSET_SECONDS = 60.0  # of the recording are used to find the clock offset
 COMPRESSED = {'image': ('/compressed',), 'color': ('/compressed',), 'depth': ('/compressedDepth', '/compressed')}
+_LOOKED_AT = 500  # images, for the bits that they use
 NO_STAMP = 'with a header stamp of 0'
 _LENS_FIELDS = (
     'focus_distance',
@@ -126,14 +128,16 @@ def lens_state(message: Any, topic: str) -> LensState:
 
 
 def events(
-    bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0, with_images: bool = True
+    bag: Bag, topics: Topics, frames: Frames, *, offset: float = 0.0, with_images: bool = True, bits: int = 0
 ) -> Iterator[Event]:
     """The events of a bag, in the order of recording. Transforms on TF go to `frames`.
 
     Messages that are of no use are ignored, and are in the notes of the bag.
 
     offset: s, added to the stamps of the RGB-D sensor. with_images: False for the bag of an RGB-D sensor alone.
+    bits: that 16-bit images use, by `image_bits`; 0 = those that each image needs.
     """
+    decode_image = functools.partial(image_decoding.to_rgb, bits=SignificantBits(bits) if bits else None)
     static_tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE and topic.endswith('tf_static')]
     tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE]
     infos = {topics.depth_info: CameraInfos(topics.depth_info, rectified=True)}
@@ -160,7 +164,7 @@ def events(
             return LensReport(lens_state(message, topic), received)
         is_image = topic == topics.image
         info_topic, decode, shift = (
-            (topics.camera_info, image_decoding.to_rgb, 0.0)
+            (topics.camera_info, decode_image, 0.0)
             if is_image
             else (topics.depth_info, image_decoding.to_depth, offset)
         )
@@ -205,6 +209,20 @@ def _add_latched(bag: Bag, infos: dict[str, CameraInfos], static_tf: list[str], 
             return
 
 
+def image_bits(bag: Bag, topic: str) -> int:
+    """The bits that the 16-bit images of a topic use, one number for the whole bag; 0 if they have 8 bits."""
+    bits, step = SignificantBits(), max(bag.counts[topic] // _LOOKED_AT, 1)
+    for number, item in enumerate(bag.read([topic], again=True)):
+        if number % step == 0:
+            try:
+                image_decoding.to_rgb(item.message, topic, bits)
+            except Exception:  # whatever a decoder makes of broken data; reported by the conversion
+                continue
+            if not bits.bits:
+                break
+    return bits.bits
+
+
 def _decoded(reload: Callable[[], Any], decode: Callable[[Any, str], np.ndarray], topic: str) -> np.ndarray:
     return decode(reload(), topic)
 
@@ -221,6 +239,8 @@ def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
 
 def _signal(bag: Bag, topic: str, decode: Callable[[Any, str], np.ndarray]) -> ChangeSignal:
     signal, first = ChangeSignal(), None
+    if decode is image_decoding.to_rgb:
+        decode = functools.partial(decode, bits=SignificantBits())
     for item in bag.read([topic], again=True):
         stamp = stamp_of(item.message)
         first = stamp if first is None else first

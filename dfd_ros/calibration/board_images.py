@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from dfd_ros.calibration.board import Board, View
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.image_io import SUFFIXES, read_image
+from dfd_ros.core.image_io import SUFFIXES, read_image, used_bits
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -30,10 +30,11 @@ def find_boards(folder: str | Path, board: Board, minimum: int) -> tuple[list[Vi
     """
     folder, views = Path(folder), []
     files = image_files(folder)
+    bits = used_bits(files, str(folder))
     size: tuple[int, int] | None = None
     with tqdm(files, desc=f'board in {folder.name}', unit='image') as progress:
         for path in progress:
-            image = read_image(path, as_stored=True)
+            image = read_image(path, as_stored=True, bits=bits)
             width, height = image.shape[1::-1]
             if size is not None and size != (width, height):
                 raise InputError(

@@ -21,7 +21,7 @@ from PIL import Image
 
 from dfd_ros.core.errors import InputError, describe
 from dfd_ros.core.files import read_yaml, write_text
-from dfd_ros.core.image_io import read_image
+from dfd_ros.core.image_io import read_image, used_bits
 
 FILE = 'sweep.yaml'
 MIN_PEAK = 1.5  # contrast of the sharpest image over that of the most blurred one
@@ -61,7 +61,8 @@ class Sweep:
         values = np.array([value for value, _ in frames])
         if not np.isfinite(values).all() or (np.diff(values) == 0).any():
             raise InputError(f'{path}: frames: every value must be a number and unique')
-        images = [read_image(folder / file, as_stored=True) for _, file in frames]
+        bits = used_bits([folder / file for _, file in frames], str(folder))
+        images = [read_image(folder / file, as_stored=True, bits=bits) for _, file in frames]
         if len({image.shape for image in images}) > 1:
             raise InputError(f'{folder}: the images differ in size')
         return cls(str(folder), values, images, distance)

@@ -16,7 +16,7 @@ from dfd_ros.cameras.focus_drive import DrivenSource, FocusDrive
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
-from dfd_ros.core.image_io import read_depth_image, read_image
+from dfd_ros.core.image_io import read_depth_image, read_image, used_bits
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange
 from dfd_ros.synthesis.rgbd_scene import RgbdScene
@@ -56,6 +56,7 @@ class RgbdSource(DrivenSource):
         """
         self._pairs = _pairs(Path(folder))
         self._width = width
+        self._bits = used_bits([color for color, _ in self._pairs], str(folder))
         color, _ = self._read(0)
         stored = _intrinsics(Path(folder), self._pairs[0][0])
         self.camera = stored.resized(color.shape[1], color.shape[0])
@@ -97,7 +98,7 @@ class RgbdSource(DrivenSource):
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) in the requested size."""
-        color, depth = _stored(*self._pairs[number])
+        color, depth = _stored(*self._pairs[number], self._bits)
         if self._width and self._width != color.shape[1]:
             scale = self._width / color.shape[1]
             size = self._width, max(1, round(color.shape[0] * scale))
@@ -123,9 +124,9 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     return [found[number] for number in sorted(found)]
 
 
-def _stored(color_path: Path, depth_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) as they are stored."""
-    color, depth = read_image(color_path), read_depth_image(depth_path)
+def _stored(color_path: Path, depth_path: Path, bits: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(color (H, W, 3) uint8 RGB, depth (H, W) uint16 mm) as they are stored. bits: see `read_image`."""
+    color, depth = read_image(color_path, bits=bits), read_depth_image(depth_path)
     if color.shape[:2] != depth.shape:
         raise InputError(
             f'{depth_path}: of {depth.shape[1]}x{depth.shape[0]} pixels, but its colour image has '

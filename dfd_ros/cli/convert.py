@@ -68,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='smallest share of pixels with depth in a frame',
     )
     parser.add_argument('--keep-moving', action='store_true', help='keep frames exposed while the lens moved')
+    parser.add_argument(
+        '--image-bits',
+        metavar='N',
+        type=int,
+        default=0,
+        help='bits that 16-bit images use: 8, 10, 12, 14 or 16; 0: found from the values of the whole recording',
+    )
     parser.add_argument('--image-format', choices=('jpg', 'png'), default='jpg', help='image format of the samples')
     parser.add_argument('--workers', metavar='N', type=int, default=1, help='processes, each with one bag at a time')
     parser.add_argument(
@@ -91,7 +98,12 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
 
     settings = convert_recordings.ConvertSettings(
-        args.tolerance, args.frames, width=args.width, smallest_depth=args.smallest_depth, keep_moving=args.keep_moving
+        args.tolerance,
+        args.frames,
+        width=args.width,
+        smallest_depth=args.smallest_depth,
+        keep_moving=args.keep_moving,
+        image_bits=args.image_bits,
     )
     job = convert_recordings.Job(
         args.out,

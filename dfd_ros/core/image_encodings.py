@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dfd_ros.core.errors import InputError, quoted, reason
+from dfd_ros.core.significant_bits import SignificantBits, in_8_bits
 
 
 class Encoding(NamedTuple):
-    """Channels of a pixel, their type, what OpenCV makes RGB of them with, the bits that are used, and the rows of data
-    for a row of the image."""
+    """Channels of a pixel, their type, what OpenCV makes RGB of them with, the bits that are used (16: at most, see
+    `dfd_ros.core.significant_bits`), and the rows of data for a row of the image."""
 
     channels: int
     kind: str = 'u1'
@@ -47,8 +48,11 @@ NO_DEPTH = 65535
 DEPTH = {'16UC1': Encoding(1, 'u2'), 'mono16': Encoding(1, 'u2'), '32FC1': Encoding(1, 'f4')}
 
 
-def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an Image, of 16 bits the upper 8. It may share the message's memory: do not write to it.
+def to_rgb(message: Any, topic: str = 'image', bits: SignificantBits | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an Image. It may share the message's memory: do not write to it.
+
+    bits: those that the 16-bit images of the stream use, of which the upper 8 are taken; None = those that this image
+        needs. Encodings such as mono12 have theirs in their name.
 
     Raises InputError, one line that names `topic`, for an encoding that is not known, a zero size, a step shorter than
     a row, and less data than height x step.
@@ -57,6 +61,11 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
         raise InputError(f'{topic}: unknown encoding {quoted(message.encoding)}; known are {", ".join(COLOUR)}')
     encoding = COLOUR[message.encoding]
     image = pixels(message, encoding, topic)
+    used = encoding.bits
+    if used == 16:
+        bits = SignificantBits() if bits is None else bits
+        bits.look(image[..., :3] if encoding.channels == 4 else image, topic)  # without the opacity
+        used = bits.bits
     if encoding.conversion:
         import cv2
 
@@ -71,7 +80,7 @@ def to_rgb(message: Any, topic: str = 'image') -> np.ndarray:
                 f'{topic}: encoding {quoted(message.encoding)} cannot be converted to rgb8: {reason(error)}'
             ) from None
     if image.dtype.itemsize == 2:
-        image = np.minimum(image >> (encoding.bits - 8), 255).astype(np.uint8)
+        image = in_8_bits(image, used)
     return np.ascontiguousarray(image)
 
 

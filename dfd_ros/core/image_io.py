@@ -17,6 +17,7 @@ from dfd_ros.core.camera_files import CAMERA_SUFFIXES, open_camera_file
 from dfd_ros.core.errors import InputError, reason, warn
 from dfd_ros.core.exif import camera_name, lens_data
 from dfd_ros.core.files import require_file
+from dfd_ros.core.significant_bits import SignificantBits, in_8_bits, scaling
 
 FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'PPM')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pnm')
@@ -27,7 +28,7 @@ MAX_STACK_IMAGE, MAX_STACK = 12_500_000, 64_000_000
 MAX_FILE = 2 * 2**30  # bytes
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # else Pillow warns of less, and refuses less
 _DEEP = 'dfd_ros: the file, if it has 16 bits of colour'
-_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
+_LOOKED_AT = 500  # images of a recording, for the bits that they use
 
 
 class StackImage(NamedTuple):
@@ -48,33 +49,57 @@ class SmallImage(NamedTuple):
     camera: str
 
 
-def read_image(path: Path, named_by: str = '', as_stored: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file, upright. More than 8 bits are reduced to the 8 highest that it uses.
+def read_image(path: Path, named_by: str = '', as_stored: bool = False, bits: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an image file, upright. Of 16 bits, the 8 highest that it uses are taken.
 
     Args:
         named_by: origin of the file name, for the message if the file does not exist.
         as_stored: ignore the EXIF orientation, which depends on how the camera was held. Intrinsics and extrinsics
             refer to the sensor.
+        bits: that 16-bit images of its recording use, by `used_bits`, so that all have one exposure; 0 = this image.
 
     Raises:
         InputError: the file does not exist or is not an image of 8 or 16 bits; names the file.
     """
-    if not as_stored:
-        return read_image_and_lens(path, named_by).pixels
     with _opened(path, path, named_by) as image:
-        return _in_8_bits(_pixels(image))
+        pixels = _pixels(image)
+        return _in_8_bits(pixels if as_stored else _turned(pixels, _orientation(image)), bits)
+
+
+def used_bits(paths: Sequence[Path], name: str) -> int:
+    """The bits that the 16-bit images of a recording use, one number for all of them; 0 if all are of 8 bits.
+
+    Files that cannot be read are left to their reader. name: of the recording, for the line on stderr that says so.
+    """
+    bits = SignificantBits()
+    for path in paths[:: math.ceil(len(paths) / _LOOKED_AT) or 1]:
+        with contextlib.suppress(InputError, OSError), _opened(path, path) as image:
+            if _is_deep(image):
+                bits.look(_pixels(image))
+    if line := scaling(name, bits.bits):
+        warn(line)
+    return bits.bits
 
 
 def read_image_and_lens(path: Path, named_by: str = '') -> StackImage:
     """As `read_image`, with the lens data."""
     with _opened(path, path, named_by) as image:
-        return StackImage(_upright(image), image.width, lens_data(image))
+        return StackImage(_in_8_bits(_turned(_pixels(image), _orientation(image)), 0), image.width, lens_data(image))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """As `read_image`, of the bytes of a file. name: for messages."""
+    """As `read_image`, of the bytes of a file, but uint16 of 16 bits: see `to_8_bits`. name: for messages."""
     with _opened(data, name) as image:
-        return _upright(image)
+        return _turned(_pixels(image), _orientation(image))
+
+
+def to_8_bits(images: Sequence[np.ndarray], name: str = '') -> list[np.ndarray]:
+    """(H, W, 3) uint8 RGB of each image of a set that `decode_image` gives; of 16 bits, the 8 highest that the set
+    uses are taken. name: of the set, for the line on stderr that says so; '' = none."""
+    bits = SignificantBits.of_images(images).bits
+    if name and (line := scaling(name, bits)):
+        warn(line)
+    return [_rgb(pixels, bits) for pixels in images]
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -88,7 +113,7 @@ def read_small_image(path: Path, longest: int) -> SmallImage:
     with _opened(path, path) as image:
         size, lens, camera = image.size, lens_data(image), camera_name(image)
         pixels = _turned(_pixels(image, max(1, max(size) // longest)), _orientation(image))
-        return SmallImage(_in_8_bits(pixels), size, lens, camera)
+        return SmallImage(_in_8_bits(pixels, 0), size, lens, camera)
 
 
 def read_pages(path: Path) -> list[np.ndarray]:
@@ -114,12 +139,12 @@ def read_pages(path: Path) -> list[np.ndarray]:
         for i in range(len(sizes)):
             image.seek(i)
             pages.append(_turned(_pixels(image, factor), _orientation(image)))
-    return _in_common_bits(pages, str(path))
+    return to_8_bits(pages, str(path))
 
 
 def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str) -> list[StackImage]:
     """The images of a stack. All are rotated like the first one, since EXIF orientations are unstable when a camera
-    looks straight down. 16-bit images are scaled by the largest value of the stack. Images with more than
+    looks straight down. 16-bit images are scaled by the bits that the stack uses. Images with more than
     `MAX_STACK_IMAGE` or `MAX_STACK` pixels are reduced, with a line on stderr.
 
     Args:
@@ -152,7 +177,7 @@ def read_stack_images(paths: Sequence[Path], named_by: Sequence[str], name: str)
                 f'{path}: {_size(read.pixels)} pixels, but {paths[0].name} has {_size(images[0].pixels)}; '
                 'give images of one size'
             )
-    scaled = _in_common_bits([read.pixels for read in images], name)
+    scaled = to_8_bits([read.pixels for read in images], name)
     return [read._replace(pixels=pixels) for read, pixels in zip(images, scaled)]
 
 
@@ -163,15 +188,6 @@ def _stack_factor(sizes: Sequence[tuple[int, int]], name: str) -> int:
     if factor > 1:
         warn(f'{name}: {len(sizes)} images of {sizes[0][0]}x{sizes[0][1]} are read at 1/{factor} of their size')
     return factor
-
-
-def _in_common_bits(images: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
-    """(H, W, 3) uint8 RGB; those of 16 bits are scaled by the largest value of all."""
-    deep = [pixels for pixels in images if pixels.dtype == np.uint16]
-    bits = _bits(max((int(pixels.max()) for pixels in deep), default=0))
-    if deep and bits < 16:
-        warn(f'{name}: its 16-bit images use {bits} bits, and are scaled accordingly')
-    return [_rgb(pixels, bits) for pixels in images]
 
 
 def _size(pixels: np.ndarray) -> str:
@@ -222,12 +238,8 @@ def _open(file: Path | bytes) -> Image.Image:
     return open_camera_file(file) if file.suffix.lower() in CAMERA_SUFFIXES else Image.open(file, formats=FORMATS)
 
 
-def _upright(image: Image.Image) -> np.ndarray:
-    return _in_8_bits(_turned(_pixels(image), _orientation(image)))
-
-
-def _in_8_bits(pixels: np.ndarray) -> np.ndarray:
-    return _rgb(pixels, _bits(int(pixels.max())) if pixels.dtype == np.uint16 else 8)
+def _in_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
+    return _rgb(pixels, bits or SignificantBits.of_images([pixels]).bits)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -248,13 +260,17 @@ def _pixels(image: Image.Image, factor: int = 1) -> np.ndarray:
     if image.mode == 'F':
         raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
     width, height = max(image.width // factor, 1), max(image.height // factor, 1)
-    if image.mode.startswith('I') or _DEEP in image.info:
+    if _is_deep(image):
         return _reduced(_sixteen_bits(image), width, height)
     if factor > 1:
         image.draft('RGB', (width, height))  # a JPEG is reduced while it is decoded
         opaque = image if image.mode in ('L', 'RGB') else image.convert('L' if image.mode == '1' else 'RGB')
         image = opaque.resize((width, height), Image.Resampling.BOX)
     return np.array(image.convert('RGB'))  # one that may be written to
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith('I') or _DEEP in image.info
 
 
 def _is_deep_colour(image: Image.Image) -> bool:
@@ -284,12 +300,8 @@ def _reduced(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(pixels), (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _bits(largest: int) -> int:
-    return next(bits for bits in _DEPTHS if largest < 2**bits)
-
-
 def _rgb(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """uint8 RGB of what `_pixels` gives; of uint16 those 8 bits that are below `bits`."""
+    """uint8 RGB of what `_pixels` gives; of uint16 the 8 upper ones of `bits`."""
     if pixels.dtype == np.uint16:
-        pixels = (pixels >> (bits - 8)).astype(np.uint8)
+        pixels = in_8_bits(pixels, bits)
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2))

@@ -32,7 +32,7 @@ from PIL import Image
 from dfd_ros.core.array_files import read_archive
 from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import locked, parse_json, require_file, written_atomically
-from dfd_ros.core.image_io import decode_image
+from dfd_ros.core.image_io import decode_image, to_8_bits
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
 
@@ -335,11 +335,12 @@ def _images(read: Callable[[str], bytes], members: Iterable[str], name: str) -> 
     images: list[np.ndarray] = []
     for _, suffix in sorted(frames.items()):
         images.append(decode_image(read(suffix), f'{name}.{suffix}'))
-        if images[-1].shape != images[0].shape:
+        if images[-1].shape[:2] != images[0].shape[:2]:
             raise ValueError(f'{suffix} of {images[-1].shape[:2]}, but the first image of {images[0].shape[:2]}')
-        if images[0].size * len(frames) > MAX_SAMPLE:
-            raise ValueError(f'{len(frames)} images of {images[0].shape[1]}x{images[0].shape[0]} are too large')
-    return np.stack(images)
+        height, width = images[0].shape[:2]
+        if 3 * height * width * len(frames) > MAX_SAMPLE:
+            raise ValueError(f'{len(frames)} images of {width}x{height} are too large')
+    return np.stack(to_8_bits(images))
 
 
 def _json_number(value: float) -> float | str | None:

@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from dfd_ros.bags import image_decoding
 from dfd_ros.core import image_encodings
 from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.significant_bits import SignificantBits
 
 try:
     from cv_bridge import CvBridge, CvBridgeError
@@ -39,10 +40,10 @@ _OF_CV_BRIDGE = {
 MESSAGE_TYPES = {('uint8', 1): 'mono8', ('uint8', 3): 'rgb8', ('uint16', 1): '16UC1', ('float32', 1): '32FC1'}
 
 
-def to_rgb(message: Image | CompressedImage, topic: str = 'image') -> np.ndarray:
+def to_rgb(message: Image | CompressedImage, topic: str = 'image', bits: SignificantBits | None = None) -> np.ndarray:
     """As `dfd_ros.core.image_encodings.to_rgb`; of a CompressedImage as `dfd_ros.bags.image_decoding.to_rgb`."""
     if isinstance(message, CompressedImage):
-        return image_decoding.to_rgb(message, topic)
+        return image_decoding.to_rgb(message, topic, bits)
     if _bridge and _suits_cv_bridge(message):
         # cv_bridge has no clear line for a wrong step.
         image_encodings.pixels(message, image_encodings.COLOUR[message.encoding], topic)
@@ -53,7 +54,7 @@ def to_rgb(message: Image | CompressedImage, topic: str = 'image') -> np.ndarray
                 f'{topic}: encoding {quoted(message.encoding)} cannot be converted to rgb8 by {CONVERTER}: '
                 f'{" ".join(str(error).split())}'
             ) from None
-    return image_encodings.to_rgb(message, topic)
+    return image_encodings.to_rgb(message, topic, bits)
 
 
 def _suits_cv_bridge(message: Image) -> bool:

@@ -13,6 +13,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
+from dfd_ros.core.significant_bits import DEPTHS
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, PRECISIONS, RESOLUTION
 from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_range, parameter
 
@@ -313,6 +314,13 @@ class DepthParameters(ManagedParameters):
         run_time=True,
     )
     compressed: bool = parameter(False, 'Take the images from image_raw/compressed (JPEG or PNG).')
+    image_bits: int = parameter(
+        0,
+        'Bits that 16-bit images, such as mono16, use: 8, 10, 12, 14 or 16. 0: found from the values; the number only '
+        'grows, so that the exposure does not flicker.',
+        minimum=0,
+        maximum=16,
+    )
     rectification: str = parameter(
         'apply',
         'apply: depth, CoC and confidence are rectified where camera_info has distortion. none: they stay in the view '
@@ -410,6 +418,8 @@ class DepthParameters(ManagedParameters):
     def check(self) -> None:
         super().check()
         check_range(self.near, self.far)
+        if self.image_bits not in (0, *DEPTHS):
+            raise InputError(f'parameter image_bits: {self.image_bits} must be 0, {", ".join(map(str, DEPTHS))}')
         for name in ('resolution', 'output_resolution'):
             if 0 < getattr(self, name) < MIN_IMAGE:
                 raise InputError(f'parameter {name}: {getattr(self, name)} px is too small; 0, or from {MIN_IMAGE}')

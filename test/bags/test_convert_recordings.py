@@ -27,7 +27,10 @@ from recorded_rig import (
     VIEW,
     Options,
     calibration_file,
+    compressed_message,
+    image_message,
     magnification,
+    messages,
     picture,
     room,
     view_at,
@@ -90,6 +93,39 @@ def test_depth_comes_into_the_view_of_the_focus_camera(converted, storage, optio
     np.testing.assert_allclose(sample.intrinsics, (VIEW.fx, VIEW.fy, VIEW.cx, VIEW.cy), rtol=1e-6)
     assert {state.magnification for state in sample.lens_states} == {magnification(0.5)}
     assert sample.lens_states[0].stamp == START and sample.lens_states[0].far == math.inf
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_twelve_bits_in_sixteen_are_as_bright_as_eight(converted, compressed):
+    def deep(image, *rest):
+        grey = image[..., 0].astype(np.uint16) << 4
+        if compressed:
+            return compressed_message(grey, '.png', *rest)
+        return image_message(grey, 'mono16', *rest)
+
+    options = Options()
+    recorded = [
+        (topic, time, deep(np.asarray(message.data).reshape(*SIZE, 3), time - 0.003, IMAGE_FRAME))
+        if topic == options.image_topic
+        else (topic, time, message)
+        for topic, time, message in messages(options)
+    ]
+    samples, said = converted(options, '--image-format', 'png', recorded=recorded)
+    assert len(samples) == 3 and '/image_raw: the 16-bit images use 12 bits, and are scaled accordingly' in said
+    expected = picture(room(view_at(min(FOCUS)), POSE)[1])[..., 0].astype(float)
+    for sample in samples:
+        for image in sample.images:
+            assert np.abs(image[4:-4, 4:-4] - expected[4:-4, 4:-4, None]).mean() < 6
+
+
+def test_image_bits_that_are_given(converted, tmp_path, capsys):
+    samples, said = converted(None, '--image-bits', 12)  # means nothing for rgb8
+    assert len(samples) == 3 and '16-bit' not in said
+    assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', '--image-bits', 11) == 2
+    said = capsys.readouterr().err
+    assert said == 'dfd: error: image_bits: 11 must be one of 8, 10, 12, 14, 16, or 0 to find them\n'
+    assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', '--image-bits', 10) == 2
+    assert 'converted before, with other settings' in capsys.readouterr().err
 
 
 def test_samples_can_be_trained_on(converted):

@@ -168,6 +168,16 @@ def test_phone_images_keep_the_orientation_of_the_sensor(tmp_path):
     assert (first.load() == stored).all()
 
 
+def test_all_16_bit_images_of_a_phone_have_one_exposure(tmp_path, capsys):
+    folder = record(tmp_path / 'phone', sweeps=1)
+    levels = (116, 30, 255, 60)
+    for number, level in enumerate(levels):
+        Image.fromarray(np.full((8, 8), level << 4, np.uint16)).save(folder / f'{number}.png')
+    read = [exposure.load() for exposure in PhoneRecording(folder).exposures()]
+    assert tuple(int(image.mean()) for image in read) == levels
+    assert f'{folder}: the 16-bit images use 12 bits, and are scaled accordingly' in capsys.readouterr().err
+
+
 def test_a_changed_table_or_image_makes_another_recording(tmp_path):
     folder = record(tmp_path / 'phone', sweeps=1)
     found = [fingerprint(folder)]

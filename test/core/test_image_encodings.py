@@ -8,6 +8,7 @@ import pytest
 cv2 = pytest.importorskip('cv2')
 
 from dfd_ros.core.image_encodings import COLOUR, to_rgb  # noqa: E402
+from dfd_ros.core.significant_bits import SignificantBits  # noqa: E402
 
 
 def message(encoding, rows, height):
@@ -30,7 +31,7 @@ def test_grey_is_grey(encoding):
             data[..., 1 if 'UYVY' in conversion else 0] = 126
     else:
         data = np.full((8, 8, COLOUR[encoding].channels), 128 << (bits - 8), kind)
-    image = to_rgb(message(encoding, data, 8))
+    image = to_rgb(message(encoding, data, 8), 'image', SignificantBits(16))
     assert image.shape == (8, 8, 3) and image.dtype == np.uint8 and image.flags.c_contiguous
     assert np.abs(image.astype(int) - 128).max() <= (1 if conversion.startswith('YUV') else 0)
 
@@ -44,6 +45,18 @@ def test_nv24_has_the_colour_of_every_pixel():
             flat = np.dstack([np.full((2, 2), luma[y, x]), np.broadcast_to(colour[y, x, 0], (2, 2))])
             flat[:, 1, 1] = colour[y, x, 1]
             np.testing.assert_array_equal(found[y, x], cv2.cvtColor(flat, cv2.COLOR_YUV2RGB_YUYV)[0, 0])
+
+
+@pytest.mark.parametrize('bits', [8, 10, 12, 14, 16])
+@pytest.mark.parametrize('encoding', [name for name, encoding in COLOUR.items() if encoding.bits == 16])
+def test_sixteen_bits_have_those_that_the_values_use(encoding, bits):
+    channels = COLOUR[encoding].channels
+    data = np.full((8, 8, channels), 116 << (bits - 8), np.uint16)
+    data[:4] = (1 << bits) - 1
+    if channels == 4:
+        data[..., 3] = 65535  # opaque
+    image = to_rgb(message(encoding, data, 8))
+    assert image[:3].min() == 255 and (image[5:] == 116).all()
 
 
 @pytest.mark.parametrize('bits', [10, 12, 16])

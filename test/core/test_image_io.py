@@ -83,7 +83,7 @@ def test_bits_in_sixteen_are_those_that_the_stack_uses(tmp_path, capsys, bits):
     ramp = np.linspace(0, 2**bits - 1, 24 * 32).reshape(24, 32).astype(np.uint16)
     dark, bright = stack(tmp_path, [ramp // 3, ramp])
     assert bright.max() == 255 and 80 <= dark.max() <= 90
-    assert (f'its 16-bit images use {bits} bits' in capsys.readouterr().err) == (bits < 16)
+    assert (f'the 16-bit images use {bits} bits' in capsys.readouterr().err) == (bits < 16)
     assert read_image(tmp_path / '1.png').max() == 255
 
 

@@ -441,6 +441,31 @@ def test_all_in_focus_is_there_for_those_who_listen(rig, observer):
     observer.silence(topic)
 
 
+def test_twelve_bits_in_mono16_are_as_bright_as_eight(rig, observer):
+    topic = f'{NAMESPACE}/all_in_focus/image'
+    images = observer.listen(Image, topic, qos.PUBLISHER)
+    levels = {}
+    for encoding in ('mono8', 'mono16'):
+        sent = []
+
+        def answered(encoding=encoding, sent=sent):
+            image = rig.image()
+            grey = np.frombuffer(image.data, np.uint8).reshape(HEIGHT, WIDTH, 3)[..., 1].copy()
+            if encoding == 'mono16':
+                grey = grey.astype('<u2') << 4  # as a camera of 12 bits
+            image.encoding, image.step, image.data = encoding, grey.strides[0], grey.tobytes()
+            sent.append(rig.send(image))
+            time.sleep(0.1)
+            heard = [message for message in list(images) if message.header in sent]
+            return len(heard) > 4 and heard[-1]
+
+        images.clear()
+        levels[encoding] = image_messages.to_rgb(wait_until(answered, f'all-in-focus images of {encoding}')).mean()
+    assert 110 < levels['mono8'] < 145 and abs(levels['mono16'] - levels['mono8']) < 8
+    assert f'{NAMESPACE}/image_raw: the 16-bit images use 12 bits, and are scaled accordingly' in rig.process.output
+    observer.silence(topic)
+
+
 def test_compressed_images_in_and_compressed_depth_out(observer, start_node, random_weights):
     heard = observer.listen(CompressedImage, '/packed/depth/image_rect/compressedDepth', qos.SENSOR_SUBSCRIBER)
     namespace = '-r', '__ns:=/packed'

@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import resident_memory
+from dfd_ros.core.significant_bits import SignificantBits
 from dfd_ros.inference.backends import is_device_failure, release_memory
 from dfd_ros.inference.estimator import DepthEstimator, Estimate
 from dfd_ros.inference.estimator_arguments import network_size
@@ -112,6 +113,7 @@ class DepthNode(ManagedNode):
         self._resolution_changed_because = ''
         self._health = DepthHealth()
         self._frame_id: str | None = None  # of the stream in memory
+        self._encoding, self._bits = '', SignificantBits(self._settings.values.image_bits)
         self._delay = self._settings.values.lens_state_delay
 
         overridable = qos.overridable()
@@ -262,7 +264,7 @@ class DepthNode(ManagedNode):
             if values.lazy and not self._outputs.are_wanted():
                 self._health.drop(RESTING)
                 return
-        image = image_messages.to_rgb(message, self._image_topic)
+        image = self._decoded(message)
         lens_state = messages.from_message(lens_message, self._lens_topic)
         shape = image.shape[:2]
         image, reduced_state = _reduced(image, lens_state, values.output_resolution)
@@ -281,6 +283,18 @@ class DepthNode(ManagedNode):
         self._note_times(message.header, times)
         if values.adapt_resolution:
             self._adapt_resolution(max(image.shape[:2]), times.published - times.started)
+
+    def _decoded(self, message: Image | CompressedImage) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Raises InputError."""
+        encoding = message.format if isinstance(message, CompressedImage) else message.encoding
+        if encoding != self._encoding or self._frame_id not in (None, message.header.frame_id):
+            self._encoding, self._bits = encoding, SignificantBits(self._settings.values.image_bits, self._warn)
+        before = self._bits.bits
+        image = image_messages.to_rgb(message, self._image_topic, self._bits)
+        if 0 < before < self._bits.bits:
+            self._estimator.reset(f'the images use {self._bits.bits} bits, not {before}')
+            self._health.add_reset(self._estimator.reset_reason)
+        return image
 
     def _estimate(self, image: np.ndarray, lens_state: LensState, frame_id: str) -> Estimate:
         estimator, resets = self._estimator, self._estimator.resets

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.significant_bits import SignificantBits
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
@@ -49,6 +50,7 @@ class MonitorNode(GuardedNode):
                 raise InputError(f'parameter output: {self._output}: {error.strerror}') from None
         self._figures = Figures()
         self._recording: Recording | None = None
+        self._bits = SignificantBits()
         self._arrived: dict[int, float] = {}  # latency of the depth image of a stamp, s
         self._started = time.monotonic()
         self._printed_at = 0.0
@@ -119,7 +121,7 @@ class MonitorNode(GuardedNode):
         stamp = synchronisation.nanoseconds(depth.header.stamp)
         image_topic, lens_topic, *map_topics = self._topics
         try:
-            rgb = image_messages.to_rgb(image, image_topic)
+            rgb = image_messages.to_rgb(image, image_topic, self._bits)
             state = messages.from_message(lens_state, lens_topic)
             maps = [
                 image_messages.to_map(message, topic)
