@@ -28,6 +28,15 @@ residuals and the focus distance of intrinsics may be null, which means unknown:
       - {focus_distance_m: 0.1, magnification: 1.044}
       residual: 0.01
       frames: 12
+    focus_motion:                   # from a focus command to the frames that show it, by their stamps
+      latency_s: 0.0                # until the picture begins to change: the sum of both latencies
+      latency_frames: 4
+      slew_dioptre_s: 45.0          # 0: at once
+      settle_s: 0.02                # from the end of the way to rest
+      uncertainty_s: 0.004          # of all times
+      report_latency_frames: 1      # from the stamp of a report of the driver to the frame that shows it
+      rate_hz: 30.0
+      steps: 16
 """
 
 from __future__ import annotations
@@ -57,6 +66,7 @@ def _nan_where_null(value: Any, validate: Callable[[Any], float]) -> float:
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Distance = Annotated[float, Field(gt=0)]
 """m, infinity allowed."""
 Unknown = WrapValidator(_nan_where_null)
@@ -174,6 +184,31 @@ class Aperture:
 
 
 @dataclass(frozen=True)
+class FocusMotion:
+    """The focus after a command, in the times of the frames' stamps: a frame shows the step from latency on, and is
+    settled once the lens has made its way and rests."""
+
+    latency_s: Annotated[Finite, Field(ge=-60, le=60)] = 0.0
+    """s, added to that in frames."""
+    latency_frames: Annotated[Finite, Field(ge=0, le=60)] = 0.0
+    slew_dioptre_s: NonNegativeFloat = 0.0
+    """Dioptres in a second; 0 = at once."""
+    settle_s: Annotated[Finite, Field(ge=0, le=60)] = 0.0
+    """s, from the arrival of the lens to rest."""
+    uncertainty_s: Annotated[Finite, Field(ge=0, le=60)] = 0.0
+    """s, by which frames may be nearer to a motion than these times say."""
+    report_latency_frames: Annotated[int, Field(ge=0, le=60)] | None = None
+    """Frames from the stamp of a driver's report to that of the frame that shows it; None: not measured."""
+    rate_hz: Annotated[float, Unknown] = math.nan
+    steps: NonNegativeInt = 0
+
+    def until_rest(self, vergence_difference: float, period: float) -> float:
+        """s from a command over so many dioptres to the first frame at rest; `period`: s between two frames."""
+        way = vergence_difference / self.slew_dioptre_s if self.slew_dioptre_s else 0.0
+        return self.latency_s + self.latency_frames * period + way + self.settle_s + self.uncertainty_s
+
+
+@dataclass(frozen=True)
 class _Entry:
     value: Finite
     focus_distance_m: Distance
@@ -211,6 +246,7 @@ class _File:
     focus_table: Annotated[list[_Entry], Field(min_length=1)] | None = None
     focus: _FocusSection | None = None
     aperture: _ApertureSection | None = None
+    focus_motion: FocusMotion | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +263,7 @@ class Calibration:
     extrinsics: Extrinsics | None = None
     focus: FocusMap | None = None
     aperture: Aperture | None = None
+    motion: FocusMotion | None = None
 
     def camera_at(self, focus_distance: float, width: int, height: int) -> CameraModel | None:
         """The focus camera's intrinsics at a focus distance (m) and image size; None where they are not measured.
@@ -262,7 +299,7 @@ class Calibration:
             )
         )
         focus = None if file.focus_table is None else _focus_map(file.focus_table, file.focus or _FocusSection())
-        return cls(file.focus_camera, file.rgbd_camera, file.extrinsics, focus, aperture)
+        return cls(file.focus_camera, file.rgbd_camera, file.extrinsics, focus, aperture, file.focus_motion)
 
     @classmethod
     def read_or_empty(cls, path: str | Path) -> Calibration:
@@ -291,6 +328,7 @@ class Calibration:
                 aperture.residual,
                 aperture.frames,
             ),
+            focus_motion=self.motion,
         )
         content = {
             name: section

@@ -11,6 +11,7 @@ from dfd_ros.calibration.calibration_file import FocusMap
 from dfd_ros.calibration.extrinsics import ExtrinsicsResult
 from dfd_ros.calibration.focus import SweepPeak
 from dfd_ros.calibration.intrinsics import IntrinsicsResult
+from dfd_ros.calibration.latency import LatencyResult
 from dfd_ros.core.optics import vergence
 from dfd_ros.drawing.plots import new_figure, save_figure
 
@@ -109,4 +110,30 @@ def write_aperture(path: Path, result: ApertureResult, f_number: float) -> None:
     for axes in (blur, scale):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
+    save_figure(path, figure)
+
+
+def write_latency(path: Path, result: LatencyResult) -> None:
+    """The change of the picture after each command, and when each step begins and ends."""
+    motion, period = result.motion, result.period
+    latency = motion.latency_s + motion.latency_frames * period
+    figure, (curves, ends) = _figure(
+        2, f'{result.frames} frames ({1e3 * latency:.0f} ms), {result.agreeing} of {len(result.steps)} steps agree'
+    )
+    for step in result.steps:
+        change = step.from_start / max(float(step.from_start.max()), 1e-9)
+        curves.plot(1e3 * step.times, change, '.-', linewidth=0.8, markersize=4)
+    curves.axvline(1e3 * latency, color='k', linewidth=1, linestyle='--', label='latency')
+    last = max(step.rests[1] for step in result.steps) + 5 * period
+    curves.set(xlim=(-4e3 * period, 1e3 * last), xlabel='ms after the command', ylabel='difference, relative')
+    curves.set(title='difference of the picture to that before')
+    curves.legend(fontsize=8)
+    ways = np.array([abs(step.goal - step.start) for step in result.steps])
+    for name, key, colour in (('changes', 'changes', 'C0'), ('rests', 'rests', 'C1')):
+        spans = 1e3 * np.array([getattr(step, key) for step in result.steps])
+        ends.errorbar(ways, spans.mean(axis=1), np.ptp(spans, axis=1) / 2, fmt='.', color=colour, label=name)
+    line = np.linspace(0, ways.max(), 2)
+    ends.plot(line, [1e3 * motion.until_rest(way, period) for way in line], '-', color='C1', label='rests, as written')
+    ends.set(xlabel='way (dioptres)', ylabel='ms after the command', title='begin and end of each step', ylim=(0, None))
+    ends.legend(fontsize=8)
     save_figure(path, figure)

@@ -39,6 +39,8 @@ class Frame:
     """From an RGB-D sensor at the position of the camera, with the same intrinsics."""
     warning: str = ''
     """What is wrong with the camera, for the log of the node."""
+    commands: int | None = None
+    """How many calls of `focus` the lens had reached; None: all, where it is settled."""
 
 
 class CameraLost(RuntimeError):

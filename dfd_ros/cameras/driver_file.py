@@ -130,11 +130,14 @@ class Motion:
     """
 
     latency_frames: Frames = 0.0
-    latency_s: Duration = 0.0
+    latency_s: Annotated[float, Field(ge=-60, le=60)] = 0.0
     slew: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Values of the command in a second. 0: at once."""
     settle_s: Duration = 0.1
     """s until the lens rests after it has arrived."""
+    uncertainty_s: Duration | None = None
+    """s by which all of this may be off, if it was measured from the command on, by the stamps of the frames. Not
+    given: the lens may move at any time from the command on, and a frame is exposed within a period of its stamp."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ros.calibration.calibration_file import Calibration, read_focus_table
+from dfd_ros.calibration.calibration_file import Calibration, FocusMotion, read_focus_table
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
-from dfd_ros.cameras.focus_drive import FocusDrive
+from dfd_ros.cameras.lens_motion import LensMotion
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, distance, vergence
@@ -101,13 +101,14 @@ class V4l2Source(CameraSource):
         table: FocusTable,
         *,
         settle_time: float,
+        motion: FocusMotion | None = None,
         lens: Lens = Lens(),
         lens_width: int = 0,
         magnification: Callable[[float], float] | None = None,
         images: ImageSettings = ImageSettings(),
         api: int = cv2.CAP_V4L2,
     ) -> None:
-        """`device` is a path or a number; `api` is OpenCV's.
+        """`device` is a path or a number; `api` is OpenCV's. `motion`, where it was measured, replaces `settle_time`.
 
         `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
         device gives; `magnification` gives the image scale at a focus distance (m), relative to infinity.
@@ -120,7 +121,11 @@ class V4l2Source(CameraSource):
         self._lens = lens
         self._lens_width = lens_width
         self._magnification = magnification
-        self._drive = FocusDrive(table.range.far, settle_time, table.range)
+        self._measured = motion
+        self._motion = LensMotion(0.0, settle_time, table.range.width)
+        if motion is not None:
+            self._motion = LensMotion(motion.slew_dioptre_s, motion.settle_s, table.range.width, motion.uncertainty_s)
+        self._commands = 0
         self._wanted = table.value(table.range.far)
         self._wanted_at = self._set_at = -math.inf
         self._refused = self._missed = False  # missed: the camera has another value than the one wanted
@@ -136,6 +141,7 @@ class V4l2Source(CameraSource):
         with self._focusing:
             self._wanted = self._table.value(distance)
             self._wanted_at = time_s
+            self._commands += 1
             self._follow(time_s, is_new=True)
 
     def capture(self, time_s: float) -> Frame:
@@ -149,10 +155,11 @@ class V4l2Source(CameraSource):
             raise self._lost()
         with self._focusing:
             self._follow(time.monotonic())
-            focus_distance, _ = self._drive.at(exposed)
-            # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier.
-            _, rests = self._drive.at(exposed - self._period)
+            # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier. What was
+            # measured goes by the stamps.
+            position = self._motion.during(exposed - (0.0 if self._measured else self._period), exposed)
             missed, wanted_at = self._missed, self._wanted_at
+        focus_distance = distance(position.value) if position else self._table.range.far
         lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
             focus_distance=focus_distance,
@@ -162,7 +169,7 @@ class V4l2Source(CameraSource):
             magnification=self._magnification(focus_distance) if self._magnification else math.nan,
             near=self._table.range.near,
             far=self._table.range.far,
-            settled=rests and not missed,
+            settled=position is not None and position.rests and not missed,
         )
         warning = ''
         if missed and time.monotonic() - wanted_at > PATIENCE:
@@ -170,7 +177,7 @@ class V4l2Source(CameraSource):
                 f'{self._name}: the camera does not take the focus value {self._wanted:.0f}, it is at '
                 f'{device.focus:g}; is its autofocus on, or does another program use it? Trying again.'
             )
-        return Frame(image, state, exposed, warning=warning)
+        return Frame(image, state, exposed, warning=warning, commands=position.command_id if position else 0)
 
     def close(self) -> None:
         with self._focusing:
@@ -188,7 +195,9 @@ class V4l2Source(CameraSource):
         value = self._device.focus
         self._missed = self._refused or not abs(value - self._wanted) <= self._table.tolerance
         if value >= 0:
-            self._drive.command(self._table.focus_distance(value), now)
+            measured = self._measured
+            latency = measured.latency_s + measured.latency_frames * self._period if measured else 0.0
+            self._motion.command(vergence(self._table.focus_distance(value)), now, now, latency, self._commands)
 
     def _grab(self, device: V4l2Device, time_s: float) -> float:
         """Grabs the first frame that is not a leftover in the queue. Returns its time of exposure."""
@@ -220,5 +229,7 @@ class V4l2Source(CameraSource):
         with self._focusing:
             self._device = device
             self._follow(time.monotonic(), is_new=True)  # a command may have come meanwhile
-        time.sleep(self._settle_time)  # nobody knows where the motor comes from
+        measured, way = self._measured, self._table.range.width
+        # Nobody knows where the motor comes from.
+        time.sleep(measured.until_rest(way, self._period) if measured else self._settle_time)
         return device

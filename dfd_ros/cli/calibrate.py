@@ -1,4 +1,4 @@
-"""dfd calibrate: intrinsics, extrinsics, focus map, aperture and focus breathing of a rig, in one file."""
+"""dfd calibrate: intrinsics, extrinsics, focus map, aperture, breathing and latency of a rig, in one file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import math
 from pathlib import Path
 
-HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture and focus breathing, into calibration.yaml'
+from dfd_ros.cli import _calibrate_latency
+
+HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture, breathing and latency, into calibration.yaml'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
 
 MAX_VALUES = 100_000  # of a focus motor
@@ -141,7 +143,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='pixel pitch of the images (default: from focal length and intrinsics)',
     )
     aperture.add_argument('--linear', action='store_true', help='the images are linear, not sRGB')
-    for kind in (intrinsics, extrinsics, focus, aperture):
+    latency = add(
+        'latency',
+        _latency,
+        'measure how long after a focus command the picture changes and rests',
+        '--driver camera_ros',
+    )
+    _calibrate_latency.add_arguments(latency)
+    for kind in (intrinsics, extrinsics, focus, aperture, latency):
         kind.add_argument(
             '--calibration',
             metavar='YAML',
@@ -362,6 +371,13 @@ def _aperture(args: argparse.Namespace) -> None:
         lambda path, r: write_aperture(path, r, found.lens.f_number),
         result,
     )
+
+
+def _latency(args: argparse.Namespace) -> None:
+    from dfd_ros.calibration.result_plots import write_latency
+
+    calibration, result = _calibrate_latency.measure(args)
+    _write(args, calibration, 'latency', write_latency, result)
 
 
 def _stack(folder: Path, calibration) -> tuple:

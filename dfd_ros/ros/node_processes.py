@@ -85,19 +85,24 @@ class NodeProcesses:
         """Returns when the node `until` has ended well. Raises NodeFailed when any other ends, or ends badly;
         InputError where a node was given what cannot work (status 2).
         """
-        while True:
-            for name, child in self._children.items():
-                status = child.process.poll()
-                if status is None:
-                    continue
-                if status == 0 and name == until:
-                    return
-                self._listen(0.0)
-                said = child.last_line.removeprefix(INPUT_ERROR) or 'it said nothing'
-                if status == 2:
-                    raise InputError(f'{name} node: {said}')
-                raise NodeFailed(f'{name} node: ended with status {status}: {said}')
-            self._listen(POLL)
+        while not self.check(until):
+            pass
+
+    def check(self, until: str | None = None) -> bool:
+        """Whether the node `until` has ended well, after a moment. Raises as `wait`."""
+        for name, child in self._children.items():
+            status = child.process.poll()
+            if status is None:
+                continue
+            if status == 0 and name == until:
+                return True
+            self._listen(0.0)
+            said = child.last_line.removeprefix(INPUT_ERROR) or 'it said nothing'
+            if status == 2:
+                raise InputError(f'{name} node: {said}')
+            raise NodeFailed(f'{name} node: ended with status {status}: {said}')
+        self._listen(POLL)
+        return False
 
     def stop(self) -> None:
         """Ends all nodes: SIGTERM, and SIGKILL for what is still there after its grace."""

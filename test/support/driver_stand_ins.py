@@ -19,6 +19,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, Header, Int32
 from std_srvs.srv import SetBool
 
+from dfd_ros.ros.image_messages import to_message
+
 NANOSECONDS = 10**9
 
 
@@ -52,16 +54,26 @@ class StandIn(Node):
     EXPOSURE = 0.01  # s
 
     def __init__(
-        self, lens: SimulatedLens, *, rate: float = 30.0, images: bool = False, clock_off: float = 0.0, **options: Any
+        self,
+        lens: SimulatedLens,
+        *,
+        rate: float = 30.0,
+        images: bool = False,
+        scene: Any = None,
+        clock_off: float = 0.0,
+        **options: Any,
     ):
+        """`scene`: gives the picture (H, W, 3) uint8 of a value of the lens; otherwise images are black."""
         super().__init__(self.NAME, **options)
         self.lens = lens
         self.truth: dict[int, tuple[float, float]] = {}
         self.sets = 0
+        self.told: list[float] = []  # s, when
         self._period, self._clock_off = 1 / rate, clock_off
         self._pending: deque[float] = deque()
         self._info = self.create_publisher(CameraInfo, self.INFO, 1)
-        self._image = self.create_publisher(Image, self.IMAGE, 1) if images else None
+        self._image = self.create_publisher(Image, self.IMAGE, 1) if images or scene else None
+        self._scene = scene
         self.create_timer(self._period, self._take_frame)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -92,7 +104,10 @@ class StandIn(Node):
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
         self.truth[stamp] = (self.lens.at(exposed), self.lens.at(exposed + self.EXPOSURE))
         if self._image is not None:
-            self._image.publish(Image(header=header, width=64, height=48, step=192, encoding='rgb8', data=bytes(9216)))
+            image = Image(header=header, width=64, height=48, step=192, encoding='rgb8', data=bytes(9216))
+            if self._scene is not None:
+                image = to_message(self._scene(sum(self.truth[stamp]) / 2), header)
+            self._image.publish(image)
         self._info.publish(CameraInfo(header=header, width=64, height=48))
         self.frame_done(header)
 
@@ -101,6 +116,7 @@ class StandIn(Node):
 
     def go(self, value: float) -> None:
         self.sets += 1
+        self.told.append(self.now)
         self.lens.go(value, self.now)
 
     def declare(
@@ -164,6 +180,7 @@ class CameraRos(StandIn):
     def _apply(self, parameters: list[Parameter]) -> None:
         if self._controls:
             self.dropped += 1
+        self.told.append(self.now)
         self._controls = {p.name: p.value for p in parameters if p.name in ('AfMode', 'LensPosition')}
         self.sets += 1
 

@@ -6,7 +6,7 @@ import bisect
 from collections import deque
 from itertools import pairwise
 
-from dfd_ros.ros.drivers.lens_motion import Position
+from dfd_ros.cameras.lens_motion import Position
 
 REMEMBERED = 128  # reports
 STAMP_NOISE = 0.25  # of a frame by which stamps may be off

@@ -8,6 +8,7 @@ import math
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,7 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         lens_width=lens_width,
         magnification=aperture.magnification if aperture else None,
         settle_time=_settle_time(parameters),
+        motion=None if parameters.settle_time else calibration.motion,
         images=ImageSettings(
             parameters.image_width,
             parameters.image_height,
@@ -195,6 +197,8 @@ class CameraNode(ManagedNode):
 
     def activate(self) -> None:
         self._command_id = 0
+        self._command_ids: deque[int] = deque(maxlen=256)
+        self._commands = 0
         self._reached_id = 0
         self._last: Frame | None = None
         self._intervals = Window(2.0)
@@ -244,6 +248,8 @@ class CameraNode(ManagedNode):
             self._warn(str(error))
             return
         # After the focus, never before: a frame must not carry the number of a command it was too early for.
+        self._command_ids.append(command.command_id)
+        self._commands += 1
         self._command_id = command.command_id
 
     def _capture_frames(self) -> None:
@@ -259,7 +265,11 @@ class CameraNode(ManagedNode):
                 continue
             if frame.warning:
                 self._warn(frame.warning)
-            if frame.lens_state.settled:
+            if frame.commands is not None:  # the source knows which command it has reached, the lens may be late
+                ids = list(self._command_ids)
+                behind = self._commands - frame.commands
+                self._reached_id = ids[-1 - behind] if 0 <= behind < len(ids) else self._reached_id
+            elif frame.lens_state.settled:
                 self._reached_id = command_id
             self._publish(frame)
 

@@ -20,7 +20,8 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Empty, Header
 
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.cameras.driver_file import read_driver
+from dfd_ros.cameras.driver_file import Motion, read_driver
+from dfd_ros.cameras.lens_motion import LensMotion, Position
 from dfd_ros.cameras.v4l2_source import FocusTable
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
@@ -34,7 +35,6 @@ from dfd_ros.ros.diagnostics import WARN, Report, Window
 from dfd_ros.ros.drivers.conversation import Conversation, NoAnswer, Steps
 from dfd_ros.ros.drivers.focus_scale import FocusScale, Limits
 from dfd_ros.ros.drivers.interfaces import find_interface, find_key, get_number
-from dfd_ros.ros.drivers.lens_motion import LensMotion, Position
 from dfd_ros.ros.drivers.links import Changed, ParameterLink, identity, make_link
 from dfd_ros.ros.drivers.position_reports import PositionReports
 from dfd_ros.ros.managed_node import ManagedNode
@@ -88,8 +88,13 @@ class FocusBridgeNode(ManagedNode):
 
     def configure(self) -> None:
         values = self._settings.values
-        self._driver = read_driver(values.driver, node=values.driver_node, device=values.video_device)
+        driver = read_driver(values.driver, node=values.driver_node, device=values.video_device)
         calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
+        self._measured = calibration.motion
+        if self._measured is not None and self._measured.report_latency_frames is not None:
+            latency = self._measured.report_latency_frames
+            driver = replace(driver, report=replace(driver.report, latency_frames=latency, latency_s=0.0))
+        self._driver = driver
         self._aperture = calibration.aperture
         self._table = FocusTable.found(values.focus_table, calibration)
         # Measured values say more than the unit that the driver claims.
@@ -107,6 +112,7 @@ class FocusBridgeNode(ManagedNode):
         self._phase = WAITING
         self._problem = ''
         self._scale: FocusScale | None = None
+        self._timing = Motion()
         self._motion = LensMotion(0.0, 0.0, 0.0)
         self._reports = PositionReports()
         self._wanted: _Goal | None = None
@@ -330,7 +336,7 @@ class FocusBridgeNode(ManagedNode):
     def _on_set_up(self, limits: Limits | None, error: Exception | None) -> None:
         if error is None:
             assert limits is not None
-            command, motion = self._driver.command, self._driver.motion
+            command = self._driver.command
             try:
                 self._scale = FocusScale(self._unit, limits.within(command.minimum, command.maximum), self._table)
             except InputError as problem:
@@ -344,7 +350,12 @@ class FocusBridgeNode(ManagedNode):
         self._report_scale = self._scale
         if self._report_unit != self._unit:
             self._report_scale = FocusScale(self._report_unit, _limits(self._report_unit, self._scale), self._table)
-        self._motion = LensMotion(motion.slew, motion.settle_s, self._scale.maximum - self._scale.minimum)
+        span, motion = self._scale.maximum - self._scale.minimum, self._driver.motion
+        if (measured := self._measured) is not None:
+            slew = measured.slew_dioptre_s * span / self._scale.range.width
+            latencies = {'latency_frames': measured.latency_frames, 'latency_s': measured.latency_s}
+            motion = Motion(slew=slew, settle_s=measured.settle_s, uncertainty_s=measured.uncertainty_s, **latencies)
+        self._timing, self._motion = motion, LensMotion(motion.slew, motion.settle_s, span, motion.uncertainty_s)
         self._accepted = None
         if self._wanted is None:  # so that it is somewhere that is known
             self._wanted = _Goal(self._scale.value(self._scale.range.far), 0)
@@ -369,7 +380,8 @@ class FocusBridgeNode(ManagedNode):
             self._fail(f'{self._link.target} is {value:g}, not the {goal.value:g} that was set', later=True)
             return
         now = self._now()
-        self._motion.command(value, goal.at, now, self._latency, goal.command_id)
+        # dfd calibrate latency measures from the command, not from the answer.
+        self._motion.command(value, goal.at, goal.at if self._is_measured else now, self._latency, goal.command_id)
         self._accepted = _Goal(goal.value, goal.command_id, now)
         self._read_at = time.monotonic() + self._driver.report.every_s
         if self._driver.report.kind != 'topic':
@@ -420,8 +432,12 @@ class FocusBridgeNode(ManagedNode):
     @property
     def _latency(self) -> float:
         """s from the driver's answer to the start of the motion."""
-        motion = self._driver.motion
+        motion = self._timing
         return motion.latency_s + motion.latency_frames * self._period
+
+    @property
+    def _is_measured(self) -> bool:
+        return self._timing.uncertainty_s is not None
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds / NANOSECONDS
@@ -446,11 +462,14 @@ class FocusBridgeNode(ManagedNode):
             return None
         report, period = self._driver.report, self._period
         begin, end = frame.stamp - period, min(frame.stamp + period, frame.arrival)
+        if self._is_measured:  # by the stamps, whether these are of the begin or the end of an exposure
+            begin = end = frame.stamp
         if (report.kind != 'topic' or report.stamp == 'arrival') and not self._clocks_agree(frame):
             return None
         if report.kind != 'topic':
             position = self._motion.during(begin, end)
-            in_doubt = self._sending is not None and self._sending.at < end
+            delay = self._latency - (self._timing.uncertainty_s or 0.0) if self._is_measured else 0.0
+            in_doubt = self._sending is not None and self._sending.at + delay < end
             return None if position is None or in_doubt else position
         scale = self._report_scale
         still = STILL * scale.tolerance

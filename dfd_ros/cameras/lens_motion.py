@@ -1,7 +1,8 @@
-"""Where a lens is that does not say so: a model of its motion, from what the driver has been told."""
+"""Where a lens is that does not say so: a model of its motion, from what it has been told."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -32,16 +33,23 @@ class Position:
     value: float
     rests: bool
     command_id: int = 0
+    travel: float = math.inf
+    """Values over which it may have moved; the true one is within half of it. inf: nobody knows."""
 
 
 class LensMotion:
-    """The lens moves at constant speed, and may do so at any time from the sending of a command until it rests."""
+    """The lens moves at constant speed.
 
-    def __init__(self, slew: float, settle_s: float, span: float) -> None:
-        """`slew`: values in a second, 0 = at once. `span`: largest difference of two values."""
+    Where its times are not measured, it may do so at any time from the sending of a command until it rests.
+    """
+
+    def __init__(self, slew: float, settle_s: float, span: float, uncertainty: float | None = None) -> None:
+        """`slew`: values in a second, 0 = at once. `span`: largest difference of two values. `uncertainty`: s by which
+        the times may be off; None: they are not measured."""
         self._slew = slew
         self._settle = settle_s
         self._span = span
+        self._uncertainty = uncertainty
         self._moves: deque[_Move] = deque(maxlen=REMEMBERED)
 
     def command(self, value: float, sent: float, answered: float, latency: float, command_id: int) -> None:
@@ -54,6 +62,8 @@ class LensMotion:
         start = value if last is None else last.at(began)
         way = self._span if last is None else abs(value - start)
         if last is not None and last.goal == value:  # it stays
+            if last.command_id == command_id:
+                return
             sent, began, start, arrives, rests = last.sent, last.began, last.start, last.arrives, last.rests
         else:
             arrives = began + (way / self._slew if self._slew else 0.0)
@@ -68,11 +78,28 @@ class LensMotion:
         """The position during an exposure (s); None: unknown."""
         if not self._moves:
             return None
+        off = self._uncertainty or 0.0
+        begin, end = begin - off, end + off
+        reached = [move for move in self._moves if move.rests <= begin]
+        moving = [move for move in self._moves if self._earliest(move) < end and begin < move.rests]
+        command_id = reached[-1].command_id if reached else 0
+        if reached and not moving:
+            return Position(self._at(end), True, command_id, 0.0)
+        if self._uncertainty is None or self._earliest(self._moves[0]) > begin - self._settle or not reached:
+            return Position(self._at(end), False, command_id)
+        # Until it rests, it may be behind by as much as it takes to settle.
+        first = begin - self._settle
+        turns = [t for move in moving for t in (move.began, move.arrives) if first < t < end]
+        values = [self._at(time_s) for time_s in (first, *turns, end)]
+        low, high = min(values), max(values)
+        return Position((low + high) / 2, False, command_id, high - low)
+
+    def _earliest(self, move: _Move) -> float:
+        return move.sent if self._uncertainty is None else move.began
+
+    def _at(self, time_s: float) -> float:
         current = self._moves[0]
         for move in self._moves:
-            if move.began <= end:
+            if move.began <= time_s:
                 current = move
-        moving = any(move.sent < end and begin < move.rests for move in self._moves)
-        reached = [move for move in self._moves if move.rests <= begin]
-        rests = bool(reached) and not moving
-        return Position(current.at(end), rests, reached[-1].command_id if reached else 0)
+        return current.at(time_s)

@@ -1,0 +1,144 @@
+"""A recording of a lens that is told to step its focus: when it was told, and what each frame showed.
+
+Frames are kept as detail maps, not as images: what changes with the focus is how much fine detail each part of an image
+has, and little else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from tqdm import tqdm
+
+from dfd_ros.calibration.board import opencv
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.optics import VergenceRange, vergence
+
+WIDTH = 480  # px, to which larger images are reduced
+GRID = (8, 6)  # columns, rows of the map
+SIGMAS = (0.8, 1.6, 3.2, 6.4)  # px, between which the bands lie
+FLOOR = 1e-5  # of the squared brightness: detail below it is noise of any camera
+SHORTEST_PAUSE, PAUSE_FRAMES = 1.0, 30  # s, frames
+# Shares of the range in vergence, from which ways of a half to the whole come.
+PATTERN = (1.0, 0.0, 0.5, 1.0, 0.5, 0.0, 1.0, 0.25, 0.75, 0.0, 0.75, 0.25)
+
+
+@dataclass(frozen=True)
+class FocusSteps:
+    """T frames and N commands, both in the order of time and on one clock."""
+
+    name: str
+    stamps: np.ndarray
+    """(T,) s, of the frames."""
+    details: np.ndarray
+    """(T, D) of `detail_map`."""
+    commands: np.ndarray
+    """(N,) s, when the lens was told."""
+    goals: np.ndarray
+    """(N,) dioptres."""
+    labels: np.ndarray | None = None
+    """(T,) dioptres: where the lens state of each frame says that the focus was; NaN = it does not."""
+
+
+class FocusStepsBuilder:
+    """Collects frames and commands as they come, in any order, from several threads."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._frames: dict[float, np.ndarray] = {}
+        self._labels: dict[float, float] = {}
+        self._commands: list[tuple[float, float]] = []
+
+    def add_frame(self, stamp: float, image: np.ndarray) -> None:
+        """`image`: (H, W, 3) uint8 RGB, exposed at `stamp` (s)."""
+        self._frames[stamp] = detail_map(image)
+
+    def add_label(self, stamp: float, vergence: float) -> None:
+        """Where the lens state of this stamp (s) has the focus, in dioptres."""
+        self._labels[stamp] = vergence
+
+    def add_command(self, time_s: float, vergence: float) -> None:
+        """The lens was told at `time_s` to go there (dioptres)."""
+        self._commands.append((time_s, vergence))
+
+    @property
+    def frames(self) -> int:
+        return len(self._frames)
+
+    def steps(self) -> FocusSteps:
+        """What has been collected. Raises InputError where the frames differ in size or there are none."""
+        stamps = sorted(self._frames)
+        if not stamps:
+            raise InputError(f'{self._name}: no frames')
+        commands = np.array(sorted(self._commands), float).reshape(-1, 2)
+        return FocusSteps(
+            self._name,
+            np.array(stamps),
+            np.stack([self._frames[stamp] for stamp in stamps]),
+            commands[:, 0],
+            commands[:, 1],
+            np.array([self._labels.get(stamp, np.nan) for stamp in stamps]) if self._labels else None,
+        )
+
+
+def detail_map(image: np.ndarray) -> np.ndarray:
+    """(D,) float32 of an image (H, W, 3) uint8 RGB: log of the energy of bands of detail in parts of the image.
+
+    Relative to the brightness of each part, so that exposure does not count.
+    """
+    cv2 = opencv()
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    if grey.shape[1] > WIDTH:
+        size = (WIDTH, max(round(grey.shape[0] * WIDTH / grey.shape[1]), GRID[1]))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    brightness = np.maximum(cv2.resize(grey, GRID, interpolation=cv2.INTER_AREA), 1.0)
+    blurred = [cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in SIGMAS]
+    bands = []
+    for fine, coarse in pairwise(blurred):
+        energy = cv2.resize((fine - coarse) ** 2, GRID, interpolation=cv2.INTER_AREA)
+        bands.append(np.log(energy / brightness**2 + FLOOR))
+    return np.stack(bands).ravel()
+
+
+def take_steps(
+    builder: FocusStepsBuilder,
+    send: Callable[[float], float],
+    wait: Callable[[float], None],
+    range_: VergenceRange,
+    count: int,
+    pause: float,
+    period: float,
+    seed: int = 0,
+) -> None:
+    """Tells a lens to step its focus, while somebody else adds its frames.
+
+    Args:
+        send: sends a focus distance (m) and gives the time at which it did (s, of the clock of the frames).
+        wait: waits for so many seconds.
+        pause: s between two steps; `period`: s between two frames.
+    """
+    steps = zip(step_goals(range_, count), step_pauses(count, pause, period, seed))
+    for goal, seconds in tqdm(list(steps), desc='latency', unit='step'):
+        wait(seconds)
+        builder.add_command(send(goal), vergence(goal))
+    wait(pause)
+
+
+def step_goals(range_: VergenceRange, count: int) -> list[float]:
+    """Focus distances (m) of `count` steps."""
+    return [range_.denormalise(PATTERN[i % len(PATTERN)]) for i in range(count)]
+
+
+def default_pause(period: float) -> float:
+    """s between two steps that suffice for most lenses; `period`: s between two frames."""
+    return max(SHORTEST_PAUSE, PAUSE_FRAMES * period)
+
+
+def step_pauses(count: int, pause: float, period: float, seed: int = 0) -> np.ndarray:
+    """(count,) s to wait before each step, a little more than `pause`. They fall anywhere between two frames: where
+    commands always come just after a frame, a lens that starts at once cannot be told from one that waits for the next
+    frame."""
+    return pause + np.random.default_rng(seed).uniform(0, period, count)

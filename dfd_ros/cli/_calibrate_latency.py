@@ -1,0 +1,156 @@
+"""dfd calibrate latency: the motion of the lens after a focus command."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.focus_steps import FocusSteps
+    from dfd_ros.calibration.latency import LatencyResult
+    from dfd_ros.cameras.driver_file import Driver
+
+TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'bag',
+        metavar='BAG',
+        type=Path,
+        nargs='?',
+        help='recording of images and focus commands (default: step the focus now)',
+    )
+    parser.add_argument(
+        '--driver',
+        metavar='NAME',
+        default='',
+        help='camera driver, as for the focus bridge, which is started for it (default: a camera that obeys '
+        'focus_command)',
+    )
+    parser.add_argument('--driver-node', metavar='NODE', default='', help="name of the driver's node")
+    parser.add_argument(
+        '--device', metavar='DEV', default='', help='V4L2 device; without --driver, its images are read from it'
+    )
+    parser.add_argument(
+        '--focus-table', metavar='YAML', default='', help='values against focus distances (default: the calibration)'
+    )
+    parser.add_argument('--steps', metavar='N', type=int, default=16, help='number of steps')
+    parser.add_argument(
+        '--step-time', metavar='S', type=float, default=0.0, help='time between two steps (default: 1 s, or 30 frames)'
+    )
+    for topic in TOPICS:
+        parser.add_argument(f'--{topic.replace("_", "-")}', metavar='TOPIC', default=topic, help=f'name of {topic}')
+
+
+def measure(args: argparse.Namespace) -> tuple[Calibration, LatencyResult]:
+    """Measures, prints, and gives the calibration with the result. Raises InputError."""
+    from dataclasses import replace
+
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.latency import measure_latency
+    from dfd_ros.cameras.driver_file import read_driver
+    from dfd_ros.cli._options import require_within
+    from dfd_ros.core.errors import InputError
+
+    require_within(args, steps=(6, 1000), step_time=(0.0, 60.0))
+    if args.bag and (args.driver or args.device):
+        raise InputError(f'{args.bag}: a recording, so neither --driver nor --device goes with it')
+    calibration = Calibration.read_or_empty(args.calibration)
+    driver = read_driver(args.driver, node=args.driver_node, device=args.device) if args.driver else None
+    result = measure_latency(_record(args, calibration, driver))
+    _print(result)
+    motion = result.motion
+    reports = _report_latency(result, calibration, driver)
+    if reports is not None:
+        motion = replace(motion, report_latency_frames=reports)
+    elif calibration.motion is not None:
+        motion = replace(motion, report_latency_frames=calibration.motion.report_latency_frames)
+    return replace(calibration, motion=motion), result
+
+
+def _record(args: argparse.Namespace, calibration: Calibration, driver: Driver | None) -> FocusSteps:
+    if args.bag:
+        from dfd_ros.bags.recorded_steps import read_focus_steps
+
+        return read_focus_steps(args.bag, args.image_raw, args.focus_command, args.lens_state)
+    if args.device and driver is None:
+        return _from_device(args, calibration)
+    from dfd_ros.ros.node_processes import NodeProcesses, require_ros
+
+    require_ros()
+    from dfd_ros.ros import launch_arguments
+    from dfd_ros.ros.topic_stepping import record_focus_steps
+
+    topics = {topic: getattr(args, topic) for topic in TOPICS}
+    if driver is None:
+        return record_focus_steps(topics, args.steps, args.step_time, check=lambda: time.sleep(0.05))
+    given = {'driver': args.driver, 'driver_node': args.driver_node, 'video_device': args.device}
+    values, depth = launch_arguments.with_driver(given | topics)
+    parameters = {key: value for key, value in given.items() if value}
+    parameters |= {'focus_table': args.focus_table} if args.focus_table else {}
+    parameters |= {'calibration': str(args.calibration)} if args.calibration.exists() else {}
+    remappings = [part for topic, name in launch_arguments.remappings(values) for part in ('-r', f'{topic}:={name}')]
+    with NodeProcesses() as processes:
+        processes.start('focus_bridge', parameters, *remappings)
+        topics = {topic: values[topic] for topic in TOPICS}
+        compressed = bool(depth.get('compressed'))
+        return record_focus_steps(topics, args.steps, args.step_time, compressed=compressed, check=processes.check)
+
+
+def _from_device(args: argparse.Namespace, calibration: Calibration) -> FocusSteps:
+    from dfd_ros.cameras.source_stepping import record_focus_steps
+    from dfd_ros.cameras.v4l2_source import FocusTable, V4l2Source
+    from dfd_ros.core.errors import InputError
+
+    table = FocusTable.found(args.focus_table, calibration)
+    if table is None:
+        raise InputError(f'--focus-table: {args.device} needs one, of its own or in {args.calibration}')
+    source = V4l2Source(args.device, table, settle_time=0.0)
+    try:
+        return record_focus_steps(source, table.range, args.device, args.steps, args.step_time)
+    finally:
+        source.close()
+
+
+def _print(result: LatencyResult) -> None:
+    from dfd_ros.calibration.latency import vergence_text
+
+    for step in result.steps:
+        print(
+            f'step      {vergence_text(step.start):>5} to {vergence_text(step.goal):>5} m: {step.latency_frames} '
+            f'frames unchanged, at rest after {1e3 * step.rests[1]:.0f} ms, contrast {step.contrast:.3g}'
+        )
+    motion, period = result.motion, result.period
+    latency = motion.latency_s + motion.latency_frames * period
+    shown = len(result.steps)
+    print(f'rate      {motion.rate_hz:.1f} Hz, stamps {1e3 * result.jitter:.1f} ms off an even grid')
+    print(f'steps     {shown} of {shown + result.unclear} show, {result.agreeing} of these agree')
+    print(
+        f'latency   {result.frames} frames ({1e3 * latency:.0f} ms, +- {1e3 * motion.uncertainty_s:.0f} ms), fixed in '
+        f'{"frames" if motion.latency_frames or not latency else "time"}'
+    )
+    slew = f'{motion.slew_dioptre_s:.3g} dioptres/s' if motion.slew_dioptre_s else 'at once'
+    print(f'motion    {slew}, {1e3 * motion.settle_s:.0f} ms to settle')
+    if result.label_shift is not None:
+        early = f'{abs(result.label_shift)} frames {"before" if result.label_shift > 0 else "after"}'
+        print(
+            f'labels    lens_state changes {early if result.label_shift else "with"} the picture '
+            f'({result.labels_agreeing} of {shown} steps)'
+        )
+
+
+def _report_latency(result: LatencyResult, calibration: Calibration, driver: Driver | None) -> int | None:
+    """The latency of the driver's reports; prints it, or what else sets lens states right."""
+    shift = result.label_shift
+    if driver is not None and driver.report.kind == 'topic' and shift is not None:
+        measured = calibration.motion.report_latency_frames if calibration.motion else None
+        before = driver.report.latency_frames if measured is None else measured
+        print(f'reports   latency_frames: {max(before + shift, 0)}')
+        return max(before + shift, 0)
+    if driver is None and shift:
+        print(f'set       lens_state_delay:={-shift * result.period:.4g} of the depth node')
+    return None
