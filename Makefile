@@ -1,9 +1,10 @@
 # The set-up needs some Python to start with; which one the environment gets is setup/environment.py's choice.
 PYTHON3 := $(firstword $(foreach name,python3 python3.12 python3.11,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: help env demo test test-fast lint clean
+.PHONY: help env example demo test test-fast lint clean
 
 help:
+	@echo "make example    depth of the photographs in examples/push_button, in output/push_button"
 	@echo "make demo       camera, sweep and depth as ROS nodes for 20 s; pictures and a video in output/demo"
 	@echo "make test       all tests (make test TESTS=test/core/test_optics.py: some)"
 	@echo "make test-fast  the tests that are not marked slow, in about a minute on two cores"
@@ -14,6 +15,9 @@ help:
 env:
 	@test -n "$(PYTHON3)" || { echo "dfd_ros: no Python found; install Python 3.11 or 3.12 (Debian, Ubuntu: sudo apt install python3-venv python3-dev)" >&2; exit 1; }
 	@"$(PYTHON3)" setup/environment.py
+
+example: env
+	.venv/bin/dfd estimate examples/push_button --out output/push_button
 
 demo: env
 	.venv/bin/dfd demo

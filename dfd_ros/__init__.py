@@ -1,6 +1,6 @@
 """Metric depth from one camera whose focus moves.
 
-from dfd_ros import DepthEstimator, FocalStack, LensState
+from dfd_ros import DepthEstimator, FocalStack, LensState, read_focal_stack
 """
 
 import sys
@@ -25,6 +25,7 @@ _PUBLIC = {
     'DepthEstimator': 'dfd_ros.inference.estimator',
     'FocalStack': 'dfd_ros.core.focal_stack',
     'LensState': 'dfd_ros.core.lens_state',
+    'read_focal_stack': 'dfd_ros.photographs',
     '__version__': 'dfd_ros.core.version',
 }
 

@@ -115,7 +115,7 @@ def test_estimate_with_onnx(stack, tmp_path, capsys):
 @pytest.mark.parametrize(
     'args, says',
     [
-        (['estimate', 'nowhere', '--out', 'o'], 'nowhere: no such folder'),
+        (['estimate', 'nowhere', '--out', 'o'], 'nowhere: no such file or folder'),
         (['estimate', '{stack}'], 'the following arguments are required: --out'),
         (['estimate', '{stack}', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
         (
@@ -189,10 +189,10 @@ def test_help_and_public_names_import_nothing_heavy():
     ],
 )
 def test_whatever_comes_out_is_one_line(error, status, says, monkeypatch, stack, tmp_path, capsys):
-    def fail(folder):
+    def fail(path, order):
         raise error
 
-    monkeypatch.setattr(FocalStack, 'read', fail)
+    monkeypatch.setattr('dfd_ros.photographs.read_focal_stack', fail)
     assert dfd('estimate', stack, '--out', tmp_path) == status
     said = capsys.readouterr().err
     assert says in said and said.count('\n') == bool(says) and len(said) < 1100
@@ -213,15 +213,14 @@ def test_options_without_a_value(arguments, capsys):
 
 SLEEPER = """
 import sys, time, pathlib
-from dfd_ros import cli
-from dfd_ros.core import focal_stack
+from dfd_ros import cli, photographs
 from dfd_ros.core.files import written_atomically
-def read(folder):
+def read(folder, order):
     with written_atomically(folder / 'a.txt') as file:
         file.write_text('half')
         print('writing', flush=True)
         time.sleep(60)
-focal_stack.FocalStack.read = read
+photographs.read_focal_stack = read
 sys.exit(cli.main(['estimate', sys.argv[1], '--out', sys.argv[1]]))
 """
 
@@ -297,4 +296,4 @@ def test_names_that_the_output_cannot_encode_are_escaped(tmp_path):
         text=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'ascii:strict'},
     )
-    assert done.returncode == 2 and 'st\\xe4ck: no such folder' in done.stderr
+    assert done.returncode == 2 and 'st\\xe4ck: no such file or folder' in done.stderr
