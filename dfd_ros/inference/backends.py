@@ -100,6 +100,7 @@ class TorchBackend:
         self.device = device
         self.bf16 = uses_bf16(precision, device)
         self.frames = network.frames
+        self.reads_blur_scale = network.reads_blur_scale
         self.network_name = network.name
         # torch's annotations of `to` lack `memory_format`.
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,12 +121,13 @@ Side = Annotated[int, Field(ge=1, le=2**14)]
 @dataclass(frozen=True)
 class _OnnxMetadata:
     """Metadata that `dfd export` writes: the network, channels and stride of each map of the state, and the fixed size
-    (H, W) of the images, if any, or the number of which H and W have to be multiples."""
+    (H, W) of the images, if any, or the number of which H and W have to be multiples; whether the blur scale counts."""
 
     network: str
     state: tuple[tuple[Annotated[int, Field(ge=1, le=2**14)], Annotated[int, Field(ge=1, le=256)]], ...]
     size: tuple[Side, Side] | None = None
     multiple: Annotated[int, Field(ge=1, le=2**14)] | None = None
+    reads_blur_scale: bool = False
 
 
 class OnnxBackend:
@@ -155,6 +157,8 @@ class OnnxBackend:
         about = parse(_OnnxMetadata, parse_json(metadata, f'weights {path}'), f'weights {path}')
         self.network_name = about.network
         self._path, self._size, self._state = path, about.size, about.state
+        # Its search reads a part of the image.
+        self.reads_blur_scale = about.reads_blur_scale and about.size is None
         self._multiple = about.multiple or multiple_of(self._state)
         self._try()
 

@@ -29,6 +29,7 @@ from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
+from dfd_ros.inference.camera_motion import CameraMotion
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.networks.stack_network import check_stack
@@ -36,6 +37,7 @@ from dfd_ros.networks.stack_network import check_stack
 if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trains may be without
     from dfd_ros.core.focal_stack import FocalStack
     from dfd_ros.inference.all_in_focus import AllInFocus
+    from dfd_ros.inference.blur_scale_search import BlurScaleSearch
 
 SAME_FOCUS = 0.01
 """Share of the range: a frame whose focus has moved by less replaces the last one in the memory."""
@@ -262,9 +264,10 @@ class DepthEstimator:
 
     def estimate_frames(self, stack: FocalStack, sweeps: int = 1) -> Iterator[Estimate]:
         """The estimate after each frame of a stack that is read `sweeps` times, one after the other, from an empty
-        memory. The range of depth is `range_`, else that of the lens states, else what the stack covers. Time stamps
-        do not count: a stack is one stream, however far apart its frames were taken. Of a stack that is not metric
-        the estimates have no depth, but vergence from 0 at the farthest focus to 1 at the nearest.
+        memory. The range of depth is `range_`, else that of the lens states, else what the stack covers. An unknown
+        blur scale is first found from all frames. Time stamps do not count: a stack is one stream, however far apart
+        its frames were taken. Of a stack that is not metric the estimates have no depth, but vergence from 0 at the
+        farthest focus to 1 at the nearest.
 
         Raises:
             InputError: the network reads stacks of another number of frames, or of another part of the range.
@@ -278,10 +281,10 @@ class DepthEstimator:
                 [range_.normalise(state.focus_distance) for state in stack.lens_states],
             )
         limits: dict[str, Any] = {} if known else {'near': range_.near, 'far': range_.far}
+        frames = [(image, replace(state, stamp=math.nan, **limits)) for image, state in stack]
         self.reset()
-        estimates = (
-            self.push(image, replace(state, stamp=math.nan, **limits)) for _ in range(sweeps) for image, state in stack
-        )
+        self._find_blur_scale(frames, range_)
+        estimates = (self.push(image, state) for _ in range(sweeps) for image, state in frames)
         return estimates if stack.is_metric else (estimate.without_metres() for estimate in estimates)
 
     @property
@@ -311,13 +314,10 @@ class DepthEstimator:
         self._last_focus = math.nan
         self._range: VergenceRange | None = None
         self._to_state_view = Similarity()  # maps pixels of the current frame to the view of the state
-        self._magnification = math.nan
+        self._motion = CameraMotion(self._registers)
         self.evidence = Evidence()
         self._all_in_focus: AllInFocus | None = None
-        if self._registers:
-            from dfd_ros.inference.registration import Registration  # needs OpenCV
-
-            self._registration = Registration()
+        self._blur_scale_search: BlurScaleSearch | None = None
 
     def push(self, image: np.ndarray, lens_state: LensState) -> Estimate:
         """Read one frame. image: (H, W, 3) uint8 RGB.
@@ -377,9 +377,9 @@ class DepthEstimator:
         size = network_size(height, width, self._resolution)
         device = self._backend.device
         scale = size[1] / width
-        seen = _to_tensor(image if scale == 1 else _reduced(image, size), device)
-        # A focus far outside the range is as blurred as one somewhat outside; networks have seen the latter.
-        focus = min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
+        small = _reduced(image, size)
+        seen = _to_tensor(small, device)
+        focus = _limited_focus(lens_state, range_)
         blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
         if abs(focus - self._last_focus) < SAME_FOCUS:
             self._state = self._state_before  # the memory drifts if it reads one focus again and again
@@ -388,6 +388,9 @@ class DepthEstimator:
         motion = self._follow_view(image, lens_state, scale, size)
         missing = self.evidence.push(seen, focus, blur_scale, motion.resized(scale))
         self._state_before = self._state
+        lens_unknown = math.isnan(blur_scale)
+        if lens_unknown:
+            blur_scale = self._found_blur_scale(small, focus, motion.resized(scale))
         prediction, *self._state = self._backend(
             seen,
             torch.tensor([focus], dtype=torch.float32, device=device),
@@ -403,7 +406,7 @@ class DepthEstimator:
         depth = range_.denormalise(u)
         confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
         confidence = torch.where(torch.isnan(depth), 0, confidence)
-        if math.isnan(blur_scale):
+        if lens_unknown:
             coc = coc.abs() / scale
         else:
             # With a known lens the CoC follows from the depth, which is known better than the blur of one frame.
@@ -420,6 +423,34 @@ class DepthEstimator:
             estimate = estimate.without_depth(missing)
         return replace(estimate, all_in_focus=self._sharp(image, focus, motion, estimate))
 
+    def _find_blur_scale(self, frames: list[tuple[np.ndarray, LensState]], range_: VergenceRange) -> None:
+        """Find an unknown blur scale from all frames of a stack."""
+        height, width = frames[0][0].shape[:2]
+        size = network_size(height, width, self._resolution)
+        lens = frames[0][1].lens
+        if not self._backend.reads_blur_scale or not math.isnan(lens.blur_scale(range_)):
+            return
+        motion = CameraMotion(self._registers)
+        steps = (motion.push(image, state.magnification).resized(size[1] / width) for image, state in frames)
+        search = self._new_blur_scale_search()
+        search.find(
+            (_reduced(image, size), _limited_focus(state, range_), step) for (image, state), step in zip(frames, steps)
+        )
+
+    def _new_blur_scale_search(self) -> BlurScaleSearch:
+        from dfd_ros.inference.blur_scale_search import BlurScaleSearch  # needs OpenCV
+
+        self._blur_scale_search = BlurScaleSearch(self._backend)
+        return self._blur_scale_search
+
+    def _found_blur_scale(self, image: np.ndarray, focus: float, motion: Similarity) -> float:
+        """The blur scale that the images show, in px of what the network sees; NaN as long as it is not found."""
+        if not self._backend.reads_blur_scale:
+            return math.nan
+        search = self._blur_scale_search or self._new_blur_scale_search()
+        search.push(image, focus, motion)
+        return search.blur_scale
+
     def _sharp(self, image: np.ndarray, focus: float, motion: Similarity, estimate: Estimate) -> np.ndarray | None:
         if not self.all_in_focus:
             self._all_in_focus = None
@@ -433,13 +464,7 @@ class DepthEstimator:
     def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> Similarity:
         """Bring the state into the view of this image, once it is off by enough. size: of what the network sees.
         Returns what maps pixels of this image to those of the one before."""
-        magnification = lens_state.magnification if 0 < lens_state.magnification < math.inf else math.nan
-        zoom = self._magnification / magnification
-        self._magnification = magnification
-        if self._registers:
-            motion = self._registration.push(image, zoom)
-        else:
-            motion = Similarity() if math.isnan(zoom) else Similarity(scale=zoom)
+        motion = self._motion.push(image, lens_state.magnification)
         if not self._state:
             return motion
         self._to_state_view = self._to_state_view @ motion
@@ -496,8 +521,15 @@ def _check(image: np.ndarray, lens_state: LensState) -> None:
         raise InputError(f'lens state: focus_distance {lens_state.focus_distance} is no distance in metres')
 
 
+def _limited_focus(lens_state: LensState, range_: VergenceRange) -> float:
+    """The focus as v. Far outside the range the blur is as strong as somewhat outside, which networks have seen."""
+    return min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
+
+
 def _reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Smaller by area averaging. OpenCV: on a CPU it takes a fortieth of what torch takes."""
+    """Of the given (H, W), by area averaging. OpenCV: on a CPU it takes a fortieth of what torch takes."""
+    if image.shape[:2] == size:
+        return image
     import cv2
 
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)

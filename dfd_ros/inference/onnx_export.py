@@ -97,6 +97,7 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
             'state': state,
             'size': None if size is None else [height, width],
             'multiple': multiple,
+            'reads_blur_scale': network.reads_blur_scale,
         }
     )
     path.parent.mkdir(parents=True, exist_ok=True)

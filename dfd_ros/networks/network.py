@@ -39,6 +39,7 @@ class Network(nn.Module):
         needs_weights: False for a network that learns nothing.
         reads_stacks: True for a network that reads stacks of `frames` frames.
         frames: frames of these stacks; None for a network that reads frame by frame.
+        reads_blur_scale: True if the prediction depends on the blur scale. The estimator then finds an unknown one.
         decodes_coc: True if a decoder predicts the CoC, which the loss `coc` can train.
         learns_log_scale: True if `correct_log_scale` can change the `log_scale` of the network.
         coc_is_optional: True if `forward` takes `decode_coc=False`, which skips the CoC decoder.
@@ -49,6 +50,7 @@ class Network(nn.Module):
     needs_weights = True
     reads_stacks = False
     frames: int | None = None
+    reads_blur_scale = False
     decodes_coc = False
     learns_log_scale = False
     coc_is_optional = False

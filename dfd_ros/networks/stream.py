@@ -337,7 +337,7 @@ class StreamNetwork(Network):
     """
 
     STRIDE = 16
-    decodes_coc = coc_is_optional = learns_log_scale = True
+    reads_blur_scale = decodes_coc = coc_is_optional = learns_log_scale = True
     centres: torch.Tensor
 
     def __init__(

@@ -1,0 +1,170 @@
+"""Finds the blur scale of a lens whose aperture is unknown, from the images.
+
+The blur scale k is the diameter of the circle of confusion, in pixels, of a point at one end of the range while the
+focus is at the other end. A network that knows k knows how blurred each depth hypothesis should look; where it is told
+a wrong k, the frames contradict each other, and the scale of its errors, which it predicts itself, grows. So k is
+where the predicted log scale is lowest: a maximum likelihood estimate, with the network as the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+
+from dfd_ros.core.geometry import Similarity
+from dfd_ros.inference.backends import Backend
+from dfd_ros.networks.stream import focus_measures
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """An image (H, W, 3) uint8 as the network sees it, its focus, and what maps pixels of the newest image to it."""
+
+    image: np.ndarray
+    focus: float
+    motion: Similarity
+
+
+class BlurScaleSearch:
+    """Searches in the background of one stream: each frame costs at most one run on a part of the image.
+
+    Frames of different focus are collected until they cover the range. They are brought into the view of the newest,
+    cut to the window where sharpness varies most, and read with each of `CANDIDATES`. Repeated after `PAUSE` frames;
+    the result is the mean of all searches.
+    """
+
+    CANDIDATES = tuple(float(k) for k in np.geomspace(2.5, 50.0, 8))  # px, of the network's image
+    WINDOW = (256, 256)
+    """Height and width (px) of the part of the image that is read."""
+    STEP = 0.12
+    """Of the range, between the foci that are kept."""
+    SPREAD = 0.7
+    """Of the range, that they have to cover."""
+    FEWEST, MOST = 4, 10
+    PAUSE = 200
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self._frames: deque[_Frame] = deque(maxlen=self.MOST)
+        self._work: Iterator[None] | None = None
+        self._pause = 0
+        self._curves: list[np.ndarray] = []
+        self.blur_scale = math.nan
+        """k in px of the network's image; NaN as long as it is unknown."""
+
+    def push(self, image: np.ndarray, focus: float, motion: Similarity) -> None:
+        """Read a frame, and search for a while.
+
+        Args:
+            image: (H, W, 3) uint8 RGB as the network sees it; it is copied where it is kept.
+            focus: its v.
+            motion: maps its pixels to those of the image before.
+        """
+        if self._work is not None:
+            self._continue()
+        elif self._pause:
+            self._pause -= 1
+        else:
+            self._collect(image, focus, motion)
+            if len(self._frames) >= self.FEWEST and self._spread() >= self.SPREAD:
+                self._start()
+
+    def find(self, frames: Iterator[tuple[np.ndarray, float, Similarity]]) -> float:
+        """The blur scale of a whole stack, whose frames are the arguments of `push`."""
+        for image, focus, motion in frames:
+            self._collect(image, focus, motion)
+        if len(self._frames) >= 2 and self._spread() > 0:
+            self._start()
+        while self._work is not None:
+            self._continue()
+        return self.blur_scale
+
+    def _spread(self) -> float:
+        foci = [frame.focus for frame in self._frames]
+        return max(foci) - min(foci)
+
+    def _collect(self, image: np.ndarray, focus: float, motion: Similarity) -> None:
+        frames = (replace(frame, motion=frame.motion @ motion) for frame in self._frames)
+        self._frames = deque((f for f in frames if abs(f.focus - focus) >= self.STEP), maxlen=self.MOST)
+        self._frames.append(_Frame(image.copy(), focus, Similarity()))
+
+    def _start(self) -> None:
+        images = [_warped(frame) for frame in self._frames]
+        foci = [frame.focus for frame in self._frames]
+        self._frames.clear()
+        tensors = [_to_tensor(image, self._backend.device) for image in images]
+        rows, columns = _window(torch.cat(tensors), self.WINDOW)
+        self._work = self._search([(t[..., rows, columns], focus) for t, focus in zip(tensors, foci)])
+
+    def _continue(self) -> None:
+        assert self._work is not None
+        try:
+            next(self._work)
+        except StopIteration:
+            self._work, self._pause = None, self.PAUSE
+
+    def _search(self, frames: list[tuple[torch.Tensor, float]]) -> Iterator[None]:
+        """Yields after each run of the network but the last, and finally sets `blur_scale`."""
+        maps: list[torch.Tensor] = []
+        for k in (math.nan, *self.CANDIDATES):
+            state: list[torch.Tensor] = []
+            for image, focus in frames:
+                if maps or state:
+                    yield
+                arguments = (torch.tensor([n], device=image.device) for n in (focus, k))
+                prediction, *state = self._backend(image, *arguments, *state)
+            maps.append(prediction.log_scale)
+        unknown, *known = maps
+        # Plain surfaces show no blur: the half of the pixels counts that the network is surest of.
+        clear = unknown <= unknown.median()
+        self._curves.append(np.array([float(m[clear].mean() - unknown[clear].mean()) for m in known]))
+        self.blur_scale = _lowest(np.mean(self._curves, 0), self.CANDIDATES)
+
+
+def _lowest(curve: np.ndarray, candidates: tuple[float, ...]) -> float:
+    """Where the curve is lowest, by a parabola through three candidates at even steps of log k; NaN where it is nowhere
+    below 0, the value of an unknown k."""
+    best = int(np.argmin(curve))
+    if not curve[best] < 0:
+        return math.nan
+    logs = np.log(candidates)
+    if not 0 < best < len(curve) - 1:
+        return candidates[best]
+    before, here, after = curve[best - 1 : best + 2]
+    offset = 0.5 * (before - after) / max(before - 2 * here + after, 1e-9)
+    return math.exp(logs[best] + min(max(offset, -0.5), 0.5) * (logs[1] - logs[0]))
+
+
+def _warped(frame: _Frame) -> np.ndarray:
+    height, width = frame.image.shape[:2]
+    if frame.motion.displacement(height, width) < 0.1:
+        return frame.image
+    return cv2.warpAffine(
+        frame.image,
+        frame.motion.matrix(height, width),
+        (width, height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float().mul_(1 / 255)
+
+
+def _window(images: torch.Tensor, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns where sharpness varies most over the images (T, 3, H, W)."""
+    height, width = (min(n, side) for n, side in zip(size, images.shape[-2:]))
+    rows, columns = (n // 16 * 16 for n in images.shape[-2:])  # what the measure can read
+    measure = focus_measures(images[..., :rows, :columns])[2]  # (T, bands, H / 8, W / 8)
+    varies = (measure.amax(0) - measure.amin(0)).sum(0).clamp_max(1.0)
+    sums = torch.nn.functional.avg_pool2d(varies[None, None], (max(1, height // 8), max(1, width // 8)), 1)[0, 0]
+    top, left = divmod(int(sums.argmax()), sums.shape[1])
+    top, left = min(8 * top, images.shape[-2] - height), min(8 * left, images.shape[-1] - width)
+    return slice(top, top + height), slice(left, left + width)
