@@ -55,6 +55,8 @@ class BlurScaleSearch:
         self._work: Iterator[None] | None = None
         self._pause = 0
         self._curves: list[np.ndarray] = []
+        self.window = slice(0, 0), slice(0, 0)
+        """Rows and columns that the last search reads."""
         self.blur_scale = math.nan
         """k in px of the network's image; NaN as long as it is unknown."""
 
@@ -99,8 +101,8 @@ class BlurScaleSearch:
         foci = [frame.focus for frame in self._frames]
         self._frames.clear()
         tensors = [_to_tensor(image, self._backend.device) for image in images]
-        rows, columns = _window(torch.cat(tensors), self.WINDOW)
-        self._work = self._search([(t[..., rows, columns], focus) for t, focus in zip(tensors, foci)])
+        self.window = _window(torch.cat(tensors), self.WINDOW)
+        self._work = self._search([(t[..., *self.window], focus) for t, focus in zip(tensors, foci)])
 
     def _continue(self) -> None:
         assert self._work is not None

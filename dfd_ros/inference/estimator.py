@@ -288,6 +288,15 @@ class DepthEstimator:
         return estimates if stack.is_metric else (estimate.without_metres() for estimate in estimates)
 
     @property
+    def found_blur_scale(self) -> float:
+        """The blur scale k in px of the images, found from them because the aperture is unknown; NaN if it is known, or
+        not found yet."""
+        if self._blur_scale_search is None or self._last is None:
+            return math.nan
+        (height, width, _), _ = self._last
+        return self._blur_scale_search.blur_scale * width / network_size(height, width, self._resolution)[1]
+
+    @property
     def resolution(self) -> int | None:
         """Longer side (px) of what the network sees at most, None = all of it."""
         return self._resolution
