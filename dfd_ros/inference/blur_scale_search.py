@@ -46,12 +46,12 @@ class BlurScaleSearch:
     """Of the range, between the foci that are kept."""
     SPREAD = 0.7
     """Of the range, that they have to cover."""
-    FEWEST, MOST = 4, 10
+    MIN_FRAMES, MAX_FRAMES = 4, 10
     PAUSE = 200
 
     def __init__(self, backend: Backend):
         self._backend = backend
-        self._frames: deque[_Frame] = deque(maxlen=self.MOST)
+        self._frames: deque[_Frame] = deque(maxlen=self.MAX_FRAMES)
         self._work: Iterator[None] | None = None
         self._pause = 0
         self._curves: list[np.ndarray] = []
@@ -74,7 +74,7 @@ class BlurScaleSearch:
             self._pause -= 1
         else:
             self._collect(image, focus, motion)
-            if len(self._frames) >= self.FEWEST and self._spread() >= self.SPREAD:
+            if len(self._frames) >= self.MIN_FRAMES and self._spread() >= self.SPREAD:
                 self._start()
 
     def find(self, frames: Iterator[tuple[np.ndarray, float, Similarity]]) -> float:
@@ -93,7 +93,7 @@ class BlurScaleSearch:
 
     def _collect(self, image: np.ndarray, focus: float, motion: Similarity) -> None:
         frames = (replace(frame, motion=frame.motion @ motion) for frame in self._frames)
-        self._frames = deque((f for f in frames if abs(f.focus - focus) >= self.STEP), maxlen=self.MOST)
+        self._frames = deque((f for f in frames if abs(f.focus - focus) >= self.STEP), maxlen=self.MAX_FRAMES)
         self._frames.append(_Frame(image.copy(), focus, Similarity()))
 
     def _start(self) -> None:

@@ -85,11 +85,11 @@ def test_a_stream_costs_one_run_a_frame_and_pauses_when_it_has_an_answer():
         search.push(image(), FOCI[i % len(FOCI)], Similarity())
         runs.append(len(network.blur_scales) - before)
     assert max(runs) == 1 and runs[-1] == 0
-    assert sum(runs) == len(FOCI) * (1 + len(search.CANDIDATES))
+    assert sum(runs) == search.MIN_FRAMES * (1 + len(search.CANDIDATES))
     assert search.blur_scale == pytest.approx(7.0, rel=0.02)
     for i in range(search.PAUSE + 120):
         search.push(image(), FOCI[i % len(FOCI)], Similarity())
-    assert len(network.blur_scales) == 2 * sum(runs)
+    assert len(network.blur_scales) == 2 * sum(runs)  # as often again
 
 
 def test_frames_are_read_in_the_view_of_the_newest():
