@@ -136,6 +136,7 @@ def write_summary(
             'focal_length_mm': _number(lens.focal_length * 1e3),
             'f_number': _number(lens.f_number),
             'pixel_pitch_um': _number(lens.pixel_pitch * 1e6),
+            'blur_scale_found_px': _number(estimator.found_blur_scale),
         },
         'network': estimator.network_name,
         'device': str(estimator.device),

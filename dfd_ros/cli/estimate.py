@@ -143,6 +143,8 @@ def _print(args: argparse.Namespace, summary: dict, range_: VergenceRange) -> No
     print(f'frames     {summary["frames"]} of {summary["width"]}x{summary["height"]}{again}')
     print(f'focus      {summary["focus_source"]}')
     print(f'lens       {known if is_metric else "unknown"}')
+    if found := summary['lens']['blur_scale_found_px']:
+        print(f'blur       {found:.3g} px between the ends of the range, found from the images')
     print(f'range      {f"{range_.near:.3g} m to {range_.far:.3g} m" if is_metric else "unknown"}')
     print(f'depth      {"" if is_metric else "relative, "}known for {depth["known_share"]:.0%} of the pixels{median}')
     if depth['unknown_because']:

@@ -35,8 +35,7 @@ class BlurScaleSearch:
     """Searches in the background of one stream: each frame costs at most one run on a part of the image.
 
     Frames of different focus are collected until they cover the range. They are brought into the view of the newest,
-    cut to the window where sharpness varies most, and read with each of `CANDIDATES`. Repeated after `PAUSE` frames;
-    the result is the mean of all searches.
+    cut to the window where sharpness varies most, and read with each of `CANDIDATES`. Repeated after `PAUSE` frames.
     """
 
     CANDIDATES = tuple(float(k) for k in np.geomspace(2.5, 50.0, 8))  # px, of the network's image
@@ -48,13 +47,15 @@ class BlurScaleSearch:
     """Of the range, that they have to cover."""
     MIN_FRAMES, MAX_FRAMES = 4, 10
     PAUSE = 200
+    SEARCHES = 8
+    """The last ones, of which the result is the mean."""
 
     def __init__(self, backend: Backend):
         self._backend = backend
         self._frames: deque[_Frame] = deque(maxlen=self.MAX_FRAMES)
         self._work: Iterator[None] | None = None
         self._pause = 0
-        self._curves: list[np.ndarray] = []
+        self._curves: deque[np.ndarray] = deque(maxlen=self.SEARCHES)
         self.window = slice(0, 0), slice(0, 0)
         """Rows and columns that the last search reads."""
         self.blur_scale = math.nan

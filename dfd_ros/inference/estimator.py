@@ -283,9 +283,16 @@ class DepthEstimator:
         limits: dict[str, Any] = {} if known else {'near': range_.near, 'far': range_.far}
         frames = [(image, replace(state, stamp=math.nan, **limits)) for image, state in stack]
         self.reset()
-        self._find_blur_scale(frames, range_)
-        estimates = (self.push(image, state) for _ in range(sweeps) for image, state in frames)
+        estimates = self._estimates(frames, sweeps, range_)
         return estimates if stack.is_metric else (estimate.without_metres() for estimate in estimates)
+
+    def _estimates(
+        self, frames: list[tuple[np.ndarray, LensState]], sweeps: int, range_: VergenceRange
+    ) -> Iterator[Estimate]:
+        self._find_blur_scale(frames, range_)
+        for _ in range(sweeps):
+            for image, state in frames:
+                yield self.push(image, state)
 
     @property
     def found_blur_scale(self) -> float:
