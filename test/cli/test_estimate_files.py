@@ -56,7 +56,8 @@ def test_the_summary_says_how_the_result_came_about(tmp_path, capsys):
     summary = estimate(write_stack(tmp_path / 'stack', **LENS), tmp_path / 'out', '--device', 'cpu')
     assert summary['frames'] == 3 and (summary['width'], summary['height']) == SIZE[::-1]
     assert summary['focus_distances_m'] == ['inf', 2.0, 0.5] and summary['range_m'] == {'near': 0.5, 'far': 'inf'}
-    assert summary['lens'] == {'known': True, 'focal_length_mm': 5.0, 'f_number': 2.0, 'pixel_pitch_um': 5.0}
+    lens = {'focal_length_mm': 5.0, 'f_number': 2.0, 'pixel_pitch_um': 5.0}
+    assert summary['lens'] == {'known': True, **lens, 'blur_scale_found_px': None}
     assert summary['device'] == 'cpu' and summary['precision'] in ('fp32', 'bf16') and summary['seconds'] > 0
     confidence = np.load(tmp_path / 'out' / 'confidence.npy')
     assert summary['mean_confidence'] == pytest.approx(confidence.mean(), abs=1e-4)
