@@ -1,6 +1,7 @@
 """Camera, sweep and depth, with the description of the rig; optionally RViz and a comparison with an RGB-D sensor.
 
 ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic rviz:=true
+ros2 launch dfd_ros depth_from_focus.launch.py source:=synthetic view:=true
 ros2 launch dfd_ros depth_from_focus.launch.py source:=stack stack:=/path/to/stack
 ros2 launch dfd_ros depth_from_focus.launch.py source:=v4l2 calibration:=/path/to/calibration.yaml
 ros2 launch dfd_ros depth_from_focus.launch.py source:=external driver:=camera_ros
@@ -60,6 +61,12 @@ def generate_launch_description() -> LaunchDescription:
                 description='before the names of the frames of images and rig, such as left/ of one of two cameras; '
                 'frames that a calibration names are used as they are',
             ),
+            DeclareLaunchArgument(
+                'view',
+                default_value='false',
+                choices=('true', 'false'),
+                description='show everything on a live page in the browser (viewer node)',
+            ),
             DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'), description='start RViz'),
             OpaqueFunction(function=_start),
         ]
@@ -83,7 +90,9 @@ def _nodes(context: LaunchContext) -> list[Node]:
         special['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
     nodes = [
         launch_files.node(context, name, launch_arguments.parameters(name, values) | special.get(name, {}), remappings)
-        for name in launch_arguments.nodes(values['source'], values['rgbd'] == 'true', values['driver'])
+        for name in launch_arguments.nodes(
+            values['source'], values['rgbd'] == 'true', values['driver'], values['view'] == 'true'
+        )
     ]
     if values['record']:
         watched = {'output': launch_arguments.path(values['record']), **launch_arguments.monitored(values)}

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
     parser.add_argument('--record', metavar='DIR', type=Path, help='save pictures and a video to this folder')
     parser.add_argument('--rgbd', action='store_true', help='compare depth with an RGB-D sensor (accuracy node)')
+    parser.add_argument('--view', action='store_true', help='show everything on a live page (viewer node)')
     parser.add_argument(
         '--seconds',
         metavar='S',
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
 
     values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *TOPICS)}
-    names = launch_arguments.nodes(values['source'], args.rgbd, values['driver'])
+    names = launch_arguments.nodes(values['source'], args.rgbd, values['driver'], args.view)
     values, of_driver = launch_arguments.with_driver(values)
     parameters = {name: launch_arguments.parameters(name, values) for name in names}
     parameters['depth'] |= of_driver

@@ -113,6 +113,7 @@ ARGUMENTS = arguments(
             'accepted_errors',
         ),
         'accuracy': ('calibration', 'near', 'far'),
+        'viewer': ('host', 'port'),
     }
 )
 """Of depth_from_focus.launch.py and `dfd run`."""
@@ -125,15 +126,16 @@ TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 """What lies between camera, sweep and depth: topics that a driver of its own may call otherwise."""
 
 
-def nodes(source: str, rgbd: bool = False, driver: str = '') -> tuple[str, ...]:
-    """The nodes to start for a source of images; `rgbd`: with the one that compares with an RGB-D sensor.
+def nodes(source: str, rgbd: bool = False, driver: str = '', view: bool = False) -> tuple[str, ...]:
+    """The nodes to start for a source of images; `rgbd`: with the one that compares with an RGB-D sensor; `view`: with
+    the live page.
 
     `driver`: with the one that sets the focus through a camera driver. Raises InputError for one beside another source.
     """
     if driver and source != EXTERNAL:
         raise InputError(f'driver: {driver!r} is the camera, so source has to be {EXTERNAL}, not {source}')
     camera = ('camera',) if source != EXTERNAL else ('focus_bridge',) if driver else ()
-    return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()))
+    return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()), *(('viewer',) if view else ()))
 
 
 def parameters(

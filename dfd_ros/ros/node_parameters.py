@@ -15,7 +15,7 @@ from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
 from dfd_ros.core.significant_bits import DEPTHS
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, PRECISIONS, RESOLUTION
-from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_range, parameter
+from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_node_name, check_range, parameter
 
 if TYPE_CHECKING:
     from dfd_ros.inference.estimator import DepthEstimator
@@ -508,6 +508,27 @@ class MonitorParameters(Parameters):
 
 
 @dataclass(frozen=True)
+class ViewerParameters(Parameters):
+    """Parameters of the viewer node."""
+
+    host: str = parameter(
+        '127.0.0.1', 'Live page: address to listen on. 0.0.0.0: reachable from the whole network, for everybody in it.'
+    )
+    port: int = parameter(8080, 'Live page: port. 0: any free one.', minimum=0, maximum=65535)
+    max_rate: float = parameter(
+        10.0, 'Frames a second that are shown at most.', unit='Hz', minimum=0.1, maximum=60.0, run_time=True
+    )
+    all_in_focus: bool = parameter(True, 'Show the all-in-focus image, which the depth node computes only then.')
+    depth_node: str = parameter('depth', 'Depth node whose parameters the sliders set.')
+    sweep_node: str = parameter('sweep', 'Sweep node whose parameters the sliders set.')
+
+    def check(self) -> None:
+        super().check()
+        for name in ('depth_node', 'sweep_node'):
+            check_node_name(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
 class RecorderParameters(ManagedParameters):
     """Parameters of the recorder node."""
 
@@ -573,15 +594,8 @@ class TrainerParameters(Parameters):
 
     def check(self) -> None:
         super().check()
-        from rclpy.exceptions import NameValidationException
-        from rclpy.expand_topic_name import expand_topic_name
-        from rclpy.validate_full_topic_name import validate_full_topic_name
-
-        try:
-            service = expand_topic_name(f'{self.depth_node}/set_parameters', 'trainer', '/')
-            validate_full_topic_name(service, is_service=True)
-        except (NameValidationException, ValueError):
-            raise InputError(f'parameter depth_node: {self.depth_node!r} is not a node name such as /depth') from None
+        if self.depth_node:
+            check_node_name('depth_node', self.depth_node)
 
     def training(self) -> TrainingConfig:
         """The run. Raises `InputError`."""
@@ -601,6 +615,7 @@ NODES: dict[str, type[Parameters]] = {
     'depth': DepthParameters,
     'accuracy': AccuracyParameters,
     'monitor': MonitorParameters,
+    'viewer': ViewerParameters,
     'recorder': RecorderParameters,
     'trainer': TrainerParameters,
 }

@@ -124,6 +124,19 @@ def check_range(near: float, far: float) -> None:
         raise InputError(f'parameter near: {near} m is not nearer than far ({far} m)')
 
 
+def check_node_name(parameter_name: str, value: str) -> None:
+    """Checks a parameter that names another node. Raises InputError."""
+    from rclpy.exceptions import NameValidationException
+    from rclpy.expand_topic_name import expand_topic_name
+    from rclpy.validate_full_topic_name import validate_full_topic_name
+
+    try:
+        service = expand_topic_name(f'{value}/set_parameters', 'node', '/')
+        validate_full_topic_name(service, is_service=True)
+    except (NameValidationException, ValueError):
+        raise InputError(f'parameter {parameter_name}: {value!r} is not a node name such as /depth') from None
+
+
 def yaml_scalar(value: Scalar) -> str:
     """`value` as YAML that ROS reads back with the same type: 1.0 rather than 1, .inf, quoted text."""
     if isinstance(value, bool):

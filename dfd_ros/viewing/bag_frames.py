@@ -14,6 +14,7 @@ from dfd_ros.bags.depth_reprojection import Intrinsics
 from dfd_ros.bags.recording_events import CAMERA_INFO, LENS_STATE, lens_state, stamp_of
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.significant_bits import SignificantBits
 from dfd_ros.viewing.recorded_scenes import Shot
 from dfd_ros.viewing.viewed_frame import Pinhole
 
@@ -66,7 +67,7 @@ class BagFrames:
         images: OrderedDict[float, Any] = OrderedDict()  # by stamp, decoded when their lens state is there
         states: OrderedDict[float, LensState] = OrderedDict()
         camera: Pinhole | None = None
-        count = 0
+        count, bits = 0, SignificantBits()
         topics = [self._image_topic, self._lens_topic, *([self._info_topic] if self._info_topic else [])]
         for item in self._bag.read(topics, again=True):
             try:
@@ -91,7 +92,7 @@ class BagFrames:
             if not state.settled:
                 continue
             try:
-                image = image_decoding.to_rgb(message, self._image_topic)
+                image = image_decoding.to_rgb(message, self._image_topic, bits)
             except Exception:  # whatever a decoder makes of broken data; `dfd convert` reports it
                 continue
             count += 1

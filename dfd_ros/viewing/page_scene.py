@@ -43,6 +43,16 @@ class Scene:
             point_shape='square',
             point_shading='flat',
         )
+        # viser makes a new material for new colours. The browser would compile its shader again each time, which takes
+        # longer than all the rest, unless somebody else uses the same shader.
+        scene.add_point_cloud(
+            '/shader',
+            np.zeros((2, 3), np.float32),
+            np.zeros((2, 3), np.uint8),
+            point_size=0.0,
+            point_shape='square',
+            point_shading='flat',
+        )
         segments = np.zeros((1, 2, 3), np.float32)
         self._past = scene.add_line_segments(
             '/focus/past', segments, PAST_COLOUR, thickness=1.0, thickness_units='screen'

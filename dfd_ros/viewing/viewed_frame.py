@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,7 +68,7 @@ class ViewedFrame:
     note: str = ''
     """Why nothing is known about depth, or what the viewer should know."""
 
-    @property
+    @functools.cached_property
     def shown_depth(self) -> np.ndarray | None:
         """`depth` with NaN where the confidence is below the threshold."""
         if self.depth is None or self.confidence is None or self.threshold <= 0:

@@ -21,6 +21,22 @@ def browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
+PICTURES = '[...document.images].filter((i) => i.getBoundingClientRect().width > 16)'
+"""JavaScript: the pictures of the live page."""
+_OF_PICTURE = """(async () => {{
+  for (;;) {{
+    const image = {pictures}[{index}];
+    // Pictures that are replaced in this moment cannot be decoded.
+    try {{ await image.decode(); return ({then})(image) }} catch {{ await new Promise((r) => setTimeout(r, 50)) }}
+  }}
+}})()"""
+
+
+def of_picture(index: int, then: str) -> str:
+    """JavaScript: what a function makes of a picture once it is there."""
+    return _OF_PICTURE.format(pictures=PICTURES, index=index, then=then)
+
+
 class Tab:
     """One tab of the browser."""
 
@@ -59,7 +75,8 @@ class Tab:
         """The value of an expression once it is true."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            if value := self.run(script):
+            # A page that is still loading may lack what the expression asks for.
+            if value := self.run(f'document.body && ({script})'):
                 return value
             time.sleep(0.1)
         raise AssertionError(f'not true within {timeout:g} s: {script}')

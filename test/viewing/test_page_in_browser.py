@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
 import chromium
+from chromium import PICTURES
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
@@ -28,16 +29,13 @@ CAMERA = Pinhole(300.0, 300.0, 159.5, 119.5)
 NEAR, FAR = 0.5, 1.0  # m, of the left and of the right half
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 NUMBER_OF_PICTURES = 5
-PICTURES = '[...document.images].filter((i) => i.getBoundingClientRect().width > 16)'
-MIDDLE_OF = """(async () => {{
-  const image = {pictures}[{index}];
-  await image.decode();
+PIXEL = """(image) => {{
   const canvas = document.createElement('canvas');
   canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
   const context = canvas.getContext('2d');
   context.drawImage(image, 0, 0);
   return [...context.getImageData({x} * canvas.width, {y} * canvas.height, 1, 1).data].slice(0, 3);
-}})()"""
+}}"""
 
 
 class FakeControls:
@@ -126,7 +124,7 @@ def tab(browser, show):
 
 
 def colour(tab, index, x=0.25, y=0.5):
-    return tab.run(MIDDLE_OF.format(pictures=PICTURES, index=index, x=x, y=y))
+    return tab.run(chromium.of_picture(index, PIXEL.format(x=x, y=y)))
 
 
 def wait_until(condition, what, timeout=60.0):

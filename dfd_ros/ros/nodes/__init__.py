@@ -1,4 +1,4 @@
-"""The ROS nodes, one a file: camera, sweep, depth, accuracy, recorder, trainer, monitor.
+"""The ROS nodes, one a file: camera, sweep, depth, accuracy, recorder, trainer, monitor, viewer.
 
 Each runs as ``python -m dfd_ros.ros.nodes.NAME``."""
 

@@ -1,0 +1,163 @@
+"""The live page: CPU of the viewer node, latency from topic to pixel, and memory of node and page.
+
+.venv/bin/python benchmarks/live_page.py --seconds 30
+
+Needs Chromium, which runs without a GPU here. Frames of all topics are published by this process; each has its number
+in its image, and the page's script notes when the browser has decoded the picture and draws the next frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'test' / 'support'))
+
+TICKS = os.sysconf('SC_CLK_TCK')
+WATCH = """
+(() => {
+  window.dfdSeen = [];
+  const image = [...document.images].find((i) => i.getBoundingClientRect().width > 16);
+  const read = %s;
+  let last = -1;
+  image.addEventListener('load', () => {
+    const number = read(image);
+    if (number === last) return;
+    last = number;
+    requestAnimationFrame(() => window.dfdSeen.push([number, performance.timeOrigin + performance.now()]));
+  });
+})()
+"""
+
+
+def cpu_time(process: int) -> float:
+    """s of all threads of a process."""
+    fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident(process: int) -> float:
+    """MB."""
+    return int(Path(f'/proc/{process}/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+class Feed:
+    """Publishes at a rate in a thread of its own, and remembers when."""
+
+    def __init__(self, scene, rate: float) -> None:
+        self.sent: dict[int, float] = {}
+        self._scene, self._period = scene, 1 / rate
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._ends.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._period, time.monotonic() - self._period)
+            now = time.time()
+            self.sent[self._scene.publish() % 256] = now
+
+    def close(self) -> None:
+        self._ends.set()
+        self._thread.join()
+
+
+class Measured:
+    """CPU of a process from here on."""
+
+    def __init__(self, process: int) -> None:
+        self._process, self._began, self._used = process, time.monotonic(), cpu_time(process)
+
+    def share(self) -> float:
+        """Of a core."""
+        return (cpu_time(self._process) - self._used) / (time.monotonic() - self._began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seconds', type=float, default=30.0, help='of each part')
+    parser.add_argument('--rate', type=float, default=10.0, help='frames a second')
+    parser.add_argument('--height', type=int, default=480)
+    parser.add_argument('--width', type=int, default=640)
+    parser.add_argument(
+        '--window', metavar='PX', type=int, default=1000, help='width of the browser: without a GPU, points take long'
+    )
+    args = parser.parse_args()
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+
+    import chromium
+    from published_scene import READ_NUMBER, PublishedScene
+    from ros_processes import NodeProcess, Observer, wait_until
+
+    from dfd_ros.core.machine import cores, processor
+    from dfd_ros.ros.node_runner import use_image_transport_profile
+
+    use_image_transport_profile()
+    with tempfile.TemporaryDirectory() as folder:
+        observer = Observer()
+        viewer = NodeProcess('viewer', Path(folder) / 'log', port=0, max_rate=60.0)
+        feed = Feed(PublishedScene(observer.node, args.height, args.width), args.rate)
+        try:
+            wait_until(lambda: 'page: http' in viewer.output, 'the page')
+            url = viewer.output.partition('page: ')[2].split()[0]
+            process = viewer.process.pid
+            time.sleep(5)
+            measured = Measured(process)
+            time.sleep(args.seconds)
+            print(f'{processor()}, {cores()} cores, load {os.getloadavg()[0]:.1f}')
+            print(f'{args.width}x{args.height}, {args.rate:g} Hz, {args.seconds:g} s each\n')
+            print('| | |\n| --- | --- |')
+            print(f'| CPU of the node, nobody looks | {100 * measured.share():.1f} % of a core |', flush=True)
+            with chromium.chromium(Path(folder) / 'profile') as browser:
+                look(browser, url, READ_NUMBER, process, feed, args)
+            wait_until(lambda: not feed._scene.subscribers(), 'the end of the subscriptions')
+        finally:
+            feed.close()
+            viewer.end()
+            observer.close()
+
+
+def look(browser, url: str, read: str, process: int, feed: Feed, args: argparse.Namespace) -> None:
+    """Measures with one viewer."""
+    tab = browser.new_tab()
+    tab.open(url, args.window, 700)
+    tab.wait_for('[...document.images].filter((i) => i.getBoundingClientRect().width > 16).length >= 5', 120)
+    time.sleep(5)
+    tab.run(WATCH % read)
+    before = resident(process), heap(tab)
+    measured, latencies, shown = Measured(process), [], 0
+    end = time.monotonic() + args.seconds
+    while time.monotonic() < end:
+        time.sleep(1)  # less than 256 frames
+        for number, at in tab.run('window.dfdSeen.splice(0)'):
+            shown += 1
+            if number in feed.sent:
+                latencies.append(at - 1000 * feed.sent[number])
+    print(f'| CPU of the node, one viewer | {100 * measured.share():.1f} % of a core |')
+    middle, late = np.percentile(latencies, (50, 95))
+    print(f'| topic to pixel, median (95 %) | {middle:.0f} ms ({late:.0f} ms) |')
+    print(f'| frames shown | {shown / args.seconds:.1f} Hz |')
+    after = resident(process), heap(tab)
+    print(f'| memory of the node | {before[0]:.0f} MB, then {after[0]:.0f} MB |')
+    print(f'| memory of the page (JavaScript) | {before[1]:.0f} MB, then {after[1]:.0f} MB |', flush=True)
+    tab.close()
+
+
+def heap(tab) -> float:
+    """MB in use by the page's scripts, after a collection."""
+    tab.call('HeapProfiler.collectGarbage')
+    return tab.call('Runtime.getHeapUsage')['usedSize'] / 1e6
+
+
+if __name__ == '__main__':
+    main()
