@@ -20,7 +20,7 @@ from dfd_ros.core.optics import VergenceRange
 from dfd_ros.photographs import read_focal_stack
 from dfd_ros.viewing.viewed_frame import Pinhole, ViewedFrame
 
-RESULT, SUMMARY = 'depth.npy', 'summary.json'
+RESULT, RELATIVE_RESULT, SUMMARY = 'depth.npy', 'relative_depth.npy', 'summary.json'
 KINDS = (
     'a focal stack (stack.yaml, photographs, a video, a TIFF file), a shard (.tar), a bag (.mcap, .db3), or results of '
     'dfd estimate (depth.npy)'
@@ -94,6 +94,8 @@ def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
             return Recorded(_name(path), [_name(path)], lambda _: _scene_of_stack(path))
         if (path / RESULT).exists():
             return Recorded(_name(path), [_name(path)], lambda _: ResultScene(_result(path)))
+        if (path / RELATIVE_RESULT).exists():
+            raise InputError(f'{path / RELATIVE_RESULT}: relative depth, there are no distances to view')
         stacks = sorted(found.parent for found in path.glob('*/stack.yaml'))
         if stacks:
             return Recorded(_name(path), [stack.name for stack in stacks], lambda i: _scene_of_stack(stacks[i]))
@@ -171,8 +173,6 @@ def _pinhole(image: np.ndarray, state: LensState, intrinsics: tuple[float, float
 def _result(folder: Path) -> ViewedFrame:
     """What dfd estimate has written."""
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
-    if isinstance(summary, dict) and summary.get('metric') is False:
-        raise InputError(f'{folder / RESULT}: relative depth, there are no distances to view')
     depth = _map(folder / RESULT)
     confidence = _map(folder / 'confidence.npy', depth.shape) if (folder / 'confidence.npy').exists() else None
     image = (

@@ -169,8 +169,9 @@ def test_a_folder_of_photographs_without_focus_distances(tmp_path):
 
 def test_relative_results_have_no_distances(tmp_path):
     folder = write_results(tmp_path / 'r', {'metric': False})
-    with pytest.raises(InputError, match='depth.npy: relative depth, there are no distances to view'):
-        recorded(folder).open(0)
+    (folder / 'depth.npy').rename(folder / 'relative_depth.npy')
+    with pytest.raises(InputError, match='relative_depth.npy: relative depth, there are no distances to view'):
+        recorded(folder)
 
 
 def test_relative_stacks_have_no_distances(tmp_path):
