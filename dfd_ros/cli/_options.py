@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 
 INFINITY = math.inf
 
@@ -21,4 +21,4 @@ def require_within(args: argparse.Namespace, **bounds: tuple[float, float]) -> N
         if value is None or low <= value <= high:
             continue
         bound = f'at least {low:g}' if value < low else f'at most {high:g}'
-        raise InputError(f'--{name.replace("_", "-")} {float(value) if abs(value) > 2**62 else value}: must be {bound}')
+        raise InputError(f'--{name.replace("_", "-")} {quoted(value)}: must be {bound}')
