@@ -58,7 +58,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Aperture:
-    """The image of a point in front of the focus (`before`) and `behind` it."""
+    """The point spread functions in front of the focus (`before`) and `behind` it."""
 
     before: Shape
     behind: Shape

@@ -1,4 +1,4 @@
-"""What image and video compression leave of images: JPEG, and frames coded as differences."""
+"""Lossy compression of images: JPEG, and video, which codes the differences of frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cameras do to images: colour, tone, denoising, sharpening, compression, rolling shutter; and how they focus."""
+"""Camera processing: colour, tone, denoising, sharpening, compression and rolling shutter; and focus positions."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class SceneSettings:
 
 
 class AnyScene(Protocol):
-    """What focal stacks are rendered from: a `Scene` or a `ViewScene`. `photograph` takes the result of `poses`."""
+    """A source of focal stacks: a `Scene` or a `ViewScene`. `photograph` takes the result of `poses`."""
 
     def vergence(self) -> torch.Tensor: ...
 
@@ -107,7 +107,7 @@ class AnyScene(Protocol):
 
 
 class Scene:
-    """Layers from far to near, and how to photograph them."""
+    """Layers from far to near, which can be photographed."""
 
     def __init__(self, layers: list[Layer], height: int, width: int):
         self.layers = layers

@@ -19,7 +19,7 @@ from dfd_ros.synthesis.shapes import coverage
 from dfd_ros.synthesis.surface_materials import SurfaceSettings, grain, material, shading
 from dfd_ros.synthesis.textures import highlights
 
-_STEP = 0.002  # in u, from a thing to the surface behind it, at least
+_STEP = 0.002  # in u: minimum, from a thing to the surface behind it
 # Limits of u, as in all drawn scenes.
 _MIN_U, _MAX_U = -0.05, 1.05
 
@@ -35,7 +35,7 @@ class _Painter:
         return material(self.rng, self.settings, self.pictures, self.seed, self.split)
 
     def finish(self, rgb: torch.Tensor) -> torch.Tensor:
-        """Add light, and to some surfaces grain."""
+        """Add light, and grain to some surfaces."""
         rgb = rgb * shading(self.rng, *rgb.shape[-2:])
         if self.rng.chance(self.settings.grain):
             rgb = rgb * grain(self.rng, max(rgb.shape[-2:]))[:, : rgb.shape[1], : rgb.shape[2]]

@@ -80,7 +80,7 @@ def _dots(rng, size):
 
 
 def _glyphs(rng, size):
-    """Lines of small random blocks, like print from afar."""
+    """Lines of small random blocks, like print seen from afar."""
     cell = rng.integer(2, 7)
     n = size // cell + 1
     bits = (rng.uniform(0, 1, (n, n)) > rng.uniform(0.4, 0.7)).float()

@@ -41,7 +41,7 @@ def _check_faces(obj: Path) -> None:
                     [float(value) for value in line.split()[1:4]]
                 elif line.startswith('f '):
                     corners = [int(corner.split('/')[0]) for corner in line.split()[1:]]
-                    faces += len(corners) >= 3  # modelling tools leave edges among the faces; readers skip them
+                    faces += len(corners) >= 3  # modelling tools leave stray edges among the faces; readers skip them
                     largest = max([largest, *(abs(corner) for corner in corners)])
     except (ValueError, OSError) as error:
         raise InputError(f'not a Wavefront .obj ({error})') from None

@@ -1,4 +1,4 @@
-"""Starting Python processes with Blender, and their side of the protocol."""
+"""Starts Python processes with Blender, and implements their side of the protocol."""
 
 from __future__ import annotations
 

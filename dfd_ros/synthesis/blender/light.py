@@ -1,4 +1,4 @@
-"""Random light: families, split like all pools, and the user's HDRIs. Exposure evens out the brightness."""
+"""Random light: families, split like all pools, and the user's HDRIs. Exposure compensates for their brightness."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _studio(rng: np.random.Generator, depth: float) -> None:
 def _colours(
     rng: np.random.Generator, tree, value, dim: float, bright: float, at: tuple[float, float] = (0, 1)
 ) -> None:
-    """Make the world `dim` where `value` is at[0] and `bright` where it is at[1], with a tint each."""
+    """Make the world `dim` where `value` is at[0] and `bright` where it is at[1], each with its own tint."""
     ramp = tree.nodes.new('ShaderNodeValToRGB')
     for element, place, strength in zip(ramp.color_ramp.elements, at, (dim, bright)):
         element.position = place

@@ -1,4 +1,4 @@
-"""Adding objects to Blender's scene: generated meshes and the user's files."""
+"""Adds objects to Blender's scene: generated meshes and the user's files."""
 
 from __future__ import annotations
 

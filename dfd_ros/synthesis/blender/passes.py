@@ -1,4 +1,4 @@
-"""Rendering with Cycles, to arrays."""
+"""Renders with Cycles, into arrays."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def on_gpu(device: str) -> bool:
 
 
 def _finite(depth: np.ndarray) -> np.ndarray:
-    """Depth with infinity instead of the large number of Cycles for nothing."""
+    """Depth with infinity instead of the large number by which Cycles means "no surface"."""
     return np.where(depth < MAX_DISTANCE, depth, np.inf).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Rendering one sample: the frames of a scene, and their ground truth."""
+"""Renders one sample: the frames of a scene, and their ground truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading colour (linear light) and depth (m) from image files."""
+"""Reads colour (linear light) and depth (m) from image files."""
 
 from __future__ import annotations
 

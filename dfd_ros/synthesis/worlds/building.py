@@ -1,4 +1,4 @@
-"""Building a world as Blender's scene. Each mesh file is read once."""
+"""Builds a world as Blender's scene. Each mesh file is read once."""
 
 from __future__ import annotations
 

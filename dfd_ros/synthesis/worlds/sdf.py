@@ -22,7 +22,7 @@ from dfd_ros.core.files import read_bytes
 from dfd_ros.core.geometry import matrix_from_rpy
 
 DEEPEST_INCLUDE = 16
-MAX_ELEMENTS = 50_000  # models, links and visuals, which nested includes can multiply
+MAX_ELEMENTS = 50_000  # models, links and visuals, whose number nested includes can multiply
 MAX_FILE = 64 * 2**20  # bytes; the largest world we know has 2 MB
 MAX_MESH = 256 * 2**20
 MESH_SUFFIXES = ('.dae', '.obj', '.stl', '.glb', '.gltf', '.ply')

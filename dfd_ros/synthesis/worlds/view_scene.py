@@ -216,7 +216,7 @@ def _cut(rng, view: View, height: int, width: int):
 
 
 def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, behind: np.ndarray) -> list[_Slice]:
-    """Equal slices of vergence, in which blur is linear, from far to near."""
+    """Slices of equal vergence (blur is linear in vergence), from far to near."""
     low, high = float(u.min()), float(u.max())
     # Cut at random positions, so that a network cannot learn the artefacts of cuts.
     number, number_behind = (
