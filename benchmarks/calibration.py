@@ -73,7 +73,7 @@ def calibrate(out: Path) -> bool:
 
 
 def compare(rig: SimulatedRig, found: Calibration) -> list[list[str]]:
-    """Error of each figure, and what the issue allows."""
+    """Error of each figure, and its target."""
     rows = []
     for name, true, camera in (
         ('focus camera', rig.at_focus(FOCUS), found.focus_camera),

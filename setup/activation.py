@@ -1,4 +1,4 @@
-"""Puts ROS and the overlay into the environment of this Python as it starts, so that nothing has to be sourced.
+"""Puts ROS and the overlay into the environment of this Python as it starts: you need not source anything.
 
 Lies in the environment's site-packages, where a .pth file imports it. The values are beside it, in
 dfd_ros_activation.json: the set-up writes them.

@@ -50,10 +50,10 @@ def test_message_fields_document_units_and_special_values(name):
 
 def test_versions_agree():
     version = xml.parse(ROOT / 'package.xml').getroot().findtext('version')
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, 'setup.py', '--version'], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    assert told.splitlines()[-1] == version == dfd_ros.__version__
+    assert printed.splitlines()[-1] == version == dfd_ros.__version__
 
 
 def test_cmake_generates_every_message():

@@ -1,4 +1,4 @@
-"""The set-up: steps are done when they have to be, and an unfit machine is told what it lacks in one line."""
+"""The set-up: steps run when they have to, and on an unfit machine one line says what is missing."""
 
 import importlib.util
 import os

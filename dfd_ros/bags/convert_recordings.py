@@ -451,4 +451,4 @@ def nothing(counts: Counts) -> str:
         'with bad exposure': 'the images are black or white; correct the exposure',
         'in sweeps that are too short': 'was the focus sweeping? for shuffled orders give --frames',
     }.get(reason, '')
-    return f'no sample in {counts.images} images, {count} {reason}' + (f': {hint}' if hint else '')
+    return f'no samples from {counts.images} images, {count} {reason}' + (f': {hint}' if hint else '')

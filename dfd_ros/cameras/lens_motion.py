@@ -1,4 +1,4 @@
-"""Where a lens is that does not say so: a model of its motion, from what it has been told."""
+"""Where a lens is that does not report its position: a model of its motion, from the commands to it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Position:
     rests: bool
     command_id: int = 0
     travel: float = math.inf
-    """Values over which it may have moved; the true one is within half of it. inf: nobody knows."""
+    """Values over which it may have moved; the true one is within half of it. inf: unknown."""
 
 
 class LensMotion:
@@ -53,7 +53,7 @@ class LensMotion:
         self._moves: deque[_Move] = deque(maxlen=REMEMBERED)
 
     def command(self, value: float, sent: float, answered: float, latency: float, command_id: int) -> None:
-        """The driver was told `value` at `sent` (s) and answered at `answered`; the lens starts `latency` s later.
+        """The driver got `value` at `sent` (s) and answered at `answered`; the lens starts `latency` s later.
 
         The first command moves it from an unknown value.
         """

@@ -20,6 +20,7 @@ from dfd_ros.core.errors import shortened
 
 UNTIL_STOPPED = ('run', 'view')
 """Commands that run until a signal comes, which is no failure: status 0."""
+_FIRST = ('demo', 'estimate', 'view', 'run', 'calibrate')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +40,9 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 def _names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
+    """The commands, those for a first look first."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
+    return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 def _load(name: str) -> ModuleType:
@@ -75,7 +78,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `dfd` with these arguments (default: those of the process) and return the exit status."""
     _boundary.tolerant_output()
-    argv = sys.argv[1:] if argv is None else list(argv)
+    argv = (sys.argv[1:] if argv is None else list(argv)) or ['--help']
     is_usual_end = bool(argv) and argv[0] in UNTIL_STOPPED
     try:
         with _boundary.signals(is_usual_end):

@@ -88,7 +88,11 @@ def _print_figures(figures: list[FrameFigures], sweep: int) -> None:
     def frame(f: FrameFigures) -> str:
         return f'{f.frame or "last":>5}'
 
-    print('\nerrors; MSE and RMS are of depth divided by the largest depth of the set\n')
+    print(
+        '\nErrors. u: vergence, 0 to 1 over the focus range. MSE, RMS: of depth, divided by the largest of the set.\n'
+        'MAE of 70 % / all: error of the most confident 70 % of the pixels, divided by that of all.\n'
+        'AUSE: how far the confidence is from ranking pixels by their error, 0 = perfect. docs/glossary.md has more.\n'
+    )
     print('frame   MAE of u   MSE        RMS     Accuracy   AbsRel   MAE of 70 % / all   AUSE    CoC MAE')
     for f in figures:
         print(

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 
 HELP = 'train a network from a configuration'
-EXAMPLE = 'dfd train config/training/stream.yaml'
+EXAMPLE = 'dfd train stream'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', type=Path, help='YAML file of a run, see config/training')
+    parser.add_argument(
+        'config', type=Path, help='YAML file of a run, or the name of one in config/training: stream, fine_tune, ...'
+    )
     parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument(
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--stacks',
         type=Path,
         metavar='FOLDER',
-        help='focal stacks without true depth to tune on, with config/training/self_supervised.yaml',
+        help='focal stacks without true depth to tune on, with the configuration self_supervised',
     )
     parser.add_argument(
         '--weights', type=Path, metavar='FILE', help='weights to start from, instead of those in the configuration'

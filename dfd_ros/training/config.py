@@ -14,6 +14,7 @@ from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
+from dfd_ros.core.resources import resource
 from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.networks.weights_file import MAX_NUMBER, largest_number
 from dfd_ros.synthesis.procedural import ORDERS, StackSettings
@@ -350,12 +351,15 @@ def _check(config: TrainingConfig, where: str) -> None:
 
 
 def load_config(path: str | Path, **changes) -> TrainingConfig:
-    """Read a configuration from YAML.
+    """Read a configuration from YAML: a file, or one that ships with the package by its name, such as `stream`.
 
     Raises:
         InputError: the file does not exist or is not YAML, or a setting is unknown, of the wrong type or invalid.
     """
-    values = read_yaml(path) or {}
+    included = {file.stem: file for file in sorted(resource('config/training').glob('*.yaml'))}
+    if not Path(path).is_file():
+        path = included.get(str(path), path)
+    values = read_yaml(path, f'; included are {", ".join(included)}') or {}
     return make_config({**values, **changes} if isinstance(values, dict) else values, str(path))
 
 

@@ -192,7 +192,7 @@ def test_clock_offset_given(converted):
 @pytest.mark.parametrize(
     'options, arguments, said',
     [
-        (Options(offset=86400.0), (), 'no sample in 12 images, 12 with no depth at that time'),
+        (Options(offset=86400.0), (), 'no samples from 12 images, 12 with no depth at that time'),
         (
             Options(tf=False),
             (),

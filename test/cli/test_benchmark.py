@@ -135,7 +135,7 @@ def test_the_domain_gap_is_read_out_of_studies(benchmark, tmp_path, capsys):
     rows = [{**row, 'weights': weights, 'sets': sets} for weights in ('default', 'runs/mine/best.safetensors')]
     (tmp_path / 'study' / 'results.json').write_text(json.dumps({'settings': {'data': []}, 'rows': rows}))
     assert gap.main([str(tmp_path / 'study')]) == 0
-    told = capsys.readouterr().out
-    assert told.count('as it ships') == told.count('runs/mine/best.safetensors, then procedural') == 1
+    printed = capsys.readouterr().out
+    assert printed.count('as it ships') == printed.count('runs/mine/best.safetensors, then procedural') == 1
     with pytest.raises(InputError, match='no results.json'):
         gap.main([str(tmp_path)])

@@ -131,7 +131,6 @@ def test_estimate_with_onnx(stack, tmp_path, capsys):
         (['export', '--out', 'o', '--size', '48'], "'48' is not HEIGHTxWIDTH"),
         (['export', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
         (['nonsense'], "invalid choice: 'nonsense'"),
-        ([], 'required: COMMAND'),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(args, says, stack, weights, tmp_path, monkeypatch, capsys):
@@ -152,6 +151,13 @@ def test_every_command_has_help_and_an_example(capsys):
         assert dfd(name, '--help') == 0
         text = capsys.readouterr().out
         assert 'example:\n  dfd ' in text
+
+
+def test_dfd_alone_lists_the_commands_in_the_order_of_use(capsys):
+    assert dfd() == 0
+    text = capsys.readouterr().out
+    assert text.startswith('usage: dfd ') and 'required' not in text
+    assert text.index('\n    demo') < text.index('\n    estimate') < text.index('\n    assets')
 
 
 def test_version(capsys):

@@ -266,7 +266,7 @@ def test_rviz_shows_what_the_nodes_publish():
 
 
 class Command:
-    """`dfd` as a process whose children can be told from all others."""
+    """`dfd` as a process whose children can be told apart from all others."""
 
     def __init__(self, *arguments):
         self.mark = f'DFD_TEST_MARK={uuid.uuid4()}'

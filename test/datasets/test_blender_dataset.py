@@ -1,4 +1,4 @@
-"""The Blender data set's processes, shards, contact sheet and card, with a worker that paints in place of Blender."""
+"""The Blender data set's processes, shards, contact sheet and card, with a worker that paints instead of Blender."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def truth():
 
 def test_errors_along_an_edge_are_not_those_of_the_rest():
     u = truth()
-    u[:, STEP : STEP + EDGE] = 0  # drawn 3 px too far to the right: 2 m in place of 0.5 m, of at most 2 m
+    u[:, STEP : STEP + EDGE] = 0  # drawn 3 px too far to the right: 2 m instead of 0.5 m, of at most 2 m
     found = figures(u)
     assert found.inner == pytest.approx(1 - 2 * EDGE / SIDE)
     assert (found.inner_rms, found.inner_accuracy) == (pytest.approx(0, abs=1e-6), 100)

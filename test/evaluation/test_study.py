@@ -1,4 +1,4 @@
-"""dfd study: all rows on the same scenes and budget, goes on where it was stopped, says what it found."""
+"""dfd study: trains all rows on the same scenes and budget, resumes where it was stopped, and reports figures."""
 
 from __future__ import annotations
 

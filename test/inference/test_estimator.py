@@ -474,7 +474,7 @@ def test_the_real_network_is_warped_where_it_pads():
         image = cv2.GaussianBlur(textured(1, *size), (0, 0), 3 * max(1, size[0] / 640))
         estimator.push(image, LensState(1.0, magnification=1.0))
         estimator.push(zoomed(image, 1.2), LensState(1.0, magnification=1.2))
-        # The finest state remembers the sharpest image: it has to look like the image of now.
+        # The finest state remembers the sharpest image: it has to look like the current image.
         seen = size if size[0] < 640 else (640, 360)
         remembered = F.pixel_shuffle(estimator._state[0][:, 2:], 2)[0, :, : seen[0], : seen[1]]
         now = cv2.resize(zoomed(image, 1.2), seen[::-1], interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Whether the images follow the focus of their lens states, told from sharpness: also before a moving camera."""
+"""Whether the images follow the focus of their lens states, judged by sharpness, even with a moving camera."""
 
 from __future__ import annotations
 

@@ -78,12 +78,12 @@ class Rig:
     def warns(self, words, *arguments, **options):
         """Plays pairs until the node warns; diagnostics then say it too. Nothing is published for them."""
 
-        def told():
+        def reported():
             self.play(*arguments, **options)
             assert self.process.process.poll() is None, self.process.output
             return words in self.process.output and self.status() and words in self.status().message
 
-        wait_until(told, words)
+        wait_until(reported, words)
         assert not any(self.heard.values())
         lines = [line for line in self.process.output.splitlines() if words in line]
         assert len(lines) < 4

@@ -55,7 +55,7 @@ def knows_depth_again(rig):
 
 
 def stamped(rig, seconds):
-    """An image of now, a time earlier or later."""
+    """An image with the current time, or a time earlier or later."""
     stamp = rig.observer.node.get_clock().now() + Duration(seconds=seconds)
     return rig.image(Header(stamp=stamp.to_msg(), frame_id='lens'))
 

@@ -1,4 +1,4 @@
-"""From a rig to weights of its own, over DDS: record, convert, train, run, and compare with the RGB-D sensor."""
+"""From recording on a rig to fine-tuned weights, over DDS: record, convert, train, run, and compare with the sensor."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class CameraRos(StandIn):
     """camera_ros 0.7: src/ParameterHandler.cpp, src/CameraNode.cpp; the lens as in libcamera's src/ipa/rpi.
 
     Controls that have not gone with a request when others come are dropped; four requests are queued; the lens moves
-    1.5 dioptres a frame; the metadata of a frame have the position that it was told to take after its exposure.
+    1.5 dioptres a frame; the metadata of a frame have the position commanded after its exposure.
     """
 
     NAME = 'camera'

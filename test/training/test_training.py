@@ -467,7 +467,7 @@ def test_truth_turns_with_the_image(config, tmp_path):
     blur = (batch.coc * offset).sum((2, 3, 4)) / (offset * offset).sum((2, 3, 4))
     torch.testing.assert_close(blur[..., None, None, None] * offset, batch.coc, rtol=1e-3, atol=1e-3)
     known = torch.isfinite(batch.blur_scale)
-    # To first order the blur of a frame is the blur scale that the network is told, at its own resolution.
+    # To first order, the blur of a frame is the blur scale that the network gets, at its own resolution.
     ratio = blur[known] / batch.blur_scale[known, None]
     assert known.any() and (ratio > 0.98).all() and (ratio < 1.1).all()
 
@@ -537,6 +537,17 @@ def test_the_configurations_that_ship_are_whole(path, tmp_path, monkeypatch):
     config = load_config(path)
     assert config.stages[-1].until == 1.0
     networks.create(config.network, **config.network_config)
+
+
+def test_configurations_that_ship_have_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config('stream').name == 'stream'
+    (tmp_path / 'stream').mkdir()  # a folder is no configuration
+    assert load_config('stream', steps=7).steps == 7
+    (tmp_path / 'study').write_text('steps: 3')
+    assert load_config('study').steps == 3
+    with pytest.raises(InputError, match='^streem: no such file; included are blender, .*, stream, '):
+        load_config('streem')
 
 
 def test_missing_views_are_refused_before_rendering(tmp_path):

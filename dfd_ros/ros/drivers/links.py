@@ -176,8 +176,8 @@ class ParameterLink(Link):
         answer = yield self._setter.call_async(SetParametersAtomically.Request(parameters=parameters))
         if not answer.result.successful:
             wanted = ', '.join(f'{name} = {_text(value)}' for name, value in values.items())
-            told = shortened(answer.result.reason or 'no reason given', 300)
-            raise InputError(f'{self._prefix} refuses {wanted}: {told}')
+            given = shortened(answer.result.reason or 'no reason given', 300)
+            raise InputError(f'{self._prefix} refuses {wanted}: {given}')
 
 
 class TopicLink(Link):

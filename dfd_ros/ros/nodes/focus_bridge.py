@@ -46,7 +46,7 @@ from dfd_ros.ros.throttled_warnings import log_text
 WATCH_PERIOD = 0.1  # s
 GRAPH_PERIOD = 0.5  # s between two looks at who is there
 RETRY = 1.0  # s after a failure
-PATIENCE = 1.0  # s that a lens may take to be where its driver was told to bring it
+PATIENCE = 1.0  # s that a lens may take to reach the position commanded
 SILENCE = 3.0  # s without what should come
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
 STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
@@ -239,8 +239,8 @@ class FocusBridgeNode(ManagedNode):
         self._changes.add()
         self._reasserted += 1
         again = 'set again' if self._changes.total < QUARREL else f'set again, for the {QUARREL}th time or more in 10 s'
-        told = '' if value is None else f' to {value}'
-        self._fail(f'{name} was changed{told} by somebody else; it is {again}', self._changes.total >= QUARREL)
+        to_value = '' if value is None else f' to {value}'
+        self._fail(f'{name} was changed{to_value} by somebody else; it is {again}', self._changes.total >= QUARREL)
 
     # What is done to the driver.
 
