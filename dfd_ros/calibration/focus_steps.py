@@ -21,7 +21,7 @@ WIDTH = 480  # px, to which larger images are reduced
 GRID = (8, 6)  # columns, rows of the map
 SIGMAS = (0.8, 1.6, 3.2, 6.4)  # px, between which the bands lie
 FLOOR = 1e-5  # of the squared brightness: detail below it is noise of any camera
-SHORTEST_PAUSE, PAUSE_FRAMES = 1.0, 30  # s, frames
+MIN_PAUSE, PAUSE_FRAMES = 1.0, 30  # s, frames
 # Shares of the range in vergence, from which ways of a half to the whole come.
 PATTERN = (1.0, 0.0, 0.5, 1.0, 0.5, 0.0, 1.0, 0.25, 0.75, 0.0, 0.75, 0.25)
 
@@ -134,7 +134,7 @@ def step_goals(range_: VergenceRange, count: int) -> list[float]:
 
 def default_pause(period: float) -> float:
     """s between two steps that suffice for most lenses; `period`: s between two frames."""
-    return max(SHORTEST_PAUSE, PAUSE_FRAMES * period)
+    return max(MIN_PAUSE, PAUSE_FRAMES * period)
 
 
 def step_pauses(count: int, pause: float, period: float, seed: int = 0) -> np.ndarray:

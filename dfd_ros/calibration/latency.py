@@ -19,9 +19,9 @@ from dfd_ros.calibration.focus_steps import FocusSteps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance
 
-FEWEST_STEPS = 5
-FEWEST_FRAMES = 3  # of a stretch at rest
-LONGEST_REST = 8  # frames
+MIN_STEPS = 5
+MIN_FRAMES = 3  # of a stretch at rest
+MAX_REST = 8  # frames
 CLEAR = 2.5  # times the largest difference among frames at rest: below it a step does not show
 AGREE = 0.6  # of the steps
 NEAR = 0.75  # of the steps that have to change within a frame of the latency
@@ -90,10 +90,10 @@ def measure_latency(steps: FocusSteps) -> LatencyResult:
     """
     stamps, period, jitter = _even(steps)
     rests = _rests(stamps, steps.commands, period)
-    if len(rests) - 1 < FEWEST_STEPS:
+    if len(rests) - 1 < MIN_STEPS:
         raise InputError(
-            f'{steps.name}: {max(len(rests) - 1, 0)} steps with {FEWEST_FRAMES} frames or more before and after; '
-            f'at least {FEWEST_STEPS} are needed'
+            f'{steps.name}: {max(len(rests) - 1, 0)} steps with {MIN_FRAMES} frames or more before and after; '
+            f'at least {MIN_STEPS} are needed'
         )
     differences = _Differences(steps.details, [rest for _, rest in rests])
     found, unclear, clearest = [], 0, 0.0
@@ -115,7 +115,7 @@ def measure_latency(steps: FocusSteps) -> LatencyResult:
             f'after {late[0].times[-1]:.2f} s: give the steps more time, and keep camera and light still'
         )
     found = [step for step in found if step not in late]
-    if len(found) < FEWEST_STEPS:
+    if len(found) < MIN_STEPS:
         raise InputError(
             f'{steps.name}: the picture does not change when the focus does ({len(found)} of {len(found) + unclear} '
             f'steps show, the clearest {clearest:.2g} times what changes at rest, {CLEAR:g} needed): does the lens '
@@ -127,7 +127,7 @@ def measure_latency(steps: FocusSteps) -> LatencyResult:
 def _even(steps: FocusSteps) -> tuple[np.ndarray, float, float]:
     """The stamps on an even grid where they are near one, the period and the jitter (s)."""
     stamps = steps.stamps
-    if len(stamps) < 2 * FEWEST_FRAMES or len(steps.commands) < 2:
+    if len(stamps) < 2 * MIN_FRAMES or len(steps.commands) < 2:
         raise InputError(f'{steps.name}: {len(stamps)} frames and {len(steps.commands)} commands are too few')
     period = float(np.median(np.diff(stamps)))
     # Frames are counted from gap to gap, as a driver may drop some.
@@ -149,8 +149,8 @@ def _rests(stamps: np.ndarray, commands: np.ndarray, period: float) -> list[tupl
     ends = np.append(commands[1:], stamps[-1] + period)
     for i, (begin, end) in enumerate(zip(np.append(stamps[0] - period, commands), np.append(commands[:1], ends))):
         frames = np.flatnonzero((stamps > begin) & (stamps <= end))
-        count = min(LONGEST_REST, len(frames) // 2)
-        if count >= FEWEST_FRAMES:
+        count = min(MAX_REST, len(frames) // 2)
+        if count >= MIN_FRAMES:
             found.append((i - 1, frames[-count:]))
     # Before the first command the lens may be anywhere.
     return [entry for entry in found if entry[0] >= 0]
@@ -268,7 +268,7 @@ def _result(name: str, steps: list[MeasuredStep], unclear: int, period: float, j
     uncertainty = max((high - low) / 2, float(np.percentile(off, 90)), jitter)
     ways = [abs(step.goal - step.start) for step in steps]
     shifts = [step.labels for step in steps if step.labels is not None]
-    shift = max(set(shifts), key=shifts.count) if len(shifts) >= FEWEST_STEPS else None
+    shift = max(set(shifts), key=shifts.count) if len(shifts) >= MIN_STEPS else None
     motion = FocusMotion(
         # By frames: what is left is where between two frames the driver takes a command.
         latency_s=latency - frames * period if by_frames else latency,
