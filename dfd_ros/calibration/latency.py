@@ -47,8 +47,9 @@ class MeasuredStep:
     """s from the command to the last frame without a change, and to the first with one."""
     rests: tuple[float, float]
     """s from the command to the last frame before rest, and to the first at rest."""
-    labels: int | None
-    """Frames from the step in the lens states to that in the pictures; None: the lens states do not show it."""
+    labels: tuple[int, ...]
+    """Frames from the begin and from the end of the step in the lens states to those in the pictures; empty: the lens
+    states do not show it."""
     times: np.ndarray
     """(M,) s from the command, of the frames around it."""
     from_start: np.ndarray
@@ -74,6 +75,7 @@ class LatencyResult:
     label_shift: int | None
     """Frames from a step in the lens states to that in the pictures. 0: right; None: not known."""
     labels_agreeing: int
+    """Of twice as many begins and ends as there are steps."""
 
     @property
     def frames(self) -> int:
@@ -233,20 +235,22 @@ def _measured(
         begin - int(np.searchsorted(times, 0.0, 'right')),
         (float(times[begin - 1]), float(times[begin])),
         (float(times[end - 1]), float(times[end])),
-        None if steps.labels is None else _label_shift(steps.labels[frames], start, goal, begin),
+        () if steps.labels is None else _label_shifts(steps.labels[frames], start, goal, begin, end),
         times,
         from_start,
         from_goal,
     )
 
 
-def _label_shift(labels: np.ndarray, start: float, goal: float, begin: int) -> int | None:
+def _label_shifts(labels: np.ndarray, start: float, goal: float, begin: int, end: int) -> tuple[int, ...]:
     share = (labels - start) / (goal - start)
-    known = np.isfinite(share)
-    if not known.all() or abs(share[-1] - 1) > 0.1:
-        return None
+    if not np.isfinite(share).all() or abs(share[-1] - 1) > 0.1:
+        return ()
     moved = np.flatnonzero(share > 0.02)
-    return begin - int(moved[0]) if len(moved) and moved[0] > 0 else None
+    moving = np.flatnonzero(np.abs(share - share[-1]) > 0.02)
+    if not len(moved) or moved[0] == 0:
+        return ()
+    return begin - int(moved[0]), end - int(moving[-1]) - 1
 
 
 def _result(name: str, steps: list[MeasuredStep], unclear: int, period: float, jitter: float) -> LatencyResult:
@@ -267,7 +271,8 @@ def _result(name: str, steps: list[MeasuredStep], unclear: int, period: float, j
     off = [_off(step.changes, latency) for step in steps]
     uncertainty = max((high - low) / 2, float(np.percentile(off, 90)), jitter)
     ways = [abs(step.goal - step.start) for step in steps]
-    shifts = [step.labels for step in steps if step.labels is not None]
+    # A slow begin is seen late, and a slow end early: together they are right.
+    shifts = [shift for step in steps for shift in step.labels]
     shift = max(set(shifts), key=shifts.count) if len(shifts) >= MIN_STEPS else None
     motion = FocusMotion(
         # By frames: what is left is where between two frames the driver takes a command.

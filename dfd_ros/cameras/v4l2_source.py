@@ -102,6 +102,7 @@ class V4l2Source(CameraSource):
         *,
         settle_time: float,
         motion: FocusMotion | None = None,
+        max_travel: float = 0.0,
         lens: Lens = Lens(),
         lens_width: int = 0,
         magnification: Callable[[float], float] | None = None,
@@ -109,6 +110,7 @@ class V4l2Source(CameraSource):
         api: int = cv2.CAP_V4L2,
     ) -> None:
         """`device` is a path or a number; `api` is OpenCV's. `motion`, where it was measured, replaces `settle_time`.
+        `max_travel`: share of the range over which the lens may move in a frame that counts as settled.
 
         `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
         device gives; `magnification` gives the image scale at a focus distance (m), relative to infinity.
@@ -125,6 +127,7 @@ class V4l2Source(CameraSource):
         self._motion = LensMotion(0.0, settle_time, table.range.width)
         if motion is not None:
             self._motion = LensMotion(motion.slew_dioptre_s, motion.settle_s, table.range.width, motion.uncertainty_s)
+        self._most_travel = 1.01 * max_travel * table.range.width
         self._commands = 0
         self._wanted = table.value(table.range.far)
         self._wanted_at = self._set_at = -math.inf
@@ -159,6 +162,7 @@ class V4l2Source(CameraSource):
             # measured goes by the stamps.
             position = self._motion.during(exposed - (0.0 if self._measured else self._period), exposed)
             missed, wanted_at = self._missed, self._wanted_at
+        settled = position is not None and (position.rests or position.travel <= self._most_travel)
         focus_distance = distance(position.value) if position else self._table.range.far
         lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
@@ -169,7 +173,7 @@ class V4l2Source(CameraSource):
             magnification=self._magnification(focus_distance) if self._magnification else math.nan,
             near=self._table.range.near,
             far=self._table.range.far,
-            settled=position is not None and position.rests and not missed,
+            settled=settled and not missed,
         )
         warning = ''
         if missed and time.monotonic() - wanted_at > PATIENCE:

@@ -139,7 +139,7 @@ def _print(result: LatencyResult) -> None:
         early = f'{abs(result.label_shift)} frames {"before" if result.label_shift > 0 else "after"}'
         print(
             f'labels    lens_state changes {early if result.label_shift else "with"} the picture '
-            f'({result.labels_agreeing} of {shown} steps)'
+            f'({result.labels_agreeing} of {2 * shown} begins and ends)'
         )
 
 

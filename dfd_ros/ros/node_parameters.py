@@ -105,6 +105,13 @@ class CameraParameters(ManagedParameters):
     exposure_time: float = parameter(
         0.0, 'V4L2: exposure time. 0: as the camera chooses.', unit='s', minimum=0.0, maximum=10.0
     )
+    max_travel: float = parameter(
+        0.0,
+        'A frame also counts as settled if the lens moved over at most this share of its range, between two known '
+        'positions, during its exposure; its focus is the middle of the two. 0: the lens has to rest.',
+        minimum=0.0,
+        maximum=0.1,
+    )
     white_balance: int = parameter(
         0, 'V4L2: colour temperature. 0: as the camera chooses.', unit='K', minimum=0, maximum=20000
     )
@@ -132,6 +139,14 @@ class FocusBridgeParameters(ManagedParameters):
         'YAML file with the values that the driver takes against focus distances. Empty: that of the calibration, '
         'otherwise the unit in the driver file.',
     )
+    max_travel: float = parameter(
+        0.0,
+        'A frame also counts as settled if the lens moved over at most this share of its range, between two known '
+        'positions, during its exposure; its focus is the middle of the two. 0: the lens has to rest.',
+        minimum=0.0,
+        maximum=0.1,
+        run_time=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -141,8 +156,8 @@ class SweepParameters(ManagedParameters):
     pattern: str = parameter(
         'ramp',
         'Order of the focus distances: ramp (and jump back), ping_pong, jumps (shuffled), uneven '
-        '(ramps of random steps).',
-        choices=('ramp', 'ping_pong', 'jumps', 'uneven'),
+        '(ramps of random steps), auto (ramp or ping_pong, whichever has more settled frames with this lens).',
+        choices=('ramp', 'ping_pong', 'jumps', 'uneven', 'auto'),
         run_time=True,
     )
     near_to_far: bool = parameter(False, 'Ramps run from near to far, not from far to near.', run_time=True)
@@ -166,7 +181,18 @@ class SweepParameters(ManagedParameters):
         5, 'Focus distances from one end of the range to the other.', minimum=2, maximum=1000, run_time=True
     )
     frames_per_step: int = parameter(
-        1, 'Settled frames to wait for at each focus distance.', minimum=1, maximum=1000, run_time=True
+        1,
+        'Settled frames to wait for at each focus distance; pipelined: frames from one command to the next.',
+        minimum=1,
+        maximum=1000,
+        run_time=True,
+    )
+    pipelined: bool = parameter(
+        False,
+        'Command the next focus distance without waiting for the lens. Needs a camera or focus bridge that knows where '
+        'its lens was in each frame: by reports, or by dfd calibrate latency. Where no frame settles within timeout, '
+        'the sweep waits for a while.',
+        run_time=True,
     )
     timeout: float = parameter(
         1.0,

@@ -139,7 +139,7 @@ class TestTheCommand:
         (tmp_path / 'table.yaml').write_text(
             'focus_table:\n- {value: 0, focus_distance_m: .inf}\n- {value: 250, focus_distance_m: 0.1}\n'
         )
-        options = ['--device', '/dev/video0', '--focus-table', 'table.yaml', '--steps', '6', '--step-time', '0.2']
+        options = ['--device', '/dev/video0', '--focus-table', 'table.yaml', '--steps', '6', '--step-time', '0.8']
         assert main(['calibrate', 'latency', *options]) == 2
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith('dfd: error: /dev/video0: the picture does not change')

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -14,6 +15,7 @@ import driver_stand_ins as stand_ins
 import yaml
 from fake_v4l2_device import SHIM, FakeV4l2Device
 from rcl_interfaces.msg import ParameterType
+from rclpy.parameter import Parameter
 from ros_processes import spinning, wait_until
 from sensor_msgs.srv import SetCameraInfo
 
@@ -23,6 +25,7 @@ from dfd_ros.core.resources import resource
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import launch_arguments, qos
+from dfd_ros.ros.drivers.position_reports import PositionReports
 from dfd_ros.ros.nodes.sweep import SweepNode
 
 MAX_ERROR = 0.02  # of the range
@@ -197,6 +200,40 @@ class TestTheWholeWay:
         limits = {'command__minimum': 0.5, 'topics__camera_info': '~/camera_info'}
         launch(driver=str(changed_copy(tmp_path, 'any_parameter', **changes, **limits)))
         swept(observer, driver, lambda value: value, near=1 / 3, far=2.0)
+
+
+def test_pipelined_labels_are_right(launch, drive, observer):
+    """A command each frame, while the driver's queue is four frames long: the lens moves in every exposure, and
+    settled frames have the middle of its way."""
+    overrides = {'pipelined': True, 'steps': 31, 'pattern': 'ping_pong', 'timeout': 60.0}
+    sweep = SweepNode(parameter_overrides=[Parameter(key, value=value) for key, value in overrides.items()])
+    sweep.start()
+    driver = drive(stand_ins.CameraRos, rate=5.0)  # slow: a busy machine simulates it too
+    launch(driver='camera_ros', max_travel='0.035')
+    states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+
+    def moved():
+        foci = [1 / state.focus_distance for state in states if state.settled]
+        return sum(0.2 < abs(b - a) < 0.8 for a, b in pairwise(foci)) > 12
+
+    try:
+        with spinning(sweep):
+            wait_until(moved, 'settled frames of a lens that moves')
+            got = list(states)
+    finally:
+        observer.silence('/lens_state')
+        sweep.destroy_node()
+    check_labels(got, driver, lambda value: value, near=1 / 15)
+
+
+def test_reports_of_a_lens_that_moves():
+    reports = PositionReports()
+    for i in range(20):
+        reports.add(i / 30, 1.0 + 0.1 * max(i - 5, 0))
+    still, moving = (reports.during((i - 1) / 30, i / 30, 1 / 30, 0.01) for i in (4, 10))
+    assert (still.rests, still.value, still.travel) == (True, 1.0, 0.0)
+    assert not moving.rests and moving.value == pytest.approx(1.45) and moving.travel == pytest.approx(0.1)
+    assert reports.during(19 / 30, 21 / 30, 1 / 30, 0.01).travel == math.inf
 
 
 class TestADriverThatComesAndGoes:

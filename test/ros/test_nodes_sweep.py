@@ -2,6 +2,7 @@
 
 import math
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ from std_srvs.srv import SetBool
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
-from dfd_ros.ros.nodes.sweep import SweepParameters, focus_distances
+from dfd_ros.ros.nodes.sweep import PatternTrial, SweepParameters, focus_distances
 
 RANGE = VergenceRange(0.5, math.inf)
 RAMP = [math.inf, 2.0, 1.0, 2 / 3, 0.5]
@@ -47,6 +48,25 @@ def test_uneven_covers_the_range_each_cycle():
     cycles = first(10, pattern='uneven')
     assert cycles[0] == cycles[5] == math.inf and cycles[4] == cycles[9] == 0.5
     assert cycles[1] != cycles[6]
+
+
+@pytest.mark.parametrize(('settled_after_a_jump', 'kept'), [(False, 'ping_pong'), (True, 'ramp')])
+def test_auto_keeps_the_pattern_that_costs_fewer_frames(settled_after_a_jump, kept):
+    """A lens whose jump over the range costs two frames, or none."""
+    trial = PatternTrial()
+    distances = focus_distances(SweepParameters(pattern='auto'), RANGE, trial)
+    last = next(distances)
+    given = []
+    for _ in range(60):
+        given.append(next(distances))
+        if abs(1 / given[-1] - 1 / last) > 1 and not settled_after_a_jump:
+            trial.add(False)
+            trial.add(False)
+        trial.add(True)
+        last = given[-1]
+    assert trial.best == kept
+    steps = [abs(1 / a - 1 / b) for a, b in pairwise(given[-20:])]
+    assert (max(steps) > 1) == (kept == 'ramp')
 
 
 class Lens:
@@ -117,6 +137,39 @@ def test_a_camera_without_command_numbers(lens):
     lens.state(1.0)
     wait_until(lambda: len(lens.commands) > count, 'the next command')
     assert lens.commands[-1].focus_distance == pytest.approx(1 / 1.75)
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 60.0, 'pipelined': True, 'frames_per_step': 2}], indirect=True)
+def test_pipelined_it_does_not_wait(lens):
+    """Every second frame brings the next command, whatever the frame shows."""
+    lens.first_command(settled=False)
+    for _ in range(2):
+        count = len(lens.commands)
+        lens.state(1.0, settled=False)
+        time.sleep(0.3)
+        lens.state(1.0, settled=False)
+        wait_until(lambda: len(lens.commands) > count, 'the next command')
+    ids = [command.command_id for command in lens.commands]
+    assert ids == sorted(set(ids))
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 1.0, 'pipelined': True}], indirect=True)
+def test_pipelined_it_waits_where_nothing_settles(lens):
+    lens.first_command(settled=False)
+
+    def warned():
+        lens.state(1.0, settled=False)
+        time.sleep(0.05)
+        return 'pipelined, and no settled frame within 1 s' in lens.process.output
+
+    wait_until(warned, 'a warning')
+    time.sleep(0.5)
+    command = lens.commands[-1].command_id
+    for _ in range(10):
+        lens.state(1.0, settled=False)
+        time.sleep(0.02)
+    time.sleep(0.3)
+    assert lens.commands[-1].command_id == command
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 0.2}], indirect=True)

@@ -263,7 +263,7 @@ class Aravis(StandIn):
     NAME = 'camera_driver_gv'
 
     def __init__(self, kind: int = ParameterType.PARAMETER_DOUBLE, value: Any = 0.0, **facts: Any) -> None:
-        options = {key: facts.pop(key) for key in ('images', 'rate', 'clock_off') if key in facts}
+        options = {key: facts.pop(key) for key in ('images', 'scene', 'rate', 'clock_off') if key in facts}
         super().__init__(SimulatedLens(0.0, latency=0.005, slew=1000.0), **options)
         low = -2.0 if kind == ParameterType.PARAMETER_DOUBLE else None
         self.declare('FocalPower', value, kind, low, 3.0, **facts)

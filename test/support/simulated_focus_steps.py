@@ -93,7 +93,7 @@ class SimulatedCamera:
             image = image * (1 + self.flicker * draw.standard_normal()) + self.noise * draw.standard_normal(image.shape)
             stamp = float(begin + self.jitter * period * draw.standard_normal())
             builder.add_frame(stamp, np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, 2))
-            label = motion(begin + (self.labels_early + self.exposure) * period)
+            label = motion(begin + (self.labels_early + self.exposure / 2) * period)
             builder.add_label(stamp, label * range_.width)
         return builder.steps()
 

@@ -41,7 +41,8 @@ class PositionReports:
         return bool(self._samples) and self._samples[-1][0] >= time_s - STAMP_NOISE * period
 
     def during(self, begin: float, end: float, period: float, tolerance: float) -> Position | None:
-        """The position from `begin` to `end` (s), at rest where all reports around agree within `tolerance`.
+        """The position from `begin` to `end` (s), at rest where all reports around agree within `tolerance`; the middle
+        of its way where it moved.
 
         None: no report is near. `period`: s between two frames.
         """
@@ -60,8 +61,12 @@ class PositionReports:
         values = [value for _, value in used]
         whole = first >= 0 and last < len(samples)
         dense = all(b[0] - a[0] <= largest for a, b in pairwise(used))
-        rests = whole and dense and max(values) - min(values) <= tolerance
-        return Position(_interpolated(used, end), rests)
+        if not (whole and dense):
+            return Position(_interpolated(used, end), False)
+        low, high = min(values), max(values)
+        if high - low <= tolerance:
+            return Position(_interpolated(used, end), True, travel=high - low)
+        return Position((low + high) / 2, False, travel=high - low)
 
 
 def _interpolated(samples: list[tuple[float, float]], time_s: float) -> float:

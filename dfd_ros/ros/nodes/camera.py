@@ -103,6 +103,7 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         magnification=aperture.magnification if aperture else None,
         settle_time=_settle_time(parameters),
         motion=None if parameters.settle_time else calibration.motion,
+        max_travel=parameters.max_travel,
         images=ImageSettings(
             parameters.image_width,
             parameters.image_height,

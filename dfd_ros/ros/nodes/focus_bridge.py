@@ -49,6 +49,7 @@ RETRY = 1.0  # s after a failure
 PATIENCE = 1.0  # s that a lens may take to reach the position commanded
 SILENCE = 3.0  # s without what should come
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
+EVEN_FRAMES, UNEVEN = 5, 0.3  # frames, and the share of a frame by which they may be apart
 STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
 # rclpy spends most of the bridge's time on what it waits for, and each topic brings two events more.
 NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
@@ -71,6 +72,8 @@ class _Frame:
     width: int
     stamp: float  # s
     arrival: float
+    is_even: bool
+    """Whether it and those before it came at the rate of the camera: else nobody knows when the lens moved."""
 
 
 class FocusBridgeNode(ManagedNode):
@@ -121,6 +124,7 @@ class FocusBridgeNode(ManagedNode):
         self._conversation: Conversation | None = None
         self._retry_at = self._send_at = self._graph_at = self._read_at = -math.inf
         self._recent: deque[float] = deque(maxlen=16)  # values sent
+        self._goals: deque[_Goal] = deque(maxlen=64)  # accepted, the last one at the end
         self._rivals: list[str] = []
         self._changes = Window(10.0)
         self._frames: deque[_Frame] = deque(maxlen=64)  # without their lens state
@@ -191,8 +195,10 @@ class FocusBridgeNode(ManagedNode):
         if len(self._stamps) > 2:
             intervals = sorted(b - a for a, b in pairwise(self._stamps))
             self._period = intervals[len(intervals) // 2]
+        recent = [b - a for a, b in pairwise(list(self._stamps)[-EVEN_FRAMES:])]
+        is_even = len(recent) == EVEN_FRAMES - 1 and all(abs(t - self._period) < UNEVEN * self._period for t in recent)
         self._frame_since_sent = True
-        self._frames.append(_Frame(info.header, info.width, stamp, self._now()))
+        self._frames.append(_Frame(info.header, info.width, stamp, self._now(), is_even))
         self._publish_lens_states()
         self._advance()
 
@@ -319,6 +325,7 @@ class FocusBridgeNode(ManagedNode):
         elif wanted is not None and accepted is not None and wanted.command_id != accepted.command_id:
             self._motion.command(wanted.value, self._now(), self._now(), 0.0, wanted.command_id)
             self._accepted = _Goal(accepted.value, wanted.command_id, accepted.at)
+            self._goals.append(self._accepted)
         elif self._driver.report.kind == 'read_back' and now >= self._read_at:
             self._read_at = now + self._driver.report.every_s
             self._ask(self._link.read_back(), self._on_read_back, self._link.target)
@@ -383,6 +390,7 @@ class FocusBridgeNode(ManagedNode):
         # dfd calibrate latency measures from the command, not from the answer.
         self._motion.command(value, goal.at, goal.at if self._is_measured else now, self._latency, goal.command_id)
         self._accepted = _Goal(goal.value, goal.command_id, now)
+        self._goals.append(self._accepted)
         self._read_at = time.monotonic() + self._driver.report.every_s
         if self._driver.report.kind != 'topic':
             self._problem = ''
@@ -425,6 +433,7 @@ class FocusBridgeNode(ManagedNode):
             conversation.drop()
             self._conversation = None
             self._sending = self._accepted = None
+            self._goals.clear()
             self._motion.forget()
 
     # What goes out.
@@ -434,6 +443,13 @@ class FocusBridgeNode(ManagedNode):
         """s from the driver's answer to the start of the motion."""
         motion = self._timing
         return motion.latency_s + motion.latency_frames * self._period
+
+    @property
+    def _most_travel(self) -> float:
+        """Values over which the lens may move in a frame that counts as settled."""
+        span = self._scale.maximum - self._scale.minimum if self._scale else 0.0
+        # The reports round.
+        return 1.01 * self._settings.values.max_travel * span
 
     @property
     def _is_measured(self) -> bool:
@@ -489,9 +505,13 @@ class FocusBridgeNode(ManagedNode):
             return None
         goal, distance = self._accepted, scale.distance(position.value)
         value = self._scale.value(distance) if distance > 0 else math.nan
-        reached = goal is not None and abs(value - goal.value) <= self._scale.tolerance
-        # Before it has obeyed, its autofocus may be on.
-        return Position(value, position.rests and goal is not None, goal.command_id if goal and reached else 0)
+        if goal is None:  # before it has obeyed, its autofocus may be on
+            return Position(value, False)
+        near = self._scale.tolerance
+        reached = [old.command_id for old in self._goals if old.at <= frame.arrival and abs(value - old.value) <= near]
+        # Between two scales of one lens, the way is the same share of the range.
+        share = (self._scale.maximum - self._scale.minimum) / (scale.maximum - scale.minimum)
+        return Position(value, position.rests, reached[-1] if reached else 0, position.travel * share)
 
     def _clocks_agree(self, frame: _Frame) -> bool:
         age = frame.arrival - frame.stamp
@@ -502,7 +522,8 @@ class FocusBridgeNode(ManagedNode):
         return False
 
     def _publish(self, frame: _Frame, position: Position | None) -> None:
-        settled = position is not None and position.rests
+        follows = frame.is_even and position is not None and position.travel <= self._most_travel
+        settled = position is not None and (position.rests or follows)
         if position is not None and self._scale is not None:
             self._last_distance = self._scale.distance(position.value)
         range_ = self._scale.range if self._scale else None

@@ -1,4 +1,4 @@
-"""Sweep node: moves the focus through its range, each step when the one before has been seen."""
+"""Sweep node: moves the focus through its range, each step when the one before has been seen, or without waiting."""
 
 from __future__ import annotations
 
@@ -29,20 +29,56 @@ from dfd_ros.ros.node_runner import run
 WATCH_PERIOD = 0.05  # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0  # s without a lens state
 SHOWN_FOR = 5.0  # s that diagnostics show a focus that rested elsewhere
+WAITS_FOR = 20.0  # s that a pipelined sweep waits for the lens where it found no settled frame
 FEW_STEPS = 4  # at most an eighth of the range may an answer be off
 MAX_ID = 2**32 - 1
 
 
-def focus_distances(parameters: SweepParameters, range_: VergenceRange) -> Iterator[float]:
-    """The focus distances (m) of the pattern, cycle after cycle without end."""
+class PatternTrial:
+    """Tries a ramp and a ping_pong, and keeps the one of which more frames are settled.
+
+    Whether the jump of a ramp costs frames depends on how fast the lens is, which nobody knows beforehand.
+    """
+
+    # The lens starts anywhere, and answers come late: the cycles between the two that count do not.
+    TRIED = ('ramp', 'ramp', 'ping_pong', 'ping_pong')
+    COUNTED = {1: 'ramp', 3: 'ping_pong'}
+    WORTH = 1.05  # times as many, to give up the ramp
+
+    def __init__(self) -> None:
+        self._cycle = -1
+        self._frames: dict[str, list[bool]] = {name: [] for name in self.COUNTED.values()}
+
+    def add(self, settled: bool) -> None:
+        """A frame."""
+        if name := self.COUNTED.get(self._cycle):
+            self._frames[name].append(settled)
+
+    def begin_cycle(self) -> str:
+        """The pattern of the cycle that begins."""
+        self._cycle += 1
+        return self.TRIED[self._cycle] if self._cycle < len(self.TRIED) else self.best
+
+    @property
+    def best(self) -> str:
+        ramp, ping_pong = (sum(frames) / max(len(frames), 1) for frames in self._frames.values())
+        return 'ping_pong' if ping_pong > self.WORTH * ramp else 'ramp'
+
+
+def focus_distances(
+    parameters: SweepParameters, range_: VergenceRange, trial: PatternTrial | None = None
+) -> Iterator[float]:
+    """The focus distances (m) of the pattern, cycle after cycle without end. `trial`: of the pattern auto."""
     steps, near_to_far = parameters.steps, parameters.near_to_far
+    trial = trial or PatternTrial()
     for cycle in itertools.count():
-        if parameters.pattern == 'ping_pong':
+        pattern = trial.begin_cycle() if parameters.pattern == 'auto' else parameters.pattern
+        if pattern == 'ping_pong':
             # Without its last, which is the first of the next cycle.
             yield from sweeps.ping_pong(range_, steps, near_to_far=near_to_far)[:-1]
-        elif parameters.pattern == 'jumps':
+        elif pattern == 'jumps':
             yield from sweeps.jumps(range_, steps, seed=parameters.seed + cycle)
-        elif parameters.pattern == 'uneven':
+        elif pattern == 'uneven':
             yield from sweeps.uneven(range_, steps, near_to_far=near_to_far, seed=parameters.seed + cycle)
         else:
             yield from sweeps.ramp(range_, steps, near_to_far=near_to_far)
@@ -59,7 +95,9 @@ class SweepNode(ManagedNode):
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
         self._problem = ''  # with the last lens state
-        self._frames = 0  # settled frames that have answered the command
+        self._frames = 0  # settled frames that have answered the command; pipelined: frames since it
+        self._trial = PatternTrial()
+        self._settled_at = self._waits_until = -math.inf
         self._sent_at = self._silent_from = math.inf
         self._elsewhere_at = -math.inf
         self._commands = self._resent = self._elsewhere = 0
@@ -92,6 +130,7 @@ class SweepNode(ManagedNode):
 
     def _on_change(self, _: SweepParameters) -> None:
         self._range = self._command = None
+        self._waits_until = -math.inf
         self._silent_from = time.monotonic() + NOTHING_AFTER
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -123,13 +162,23 @@ class SweepNode(ManagedNode):
             self._range = None
         if self._range is None or self._command is None:
             self._range = range_
-            self._distances = focus_distances(self._settings.values, range_)
+            self._trial = PatternTrial()
+            self._settled_at = time.monotonic()
+            self._distances = focus_distances(self._settings.values, range_, self._trial)
             # Counting on from the camera's last command: one of an earlier sweep cannot pass for ours.
             self._next(message.command_id)
-        elif self._answers(message, state, self._command, self._range):
+            return
+        self._trial.add(message.settled)
+        if message.settled:
+            self._settled_at = time.monotonic()
+        if self._is_pipelined or self._answers(message, state, self._command, self._range):
             self._frames += 1
             if self._frames >= self._settings.values.frames_per_step:
                 self._next(self._command.command_id)
+
+    @property
+    def _is_pipelined(self) -> bool:
+        return self._settings.values.pipelined and time.monotonic() >= self._waits_until
 
     def _choose_range(self, values: SweepParameters, state: LensState) -> VergenceRange:
         """What is swept: the parameters' limits, else the lens's. Raises InputError where they contradict."""
@@ -192,6 +241,14 @@ class SweepNode(ManagedNode):
             return
         if now > self._silent_from:
             self._warn(f'nothing on {self._topic}: is the camera running?')
+        if self._command is not None and self._is_pipelined and now - self._settled_at > values.timeout:
+            self._waits_until = now + WAITS_FOR
+            self._settled_at = now
+            self._warn(
+                f'{self._topic}: pipelined, and no settled frame within {values.timeout:g} s; the sweep waits for the '
+                f'lens for {WAITS_FOR:g} s: measure it with dfd calibrate latency, or raise frames_per_step, steps or '
+                'max_travel'
+            )
         if self._command is not None and now - self._sent_at > values.timeout:
             self._warn(
                 f'{self._publisher.topic_name}: no settled frame for command '
@@ -204,7 +261,7 @@ class SweepNode(ManagedNode):
     def report(self) -> Report:
         values, now = self._settings.values, time.monotonic()
         figures: dict[str, float | int | str] = {
-            'pattern': values.pattern,
+            'pattern': f'auto: {self._trial.best}' if values.pattern == 'auto' else values.pattern,
             'commands': self._commands,
             'sent again': self._resent,
             'answered elsewhere': self._elsewhere,
@@ -220,6 +277,8 @@ class SweepNode(ManagedNode):
             return Report(WARN, 'the camera does not answer', figures)
         if now - self._elsewhere_at < SHOWN_FOR:
             return Report(WARN, 'the focus rests elsewhere than commanded', figures)
+        if values.pipelined and not self._is_pipelined:
+            return Report(WARN, 'no frame settles while the sweep is pipelined; it waits for the lens', figures)
         return Report(message='sweeping', values=figures)
 
 
