@@ -66,6 +66,7 @@ setup(
         'calibrate': ['matplotlib'],
         # The live page. See docs/viewing.md.
         'view': ['viser>=1.1,<2'],
+        'completion': ['argcomplete'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'],
     },
     entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,20 @@ from typing import NoReturn
 
 import dfd_ros
 from dfd_ros.cli import _boundary
+from dfd_ros.cli._shell import complete, versions
 from dfd_ros.core.errors import shortened
 
+GROUPS = {
+    'Depth of photographs, videos and focal stacks': ('estimate', 'view', 'stack', 'refocus'),
+    'On a robot': ('demo', 'run', 'calibrate'),
+    'Your own data and networks': ('convert', 'train', 'evaluate', 'export'),
+    'Synthetic data and research': ('render', 'assets', 'study', 'benchmark'),
+    'The shell': ('completion',),
+}
+"""The commands, in the order in which people need them."""
+VERBOSE = '--verbose'
 UNTIL_STOPPED = ('run', 'view')
 """Commands that run until a signal comes, which is no failure: status 0."""
-_FIRST = ('demo', 'estimate', 'view', 'run', 'calibrate')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,9 +50,21 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 def _names() -> list[str]:
-    """The commands, those for a first look first."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
-    return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    """All commands, in the order of `GROUPS`."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
+    order = [name for names in GROUPS.values() for name in names]
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _cheat_sheet() -> str:
+    lines = [f'dfd {dfd_ros.__version__}: metric depth from one camera whose focus moves']
+    for title, names in GROUPS.items():
+        lines += ['', title]
+        for name in names:
+            command = _load(name)
+            lines += [f'  {command.EXAMPLE}', f'      {command.HELP}']
+    lines += ['', 'dfd COMMAND --help shows all arguments of a command.']
+    return '\n'.join(lines)
 
 
 def _load(name: str) -> ModuleType:
@@ -55,10 +77,15 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog='dfd',
         formatter_class=_Help,
         description='Metric depth from a focus sweep.',
-        epilog='dfd COMMAND --help shows the arguments of a command, and an example. '
-        f'With {_boundary.TRACEBACK}=1 in the environment an error comes with its traceback.',
+        epilog='dfd COMMAND --help shows the arguments of a command. dfd alone shows an example of each.',
     )
     parser.add_argument('--version', action='version', version=f'dfd {dfd_ros.__version__}')
+    parser.add_argument(
+        VERBOSE,
+        action='store_true',
+        help='anywhere in the line: print versions and machine first, and the traceback of an error '
+        f'(as {_boundary.TRACEBACK}=1 in the environment)',
+    )
     subparsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True, parser_class=_Parser)
     wanted = [name for name in _names() if name in argv[:1]] or _names()
     for name in wanted:
@@ -78,10 +105,19 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `dfd` with these arguments (default: those of the process) and return the exit status."""
     _boundary.tolerant_output()
-    argv = (sys.argv[1:] if argv is None else list(argv)) or ['--help']
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if '_ARGCOMPLETE' in os.environ:
+        complete(_parser([]))
+    if VERBOSE in argv:
+        argv = [argument for argument in argv if argument != VERBOSE]
+        os.environ[_boundary.TRACEBACK] = '1'
+        print(versions(), file=sys.stderr)
     is_usual_end = bool(argv) and argv[0] in UNTIL_STOPPED
     try:
         with _boundary.signals(is_usual_end):
+            if not argv:
+                print(_cheat_sheet())
+                return 0
             parser = _parser(argv)
             for argument in argv:
                 if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it

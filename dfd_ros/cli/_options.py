@@ -1,13 +1,29 @@
-"""Bounds of the numbers that commands take."""
+"""Sizes and bounds of the numbers that commands take."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 
 from dfd_ros.core.errors import InputError, quoted
 
 INFINITY = math.inf
+
+
+def size_within(smallest: int, largest: int) -> Callable[[str], tuple[int, int]]:
+    """The type of options for image sizes, (width, height) in px of at least and at most so many a side. As everywhere
+    in this package, the width comes first: 640x480."""
+
+    def size(text: str) -> tuple[int, int]:
+        sides = text.split('x')
+        if len(sides) != 2 or not all(n.isdecimal() and len(n) < 6 and smallest <= int(n) <= largest for n in sides):
+            raise argparse.ArgumentTypeError(
+                f'{quoted(text)} is not WIDTHxHEIGHT, such as 320x240, of {smallest} to {largest} px a side'
+            )
+        return int(sides[0]), int(sides[1])
+
+    return size
 
 
 def require_within(args: argparse.Namespace, **bounds: tuple[float, float]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dfd_ros.core.errors import quoted
+from dfd_ros.cli._options import size_within
 from dfd_ros.ros.node_parameters import SweepParameters
 
 HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
@@ -15,15 +15,6 @@ EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 MAX_SIDE = 4096
 PATIENCE = 120.0  # s until the first depth image: a busy machine is slow to load torch three times
 DRAWING = 120.0  # s that pictures and video may take after Ctrl-C
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition('x')
-    if not all(n.isdecimal() and len(n) < 6 and 64 <= int(n) <= MAX_SIDE for n in (width, height)):
-        raise argparse.ArgumentTypeError(
-            f'{quoted(text)} is not WIDTHxHEIGHT of at least 64x64, such as 320x240, and at most {MAX_SIDE} px a side'
-        )
-    return int(width), int(height)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path('output/demo'),
         help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes',
     )
-    parser.add_argument('--size', metavar='WxH', type=_size, default=(320, 240), help='size of the images')
+    parser.add_argument(
+        '--size', metavar='WxH', type=size_within(64, MAX_SIDE), default=(320, 240), help='size of the images'
+    )
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
     parser.add_argument('--seed', type=int, default=10, help='which scene')
     pattern = next(d for d in SweepParameters.declarations() if d.name == 'pattern')

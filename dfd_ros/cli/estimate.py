@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dfd_ros.core.optics import VergenceRange
 
 HELP = 'estimate depth, circle of confusion, confidence and the all-in-focus image of a focal stack'
-EXAMPLE = 'dfd estimate output/stacks/0000 --out output/stack --confidence 0.3'
+EXAMPLE = 'dfd estimate examples/push_button --out output/button'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

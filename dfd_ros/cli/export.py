@@ -5,22 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dfd_ros.core.errors import quoted
+from dfd_ros.cli._options import size_within
 
 HELP = 'export one step of the network to ONNX, with the state as inputs and outputs'
 EXAMPLE = 'dfd export --format onnx --out stream.onnx'
 
 
 MAX_SIDE = 8192
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition('x')
-    if not all(n.isdecimal() and len(n) < 6 and 0 < int(n) <= MAX_SIDE for n in (height, width)):
-        raise argparse.ArgumentTypeError(
-            f'{quoted(text)} is not HEIGHTxWIDTH of at most {MAX_SIDE} px a side, such as 480x640'
-        )
-    return int(height), int(width)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--network', metavar='NAME', help='network that the weights must belong to; your own as module:Class'
     )
     parser.add_argument(
-        '--size', metavar='HxW', type=_size, help='fix the image size, for compilers that need it (default: any size)'
+        '--size',
+        metavar='WxH',
+        type=size_within(1, MAX_SIDE),
+        help='fix the image size, for compilers that need it (default: any size)',
     )
 
 
@@ -58,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
         print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
         return 0
     network = networks.load(weights, network=args.network)
-    export_onnx(network, args.out, args.size)
+    export_onnx(network, args.out, args.size and args.size[::-1])
     print(
         f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
-        + ('images of any size' if args.size is None else f'images of {args.size[1]}x{args.size[0]}')
+        + ('images of any size' if args.size is None else f'images of {args.size[0]}x{args.size[1]}')
     )
     return 0

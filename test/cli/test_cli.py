@@ -22,6 +22,7 @@ from sharpest_focus import SharpestFocus
 import dfd_ros
 from dfd_ros import cli, networks
 from dfd_ros.cli._estimate_files import FILES
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.inference.onnx_export import export_onnx
@@ -128,7 +129,7 @@ def test_estimate_with_onnx(stack, tmp_path, capsys):
         (['estimate', '{stack}', '--out', 'o', '--near', 'x'], "argument --near: invalid float value: 'x'"),
         (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--device', 'gpu'], "device 'gpu'"),
         (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'], 'small.safetensors: is not a folder'),
-        (['export', '--out', 'o', '--size', '48'], "'48' is not HEIGHTxWIDTH"),
+        (['export', '--out', 'o', '--size', '48'], "'48' is not WIDTHxHEIGHT"),
         (['export', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
         (['nonsense'], "invalid choice: 'nonsense'"),
     ],
@@ -153,11 +154,79 @@ def test_every_command_has_help_and_an_example(capsys):
         assert 'example:\n  dfd ' in text
 
 
-def test_dfd_alone_lists_the_commands_in_the_order_of_use(capsys):
+def test_alone_it_prints_an_example_of_each_command_in_order(capsys):
     assert dfd() == 0
-    text = capsys.readouterr().out
-    assert text.startswith('usage: dfd ') and 'required' not in text
-    assert text.index('\n    demo') < text.index('\n    estimate') < text.index('\n    assets')
+    said = capsys.readouterr().out
+    examples = [line.split() for line in said.splitlines() if line.startswith('  dfd ')]
+    assert [words[1] for words in examples] == cli._names()
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def test_every_command_has_its_place():
+    assert sorted(name for names in cli.GROUPS.values() for name in names) == sorted(cli._names())
+
+
+@pytest.mark.parametrize('place', [0, 1, 4])
+def test_verbose_tells_versions_and_where_an_error_is_from(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('DFD_TRACEBACK', '')  # restored after the test
+    arguments = ['estimate', tmp_path / 'nowhere', '--out', tmp_path]
+    arguments.insert(place, '--verbose')
+    with pytest.raises(InputError):
+        dfd(*arguments)
+    said = capsys.readouterr().err
+    assert said.startswith(f'dfd {dfd_ros.__version__}, Python 3.') and 'torch' in said and 'processors' in said
+
+
+def completions(line, tmp_path):
+    """What the shell would offer behind this line."""
+    answer = tmp_path / 'answer'
+    subprocess.run(
+        [sys.executable, '-m', 'dfd_ros.cli'],
+        check=True,
+        env={
+            **os.environ,
+            'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}',
+            '_ARGCOMPLETE': '1',
+            '_ARGCOMPLETE_IFS': '|',
+            '_ARGCOMPLETE_STDOUT_FILENAME': str(answer),
+            'COMP_LINE': line,
+            'COMP_POINT': str(len(line)),
+        },
+    )
+    return answer.read_text().replace(' ', '').split('|')
+
+
+def test_the_shell_completes_commands_and_options(tmp_path, capsys):
+    pytest.importorskip('argcomplete')
+    assert completions('dfd est', tmp_path) == ['estimate']
+    assert '--field-of-view' in completions('dfd estimate --f', tmp_path)
+    assert set(completions('dfd estimate STACK --order ', tmp_path)) == {'far_to_near', 'near_to_far'}
+    for shell in ('bash', 'zsh', 'fish'):
+        assert dfd('completion', shell) == 0
+        assert 'dfd' in capsys.readouterr().out
+
+
+def test_completion_without_its_package(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'argcomplete', None)
+    assert dfd('completion', 'bash') == 2
+    assert capsys.readouterr().err == 'dfd: error: completion needs the package argcomplete: pip install argcomplete\n'
+
+
+@pytest.mark.parametrize('command', [['demo'], ['export', '--out', 'o']])
+@pytest.mark.parametrize('size', ['480', '480x', 'x480', '640x480x3', '-640x480', '640x0', '640x1e2', '99999x99999'])
+def test_sizes_are_width_by_height(command, size, capsys):
+    assert dfd(*command, f'--size={size}') == 2
+    assert 'is not WIDTHxHEIGHT' in capsys.readouterr().err
+
+
+@pytest.mark.slow(reason='a network is exported')
+def test_export_takes_the_width_first(random_weights, tmp_path, capsys):
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxscript')
+    assert dfd('export', '--weights', random_weights, '--out', tmp_path / 'o.onnx', '--size', '128x96') == 0
+    assert 'images of 128x96' in capsys.readouterr().out
+    shape = onnx.load(tmp_path / 'o.onnx').graph.input[0].type.tensor_type.shape
+    assert [side.dim_value for side in shape.dim] == [1, 3, 96, 128]
 
 
 def test_version(capsys):

@@ -1,0 +1,122 @@
+"""The commands of README and docs: all that call dfd are understood, scripts exist, and many are run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import dfd
+from focus_pictures import save_all, sweep
+from PIL import Image
+
+from dfd_ros import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    ROOT / 'README.md',
+    ROOT / 'examples' / 'README.md',
+    ROOT / 'weights' / 'README.md',
+    *sorted((ROOT / 'docs').glob('*.md')),
+]
+SEPARATORS = {'&&', '|', ';', '&', '||', '>', '>>', '2>&1'}
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The words of each command in the shell blocks of a document, without comments."""
+    found = []
+    for block in re.findall(r'^```(?:bash|sh|console)\n(.*?)^```', document.read_text(), re.S | re.M):
+        begun = ''
+        for line in block.replace('\\\n', ' ').splitlines():
+            begun += f'{line}\n'
+            try:
+                split = shlex.split(begun, comments=True)
+            except ValueError:  # a quotation that goes on in the next line
+                continue
+            begun, words = '', []
+            for word in split:
+                if word in SEPARATORS:
+                    found.append(words)
+                    words = []
+                else:
+                    words.append(word)
+            found.append(words)
+    return [words for words in found if words]
+
+
+def documented(program: str) -> list[tuple[str, list[str]]]:
+    """(document, arguments) of all calls of a program, wherever it is installed."""
+    return [
+        (str(document.relative_to(ROOT)), words[1:])
+        for document in DOCUMENTS
+        for words in commands(document)
+        if words[0].rpartition('/')[2] == program
+    ]
+
+
+def label(case):
+    return f'{case[0]}: {" ".join(case[1])}'
+
+
+# Without placeholders that stand for several words.
+CALLS = [(document, words) for document, words in documented('dfd') if not re.search(r'\.\.\.|\$', ' '.join(words))]
+
+
+def test_there_are_commands():
+    assert len(CALLS) > 40 and {document for document, _ in CALLS} >= {'README.md', 'docs/focal_stacks.md'}
+
+
+@pytest.mark.parametrize('call', CALLS, ids=label)
+def test_commands_are_understood(call):
+    document, arguments = call
+    if not arguments or '--help' in arguments:
+        return
+    try:
+        parsed = cli._parser(arguments).parse_args(arguments)
+    except SystemExit as stop:
+        pytest.fail(f'{document}: dfd {" ".join(arguments)}: status {stop.code}')
+    assert parsed.command == arguments[0]
+
+
+@pytest.mark.parametrize('call', documented('python'), ids=label)
+def test_scripts_exist(call):
+    document, arguments = call
+    if arguments and arguments[0].endswith('.py'):
+        assert (ROOT / arguments[0]).is_file(), f'{document}: python {" ".join(arguments)}'
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    """A folder with what the commands ask for."""
+    folder = tmp_path_factory.mktemp('workplace')
+    shutil.copytree(ROOT / 'examples' / 'push_button', folder / 'examples' / 'push_button')
+    for name in ('photographs/desk', 'FOLDER'):
+        save_all(folder / name, sweep(4))
+    pages = [Image.fromarray(image) for image in sweep(4)]
+    pages[0].save(folder / 'stack.tif', save_all=True, append_images=pages[1:])
+    return folder
+
+
+# In this order: later ones use what earlier ones write. A small network and small images stand in for the large ones.
+RUN = {
+    'dfd': '',
+    'dfd estimate examples/push_button --out output/button': '--weights {weights} --resolution 160',
+    'dfd stack init FOLDER': '',
+    'dfd estimate photographs/desk --out output/desk': '--weights {weights}',
+    'dfd estimate stack.tif --out output/stack': '--weights {weights}',
+    'dfd stack init photographs/desk': '',
+}
+
+
+@pytest.mark.slow(reason='several commands, one after the other')
+def test_commands_run(workplace, random_weights, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    here = {' '.join(['dfd', *arguments]) for _, arguments in CALLS}
+    for command, changes in RUN.items():
+        assert command in here, f'{command}: not documented any more'
+        line = f'{command} {changes.format(weights=random_weights)}'
+        assert dfd(*shlex.split(line)[1:]) == 0, f'{line}\n{capsys.readouterr().err}'
+    assert (workplace / 'output' / 'button' / 'overview.png').exists()
+    assert (workplace / 'photographs' / 'desk' / 'stack.yaml').exists()
