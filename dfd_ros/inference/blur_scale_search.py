@@ -46,6 +46,9 @@ class BlurScaleSearch:
     SPREAD = 0.7
     """Of the range, that they have to cover."""
     MIN_FRAMES, MAX_FRAMES = 4, 10
+    MAX_ERROR = 0.075
+    """Of u, as the network predicts it for the clear half of the window while k is unknown. Where it is larger, as on
+    plain walls, the images do not show the blur, and the search has no result."""
     PAUSE = 200
     SEARCHES = 8
     """The last ones, of which the result is the mean."""
@@ -113,7 +116,7 @@ class BlurScaleSearch:
             self._work, self._pause = None, self.PAUSE
 
     def _search(self, frames: list[tuple[torch.Tensor, float]]) -> Iterator[None]:
-        """Yields after each run of the network but the last, and finally sets `blur_scale`."""
+        """Yields after each run of the network but the last, and finally sets `blur_scale` if it is found."""
         maps: list[torch.Tensor] = []
         for k in (math.nan, *self.CANDIDATES):
             state: list[torch.Tensor] = []
@@ -126,7 +129,10 @@ class BlurScaleSearch:
         unknown, *known = maps
         # Plain surfaces show no blur: the half of the pixels counts that the network is surest of.
         clear = unknown <= unknown.median()
-        self._curves.append(np.array([float(m[clear].mean() - unknown[clear].mean()) for m in known]))
+        surest = float(unknown[clear].mean())
+        if surest > math.log(self.MAX_ERROR):
+            return
+        self._curves.append(np.array([float(m[clear].mean()) - surest for m in known]))
         self.blur_scale = _lowest(np.mean(self._curves, 0), self.CANDIDATES)
 
 

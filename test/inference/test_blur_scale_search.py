@@ -21,13 +21,13 @@ FOCI = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Likely(Network):
-    """Is the surer of itself, the nearer log k is to that of `true`; `flat` = not at all."""
+    """Is the surer of itself, the nearer log k is to that of `true`; `flat` = not at all. `unsure` is added."""
 
     reads_blur_scale = True
 
-    def __init__(self, true: float = 10.0, flat: bool = False):
+    def __init__(self, true: float = 10.0, flat: bool = False, unsure: float = 0.0):
         super().__init__()
-        self.true, self.flat = true, flat
+        self.true, self.flat, self.unsure = true, flat, unsure
         self.blur_scales: list[float] = []
         self.sizes: set[tuple[int, int]] = set()
 
@@ -35,7 +35,7 @@ class Likely(Network):
         k = float(blur_scale)
         self.blur_scales.append(k)
         self.sizes.add(tuple(image.shape[2:]))
-        error = -2.0 if math.isnan(k) or self.flat else -3.0 + math.log(k / self.true) ** 2
+        error = self.unsure + (-3.0 if math.isnan(k) or self.flat else -4.0 + math.log(k / self.true) ** 2)
         like = torch.ones_like(image[:, :1])
         return Prediction(like * focus, like * error, like * 3.0), like
 
@@ -68,6 +68,11 @@ def test_the_most_likely_blur_scale_is_found(true):
 
 def test_a_network_that_no_blur_scale_makes_surer_leaves_it_unknown():
     assert math.isnan(BlurScaleSearch(AsBackend(Likely(flat=True))).find(iter(stack())))
+
+
+def test_what_shows_no_blur_leaves_it_unknown():
+    """A plain wall: the network is unsure whatever it is told."""
+    assert math.isnan(BlurScaleSearch(AsBackend(Likely(unsure=0.5))).find(iter(stack())))
 
 
 def test_one_focus_is_not_enough():
