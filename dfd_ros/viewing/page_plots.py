@@ -12,7 +12,7 @@ from dfd_ros.core.optics import VergenceRange, vergence
 from dfd_ros.viewing.evidence_curve import EvidenceCurve
 
 if TYPE_CHECKING:
-    import viser
+    import viser.uplot
 
 SPAN = 20.0  # s of the sweep that are shown
 PERIOD = 0.2  # s between two drawings of a plot
@@ -20,8 +20,12 @@ ORANGE, BLUE, GREY = '#ffaa3c', '#5db2ff', '#8a919e'
 HEIGHT = 150  # px
 
 
-def _axes(x: str, y: str) -> tuple[dict, dict]:
-    style = {'stroke': GREY, 'grid': {'stroke': 'rgba(138,145,158,0.2)', 'width': 1}, 'ticks': {'show': False}}
+def _axes(x: str, y: str) -> tuple[viser.uplot.Axis, ...]:
+    style: viser.uplot.Axis = {
+        'stroke': GREY,
+        'grid': {'stroke': 'rgba(138,145,158,0.2)', 'width': 1},
+        'ticks': {'show': False},
+    }
     return (
         {**style, 'label': x, 'labelSize': 18, 'labelFont': '11px sans-serif', 'size': 28, 'font': '11px sans-serif'},
         {**style, 'label': y, 'labelSize': 16, 'labelFont': '11px sans-serif', 'size': 34, 'font': '11px sans-serif'},

@@ -94,7 +94,7 @@ class Point:
         self.chosen = pixel
         text = '' if pixel is None else f'{pixel[0]}, {pixel[1]}'
         if self._field.value != text:
-            self._field.value = text
+            self._field.value = text  # type: ignore[misc]  # viser's annotations lack the setter
         self._on_change()
 
     def push(self, frame: ViewedFrame) -> None:
