@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
     from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.files import output_folder, require_output_folder
+    from dfd_ros.core.files import output_folder, require_other_folder, require_output_folder
     from dfd_ros.core.optics import VergenceRange
     from dfd_ros.photographs import read_focal_stack
 
@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.cli._estimate_files import FILES, masked_depth, write_results, write_summary
     from dfd_ros.inference.estimator import DepthEstimator
 
+    require_other_folder(args.out, args.stack)
     require_output_folder(args.out, *FILES)
     estimator = DepthEstimator(
         **estimator_options(args), range_=range_, resolution=args.resolution or None, all_in_focus=True

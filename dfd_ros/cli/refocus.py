@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from dfd_ros.cli._options import INFINITY, require_within
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.files import output_folder, require_output_folder
+    from dfd_ros.core.files import output_folder, require_other_folder, require_output_folder
     from dfd_ros.photographs import read_focal_stack
 
     require_within(args, sweeps=(1, 1000), focus=(1e-3, INFINITY), f_number=(0.1, 1000), pull=(1e-3, INFINITY))
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f'{name} {distance}: must be more than the focal length, {lens.focal_length:g} m')
     lens = replace(lens, f_number=missing['f_number'])
     files = ['refocused.png', 'all_in_focus.png'] + (['pull.mp4', 'pull.gif'] if args.pull is not None else [])
+    require_other_folder(args.out, args.stack)
     require_output_folder(args.out, *files)
 
     # After the checks, which then take no time.

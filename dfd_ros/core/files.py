@@ -173,6 +173,16 @@ def require_output_folder(path: str | Path, *files: str) -> Path:
     return path
 
 
+def require_other_folder(out: Path, source: Path) -> None:
+    """Check that results do not go into the folder that is read: they would be taken for its images or ground truth.
+
+    Raises:
+        InputError: they would.
+    """
+    if source.is_dir() and out.resolve() == source.resolve():
+        raise InputError(f'--out {out}: is the folder that is read; give another')
+
+
 def output_folder(path: str | Path, *files: str) -> Path:
     """A folder for output, created if it does not exist, in which these files can be written.
 

@@ -85,3 +85,14 @@ def test_field_of_view_is_the_angle_of_the_cloud(tmp_path):
     points = np.frombuffer(body, [('xyz', '<f4', 3), ('rgb', 'u1', 3), ('confidence', '<f4')])['xyz']
     # 90 degrees reach from the left edge of the image to the right one; the points are half a pixel inside.
     assert np.abs(points[:, 0] / points[:, 2]).max() == pytest.approx(1 - 1 / SIZE[1], abs=1e-5)
+
+
+@pytest.mark.parametrize('command', [['estimate'], ['refocus', '--focus', '1', '--f-number', '2']])
+def test_results_do_not_go_into_the_folder_that_is_read(command, tmp_path, capsys):
+    """There they would replace the true depth of a rendered stack, or be read as photographs the next time."""
+    stack = write_stack(tmp_path / 'stack', **LENS)
+    before = sorted(path.name for path in stack.iterdir())
+    command, *options = command
+    assert dfd(command, stack, '--out', tmp_path / 'x' / '..' / 'stack', '--network', 'best_focus', *options) == 2
+    assert 'is the folder that is read; give another' in capsys.readouterr().err
+    assert sorted(path.name for path in stack.iterdir()) == before
