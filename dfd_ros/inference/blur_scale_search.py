@@ -41,11 +41,11 @@ class BlurScaleSearch:
     CANDIDATES = tuple(float(k) for k in np.geomspace(2.5, 50.0, 8))  # px, of the network's image
     WINDOW = (256, 256)
     """Height and width (px) of the part of the image that is read."""
-    STEP = 0.12
-    """Of the range, between the foci that are kept."""
+    STEP = 0.1
+    """Of the range: of the frames in one such interval of focus the newest is kept."""
     SPREAD = 0.7
     """Of the range, that they have to cover."""
-    MIN_FRAMES, MAX_FRAMES = 4, 10
+    MIN_FRAMES = 4
     MAX_ERROR = 0.075
     """Of u, as the network predicts it for the clear half of the window while k is unknown. Where it is larger, as on
     plain walls, the images do not show the blur, and the search has no result."""
@@ -55,7 +55,7 @@ class BlurScaleSearch:
 
     def __init__(self, backend: Backend):
         self._backend = backend
-        self._frames: deque[_Frame] = deque(maxlen=self.MAX_FRAMES)
+        self._frames: dict[int, _Frame] = {}  # by interval of focus, oldest first
         self._work: Iterator[None] | None = None
         self._pause = 0
         self._curves: deque[np.ndarray] = deque(maxlen=self.SEARCHES)
@@ -92,17 +92,18 @@ class BlurScaleSearch:
         return self.blur_scale
 
     def _spread(self) -> float:
-        foci = [frame.focus for frame in self._frames]
+        foci = [frame.focus for frame in self._frames.values()]
         return max(foci) - min(foci)
 
     def _collect(self, image: np.ndarray, focus: float, motion: Similarity) -> None:
-        frames = (replace(frame, motion=frame.motion @ motion) for frame in self._frames)
-        self._frames = deque((f for f in frames if abs(f.focus - focus) >= self.STEP), maxlen=self.MAX_FRAMES)
-        self._frames.append(_Frame(image.copy(), focus, Similarity()))
+        self._frames = {i: replace(frame, motion=frame.motion @ motion) for i, frame in self._frames.items()}
+        interval = round(focus / self.STEP)
+        self._frames.pop(interval, None)
+        self._frames[interval] = _Frame(image.copy(), focus, Similarity())
 
     def _start(self) -> None:
-        images = [_warped(frame) for frame in self._frames]
-        foci = [frame.focus for frame in self._frames]
+        images = [_warped(frame) for frame in self._frames.values()]
+        foci = [frame.focus for frame in self._frames.values()]
         self._frames.clear()
         tensors = [_to_tensor(image, self._backend.device) for image in images]
         self.window = _window(torch.cat(tensors), self.WINDOW)

@@ -97,6 +97,17 @@ def test_a_stream_costs_one_run_a_frame_and_pauses_when_it_has_an_answer():
     assert len(network.blur_scales) == 2 * sum(runs)  # as often again
 
 
+@pytest.mark.parametrize('steps', [4, 9, 30])
+def test_any_spacing_of_the_focus_will_do(steps):
+    network = Likely(7.0)
+    search = BlurScaleSearch(AsBackend(network))
+    for i in range(40 * steps):
+        search.push(image(), abs((i + steps) % (2 * steps) - steps) / steps, Similarity())
+    assert search.blur_scale == pytest.approx(7.0, rel=0.02)
+    found = BlurScaleSearch(AsBackend(network)).find(iter(stack(np.linspace(0, 1, steps + 1))))
+    assert found == pytest.approx(7.0, rel=0.02)
+
+
 def test_frames_are_read_in_the_view_of_the_newest():
     """Each frame of a camera that moves shows the same part of the scene."""
     seen = []
