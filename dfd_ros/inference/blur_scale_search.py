@@ -41,7 +41,7 @@ class BlurScaleSearch:
     CANDIDATES = tuple(float(k) for k in np.geomspace(2.5, 50.0, 8))  # px, of the network's image
     WINDOW = (256, 256)
     """Height and width (px) of the part of the image that is read."""
-    STEP = 0.1
+    STEP = 0.05
     """Of the range: of the frames in one such interval of focus the newest is kept."""
     SPREAD = 0.7
     """Of the range, that they have to cover."""
