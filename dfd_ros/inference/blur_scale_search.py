@@ -46,9 +46,9 @@ class BlurScaleSearch:
     SPREAD = 0.7
     """Of the range, that they have to cover."""
     MIN_FRAMES = 4
-    MAX_ERROR = 0.075
-    """Of u, as the network predicts it for the clear half of the window while k is unknown. Where it is larger, as on
-    plain walls, the images do not show the blur, and the search has no result."""
+    MAX_ERROR = 0.05
+    """Of u, as the network predicts it for the surest quarter of the window while k is unknown. Where it is larger,
+    as on plain walls, the images do not show the blur, and the search has no result."""
     PAUSE = 200
     SEARCHES = 8
     """The last ones, of which the result is the mean."""
@@ -130,10 +130,9 @@ class BlurScaleSearch:
         unknown, *known = maps
         # Plain surfaces show no blur: the half of the pixels counts that the network is surest of.
         clear = unknown <= unknown.median()
-        surest = float(unknown[clear].mean())
-        if surest > math.log(self.MAX_ERROR):
+        if unknown[unknown <= unknown.quantile(0.25)].mean() > math.log(self.MAX_ERROR):
             return
-        self._curves.append(np.array([float(m[clear].mean()) - surest for m in known]))
+        self._curves.append(np.array([float(m[clear].mean() - unknown[clear].mean()) for m in known]))
         self.blur_scale = _lowest(np.mean(self._curves, 0), self.CANDIDATES)
 
 

@@ -35,7 +35,7 @@ class Likely(Network):
         k = float(blur_scale)
         self.blur_scales.append(k)
         self.sizes.add(tuple(image.shape[2:]))
-        error = self.unsure + (-3.0 if math.isnan(k) or self.flat else -4.0 + math.log(k / self.true) ** 2)
+        error = self.unsure + (-3.2 if math.isnan(k) or self.flat else -4.0 + math.log(k / self.true) ** 2)
         like = torch.ones_like(image[:, :1])
         return Prediction(like * focus, like * error, like * 3.0), like
 
