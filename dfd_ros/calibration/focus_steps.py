@@ -1,4 +1,4 @@
-"""A recording of a lens that is told to step its focus: when it was told, and what each frame showed.
+"""A recording of a lens whose focus steps: when each step was commanded, and what each frame showed.
 
 Frames are kept as detail maps, not as images: what changes with the focus is how much fine detail each part of an image
 has, and little else does.
@@ -36,7 +36,7 @@ class FocusSteps:
     details: np.ndarray
     """(T, D) of `detail_map`."""
     commands: np.ndarray
-    """(N,) s, when the lens was told."""
+    """(N,) s, when each step was commanded."""
     goals: np.ndarray
     """(N,) dioptres."""
     labels: np.ndarray | None = None
@@ -61,7 +61,7 @@ class FocusStepsBuilder:
         self._labels[stamp] = vergence
 
     def add_command(self, time_s: float, vergence: float) -> None:
-        """The lens was told at `time_s` to go there (dioptres)."""
+        """The lens was commanded there (dioptres) at `time_s`."""
         self._commands.append((time_s, vergence))
 
     @property
@@ -139,6 +139,6 @@ def default_pause(period: float) -> float:
 
 def step_pauses(count: int, pause: float, period: float, seed: int = 0) -> np.ndarray:
     """(count,) s to wait before each step, a little more than `pause`. They fall anywhere between two frames: where
-    commands always come just after a frame, a lens that starts at once cannot be told from one that waits for the next
+    commands always come just after a frame, a lens that starts at once looks like one that waits for the next
     frame."""
     return pause + np.random.default_rng(seed).uniform(0, period, count)

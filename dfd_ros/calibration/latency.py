@@ -258,9 +258,9 @@ def _result(name: str, steps: list[MeasuredStep], unclear: int, period: float, j
     if agreeing < AGREE * len(steps):  # commands that come early and late, as on a busy machine
         low = high = float(np.median([sum(step.changes) / 2 for step in steps]))
     if sum(_off(step.changes, (low + high) / 2) <= period for step in steps) < NEAR * len(steps):
-        told = ', '.join(str(step.latency_frames) for step in steps)
+        delays = ', '.join(str(step.latency_frames) for step in steps)
         raise InputError(
-            f'{name}: the picture does not change a fixed time after the command, but after {told} frames: does '
+            f'{name}: the picture does not change a fixed time after the command, but after {delays} frames: does '
             'something else move, does the light flicker, or does the driver drop commands?'
         )
     latency = (low + high) / 2

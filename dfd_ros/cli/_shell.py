@@ -1,4 +1,4 @@
-"""What the shell is told: completions, and the versions that a bug report needs."""
+"""What the shell needs: completions, and the versions that a bug report needs."""
 
 from __future__ import annotations
 

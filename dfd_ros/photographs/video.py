@@ -112,7 +112,7 @@ def _longest_pull(position: np.ndarray) -> tuple[int, int]:
     gaps = np.abs(at_low[:, None] - at_high[None])
     i, j = np.unravel_index(np.argmin(gaps), gaps.shape)
     start, end = int(at_low[i]), int(at_high[j])
-    # To the very ends, if the focus goes on in the same direction.
+    # To the very ends, if the focus continues in the same direction.
     step = 1 if end > start else -1
     while 0 <= end + step < len(position) and position[end + step] > position[end]:
         end += step

@@ -29,7 +29,7 @@ class Mailbox(Generic[T]):
             return waiting is not None
 
     def wait(self, seconds: float) -> None:
-        """Returns after that time, or once the mailbox is closed. Items go on replacing each other."""
+        """Returns after that time, or once the mailbox is closed. Items keep replacing each other."""
         with self._condition:
             self._condition.wait_for(lambda: self._closed, max(0.0, seconds))
 

@@ -1,4 +1,4 @@
-"""The web server of the page: viser, bound where it is told to be, and nowhere else."""
+"""The web server of the page: viser, bound to one address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exceptions in callbacks, over DDS: the node says so and goes on."""
+"""Exceptions in callbacks, over DDS: the node says so and continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated camera whose focus is told to step: latency, slew and jitter are known, and each frame is blurred by
+"""A simulated camera whose focus steps: latency, slew and jitter are known, and each frame is blurred by
 where the lens was while it was exposed."""
 
 from __future__ import annotations

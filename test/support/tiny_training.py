@@ -1,4 +1,4 @@
-"""A training configuration of a tiny network on samples, which goes on until it is stopped."""
+"""A training configuration of a tiny network on samples, which runs until it is stopped."""
 
 ENDLESS = """\
 name: tiny

@@ -1,4 +1,4 @@
-"""Training: it learns, it goes on after a kill as if nothing had been, on one process and on two."""
+"""Training: it learns, and resumes after a kill as if nothing had happened, on one process and on two."""
 
 from __future__ import annotations
 

@@ -324,7 +324,7 @@ class DepthNode(ManagedNode):
         return estimate.without_depth(late) if late else estimate
 
     def _leave_gpu(self, error: Exception) -> DepthEstimator:
-        """Goes on with an estimator on the CPU, from an empty memory."""
+        """Continues with an estimator on the CPU, from an empty memory."""
         self._device_failure = f'{log_text(error)}; depth continues on the CPU until the node is configured again'
         estimator = self._usable_values().estimator()
         if self._resolution is not None:

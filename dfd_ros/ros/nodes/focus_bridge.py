@@ -241,7 +241,7 @@ class FocusBridgeNode(ManagedNode):
         return any(abs(value - sent) <= self._scale.tolerance for sent in self._recent)
 
     def _on_change(self, name: str, value: Any = None) -> None:
-        """Somebody else has set something of the driver: it is set again, less eagerly if that goes on."""
+        """Somebody else has set something of the driver: it is set again, less eagerly if that continues."""
         self._changes.add()
         self._reasserted += 1
         again = 'set again' if self._changes.total < QUARREL else f'set again, for the {QUARREL}th time or more in 10 s'
