@@ -173,7 +173,8 @@ def _window(images: torch.Tensor, size: tuple[int, int]) -> tuple[slice, slice]:
     rows, columns = (n // 16 * 16 for n in images.shape[-2:])  # what the measure can read
     measure = focus_measures(images[..., :rows, :columns])[2]  # (T, bands, H / 8, W / 8)
     varies = (measure.amax(0) - measure.amin(0)).sum(0).clamp_max(1.0)
-    sums = torch.nn.functional.avg_pool2d(varies[None, None], (max(1, height // 8), max(1, width // 8)), 1)[0, 0]
+    kernel = [max(1, min(side // 8, cells)) for side, cells in zip((height, width), varies.shape)]
+    sums = torch.nn.functional.avg_pool2d(varies[None, None], kernel, 1)[0, 0]
     top, left = divmod(int(sums.argmax()), sums.shape[1])
     top, left = min(8 * top, images.shape[-2] - height), min(8 * left, images.shape[-1] - width)
     return slice(top, top + height), slice(left, left + width)

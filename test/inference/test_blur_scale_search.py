@@ -137,6 +137,14 @@ def test_only_a_window_of_a_large_image_is_read_and_it_is_where_sharpness_varies
     assert rows.start >= 180 and columns.start >= 330
 
 
+@pytest.mark.parametrize('size', [(120, 160), (64, 64), (90, 127), (250, 300), (263, 511), (33, 640)])
+def test_images_of_any_size_are_searched(size):
+    network = Likely(7.0)
+    frames = ((image(height=size[0], width=size[1]), focus, Similarity()) for focus in FOCI)
+    assert BlurScaleSearch(AsBackend(network)).find(frames) == pytest.approx(7.0, rel=0.02)
+    assert network.sizes == {(min(256, size[0]), min(256, size[1]))}
+
+
 # In the estimator
 
 RANGE = VergenceRange(0.25, math.inf)
