@@ -17,6 +17,7 @@ from dfd_ros.calibration.board import opencv
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, vergence
 
+WARM_UP = 10  # frames of a camera that tell its rate, before the first step
 WIDTH = 480  # px, to which larger images are reduced
 GRID = (8, 6)  # columns, rows of the map
 SIGMAS = (0.8, 1.6, 3.2, 6.4)  # px, between which the bands lie

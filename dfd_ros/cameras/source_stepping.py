@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-from dfd_ros.calibration.focus_steps import FocusSteps, FocusStepsBuilder, default_pause, take_steps
+from dfd_ros.calibration.focus_steps import WARM_UP, FocusSteps, FocusStepsBuilder, default_pause, take_steps
 from dfd_ros.cameras import CameraLost, CameraSource
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
-
-WARM_UP = 10  # frames that tell the rate
 
 
 def record_focus_steps(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dfd_ros.cli._options import size_within
+from dfd_ros.inference.estimator_arguments import add_resolution_argument
 from dfd_ros.ros.node_parameters import SweepParameters
 
 HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
@@ -35,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--pattern', choices=pattern.choices, default=pattern.default, help='order of the focus distances'
     )
-    parser.add_argument(
-        '--resolution',
-        metavar='PX',
-        type=int,
-        default=640,
-        help='longer side of the image that the network sees; 0: full size',
-    )
+    add_resolution_argument(parser)
     parser.add_argument('--weights', metavar='FILE', default='', help='weights file (default: the ones included)')
 
 

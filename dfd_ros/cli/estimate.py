@@ -7,7 +7,12 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
+from dfd_ros.inference.estimator_arguments import (
+    add_estimator_arguments,
+    add_range_arguments,
+    add_resolution_argument,
+    estimator_options,
+)
 
 if TYPE_CHECKING:
     from dfd_ros.core.optics import VergenceRange
@@ -38,31 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help='discard the least confident pixels until at most this share of the rest is expected to be wrong',
     )
-    parser.add_argument(
-        '--near',
-        metavar='M',
-        type=float,
-        help='near end of the depth range, in m (default: the nearest focus distance of the stack)',
-    )
-    parser.add_argument(
-        '--far',
-        metavar='M',
-        type=float,
-        help='far end of the depth range, in m, or inf (default: the farthest focus distance)',
-    )
+    add_range_arguments(parser, 'the nearest focus distance of the stack', 'the farthest focus distance')
     parser.add_argument(
         '--order',
         choices=('far_to_near', 'near_to_far'),
         help='how the focus goes, if the focus distances are unknown (default: found from the sharpness of the images)',
     )
     parser.add_argument('--sweeps', metavar='N', type=int, default=1, help='read the stack N times')
-    parser.add_argument(
-        '--resolution',
-        metavar='PX',
-        type=int,
-        default=640,
-        help='longest side of the image that the network sees; 0: full size',
-    )
+    add_resolution_argument(parser)
     parser.add_argument(
         '--field-of-view',
         metavar='DEG',

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dfd_ros.inference.estimator_arguments import add_estimator_arguments, estimator_options
+from dfd_ros.inference.estimator_arguments import (
+    add_estimator_arguments,
+    add_range_arguments,
+    add_resolution_argument,
+    estimator_options,
+)
 
 HELP = 'show a focal stack, a shard, a bag or results in the browser: pictures, points, and the evidence of a pixel'
 EXAMPLE = 'dfd view output/stacks/0000 --port 8080'
@@ -28,19 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--port', metavar='N', type=int, default=8080, help='port of the page; 0: any free one')
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='frames a second')
     parser.add_argument('--confidence', type=float, default=0.3, help='depth with less confidence (0..1) is not shown')
-    parser.add_argument(
-        '--near', metavar='M', type=float, help='near end of the depth range, in m (default: as recorded)'
-    )
-    parser.add_argument(
-        '--far', metavar='M', type=float, help='far end of the depth range, in m, or inf (default: as recorded)'
-    )
-    parser.add_argument(
-        '--resolution',
-        metavar='PX',
-        type=int,
-        default=640,
-        help='longest side of the image that the network sees; 0: full size',
-    )
+    add_range_arguments(parser, 'as recorded', 'as recorded')
+    add_resolution_argument(parser)
     parser.add_argument('--image-topic', metavar='TOPIC', default='', help='images of a bag (default: image_raw)')
     parser.add_argument(
         '--lens-state-topic', metavar='TOPIC', default='', help='lens states of a bag (default: found by their type)'

@@ -12,6 +12,9 @@ import random
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 
+PATTERNS = ('ramp', 'ping_pong', 'jumps', 'uneven')
+"""The functions below, by name."""
+
 
 def _distances(range_: VergenceRange, positions: list[float]) -> list[float]:
     """Positions u in 0..1 to metres, clamped to the range against rounding errors."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -113,6 +114,12 @@ class TorchBackend:
             options = {'decode_coc': not blur_scale.isfinite().all()} if self._network.coc_is_optional else {}
             prediction, *state = self._network(image, focus, blur_scale, *state, **options)
         return Prediction(*(map_.float() for map_ in prediction)), *state
+
+
+def to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An image (H, W, C) uint8 as networks take it: (1, C, H, W) float32 in 0..1."""
+    pixels = torch.from_numpy(np.require(image, requirements=['C', 'W'])).to(device)
+    return pixels.permute(2, 0, 1)[None].float().mul_(1 / 255)
 
 
 Side = Annotated[int, Field(ge=1, le=2**14)]

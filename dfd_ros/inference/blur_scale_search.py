@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dfd_ros.core.geometry import Similarity
-from dfd_ros.inference.backends import Backend
+from dfd_ros.inference.backends import Backend, to_tensor
 from dfd_ros.networks.stream import focus_measures
 
 
@@ -105,7 +105,7 @@ class BlurScaleSearch:
         images = [_warped(frame) for frame in self._frames.values()]
         foci = [frame.focus for frame in self._frames.values()]
         self._frames.clear()
-        tensors = [_to_tensor(image, self._backend.device) for image in images]
+        tensors = [to_tensor(image, self._backend.device) for image in images]
         self.window = _window(torch.cat(tensors), self.WINDOW)
         self._work = self._search([(t[..., *self.window], focus) for t, focus in zip(tensors, foci)])
 
@@ -161,10 +161,6 @@ def _warped(frame: _Frame) -> np.ndarray:
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-
-
-def _to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float().mul_(1 / 255)
 
 
 def _window(images: torch.Tensor, size: tuple[int, int]) -> tuple[slice, slice]:

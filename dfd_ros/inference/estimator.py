@@ -28,7 +28,7 @@ from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 from dfd_ros.inference import upsampling
-from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device
+from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device, to_tensor
 from dfd_ros.inference.camera_motion import CameraMotion
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
@@ -394,7 +394,7 @@ class DepthEstimator:
         device = self._backend.device
         scale = size[1] / width
         small = _reduced(image, size)
-        seen = _to_tensor(small, device)
+        seen = to_tensor(small, device)
         focus = _limited_focus(lens_state, range_)
         blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
         if abs(focus - self._last_focus) < SAME_FOCUS:
@@ -417,7 +417,7 @@ class DepthEstimator:
 
         maps = torch.cat(prediction, 1)
         if scale != 1:
-            maps = upsampling.upsample(maps, _to_tensor(_grey(image), device))
+            maps = upsampling.upsample(maps, to_tensor(_grey(image), device))
         u, log_scale, coc = maps[0]
         depth = range_.denormalise(u)
         confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
@@ -556,12 +556,6 @@ def _grey(image: np.ndarray) -> np.ndarray:
     import cv2
 
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-
-
-def _to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
-    """(H, W, C) uint8 to (1, C, H, W) float32 in 0..1."""
-    pixels = torch.from_numpy(np.require(image, requirements=['C', 'W'])).to(device)
-    return pixels.permute(2, 0, 1)[None].float().mul_(1 / 255)
 
 
 def _stride(map_: torch.Tensor, height: int, width: int) -> int:

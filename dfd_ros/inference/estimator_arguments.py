@@ -19,6 +19,25 @@ def network_size(height: int, width: int, resolution: int | None = RESOLUTION) -
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def add_resolution_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--resolution`; 0 stands for None."""
+    parser.add_argument(
+        '--resolution',
+        metavar='PX',
+        type=int,
+        default=RESOLUTION,
+        help='longest side of the image that the network sees; 0: full size',
+    )
+
+
+def add_range_arguments(parser: argparse.ArgumentParser, near: str, far: str) -> None:
+    """Add `--near` and `--far` (m, None = not given). near, far: what the range is then, for the help."""
+    parser.add_argument('--near', metavar='M', type=float, help=f'near end of the depth range, in m (default: {near})')
+    parser.add_argument(
+        '--far', metavar='M', type=float, help=f'far end of the depth range, in m, or inf (default: {far})'
+    )
+
+
 def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for weights, network, backend and device."""
     parser.add_argument(

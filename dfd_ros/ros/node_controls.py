@@ -15,6 +15,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import FocusCommand
 from dfd_ros.ros import qos
+from dfd_ros.ros.node_parameters import SWEEP_PATTERNS
 from dfd_ros.viewing.controls import Settings
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class NodeControls:
             return self._lens.range
         near, far = (self._sweep.values.get(name, 0.0) for name in ('near', 'far'))
         return VergenceRange(near, far) if 0 < near < far else None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of the sweep node."""
+        return SWEEP_PATTERNS
 
     @property
     def can_focus(self) -> bool:

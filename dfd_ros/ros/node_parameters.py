@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.own_class import MODULE_CLASS
@@ -20,6 +21,19 @@ from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_node_nam
 if TYPE_CHECKING:
     from dfd_ros.inference.estimator import DepthEstimator
     from dfd_ros.training.config import TrainingConfig
+
+SWEEP_PATTERNS = (*sweeps.PATTERNS, 'auto')
+
+
+def _max_travel(run_time: bool = False) -> Any:
+    return parameter(
+        0.0,
+        'A frame also counts as settled if the lens moved over at most this share of its range, between two known '
+        'positions, during its exposure; its focus is the middle of the two. 0: the lens has to rest.',
+        minimum=0.0,
+        maximum=0.1,
+        run_time=run_time,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,13 +119,7 @@ class CameraParameters(ManagedParameters):
     exposure_time: float = parameter(
         0.0, 'V4L2: exposure time. 0: as the camera chooses.', unit='s', minimum=0.0, maximum=10.0
     )
-    max_travel: float = parameter(
-        0.0,
-        'A frame also counts as settled if the lens moved over at most this share of its range, between two known '
-        'positions, during its exposure; its focus is the middle of the two. 0: the lens has to rest.',
-        minimum=0.0,
-        maximum=0.1,
-    )
+    max_travel: float = _max_travel()
     white_balance: int = parameter(
         0, 'V4L2: colour temperature. 0: as the camera chooses.', unit='K', minimum=0, maximum=20000
     )
@@ -139,14 +147,7 @@ class FocusBridgeParameters(ManagedParameters):
         'YAML file with the values that the driver takes against focus distances. Empty: that of the calibration, '
         'otherwise the unit in the driver file.',
     )
-    max_travel: float = parameter(
-        0.0,
-        'A frame also counts as settled if the lens moved over at most this share of its range, between two known '
-        'positions, during its exposure; its focus is the middle of the two. 0: the lens has to rest.',
-        minimum=0.0,
-        maximum=0.1,
-        run_time=True,
-    )
+    max_travel: float = _max_travel(run_time=True)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class SweepParameters(ManagedParameters):
         'ramp',
         'Order of the focus distances: ramp (and jump back), ping_pong, jumps (shuffled), uneven '
         '(ramps of random steps), auto (ramp or ping_pong, whichever has more settled frames with this lens).',
-        choices=('ramp', 'ping_pong', 'jumps', 'uneven', 'auto'),
+        choices=SWEEP_PATTERNS,
         run_time=True,
     )
     near_to_far: bool = parameter(False, 'Ramps run from near to far, not from far to near.', run_time=True)

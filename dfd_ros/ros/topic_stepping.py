@@ -12,7 +12,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from dfd_ros.calibration.focus_steps import FocusSteps, FocusStepsBuilder, default_pause, take_steps
+from dfd_ros.calibration.focus_steps import WARM_UP, FocusSteps, FocusStepsBuilder, default_pause, take_steps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, vergence
 from dfd_ros.msg import FocusCommand
@@ -23,7 +23,6 @@ from dfd_ros.ros.node_runner import use_image_transport_profile
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
 PATIENCE = 15.0  # s until the first image and the first lens state with limits
-WARM_UP = 10  # frames that tell the rate
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock, as for the focus bridge
 POLL = 0.05  # s
 

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 from dfd_ros.core.optics import VergenceRange
 
-PATTERNS = ('ramp', 'ping_pong', 'jumps', 'uneven')
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,7 +17,7 @@ class Settings:
     range: VergenceRange
     """What is swept."""
     pattern: str
-    """One of `PATTERNS`."""
+    """One of `Controls.patterns`."""
     steps: int
     """Focus distances from one end of the range to the other."""
     sweeping: bool
@@ -38,6 +36,10 @@ class Controls(Protocol):
     @property
     def can_focus(self) -> bool:
         """False: what is shown was recorded as a stream, or is a result: there is no focus to move."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns that there are to choose from."""
 
     @property
     def limits(self) -> VergenceRange | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, distance
-from dfd_ros.viewing.controls import PATTERNS, Controls, Settings
+from dfd_ros.viewing.controls import Controls, Settings
 
 if TYPE_CHECKING:
     import viser
@@ -87,7 +87,7 @@ class ControlPanel:
         with self._folder:
             self._sweeping = gui.add_checkbox('sweep', settings.sweeping, hint='Off: the focus rests.')
             self._pattern = gui.add_dropdown(
-                'pattern', PATTERNS, initial_value=settings.pattern, hint='Order of the foci.'
+                'pattern', self._controls.patterns, initial_value=settings.pattern, hint='Order of the foci.'
             )
             self._steps = gui.add_slider(
                 'steps', 2, max(MAX_STEPS, settings.steps), 1, settings.steps, hint='Foci from one end to the other.'

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.sweeps import PATTERNS
 from dfd_ros.viewing import virtual_sweep
 from dfd_ros.viewing.controls import Settings
 from dfd_ros.viewing.live_page import LivePage, Status
@@ -39,7 +40,7 @@ class Playback:
         self._rate, self._plays = rate, True
         self.settings: Settings | None = None
         self.limits: VergenceRange | None = None
-        self.can_focus = False
+        self.can_focus, self.patterns = False, PATTERNS
         self._enter(recording.open(0))
         self._opened = 0
 

@@ -34,9 +34,7 @@ class Pinhole(NamedTuple):
     @classmethod
     def of_lens(cls, height: int, width: int, state: LensState) -> Pinhole:
         """As the lens has it, its axis in the middle of the image; assumed where the lens is not known."""
-        focal_length = state.focal_length / state.pixel_pitch
-        if not math.isnan(state.magnification):
-            focal_length *= state.magnification
+        focal_length = state.focal_length_px
         if math.isnan(focal_length):
             return cls.assumed(height, width)
         return cls(focal_length, focal_length, (width - 1) / 2, (height - 1) / 2)

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
 import chromium
-from chromium import PICTURES
+from chromium import LEFT, PICTURES, RIGHT
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from published_scene import FAR, FOCI, NEAR, READ_NUMBER, PublishedScene
 from rclpy.node import Node
@@ -74,16 +74,6 @@ def address_of(viewer):
     return wait_until(lambda: viewer.output.partition('page: ')[2].partition('\n')[0].strip(), 'the page')
 
 
-def drag(tab, label, key=('ArrowRight', 39)):
-    tab.run(
-        "(() => { let row = [...document.querySelectorAll('label')].find((l) => l.textContent.trim() === '"
-        + label
-        + "'); while (!row.querySelector('[role=slider]')) row = row.parentElement;"
-        "row.querySelector('[role=slider]').focus() })()"
-    )
-    tab.press(*key)
-
-
 @needs_browser
 @pytest.mark.slow(reason='a browser, and nodes that find each other over DDS')
 def test_topics_reach_the_page_and_sliders_reach_the_nodes(rig, start_node, tmp_path):
@@ -111,12 +101,12 @@ def test_topics_reach_the_page_and_sliders_reach_the_nodes(rig, start_node, tmp_
             tab.wait_for(f"document.body.innerText.includes('{distance:#.3g} m\\nconfidence')", 60)
 
         tab.wait_for("[...document.querySelectorAll('label')].some((l) => l.textContent.trim() === 'steps')")
-        drag(tab, 'confidence')
+        tab.step_slider('confidence', RIGHT)
         wait_until(lambda: rig.values('depth').confidence_threshold == pytest.approx(0.31), 'the confidence')
-        drag(tab, 'steps')
+        tab.step_slider('steps', RIGHT)
         wait_until(lambda: rig.values('sweep').steps == 6, 'the steps')
         rig.commands.clear()
-        drag(tab, 'focus (1/m)', ('ArrowLeft', 37))  # it starts at the near end
+        tab.step_slider('focus (1/m)', LEFT)  # it starts at the near end
         wait_until(lambda: not rig.values('sweep').enabled, 'the end of the sweep')
         wait_until(lambda: rig.commands, 'a focus command')
         assert FOCI[-1] <= rig.commands[0].focus_distance <= FOCI[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
+RIGHT, LEFT = ('ArrowRight', 39), ('ArrowLeft', 37)
 STARTS_WITHIN = 60.0  # s; on a busy machine
 
 
@@ -102,6 +103,16 @@ class Tab:
         """A key, such as ArrowRight (39)."""
         for kind in ('keyDown', 'keyUp'):
             self.call('Input.dispatchKeyEvent', type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def step_slider(self, label: str, key: tuple[str, int]) -> None:
+        """Moves a slider by a key, as somebody without a mouse does."""
+        self.run(
+            "(() => { let row = [...document.querySelectorAll('label')].find((l) => l.textContent.trim() === '"
+            + label
+            + "'); while (!row.querySelector('[role=slider]')) row = row.parentElement;"
+            "row.querySelector('[role=slider]').focus() })()"
+        )
+        self.press(*key)
 
     def screenshot(self, path: Path) -> None:
         """Writes a PNG."""

@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.sweeps import PATTERNS
 from dfd_ros.viewing import page_pictures, page_server
 from dfd_ros.viewing.controls import Settings
 from dfd_ros.viewing.live_page import LivePage, Status
@@ -24,6 +25,7 @@ SIZE = 240, 320
 
 class NoControls:
     settings, limits, can_focus = Settings(0.3, RANGE, 'ramp', 5, True, 1.0), RANGE, True
+    patterns = PATTERNS
 
     def change(self, **changes):
         raise AssertionError('nobody has touched a slider')

@@ -10,10 +10,11 @@ import pytest
 
 pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
 import chromium
-from chromium import PICTURES
+from chromium import PICTURES, RIGHT
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.sweeps import PATTERNS
 from dfd_ros.viewing import page_server
 from dfd_ros.viewing.controls import Settings
 from dfd_ros.viewing.live_page import LivePage, Status
@@ -43,7 +44,7 @@ class FakeControls:
 
     def __init__(self):
         self.settings = Settings(0.3, RANGE, 'ramp', 5, True, 1.0)
-        self.limits, self.can_focus = RANGE, True
+        self.limits, self.can_focus, self.patterns = RANGE, True, PATTERNS
         self.changes = []
 
     def change(self, **changes):
@@ -226,20 +227,6 @@ def test_a_click_on_a_point_of_the_cloud(tab, show):
         )
 
 
-def drag_slider(tab, label, key):
-    """Moves a slider by keys, as somebody without a mouse does."""
-    tab.run(
-        "(() => { let row = [...document.querySelectorAll('label')].find((l) => l.textContent.trim() === '"
-        + label
-        + "'); while (!row.querySelector('[role=slider]')) row = row.parentElement;"
-        "row.querySelector('[role=slider]').focus() })()"
-    )
-    tab.press(*key)
-
-
-RIGHT, LEFT = ('ArrowRight', 39), ('ArrowLeft', 37)
-
-
 def test_sliders_reach_whoever_obeys_them(tab, show):
     controls = show.controls
     for label, changed in (
@@ -247,7 +234,7 @@ def test_sliders_reach_whoever_obeys_them(tab, show):
         ('steps', lambda s: s.steps == 6),
         ('focus (1/m)', lambda s: not s.sweeping and s.focus < 1.0),
     ):
-        drag_slider(tab, label, RIGHT)
+        tab.step_slider(label, RIGHT)
         wait_until(lambda changed=changed: changed(controls.settings), f'{label}: {controls.changes}')
 
 
