@@ -20,6 +20,7 @@ from _common import check, exit_with, machine
 from tqdm import tqdm
 
 from dfd_ros import DepthEstimator, networks
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.sample import Sample
 from dfd_ros.evaluation.evaluation_stacks import counted, find_procedural_set, procedural_stacks
 
@@ -34,7 +35,7 @@ def main() -> None:
     check(options, stacks=1, frames=2)
     found_set = find_procedural_set(options.data)
     if found_set is None:
-        parser.error(f'--data {options.data}: give a set that is rendered, such as field, real or rooms:DIR')
+        raise InputError(f'--data {options.data}: give a set that is rendered, such as field, real or rooms:DIR')
 
     name, folder = found_set
     samples = procedural_stacks(name, 10 * options.stacks, options.frames, folder=folder)

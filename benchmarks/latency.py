@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _common import check, exit_with
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--picture', metavar='PNG', type=Path, help='draw the first camera with a slew')
     args = parser.parse_args()
+    check(args, cameras=1, seed=0)
 
     from dfd_ros.calibration.latency import measure_latency
     from dfd_ros.calibration.result_plots import write_latency
@@ -77,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    exit_with(main)

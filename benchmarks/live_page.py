@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _common import check, exit_with
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test' / 'support'))
@@ -92,6 +93,7 @@ def main() -> None:
         '--window', metavar='PX', type=int, default=1000, help='width of the browser: without a GPU, points take long'
     )
     args = parser.parse_args()
+    check(args, seconds=2, rate=1, height=64, width=64, window=200)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
@@ -160,4 +162,4 @@ def heap(tab) -> float:
 
 
 if __name__ == '__main__':
-    main()
+    exit_with(main)
