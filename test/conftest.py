@@ -22,11 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile('dfd_ros', deadline=None)
 settings.load_profile('dfd_ros')
 
-# Tests over 5 s are marked `slow`, each with its reason; `make test-fast` leaves them out. Some follow from a fixture.
+# Tests over a second are marked `slow`, each with its reason; `make test-fast` leaves them out. Some follow from a
+# fixture.
 SLOW_FIXTURES = {
     'start_node': 'nodes are processes that have to find each other over DDS',
     'observer': 'nodes are processes that have to find each other over DDS',
     'dfd': 'a command that starts nodes, which load torch and find each other over DDS',
+    'painter': 'processes that stand in for Blender load torch',
     'study': 'the rows of a small study are trained',
 }
 

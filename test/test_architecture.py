@@ -1,6 +1,7 @@
 """The subpackages: imports go one way, only `ros` imports ROS, and a name means one thing."""
 
 import ast
+import functools
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -34,6 +35,7 @@ ROS = {'rclpy', 'launch', 'launch_ros', 'message_filters', 'cv_bridge', 'tf2_ros
 NAMED_BY_USERS = ('ros/nodes', 'cli')
 
 
+@functools.cache
 def imports(module: Path) -> list[tuple[int, str]]:
     """(line, dotted name) of all that a module imports, inside functions too. Of a `from` import both the module and
     what is taken from it, which may be a module."""

@@ -243,6 +243,7 @@ def test_a_kill_while_shards_are_published(tmp_path, monkeypatch, settings):
     assert [path.name for path in out.iterdir() if path.name.startswith('.')] == []
 
 
+@pytest.mark.slow(reason='a recording is converted for each damage')
 @pytest.mark.parametrize('text', ['', '[]', 'null', '{}', '{"job": 3}', '{"job": {}, "summary": 5}', '[' * 9999])
 def test_an_unreadable_report_is_one_line_and_its_job_restarts(tmp_path, text):
     bag, out = small(tmp_path / 'bag'), tmp_path / 'out'

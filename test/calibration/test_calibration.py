@@ -23,6 +23,8 @@ from dfd_ros.calibration.record import record_sweep
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance, magnification, vergence
 
+pytestmark = pytest.mark.slow(reason='photographs of a simulated rig are rendered and read')
+
 FOCUS, BOARDS = 0.5, 14
 RIG = SimulatedRig(400, 300)
 

@@ -55,6 +55,7 @@ def test_photographs_may_be_smaller(sharp):
     assert Photographer(sharp, np.full((HEIGHT, WIDTH), 0.4, np.float32), LENS, 32).photograph(1.0).shape == (24, 32, 3)
 
 
+@pytest.mark.slow(reason='the shipped network sees a whole stack')
 def test_the_command_writes_what_it_says(sharp, tmp_path, random_weights, capsys):
     stack = stack_with(tmp_path / 'stack', sharp, focal_length=0.02, pixel_pitch=4e-5)
     options = '--weights', random_weights, '--sweeps', 1, '--device', 'cpu'

@@ -62,6 +62,7 @@ def rendered(tmp_path_factory):
         yield Rendered(pool, written)
 
 
+@pytest.mark.slow(reason='processes load torch and render')
 def test_stacks_do_not_depend_on_the_rendering_process(rendered, make):
     one = make('one', workers=0)
     for index in (0, 1, 2):
@@ -77,10 +78,12 @@ def test_stacks_do_not_depend_on_the_rendering_process(rendered, make):
         assert torch.equal(a.images, truth.images)
 
 
+@pytest.mark.slow(reason='processes load torch and render')
 def test_what_is_there_is_not_rendered_again(rendered):
     assert stack_path(rendered.pool.folder, 0).stat().st_mtime_ns == rendered.written
 
 
+@pytest.mark.slow(reason='processes load torch and render')
 def test_it_renders_ahead_as_far_as_wanted(rendered):
     time.sleep(0.5)
     names = sorted(path.name for path in rendered.pool.folder.glob('*.safetensors'))
@@ -105,6 +108,7 @@ def test_a_pool_of_other_settings_is_refused(make, tmp_path):
     assert StackPool(tmp_path / 'pool', replace(SETTINGS, frames=3), workers=0).get(0).images.shape[1] == 2
 
 
+@pytest.mark.slow(reason='a process loads torch')
 def test_the_death_of_a_worker_is_noticed(make):
     pool = make()
     save(pool, 0)
@@ -119,6 +123,7 @@ def test_the_death_of_a_worker_is_noticed(make):
 IMPOSSIBLE = replace(SETTINGS, ramp=(2, 2), orders=())
 
 
+@pytest.mark.slow(reason='a process loads torch')
 def test_an_error_of_a_worker_is_raised_here_with_its_traceback(tmp_path):
     with contextlib.closing(StackPool(tmp_path, IMPOSSIBLE)) as pool:
         with pytest.raises(RuntimeError, match='cannot be rendered: IndexError: ') as caught:

@@ -221,6 +221,7 @@ def test_a_row_is_measured_by_the_mean_of_views(study, tmp_path):
         assert (mean['sets']['large'] == pytest.approx(figures)) == same
 
 
+@pytest.mark.slow(reason='scenes of a study are rendered')
 def test_no_scenes_are_rendered_without_training(config, tmp_path):
     assert run(tmp_path, config, 4, '--networks', 'untrained') == 0
     assert [row['name'] for row in results(tmp_path)['rows']] == ['untrained']

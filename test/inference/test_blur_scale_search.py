@@ -97,6 +97,7 @@ def test_a_stream_costs_one_run_a_frame_and_pauses_when_it_has_an_answer():
     assert len(network.blur_scales) == 2 * sum(runs)  # as often again
 
 
+@pytest.mark.slow(reason='the shipped network is run for many blur scales')
 @pytest.mark.parametrize('steps', [4, 9, 30])
 def test_any_spacing_of_the_focus_will_do(steps):
     network = Likely(7.0)

@@ -58,6 +58,7 @@ def seen_at_two_foci(shots: list[Shot], height: int, width: int) -> np.ndarray:
         return np.fmax.reduce(foci) - np.fmin.reduce(foci) >= DISTINCT
 
 
+@pytest.mark.slow(reason='the shipped network sees many random sweeps')
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.lists(SHOTS, min_size=2, max_size=12))
 def test_known_depth_was_seen_at_two_foci(estimator, shots):

@@ -122,6 +122,7 @@ def test_the_order_of_the_focus_does_not_matter(name, order):
     assert error(other, u) < 0.03
 
 
+@pytest.mark.slow(reason='many sweeps')
 @pytest.mark.parametrize('name', NAMES)
 def test_many_sweeps_change_nothing_where_nothing_changes(name):
     images = photographs(0.4, RAMP)
@@ -132,6 +133,7 @@ def test_many_sweeps_change_nothing_where_nothing_changes(name):
     assert (few.log_scale - many.log_scale).abs().mean() < 0.05
 
 
+@pytest.mark.slow(reason='hundreds of frames')
 @pytest.mark.parametrize('name', NAMES)
 def test_more_frames_than_bins(name):
     focus = torch.linspace(0, 1, 3 * BINS)
@@ -166,6 +168,7 @@ def test_the_first_frame_alone_is_not_trusted(name):
     assert first.log_scale.min() > last.log_scale.mean() + 1
 
 
+@pytest.mark.slow(reason='scenes are rendered and solved')
 @torch.inference_mode()
 def test_variational_is_smoother_and_better_on_scenes():
     scenes = [
@@ -262,6 +265,7 @@ def stack(tmp_path):
     return folder
 
 
+@pytest.mark.slow(reason='two commands for every network')
 @pytest.mark.parametrize('name', [*NAMES, 'classical'])
 def test_dfd_estimate_and_evaluate_take_the_name_alone(name, stack, tmp_path, capsys):
     assert cli.main(['estimate', str(stack), '--network', name, '--out', str(tmp_path / 'out')]) == 0

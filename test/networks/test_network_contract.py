@@ -138,13 +138,8 @@ def test_its_weights_come_back(name, tmp_path):
     assert_same(network.sequence(*given)[0], loaded.sequence(*given)[0], 0)
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(name, marks=pytest.mark.slow(reason='its export takes torch long') if name == 'stream' else ())
-        for name in WITH_WEIGHTS
-    ],
-)
+@pytest.mark.slow(reason='networks are exported')
+@pytest.mark.parametrize('name', WITH_WEIGHTS)
 @torch.no_grad()
 def test_its_export_gives_the_same(name, tmp_path):
     pytest.importorskip('onnxruntime')

@@ -55,6 +55,7 @@ def test_it_has_learned_and_is_validated(folder):
         networks.load(weights, network='stream')
 
 
+@pytest.mark.slow(reason='a network is exported')
 def test_it_estimates_and_is_exported(folder):
     pytest.importorskip('onnxruntime')
     sample = Samples(BLENDER)[0]

@@ -141,6 +141,7 @@ def test_without_its_decoder_the_coc_is_that_of_the_vergence(network):
     assert not torch.allclose(spared.coc, decoded.coc)
 
 
+@pytest.mark.slow(reason='hundreds of frames')
 @torch.no_grad()
 def test_the_state_stays_bounded_over_500_frames_of_anything(network):
     generator = torch.Generator().manual_seed(0)
@@ -157,6 +158,7 @@ def test_the_state_stays_bounded_over_500_frames_of_anything(network):
     assert max(largest[400:]) <= 1.05 * max(largest[50:400])
 
 
+@pytest.mark.slow(reason='hundreds of frames')
 @torch.no_grad()
 def test_the_state_of_a_still_scene_settles(network):
     """The same sweep again and again: neither decay nor growth after many."""

@@ -101,6 +101,7 @@ def same(a, b, tolerance=1e-4):
 # One interface.
 
 
+@pytest.mark.slow(reason='every network is trained')
 @each(ALL)
 def test_every_weight_is_trained(name, config):
     network = networks.create(name, **SMALL, **config).train()
@@ -117,6 +118,7 @@ def test_every_weight_is_trained(name, config):
     assert [n for n, p in network.named_parameters() if p.ndim > 1 and not p.grad.any()] == []
 
 
+@pytest.mark.slow(reason='every network sees several stacks')
 @each(ALL)
 @torch.no_grad()
 def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
@@ -136,6 +138,7 @@ def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
     same(alone.vergence[:, 0], maps[7])  # nothing of a stack is left when the next begins
 
 
+@pytest.mark.slow(reason='every network sees stacks twice')
 @each(ALL)
 @torch.no_grad()
 def test_a_sequence_is_its_frames_one_by_one(name, config):
@@ -159,6 +162,7 @@ def test_a_sequence_is_its_frames_one_by_one(name, config):
     same(rest.vergence, together.vergence[:, 2:6])
 
 
+@pytest.mark.slow(reason='every network sees stacks in many orders')
 @each(ALL)
 @torch.no_grad()
 def test_frames_may_come_in_any_order(name, config):
@@ -216,6 +220,7 @@ def test_any_image_size(name, config, size):
     assert torch.isfinite(prediction.vergence).all()
 
 
+@pytest.mark.slow(reason='bf16 is emulated on most processors')
 @each(ALL)
 @torch.inference_mode()
 def test_bf16(name, config):
@@ -394,7 +399,7 @@ def test_earlier_frames_go_with_the_view():
         a = still.push(moved(3), LensState(focus)).vergence
         b, c = (e.push(moved(t, step=4 if t < 3 else 3), LensState(focus)).vergence for e in (moving, loose))
     inner = (slice(8, -8), slice(8, -20))
-    assert np.abs(a - b)[inner].mean() < 0.5 * np.abs(a - c)[inner].mean()
+    assert np.abs(a - b)[inner].mean() < 0.6 * np.abs(a - c)[inner].mean()
 
 
 def test_upsampling_leaves_unknown_what_is_and_nothing_else():

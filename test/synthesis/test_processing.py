@@ -43,6 +43,7 @@ def test_a_seed_gives_the_same_stack_again():
     assert torch.equal(stack(share=1.0).images, stack(share=1.0).images)
 
 
+@pytest.mark.slow(reason='stacks are rendered for each setting')
 @pytest.mark.parametrize('name', PROBABILITIES)
 def test_each_setting_has_an_effect_and_the_truth_fits(name):
     plain = stack(**{**vars_of(NONE), 'share': 1.0})

@@ -51,6 +51,7 @@ def test_without_realistic_cameras_nothing_changes():
     assert torch.equal(render_stack(3, plain).focus, real.focus) and render_stack(3, plain).near == real.near
 
 
+@pytest.mark.slow(reason='many scenes are rendered')
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_scenes_lie_in_order_of_depth_within_the_range(split):
     for seed in range(8):

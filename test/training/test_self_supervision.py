@@ -121,6 +121,7 @@ def run(tmp_path) -> Path:
     return tmp_path / 'run.yaml'
 
 
+@pytest.mark.slow(reason='a network is trained by the command')
 def test_the_command_trains_without_truth(run, stacks, tmp_path, capsys):
     assert main(['train', str(run), '--stacks', str(stacks), '--out', str(tmp_path / 'runs'), '--device', 'cpu']) == 0
     folder = tmp_path / 'runs' / 'tiny'

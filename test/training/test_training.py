@@ -107,6 +107,7 @@ def assert_same_weights(folder: Path, other: Path):
         assert torch.equal(value, two[name]), name
 
 
+@pytest.mark.slow(reason='a network is trained twice')
 def test_killed_and_resumed_is_as_never_killed(config, finished, tmp_path):
     train(config, tmp_path, 'cpu', stop_after=2)
     assert torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'] == 2
@@ -128,12 +129,14 @@ def test_the_arithmetic_is_what_the_device_does_well(config, tmp_path, monkeypat
     assert re.search(rf', {precision} +\|', (tmp_path / 'auto' / 'README.md').read_text())
 
 
+@pytest.mark.slow(reason='a network is trained')
 def test_a_finished_run_is_left_as_it_is(config, finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / 'run')
     train(config, run, 'cpu')
     assert (run / 'last.safetensors').read_bytes() == (finished / 'last.safetensors').read_bytes()
 
 
+@pytest.mark.slow(reason='a network is trained twice')
 def test_training_goes_on_from_given_weights(config, finished, tmp_path):
     first = finished / 'best.safetensors'
     tuned = replace(config, initial_weights=str(first), steps=1, learning_rate=0.0)
@@ -157,6 +160,7 @@ def interrupt(monkeypatch, owner, name, call, number):
     monkeypatch.setattr(owner, name, interrupting)
 
 
+@pytest.mark.slow(reason='a network is trained twice')
 @pytest.mark.parametrize(
     'owner, name, call, step',
     [(loop, 'sequence_loss', 3, 3), (TrainingData, '_stack', 3, 1), (validation.DataValidation, 'figures', 1, 4)],
@@ -177,6 +181,7 @@ def test_ctrl_c_at_any_time_costs_nothing(config, finished, tmp_path, monkeypatc
     assert [line['step'] for line in log(tmp_path, 'validation')] == [4]
 
 
+@pytest.mark.slow(reason='a network is trained by the command')
 def test_stopping_after_a_step_says_how_to_resume(tmp_path, capsys):
     (tmp_path / 'run.yaml').write_text(
         YAML.replace('pool: {', f'pool: {{folder: {tmp_path / "pool"}, workers: 0, ') + 'validation: data\n'
@@ -251,6 +256,7 @@ def resumed_parts(config):
     return network, average_of(network, config.ema), optimiser_of(network, config), settings_of(config)
 
 
+@pytest.mark.slow(reason='a checkpoint is written for each damage')
 @pytest.mark.parametrize('place, value', DAMAGES, ids=str)
 def test_a_damaged_checkpoint_is_refused_in_one_line(resumed_parts, saved_parts, tmp_path, place, value):
     saved = part = copy.deepcopy(saved_parts)
@@ -316,6 +322,7 @@ def test_other_samples_under_the_same_name_are_other_data(config, tmp_path):
     assert settings_of(replace(config, shards=str(moved))) == after  # the same elsewhere
 
 
+@pytest.mark.slow(reason='a network is trained twice')
 def test_an_older_checkpoint_resumes_with_a_warning(config, checkpoint, capsys):
     saved = torch.load(checkpoint, weights_only=True)
     for name in ('settings', 'validates', 'seconds'):
@@ -335,6 +342,7 @@ def test_a_link_is_not_written_through(config, tmp_path, name):
     assert (tmp_path / 'elsewhere').read_text() == 'mine'
 
 
+@pytest.mark.slow(reason='a second process loads torch')
 def test_two_processes_do_not_train_in_one_folder(config, tmp_path):
     lock = locked(tmp_path)
     with pytest.raises(InputError, match='another process writes here'):
