@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from focus_pictures import sweep
@@ -53,7 +54,7 @@ def test_the_stack_is_small_and_its_order_is_found():
 def test_every_script_is_listed_and_tested():
     listed = (EXAMPLES / 'README.md').read_text()
     here = Path(__file__).read_text()
-    for script in EXAMPLES.glob('*.py'):
+    for script in EXAMPLES.glob('*.[pc]*'):
         assert f'examples/{script.name}' in listed and f"'{script.name}'" in here
 
 
@@ -79,6 +80,63 @@ def test_onnx(random_weights, metric_stack, tmp_path):
     assert Image.open(tmp_path / 'vergence.png').size == (128, 96)
     said = run('onnx_runtime.py', tmp_path / 'fixed.onnx', metric_stack, folder=tmp_path)
     assert 'focus 0.00' in said and 'focus 1.00' in said and 'median depth' in said
+
+
+@pytest.fixture(scope='module')
+def onnx_program(tmp_path_factory):
+    """The C++ example, built with the headers of ONNX Runtime in $ONNXRUNTIME and the library of its wheel."""
+    onnxruntime = pytest.importorskip('onnxruntime')
+    root = Path(os.environ.get('ONNXRUNTIME', '/usr'))
+    include = next(iter(root.glob('include/**/onnxruntime_cxx_api.h')), None)
+    if include is None:
+        pytest.skip('no headers of ONNX Runtime, which wheels lack; give the folder above them as ONNXRUNTIME')
+    folder = tmp_path_factory.mktemp('program')
+    (library,) = (Path(onnxruntime.__file__).parent / 'capi').glob('libonnxruntime.so.*')
+    for name in ('libonnxruntime.so', 'libonnxruntime.so.1'):
+        (folder / name).symlink_to(library)
+    command = ['c++', '-std=c++17', '-Wall', '-Wextra', '-Werror', '-isystem', include.parent, f'-L{folder}']
+    source = EXAMPLES / 'onnx_runtime.cpp'
+    subprocess.run([*command, source, '-o', folder / 'depth', f'-Wl,-rpath,{folder}', '-lonnxruntime'], check=True)
+    return folder / 'depth'
+
+
+@pytest.mark.slow(reason='a program is compiled and a network is exported')
+def test_onnx_in_cpp(onnx_program, random_weights, metric_stack, tmp_path):
+    import torch
+
+    from dfd_ros import networks
+    from dfd_ros.inference.backends import OnnxBackend, to_tensor
+    from dfd_ros.inference.onnx_export import export_onnx
+
+    stack, model = FocalStack.read(metric_stack), tmp_path / 'network.onnx'
+    export_onnx(networks.load(random_weights), model, (96, 128))
+    near, far, blur_scale = 0.75, 3.0, 12.5
+    images = [np.ascontiguousarray(image[:96, :128]) for image in stack.images]
+    arguments, state, backend = [], [], OnnxBackend(model, torch.device('cpu'))
+    for i, (image, lens) in enumerate(zip(images, stack.lens_states)):
+        Image.fromarray(image).save(tmp_path / f'{i}.ppm')
+        arguments += [lens.focus_distance, tmp_path / f'{i}.ppm']
+        v = (1 / lens.focus_distance - 1 / far) / (1 / near - 1 / far)
+        step = to_tensor(image, backend.device), torch.tensor([v]), torch.tensor([blur_scale])
+        prediction, *state = backend(*step, *state)
+
+    def depth(*arguments):
+        command = [onnx_program, model, near, far, blur_scale, tmp_path / 'depth.pfm', *arguments]
+        return subprocess.run([str(part) for part in command], capture_output=True, text=True)
+
+    done = depth(*arguments)
+    assert done.returncode == 0 and done.stdout.count('% of the pixels') == 4, done.stderr
+    found = cv2.imread(str(tmp_path / 'depth.pfm'), cv2.IMREAD_UNCHANGED)
+    u = prediction.vergence[0, 0].numpy()
+    confidence = -np.expm1(-0.05 / np.exp(prediction.log_scale[0, 0].numpy()))
+    wanted = np.where(confidence < 0.3, np.nan, 1 / (1 / far + u * (1 / near - 1 / far)))
+    assert np.isfinite(wanted).any()
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+    Image.fromarray(images[0][:50]).save(tmp_path / '0.ppm')
+    done = depth(*arguments)
+    assert done.returncode == 1 and '0.ppm: must have the 128x96 px of the network' in done.stderr
+    assert depth(0.5).returncode == 2
 
 
 @pytest.mark.slow(reason='a small network is trained in a process of its own')

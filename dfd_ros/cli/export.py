@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=size_within(1, MAX_SIDE),
         help='fix the image size, for compilers that need it (default: any size)',
     )
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'fp16'),
+        default='fp32',
+        help='arithmetic of the ONNX file; inputs and outputs are float32 in both (default: fp32)',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,13 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
     weights = args.weights or networks.default_weights()
     if args.format == 'safetensors':
-        if args.size:
-            raise InputError('--size: only with --format onnx')
+        if args.size or args.precision != 'fp32':
+            raise InputError(f'--{"size" if args.size else "precision"}: only with --format onnx')
         networks.save_half(args.out, weights)
         print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
         return 0
     network = networks.load(weights, network=args.network)
-    export_onnx(network, args.out, args.size and args.size[::-1])
+    export_onnx(network, args.out, args.size and args.size[::-1], args.precision == 'fp16')
     print(
         f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
         + ('images of any size' if args.size is None else f'images of {args.size[0]}x{args.size[1]}')

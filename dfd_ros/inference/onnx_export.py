@@ -36,17 +36,25 @@ def multiple_of(state: Sequence[tuple[int, int]]) -> int:
     return max([STRIDE, *(stride for _, stride in state)])
 
 
-def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None = None) -> None:
+def export_onnx(
+    network: Network, path: str | Path, size: tuple[int, int] | None = None, half_precision: bool = False
+) -> None:
     """Write `network` to `path`, atomically.
 
     size: fixed (H, W) of the images, rounded up to a multiple as above; None = any size. The exporter does not
         understand padding that depends on the size, hence the multiples.
+    half_precision: compute in float16, inputs and outputs stay float32.
     """
     path = Path(path)
     try:
         import onnxscript  # noqa: F401  torch imports it during the export
     except ImportError:
         raise InputError('dfd export: onnxscript is not installed: pip install onnx onnxscript') from None
+    if half_precision:
+        try:
+            from onnxruntime.transformers.float16 import convert_float_to_float16
+        except ImportError:
+            raise InputError('dfd export: fp16 needs onnxruntime: pip install onnxruntime') from None
     if network.reads_stacks:
         raise InputError(
             f'dfd export: the network {network.name} reads stacks of {network.frames} frames and not '
@@ -100,9 +108,12 @@ def export_onnx(network: Network, path: str | Path, size: tuple[int, int] | None
             'reads_blur_scale': network.reads_blur_scale,
         }
     )
+    model = program.model_proto
+    if half_precision:
+        model = convert_float_to_float16(model, keep_io_types=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(path) as temporary:
-        program.save(temporary, external_data=False)
+        temporary.write_bytes(model.SerializeToString())
 
 
 @contextlib.contextmanager

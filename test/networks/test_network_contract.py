@@ -140,8 +140,9 @@ def test_its_weights_come_back(name, tmp_path):
 
 @pytest.mark.slow(reason='networks are exported')
 @pytest.mark.parametrize('name', WITH_WEIGHTS)
+@pytest.mark.parametrize('half', [False, True], ids=['fp32', 'fp16'])
 @torch.no_grad()
-def test_its_export_gives_the_same(name, tmp_path):
+def test_its_export_gives_the_same(name, half, tmp_path):
     pytest.importorskip('onnxruntime')
     network, (images, focus, blur_scale) = make(name), clip()
     path = tmp_path / 'network.onnx'
@@ -149,12 +150,15 @@ def test_its_export_gives_the_same(name, tmp_path):
         with pytest.raises(InputError, match='reads stacks of 2 frames'):
             export_onnx(network, path)
         return
-    export_onnx(network, path, (HEIGHT, WIDTH))  # a fixed size takes a fraction of the time of any
+    export_onnx(network, path, (HEIGHT, WIDTH), half)  # a fixed size takes a fraction of the time of any
     backends = TorchBackend(network, torch.device('cpu'), 'fp32'), OnnxBackend(path, torch.device('cpu'))
     assert backends[0].network_name == backends[1].network_name == name
     # An unknown blur scale: with a known one torch leaves out the decoder of the CoC.
     ours, theirs = (stream(backend, images[1:], focus[1:], blur_scale[1:])[0] for backend in backends)
-    assert_same(ours, theirs)
+    if half:
+        assert all(0 < (a - b).abs().mean() < 1e-2 for a, b in zip(ours, theirs, strict=True))
+    else:
+        assert_same(ours, theirs)
 
 
 # Networks of one's own
