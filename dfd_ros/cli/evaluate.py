@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_estimator_arguments(parser)
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures to this file')
+    parser.add_argument(
+        '--plot', type=Path, metavar='FILE', help='also draw how far the confidence can be believed, as PNG or SVG'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,8 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.files import require_writable, write_json
 
     require_within(args, stacks=(1, 100_000), size=(64, 4096), sweep=(2, 200))
-    if args.json:
-        require_writable(args.json)
+    for path in filter(None, (args.json, args.plot)):
+        require_writable(path)
+    if args.plot and args.plot.suffix not in ('.png', '.svg'):
+        raise InputError(f'--plot {args.plot}: must end in .png or .svg')
 
     # After the checks, which then take no time.
     from dfd_ros.evaluation.evaluation_stacks import SETS, find_procedural_set, folder_stacks, procedural_stacks
@@ -58,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     estimator = DepthEstimator(**estimator_options(args))
     if public := find_public_set(args.data):
+        if args.plot:
+            raise InputError(f'--plot: not with the public set {args.data}')
         return _run_public(args, estimator, *public)
     sweep = args.sweep or estimator.stack_frames or 5
     if procedural := find_procedural_set(args.data):
@@ -78,6 +85,10 @@ def run(args: argparse.Namespace) -> int:
     _print_figures(figures, sweep)
     if args.json:
         write_json(args.json, [asdict(f) for f in figures])
+    if args.plot:
+        from dfd_ros.evaluation.confidence_plot import write_confidence_plot
+
+        write_confidence_plot(args.plot, figures[-1], f'{args.data}, after the last frame')
     return 0
 
 

@@ -41,6 +41,8 @@ class FrameFigures:
     `calibration_error` is the expected calibration error of the confidence, the probability that u is off by less than
     `CONFIDENT_ERROR`; `stated` and `right` are the mean confidence and the share of correct pixels in ten bins of it.
 
+    `sparsified_by_confidence` and `sparsified_by_error` are the curves of `metrics.Sparsification`.
+
     `still` is the share of pixels whose true u is within `STILL` of that one sweep earlier. `flicker_rms` and
     `flicker_median` describe how much their estimated u has changed since. `changed_mae` is the mean error of u of the
     other pixels. These are NaN in the first sweep, if only the last frame has ground truth, and without such pixels.
@@ -65,6 +67,8 @@ class FrameFigures:
     calibration_error: float
     stated: tuple[float, ...]
     right: tuple[float, ...]
+    sparsified_by_confidence: tuple[float, ...]
+    sparsified_by_error: tuple[float, ...]
     still: float
     flicker_rms: float
     flicker_median: float
@@ -155,6 +159,7 @@ def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
     sure = p.confidence > CONFIDENT
     wrong = sure & (error > WRONG)
     calibration = metrics.reliability(p.confidence, error < CONFIDENT_ERROR)
+    sparsification = metrics.sparsification(error, -p.log_scale)
     change = (p.estimated_u - p.before).abs()
     compared = torch.isfinite(change) & torch.isfinite(p.true_change)
     still = p.true_change.abs() < STILL
@@ -164,7 +169,7 @@ def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
         error.mean().item(),
         **asdict(metrics.depth_errors(p.estimated_depth, p.depth, largest)),
         confident=metrics.most_confident(error, -p.log_scale, 0.7) / (error.mean().item() or math.nan),
-        ause=metrics.ause(error, -p.log_scale),
+        ause=sparsification.ause,
         coc_px=metrics.mae(*(map_[torch.isfinite(p.estimated_coc)] for map_ in (p.estimated_coc, p.coc))),
         known=known.float().mean().item(),
         inner=inner.float().mean().item(),
@@ -176,6 +181,8 @@ def _figures(frame: int, pixels: _Pixels, largest: float) -> FrameFigures:
         calibration_error=calibration.calibration_error,
         stated=tuple(calibration.stated.tolist()),
         right=tuple(calibration.right.tolist()),
+        sparsified_by_confidence=sparsification.by_confidence,
+        sparsified_by_error=sparsification.by_error,
         still=still[compared].float().mean().item(),
         flicker_rms=flicker.square().mean().sqrt().item(),
         flicker_median=np.median(flicker).item() if len(flicker) else math.nan,

@@ -112,16 +112,29 @@ def reliability(confidence: torch.Tensor, right: torch.Tensor, bins: int = 10) -
     return Reliability(count / count.sum(), stated / count, hits / count)
 
 
-def ause(error: torch.Tensor, confidence: torch.Tensor, points: int = 20) -> float:
-    """Area under the sparsification error curve (Ilg et al., ECCV 2018), for the mean absolute error.
+@dataclass(frozen=True)
+class Sparsification:
+    """Mean error of the pixels that stay when the least confident are removed step by step (Ilg et al., ECCV 2018).
 
-    Pixels are removed in the order of confidence, and in the order of the true error. The area is that between the two
-    curves, divided by the error of all pixels; 0 means a perfect order.
+    Attributes:
+        by_confidence: their mean error, divided by that of all pixels, after 0, 1/N, ... of the pixels were removed in
+            the order of confidence; by_error: the same in the order of the true error. Both are (N,).
     """
-    by_confidence = error[confidence.argsort()]
-    by_error = error.sort(descending=True).values
-    total, area = error.mean(), 0.0
-    for i in range(points):
-        start = len(error) * i // points
-        area += ((by_confidence[start:].mean() - by_error[start:].mean()) / total).item()
-    return area / points
+
+    by_confidence: tuple[float, ...]
+    by_error: tuple[float, ...]
+
+    @property
+    def ause(self) -> float:
+        """Area under the sparsification error curve, between the two curves; 0 means a perfect order."""
+        return sum(a - b for a, b in zip(self.by_confidence, self.by_error)) / len(self.by_error)
+
+
+def sparsification(error: torch.Tensor, confidence: torch.Tensor, points: int = 20) -> Sparsification:
+    """Both are flat tensors."""
+
+    def curve(ordered: torch.Tensor) -> tuple[float, ...]:
+        starts = (len(error) * i // points for i in range(points))
+        return tuple((ordered[start:].mean() / ordered.mean()).item() for start in starts)
+
+    return Sparsification(curve(error[confidence.argsort()]), curve(error.sort(descending=True).values))

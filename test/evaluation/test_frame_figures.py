@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -94,6 +95,15 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
     assert 'stacks: nothing to measure' in error and 'Traceback' not in error
     np.save(folder / 'truth.npy', np.ones((SIDE, SIDE), np.float32))
     assert dfd(*command) == 0
+
+
+def test_the_confidence_is_drawn(tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    command = 'evaluate', '--data', 'field', '--stacks', 1, '--size', 64, '--network', 'best_focus', '--plot'
+    assert dfd(*command, tmp_path / 'plot.png') == 0
+    assert cv2.imread(str(tmp_path / 'plot.png')).std() > 10
+    assert dfd(*command, tmp_path / 'plot.txt') == 2
+    assert 'plot.txt: must end in .png or .svg' in capsys.readouterr().err
 
 
 def test_a_stack_is_one_stream_whatever_its_times_are():
