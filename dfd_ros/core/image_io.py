@@ -81,10 +81,11 @@ def used_bits(paths: Sequence[Path], name: str) -> int:
     return bits.bits
 
 
-def read_image_and_lens(path: Path, named_by: str = '') -> StackImage:
+def read_image_and_lens(path: Path, named_by: str = '', bits: int = 0) -> StackImage:
     """As `read_image`, with the lens data."""
     with _opened(path, path, named_by) as image:
-        return StackImage(_in_8_bits(_turned(_pixels(image), _orientation(image)), 0), image.width, lens_data(image))
+        pixels = _in_8_bits(_turned(_pixels(image), _orientation(image)), bits)
+        return StackImage(pixels, image.width, lens_data(image))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -109,11 +110,14 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_small_image(path: Path, longest: int) -> SmallImage:
-    """An image reduced to about `longest` px, as fast as its format allows. Raises as `read_image`."""
+    """An image reduced to about `longest` px, as fast as its format allows. Raises as `read_image`.
+
+    Its pixels are as they are stored, see `to_8_bits`.
+    """
     with _opened(path, path) as image:
         size, lens, camera = image.size, lens_data(image), camera_name(image)
         pixels = _turned(_pixels(image, max(1, max(size) // longest)), _orientation(image))
-        return SmallImage(_in_8_bits(pixels, 0), size, lens, camera)
+        return SmallImage(pixels, size, lens, camera)
 
 
 def read_pages(path: Path) -> list[np.ndarray]:

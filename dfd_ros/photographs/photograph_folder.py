@@ -11,7 +11,7 @@ import numpy as np
 
 from dfd_ros.core.camera_files import CAMERA_SUFFIXES, RAW_SUFFIXES
 from dfd_ros.core.errors import InputError, warn
-from dfd_ros.core.image_io import SUFFIXES, SmallImage, read_small_image
+from dfd_ros.core.image_io import SUFFIXES, SmallImage, read_small_image, to_8_bits
 from dfd_ros.photographs import alignment, focus_order
 from dfd_ros.photographs.alignment import Alignment, align
 from dfd_ros.photographs.focus_order import FocusOrder, find_order, order_as_given, sharpness
@@ -83,7 +83,7 @@ def read_photographs(folder: Path, order: str | None = None) -> Photographs:
         if len(seen) in (2, 8):  # holiday photographs need not all be read to be recognised
             _require_one_scene(folder, paths, seen)
     aligned = _require_one_scene(folder, paths, seen)
-    profiles = sharpness([alignment.small(photograph.pixels) for photograph in seen], aligned)
+    profiles = sharpness([alignment.small(pixels) for pixels in to_8_bits([one.pixels for one in seen])], aligned)
     require_change_of_focus(profiles, str(folder))
     found = find_order(profiles, aligned) if order is None else order_as_given(len(paths), order)
     distances, source = _focus_distances(folder, seen, profiles)
@@ -118,7 +118,7 @@ def _difference(photograph: SmallImage, first: SmallImage, name: str) -> str:
 
 
 def _require_one_scene(folder: Path, paths: list[Path], seen: list[SmallImage]) -> Alignment:
-    turned = [photograph.pixels for photograph in seen]
+    turned = to_8_bits([photograph.pixels for photograph in seen])
     if len({pixels.shape for pixels in turned}) > 1:  # their orientation flips when the camera looks straight down
         turned = [np.rot90(pixels) if pixels.shape != turned[0].shape else pixels for pixels in turned]
     aligned = align([alignment.small(pixels) for pixels in turned])

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import public_files
 import pytest
+from PIL import Image
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.hdf5_files import Hdf5File
@@ -54,6 +55,21 @@ def test_fod500(tmp_path):
     (tmp_path / '000400_04All.tif').unlink()
     with pytest.raises(InputError, match='000400_.*All.tif: 4 images, expected 5'):
         stacks[0]
+
+
+@pytest.mark.parametrize(
+    'reader, write, images', [(Fod500, public_files.fod500, 'TIFF'), (Zedd, public_files.zedd, 'PNG')]
+)
+def test_16_bit_images_of_a_set_have_one_exposure(tmp_path, capsys, reader, write, images):
+    write(tmp_path)
+    files = sorted([*tmp_path.glob('*All.tif'), *tmp_path.glob('val/*/focus_stack/*')])
+    for i, path in enumerate(files):
+        shape = np.asarray(Image.open(path)).shape[:2]
+        Image.fromarray(np.full(shape, 3200 if i % 5 else 800, np.uint16)).save(path, images)
+    stacks = reader(tmp_path)
+    levels = {int(image.mean()) for stack in (stacks[i] for i in range(len(stacks))) for image in stack.images}
+    assert levels == {50, 200}
+    assert 'the 16-bit images use 12 bits' in capsys.readouterr().err
 
 
 def test_zedd(tmp_path):

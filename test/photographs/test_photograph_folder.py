@@ -11,6 +11,7 @@ from focus_pictures import photograph, save, save_all, sweep
 from PIL import Image
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.image_io import read_small_image, to_8_bits
 from dfd_ros.photographs import read_focal_stack
 from dfd_ros.photographs.photograph_folder import photograph_paths, read_photographs
 
@@ -33,6 +34,13 @@ def test_the_order_of_focus_is_found_whatever_the_order_of_the_files(tmp_path, s
     assert [int(shuffled[i]) for i in found.order.order] == list(range(8))
     assert found.focus_distances is None
     assert 'no focus distances in EXIF' in found.focus_source and 'assumed to be near' in found.focus_source
+
+
+def test_16_bit_photographs_are_looked_at_in_one_exposure(tmp_path):
+    for i, value in enumerate((800, 3200)):
+        Image.fromarray(np.full((48, 64), value, np.uint16)).save(tmp_path / f'{i}.tif')
+    small = [read_small_image(tmp_path / f'{i}.tif', 64).pixels for i in range(2)]
+    assert [image.max() for image in to_8_bits(small)] == [50, 200]
 
 
 def test_a_hand_held_stack_is_ordered(tmp_path):

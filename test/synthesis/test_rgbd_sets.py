@@ -1,6 +1,7 @@
 """Published RGB-D sets as views: small files in exactly their layouts."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dfd_ros.core.colour import srgb_decode
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.synthesis.rgbd_sets.hypersim import exposed, planar_depth
@@ -38,6 +40,21 @@ def test_exposure_of_dark_and_empty_images():
     light = np.full((4, 4, 3), 1e-6, np.float32)
     assert not exposed(light, np.ones((4, 4), bool)).any()
     np.testing.assert_array_equal(exposed(light, np.zeros((4, 4), bool)), light)
+
+
+@pytest.mark.parametrize('name', ['tartanair', 'rgbd'])
+def test_16_bit_colour_images_of_a_set_have_one_exposure(tmp_path, name):
+    SETS[name](tmp_path)
+    for path in sorted(tmp_path.rglob('*')):  # two images more for each
+        if path.is_file() and path.suffix != '.yaml':
+            shutil.copy(path, path.with_name(path.name.replace('a.', 'b.').replace('00000', '00001')))
+            shutil.copy(path, path.with_name(path.name.replace('a.', 'c.').replace('00000', '00002')))
+    files = sorted([*tmp_path.rglob('image_left/*'), *tmp_path.rglob('color/*')])
+    for i, path in enumerate(files):
+        Image.fromarray(np.full((96, 128), 3200 if i else 800, np.uint16)).save(path)
+    source = open_views(f'{name}:{tmp_path}')
+    levels = [source.read(i).colour.mean() for i in range(2)]
+    np.testing.assert_allclose(levels, srgb_decode(np.array([50, 200], np.float32) / 255), rtol=1e-5)
 
 
 def test_tartanair(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.exr_image import read_exr
 from dfd_ros.core.focal_stack import FocalStack
-from dfd_ros.core.image_io import read_image
+from dfd_ros.core.image_io import read_image, used_bits
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.datasets.public.slices import chosen
 
@@ -46,18 +46,18 @@ class Fod500:
             raise InputError(
                 f'{folder}: not FoD500: expected {FIRST_TEST:06d}Dpt.exr and five {FIRST_TEST:06d}_XXAll.tif, ...'
             )
+        self._bits = used_bits([image for path in self._depths for image in _images(path)], str(folder))
 
     def __len__(self) -> int:
         return len(self._depths)
 
     def __getitem__(self, index: int) -> FocalStack:
         path = self._depths[index]
-        number = path.name[:6]
-        files = sorted(path.parent.glob(f'{number}_*All.tif'))
+        files = _images(path)
         if len(files) != len(FOCUS):
-            raise InputError(f'{path.parent / number}_*All.tif: {len(files)} images, expected {len(FOCUS)}')
+            raise InputError(f'{path.parent / path.name[:6]}_*All.tif: {len(files)} images, expected {len(FOCUS)}')
         depth = read_exr(path)
-        images = [read_image(files[i]) for i in self._slices]
+        images = [read_image(files[i], bits=self._bits) for i in self._slices]
         if any(image.shape[:2] != depth.shape for image in images):
             raise InputError(
                 f'{path}: depth is {depth.shape[1]}x{depth.shape[0]}, expected '
@@ -65,3 +65,7 @@ class Fod500:
             )
         states = [LensState(FOCUS[i], 2.9e-3, 1.0, _SENSOR_WIDTH / depth.shape[1]) for i in self._slices]
         return FocalStack(images, states, np.where(depth > 0, depth, np.nan).astype(np.float32), str(path))
+
+
+def _images(depth: Path) -> list[Path]:
+    return sorted(depth.parent.glob(f'{depth.name[:6]}_*All.tif'))

@@ -20,7 +20,7 @@ from dfd_ros.core.array_files import read_array
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_text, require_file
 from dfd_ros.core.focal_stack import FocalStack
-from dfd_ros.core.image_io import read_image_and_lens
+from dfd_ros.core.image_io import read_image_and_lens, used_bits
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.datasets.public.slices import chosen
 
@@ -47,6 +47,7 @@ class Zedd:
                 f'{folder}: not ZEDD: expected val/val_0001/gt/depth.npy and '
                 'val/val_0001/focus_stack/img_run_1_motor_6D3E_aperture_F2.8.jpg'
             )
+        self._bits = used_bits([self._image(scene, i) for scene in self._scenes for i in self._slices], str(folder))
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -56,15 +57,18 @@ class Zedd:
         depth, focal_length_px = _truth(scene / 'gt')
         images, states = [], []
         for i in self._slices:
-            run, motor, focus_distance = self._runs[i]
-            path = scene / 'focus_stack' / f'img_{run}_motor_{motor}_aperture_F{F_NUMBER:.1f}.jpg'
-            image, _, lens = read_image_and_lens(path, str(scene.parents[1] / 'metadata.txt'))
+            named_by = str(scene.parents[1] / 'metadata.txt')
+            image, _, lens = read_image_and_lens(self._image(scene, i), named_by, self._bits)
             images.append(_reduced(Image.fromarray(image), Image.Resampling.LANCZOS))
             # Without a focal length in the EXIF the blur is unknown: NaN.
             states.append(
-                LensState(focus_distance, lens['focal_length'], F_NUMBER, lens['focal_length'] / focal_length_px)
+                LensState(self._runs[i][2], lens['focal_length'], F_NUMBER, lens['focal_length'] / focal_length_px)
             )
         return FocalStack(images, states, depth, str(scene))
+
+    def _image(self, scene: Path, slice_: int) -> Path:
+        run, motor, _ = self._runs[slice_]
+        return scene / 'focus_stack' / f'img_{run}_motor_{motor}_aperture_F{F_NUMBER:.1f}.jpg'
 
 
 def _runs(path: Path) -> list[tuple[str, str, float]]:

@@ -15,9 +15,9 @@ from dfd_ros.core.image_io import read_depth_image, read_image
 DEPTH_SUFFIXES = ('.png', '.npy', '.exr')
 
 
-def read_linear(path: Path) -> np.ndarray:
-    """(H, W, 3) float32 linear light of an sRGB image. Raises `InputError` if it cannot be read."""
-    return srgb_decode(read_image(path).astype(np.float32) / 255)
+def read_linear(path: Path, bits: int = 0) -> np.ndarray:
+    """(H, W, 3) float32 linear light of an sRGB image. bits, and raises: as `read_image`."""
+    return srgb_decode(read_image(path, bits=bits).astype(np.float32) / 255)
 
 
 def read_depth(path: Path) -> np.ndarray:

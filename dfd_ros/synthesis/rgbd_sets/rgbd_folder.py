@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
+from dfd_ros.core.image_io import used_bits
 from dfd_ros.synthesis.rgbd_sets.image_files import DEPTH_SUFFIXES, read_depth, read_linear
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
@@ -39,6 +40,7 @@ class RgbdFolder:
         )
         if not self._frames:
             raise InputError(f'{folder / "color"}: no colour images (*.png, *.jpg) in it')
+        self._bits = used_bits(self._frames, str(folder))
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -52,4 +54,4 @@ class RgbdFolder:
             raise InputError(
                 f'{candidates[0]}: no depth image for {path}, expected .png (16 bit, mm), .npy or .exr (m)'
             )
-        return rgbd_view(str(depth_path), read_linear(path), read_depth(depth_path), self._focal_length)
+        return rgbd_view(str(depth_path), read_linear(path, self._bits), read_depth(depth_path), self._focal_length)

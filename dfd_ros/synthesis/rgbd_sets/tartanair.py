@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.image_io import used_bits
 from dfd_ros.synthesis.rgbd_sets.image_files import read_depth, read_linear
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
@@ -32,6 +33,7 @@ class TartanAir:
                 f'{folder}: no TartanAir images, expected P000/image_left/000000_left.png and '
                 'P000/depth_left/000000_left_depth.npy'
             )
+        self._bits = used_bits(self._frames, str(folder))
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -40,5 +42,5 @@ class TartanAir:
         """Raises `InputError` if a file differs from the published format."""
         path = self._frames[index]
         depth_path = path.parent.with_name('depth_left') / f'{path.stem}_depth.npy'
-        colour = read_linear(path)
+        colour = read_linear(path, self._bits)
         return rgbd_view(str(depth_path), colour, read_depth(depth_path), FOCAL_LENGTH * colour.shape[1] / WIDTH)
