@@ -33,16 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
     from dfd_ros.photographs.stack_description import describe_folder, extract
+    from dfd_ros.photographs.stack_input import require_focal_stack_file
 
     if args.source.is_dir():
         if args.out is not None:
             raise InputError('--out: the stack.yaml of a folder is written into it; leave this out')
         path, source = describe_folder(args.source, args.order, args.overwrite)
-    elif args.out is None:
-        if not args.source.exists():
-            raise InputError(f'{args.source}: no such file or folder')
-        raise InputError(f'--out: give a new folder for the frames of {args.source}')
     else:
+        require_focal_stack_file(args.source)
+        if args.out is None:
+            raise InputError(f'--out: give a new folder for the frames of {args.source}')
         path, source = extract(args.source, args.out, args.order)
     print(f'focus {source}')
     print(f'file  {path}; complete it, then: dfd estimate {path.parent} --out DIR')

@@ -41,14 +41,19 @@ def read_focal_stack(path: str | Path, order: str | None = None) -> FocalStack:
         return FocalStack.read(path, metric=False)
     if path.is_dir():
         return _of_photographs(read_photographs(path, order))
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        pull = read_focus_pull(path, order)
-        return _relative(pull.images, pull.order, path, pull.focus_source)
+    require_focal_stack_file(path)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return _of_pages(path, order)
-    if path.exists():
+    pull = read_focus_pull(path, order)
+    return _relative(pull.images, pull.order, path, pull.focus_source)
+
+
+def require_focal_stack_file(path: Path) -> None:
+    """Raises `InputError` for a path that is no video and no TIFF file by its name, or not there."""
+    if not path.exists():
+        raise InputError(f'{path}: no such file or folder; give {KINDS}')
+    if path.suffix.lower() not in VIDEO_SUFFIXES + TIFF_SUFFIXES:
         raise InputError(f'{path}: give {KINDS}')
-    raise InputError(f'{path}: no such file or folder; give {KINDS}')
 
 
 def _relative(images: list[np.ndarray], order: FocusOrder, path: Path, source: str) -> FocalStack:

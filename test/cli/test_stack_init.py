@@ -93,12 +93,14 @@ def test_frames_of_a_video_are_written(tmp_path, capsys):
     'arguments, says',
     [
         (['nowhere'], 'nowhere: no such file or folder'),
+        (['notes.txt'], 'notes.txt: give a folder of images, a video of a focus pull, or a TIFF file'),
         (['.', '--out', 'x'], '--out: the stack.yaml of a folder is written into it'),
         (['.'], 'no focal stack: no photographs in it'),
     ],
 )
 def test_bad_input(tmp_path, monkeypatch, capsys, arguments, says):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'notes.txt').touch()
     assert dfd('stack', 'init', *arguments) == 2
     said = capsys.readouterr().err
     assert says in said and said.count('\n') == 1
