@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -117,23 +117,28 @@ class BlurScaleSearch:
             self._work, self._pause = None, self.PAUSE
 
     def _search(self, frames: list[tuple[torch.Tensor, float]]) -> Iterator[None]:
-        """Yields after each run of the network but the last, and finally sets `blur_scale` if it is found."""
-        maps: list[torch.Tensor] = []
-        for k in (math.nan, *self.CANDIDATES):
-            state: list[torch.Tensor] = []
-            for image, focus in frames:
-                if maps or state:
-                    yield
-                arguments = (torch.tensor([n], device=image.device) for n in (focus, k))
-                prediction, *state = self._backend(image, *arguments, *state)
-            maps.append(prediction.log_scale)
-        unknown, *known = maps
-        # Plain surfaces show no blur: the half of the pixels counts that the network is surest of.
-        clear = unknown <= unknown.median()
+        """Yields after each run of the network, and finally sets `blur_scale` if it is found."""
+        unknown = yield from self._log_scale(frames, math.nan)
         if unknown[unknown <= unknown.quantile(0.25)].mean() > math.log(self.MAX_ERROR):
             return
+        known = []
+        for k in self.CANDIDATES:
+            known.append((yield from self._log_scale(frames, k)))
+        # Plain surfaces show no blur: the half of the pixels counts that the network is surest of.
+        clear = unknown <= unknown.median()
         self._curves.append(np.array([float(m[clear].mean() - unknown[clear].mean()) for m in known]))
         self.blur_scale = _lowest(np.mean(self._curves, 0), self.CANDIDATES)
+
+    def _log_scale(
+        self, frames: list[tuple[torch.Tensor, float]], blur_scale: float
+    ) -> Generator[None, None, torch.Tensor]:
+        """That of the last frame, after all have been read with this blur scale (px, NaN = unknown)."""
+        state: list[torch.Tensor] = []
+        for image, focus in frames:
+            arguments = (torch.tensor([n], device=image.device) for n in (focus, blur_scale))
+            prediction, *state = self._backend(image, *arguments, *state)
+            yield
+        return prediction.log_scale
 
 
 def _lowest(curve: np.ndarray, candidates: tuple[float, ...]) -> float:

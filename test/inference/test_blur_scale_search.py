@@ -71,8 +71,10 @@ def test_a_network_that_no_blur_scale_makes_surer_leaves_it_unknown():
 
 
 def test_what_shows_no_blur_leaves_it_unknown():
-    """A plain wall: the network is unsure whatever it is told."""
-    assert math.isnan(BlurScaleSearch(AsBackend(Likely(unsure=0.5))).find(iter(stack())))
+    """A plain wall: the network is unsure whatever it is told, so no blur scale is tried."""
+    network = Likely(unsure=0.5)
+    assert math.isnan(BlurScaleSearch(AsBackend(network)).find(iter(stack())))
+    assert len(network.blur_scales) == len(FOCI)
 
 
 def test_one_focus_is_not_enough():
