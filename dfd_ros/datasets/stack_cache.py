@@ -21,7 +21,7 @@ import torch.multiprocessing as multiprocessing
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dfd_ros.core.errors import InputError, describe
+from dfd_ros.core.errors import InputError, describe, shortened
 from dfd_ros.core.files import changed_value, require_file, write_json, written_atomically
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
@@ -120,7 +120,7 @@ def _claim(folder: Path, settings: StackSettings) -> None:
     if other := changed_value(path, asdict(settings)):
         name, theirs, mine = other
         raise InputError(
-            f'{folder}: holds stacks with other settings ({name}: {theirs}, not {mine}); remove it, or give '
+            f'{folder}: holds stacks with other settings ({name}: {shortened(theirs)}, not {mine}); remove it, or give '
             'the same data settings'
         )
     # The settings of an older pool without this file are unknown.

@@ -249,6 +249,12 @@ def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
 def test_other_settings_want_another_folder(study, config, tmp_path, capsys):
     assert run(study, config, 5) == 2
     assert f'{study}: was made with budget 4, not 5; give the same' in capsys.readouterr().err
+    settings = study / 'settings.json'
+    before = settings.read_text()
+    settings.write_text(json.dumps(json.loads(before) | {'budget': 'x' * 5000}))
+    assert run(study, config, 4) == 2
+    assert len(capsys.readouterr().err) < 1000
+    settings.write_text(before)
     changed = tmp_path / 'changed.yaml'
     changed.write_text(ROWS.replace('config: {size: crop, channels: 4}', 'config: {size: crop, channels: 5}'))
     assert run(study, changed, 4, '--networks', 'tiny') == 2

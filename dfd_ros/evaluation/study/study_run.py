@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, shortened
 from dfd_ros.core.files import changed_value, parse_json, read_json, read_text, require_file, write_json
 from dfd_ros.core.machine import device_name
 from dfd_ros.core.parsing import parse
@@ -396,5 +396,5 @@ def _difference(path: Path, mine: dict) -> str | None:
     """The first setting that differs from those in a file, as text; None if none does or there is no file."""
     if other := changed_value(path, mine):
         name, theirs, now = other
-        return f'was made with {name} {theirs}, not {now}'
+        return f'was made with {name} {shortened(theirs)}, not {shortened(now)}'
     return None
