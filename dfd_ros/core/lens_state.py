@@ -88,6 +88,8 @@ class LensState:
             value = getattr(self, field)
             if not math.isnan(value) and not is_plausible(field, value):
                 raise InputError(f'{name}: {field} {value:g}, no lens has that; expected {low:g} to {high:g}')
+        if math.isinf(self.stamp):
+            raise InputError(f'{name}: stamp {self.stamp:g} s, expected a finite number')
         if self.focal_length >= self.focus_distance:
             raise InputError(
                 f'{name}: focus_distance {self.focus_distance:g} m, not beyond the focal length {self.focal_length:g} m'

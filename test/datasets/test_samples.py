@@ -377,6 +377,7 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path, width):
         ),
         (lambda m: m.update(changed(m, focal_length=2.0, focus_distance=2.0)), 'not beyond the focal length'),
         (lambda m: m.update(changed(m, magnification=1e30)), 'magnification 1e+30, no lens has that'),
+        (lambda m: m.update(changed(m, stamp='inf')), 'stamp inf s, expected a finite number'),
         (lambda m: m.update({'a.image.1.png': m['a.image.001.png']}), 'frame 1 twice'),
         (lambda m: m.update({'readme.txt': b'hello'}), 'readme has no readme.json'),
     ],
