@@ -119,7 +119,9 @@ def _check_size(data: np.ndarray, topic: str) -> None:
     try:
         with Image.open(io.BytesIO(data.tobytes()), formats=FORMATS) as image:
             width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise InputError(f'{topic}: image of more than {MAX_PIXELS // 10**6} million pixels') from None
+    except (OSError, SyntaxError, ValueError) as error:
         reason = 'no PNG, JPEG, TIFF, WebP or PNM' if isinstance(error, UnidentifiedImageError) else str(error)
         raise InputError(f'{topic}: {data.size} bytes that cannot be read as an image: {reason}') from None
     if width * height > MAX_PIXELS:

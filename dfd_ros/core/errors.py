@@ -41,6 +41,8 @@ def reason(error: BaseException) -> str:
     """The text of a library's exception on one line, or the name of its type if it has none."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if error.args and isinstance(error.args[0], bytes):  # of LibRaw
+        return shortened(error.args[0].decode(errors='replace'))
     return shortened(error) or type(error).__name__
 
 

@@ -229,6 +229,9 @@ def _opened(file: Path | bytes, name: object, named_by: str = '', has_pages: boo
             yield image
     except InputError:
         raise
+    except Image.DecompressionBombError:
+        most = MAX_PIXELS // 10**6
+        raise InputError(f'{name}: cannot be read as an image: more than {most} million pixels') from None
     except UnidentifiedImageError:
         raise InputError(f'{name}: cannot be read as an image, give PNG, JPEG, TIFF, WebP or PNM') from None
     except Exception as error:  # Pillow's decoders raise many types on broken files

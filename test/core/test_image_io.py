@@ -46,6 +46,9 @@ def test_what_is_too_large_is_refused_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='a.png: cannot be read as an image: 32x24 pixels, more than') as error:
         read_image(tmp_path / 'a.png')
     assert '\n' not in str(error.value)
+    (tmp_path / 'b.png').write_bytes(png_header(50000, 50000))  # more than Pillow opens
+    with pytest.raises(InputError, match='b.png: cannot be read as an image: more than 0 million pixels$'):
+        read_image(tmp_path / 'b.png')
 
 
 def test_all_eight_orientations_are_those_of_pillow(tmp_path):
