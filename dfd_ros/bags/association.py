@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from dfd_ros.bags.depth_reprojection import CameraInfo
+from dfd_ros.core.errors import plural
 from dfd_ros.core.lens_state import LensState
 
 LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
@@ -89,7 +90,7 @@ class Counts:
 
     def __str__(self) -> str:
         reasons = ', '.join(f'{count} {reason}' for reason, count in self.left_out.most_common())
-        return f'{self.images} images, {self.frames} in {self.samples} samples' + (
+        return f'{plural(self.images, "image")}, {self.frames} in {plural(self.samples, "sample")}' + (
             f'; left out: {reasons}' if reasons else ''
         )
 
