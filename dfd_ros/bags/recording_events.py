@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,15 +26,6 @@ OFFSET_SECONDS = 60.0  # of the recording are used to find the clock offset
 COMPRESSED = {'image': ('/compressed',), 'color': ('/compressed',), 'depth': ('/compressedDepth', '/compressed')}
 _LOOKED_AT = 500  # images, for the bits that they use
 NO_STAMP = 'with a header stamp of 0'
-_LENS_FIELDS = (
-    'focus_distance',
-    'focal_length',
-    'f_number',
-    'pixel_pitch',
-    'magnification',
-    'near_distance',
-    'far_distance',
-)
 
 
 @dataclass(frozen=True)
@@ -120,11 +109,8 @@ def stamp_of(message: Any) -> float:
 
 
 def lens_state(message: Any, topic: str) -> LensState:
-    """From a dfd_ros/msg/LensState, of any version of its definition: a field that it lacks is unknown. Raises
-    InputError if it has no focus distance, or one that no lens has."""
-    values = {name: getattr(message, name, math.nan) for name in _LENS_FIELDS}
-    settled = getattr(message, 'settled', True)
-    return LensState.of_message(SimpleNamespace(**values, settled=settled), stamp_of(message), topic)
+    """From a dfd_ros/msg/LensState. Raises InputError if it has no focus distance, or one that no lens has."""
+    return LensState.of_message(message, stamp_of(message), topic)
 
 
 def events(

@@ -50,31 +50,33 @@ class LensState:
 
     @classmethod
     def of_message(cls, message: Any, stamp: float, name: str = 'lens_state') -> LensState:
-        """From a dfd_ros/msg/LensState, however it was decoded. Values that no lens has count as unknown.
+        """From a dfd_ros/msg/LensState of any version of its definition, however it was decoded. Values that no lens
+        has count as unknown, and so do fields that the message lacks.
 
         Raises:
-            InputError: a focus distance that no lens has; starts with `name`.
+            InputError: no focus distance, or one that no lens has; starts with `name`.
         """
 
-        def known(name: str, value: float) -> float:
+        def known(name: str, field: str = '') -> float:
+            value = getattr(message, field or name, math.nan)
             return value if is_plausible(name, value) else math.nan
 
-        focus_distance, focal_length = message.focus_distance, known('focal_length', message.focal_length)
-        if not is_plausible('focus_distance', focus_distance):
-            low = PLAUSIBLE['focus_distance'][0]
-            raise InputError(f'{name}: focus_distance is {focus_distance} m; expected {low:g} to inf')
-        near, far = (known(name, getattr(message, f'{name}_distance')) for name in ('near', 'far'))
+        focus_distance, focal_length = known('focus_distance'), known('focal_length')
+        if math.isnan(focus_distance):
+            found = getattr(message, 'focus_distance', math.nan)
+            raise InputError(f'{name}: focus_distance is {found} m; expected {PLAUSIBLE["focus_distance"][0]:g} to inf')
+        near, far = known('near', 'near_distance'), known('far', 'far_distance')
         if not near < far:
             near = far = math.nan
         return cls(
             focus_distance,
             math.nan if focal_length >= focus_distance else focal_length,
-            known('f_number', message.f_number),
-            known('pixel_pitch', message.pixel_pitch),
-            known('magnification', message.magnification),
+            known('f_number'),
+            known('pixel_pitch'),
+            known('magnification'),
             near,
             far,
-            bool(message.settled),
+            bool(getattr(message, 'settled', True)),
             stamp,
         )
 

@@ -8,12 +8,12 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 pytest.importorskip('rosbags')
 
+from recorded_rig import lens_message
 from rosbags.rosbag2 import Reader
 
 from dfd_ros.bags import mcap_file
@@ -28,9 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def lens_state(focus_distance):
-    types = STORE.types
-    header = types['std_msgs/msg/Header'](types['builtin_interfaces/msg/Time'](1, 2), 'camera')
-    message = types['dfd_ros/msg/LensState'](header, focus_distance, 0.0043, 1.8, 6e-6, 1.0, 0.1, np.inf, True, 7)
+    message = lens_message(focus_distance, 1.0)
     return bytes(STORE.serialize_cdr(message, message.__msgtype__))
 
 
@@ -190,7 +188,7 @@ while True:
 
 
 def test_a_kill_loses_only_what_was_not_flushed(tmp_path):
-    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])}
     process = subprocess.Popen(
         [sys.executable, '-c', WRITE_WITHOUT_END, tmp_path / 'bag', Path(__file__).parent],
         stdout=subprocess.PIPE,

@@ -124,18 +124,20 @@ def info_message(camera, stamp, frame):
 
 
 def lens_message(focus_distance, stamp, settled=True):
-    return STORE.types['dfd_ros/msg/LensState'](
-        header(stamp, IMAGE_FRAME),
-        focus_distance,
-        0.0043,
-        1.8,
-        3e-5,
-        magnification(focus_distance),
-        0.1,
-        math.inf,
-        settled,
-        0,
-    )
+    kind = STORE.types['dfd_ros/msg/LensState']
+    known = {
+        'header': header(stamp, IMAGE_FRAME),
+        'focus_distance': focus_distance,
+        'focal_length': 0.0043,
+        'f_number': 1.8,
+        'pixel_pitch': 3e-5,
+        'magnification': magnification(focus_distance),
+        'near_distance': 0.1,
+        'far_distance': math.inf,
+        'settled': settled,
+        'command_id': 0,
+    }
+    return kind(**{name: known.get(name, math.nan) for name, _ in STORE.fielddefs[kind.__msgtype__][1]})
 
 
 def tf_message():
