@@ -35,11 +35,11 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'record', default_value='', description='folder for pictures and a video of the run; empty: none'
             ),
-            DeclareLaunchArgument(
-                'rgbd',
-                default_value='false',
-                choices=('true', 'false'),
-                description='compare depth with an RGB-D sensor (accuracy node)',
+            *(
+                DeclareLaunchArgument(
+                    name, default_value='false', choices=('true', 'false'), description=switch.description
+                )
+                for name, switch in launch_arguments.SWITCHES.items()
             ),
             DeclareLaunchArgument(
                 'rig',
@@ -60,12 +60,6 @@ def generate_launch_description() -> LaunchDescription:
                 default_value='',
                 description='before the names of the frames of images and rig, such as left/ of one of two cameras; '
                 'frames that a calibration names are used as they are',
-            ),
-            DeclareLaunchArgument(
-                'view',
-                default_value='false',
-                choices=('true', 'false'),
-                description='show everything on a live page in the browser (viewer node)',
             ),
             DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'), description='start RViz'),
             OpaqueFunction(function=_start),
@@ -90,9 +84,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         special['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
     nodes = [
         launch_files.node(context, name, launch_arguments.parameters(name, values) | special.get(name, {}), remappings)
-        for name in launch_arguments.nodes(
-            values['source'], values['rgbd'] == 'true', values['driver'], values['view'] == 'true'
-        )
+        for name in launch_arguments.nodes(values)
     ]
     if values['record']:
         watched = {'output': launch_arguments.path(values['record']), **launch_arguments.monitored(values)}

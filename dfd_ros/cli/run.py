@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dfd_ros.ros.launch_arguments import ARGUMENTS, TOPICS
+from dfd_ros.ros.launch_arguments import ARGUMENTS, SWITCHES, TOPICS
 
 HELP = 'run the camera, sweep and depth nodes, as depth_from_focus.launch.py does, without launch'
 EXAMPLE = 'dfd run --source stack --stack output/stacks/0000 --record output/run --seconds 20'
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
     parser.add_argument('--record', metavar='DIR', type=Path, help='save pictures and a video to this folder')
-    parser.add_argument('--rgbd', action='store_true', help='compare depth with an RGB-D sensor (accuracy node)')
-    parser.add_argument('--view', action='store_true', help='show everything on a live page (viewer node)')
+    for name, switch in SWITCHES.items():
+        parser.add_argument(_option(name), action='store_const', const='true', help=switch.description)
     parser.add_argument(
         '--seconds',
         metavar='S',
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.ros import launch_arguments
     from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
 
-    values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *TOPICS)}
-    names = launch_arguments.nodes(values['source'], args.rgbd, values['driver'], args.view)
+    values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *SWITCHES, *TOPICS)}
+    names = launch_arguments.nodes(values)
     values, of_driver = launch_arguments.with_driver(values)
     parameters = {name: launch_arguments.parameters(name, values) for name in names}
     parameters['depth'] |= of_driver

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.own_class import MODULE_CLASS, is_choice
@@ -131,20 +132,30 @@ RECORDER = arguments({'recorder': ('autostart', 'folder', 'enabled')})
 TRAINER = arguments({'trainer': ('data', 'config', 'weights', 'output', 'name', 'steps', 'device', 'depth_node')})
 """Of train.launch.py."""
 
+
+class Switch(NamedTuple):
+    """An argument, false by default, that starts another node."""
+
+    node: str
+    description: str
+
+
+SWITCHES = {
+    'rgbd': Switch('accuracy', 'compare depth with an RGB-D sensor (accuracy node)'),
+    'view': Switch('viewer', 'show everything on a live page in the browser (viewer node)'),
+}
+"""Of depth_from_focus.launch.py and `dfd run`, by name."""
 TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 """What lies between camera, sweep and depth: topics that a driver of its own may call otherwise."""
 
 
-def nodes(source: str, rgbd: bool = False, driver: str = '', view: bool = False) -> tuple[str, ...]:
-    """The nodes to start for a source of images; `rgbd`: with the one that compares with an RGB-D sensor; `view`: with
-    the live page.
-
-    `driver`: with the one that sets the focus through a camera driver. Raises InputError for one beside another source.
-    """
+def nodes(values: dict[str, str]) -> tuple[str, ...]:
+    """The nodes that `values` start. Raises InputError for a driver beside another source of images."""
+    source, driver = values['source'], values['driver']
     if driver and source != EXTERNAL:
         raise InputError(f'driver: {driver!r} is the camera, so source has to be {EXTERNAL}, not {source}')
     camera = ('camera',) if source != EXTERNAL else ('focus_bridge',) if driver else ()
-    return (*camera, 'sweep', 'depth', *(('accuracy',) if rgbd else ()), *(('viewer',) if view else ()))
+    return (*camera, 'sweep', 'depth', *(switch.node for name, switch in SWITCHES.items() if values[name] == 'true'))
 
 
 def parameters(

@@ -179,8 +179,9 @@ def test_values_come_in_the_parameters_own_type():
     assert launch_arguments.parameters('sweep', values) == {'near': 1.0, 'far': math.inf, 'steps': 7}
     assert launch_arguments.parameters('depth', values) == {'near': 1.0, 'far': math.inf}
     assert launch_arguments.parameters('camera', values) == {'source': 'stack', 'publish_truth': True}
-    assert launch_arguments.nodes('external') == ('sweep', 'depth')
-    assert launch_arguments.nodes('rgbd', rgbd=True) == ('camera', 'sweep', 'depth', 'accuracy')
+    switches = {'driver': '', 'rgbd': 'false', 'view': 'false'}
+    assert launch_arguments.nodes({**switches, 'source': 'external'}) == ('sweep', 'depth')
+    assert launch_arguments.nodes({**switches, 'source': 'rgbd', 'rgbd': 'true'})[2:] == ('depth', 'accuracy')
     topics = {topic: topic for topic in launch_arguments.TOPICS}
     assert launch_arguments.remappings(topics) == []
     assert launch_arguments.remappings({**topics, 'image_raw': '/cam/image'}) == [('image_raw', '/cam/image')]

@@ -62,10 +62,11 @@ def launch(start_node):
 
     def start(**given):
         values = {argument.name: argument.default for argument in launch_arguments.ARGUMENTS}
+        values |= dict.fromkeys(launch_arguments.SWITCHES, 'false')
         values |= {topic: topic for topic in launch_arguments.TOPICS} | {'source': 'external'} | given
         values, _ = launch_arguments.with_driver(values)
         remappings = [part for name, new in launch_arguments.remappings(values) for part in ('-r', f'{name}:={new}')]
-        assert launch_arguments.nodes('external', driver=values['driver']) == ('focus_bridge', 'sweep', 'depth')
+        assert launch_arguments.nodes(values) == ('focus_bridge', 'sweep', 'depth')
         return start_node('focus_bridge', *remappings, **launch_arguments.parameters('focus_bridge', values))
 
     return start
@@ -387,4 +388,4 @@ def test_a_node_without_its_full_name_is_refused(tmp_path):
 
 def test_a_driver_beside_a_source_of_ours_is_refused():
     with pytest.raises(launch_arguments.InputError, match='source has to be external, not synthetic'):
-        launch_arguments.nodes('synthetic', driver='camera_ros')
+        launch_arguments.nodes({'source': 'synthetic', 'driver': 'camera_ros'})
