@@ -26,6 +26,7 @@ from dfd_ros.cameras.rgbd_source import INTRINSICS
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.markdown_table import table
 from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.drawing import visualise
 from dfd_ros.evaluation.evaluation_stacks import folder_stacks
 from dfd_ros.evaluation.frame_figures import evaluate
@@ -79,7 +80,7 @@ def main() -> int:
     held_out = args.out / 'held_out'
     rows = []
     for name, path in weights.items():
-        figures = evaluate(DepthEstimator(path, device='cpu'), folder_stacks(held_out), (STEPS,))[-1]
+        figures = evaluate(DepthEstimator(path, device='cpu'), folder_stacks(stored_stacks(held_out)), (STEPS,))[-1]
         rows.append(
             [name, f'{figures.mae_u:.4f}', f'{figures.rms:.4f}', f'{figures.accuracy:.2f} %', f'{figures.abs_rel:.4f}']
         )
@@ -133,7 +134,7 @@ def images_in(bags: Path) -> int:
 
 def draw(out: Path, weights: dict[str, Path]) -> None:
     """A held-out sweep, and its depth before and after fine-tuning beside that of the sensor."""
-    stack = next(sample for sample in folder_stacks(out / 'held_out') if len(sample) >= STEPS)
+    stack = next(sample for sample in folder_stacks(stored_stacks(out / 'held_out')) if len(sample) >= STEPS)
     range_ = stack.range
     order = sorted(range(len(stack.images)), key=lambda i: -stack.lens_states[i].focus_distance)
     shown = [

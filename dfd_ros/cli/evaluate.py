@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'and still:DIR show the photographs of a folder), a folder of shards or of focal stacks with true depth, '
         'or a public test set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
     )
-    parser.add_argument('--stacks', type=int, default=100, metavar='N', help='stacks of a procedural set')
+    parser.add_argument(
+        '--stacks', type=int, metavar='N', help='only the first N (default: 100 of a procedural set, else all)'
+    )
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument(
         '--sweep',
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f'--plot {args.plot}: must end in .png or .svg')
 
     # After the checks, which then take no time.
+    from dfd_ros.datasets.stored_stacks import stored_stacks
     from dfd_ros.evaluation.evaluation_stacks import SETS, find_procedural_set, folder_stacks, procedural_stacks
     from dfd_ros.evaluation.frame_figures import evaluate
     from dfd_ros.evaluation.public_sets import find_public_set
@@ -69,10 +73,12 @@ def run(args: argparse.Namespace) -> int:
     sweep = args.sweep or estimator.stack_frames or 5
     if procedural := find_procedural_set(args.data):
         name, folder = procedural
-        drawn = procedural_stacks(name, args.stacks, 3 * sweep, args.size, sweep, folder)
-        stacks = tqdm(drawn, total=args.stacks, desc=name)
+        count = args.stacks or 100
+        drawn = procedural_stacks(name, count, 3 * sweep, args.size, sweep, folder)
+        stacks = tqdm(drawn, total=count, desc=name)
     elif Path(args.data).is_dir():
-        stacks = tqdm(folder_stacks(Path(args.data)), desc=args.data)
+        stored = stored_stacks(args.data)[: args.stacks]
+        stacks = tqdm(folder_stacks(stored), total=len(stored), desc=args.data)
     else:
         raise InputError(f'--data {args.data}: neither a test set ({", ".join(SETS)}) nor a folder')
 
@@ -150,9 +156,10 @@ def _run_public(args: argparse.Namespace, estimator, public, path: Path) -> int:
     from dfd_ros.evaluation.published_figures import comparison
 
     stacks = public.open(path, args.sweep or estimator.stack_frames)
-    figures = evaluate_public(estimator, public, tqdm(stacks, total=len(stacks), desc=args.data))
+    count = min(args.stacks or len(stacks), len(stacks))
+    figures = evaluate_public(estimator, public, tqdm(islice(stacks, count), total=count, desc=args.data))
     name = args.network or (args.weights.stem if args.weights else 'the weights that ship')
-    print(f'\n{public.title}: mean over {len(stacks)} stacks, {figures["known"]:.1%} of the pixels have an estimate\n')
+    print(f'\n{public.title}: mean over {count} stacks, {figures["known"]:.1%} of the pixels have an estimate\n')
     print(comparison(args.data.partition(':')[0], figures, name))
     if args.json:
         write_json(args.json, figures)

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,7 +29,7 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.stack_batch import to_sample
-from dfd_ros.datasets.stored_stacks import stored_stacks
+from dfd_ros.datasets.stored_stacks import StoredStack
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.synthesis.processing import CameraSettings
 from dfd_ros.synthesis.surface_materials import SurfaceSettings
@@ -113,13 +112,13 @@ def _visible_blur(seed: int, settings: StackSettings) -> np.ndarray:
     return cv2.dilate(differ.numpy().astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
-def folder_stacks(folder: Path) -> Iterator[Sample]:
-    """The stacks of `stored_stacks`, with the swept range as the range of the lens.
+def folder_stacks(stored: list[StoredStack]) -> Iterator[Sample]:
+    """The stacks, with the swept range as the range of the lens.
 
     Raises:
-        InputError: there are none, or all frames of one have the same focus.
+        InputError: one cannot be read, or all its frames have the same focus.
     """
-    for stack in stored_stacks(folder):
+    for stack in stored:
         sample = stack.read()
         range_ = sample.range
         yield replace(

@@ -59,7 +59,7 @@ def test_the_tiny_sample_is_whole():
 
 
 def test_evaluation_counts_the_objects_of_every_frame():
-    sample, stack = Samples(BLENDER)[0], next(folder_stacks(BLENDER))
+    sample, stack = Samples(BLENDER)[0], next(folder_stacks(stored_stacks(BLENDER)))
     for t in range(5):
         np.testing.assert_array_equal(stack.depth[t], sample.depth[t])
         inside = (sample.depth[t] >= 0.25) & (sample.depth[t] <= 1.25)

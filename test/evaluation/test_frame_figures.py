@@ -95,6 +95,10 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
     assert 'stacks: nothing to measure' in error and 'Traceback' not in error
     np.save(folder / 'truth.npy', np.ones((SIDE, SIDE), np.float32))
     assert dfd(*command) == 0
+    write('c', 1.0, 'depth.npy')
+    capsys.readouterr()
+    assert dfd(*command, '--stacks', 1) == 0
+    assert '1/1 [' in capsys.readouterr().err
 
 
 def test_the_confidence_is_drawn(tmp_path, capsys):

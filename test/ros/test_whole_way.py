@@ -19,6 +19,7 @@ from dfd_ros import networks
 from dfd_ros.bags.bag_reader import Bag
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.evaluation_stacks import folder_stacks
 from dfd_ros.evaluation.frame_figures import evaluate
 from dfd_ros.inference.estimator import DepthEstimator
@@ -75,7 +76,9 @@ def record(start_node, scene, folder):
 
 def error(weights, held_out):
     """Mean error of u after the last frame of a sweep."""
-    found = evaluate(DepthEstimator(weights, device='cpu', registration=False), folder_stacks(held_out), (STEPS,))
+    found = evaluate(
+        DepthEstimator(weights, device='cpu', registration=False), folder_stacks(stored_stacks(held_out)), (STEPS,)
+    )
     return found[-1].mae_u
 
 
