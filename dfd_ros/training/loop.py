@@ -204,7 +204,7 @@ class _Run:
             self._validation.check(self._network)
         output_folder(folder, *_FILES)  # only now, after all checks of the input
         self._lock = locked(folder) if self._leads else None
-        self._log = RunLog(folder) if self._leads else None
+        self._log = RunLog(folder, config) if self._leads else None
         self._precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
         self.share = progress(config, self.at.step, self.at.seconds)
         self._at_start = self.share, self.at.seconds
@@ -254,6 +254,8 @@ class _Run:
         with contextlib.ExitStack() as at_end:
             if self._lock is not None:
                 at_end.callback(os.close, self._lock)
+            if self._log is not None:
+                at_end.callback(self._log.close)
             if self._processes.ranks == 1:
                 self._interruption = at_end.enter_context(Interruption())
             at_end.enter_context(contextlib.closing(self._data))
@@ -370,6 +372,7 @@ class _Run:
             'loss': loss,
             **({'mae_last_frame': mae} if with_truth else {}),
             'gradient': step.norm.item(),
+            'learning_rate': self._optimiser.param_groups[0]['lr'],
             'hours': self.at.seconds / 3600,
             **{name: value.item() for name, value in step.parts.items()},
         }
@@ -391,6 +394,8 @@ class _Run:
         picture = None
         with contextlib.suppress(ImportError):  # training machines may lack Pillow
             picture = self._validation.picture(averaged, folder / 'samples.png')
+        if picture:
+            self._log.show(picture, at.step)
         score = figures[self._validation.SCORE]
         is_best = score < at.best or at.best == math.inf
         for name in ['last'] + ['best'] * is_best:

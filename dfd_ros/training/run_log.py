@@ -1,19 +1,25 @@
-"""The log of a training run: log.jsonl, and the same figures for TensorBoard if it is installed."""
+"""The log of a training run: log.jsonl, and for TensorBoard, if it is installed, the same figures, the configuration
+and the pictures."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
+import yaml
+
 from dfd_ros.core.files import naming, require_writable
+from dfd_ros.core.image_io import read_image
+from dfd_ros.training.config import TrainingConfig
 
 FILE = 'log.jsonl'
 
 
 class RunLog:
-    """Appends figures to FOLDER/log.jsonl."""
+    """Appends figures to FOLDER/log.jsonl. config: of the run."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, config: TrainingConfig):
         self._path = folder / FILE
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -21,6 +27,8 @@ class RunLog:
             self._tensorboard = None
         else:
             self._tensorboard = SummaryWriter(folder)
+            text = yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False)
+            self._tensorboard.add_text('configuration', f'```\n{text}```')
 
     def write(self, group: str, figures: dict[str, float]) -> None:
         """Write the figures of a step, `figures['step']`.
@@ -38,3 +46,13 @@ class RunLog:
             for name, value in figures.items():
                 if name != 'step':
                     self._tensorboard.add_scalar(f'{group}/{name}', value, figures['step'])
+
+    def show(self, picture: Path, step: int) -> None:
+        """Show a validation's picture in TensorBoard."""
+        if self._tensorboard:
+            self._tensorboard.add_image('validation/samples', read_image(picture), step, dataformats='HWC')
+
+    def close(self) -> None:
+        """Write what TensorBoard's writer still holds."""
+        if self._tensorboard:
+            self._tensorboard.close()

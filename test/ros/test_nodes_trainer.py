@@ -70,6 +70,8 @@ def test_pause_resume_stop_and_restart(trainer, observer):
     assert math.isfinite(progress.loss) and progress.seconds_left > 0
     assert progress.validated_step in (10, 20, 30, 40, 50) and progress.figures[0] == 'mae'
     assert 0 < progress.values[0] < 1
+    for line in ('of 1000000: loss ', 'step 10: mae 0.', ', the best weights so far'):
+        assert line in trainer.process.output
 
     assert 'pausing' in trainer.call('pause')
     paused = trainer.wait_for(TrainingProgress.PAUSED).step
