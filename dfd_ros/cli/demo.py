@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST', ROS_DOMAIN_ID=str(domain))
     width, height = args.size
     print(
-        f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS, '
-        f'domain {domain}; {args.seconds:g} s',
+        f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS; {args.seconds:g} s\n'
+        f'RViz and ros2 join them with ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID={domain}',
         flush=True,
     )
     try:
@@ -87,4 +87,6 @@ def run(args: argparse.Namespace) -> int:
     except NodeFailed as error:
         print(f'dfd: error: {error} (full logs in {logs}/)', file=sys.stderr)
         return 1
+    print(f'next     open {args.out}/overview.png (demo.gif plays in browsers); nodes on a live page: dfd run --view;')
+    print('         your photographs: dfd estimate FOLDER; your camera: dfd run --help and docs/cameras.md')
     return 0
