@@ -155,7 +155,7 @@ def _convert_in_processes(
     recordings: list[Path], job: Job, workers: int, progress: Callable[[int, int], None]
 ) -> list[Result]:
     context = get_context('spawn')
-    queue = context.Queue()
+    queue, others = context.Queue(), active_children()
     with ProcessPoolExecutor(workers, context, _start, (queue,)) as pool:
         futures = [pool.submit(_work, recording, job) for recording in recordings]
         try:
@@ -166,7 +166,8 @@ def _convert_in_processes(
                 time.sleep(0.05)
         except BaseException:
             for worker in active_children():
-                worker.terminate()
+                if worker not in others:
+                    worker.terminate()
             raise
         while not queue.empty():
             progress(*queue.get())

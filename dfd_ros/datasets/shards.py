@@ -80,12 +80,20 @@ class ShardWriter:
         self.parts = self.folder / f'.{name}.parts'
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = locked(self.folder) if lock is None else os.dup(lock)
+        try:
+            self._find()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _find(self) -> None:
+        """Find what earlier writers have left."""
         self.parts.mkdir(exist_ok=True)
-        for left in (*self.folder.glob(f'.{name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
+        for left in (*self.folder.glob(f'.{self.name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
-        self._shards = sorted(self.folder.glob(f'{name}-*.tar'))
+        self._shards = sorted(self.folder.glob(f'{self.name}-*.tar'))
         self._packed = {key for shard in self._shards for key, _ in _index(shard)}
-        self._waiting = {}
+        self._waiting: dict[str, Path] = {}
         for path in sorted(self.parts.glob('[!.]*.tar')):
             if path.stem in self._packed:  # a kill came between packing and deleting
                 path.unlink()

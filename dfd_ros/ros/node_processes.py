@@ -72,12 +72,12 @@ class NodeProcesses:
         command = [sys.executable, '-m', f'dfd_ros.ros.nodes.{name}', '--ros-args', *ros_arguments]
         for parameter, value in (parameters or {}).items():
             command += ['-p', f'{parameter}:={yaml_scalar(value)}']
+        log = open(self._logs / f'{name}.log', 'wb') if self._logs else sys.stderr.buffer  # may fail, so it is first
         # A group of its own: Ctrl-C in the terminal comes here alone, and `stop` says when a node ends.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0, preexec_fn=end_with_parent
         )
         assert process.stderr is not None
-        log = open(self._logs / f'{name}.log', 'wb') if self._logs else sys.stderr.buffer
         self._children[name] = child = _Child(process, process.stderr, grace, log)
         self._speaking.register(child.said, selectors.EVENT_READ, child)
 

@@ -21,7 +21,7 @@ from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.resources import resource
-from dfd_ros.ros import launch_arguments
+from dfd_ros.ros import launch_arguments, node_processes
 from dfd_ros.ros.monitoring import run_pictures
 from dfd_ros.ros.monitoring.run_figures import HEADER, HEADER_OF_ERRORS, Figures, quality
 from dfd_ros.ros.monitoring.run_frames import FRAMES, WIDTH, Recording
@@ -160,6 +160,15 @@ def test_colours_stay_and_the_focus_marker_moves():
 
 
 # Arguments
+
+
+def test_no_node_is_started_whose_log_cannot_be_written(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(node_processes.subprocess, 'Popen', lambda *_, **options: started.append(options))
+    (tmp_path / 'sweep.log').mkdir()
+    with pytest.raises(IsADirectoryError), node_processes.NodeProcesses(tmp_path) as processes:
+        processes.start('sweep')
+    assert not started
 
 
 def test_arguments_are_parameters_of_the_nodes():

@@ -401,6 +401,10 @@ def test_places_without_samples(tmp_path):
     (tmp_path / 'x.tar').write_text('this is no tar file at all' * 100)
     with pytest.raises(InputError, match=r'x\.tar: truncated or not a tar file'):
         count(tmp_path)
+    (tmp_path / 'x.tar').rename(tmp_path / 'x-000000.tar')
+    for _ in range(2):  # the first one leaves no lock behind
+        with pytest.raises(InputError, match=r'x-000000\.tar: truncated or not a tar file'):
+            ShardWriter(tmp_path, 'x')
 
 
 def test_only_the_truth_that_is_wanted_is_read(tmp_path):
