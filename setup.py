@@ -30,7 +30,7 @@ setup(
     author='The dfd_ros authors',
     keywords=['depth from defocus', 'depth from focus', 'focal stack', 'autofocus camera', 'ROS 2', 'robotics'],
     classifiers=[
-        'Development Status :: 4 - Beta',
+        'Development Status :: 3 - Alpha',
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3.11',
