@@ -1,7 +1,7 @@
-"""A recording of a lens whose focus steps: when each step was commanded, and what each frame showed.
+"""A recording of focus steps: the time of each command, and the detail in each frame.
 
-Frames are kept as detail maps, not as images: what changes with the focus is how much fine detail each part of an image
-has, and little else does.
+Frames are stored as detail maps instead of images: the amount of fine detail in each part of an image changes with the
+focus, and with little else.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dfd_ros.calibration.board import opencv
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, vergence
 
-WARM_UP = 10  # frames of a camera that tell its rate, before the first step
-WIDTH = 480  # px, to which larger images are reduced
+WARM_UP = 10  # frames before the first step, to measure the frame rate
+WIDTH = 480  # px; larger images are reduced to it
 GRID = (8, 6)  # columns, rows of the map
-SIGMAS = (0.8, 1.6, 3.2, 6.4)  # px, between which the bands lie
+SIGMAS = (0.8, 1.6, 3.2, 6.4)  # px, the limits of the bands
 FLOOR = 1e-5  # of the squared brightness: detail below it is noise of any camera
 MIN_PAUSE, PAUSE_FRAMES = 1.0, 30  # s, frames
-# Shares of the range in vergence, from which ways of a half to the whole come.
+# Shares of the range in vergence, with steps of different sizes.
 PATTERN = (1.0, 0.0, 0.5, 1.0, 0.5, 0.0, 1.0, 0.25, 0.75, 0.0, 0.75, 0.25)
 
 
 @dataclass(frozen=True)
 class FocusSteps:
-    """T frames and N commands, both in the order of time and on one clock."""
+    """T frames and N commands, each in order of time, on one clock."""
 
     name: str
     stamps: np.ndarray
@@ -41,11 +41,11 @@ class FocusSteps:
     goals: np.ndarray
     """(N,) dioptres."""
     labels: np.ndarray | None = None
-    """(T,) dioptres: where the lens state of each frame says that the focus was; NaN = it does not."""
+    """(T,) dioptres: the focus in the lens state of each frame; NaN = unknown."""
 
 
 class FocusStepsBuilder:
-    """Collects frames and commands as they come, in any order, from several threads."""
+    """Collects frames and commands in any order, from several threads."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -58,11 +58,11 @@ class FocusStepsBuilder:
         self._frames[stamp] = detail_map(image)
 
     def add_label(self, stamp: float, vergence: float) -> None:
-        """Where the lens state of this stamp (s) has the focus, in dioptres."""
+        """`vergence`: the focus (dioptres) in the lens state with this stamp (s)."""
         self._labels[stamp] = vergence
 
     def add_command(self, time_s: float, vergence: float) -> None:
-        """The lens was commanded there (dioptres) at `time_s`."""
+        """`vergence`: the commanded focus (dioptres)."""
         self._commands.append((time_s, vergence))
 
     @property
@@ -70,7 +70,7 @@ class FocusStepsBuilder:
         return len(self._frames)
 
     def steps(self) -> FocusSteps:
-        """What has been collected. Raises InputError where the frames differ in size or there are none."""
+        """The recording so far. Raises InputError if it has no frames."""
         stamps = sorted(self._frames)
         if not stamps:
             raise InputError(f'{self._name}: no frames')
@@ -88,7 +88,7 @@ class FocusStepsBuilder:
 def detail_map(image: np.ndarray) -> np.ndarray:
     """(D,) float32 of an image (H, W, 3) uint8 RGB: log of the energy of bands of detail in parts of the image.
 
-    Relative to the brightness of each part, so that exposure does not count.
+    The energy is relative to the brightness of each part, so that exposure does not matter.
     """
     cv2 = opencv()
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -114,11 +114,11 @@ def take_steps(
     period: float,
     seed: int = 0,
 ) -> None:
-    """Tells a lens to step its focus, while somebody else adds its frames.
+    """Steps the focus of a lens, while another thread adds the frames.
 
     Args:
-        send: sends a focus distance (m) and gives the time at which it did (s, of the clock of the frames).
-        wait: waits for so many seconds.
+        send: sends a focus distance (m), and returns the time (s, on the clock of the frames).
+        wait: waits for a number of seconds.
         pause: s between two steps; `period`: s between two frames.
     """
     steps = zip(step_goals(range_, count), step_pauses(count, pause, period, seed))
@@ -134,12 +134,11 @@ def step_goals(range_: VergenceRange, count: int) -> list[float]:
 
 
 def default_pause(period: float) -> float:
-    """s between two steps that suffice for most lenses; `period`: s between two frames."""
+    """Time (s) between two steps that suffices for most lenses; `period`: s between two frames."""
     return max(MIN_PAUSE, PAUSE_FRAMES * period)
 
 
 def step_pauses(count: int, pause: float, period: float, seed: int = 0) -> np.ndarray:
-    """(count,) s to wait before each step, a little more than `pause`. They fall anywhere between two frames: where
-    commands always come just after a frame, a lens that starts at once looks like one that waits for the next
-    frame."""
+    """(count,) s to wait before each step: `pause` and a random part of `period`. If all commands came just after a
+    frame, a lens that starts at once would look like one that waits for the next frame."""
     return pause + np.random.default_rng(seed).uniform(0, period, count)

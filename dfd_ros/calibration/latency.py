@@ -1,9 +1,9 @@
-"""The motion of a lens after a command, as the pictures show it: latency, speed, settling.
+"""The motion of a lens after a command, measured in the images: latency, speed, settling.
 
-Each step of the focus has two stretches of frames in which the picture rests, before and after it. A frame has changed
-when it differs from the stretch before by more than such frames do among each other, and rests when it no longer
-differs from the stretch after. Times are those of the stamps: whether a driver stamps the begin or the end of an
-exposure, the answer fits its frames.
+The image rests before and after each step of the focus. A frame has changed when it differs from the frames at rest
+before the step by more than those differ among each other; it rests again when it no longer differs from the frames at
+rest after the step. All times refer to the stamps, so the result fits drivers that stamp the start of an exposure and
+drivers that stamp its end.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance
 
 MIN_STEPS = 5
-MIN_FRAMES = 3  # of a stretch at rest
+MIN_FRAMES = 3  # at rest before and after a step
 MAX_REST = 8  # frames
-CLEAR = 2.5  # times the largest difference among frames at rest: below it a step does not show
-AGREE = 0.6  # of the steps
-NEAR = 0.75  # of the steps that have to change within a frame of the latency
-IN_STEP = 0.85  # of the steps with the same number of frames: the lens goes by frames, not by seconds
-JITTERY = 0.5  # of a frame: stamps that are off by more are not on a grid
-EARLIEST = 4.0  # frames before the command that are looked at
+CLEAR = 2.5  # times the largest difference among frames at rest; smaller changes are not visible
+AGREE = 0.6  # share of the steps
+NEAR = 0.75  # share of the steps that must change within a frame of the latency
+IN_STEP = 0.85  # share of the steps with an equal number of frames: the latency is one of frames, not of seconds
+JITTERY = 0.5  # frames; stamps that deviate by more are not evenly spaced
+EARLIEST = 4.0  # frames before the command at which the search starts
 SIGNIFICANT = 4.0  # standard deviations
 SLOWEST = 0.75  # of the time between two commands
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredStep:
-    """What the frames show of one step."""
+    """One step of the focus, as the frames show it."""
 
     start: float
     """Dioptres."""
     goal: float
     contrast: float
-    """Change of the picture, 1 = the largest that there is at rest."""
+    """Change of the image, in units of the largest change at rest."""
     latency_frames: int
-    """Frames stamped after the command that show no change yet; negative: the change shows before the command."""
+    """Number of frames stamped after the command without a change; negative if the change comes before the command."""
     changes: tuple[float, float]
     """s from the command to the last frame without a change, and to the first with one."""
     rests: tuple[float, float]
     """s from the command to the last frame before rest, and to the first at rest."""
     labels: tuple[int, ...]
-    """Frames from the begin and from the end of the step in the lens states to those in the pictures; empty: the lens
-    states do not show it."""
+    """Frames from the start and from the end of the step in the lens states to those in the images; empty if the lens
+    states do not have the step."""
     times: np.ndarray
     """(M,) s from the command, of the frames around it."""
     from_start: np.ndarray
-    """(M,) difference of the picture to that before, in units of the largest at rest."""
+    """(M,) difference from the image before the step, in units of the largest at rest."""
     from_goal: np.ndarray
 
 
@@ -65,17 +65,17 @@ class LatencyResult:
     period: float
     """s between two frames."""
     jitter: float
-    """s, root mean square, by which stamps are off an even grid."""
+    """s, root mean square deviation of the stamps from even spacing."""
     steps: tuple[MeasuredStep, ...]
-    """Those that show."""
+    """The visible ones."""
     unclear: int
-    """Steps that the picture does not show."""
+    """Number of steps that are not visible."""
     agreeing: int
-    """Steps whose change begins within one frame of the latency."""
+    """Number of steps whose change begins within one frame of the latency."""
     label_shift: int | None
-    """Frames from a step in the lens states to that in the pictures. 0: right; None: not known."""
+    """Frames from a step in the lens states to that in the images. 0: correct; None: unknown."""
     labels_agreeing: int
-    """Of twice as many begins and ends as there are steps."""
+    """How many starts and ends of steps agree with `label_shift`."""
 
     @property
     def frames(self) -> int:
@@ -127,7 +127,7 @@ def measure_latency(steps: FocusSteps) -> LatencyResult:
 
 
 def _even(steps: FocusSteps) -> tuple[np.ndarray, float, float]:
-    """The stamps on an even grid where they are near one, the period and the jitter (s)."""
+    """The stamps, evenly spaced if they nearly are, their period and their jitter (s)."""
     stamps = steps.stamps
     if len(stamps) < 2 * MIN_FRAMES or len(steps.commands) < 2:
         raise InputError(f'{steps.name}: {len(stamps)} frames and {len(steps.commands)} commands are too few')
@@ -146,7 +146,7 @@ def _even(steps: FocusSteps) -> tuple[np.ndarray, float, float]:
 
 
 def _rests(stamps: np.ndarray, commands: np.ndarray, period: float) -> list[tuple[int, np.ndarray]]:
-    """(index of the command, indices of the last frames before the next) where there are enough frames at rest."""
+    """(index of the command, indices of the last frames before the next) of all commands with enough frames at rest."""
     found = []
     ends = np.append(commands[1:], stamps[-1] + period)
     for i, (begin, end) in enumerate(zip(np.append(stamps[0] - period, commands), np.append(commands[:1], ends))):
@@ -159,7 +159,7 @@ def _rests(stamps: np.ndarray, commands: np.ndarray, period: float) -> list[tupl
 
 
 class _Differences:
-    """Differences of pictures, in units of the largest that there is among frames at rest."""
+    """Differences of images, in units of the largest among frames at rest."""
 
     def __init__(self, details: np.ndarray, rests: list[np.ndarray]) -> None:
         self._details = details
@@ -167,7 +167,7 @@ class _Differences:
         noise = np.concatenate([details[rest] - centre for rest, centre in zip(rests, centres)])
         sigma = np.maximum(1.4826 * np.median(np.abs(noise), axis=0), 1e-4)
         change = np.std(np.stack(centres), axis=0) / sigma
-        # What changes with the focus counts, a plain wall beside it does not.
+        # Weigh the parts that change with the focus; a plain wall beside them does not.
         self._weights = change**2 / sigma**2 / max(float((change**2).sum()), 1e-12)
         self._noise = noise
         self._unit = 1.0
@@ -176,14 +176,14 @@ class _Differences:
         self._unit = max(float(middle + 4 * (high - low)), float(np.percentile(at_rest, 95)), 1e-9)
 
     def to(self, rest: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """(M,) of the frames to the stretch at rest."""
+        """(M,) differences of frames from those at rest."""
         off = self._details[frames] - np.median(self._details[rest], axis=0)
         return np.sqrt((off**2 * self._weights).sum(axis=1)) / self._unit
 
     def towards(self, rest: np.ndarray, moving: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """(M,) how far the frames have gone from rest towards the moving ones, in standard deviations.
+        """(M,) change of frames from rest in the direction of the moving ones, in standard deviations.
 
-        Along this one direction noise is much less than in all of the picture.
+        In this one direction noise is much lower than in the whole image.
         """
         centre = np.median(self._details[rest], axis=0)
         way = (self._details[moving].mean(axis=0) - centre) * self._weights
@@ -211,14 +211,14 @@ def _measured(
     changed, differs = from_start > 1, from_goal > 1
     # One frame alone may be a flash.
     begins = np.flatnonzero(changed[:-1] & changed[1:])
-    if not len(begins) or begins[0] == 0:  # a change that was there before the command is none of its
+    if not len(begins) or begins[0] == 0:  # a change before the command has another cause
         return None
     begin = int(begins[0])
     moving = np.flatnonzero(differs & (np.append(differs[1:], False) | np.insert(differs[:-1], 0, False)))
     end = max(int(moving[-1]) + 1 if len(moving) else begin, begin)
     if end >= len(frames):
         return None
-    # A slow lens begins and ends with less than a whole picture shows.
+    # The first and the last part of a slow motion are too small to show in the difference of the whole image.
     gone = differences.towards(resting, frames[begin : begin + 2], frames) > SIGNIFICANT
     while begin > 1 and gone[begin - 1]:
         begin -= 1
@@ -271,14 +271,14 @@ def _result(name: str, steps: list[MeasuredStep], unclear: int, period: float, j
     off = [_off(step.changes, latency) for step in steps]
     uncertainty = max((high - low) / 2, float(np.percentile(off, 90)), jitter)
     ways = [abs(step.goal - step.start) for step in steps]
-    # A slow begin is seen late, and a slow end early: together they are right.
+    # A slow start is seen late and a slow end early; together they are right.
     shifts = [shift for step in steps for shift in step.labels]
     shift = max(set(shifts), key=shifts.count) if len(shifts) >= MIN_STEPS else None
     motion = FocusMotion(
-        # By frames: what is left is where between two frames the driver takes a command.
+        # The rest of a latency in frames is the time within a frame at which the driver takes a command.
         latency_s=latency - frames * period if by_frames else latency,
         latency_frames=frames if by_frames else 0.0,
-        # Faster than a tenth of a frame over the longest way is at once.
+        # A motion that takes less than a tenth of a frame over the longest way is instantaneous.
         slew_dioptre_s=1 / per_dioptre if per_dioptre * max(ways) > 0.1 * period else 0.0,
         settle_s=float(max(arrival - latency, 0.0)),
         uncertainty_s=uncertainty,
@@ -291,12 +291,12 @@ def _result(name: str, steps: list[MeasuredStep], unclear: int, period: float, j
 
 
 def _off(interval: tuple[float, float], time_s: float) -> float:
-    """s from a time to an interval; 0: inside."""
+    """Distance (s) of a time from an interval; 0 inside."""
     return max(time_s - interval[1], interval[0] - time_s, 0.0)
 
 
 def _common(intervals: list[tuple[float, float]]) -> tuple[float, float, int]:
-    """The stretch that lies in most of the intervals, and in how many."""
+    """The interval that most of these share, and how many do."""
     edges = sorted({edge for interval in intervals for edge in interval})
     middles = [(a, b, sum(low <= (a + b) / 2 <= high for low, high in intervals)) for a, b in pairwise(edges)]
     most = max(count for *_, count in middles)
@@ -305,7 +305,7 @@ def _common(intervals: list[tuple[float, float]]) -> tuple[float, float, int]:
 
 
 def _motion(steps: list[MeasuredStep]) -> tuple[float, float]:
-    """(s for each dioptre, s from the command to rest less the way): R = arrival + way * s."""
+    """(s per dioptre, s from the command to rest without the travel): rest = arrival + travel * s per dioptre."""
     ways = np.array([abs(step.goal - step.start) for step in steps])
     middles = np.array([sum(step.rests) / 2 for step in steps])
     pairs = [(i, j) for i in range(len(ways)) for j in range(i) if abs(ways[i] - ways[j]) > 0.2 * ways.max()]
@@ -317,5 +317,5 @@ def _motion(steps: list[MeasuredStep]) -> tuple[float, float]:
 
 
 def vergence_text(vergence: float) -> str:
-    """The focus distance, as inf or 0.25."""
+    """The focus distance (m) as text, such as inf or 0.25."""
     return f'{distance(max(vergence, 0.0)):.3g}'

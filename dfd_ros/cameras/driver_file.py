@@ -27,7 +27,7 @@ Unit = Literal['dioptre', 'metre', 'table']
 
 @dataclass(frozen=True)
 class Topics:
-    """What the driver calls the topics of its camera. A leading ~ stands for the name of the driver's node."""
+    """Names of the camera's topics. A leading ~ stands for the name of the driver's node."""
 
     image_raw: str = 'image_raw'
     camera_info: str = 'camera_info'
@@ -37,11 +37,11 @@ class Topics:
 
 @dataclass(frozen=True)
 class Setting:
-    """What has to be set before the driver obeys, such as autofocus off: a parameter, a service or a V4L2 control."""
+    """A value to set before the first command, such as autofocus off: by parameter, service or V4L2 control."""
 
     value: Scalar
     parameter: str = ''
-    """Several names are alternatives: the first that the driver has, as in ``focus_auto | autofocus``."""
+    """Or alternatives, of which the first that the driver has is set: ``focus_auto | autofocus``."""
     service: str = ''
     type: str = ''
     """Of the service, such as std_srvs/srv/SetBool."""
@@ -67,14 +67,14 @@ class Command:
     control: str = ''
     """V4L2: focus_absolute."""
     type: str = ''
-    """Of the topic or service (std_msgs/msg/Float64); of a parameter whose driver does not say: double, integer."""
+    """Of the topic or service (std_msgs/msg/Float64); of a parameter without a declared type: double, integer."""
     field: str = 'data'
     """Of the message or request, such as lens.position."""
     minimum: Finite | None = None
-    """Limits that the driver does not name, or narrower ones."""
+    """Limits, if the driver declares none or wider ones."""
     maximum: Finite | None = None
     together: dict[str, Scalar] = Field(default_factory=dict)
-    """Other parameters that are set in the same call each time."""
+    """Other parameters to set in the same call."""
 
     def __post_init__(self) -> None:
         _one_of(self, 'parameter', 'topic', 'service', 'control')

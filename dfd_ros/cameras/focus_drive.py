@@ -19,7 +19,7 @@ class _Motion(NamedTuple):
 class FocusDrive:
     """Moves at constant speed in vergence, as a lens barrel does; arrives `settle_time` s after a command.
 
-    One thread may give commands while another asks where the focus is.
+    One thread may give commands while another reads the position.
     """
 
     def __init__(self, focus_distance: float, settle_time: float, range_: VergenceRange | None = None) -> None:
@@ -53,7 +53,7 @@ class FocusDrive:
 
 
 class DrivenSource(CameraSource):
-    """What camera sources without a device share: a focus drive, `_drive`."""
+    """Base of camera sources without a device, whose focus drive is `_drive`."""
 
     _drive: FocusDrive
 

@@ -1,4 +1,4 @@
-"""Where a lens is that does not report its position: a model of its motion, from the commands to it."""
+"""Estimates the position of a lens without position reports, from its commands and a model of its motion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-REMEMBERED = 64  # motions; frames come later than the commands that were given after their exposure
+REMEMBERED = 64  # motions, since a frame may arrive after newer commands
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,15 @@ class Position:
     rests: bool
     command_id: int = 0
     travel: float = math.inf
-    """Values over which it may have moved; the true one is within half of it. inf: unknown."""
+    """Range of values in which it may have moved; `value` is off by at most half of it. inf: unknown."""
 
 
 class LensMotion:
-    """The lens moves at constant speed.
-
-    Where its times are not measured, it may do so at any time from the sending of a command until it rests.
-    """
+    """Motion at constant speed. Without measured times, the lens may move from the command until it rests."""
 
     def __init__(self, slew: float, settle_s: float, span: float, uncertainty: float | None = None) -> None:
-        """`slew`: values in a second, 0 = at once. `span`: largest difference of two values. `uncertainty`: s by which
-        the times may be off; None: they are not measured."""
+        """`slew`: values per second, 0 = instantaneous. `span`: largest difference of two values. `uncertainty`: error
+        (s) of the times; None: they were not measured."""
         self._slew = slew
         self._settle = settle_s
         self._span = span
@@ -71,7 +68,7 @@ class LensMotion:
         self._moves.append(_Move(sent, began, start, value, arrives, rests, command_id))
 
     def forget(self) -> None:
-        """Nobody knows where the lens is."""
+        """The position is unknown from now on."""
         self._moves.clear()
 
     def during(self, begin: float, end: float) -> Position | None:
@@ -87,7 +84,7 @@ class LensMotion:
             return Position(self._at(end), True, command_id, 0.0)
         if self._uncertainty is None or self._earliest(self._moves[0]) > begin - self._settle or not reached:
             return Position(self._at(end), False, command_id)
-        # Until it rests, it may be behind by as much as it takes to settle.
+        # Until the lens rests, it may be behind the model by up to the settling time.
         first = begin - self._settle
         turns = [t for move in moving for t in (move.began, move.arrives) if first < t < end]
         values = [self._at(time_s) for time_s in (first, *turns, end)]

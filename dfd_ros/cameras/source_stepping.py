@@ -1,4 +1,4 @@
-"""Records the steps of the focus of a camera source, for its latency."""
+"""Records focus steps of a camera source, to measure its latency."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dfd_ros.core.optics import VergenceRange
 def record_focus_steps(
     source: CameraSource, range_: VergenceRange, name: str, count: int, pause: float = 0.0
 ) -> FocusSteps:
-    """Frames of a camera source while it steps its focus.
+    """Steps the focus of a camera source and records its frames.
 
     Args:
         name: of the camera, for messages.
-        pause: s between two steps; 0 = by its rate.
+        pause: s between two steps; 0 = derived from the frame rate.
 
     Raises:
         InputError: the camera gives no images.

@@ -18,7 +18,7 @@ from dfd_ros.core.significant_bits import SignificantBits
 from dfd_ros.viewing.recorded_scenes import Shot
 from dfd_ros.viewing.viewed_frame import Pinhole
 
-WAITING = 100  # messages that wait for their counterpart
+WAITING = 100  # maximum number of messages without their counterpart
 IMAGES = ('image_raw', 'image_raw/compressed')
 
 

@@ -15,7 +15,7 @@ class Settings:
     confidence: float
     """Depth of less confidence (0..1) is not shown."""
     range: VergenceRange
-    """What is swept."""
+    """The swept range."""
     pattern: str
     """One of `Controls.patterns`."""
     steps: int
@@ -27,23 +27,23 @@ class Settings:
 
 
 class Controls(Protocol):
-    """Who obeys the sliders: a playback, or the nodes. Called from threads of the page's server."""
+    """What the sliders control: a playback, or the nodes. Threads of the page's server call it."""
 
     @property
     def settings(self) -> Settings | None:
-        """The values that hold now; None while they are not known, and the sliders are not there."""
+        """The current values; None while they are unknown, which hides the sliders."""
 
     @property
     def can_focus(self) -> bool:
-        """False: what is shown was recorded as a stream, or is a result: there is no focus to move."""
+        """False for recorded streams and results, whose focus cannot be moved."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The patterns that there are to choose from."""
+        """The available patterns."""
 
     @property
     def limits(self) -> VergenceRange | None:
         """The distances that the lens can focus."""
 
     def change(self, **changes: Any) -> None:
-        """Sets fields of `Settings`. Raises InputError, one line, where that cannot be."""
+        """Sets fields of `Settings`. Raises InputError, one line, for impossible values."""

@@ -42,7 +42,7 @@ class Status(NamedTuple):
 
 
 class LivePage:
-    """Shows frames to whoever looks. `show` and `report` belong to one thread; viewers come and go in others."""
+    """Shows frames to all viewers. One thread calls `show` and `report`; viewers come and go in others."""
 
     def __init__(self, server: viser.ViserServer, controls: Controls, title: str) -> None:
         self._server = server
@@ -73,7 +73,7 @@ class LivePage:
         self._changed.set()
 
     def show(self, frame: ViewedFrame) -> None:
-        """Shows a new frame, at once where somebody looks."""
+        """Shows a new frame, at once if a browser has the page open."""
         now = time.monotonic()
         self._arrivals.append(now)
         self._ages.append(frame.age)
@@ -124,7 +124,7 @@ class LivePage:
 
     @contextlib.contextmanager
     def add_folder(self, label: str) -> Iterator[viser.GuiApi]:
-        """A folder at the top of the controls: what is added to the GUI in the context stands in it."""
+        """A folder at the top of the controls, for what the context adds to the GUI."""
         with self._server.gui.add_folder(label, order=0.5):
             yield self._server.gui
 

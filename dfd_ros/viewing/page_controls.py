@@ -37,7 +37,7 @@ class ControlPanel:
             )
 
     def show(self) -> None:
-        """Shows what holds now. Call it again and again: others may change it too."""
+        """Shows the current settings. Call it regularly: others may change them."""
         settings, limits = self._controls.settings, self._controls.limits
         if settings is None or limits is None or not limits.width > 0:
             return
@@ -148,7 +148,7 @@ class ControlPanel:
         return self._vergence(range_.far), self._vergence(range_.near)
 
     def _distance(self, vergence: float) -> float:
-        """m; the ends of the lens exactly, which a slider only comes near to."""
+        """m; at its ends exactly the limits of the lens, which the steps of a slider miss."""
         assert self._limits is not None
         slack = self._limits.width / STEPS / 2
         if vergence > 1 / self._limits.near - slack:

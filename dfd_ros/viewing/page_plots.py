@@ -61,7 +61,7 @@ class SweepPlot:
         return {'x': {'time': False, 'range': (-SPAN, 0.0)}, 'y': {'range': self._limits}}
 
     def push(self, focus_distance: float, range_: VergenceRange | None) -> None:
-        """Adds the focus (m) of a frame, and draws where it is time to."""
+        """Adds the focus (m) of a frame, and redraws if that is due."""
         now = time.monotonic()
         if focus_distance > 0:
             self._foci.append((now, vergence(focus_distance)))
@@ -110,7 +110,7 @@ class EvidencePlot:
             self._plot.visible = is_shown
 
     def draw(self, curve: EvidenceCurve, at_once: bool = False) -> None:
-        """Draws a curve where it is time to, or `at_once`."""
+        """Draws a curve if that is due, or `at_once`."""
         now = time.monotonic()
         if now - self._drawn < PERIOD and not at_once:
             return

@@ -98,12 +98,12 @@ class Point:
         self._on_change()
 
     def push(self, frame: ViewedFrame) -> None:
-        """Adds a new frame to what is known of the sharpness."""
+        """Adds a new frame to the history of the sharpness."""
         self._shape = frame.image.shape[0], frame.image.shape[1]
         self.history.push(frame.image, frame.focus_distance)
 
     def show(self, frame: ViewedFrame, at_once: bool = False) -> tuple[np.ndarray | None, str]:
-        """Shows what is known of the pixel. Gives its place in space (3,) m, None if unknown, and its label."""
+        """Shows the pixel. Returns its position in space (3,) m, None if unknown, and its label."""
         height, width = frame.image.shape[:2]
         is_chosen = self.chosen is not None and self.chosen[0] < width and self.chosen[1] < height
         self._plot.show(is_chosen)

@@ -23,7 +23,7 @@ MAX_REACH = 1.5  # planes in focus that are farther than so many times the point
 EYE = np.array([0.47, -0.38, -0.8])  # from what is looked at
 FILLING = 4.0  # times the height of the view at the middle of the range
 NO_POINTS = np.zeros((0, 3), np.float32)
-RESIZED = 1.2  # a change of the size of points that is worth it
+RESIZED = 1.2  # smallest change of the size of points that is sent
 
 
 class Scene:
@@ -71,7 +71,7 @@ class Scene:
         """(N, 3) m, as shown."""
         self._pixels = np.zeros((0, 2), int)
         self.colours, self.size, self.most = COLOURS[0], 1.0, point_cloud_of_depth.MAX_POINTS
-        """By what the points are coloured, a factor of their size, and how many there may be."""
+        """What colours the points, a factor of their size, and their maximum number."""
 
     def show(self, frame: ViewedFrame) -> None:
         """Shows the points and the focus of a frame."""
@@ -158,8 +158,8 @@ class Scene:
 
 
 def _rectangles(camera: Pinhole, shape: tuple[int, int], distances: list[float]) -> np.ndarray:
-    """(N, 2, 3) float32: the edges of the view at distances (m). Of no distance, a line without length: viser takes
-    none."""
+    """(N, 2, 3) float32: the edges of the view at distances (m). Without distances, one line without length, since
+    viser refuses an empty array."""
     height, width = shape
     x = (np.array([-0.5, width - 0.5, width - 0.5, -0.5]) - camera.cx) / camera.fx
     y = (np.array([-0.5, -0.5, height - 0.5, height - 0.5]) - camera.cy) / camera.fy

@@ -48,7 +48,7 @@ def address(server: viser.ViserServer, host: str) -> str:
 
 
 def _check_address(host: str, port: int) -> None:
-    """viser takes the next free port without a word, and hangs where the host cannot be bound."""
+    """Needed since viser silently takes the next free port, and hangs if it cannot bind the host."""
     try:
         family, kind, protocol, _, bound = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

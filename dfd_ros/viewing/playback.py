@@ -26,7 +26,7 @@ IDLE = 0.5  # s between two looks while there is nothing to do
 
 
 class Playback:
-    """What the sliders of the page obey, and what plays. `run` belongs to one thread, the rest to those of the page."""
+    """Plays scenes, controlled by the sliders of the page. One thread calls `run`, those of the page all else."""
 
     def __init__(
         self, recording: Recorded, estimator: DepthEstimator, settings: dict[str, Any], rate: float = RATE
@@ -225,7 +225,7 @@ class Playback:
 
 
 def _sweep_of(settings: Settings | None) -> tuple | None:
-    """What the order of the foci depends on."""
+    """The settings that determine the order of the foci."""
     if settings is None:
         return None
     return settings.range, settings.pattern, settings.steps, settings.sweeping, settings.focus

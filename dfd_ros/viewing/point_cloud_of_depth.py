@@ -14,7 +14,7 @@ RAY = math.tan(math.radians(1.5))  # how far off a ray a point may lie
 
 
 def step_of(pixels: int, most: int = MAX_POINTS) -> int:
-    """Every so many columns and rows there is a point, so that of so many pixels there are about `most` points."""
+    """The step in columns and rows that leaves about `most` points of this number of pixels."""
     return max(1, math.ceil(math.sqrt(pixels / max(most, 1))))
 
 

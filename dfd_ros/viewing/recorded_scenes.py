@@ -171,7 +171,7 @@ def _pinhole(image: np.ndarray, state: LensState, intrinsics: tuple[float, float
 
 
 def _result(folder: Path) -> ViewedFrame:
-    """What dfd estimate has written."""
+    """The results of dfd estimate."""
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
     depth = _map(folder / RESULT)
     confidence = _map(folder / 'confidence.npy', depth.shape) if (folder / 'confidence.npy').exists() else None
@@ -208,7 +208,7 @@ def _map(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
 
 
 def _last_map(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Of (frames, H, W), the last; None where there is no such file."""
+    """The last of (frames, H, W); None if there is no such file."""
     if not path.exists():
         return None
     array = read_array(path)
@@ -218,7 +218,7 @@ def _last_map(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _range_of(summary: Any, depth: np.ndarray) -> VergenceRange:
-    """What the summary says, else from the nearest to the farthest depth, a hundredth of them left out."""
+    """The range in the summary; otherwise that of the depth, without a hundredth of the pixels at either end."""
     try:
         return VergenceRange(float(summary['range_m']['near']), float(summary['range_m']['far']))
     except (KeyError, TypeError, ValueError):

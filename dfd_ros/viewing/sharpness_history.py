@@ -1,4 +1,4 @@
-"""How sharp a place of the image was at each focus: what depth from focus goes by."""
+"""How sharp a place of the image was at each focus, the cue of depth from focus."""
 
 from __future__ import annotations
 

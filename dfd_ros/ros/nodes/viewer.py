@@ -33,11 +33,11 @@ from dfd_ros.viewing import page_server
 from dfd_ros.viewing.live_page import LivePage, Status
 from dfd_ros.viewing.viewed_frame import Pinhole, ViewedFrame
 
-LOOK_PERIOD = 0.2  # s, how often it looks whether somebody looks
+LOOK_PERIOD = 0.2  # s, between two checks whether the page is open
 STATUS_PERIOD = 1.0  # s between two readings of parameters and diagnostics
 SILENT_AFTER = 3.0  # s
 FORGOTTEN_AFTER = 5.0  # s without a message of a node's diagnostics
-FOCI = 40  # the range is what they cover, where nothing else tells it
+FOCI = 40  # frames whose foci give the range, if nothing else does
 IMAGE, DEPTH, UNRECTIFIED = 'image_raw', 'depth/image_rect', 'depth/image'
 MAPS = {DEPTH: 'depth', UNRECTIFIED: 'depth', 'coc/image': 'coc', 'confidence/image': 'confidence'}
 ALL_IN_FOCUS = 'all_in_focus/image'
