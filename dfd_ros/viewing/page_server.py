@@ -11,8 +11,6 @@ from dfd_ros.core.errors import InputError, reason
 if TYPE_CHECKING:
     import viser
 
-HOST, PORT = '127.0.0.1', 8080
-
 
 def open_server(host: str, port: int) -> viser.ViserServer:
     """A server that is listening.

@@ -75,15 +75,15 @@ def test_without_viser_it_says_what_to_install(monkeypatch):
 
 def test_it_listens_on_this_machine_alone_unless_told_otherwise():
     pytest.importorskip('viser')
-    server = page_server.open_server(page_server.HOST, 0)
+    server = page_server.open_server('127.0.0.1', 0)
     try:
         port = server.get_port()
-        assert page_server.address(server, page_server.HOST) == f'http://127.0.0.1:{port}'
+        assert page_server.address(server, '127.0.0.1') == f'http://127.0.0.1:{port}'
         listening = [line.split() for line in Path('/proc/net/tcp').read_text().splitlines()[1:]]
         bound = [fields[1] for fields in listening if fields[3] == '0A' and fields[1].endswith(f':{port:04X}')]
         assert bound == [f'0100007F:{port:04X}']
         with pytest.raises(InputError, match=f'port {port}: taken'):
-            page_server.open_server(page_server.HOST, port)
+            page_server.open_server('127.0.0.1', port)
     finally:
         page_server.close_server(server)
 

@@ -114,7 +114,6 @@ class ParameterLink(Link):
             self.client(kind, f'{self._prefix}/{name}')
         self._setter = self.client(SetParametersAtomically, f'{self._prefix}/set_parameters_atomically')
         self._number: type = float
-        self._readable = True
 
     @property
     def missing(self) -> str:
