@@ -513,6 +513,8 @@ def _open_backend(
         return opened
     if backend != 'torch':
         raise InputError(f'backend {backend!r}: give torch or onnx')
+    if weights is not None and Path(weights).suffix == '.onnx':
+        raise InputError(f'weights {weights}: an ONNX file, which needs the backend onnx')
     if not isinstance(network, str | None):
         if weights is not None:
             raise InputError('give the network as a module or the weights, not both')

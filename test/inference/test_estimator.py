@@ -594,6 +594,7 @@ def test_bf16_is_close_to_fp32(small_network):
     'options, says',
     [
         ({'backend': 'tensorflow'}, "backend 'tensorflow': give torch or onnx"),
+        ({'weights': 'stream.onnx'}, 'weights stream.onnx: an ONNX file, which needs the backend onnx'),
         ({'device': 'gpu'}, "device 'gpu': give auto"),
         ({'device': 'cuda:99'}, "device 'cuda:99': this machine has"),
         ({'device': 'meta'}, "device 'meta': give auto"),
