@@ -58,6 +58,10 @@ setup(
         # Blender is there for this Python alone. See docs/blender.md.
         'blender': ['bpy==4.5.15; python_version == "3.11"'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        # Libraries of camera makers. See docs/cameras.md.
+        'depthai': ['depthai>=3'],
+        'picamera2': ['picamera2'],
+        'pypylon': ['pypylon'],
         # HEIC and RAW photographs. See docs/focal_stacks.md.
         'phones': ['pillow-heif', 'rawpy'],
         # Public RGB-D and test sets. See docs/public_data.md.

@@ -1,4 +1,4 @@
-"""Records a sweep by control value from a V4L2 camera, for the calibration of its focus motor."""
+"""Records a sweep by value from a camera with a focus motor, for the calibration of that motor."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ import math
 import time
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.v4l2_device import ImageSettings, V4l2Device
+from dfd_ros.core.focus_device import FocusDevice
 
 DRIVER_QUEUE = 4  # frames that a driver may hold from before the motor stopped
 TOLERANCE = 0.05  # of the range of values: a motor rounds a value to its own steps
 
 
 def record_sweep(
-    capture: cv2.VideoCapture,
-    values: Sequence[float] | np.ndarray,
-    *,
-    distance: float = math.nan,
-    settle_time: float = 0.5,
-    name: str = 'sweep',
-    images: ImageSettings = ImageSettings(),
+    device: FocusDevice, values: Sequence[float] | np.ndarray, *, distance: float = math.nan, settle_time: float = 0.5
 ) -> Sweep:
-    """An image at each control value of the focus motor.
+    """An image at each of `values` of the focus motor.
 
     The values of the result are those that the motor had: it rounds to its own steps. Values that it rounds to one
     step give one image.
@@ -35,26 +28,25 @@ def record_sweep(
     Args:
         distance: m, of the target; NaN = unknown.
         settle_time: s, time until the motor is at rest.
-        name: of the camera, for messages.
 
     Raises:
-        InputError: the camera has no controllable focus motor, gives no image, or not as `images` says.
+        InputError: the motor does not take a value, or the camera gives no image.
     """
-    device = V4l2Device(name, capture, images)
     tolerance = max(TOLERANCE * float(np.ptp(values)), 0.5)
     found: dict[float, np.ndarray] = {}
     with tqdm(values, desc='sweep', unit='image') as progress:
         for value in progress:
             device.move_focus(value, tolerance)
             time.sleep(settle_time)
+            image = _image(device)
             stands_at = device.focus
             if abs(stands_at - value) > tolerance:
-                raise InputError(f'{name}: the focus has left the value {value:g} for {stands_at:g}')
-            found.setdefault(stands_at, _image(device))
-    return Sweep(name, np.array(list(found), float), list(found.values()), distance)
+                raise InputError(f'{device.name}: the focus has left the value {value:g} for {stands_at:g}')
+            found.setdefault(stands_at, image)
+    return Sweep(device.name, np.array(list(found), float), list(found.values()), distance)
 
 
-def _image(device: V4l2Device) -> np.ndarray:
+def _image(device: FocusDevice) -> np.ndarray:
     for left in reversed(range(DRIVER_QUEUE + 1)):
         image = device.retrieve() if device.grab() is not None else None
         if image is None:

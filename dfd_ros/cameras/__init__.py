@@ -1,5 +1,5 @@
 """Where the camera node's images come from: a synthetic scene, a recorded focal stack, RGB-D
-images, a V4L2 device, or a class of your own.
+images, a device with a focus motor, or a class of your own.
 
 Plain Python, no ROS. Each source is a `CameraSource`: it accepts focus commands and returns frames.
 """

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfd_ros.cli._options import add_device_arguments
+
 if TYPE_CHECKING:
     from dfd_ros.calibration.calibration_file import Calibration
     from dfd_ros.calibration.focus_steps import FocusSteps
@@ -32,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'focus_command)',
     )
     parser.add_argument('--driver-node', metavar='NODE', default='', help="name of the driver's node")
-    parser.add_argument(
-        '--device', metavar='DEV', default='', help='V4L2 device; without --driver, its images are read from it'
-    )
+    add_device_arguments(parser)
     parser.add_argument(
         '--focus-table', metavar='YAML', default='', help='values against focus distances (default: the calibration)'
     )
@@ -57,8 +57,10 @@ def measure(args: argparse.Namespace) -> tuple[Calibration, LatencyResult]:
     from dfd_ros.core.errors import InputError
 
     require_within(args, steps=(6, 1000), step_time=(0.0, 60.0))
-    if args.bag and (args.driver or args.device):
-        raise InputError(f'{args.bag}: a recording, so neither --driver nor --device goes with it')
+    if args.bag and (args.driver or args.device or args.source):
+        raise InputError(f'{args.bag}: a recording, so neither --driver, --device nor --source goes with it')
+    if args.driver and args.source:
+        raise InputError('--driver and --source: give one of them')
     calibration = Calibration.read_or_empty(args.calibration)
     driver = read_driver(args.driver, node=args.driver_node, device=args.device) if args.driver else None
     result = measure_latency(_record(args, calibration, driver))
@@ -77,7 +79,7 @@ def _record(args: argparse.Namespace, calibration: Calibration, driver: Driver |
         from dfd_ros.bags.recorded_steps import read_focus_steps
 
         return read_focus_steps(args.bag, args.image_raw, args.focus_command, args.lens_state)
-    if args.device and driver is None:
+    if (args.device or args.source) and driver is None:
         return _from_device(args, calibration)
     from dfd_ros.ros.node_processes import NodeProcesses, require_ros
 
@@ -102,16 +104,20 @@ def _record(args: argparse.Namespace, calibration: Calibration, driver: Driver |
 
 
 def _from_device(args: argparse.Namespace, calibration: Calibration) -> FocusSteps:
+    from dfd_ros.cameras.focus_devices import open_focus_device
+    from dfd_ros.cameras.focus_table import FocusTable
+    from dfd_ros.cameras.motor_source import MotorSource
     from dfd_ros.cameras.source_stepping import record_focus_steps
-    from dfd_ros.cameras.v4l2_source import FocusTable, V4l2Source
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.focus_device import IN_DIOPTRES
 
+    kind = args.source or 'v4l2'
     table = FocusTable.found(args.focus_table, calibration)
-    if table is None:
-        raise InputError(f'--focus-table: {args.device} needs one, of its own or in {args.calibration}')
-    source = V4l2Source(args.device, table, settle_time=0.0)
+    if table is None and kind not in IN_DIOPTRES:
+        raise InputError(f'--focus-table: {args.device or kind} needs one, of its own or in {args.calibration}')
+    source = MotorSource(lambda: open_focus_device(kind, args.device), table, settle_time=0.0)
     try:
-        return record_focus_steps(source, table.range, args.device, args.steps, args.step_time)
+        return record_focus_steps(source, source.table.range, args.device or kind, args.steps, args.step_time)
     finally:
         source.close()
 

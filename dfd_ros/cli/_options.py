@@ -1,4 +1,4 @@
-"""Sizes and bounds of the numbers that commands take."""
+"""Options that several commands share, and the sizes and bounds of their numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.focus_device import DEVICES
 
 INFINITY = math.inf
 
@@ -38,3 +39,17 @@ def require_within(args: argparse.Namespace, **bounds: tuple[float, float]) -> N
             continue
         bound = f'at least {low:g}' if value < low else f'at most {high:g}'
         raise InputError(f'--{name.replace("_", "-")} {quoted(value)}: must be {bound}')
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """--source and --device: a camera with a focus motor, as `open_focus_device` takes them."""
+    parser.add_argument(
+        '--source', choices=DEVICES, default='', help='kind of the camera that the images are read from (default: v4l2)'
+    )
+    parser.add_argument(
+        '--device',
+        metavar='DEV',
+        default='',
+        help='which camera: path or number (v4l2), id or IP address (depthai), number (picamera2), serial number '
+        '(pypylon); default: the first',
+    )

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from dfd_ros.cli import _calibrate_latency
+from dfd_ros.cli._options import add_device_arguments
 
 HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture, breathing and latency, into calibration.yaml'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'record a sweep with a V4L2 camera, by control value, for focus and aperture',
         '--device /dev/video0 --first 0 --last 250 --steps 26 --distance 0.5 --out sweeps/050',
     )
-    sweep.add_argument('--device', default='/dev/video0', help='V4L2 device, as a path or a number')
+    add_device_arguments(sweep)
     sweep.add_argument('--first', metavar='N', type=float, required=True, help='control value to start at')
     sweep.add_argument('--last', metavar='N', type=float, required=True, help='control value to end at')
     sweep.add_argument('--steps', metavar='N', type=int, default=26, help='number of images')
@@ -212,8 +213,9 @@ def _sweep(args: argparse.Namespace) -> None:
     import numpy as np
 
     from dfd_ros.calibration.record import record_sweep
+    from dfd_ros.cameras.focus_devices import open_focus_device
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.v4l2_device import ImageSettings, open_capture
+    from dfd_ros.core.focus_device import ImageSettings
 
     if args.steps < 5:
         raise InputError(f'--steps {args.steps}: must be at least 5')
@@ -227,21 +229,14 @@ def _sweep(args: argparse.Namespace) -> None:
     values = np.linspace(args.first, args.last, min(args.steps, MAX_VALUES)).round()
     if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
-    capture = open_capture(args.device)
+    device = open_focus_device(args.source or 'v4l2', args.device, ImageSettings(args.width, args.height))
     try:
-        sweep = record_sweep(
-            capture,
-            values,
-            distance=args.distance,
-            settle_time=args.settle_time,
-            name=args.device,
-            images=ImageSettings(args.width, args.height),
-        )
+        sweep = record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
     finally:
-        capture.release()
+        device.close()
     if len(sweep.images) < 5:
         raise InputError(
-            f'{args.device}: the focus motor has only {len(sweep.images)} positions from {args.first:g} to '
+            f'{device.name}: the focus motor has only {len(sweep.images)} positions from {args.first:g} to '
             f'{args.last:g}; sweep further'
         )
     sweep.write(args.out)

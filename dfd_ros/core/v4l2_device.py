@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focus_device import FocusDevice, ImageSettings, within_patience
 
-PATIENCE = 1.0  # s; many cameras refuse the focus for a moment after autofocus has been switched off
-RETRY = 0.1  # s between two tries
 NO_CONTROL = -1.0  # what OpenCV reads where a camera has no such control
 MANUAL_EXPOSURE = 1.0  # V4L2_EXPOSURE_MANUAL
 EXPOSURE_UNIT = 1e-4  # s
 STEP = 0.1  # relative; a camera rounds exposure, white balance and gain to its own steps
-
-
-@dataclass(frozen=True)
-class ImageSettings:
-    """Settings of a camera; 0 or empty: the camera chooses."""
-
-    width: int = 0
-    """px."""
-    height: int = 0
-    """px."""
-    rate: float = 0.0
-    """Hz, at least."""
-    pixel_format: str = ''
-    """FourCC, such as MJPG."""
-    exposure_time: float = 0.0
-    """s."""
-    white_balance: int = 0
-    """K."""
-    gain: int = -1
-    """In the unit of the camera; negative: the camera chooses."""
 
 
 def open_capture(name: str, api: int = cv2.CAP_V4L2) -> cv2.VideoCapture:
@@ -48,8 +23,10 @@ def open_capture(name: str, api: int = cv2.CAP_V4L2) -> cv2.VideoCapture:
     return capture
 
 
-class V4l2Device:
-    """An open camera, its autofocus off."""
+class V4l2Device(FocusDevice):
+    """A V4L2 camera through OpenCV, its autofocus off."""
+
+    focus_hint = 'v4l2-ctl --list-ctrls shows the limits of focus_absolute'
 
     def __init__(self, name: str, capture: cv2.VideoCapture, settings: ImageSettings = ImageSettings()) -> None:
         """`name` is for messages. Raises InputError for settings or a focus that the camera does not grant."""
@@ -79,28 +56,12 @@ class V4l2Device:
 
     @property
     def focus(self) -> float:
-        """The control value of the focus motor, as read from the camera; NO_CONTROL where it does not say."""
+        """NO_CONTROL where the camera does not say."""
         return self._capture.get(cv2.CAP_PROP_FOCUS)
 
     def set_focus(self, value: float) -> bool:
         """Requests a control value. Returns False where the camera refuses; `focus` says what it has taken."""
         return self._capture.set(cv2.CAP_PROP_FOCUS, round(value)) or self.focus == round(value)
-
-    def move_focus(self, value: float, tolerance: float) -> float:
-        """Sets the focus, repeatedly for up to a second. Returns the resulting control value.
-
-        Raises InputError where that is more than `tolerance` from `value`.
-        """
-
-        def try_it() -> bool:
-            return self.set_focus(value) and abs(self.focus - value) <= tolerance
-
-        if not _within_patience(try_it):
-            raise InputError(
-                f'{self.name}: the camera rejects the focus value {value:g}: it is at {self.focus:g}; '
-                'v4l2-ctl --list-ctrls shows the limits of focus_absolute'
-            )
-        return self.focus
 
     def grab(self) -> float | None:
         """Takes the next image from the driver. Returns the driver's stamp (s), None where no image came."""
@@ -160,7 +121,7 @@ class V4l2Device:
             self._capture.set(cv2.CAP_PROP_AUTOFOCUS, 0)
             return self._capture.get(cv2.CAP_PROP_AUTOFOCUS) <= 0
 
-        if not _within_patience(try_it):
+        if not within_patience(try_it):
             raise InputError(f'{self.name}: autofocus cannot be switched off, so the camera sets the focus by itself')
 
     def _not_granted(self, what: str, requested: str, granted: str, listed: str = 'ctrls') -> InputError:
@@ -168,16 +129,6 @@ class V4l2Device:
             f'{self.name}: {what}: {requested} requested, {granted} granted; v4l2-ctl --list-{listed} shows what the '
             'camera has'
         )
-
-
-def _within_patience(try_it: Callable[[], bool]) -> bool:
-    """Whether `try_it` succeeds within PATIENCE."""
-    end = time.monotonic() + PATIENCE
-    while not try_it():
-        if time.monotonic() > end:
-            return False
-        time.sleep(RETRY)
-    return True
 
 
 def _fourcc(code: int) -> str:

@@ -90,6 +90,7 @@ ARGUMENTS = arguments(
             'stack',
             'rgbd_folder',
             'video_device',
+            'camera_id',
             'focus_table',
             'calibration',
             'image_width',

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focus_device import DEVICES
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
@@ -42,9 +43,9 @@ class CameraParameters(ManagedParameters):
 
     source: str = parameter(
         'synthetic',
-        'Where the images come from: a rendered scene, a focal stack folder, a folder of RGB-D images, a '
-        'V4L2 device, a class of your own.',
-        choices=('synthetic', 'stack', 'rgbd', 'v4l2', MODULE_CLASS),
+        'Where the images come from: a rendered scene, a focal stack folder, a folder of RGB-D images, a device with '
+        'a focus motor (V4L2, Luxonis OAK, Raspberry Pi, GenICam), a class of your own.',
+        choices=('synthetic', 'stack', 'rgbd', *DEVICES, MODULE_CLASS),
     )
     source_options: str = parameter(
         '', 'Class of your own: arguments of its constructor, a mapping in YAML, such as {serial: 42}.'
@@ -55,15 +56,16 @@ class CameraParameters(ManagedParameters):
     )
     image_width: int = parameter(
         0,
-        "Width of the images. 0: 640 (synthetic), as stored (stack, rgbd), the driver's choice (v4l2).",
+        "Width of the images. 0: 640 (synthetic, depthai, picamera2), as stored (stack, rgbd), the driver's choice "
+        '(v4l2, pypylon).',
         unit='px',
         minimum=0,
         maximum=8192,
     )
     image_height: int = parameter(
         0,
-        "Height of the images. 0: 480 (synthetic), the driver's choice (v4l2). A stack and rgbd keep "
-        'their proportions.',
+        "Height of the images. 0: 480 (synthetic, depthai, picamera2), the driver's choice (v4l2, pypylon). A stack "
+        'and rgbd keep their proportions.',
         unit='px',
         minimum=0,
         maximum=8192,
@@ -71,7 +73,7 @@ class CameraParameters(ManagedParameters):
     settle_time: float = parameter(
         0.0,
         'Time from a focus command until the focus rests. Images in between are marked as not settled. 0: 0.03 s, '
-        '0.2 s of a motor (v4l2).',
+        '0.2 s of a device.',
         unit='s',
         minimum=0.0,
         maximum=10.0,
@@ -87,25 +89,30 @@ class CameraParameters(ManagedParameters):
         'from; they are published as rgbd/color and rgbd/depth.',
     )
     video_device: str = parameter('/dev/video0', 'V4L2: device, as a path or a number.')
+    camera_id: str = parameter(
+        '',
+        'Device: which camera of depthai (id or IP address), picamera2 (number), pypylon (serial number). Empty: the '
+        'first.',
+    )
     calibration: str = parameter(
         '',
-        'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for V4L2 the focus table, '
+        'Calibration file, written by dfd calibrate: intrinsics for camera_info, and for devices the focus table, '
         'the lens and its focus breathing, unless parameters of their own give them.',
     )
     focus_table: str = parameter(
         '',
-        'V4L2: YAML file with the control values of the focus motor against focus distances. Empty: that of the '
-        'calibration.',
+        'Device: YAML file with the values of the focus motor against focus distances. Empty: that of the calibration, '
+        'otherwise dioptres (picamera2).',
     )
     focal_length: float = parameter(
-        0.0, 'V4L2, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).', unit='m', minimum=0.0, maximum=10.0
+        0.0, 'Device, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).', unit='m', minimum=0.0, maximum=10.0
     )
     f_number: float = parameter(
-        0.0, 'V4L2, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).', minimum=0.0, maximum=1000.0
+        0.0, 'Device, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).', minimum=0.0, maximum=1000.0
     )
     pixel_pitch: float = parameter(
         0.0,
-        'V4L2: distance of two pixels of the published image on the sensor. 0: unknown.',
+        'Device: distance of two pixels of the published image on the sensor. 0: unknown.',
         unit='m',
         minimum=0.0,
         maximum=0.001,
@@ -117,14 +124,14 @@ class CameraParameters(ManagedParameters):
         choices=('', 'MJPG', 'YUYV'),
     )
     exposure_time: float = parameter(
-        0.0, 'V4L2: exposure time. 0: as the camera chooses.', unit='s', minimum=0.0, maximum=10.0
+        0.0, 'Device: exposure time. 0: as the camera chooses.', unit='s', minimum=0.0, maximum=10.0
     )
     max_travel: float = _max_travel()
     white_balance: int = parameter(
-        0, 'V4L2: colour temperature. 0: as the camera chooses.', unit='K', minimum=0, maximum=20000
+        0, 'Device: colour temperature. 0: as the camera chooses.', unit='K', minimum=0, maximum=20000
     )
     gain: int = parameter(
-        -1, "V4L2: gain, in the camera's own unit. -1: as the camera chooses.", minimum=-1, maximum=65535
+        -1, "Device: gain, in the camera's own unit. -1: as the camera chooses.", minimum=-1, maximum=65535
     )
 
 

@@ -22,6 +22,7 @@ from dfd_ros.calibration.intrinsics import calibrate_intrinsics
 from dfd_ros.calibration.record import record_sweep
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import distance, magnification, vergence
+from dfd_ros.core.v4l2_device import V4l2Device
 
 pytestmark = pytest.mark.slow(reason='photographs of a simulated rig are rendered and read')
 
@@ -132,7 +133,7 @@ def test_the_board_tells_its_own_distance():
 
 
 def test_a_sweep_is_recorded_and_read_back(tmp_path):
-    recorded = record_sweep(FakeCamera(), [0, 50, 100], distance=0.5, settle_time=0.0)
+    recorded = record_sweep(V4l2Device('sweep', FakeCamera()), [0, 50, 100], distance=0.5, settle_time=0.0)
     recorded.write(tmp_path / 'sweep')
     read = recorded_sweep.Sweep.read(tmp_path / 'sweep')
     assert read.distance == 0.5 and list(read.values) == [0, 50, 100]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfd_ros.calibration.calibration_file import Aperture, Calibration, CameraModel, Extrinsics, FocusMap
-from dfd_ros.cameras.v4l2_source import FocusTable
+from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
 from dfd_ros.core.optics import Lens

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfd_ros.cameras.focus_drive import FocusDrive
+from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.cameras.stack_source import StackSource
-from dfd_ros.cameras.v4l2_source import FocusTable
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState

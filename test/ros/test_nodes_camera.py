@@ -277,7 +277,8 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
         (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
         (
             dict(source='film'),
-            "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2, module:Class",
+            "error: parameter source: 'film' is not one of: synthetic, stack, rgbd, v4l2, depthai, picamera2, "
+            'pypylon, module:Class',
         ),
         (
             dict(source='nowhere:MyCamera'),
@@ -290,7 +291,7 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
         (
             dict(source='v4l2'),
             'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
-            'the control values of the focus motor, or calibration one that has them',
+            'the values of the focus motor, or calibration one that has them',
         ),
         (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),
         (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),

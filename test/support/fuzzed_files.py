@@ -74,7 +74,7 @@ class FocusTables(Files):
         (folder / 'table.yaml').write_text(yaml.safe_dump({'focus_table': entries}))
 
     def read(self, folder):
-        from dfd_ros.cameras.v4l2_source import FocusTable
+        from dfd_ros.cameras.focus_table import FocusTable
 
         table = FocusTable.load(folder / 'table.yaml')
         if not math.isfinite(table.value(0.5)) or not table.focus_distance(table.value(0.5)) > 0:

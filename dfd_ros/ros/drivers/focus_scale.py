@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dfd_ros.cameras.v4l2_source import FocusTable
+from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 

@@ -1,5 +1,5 @@
-"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack, RGB-D images, a V4L2
-device or a class of your own."""
+"""Camera node: images, each with its lens state, from a synthetic scene, a focal stack, RGB-D images, a device with a
+focus motor or a class of your own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focus_device import DEVICES, IN_DIOPTRES, ImageSettings
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.own_class import find_class
 from dfd_ros.msg import FocusCommand
@@ -35,7 +36,7 @@ from dfd_ros.ros.node_parameters import CameraParameters
 from dfd_ros.ros.node_runner import Worker, run
 
 if TYPE_CHECKING:
-    from dfd_ros.cameras.v4l2_source import FocusTable
+    from dfd_ros.cameras.focus_table import FocusTable
 
 RECONNECT_AFTER = 1.0  # s
 CLOSED_WITHIN = 1.0  # s
@@ -90,13 +91,23 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
             focal_length=parameters.focal_length,
             f_number=parameters.f_number,
         )
-    from dfd_ros.cameras.v4l2_source import V4l2Source
-    from dfd_ros.core.v4l2_device import ImageSettings
+    from dfd_ros.cameras.focus_devices import open_focus_device
+    from dfd_ros.cameras.motor_source import MotorSource
 
     lens, lens_width = _lens(parameters, calibration)
     aperture = calibration.aperture
-    return V4l2Source(
-        parameters.video_device,
+    images = ImageSettings(
+        parameters.image_width,
+        parameters.image_height,
+        parameters.rate,
+        parameters.pixel_format,
+        parameters.exposure_time,
+        parameters.white_balance,
+        parameters.gain,
+    )
+    name = parameters.video_device if parameters.source == 'v4l2' else parameters.camera_id
+    return MotorSource(
+        lambda: open_focus_device(parameters.source, name, images),
         _focus_table(parameters, calibration),
         lens=lens,
         lens_width=lens_width,
@@ -104,15 +115,6 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         settle_time=_settle_time(parameters),
         motion=None if parameters.settle_time else calibration.motion,
         max_travel=parameters.max_travel,
-        images=ImageSettings(
-            parameters.image_width,
-            parameters.image_height,
-            parameters.rate,
-            parameters.pixel_format,
-            parameters.exposure_time,
-            parameters.white_balance,
-            parameters.gain,
-        ),
     )
 
 
@@ -128,17 +130,17 @@ def _own_source(name: str, options: str) -> CameraSource:
 
 
 def _settle_time(parameters: CameraParameters) -> float:
-    return parameters.settle_time or (MOTOR_SETTLE_TIME if parameters.source == 'v4l2' else SETTLE_TIME)
+    return parameters.settle_time or (MOTOR_SETTLE_TIME if parameters.source in DEVICES else SETTLE_TIME)
 
 
-def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable:
-    from dfd_ros.cameras.v4l2_source import FocusTable
+def _focus_table(parameters: CameraParameters, calibration: Calibration) -> FocusTable | None:
+    from dfd_ros.cameras.focus_table import FocusTable
 
     table = FocusTable.found(parameters.focus_table, calibration)
-    if table is None:
+    if table is None and parameters.source not in IN_DIOPTRES:
         raise InputError(
-            'parameter focus_table: source is v4l2, so it has to name a YAML file with the '
-            'control values of the focus motor, or calibration one that has them'
+            f'parameter focus_table: source is {parameters.source}, so it has to name a YAML file with the '
+            'values of the focus motor, or calibration one that has them'
         )
     return table
 

@@ -21,8 +21,8 @@ from std_msgs.msg import Empty, Header
 
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras.driver_file import Motion, read_driver
+from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.cameras.lens_motion import LensMotion, Position
-from dfd_ros.cameras.v4l2_source import FocusTable
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens

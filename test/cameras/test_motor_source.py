@@ -1,4 +1,4 @@
-"""The V4L2 source, and the recording of a sweep, with cameras that refuse, round and ignore."""
+"""The source of cameras with a motor, and the recording of a sweep, with V4L2 cameras that refuse, round and ignore."""
 
 import math
 import time
@@ -10,29 +10,32 @@ from fake_camera import FakeCamera
 
 from dfd_ros.calibration.record import record_sweep
 from dfd_ros.cameras import CameraLost
-from dfd_ros.cameras.v4l2_source import FocusTable, V4l2Source
-from dfd_ros.core import v4l2_device
+from dfd_ros.cameras.focus_devices import open_focus_device
+from dfd_ros.cameras.focus_table import FocusTable
+from dfd_ros.cameras.motor_source import MotorSource
+from dfd_ros.core import focus_device
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focus_device import ImageSettings
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
-from dfd_ros.core.v4l2_device import ImageSettings, V4l2Device
+from dfd_ros.core.v4l2_device import V4l2Device
 
 TABLE = FocusTable([0, 250], [math.inf, 0.1])  # 25 a dioptre
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(v4l2_device, 'PATIENCE', 0.05)
-    monkeypatch.setattr(v4l2_device, 'RETRY', 0.01)
+    monkeypatch.setattr(focus_device, 'PATIENCE', 0.05)
+    monkeypatch.setattr(focus_device, 'RETRY', 0.01)
 
 
 @pytest.fixture
 def opened(monkeypatch):
     """Makes a source of a camera."""
 
-    def make(camera, settle_time=0.0, **options):
+    def make(camera, settle_time=0.0, images=ImageSettings(), **options):
         monkeypatch.setattr(cv2, 'VideoCapture', lambda *_: camera)
-        return V4l2Source('/dev/video0', TABLE, settle_time=settle_time, **options)
+        return MotorSource(lambda: open_focus_device('v4l2', '', images), TABLE, settle_time=settle_time, **options)
 
     return make
 
@@ -45,7 +48,7 @@ def frame_at(source, focus_distance):
 
 def test_no_device_is_one_line():
     with pytest.raises(InputError, match='/dev/video77: cannot open the camera') as error:
-        V4l2Source('/dev/video77', TABLE, settle_time=0.2)
+        open_focus_device('v4l2', '/dev/video77')
     assert '\n' not in str(error.value)
 
 
@@ -121,7 +124,7 @@ class TestAFocusThatIsNotTaken:
 
     @pytest.mark.parametrize('fault', ['refuses', 'ignores_focus'])
     def test_a_stuck_motor_is_unsettled_with_a_warning(self, opened, fault, monkeypatch):
-        monkeypatch.setattr('dfd_ros.cameras.v4l2_source.PATIENCE', 0.1)
+        monkeypatch.setattr('dfd_ros.cameras.motor_source.PATIENCE', 0.1)
         camera = FakeCamera()
         source = opened(camera)
         frame_at(source, 0.5)
@@ -195,18 +198,22 @@ def test_settings_that_are_granted():
     assert camera.values[cv2.CAP_PROP_GAIN] == 0 and camera.values[cv2.CAP_PROP_FPS] == 120
 
 
+def recorded(camera, values, name='sweep'):
+    return record_sweep(V4l2Device(name, camera), values, settle_time=0.0)
+
+
 class TestRecordedSweep:
     def test_values_are_those_that_the_motor_had(self):
-        sweep = record_sweep(FakeCamera(step=17), np.linspace(0, 250, 6), settle_time=0.0)
+        sweep = recorded(FakeCamera(step=17), np.linspace(0, 250, 6))
         assert list(sweep.values) == [0, 51, 102, 153, 204, 255]
         assert [image[0, 0, 0] for image in sweep.images] == list(sweep.values)
 
     def test_values_of_one_step_give_one_image(self):
-        sweep = record_sweep(FakeCamera(step=4), range(0, 41), settle_time=0.0)
+        sweep = recorded(FakeCamera(step=4), range(0, 41))
         assert list(sweep.values) == list(range(0, 41, 4))
 
     def test_refused_once(self):
-        assert list(record_sweep(FakeCamera(refuses=1), [10, 20, 30], settle_time=0.0).values) == [10, 20, 30]
+        assert list(recorded(FakeCamera(refuses=1), [10, 20, 30]).values) == [10, 20, 30]
 
     @pytest.mark.parametrize(
         'camera, words',
@@ -218,10 +225,10 @@ class TestRecordedSweep:
     )
     def test_what_cannot_work_is_one_line(self, camera, words):
         with pytest.raises(InputError, match=f'C920: .*{words}'):
-            record_sweep(FakeCamera(**camera), [0, 100, 300], settle_time=0.0, name='C920')
+            recorded(FakeCamera(**camera), [0, 100, 300], 'C920')
 
     def test_no_image(self):
         camera = FakeCamera()
         camera.images = 7
         with pytest.raises(InputError, match='gives no image'):
-            record_sweep(camera, [0, 100, 200], settle_time=0.0)
+            recorded(camera, [0, 100, 200])
