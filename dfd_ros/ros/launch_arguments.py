@@ -110,7 +110,7 @@ ARGUMENTS = arguments(
             'calibration',
             'max_travel',
         ),
-        'sweep': ('autostart', 'pattern', 'steps', 'frames_per_step', 'pipelined', 'near', 'far'),
+        'sweep': ('autostart', 'pattern', 'steps', 'frames_per_step', 'pipelined', 'near', 'far', 'focus_on'),
         'depth': (
             'autostart',
             'near',

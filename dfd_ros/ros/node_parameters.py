@@ -195,6 +195,18 @@ class SweepParameters(ManagedParameters):
         maximum=1000,
         run_time=True,
     )
+    focus_on: float = parameter(
+        0.0,
+        'Distance to hold the focus on, .inf for infinity: the sweep goes on with every hold_steps + 1st step. Images '
+        'of what is there stay sharp, while depth is still seen everywhere. 0: sweep only.',
+        unit='m',
+        minimum=0.0,
+        maximum=math.inf,
+        run_time=True,
+    )
+    hold_steps: int = parameter(
+        3, 'focus_on: steps at that distance between two steps of the sweep.', minimum=1, maximum=1000, run_time=True
+    )
     pipelined: bool = parameter(
         False,
         'Command the next focus distance without waiting for the lens. Needs a camera or focus bridge that knows where '

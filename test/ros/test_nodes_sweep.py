@@ -50,6 +50,12 @@ def test_uneven_covers_the_range_each_cycle():
     assert cycles[1] != cycles[6]
 
 
+def test_the_focus_is_held_between_the_steps():
+    held = first(9, focus_on=0.8, hold_steps=2)
+    assert held == pytest.approx([math.inf, 0.8, 0.8, 2.0, 0.8, 0.8, 1.0, 0.8, 0.8])
+    assert first(2, focus_on=math.inf) == [math.inf] * 2
+
+
 @pytest.mark.parametrize(('settled_after_a_jump', 'kept'), [(False, 'ping_pong'), (True, 'ramp')])
 def test_auto_keeps_the_pattern_that_costs_fewer_frames(settled_after_a_jump, kept):
     """A lens whose jump over the range costs two frames, or none."""
@@ -262,6 +268,12 @@ def test_range_limits_beyond_the_lens_are_refused_at_run_time(lens, observer):
         result = observer.set_parameter(lens.name, 'near', near)
         assert not result.successful and 'near' in result.reason
     assert observer.set_parameter(lens.name, 'near', 0.5).successful
+    for focus_on in (0.1, math.inf):
+        result = observer.set_parameter(lens.name, 'focus_on', focus_on)
+        assert (
+            not result.successful and f'parameter focus_on: {focus_on:g} m is outside of 0.5 to 1.5 m' in result.reason
+        )
+    assert observer.set_parameter(lens.name, 'focus_on', 1.0).successful
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 0.2, 'use_sim_time': True}], indirect=True)

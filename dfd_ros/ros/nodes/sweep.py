@@ -68,9 +68,16 @@ class PatternTrial:
 def focus_distances(
     parameters: SweepParameters, range_: VergenceRange, trial: PatternTrial | None = None
 ) -> Iterator[float]:
-    """The focus distances (m) of the pattern, cycle after cycle without end. `trial`: of the pattern auto."""
+    """The focus distances (m) to command, without end. `trial`: of the pattern auto."""
+    for distance in _swept_distances(parameters, range_, trial or PatternTrial()):
+        yield distance
+        if parameters.focus_on:
+            yield from itertools.repeat(parameters.focus_on, parameters.hold_steps)
+
+
+def _swept_distances(parameters: SweepParameters, range_: VergenceRange, trial: PatternTrial) -> Iterator[float]:
+    """The pattern, cycle after cycle."""
     steps, near_to_far = parameters.steps, parameters.near_to_far
-    trial = trial or PatternTrial()
     for cycle in itertools.count():
         pattern = trial.begin_cycle() if parameters.pattern == 'auto' else parameters.pattern
         if pattern == 'ping_pong':
@@ -192,6 +199,8 @@ class SweepNode(ManagedNode):
                 f'parameters near and far: with the limits of the lens, near is {near:.4g} m and far {far:.4g} m; '
                 'set both'
             )
+        if values.focus_on and not near <= values.focus_on <= far:
+            raise InputError(f'parameter focus_on: {values.focus_on:.4g} m is outside of {near:.4g} to {far:.4g} m')
         return VergenceRange(near, far)
 
     def _is_other(self, range_: VergenceRange, than: VergenceRange) -> bool:
