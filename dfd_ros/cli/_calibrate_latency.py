@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
 from dfd_ros.cli._options import add_device_arguments
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from dfd_ros.calibration.focus_steps import FocusSteps
     from dfd_ros.calibration.latency import LatencyResult
     from dfd_ros.cameras.driver_file import Driver
-
-TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         help='recording of images and focus commands (default: step the focus now)',
     )
-    parser.add_argument(
-        '--driver',
-        metavar='NAME',
-        default='',
-        help='camera driver, as for the focus bridge, which is started for it (default: a camera that obeys '
-        'focus_command)',
-    )
-    parser.add_argument('--driver-node', metavar='NODE', default='', help="name of the driver's node")
     add_device_arguments(parser)
     parser.add_argument(
         '--focus-table', metavar='YAML', default='', help='values against focus distances (default: the calibration)'
@@ -42,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--step-time', metavar='S', type=float, default=0.0, help='time between two steps (default: 1 s, or 30 frames)'
     )
-    for topic in TOPICS:
-        parser.add_argument(f'--{topic.replace("_", "-")}', metavar='TOPIC', default=topic, help=f'name of {topic}')
+    add_driver_arguments(parser)
 
 
 def measure(args: argparse.Namespace) -> tuple[Calibration, LatencyResult]:
@@ -81,26 +70,13 @@ def _record(args: argparse.Namespace, calibration: Calibration, driver: Driver |
         return read_focus_steps(args.bag, args.image_raw, args.focus_command, args.lens_state)
     if (args.device or args.source) and driver is None:
         return _from_device(args, calibration)
-    from dfd_ros.ros.node_processes import NodeProcesses, require_ros
+    parameters = {'focus_table': args.focus_table}
+    if args.calibration.exists():
+        parameters['calibration'] = str(args.calibration)
+    with focus_bridge(args, parameters) as (topics, compressed, check):
+        from dfd_ros.ros.topic_stepping import record_focus_steps
 
-    require_ros()
-    from dfd_ros.ros import launch_arguments
-    from dfd_ros.ros.topic_stepping import record_focus_steps
-
-    topics = {topic: getattr(args, topic) for topic in TOPICS}
-    if driver is None:
-        return record_focus_steps(topics, args.steps, args.step_time, check=lambda: time.sleep(0.05))
-    given = {'driver': args.driver, 'driver_node': args.driver_node, 'video_device': args.device}
-    values, depth = launch_arguments.with_driver(given | topics)
-    parameters = {key: value for key, value in given.items() if value}
-    parameters |= {'focus_table': args.focus_table} if args.focus_table else {}
-    parameters |= {'calibration': str(args.calibration)} if args.calibration.exists() else {}
-    remappings = [part for topic, name in launch_arguments.remappings(values) for part in ('-r', f'{topic}:={name}')]
-    with NodeProcesses() as processes:
-        processes.start('focus_bridge', parameters, *remappings)
-        topics = {topic: values[topic] for topic in TOPICS}
-        compressed = bool(depth.get('compressed'))
-        return record_focus_steps(topics, args.steps, args.step_time, compressed=compressed, check=processes.check)
+        return record_focus_steps(topics, args.steps, args.step_time, compressed=compressed, check=check)
 
 
 def _from_device(args: argparse.Namespace, calibration: Calibration) -> FocusSteps:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfd_ros.cli import _calibrate_latency
+from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
 from dfd_ros.cli._options import add_device_arguments
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dfd_ros.calibration.recorded_sweep import Sweep
 
 HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture, breathing and latency, into calibration.yaml'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
@@ -40,10 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sweep = add(
         'sweep',
         _sweep,
-        'record a sweep with a V4L2 camera, by control value, for focus and aperture',
+        'record a sweep by values of the focus motor, for focus and aperture: from a device, or through ROS',
         '--device /dev/video0 --first 0 --last 250 --steps 26 --distance 0.5 --out sweeps/050',
     )
     add_device_arguments(sweep)
+    add_driver_arguments(sweep)
     sweep.add_argument('--first', metavar='N', type=float, required=True, help='control value to start at')
     sweep.add_argument('--last', metavar='N', type=float, required=True, help='control value to end at')
     sweep.add_argument('--steps', metavar='N', type=int, default=26, help='number of images')
@@ -229,18 +237,46 @@ def _sweep(args: argparse.Namespace) -> None:
     values = np.linspace(args.first, args.last, min(args.steps, MAX_VALUES)).round()
     if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
-    device = open_focus_device(args.source or 'v4l2', args.device, ImageSettings(args.width, args.height))
-    try:
-        sweep = record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
-    finally:
-        device.close()
+    if args.driver and (args.source or args.width or args.height):
+        raise InputError('--driver: its node gives the images; --source, --width and --height do not go with it')
+    if args.driver:
+        sweep = _sweep_through_ros(args, values)
+    else:
+        device = open_focus_device(args.source or 'v4l2', args.device, ImageSettings(args.width, args.height))
+        try:
+            sweep = record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
+        finally:
+            device.close()
     if len(sweep.images) < 5:
         raise InputError(
-            f'{device.name}: the focus motor has only {len(sweep.images)} positions from {args.first:g} to '
+            f'{sweep.name}: the focus motor has only {len(sweep.images)} positions from {args.first:g} to '
             f'{args.last:g}; sweep further'
         )
     sweep.write(args.out)
     print(f'sweep     {len(sweep.images)} images in {args.out}/')
+
+
+def _sweep_through_ros(args: argparse.Namespace, values: np.ndarray) -> Sweep:
+    import tempfile
+
+    import yaml
+
+    from dfd_ros.calibration.record import record_sweep
+    from dfd_ros.cameras.focus_table import FocusTable
+
+    # Any table will do: the bridge turns values into distances by it, and the sweep turns them back.
+    low, high = min(args.first, args.last), max(args.first, args.last)
+    entries = [{'value': low, 'focus_distance_m': math.inf}, {'value': high, 'focus_distance_m': 0.1}]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'table.yaml'
+        path.write_text(yaml.safe_dump({'focus_table': entries}))
+        with focus_bridge(args, {'focus_table': str(path)}) as (topics, compressed, check):
+            from dfd_ros.ros.client_node import spinning
+            from dfd_ros.ros.topic_device import TopicDevice
+
+            table = FocusTable.load(path)
+            with spinning(lambda: TopicDevice(topics, table, compressed, check)) as device:
+                return record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
 
 
 def _intrinsics(args: argparse.Namespace) -> None:

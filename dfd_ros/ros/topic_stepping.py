@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from dfd_ros.calibration.focus_steps import WARM_UP, FocusSteps, FocusStepsBuilder, default_pause, take_steps
@@ -18,8 +13,8 @@ from dfd_ros.core.optics import VergenceRange, vergence
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
+from dfd_ros.ros.client_node import spinning
 from dfd_ros.ros.guarded_node import GuardedNode
-from dfd_ros.ros.node_runner import use_image_transport_profile
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
 PATIENCE = 15.0  # s until the first image and the first lens state with limits
@@ -98,7 +93,7 @@ def record_focus_steps(
             else:
                 time.sleep(left)
 
-    with _spinning(topics, compressed) as node:
+    with spinning(lambda: FocusStepper(topics, compressed)) as node:
         began = time.monotonic()
         while node.builder.frames < WARM_UP or node.range is None:
             wait(5 * POLL)
@@ -125,29 +120,3 @@ def record_focus_steps(
         period = (time.monotonic() - began) / max(node.builder.frames - first, 1)
         take_steps(node.builder, node.send, wait, node.range, count, pause or default_pause(period), period)
         return node.builder.steps()
-
-
-@contextlib.contextmanager
-def _spinning(topics: dict[str, str], compressed: bool) -> Iterator[FocusStepper]:
-    """The node, while a thread spins it."""
-    use_image_transport_profile()
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = FocusStepper(topics, compressed)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-
-        def spin() -> None:
-            with contextlib.suppress(ExternalShutdownException):
-                executor.spin()
-
-        thread = threading.Thread(target=spin, daemon=True)
-        thread.start()
-        try:
-            yield node
-        finally:
-            executor.shutdown()
-            thread.join()
-            node.destroy_node()
-    finally:
-        rclpy.try_shutdown()

@@ -1,0 +1,67 @@
+"""`dfd calibrate sweep` through ROS: stand-ins for drivers whose pictures are as bright as the value of their lens."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+import driver_stand_ins as stand_ins
+from ros_processes import PATIENCE
+
+from dfd_ros.calibration.recorded_sweep import Sweep
+
+
+def grey(level: float) -> np.ndarray:
+    return np.full((48, 64, 3), round(level), np.uint8)
+
+
+def sweep(folder, *arguments):
+    command = [sys.executable, '-m', 'dfd_ros.cli', 'calibrate', 'sweep', *map(str, arguments), '--out', 'sweep']
+    return subprocess.run(
+        [*command, '--settle-time', '0.05'], cwd=folder, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+
+@pytest.mark.usefixtures('observer')
+class TestThroughADriver:
+    def test_values_of_the_driver(self, tmp_path):
+        driver = stand_ins.Depthai(scene=grey)
+        try:
+            done = sweep(tmp_path, '--driver', 'depthai_ros_driver', '--first', 20, '--last', 220, '--steps', 5)
+        finally:
+            driver.end()
+        assert done.returncode == 0, done.stderr
+        read = Sweep.read(tmp_path / 'sweep')
+        assert list(read.values) == pytest.approx([20, 70, 120, 170, 220])
+        assert [image[0, 0, 0] for image in read.images] == pytest.approx([20, 70, 120, 170, 220], abs=2)  # JPEG
+
+    def test_dioptres_and_reports_that_run_ahead(self, tmp_path):
+        driver = stand_ins.CameraRos(scene=lambda value: grey(15 * value))
+        try:
+            done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
+        finally:
+            driver.end()
+        assert done.returncode == 0, done.stderr
+        read = Sweep.read(tmp_path / 'sweep')
+        assert list(read.values) == pytest.approx([0, 3, 6, 9, 12], abs=0.01)
+        assert [image[0, 0, 0] for image in read.images] == pytest.approx(15 * read.values, abs=3)
+
+    def test_a_lens_that_does_not_obey(self, tmp_path):
+        driver = stand_ins.CameraRos(scene=grey, obeys=False)
+        try:
+            done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
+        finally:
+            driver.end()
+        assert done.returncode == 2
+        assert 'no settled frame at the focus value 0 within 10 s, it is at ' in done.stderr.splitlines()[-1]
+        assert not (tmp_path / 'sweep').exists()
+
+    def test_no_driver(self, tmp_path):
+        done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
+        assert done.returncode == 2
+        assert 'no pairs of /camera/image_raw and /lens_state within' in done.stderr.splitlines()[-1]
+        done = sweep(tmp_path, '--driver', 'camera_ros', '--width', 640, '--first', 0, '--last', 12, '--steps', 5)
+        assert done.returncode == 2 and '--driver: its node gives the images' in done.stderr
