@@ -1,4 +1,4 @@
-"""Generates config/depth_from_focus.yaml and the tables of docs/interfaces.md from the nodes' parameters.
+"""Generates config/depth_from_focus.yaml and the tables of docs/parameters.md from the nodes' parameters.
 
 ``python -m dfd_ros.ros.parameter_reference`` in a checkout. With ``--check`` it writes nothing, and exits with 1 if a
 file is out of date.
@@ -17,7 +17,7 @@ from dfd_ros.ros.parameters import ROS_TYPE_NAMES, Declaration, Parameters, yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path('config/depth_from_focus.yaml')
-DOCUMENT = Path('docs/interfaces.md')
+DOCUMENT = Path('docs/parameters.md')
 HEAD = """\
 # Every parameter of the nodes with its default. Written by `python -m dfd_ros.ros.parameter_reference`: change a copy.
 # The key /**/NODE means the node of that name in every namespace.

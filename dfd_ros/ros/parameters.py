@@ -7,7 +7,7 @@ A node's parameters are the fields of a dataclass that derives from `Parameters`
         near: float = parameter(0.0, 'Nearest distance of the swept range.', unit='m', minimum=0.0)
 
 Descriptors, ranges, the reading of YAML and ``-p``, the checks at start and at run time, the files in
-``config/``, the tables in ``docs/interfaces.md`` (`dfd_ros.ros.parameter_reference`) and the launch arguments all come
+``config/``, the tables in ``docs/parameters.md`` (`dfd_ros.ros.parameter_reference`) and the launch arguments all come
 from it. This module does not import ROS: launch files and `dfd run --help` read the declarations before anything runs.
 """
 

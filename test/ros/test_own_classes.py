@@ -20,7 +20,7 @@ from dfd_ros.ros import qos
 @pytest.fixture
 def modules(tmp_path, monkeypatch):
     """The examples of the documents, where Python finds them, here and in the nodes."""
-    (tmp_path / 'mycam.py').write_text(example('interfaces.md', 'A camera of your own', 'python'))
+    (tmp_path / 'mycam.py').write_text(example('cameras.md', 'A camera of your own', 'python'))
     (tmp_path / 'mynet.py').write_text(example('networks.md', 'A network of your own', 'python'))
     monkeypatch.setenv('PYTHONPATH', f'{tmp_path}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
     monkeypatch.syspath_prepend(tmp_path)
