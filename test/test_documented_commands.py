@@ -71,7 +71,7 @@ def test_there_are_commands():
 @pytest.mark.parametrize('call', CALLS, ids=label)
 def test_commands_are_understood(call):
     document, arguments = call
-    if not arguments or '--help' in arguments:
+    if not arguments or {'--help', '--version'} & set(arguments):
         return
     try:
         parsed = cli._parser(arguments).parse_args(arguments)
@@ -94,6 +94,10 @@ def workplace(tmp_path_factory):
     shutil.copytree(ROOT / 'examples' / 'push_button', folder / 'examples' / 'push_button')
     for name in ('photographs/desk', 'FOLDER'):
         save_all(folder / name, sweep(4))
+    (folder / 'examples' / 'small').mkdir()
+    for path in sorted((folder / 'examples' / 'push_button').glob('*.jpg'))[::2]:
+        with Image.open(path) as image:
+            image.reduce(5).save(folder / 'examples' / 'small' / path.name)
     pages = [Image.fromarray(image) for image in sweep(4)]
     pages[0].save(folder / 'stack.tif', save_all=True, append_images=pages[1:])
     return folder
@@ -107,6 +111,8 @@ RUN = {
     'dfd estimate photographs/desk --out output/desk': '--weights {weights}',
     'dfd estimate stack.tif --out output/stack': '--weights {weights}',
     'dfd stack init photographs/desk': '',
+    'dfd render --out output/stacks --preset study --stacks 1': '',
+    'dfd estimate output/stacks/0000 --out output/stack': '--weights {weights}',
 }
 
 
@@ -120,3 +126,14 @@ def test_commands_run(workplace, random_weights, monkeypatch, capsys):
         assert dfd(*shlex.split(line)[1:]) == 0, f'{line}\n{capsys.readouterr().err}'
     assert (workplace / 'output' / 'button' / 'overview.png').exists()
     assert (workplace / 'photographs' / 'desk' / 'stack.yaml').exists()
+
+
+@pytest.mark.slow(reason='reads a stack twice')
+def test_the_page_on_python_runs(workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    blocks = re.findall(r'^```python\n(.*?)^```', (ROOT / 'docs' / 'python.md').read_text(), re.S | re.M)
+    names: dict = {}
+    exec('\n'.join(blocks).replace('examples/push_button', 'examples/small'), names)
+    assert names['depth'].shape == names['stack'].images[0].shape[:2] and names['estimate'].all_in_focus is not None
+    printed = capsys.readouterr().out
+    assert 'the focus has not moved' in printed and 'no_such_folder' in printed
