@@ -1,7 +1,7 @@
 # The set-up needs some Python to start with; which one the environment gets is setup/environment.py's choice.
 PYTHON3 := $(firstword $(foreach name,python3 python3.12 python3.11,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: help env example demo test test-fast lint clean
+.PHONY: help env example demo test test-fast lint docs clean
 
 help:
 	@echo "make example    depth of the photographs in examples/push_button, in output/push_button"
@@ -9,12 +9,13 @@ help:
 	@echo "make test       all tests (make test TESTS=test/core/test_optics.py: some)"
 	@echo "make test-fast  the tests that are not marked slow, in about a minute on two cores"
 	@echo "make lint       ruff and mypy"
+	@echo "make docs       the documentation as a site, in output/site"
 	@echo "make env        the environment .venv that both use, built again only where something changed"
 	@echo "make clean      removes .venv"
 
 env:
 	@test -n "$(PYTHON3)" || { echo "dfd_ros: no Python found; install Python 3.11 or 3.12 (Debian, Ubuntu: sudo apt install python3-venv python3-dev)" >&2; exit 1; }
-	@"$(PYTHON3)" setup/environment.py
+	@"$(PYTHON3)" setup/environment.py $(SET_UP)
 
 example: env
 	.venv/bin/dfd estimate examples/push_button --out output/push_button
@@ -39,6 +40,12 @@ lint: env
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+# Without the request of its theme to move to a successor. A warning ends the build.
+docs:
+	@$(MAKE) --no-print-directory env SET_UP=--docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+	@echo "dfd_ros: open output/site/index.html; the search needs a server: python3 -m http.server -d output/site"
 
 clean:
 	rm -rf .venv

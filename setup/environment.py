@@ -1,7 +1,8 @@
 """Builds .venv in the checkout: Python packages, ROS 2, and the colcon overlay with this package's own messages.
 
-`make env` runs it. Each step is done again only when something that goes into it has changed. Needs nothing but
-the standard library, and runs on any Python 3.7, so that it can say what is missing.
+`make env` runs it; `make docs` runs it with --docs, for the packages that build the site. Each step is done again only
+when something that goes into it has changed. Needs nothing but the standard library, and runs on any Python 3.7, so
+that it can say what is missing.
 """
 
 from __future__ import annotations
@@ -245,6 +246,11 @@ def install_packages(distro: str | None) -> None:
     call([*pip, *requirements_beside_ros(), '-r', SETUP / 'requirements-lint.txt'], 'packages.log')
 
 
+def install_docs_packages() -> None:
+    pip = [VENV / 'bin' / 'python', '-m', 'pip', 'install', '--disable-pip-version-check']
+    call([*pip, '-r', SETUP / 'requirements-docs.txt'], 'docs.log')
+
+
 def requirements_beside_ros() -> list:
     """Requirements where ROS is installed. What the system has already is left to it, since cv_bridge and the
     generated messages are built against the system's NumPy; only torch is exact, and pydantic, since Ubuntu 24.04
@@ -387,7 +393,7 @@ def build_overlay(python: Python, distro: str | None) -> None:
     )
 
 
-def set_up() -> None:
+def set_up(with_docs: bool) -> None:
     distro, python = choose()
     if VENV.exists() and any(VENV.iterdir()) and not STAMPS.exists():
         raise Unfit(f'{VENV} is there but was not made by this set-up; move it away')
@@ -422,6 +428,9 @@ def set_up() -> None:
     steps.run('tools', 'build tools', tools, lambda: install_tools(python))
     steps.run('fresh', 'empty overlay', fresh, clear_overlay)
     steps.run('overlay', 'messages of dfd_ros', overlay, lambda: build_overlay(python, distro))
+    if with_docs:
+        docs = key_of(venv, SETUP / 'requirements-docs.txt')
+        steps.run('docs', 'packages of the documentation', docs, install_docs_packages)
     if not steps.any:
         print(f'dfd_ros: .venv is up to date ({python.name}, {ros_name(distro)})')
 
@@ -431,7 +440,7 @@ def main() -> int:
         # Two set-ups at once would write into each other; the second waits, and finds everything done.
         with Path(__file__).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            set_up()
+            set_up('--docs' in sys.argv[1:])
     except (Unfit, OSError) as error:
         print(f'dfd_ros: {error}', file=sys.stderr)
         return 1

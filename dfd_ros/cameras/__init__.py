@@ -26,7 +26,7 @@ class RgbdImages:
 
 @dataclass(frozen=True)
 class Frame:
-    """One exposure: image (H, W, 3) uint8 RGB, lens state, depth (H, W) float32 m if the true depth is known.
+    """One exposure: `image` (H, W, 3) uint8 RGB, `lens_state`, `depth` (H, W) float32 m if the true depth is known.
 
     `time_s` is when it was exposed, on the clock of `CameraSource.capture`.
     """

@@ -53,7 +53,7 @@ class FocusDrive:
 
 
 class DrivenSource(CameraSource):
-    """Base of camera sources without a device, whose focus drive is `_drive`."""
+    """Base of camera sources without a device, whose focus drive is `_drive`, which `focus` commands."""
 
     _drive: FocusDrive
 

@@ -46,6 +46,7 @@ class FocalStack:
     images: list[np.ndarray]
     """(H, W, 3) uint8 RGB each, all of one size."""
     lens_states: list[LensState]
+    """One for each image."""
     depth: np.ndarray | None = None
     """Ground truth: (H, W) float32 metres, NaN = none."""
     name: str = 'focal stack'

@@ -28,7 +28,9 @@ class LensState:
     focus_distance: float
     """Distance (m) that is in focus; infinity is allowed."""
     focal_length: float = math.nan
+    """m."""
     f_number: float = math.nan
+    """Focal length over the diameter of the aperture."""
     pixel_pitch: float = math.nan
     """Size (m) of a pixel of the image that belongs to this state."""
     magnification: float = math.nan

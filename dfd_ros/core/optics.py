@@ -146,7 +146,7 @@ class VergenceRange:
 
 @dataclass(frozen=True)
 class Lens:
-    """The constants of a lens and its sensor, in metres. NaN means unknown."""
+    """The constants of a lens and its sensor: `focal_length` (m), `f_number`, `pixel_pitch` (m). NaN means unknown."""
 
     focal_length: float = math.nan
     f_number: float = math.nan

@@ -183,6 +183,10 @@ class DepthEstimator:
     frames so far (at most `MAX_REPLAY`) are read again, all in that one call.
 
     Not thread-safe. Cost and memory a frame do not grow.
+
+    Attributes:
+        all_in_focus: whether the estimates have an all-in-focus image; may be changed in the stream.
+        resets, reset_reason: how often the memory was dropped, and why the last time; empty: `reset` was called.
     """
 
     MAX_REPLAY = 32
@@ -207,19 +211,23 @@ class DepthEstimator:
         all_in_focus: bool = False,
     ):
         """
-        weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
-        network: a network to use as it is, or a name: of a network without weights (best_focus, variational), or
-            the one that the weights must be of; your own as module:Class.
-        backend: torch or onnx. device: auto, cpu, cuda, cuda:N.
-        precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
-        resolution: longer side (px) of what the network sees at most, None = all of it; larger images are reduced
-            by area averaging, and the results upsampled along the edges of the image.
-        reset_gap: s.
-        registration: find zoom, rotation and shift between frames from the images. Without it only the
-            magnification in the lens state is corrected for.
-        all_in_focus: estimate it too. The attribute of the same name turns it on and off in the stream.
+        Args:
+            weights: file; default: those that ship. For the onnx backend a file of `dfd export`.
+            network: a network to use as it is, or a name: of a network without weights (best_focus, variational), or
+                the one that the weights must be of; your own as module:Class.
+            backend: torch or onnx.
+            device: auto, cpu, cuda, cuda:N.
+            precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
+            range_: of depth; default: see above.
+            resolution: longer side (px) of what the network sees at most, None = all of it; larger images are reduced
+                by area averaging, and the results upsampled along the edges of the image.
+            reset_gap: s.
+            registration: find zoom, rotation and shift between frames from the images. Without it only the
+                magnification in the lens state is corrected for.
+            all_in_focus: estimate it too.
 
-        Raises `InputError` for what of this cannot be.
+        Raises:
+            InputError: what of this cannot be.
         """
         if resolution is not None and resolution < MIN_IMAGE:
             raise InputError(f'resolution {resolution}: must be at least {MIN_IMAGE} px')
@@ -233,7 +241,6 @@ class DepthEstimator:
         self.all_in_focus = all_in_focus
         self._last: tuple[tuple[int, ...], LensState] | None = None
         self.resets = -1
-        """How often the memory was dropped, and why the last time; empty: `reset` was called."""
         self.reset_reason = ''
         self.reset()
 
@@ -336,10 +343,15 @@ class DepthEstimator:
         self._blur_scale_search: BlurScaleSearch | None = None
 
     def push(self, image: np.ndarray, lens_state: LensState) -> Estimate:
-        """Read one frame. image: (H, W, 3) uint8 RGB.
+        """Reads one frame.
 
-        Raises `InputError` for an image or a lens state that cannot be; the frame is then as if never seen. An
-        image of a size that the network does not take is refused too, but counts as a frame.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            lens_state: during its exposure.
+
+        Raises:
+            InputError: an image or a lens state that cannot be; the frame is then as if never seen. An image of a size
+                that the network does not take is refused too, but counts as a frame.
         """
         _check(image, lens_state)
         range_ = self._fixed_range or lens_state.range

@@ -1,0 +1,62 @@
+"""Hooks of MkDocs (mkdocs.yml): the pages of the repository where they lie, and formulas as MathML.
+
+Every page is read on GitHub and on the site, with the same relative links. GitHub sets formulas itself.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import latex2mathml.converter
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+# Pages, what they show, and what they link to.
+PUBLISHED = (
+    'README.md',
+    'CONTRIBUTING.md',
+    'LICENSE',
+    'CHANGELOG.rst',
+    'docs/*.md',
+    'docs/demo/*',
+    'docs/pictures/**/*',
+    'examples/*',
+    'examples/push_button/LICENSE',
+    'weights/README.md',
+    'msg/*.msg',
+    'config/*.*',
+    'config/drivers/*',
+)
+SYMBOL = re.compile(r'<a id="symbol-(\w+)"></a>')
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Adds the published files under their paths in the repository."""
+    for pattern in PUBLISHED:
+        for path in sorted(ROOT.glob(pattern)):
+            if path.is_file():
+                name = path.relative_to(ROOT).as_posix()
+                files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
+    return files
+
+
+def on_page_content(content: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Sets the formulas. A formula of one symbol links to the glossary."""
+    glossary = files.get_file_from_path('docs/glossary.md')
+    assert glossary is not None
+    symbols = SYMBOL.findall(glossary.content_string)
+
+    def mathml(match: re.Match[str]) -> str:
+        source = html.unescape(match[2]).strip()
+        display = 'block' if match[1] == 'div' else 'inline'
+        formula = latex2mathml.converter.convert(source, display=display)
+        if source in symbols and page.file is not glossary:
+            return f'<a class="symbol" href="{glossary.url_relative_to(page.file)}#symbol-{source}">{formula}</a>'
+        return formula
+
+    return FORMULA.sub(mathml, content)
