@@ -23,7 +23,7 @@ from dfd_ros.core.errors import shortened
 GROUPS = {
     'Depth of photographs, videos and focal stacks': ('estimate', 'view', 'stack', 'refocus'),
     'On a robot': ('demo', 'run', 'calibrate'),
-    'Your own data and networks': ('convert', 'train', 'evaluate', 'export'),
+    'Your own data and networks': ('convert', 'train', 'evaluate', 'export', 'inspect'),
     'Synthetic data and research': ('render', 'assets', 'study', 'benchmark'),
     'The shell': ('completion',),
 }
@@ -51,7 +51,9 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 def _names() -> list[str]:
     """All commands, in the order of `GROUPS`."""
-    found = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_'))
+    found = sorted(
+        module.name.removesuffix('_') for module in pkgutil.iter_modules(__path__) if not module.name.startswith('_')
+    )
     order = [name for names in GROUPS.values() for name in names]
     return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -68,7 +70,9 @@ def _cheat_sheet() -> str:
 
 
 def _load(name: str) -> ModuleType:
-    return importlib.import_module(f'{__name__}.{name}')
+    # A module with the name of one of the standard library has an underscore.
+    module = f'{name}_' if name in sys.stdlib_module_names else name
+    return importlib.import_module(f'{__name__}.{module}')
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -79,16 +79,8 @@ def resume(
     Raises:
         InputError: the file is damaged, of another training, or was written with other settings or data.
     """
-    require_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-        # torch does not compress, so no part can be larger than the file.
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError('compressed')
-        if sum(member.file_size for member in members) > path.stat().st_size:
-            raise ValueError('its parts are larger than the file')
-        saved = torch.load(path, map_location=device, weights_only=True)
+        saved = read(path, device)
         position, written_with = _position(saved), saved.get('settings')
         if written_with is None:
             warn(f'{path}: an older version wrote it without its settings, which therefore cannot be compared')
@@ -109,9 +101,26 @@ def resume(
         ) from None
 
 
-def _position(saved: Any) -> Position:
-    if not isinstance(saved, dict):
-        raise TypeError(f'{quoted(saved)} instead of its parts')
+def read(path: Path, device: torch.device = torch.device('cpu')) -> dict[str, Any]:
+    """The content of a checkpoint. Raises `InputError`."""
+    require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        # torch does not compress, so no part can be larger than the file.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError('compressed')
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError('its parts are larger than the file')
+        saved = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(saved, dict):
+            raise TypeError(f'{quoted(saved)} instead of its parts')
+        return saved
+    except Exception as error:  # a damaged file can raise anything
+        raise InputError(f'{path}: not a complete checkpoint ({reason(error)}); remove it, or rename the run') from None
+
+
+def _position(saved: dict[str, Any]) -> Position:
     # Older checkpoints lack the last two.
     step, best, seconds, validates = (
         saved['step'],

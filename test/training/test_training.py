@@ -275,13 +275,13 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(config, checkpoint)
     content = checkpoint.read_bytes()
     for other in (b'', content[:5000], content[:-100], b'hello', pickle.dumps({'step': 1})):
         checkpoint.write_bytes(other)
-        refused(config, checkpoint, 'checkpoint.pt: not a complete checkpoint of this network')
+        refused(config, checkpoint, 'checkpoint.pt: not a complete checkpoint')
     with zipfile.ZipFile(checkpoint, 'w', zipfile.ZIP_DEFLATED) as archive:  # unpacked, it may be of any size
         archive.writestr('checkpoint/data.pkl', bytes(10**6))
-    refused(config, checkpoint, 'not a complete checkpoint of this network .compressed')
+    refused(config, checkpoint, 'not a complete checkpoint .compressed')
     for value in ([], torch.zeros(3), 'text', None):
         torch.save(value, checkpoint)
-        refused(config, checkpoint, 'not a complete checkpoint of this network')
+        refused(config, checkpoint, 'not a complete checkpoint')
     checkpoint.unlink()
     os.mkfifo(checkpoint)
     refused(config, checkpoint, 'is a FIFO')

@@ -1,0 +1,167 @@
+"""`dfd inspect`: what a file is, and how it was made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HELP = 'print what a file or folder is and how it was made: weights, checkpoint, ONNX, stack, shard, bag, calibration'
+EXAMPLE = 'dfd inspect runs/stream/best.safetensors'
+
+Lines = Iterator[tuple[str, object]]
+
+MAX_TOPICS = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('path', metavar='FILE', type=Path, help='file, or folder of a focal stack, shards or a bag')
+
+
+def run(args: argparse.Namespace) -> int:
+    kind, describe = _kind(args.path)
+    rows = [('file', args.path), ('kind', kind), *describe(args.path)]
+    if args.path.is_file():
+        rows.append(('size', f'{args.path.stat().st_size / 1e6:.3g} MB'))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        for line in str(value).splitlines() or ['']:
+            print(f'{name:{width}}  {line}'.rstrip())
+            name = ''
+    return 0
+
+
+def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
+    from dfd_ros.core.errors import InputError
+
+    if path.is_dir():
+        for marks, kind, describe in (
+            (('stack.yaml',), 'focal stack', _stack),
+            (('metadata.yaml', '*.mcap', '*.db3'), 'bag', _bag),
+            (('**/*.tar',), 'samples', _samples),
+            (('checkpoint.pt',), 'training run', lambda folder: _checkpoint(folder / 'checkpoint.pt')),
+        ):
+            if any(next(path.glob(mark), None) for mark in marks):
+                return kind, describe
+        raise InputError(f'{path}: neither a focal stack (stack.yaml), a bag, shards (*.tar) nor a training run')
+    if not path.is_file():
+        raise InputError(f'{path}: no such file or folder')
+    kinds = {
+        '.safetensors': ('weights', _weights),
+        '.pt': ('checkpoint', _checkpoint),
+        '.onnx': ('exported network', _onnx),
+        '.tar': ('samples', _samples),
+        '.mcap': ('bag', _bag),
+        '.db3': ('bag', _bag),
+        '.yaml': ('calibration', _calibration),
+    }
+    if path.suffix not in kinds:
+        raise InputError(f'{path}: of a kind that dfd inspect does not know; it knows {", ".join(kinds)}')
+    return kinds[path.suffix]
+
+
+def _weights(path: Path) -> Lines:
+    from dfd_ros import networks
+
+    with networks.opened(path) as file:
+        yield 'parameters', sum(math.prod(shape) for shape in file.shapes.values())
+        for name, text in file.metadata.items():
+            yield name, _readable(text)
+
+
+def _checkpoint(path: Path) -> Lines:
+    from dfd_ros.training.checkpoint import read
+
+    saved = read(path)
+    yield 'step', saved.get('step')
+    yield 'time', f'{saved.get("seconds", 0.0) / 3600:.2f} h'
+    yield 'best score', saved.get('best')
+    yield from (saved.get('settings') or {}).items()
+
+
+def _onnx(path: Path) -> Lines:
+    from dfd_ros.core.errors import InputError, reason
+
+    try:
+        import onnx
+    except ImportError:
+        raise InputError('dfd inspect: onnx is not installed: pip install onnx') from None
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf has many exception types
+        raise InputError(f'{path}: not a complete ONNX file ({reason(error)})') from None
+    for entry in model.metadata_props:
+        yield entry.key, _readable(entry.value)
+    yield 'opset', ', '.join(f'{entry.domain or "ai.onnx"} {entry.version}' for entry in model.opset_import)
+    for title, values in (('inputs', model.graph.input), ('outputs', model.graph.output)):
+        sides = [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim] for value in values]
+        yield title, '\n'.join(f'{value.name} ({", ".join(map(str, s))})' for value, s in zip(values, sides))
+
+
+def _stack(folder: Path) -> Lines:
+    from dfd_ros.core.focal_stack import FocalStack
+
+    stack = FocalStack.read(folder, metric=False)
+    height, width = stack.images[0].shape[:2]
+    yield 'frames', f'{len(stack)} of {width}x{height}'
+    yield from _lens(stack.lens_states)
+    yield 'true depth', 'no' if stack.depth is None else 'yes'
+
+
+def _samples(path: Path) -> Lines:
+    from dfd_ros.datasets.shards import Samples, shards
+
+    samples = Samples(path)
+    yield 'shards', len(shards(path))
+    yield 'samples', len(samples)
+    sample = samples[0]
+    height, width = sample.images.shape[1:3]
+    yield 'first sample', f'{len(sample)} frames of {width}x{height}'
+    yield from _lens(sample.lens_states)
+    truth = [name for name in ('background', 'coc', 'flow', 'all_in_focus') if getattr(sample, name) is not None]
+    yield 'truth', ', '.join(['depth', *truth])
+    yield 'source', sample.source
+    yield 'seed', sample.seed
+    yield from sample.about.items()
+
+
+def _lens(states: Any) -> Lines:
+    first = states[0]
+    yield 'focus', ', '.join(f'{state.focus_distance:.3g}' for state in states) + ' m'
+    focal_length, pitch = f'{1e3 * first.focal_length:.3g} mm', f'{1e6 * first.pixel_pitch:.3g} um'
+    yield 'lens', f'f = {focal_length}, f-number {first.f_number:.3g}, pixels of {pitch}'
+
+
+def _bag(path: Path) -> Lines:
+    from dfd_ros.bags.bag_reader import Bag
+
+    bag = Bag(path)
+    for topic in sorted(bag.topics)[:MAX_TOPICS]:
+        yield topic, f'{bag.counts[topic]} {bag.topics[topic]}'
+    for note in bag.notes():
+        yield 'note', note
+
+
+def _calibration(path: Path) -> Lines:
+    from dataclasses import asdict
+
+    from dfd_ros.calibration.calibration_file import Calibration
+
+    for name, part in vars(Calibration.read(path)).items():
+        yield name, 'not measured' if part is None else _readable(json.dumps(asdict(part), default=str))
+
+
+def _readable(text: str) -> str:
+    """JSON as indented lines, any other text as it is."""
+    import yaml
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(value, dict | list):
+        return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100).rstrip()
+    return text

@@ -1,0 +1,100 @@
+"""dfd inspect on every kind of file that the package writes, and on what is none."""
+
+import numpy as np
+import pytest
+import torch
+from command_line import dfd
+
+from dfd_ros.calibration.calibration_file import Calibration, FocusMap, FocusMotion
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.sample import Sample
+from dfd_ros.datasets.shards import ShardWriter
+
+IMAGES = np.zeros((3, 48, 64, 3), np.uint8)
+STATES = [LensState(distance, 4e-3, 2.0, 2e-6) for distance in (2.0, 1.0, 0.5)]
+
+
+@pytest.fixture
+def printed(capsys):
+    def inspect(path):
+        assert dfd('inspect', path) == 0
+        return capsys.readouterr().out
+
+    return inspect
+
+
+def test_weights(random_weights, printed):
+    text = printed(random_weights)
+    assert 'kind        weights\n' in text and 'network     stream\n' in text
+    assert 'config      channels: [8, 8, 8, 8]\n            hypotheses: 6\n' in text
+
+
+def test_checkpoint(tmp_path, printed):
+    settings = {'steps': '100', 'data.frames': '5'}
+    torch.save({'step': 40, 'best': 0.5, 'seconds': 7200.0, 'settings': settings}, tmp_path / 'checkpoint.pt')
+    for path, kind in ((tmp_path / 'checkpoint.pt', 'checkpoint'), (tmp_path, 'training run')):
+        text = printed(path)
+        assert f'kind         {kind}\n' in text and 'step         40\n' in text
+        assert 'time         2.00 h\n' in text and 'data.frames  5\n' in text
+
+
+def test_focal_stack(tmp_path, printed):
+    FocalStack(list(IMAGES), STATES, np.ones((48, 64), np.float32)).write(tmp_path / 'stack')
+    text = printed(tmp_path / 'stack')
+    assert 'frames      3 of 64x48\nfocus       2, 1, 0.5 m\n' in text
+    assert 'lens        f = 4 mm, f-number 2, pixels of 2 um\ntrue depth  yes\n' in text
+
+
+def test_shard(tmp_path, printed):
+    sample = Sample(IMAGES, STATES, np.ones((3, 48, 64), np.float32), source='bag', about={'offset': 0.02})
+    with ShardWriter(tmp_path / 'shards', 'set') as writer:
+        writer.add('000', sample)
+    text = printed(tmp_path / 'shards')
+    assert 'samples       1\n' in text and 'first sample  3 frames of 64x48\n' in text
+    assert 'truth         depth\nsource        bag\n' in text and 'offset        0.02\n' in text
+
+
+def test_calibration(tmp_path, printed):
+    motion = FocusMotion(latency_frames=3)
+    Calibration(focus=FocusMap((0.0, 250.0), (float('inf'), 0.1)), motion=motion).write(tmp_path / 'calibration.yaml')
+    text = printed(tmp_path / 'calibration.yaml')
+    assert 'latency_frames: 3' in text and 'not measured' in text and '250.0' in text
+
+
+def test_onnx(random_weights, tmp_path, printed):
+    onnx = pytest.importorskip('onnx')
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 3, 'rows', 64])
+    node = helper.make_node('Identity', ['image'], ['vergence'])
+    model = helper.make_model(helper.make_graph([node], 'step', [value], [value]))
+    helper.set_model_props(model, {'dfd_ros': '{"network": "stream"}'})
+    onnx.save(model, tmp_path / 'network.onnx')
+    text = printed(tmp_path / 'network.onnx')
+    assert 'dfd_ros  {network: stream}\n' in text and 'inputs   image (1, 3, rows, 64)\n' in text
+
+
+@pytest.mark.parametrize(
+    'name, content, says',
+    [
+        ('nothing', None, 'no such file or folder'),
+        ('empty/', None, 'neither a focal stack'),
+        ('a.txt', b'', 'of a kind that dfd inspect does not know'),
+        ('a.safetensors', b'abc', 'not a complete safetensors file'),
+        ('a.pt', b'abc', 'not a complete checkpoint'),
+        ('a.onnx', b'abc', 'not a complete ONNX file'),
+        ('a.tar', b'abc', 'truncated or not a tar file'),
+        ('a.mcap', b'abc', 'a.mcap'),
+        ('a.yaml', b'[', 'a.yaml'),
+    ],
+)
+def test_what_is_none_of_these(tmp_path, capsys, name, content, says):
+    path = tmp_path / name
+    if name.endswith('/'):
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    assert dfd('inspect', path) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count('\n') == 1
