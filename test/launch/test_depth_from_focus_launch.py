@@ -116,7 +116,7 @@ def test_arguments_of_dfd_run_are_documented():
         'namespace',
         'use_sim_time',
         'record',
-        'rgbd',
+        *launch_arguments.SWITCHES,
         'respawn',
         'rig',
         'rig_rgbd',
@@ -191,9 +191,9 @@ def test_a_params_file_that_is_not_there_is_refused():
 
 @pytest.mark.parametrize('given, expected', [('', None), ('true', True), ('false', False)])
 def test_use_sim_time_reaches_every_node(given, expected):
-    module, of_launch = launch_module(), context(use_sim_time=given, record='out', rgbd='true')
+    module, of_launch = launch_module(), context(use_sim_time=given, record='out', rgbd='true', view='true')
     nodes = [*module._nodes(of_launch), *module._rig(of_launch), *module._rviz(of_launch)]
-    assert len(nodes) == 7
+    assert len(nodes) == 8
     for node in nodes:
         name = node._Node__node_executable
         values = {k[0].text: v for d in node._Node__parameters if isinstance(d, dict) for k, v in d.items()}
