@@ -233,6 +233,8 @@ class DepthEstimator:
             raise InputError(f'resolution {resolution}: must be at least {MIN_IMAGE} px')
         if not reset_gap > 0:
             raise InputError(f'reset_gap {reset_gap}: must be a positive number of seconds')
+        if not isinstance(range_, VergenceRange | None):
+            raise InputError(f'range_ {range_!r}: must be a VergenceRange(near, far)')
         self._backend = _open_backend(weights, network, backend, device, precision)
         self._fixed_range = range_
         self._resolution = resolution
@@ -535,10 +537,13 @@ def _open_backend(
         if weights is not None:
             raise InputError(f'weights {weights}: the network "{network}" has none; leave them out')
         return TorchBackend(networks.create(network), device, precision)
-    if weights is None and network is not None:
-        networks.find(network)  # a slip in the name is no matter of the weights
-    path = networks.default_weights() if weights is None else weights
-    return TorchBackend(networks.load(path, device, network), device, precision)
+    if weights is None:
+        if network is not None:
+            networks.find(network)  # reports an unknown name
+            if not networks.is_same('stream', network):
+                raise InputError(f'network "{network}": no weights ship for it; train them and give their file')
+        weights = networks.default_weights()
+    return TorchBackend(networks.load(weights, device, network), device, precision)
 
 
 def _check(image: np.ndarray, lens_state: LensState) -> None:

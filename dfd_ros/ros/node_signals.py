@@ -25,7 +25,8 @@ def end_at_once() -> None:
 class StopRequest:
     """Takes the signals over: the first one is noted and, while `interrupts`, raised as KeyboardInterrupt.
 
-    Later ones change nothing: the process is ending.
+    Later ones change nothing: the process is ending. Python ignores an exception in a destructor or a callback of an
+    import; `arrived` is then the only sign, and Python's message about it is left out.
     """
 
     def __init__(self) -> None:
@@ -33,12 +34,18 @@ class StopRequest:
         self.interrupts = True
         for number in SIGNALS:
             signal.signal(number, self._note)
+        sys.unraisablehook = _report
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.arrived = True
         if self.interrupts:
             self.interrupts = False
             raise KeyboardInterrupt
+
+
+def _report(ignored: sys.UnraisableHookArgs) -> None:
+    if ignored.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(ignored)
 
 
 def skip_teardown(status: int) -> None:

@@ -601,6 +601,9 @@ def test_bf16_is_close_to_fp32(small_network):
         ({'precision': 'fp8'}, "precision 'fp8'"),
         ({'resolution': 3}, 'resolution 3: must be at least'),
         ({'reset_gap': 0}, 'reset_gap 0: must be'),
+        ({'range_': (0.1, 2.0)}, 'range_ (0.1, 2.0): must be a VergenceRange(near, far)'),
+        ({'network': 'poolnet'}, 'network "poolnet": no weights ship for it'),
+        ({'network': 'poolnets'}, 'no network "poolnets": choose one of'),
         ({'weights': 'x.safetensors'}, 'not both'),
     ],
 )

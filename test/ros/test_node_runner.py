@@ -130,6 +130,14 @@ def test_a_signal_raised_as_a_library_error_is_a_quiet_exit():
     assert ended(process) == (0, '', '')
 
 
+def test_a_signal_in_a_destructor_is_a_quiet_end():
+    """Python ignores what is raised there, with a traceback."""
+    process = started("type('D', (), {'__del__': lambda _: (print('starting', flush=True), time.sleep(60))})()")
+    assert process.stdout.readline() == 'starting\n'
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (0, 'started\nclosing\nclosed\n', '')
+
+
 def test_a_fault_at_the_start_shows_itself_and_ends_at_once():
     status, _, err = ended(started("raise ValueError('a fault')"))
     assert status == 1 and err.endswith('ValueError: a fault\n')
