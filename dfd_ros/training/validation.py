@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -15,7 +14,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
-from dfd_ros.drawing.visualise import colour, write_picture
+from dfd_ros.drawing.visualise import Panel, colour, sheet, write_picture
 from dfd_ros.networks import Network, Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.training.config import TrainingConfig
@@ -76,34 +75,24 @@ class Validation:
 
     def picture(self, network: Network, path: Path, stacks: int = 6) -> Path:
         """Draw the first stacks of each set after their fifth frame."""
-        columns = []
+        rows = []
         for batch in self.sets.values():
             batch = type(batch)(*(getattr(batch, f)[:stacks] for f in batch.__dataclass_fields__))
-            vergence, log_scale, coc = self._run(network, batch)
-            columns.append(
-                [
-                    _row(
-                        batch.images[i, 4],
-                        batch.vergence[i, 4],
-                        batch.coc[i, 4],
-                        vergence[i, 4],
-                        log_scale[i, 4],
-                        coc[i, 4],
-                    )
-                    for i in range(len(batch.images))
-                ]
-            )
-        write_picture(path, np.concatenate([np.concatenate(rows) for rows in columns], 1))
+            maps = batch.images, batch.vergence, batch.coc, *self._run(network, batch)
+            rows += [_row(*(of_stack[i, 4] for of_stack in maps)) for i in range(len(batch.images))]
+        write_picture(path, sheet(rows, 'Validation', 'after the fifth frame: ' + ', then '.join(self.sets)))
         return path
 
 
-def _row(image, vergence, coc, *estimate) -> np.ndarray:
-    """Side by side: image (3, H, W) uint8, true and estimated vergence, its uncertainty, true and estimated CoC, all
-    (1, H, W). Unknown values are black."""
+def _row(image, vergence, coc, *estimate) -> list[Panel]:
+    """Image (3, H, W) uint8, true and estimated vergence, its uncertainty, true and estimated CoC, all (1, H, W).
+    Unknown values are black."""
     u, log_scale, estimated_coc = (e.float() for e in estimate)
     largest = coc.abs().nan_to_num().amax().clamp_min(1e-6)
     maps = [vergence, u, (log_scale + 5) / 5, coc.abs() / largest, estimated_coc.abs() / largest]
-    return np.concatenate([image.permute(1, 2, 0).cpu().numpy(), *(colour(m[0].cpu().numpy()) for m in maps)], 1)
+    titles = 'true u', 'estimated u', 'uncertainty', 'true CoC', 'estimated CoC'
+    pictures = [Panel(colour(m[0].cpu().numpy()), title) for m, title in zip(maps, titles)]
+    return [Panel(image.permute(1, 2, 0).cpu().numpy(), 'image'), *pictures]
 
 
 class DataValidation:
@@ -218,9 +207,7 @@ class SampleValidation:
             _row(stack.images[0, -1], stack.vergence[0, -1], stack.coc[0, -1], *prediction)
             for _, (stack, prediction) in zip(range(stacks), self._run(network))
         ]
-        width = max(row.shape[1] for row in rows)
-        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]  # sizes differ
-        write_picture(path, np.concatenate(rows))
+        write_picture(path, sheet(rows, 'Validation', 'after the last frame'))
         return path
 
 
@@ -265,7 +252,7 @@ class StackValidation:
             _row((stack.images[0, -1] * 255).byte(), stack.vergence[0, -1], stack.coc[0, -1], *prediction)
             for _, (stack, prediction, _) in zip(range(stacks), self._run(network))
         ]
-        write_picture(path, np.concatenate(rows))
+        write_picture(path, sheet(rows, 'Validation', 'after the last frame; there is no true depth'))
         return path
 
 

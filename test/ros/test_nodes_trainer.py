@@ -81,7 +81,7 @@ def test_pause_resume_stop_and_restart(trainer, observer):
     trainer.wait_for(TrainingProgress.TRAINING, paused + 1)
 
     picture = image_messages.to_rgb(wait_until(lambda: list(preview), 'a preview')[-1], 'preview')
-    assert picture.shape == (64, 6 * 64, 3) and picture.std() > 10  # one sample: an image and five maps
+    assert picture.shape[1] == 1600 and picture.std() > 10  # one sample: an image and five maps, with titles
     assert str(trainer.folder) in trainer.call('stop')
     stopped = trainer.wait_for(TrainingProgress.STOPPED).step
     assert trainer.process.wait() == 0
