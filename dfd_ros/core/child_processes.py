@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBRARY = ctypes.CDLL(None)  # not in the child: between fork and exec it must not wait for a lock of another thread
 
 
-def end_with_parent() -> None:
-    """Call in the child: it exits when the parent is killed and can no longer stop its children. Linux only."""
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Call in the child: it gets this signal when the parent is killed and can no longer stop it. Linux only."""
     if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBRARY.prctl(_PR_SET_PDEATHSIG, number)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dfd_ros.core.child_processes import PR_SET_PDEATHSIG
+from dfd_ros.core.child_processes import end_with_parent
 from dfd_ros.core.errors import InputError
 from dfd_ros.synthesis.blender.blender_process import environment
 
@@ -198,5 +197,4 @@ def _prepare(cores: set[int] | None) -> None:
     """In the child: keep to its cores, and end when the parent is killed. Linux only."""
     if cores:
         os.sched_setaffinity(0, cores)
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
