@@ -112,6 +112,7 @@ def test_errors_that_are_known(rig):
     wait_until(lambda: rig.status() and 'means of the last' in rig.status().message, 'diagnostics')
     values = {v.key: float(v.value) for v in rig.status().values}
     assert values['with depth to compare'] >= 2 and 0.04 <= values['mse'] <= 1.0 and 'accuracy (%)' in values
+    assert ' %, RMS ' in rig.process.output
 
 
 def test_depth_beyond_the_range_counts_as_far(rig):

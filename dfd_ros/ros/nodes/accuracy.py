@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import deque
-from dataclasses import astuple, fields
+from dataclasses import asdict, astuple, fields
 
 import cv2
 import numpy as np
@@ -33,7 +33,8 @@ from dfd_ros.training.metrics import DepthErrors, depth_errors
 
 WAITING = 30  # messages of a topic that wait for their counterparts
 UNPAIRED_AFTER = 3.0  # s without a pair
-RECENT = 100  # pairs averaged in the diagnostics
+RECENT = 100  # pairs averaged in the log and the diagnostics
+LOG_EVERY = 10.0  # s
 DEPTH, DEPTH_INFO = 'depth/image_rect', 'depth/camera_info'
 TRUTH, TRUTH_INFO = 'rgbd/depth/image_rect', 'rgbd/depth/camera_info'
 
@@ -206,9 +207,12 @@ class AccuracyNode(GuardedNode):
     def _report(self) -> Report:
         report: dict[str, float | int | str] = {'pairs': self._pairs, 'with depth to compare': self._compared}
         if self._recent:
-            means = np.mean([astuple(errors) for errors in self._recent], 0)
-            names = (f'{field.name} (%)' if field.name == 'accuracy' else field.name for field in fields(DepthErrors))
-            report |= dict(zip(names, map(float, means)))
+            mean = DepthErrors(*map(float, np.mean([astuple(errors) for errors in self._recent], 0)))
+            report |= {f'{name} (%)' if name == 'accuracy' else name: value for name, value in asdict(mean).items()}
+            figures = f'accuracy {mean.accuracy:.1f} %, RMS {mean.rms:.3g}, AbsRel {mean.abs_rel:.3g}'
+            self.get_logger().info(
+                f'{figures}: means of the last {len(self._recent)} pairs', throttle_duration_sec=LOG_EVERY
+            )
         unpaired = self._unpaired()
         if unpaired and (len(self._newest) == len(self._paired_topics) or not self.is_starting):
             self._warn(unpaired)

@@ -55,7 +55,7 @@ class TrainerNode(GuardedNode, Observer):
         self._going.set()
         self._progress = Progress(0, self._config.steps, 0.0, math.nan, math.nan)
         self._validation: tuple[int, dict[str, float]] = 0, {}
-        self._published_at = self._logged_at = -math.inf
+        self._published_at = -math.inf
         self._publisher = self.create_publisher(TrainingProgress, '~/progress', LATCHED)
         self._preview = self.create_publisher(Image, '~/preview', LATCHED)
         for name, work in (('pause', self._pause), ('resume', self._resume), ('stop', self._stop)):
@@ -112,12 +112,13 @@ class TrainerNode(GuardedNode, Observer):
             self._going.wait()
         if time.monotonic() - self._published_at >= PUBLISH_EVERY:
             self._publish(TrainingProgress.TRAINING)
-        minutes = progress.seconds_left / 60
-        self._log(f'step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, {minutes:.0f} min left')
+        left = f'{progress.seconds_left / 60:.0f} min left'
+        text = f'step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, {left}'
+        self.get_logger().info(text, throttle_duration_sec=LOG_EVERY)
         return not self._stopping.is_set()
 
     def on_wait(self, rendered: int, wanted: int) -> bool:
-        self._log(f'{rendered} of {wanted} stacks rendered')
+        self.get_logger().info(f'{rendered} of {wanted} stacks rendered', throttle_duration_sec=LOG_EVERY)
         return not self._stopping.is_set()
 
     def on_validation(self, step: int, figures: dict[str, float], weights: Path | None, picture: Path | None) -> None:
@@ -135,11 +136,6 @@ class TrainerNode(GuardedNode, Observer):
                 self._preview.publish(image_messages.to_message(read_image(picture), self._header()))
             if weights is not None and self._settings.values.depth_node:
                 self._hand_over(weights, step)
-
-    def _log(self, text: str) -> None:
-        if time.monotonic() - self._logged_at >= LOG_EVERY and self.context.ok():
-            self._logged_at = time.monotonic()
-            self.get_logger().info(text)
 
     @contextlib.contextmanager
     def _while_ros_runs(self) -> Iterator[None]:
