@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'or a public test set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
     )
     parser.add_argument(
-        '--stacks', type=int, metavar='N', help='only the first N (default: 100 of a procedural set, else all)'
+        '--stacks',
+        type=int,
+        metavar='N',
+        help='only the first N (default: 100 of a procedural set, which take some seconds each; else all)',
     )
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument(
