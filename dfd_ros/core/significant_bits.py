@@ -1,7 +1,7 @@
 """How many bits the images of a stream use of the 16 that they are stored in.
 
 Cameras of 10, 12 or 14 bits mostly leave the upper bits of 16 at 0, and say so nowhere: mono16, rgb16 and 16-bit PNG
-and TIFF files have no field for it. The values tell.
+and TIFF files have no field for it. The values show it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dfd_ros.core.errors import InputError
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that cameras have."""
-_CLIPPED = 1e-3  # share of the pixels that may be brighter than the bits can tell, such as defective ones
+_CLIPPED = 1e-3  # share of the pixels that may exceed the bits, such as defective ones
 _REMEMBERED = 10  # images
 
 

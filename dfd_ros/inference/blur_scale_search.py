@@ -1,9 +1,9 @@
 """Finds the blur scale of a lens whose aperture is unknown, from the images.
 
 The blur scale k is the diameter of the circle of confusion, in pixels, of a point at one end of the range while the
-focus is at the other end. A network that knows k knows how blurred each depth hypothesis should look; where it is told
-a wrong k, the frames contradict each other, and the scale of its errors, which it predicts itself, grows. So k is
-where the predicted log scale is lowest: a maximum likelihood estimate, with the network as the model.
+focus is at the other end. A network that knows k knows how blurred each depth hypothesis should look. Given
+a wrong k, it finds that the frames contradict each other, and predicts larger errors. So the best k is the one with the
+lowest predicted log scale: a maximum likelihood estimate, with the network as the model.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ ASSUMED_ZOOM = 'the end where the image is larger is assumed to be near'
 CELLS = 24
 """Places across the image."""
 BANDS = (0.0, 1.5, 4.0, 10.0)
-"""px, standard deviations between which detail is looked at: fine detail tells images apart that are nearly sharp,
-coarse detail those that are far from it."""
+"""px, standard deviations that limit the bands of detail: fine detail distinguishes nearly sharp images, coarse detail
+very blurred ones."""
 TEXTURED = 0.6
 """Share of the cells that is used: those with the most detail."""
 NO_DETAIL = 1e-6

@@ -61,8 +61,8 @@ def _same_focus(foci: list[float]) -> float:
 
 
 class SweptFoci:
-    """How many different foci the last sweep had, the one it started from included: the end of a sweep to and fro
-    belongs to both ways. A sweep ends where a focus comes again; frames that repeat one do not count."""
+    """Counts the different foci of the last sweep, including its first one: the end of a ping-pong sweep belongs to
+    both directions. A sweep ends when a focus returns; repeated frames of one focus do not count."""
 
     def __init__(self) -> None:
         self.last = 0
@@ -176,8 +176,8 @@ class DepthHealth:
         """Why lens states seem to be those of other frames; empty if they do not, or if the images confirm them. And
         the value of lens_state_delay (now: `delay`, s) that would fit.
 
-        The images are sure where they tell. Arrival is not: an image may also take a frame longer than its lens state,
-        and a ramp cannot tell one from the other, since each of its foci is followed by the same one each time.
+        What the images show is certain. The time of arrival is not: an image may also take a frame longer than its lens
+        state, and a ramp cannot distinguish the two, since the same focus follows each of its foci every time.
         """
         if self._lag == 0:
             return ''

@@ -127,8 +127,8 @@ except ImportError:
 class Synchroniser:
     """Pairs by stamp: exact for a slop (s) of 0, otherwise approximate. Counts what finds no counterpart.
 
-    Of messages with one stamp, one after the other, only the first counts: while a clock stands, nothing tells which
-    image belongs to which lens state.
+    Of consecutive messages with one stamp only the first counts: while a clock stands still, nothing shows which image
+    belongs to which lens state.
 
     A stamp that cannot be (before 1970, more than a second of nanoseconds) is passed to `refuse` and goes no further:
     message_filters raises on it. When the stamps of an input fall back by more than `JUMP`, the messages that wait from

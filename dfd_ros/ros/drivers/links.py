@@ -42,11 +42,11 @@ TYPE_NAMES = {
 
 
 class Link:
-    """Base of the ways. `target`: what is set, for messages and to tell two bridges of one driver."""
+    """Base of all links. `target`: what is set, for messages and to recognise two bridges of one driver."""
 
     target = ''
     watched: dict[str, Scalar] = {}
-    """Parameters of the driver's node that have to keep their values."""
+    """Parameters of the driver's node that must keep their values."""
     focus_parameter = ''
 
     def __init__(self, node: Node, driver: Driver) -> None:
@@ -211,7 +211,7 @@ class TopicLink(Link):
 
 
 class ServiceLink(Link):
-    """A service. The answer's field `success` or `successful`, where there is one, tells whether it was obeyed."""
+    """A service. Its response says in `success` or `successful`, if it has such a field, whether it obeyed."""
 
     def __init__(self, node: Node, driver: Driver) -> None:
         super().__init__(node, driver)
@@ -282,7 +282,7 @@ class ControlLink(Link):
         return float(self._controls.get(self.driver.command.control))  # a motor rounds to its own steps
 
     def read_back(self) -> Steps:
-        """Also the settings: nobody tells when another program switches autofocus on."""
+        """Also the settings, since no event reports that another program switches autofocus on."""
         assert self._controls is not None
         for setting in self.driver.setup:
             if not setting.control or self._controls.limits(setting.control) is None:

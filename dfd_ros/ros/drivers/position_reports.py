@@ -10,8 +10,8 @@ from dfd_ros.cameras.lens_motion import Position
 
 REMEMBERED = 128  # reports
 STAMP_NOISE = 0.25  # of a frame by which stamps may be off
-RECENT = 9  # reports that tell their usual distance
-MAX_GAP = 2.5  # frames, or usual distances of two reports, between two reports that tell what was in between
+RECENT = 9  # reports, for the usual time between two
+MAX_GAP = 2.5  # frames, or usual times between reports; across a longer gap the position is unknown
 
 
 class PositionReports:

@@ -461,7 +461,7 @@ class FocusBridgeNode(ManagedNode):
     def _publish_lens_states(self) -> None:
         report, now = self._driver.report, self._now()
         shift = report.latency_frames * self._period + report.latency_s
-        # A report without a stamp comes up to `latency_s` after what it tells.
+        # A report without a stamp arrives up to `latency_s` after its position was true.
         needed = self._period + shift if report.stamp == 'arrival' else -shift
         while self._frames:
             frame = self._frames[0]
@@ -473,12 +473,12 @@ class FocusBridgeNode(ManagedNode):
             self._publish(frame, self._position(frame, shift))
 
     def _position(self, frame: _Frame, shift: float) -> Position | None:
-        """Where the lens was during the exposure of a frame; None: not known."""
+        """The position of the lens during the exposure of a frame; None: unknown."""
         if self._scale is None or self._phase != READY or self._rivals or len(self._stamps) < 3:
             return None
         report, period = self._driver.report, self._period
         begin, end = frame.stamp - period, min(frame.stamp + period, frame.arrival)
-        if self._is_measured:  # by the stamps, whether these are of the begin or the end of an exposure
+        if self._is_measured:  # relative to the stamps, at the start or the end of an exposure
             begin = end = frame.stamp
         if (report.kind != 'topic' or report.stamp == 'arrival') and not self._clocks_agree(frame):
             return None
