@@ -134,6 +134,8 @@ def write_latency(path: Path, result: LatencyResult) -> None:
         ends.errorbar(ways, spans.mean(axis=1), np.ptp(spans, axis=1) / 2, fmt='.', color=colour, label=name)
     line = np.linspace(0, ways.max(), 2)
     ends.plot(line, [1e3 * motion.until_rest(way, period) for way in line], '-', color='C1', label='rests, as written')
-    ends.set(xlabel='travel (dioptres)', ylabel='ms after the command', title='start and end of each step', ylim=(0, None))
+    ends.set(
+        xlabel='travel (dioptres)', ylabel='ms after the command', title='start and end of each step', ylim=(0, None)
+    )
     ends.legend(fontsize=8)
     save_figure(path, figure)

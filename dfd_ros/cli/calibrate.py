@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target = add(
         'target', _target, 'make a target to print at full size: a ChArUco board, or random discs', '--out board.png'
     )
-    target.add_argument('--out', metavar='PNG', type=Path, required=True, help='image file to write')
+    target.add_argument('--out', metavar='FILE', type=Path, required=True, help='PNG or PDF file to write')
     target.add_argument('--texture', action='store_true', help='random discs of all sizes, for focus and aperture')
     _add_board(target)
 
@@ -212,7 +212,10 @@ def _target(args: argparse.Namespace) -> None:
     # The resolution at which a square has its exact length, although its pixels are rounded.
     dpi = pixels * 0.0254 / board.square
     with written_atomically(args.out) as temporary:
-        Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
+        if args.out.suffix.lower() == '.pdf':
+            Image.fromarray(picture).save(temporary, format='PDF', resolution=dpi, quality=95)
+        else:
+            Image.fromarray(picture).save(temporary, format='PNG', dpi=(dpi, dpi))
     height, width = (1e3 * side / pixels * board.square for side in picture.shape)
     print(f'picture   {args.out}: print it at 100 % ({width:.1f} x {height:.1f} mm) and measure it')
 

@@ -1,6 +1,7 @@
 """dfd calibrate on photographs of a rig of which all is known, and on what cannot be calibrated."""
 
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -170,6 +171,9 @@ def test_target_is_a_picture_that_prints_to_scale(tmp_path):
     assert len(Board().find(np.asarray(picture.convert('RGB'))).ids) == 9 * 6
     assert dfd('calibrate', 'target', '--texture', '--out', tmp_path / 'texture.png') == 0
     assert np.asarray(Image.open(tmp_path / 'texture.png')).std() > 20
+    assert dfd('calibrate', 'target', '--out', tmp_path / 'board.pdf') == 0
+    page = re.search(rb'MediaBox \[ 0 0 ([\d.]+) ', (tmp_path / 'board.pdf').read_bytes())
+    assert float(page[1]) / 72 * 25.4 == pytest.approx(250, rel=1e-3)
 
 
 def test_every_part_has_help_and_an_example(capsys):
