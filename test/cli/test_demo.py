@@ -19,6 +19,7 @@ import yaml
 
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focus_device import DEVICES
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.resources import resource
 from dfd_ros.ros import launch_arguments, node_processes
@@ -229,7 +230,11 @@ def test_a_path_may_begin_at_home(monkeypatch):
         ('rate', 'fast', "rate: 'fast' is not a number"),
         ('steps', '2.5', "steps: '2.5' is not a whole number"),
         ('publish_truth', 'perhaps', "publish_truth: 'perhaps' is not true or false"),
-        ('source', 'bag', "source: 'bag' is not one of synthetic, stack, rgbd, v4l2, module:Class, external"),
+        (
+            'source',
+            'bag',
+            f"source: 'bag' is not one of synthetic, stack, rgbd, {', '.join(DEVICES)}, module:Class, external",
+        ),
     ],
 )
 def test_a_bad_value_is_one_line(name, value, line):
