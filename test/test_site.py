@@ -108,6 +108,12 @@ def test_nothing_is_loaded_from_elsewhere(site, pages):
         assert not re.findall(r'(?:url\(|@import)\s*["\']?(?:https?:)?//', sheet.read_text()), sheet.name
 
 
+def test_lists_are_lists(pages):
+    """Unlike GitHub, Markdown in Python wants an empty line before them."""
+    paragraph = re.compile(r'<p>(?:(?!</p>).)*?\n(?:[-*] |\d+\. |\|)', re.S)
+    assert not [(str(name), found[0][-80:]) for name, page in pages.items() for found in paragraph.finditer(page.text)]
+
+
 def test_formulas_are_set(pages):
     assert {str(name) for name, page in pages.items() if page.tags['math']} >= {
         'docs/export.html',

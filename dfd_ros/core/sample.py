@@ -39,7 +39,8 @@ class Sample:
         all_in_focus: (T, H, W, 3) uint8 RGB, as with a pinhole.
         intrinsics: (fx, fy, cx, cy) in px at magnification 1, pixel centres at whole numbers.
         poses: (T, 4, 4) camera to world, x right, y down, z forward, m.
-        source: its origin. seed: of random data.
+        source: its origin.
+        seed: of random data.
         about: other information, as JSON values.
     """
 

@@ -186,7 +186,8 @@ class DepthEstimator:
 
     Attributes:
         all_in_focus: whether the estimates have an all-in-focus image; may be changed in the stream.
-        resets, reset_reason: how often the memory was dropped, and why the last time; empty: `reset` was called.
+        resets: how often the memory was dropped.
+        reset_reason: why the last time; empty: `reset` was called.
     """
 
     MAX_REPLAY = 32

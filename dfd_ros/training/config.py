@@ -103,22 +103,24 @@ class TrainingConfig:
 
     Attributes:
         name: of the run, whose folder is runs/NAME.
-        network, network_config: arguments of `dfd_ros.networks.create`.
+        network: first argument of `dfd_ros.networks.create`.
+        network_config: the others.
         steps: optimiser steps.
         hours: stop after this time in steps, or after `steps` if that is earlier; 0 = no limit. Waiting for data and
             validation do not count. The learning rate then falls with the share of the time.
         stages: consecutive stages with their crops and batches.
         learning_rate: after `warmup` steps; falls linearly to zero over the last `decay` share of the steps.
-        weight_decay, clip: of AdamW; maximum norm of the gradient.
+        weight_decay: of AdamW.
+        clip: maximum norm of the gradient.
         ema: decay of the averaged weights, which are the result of the training.
         precision: bf16, fp32, or auto: bf16 if the device supports it in hardware, otherwise fp32.
         half_size: probability that the images of a sequence are halved before cropping.
         reverse: play half of the sequences backwards, so that rising sweeps fall.
         mask_wall: ignore the background.
-        likelihood, mse, depth, coarse, coc, gradient: weights of the losses; 0 = not computed.
+        likelihood: weight of this loss; 0 = not computed. So are `mse`, `depth`, `coarse`, `coc` and `gradient`.
         beta: of the likelihood, see `dfd_ros.training.losses.laplace_nll`.
-        edges, edges_behind: additional weight of pixels in front of depth edges, and the share of it for those
-            behind, see `dfd_ros.training.losses.edge_weight`.
+        edges: additional weight of pixels in front of depth edges, see `dfd_ros.training.losses.edge_weight`.
+        edges_behind: share of `edges` for those behind.
         pool: of procedural stacks; a GPU renders new stacks for every step instead.
         data: settings of procedural stacks.
         shards: folder of samples to train on (see `dfd_ros.datasets.shards`); empty = none.
@@ -129,7 +131,9 @@ class TrainingConfig:
         self_supervision: weights of the losses without truth.
         seed: of all random numbers.
         initial_weights: weights file to start from; 'default' = the shipped weights; empty = random weights.
-        save_every, validate_every, validate_stacks: steps; stacks of each validation set.
+        save_every: steps.
+        validate_every: steps.
+        validate_stacks: stacks of each validation set.
         validations: number of validations, evenly over the run, instead of `validate_every`; 0 = use that.
         validation: 'presets' for ten frames in the conditions of the study and the field; 'data' for stacks like those
             of the training, after their last frame, for networks that read a fixed number of frames; 'samples' for

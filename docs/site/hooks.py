@@ -32,6 +32,8 @@ PUBLISHED = (
     'config/drivers/*',
 )
 SYMBOL = re.compile(r'<a id="symbol-(\w+)"></a>')
+# Without the space around an operator.
+BAR = '<mo>&#x0007C;</mo>', '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 
 
@@ -54,7 +56,7 @@ def on_page_content(content: str, *, page: Page, config: MkDocsConfig, files: Fi
     def mathml(match: re.Match[str]) -> str:
         source = html.unescape(match[2]).strip()
         display = 'block' if match[1] == 'div' else 'inline'
-        formula = latex2mathml.converter.convert(source, display=display)
+        formula = latex2mathml.converter.convert(source, display=display).replace(*BAR)
         if source in symbols and page.file is not glossary:
             return f'<a class="symbol" href="{glossary.url_relative_to(page.file)}#symbol-{source}">{formula}</a>'
         return formula
