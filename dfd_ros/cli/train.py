@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 from pathlib import Path
+from typing import Any
 
 HELP = 'train a network from a configuration'
-EXAMPLE = 'dfd train stream'
+EXAMPLE = 'dfd train stream steps=1000 data.jpeg=0.5'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'config', type=Path, help='YAML file of a run, or the name of one in config/training: stream, fine_tune, ...'
+        'config', type=Path, nargs='?', help='YAML file of a run, or the name of one that ships with the package'
     )
+    parser.add_argument(
+        'settings',
+        metavar='SETTING=VALUE',
+        nargs='*',
+        help='settings that replace those of the configuration, such as steps=1000 or data.jpeg=0.5',
+    )
+    parser.add_argument('--list', action='store_true', help='print the configurations that ship with the package')
     parser.add_argument('--out', type=Path, default=Path('runs'), help='folder of the runs')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument(
@@ -40,14 +50,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dfd_ros.core.errors import InputError
-    from dfd_ros.training.config import load_config
+    from dfd_ros.core.errors import InputError, quoted
+    from dfd_ros.core.yaml_loader import load
+    from dfd_ros.training.config import included_configs, load_config
+
+    if args.list:
+        for name, path in included_configs().items():
+            comments = itertools.takewhile(lambda line: line.startswith('#'), path.read_text().splitlines())
+            text = ' '.join(line.lstrip('# ') for line in comments)
+            print(f'{name:16} {re.split("[.:] ?(?= |$)", text)[0]}')
+        return 0
+    if args.config is None:
+        raise InputError('which configuration? dfd train --list prints those that ship with the package')
     from dfd_ros.training.loop import train
 
-    changes = {'shards': args.data, 'stacks': args.stacks, 'initial_weights': args.weights, 'steps': args.steps}
-    changes = {
-        name: str(value) if isinstance(value, Path) else value for name, value in changes.items() if value is not None
+    given = {'shards': args.data, 'stacks': args.stacks, 'initial_weights': args.weights, 'steps': args.steps}
+    changes: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value for name, value in given.items() if value is not None
     }
+    for setting in args.settings:
+        name, equals, value = setting.partition('=')
+        if not (name and equals):
+            raise InputError(f'{quoted(setting)}: is not SETTING=VALUE, such as steps=1000')
+        try:
+            changes[name] = load(value)
+        except ValueError:
+            raise InputError(f'{quoted(setting)}: {quoted(value)} is not a value in YAML') from None
     if args.stop_after is not None and args.stop_after < 1:
         raise InputError(f'--stop-after {args.stop_after}: must be at least 1')
     config = load_config(args.config, **changes)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from dfd_ros import networks
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
@@ -357,14 +357,37 @@ def _check(config: TrainingConfig, where: str) -> None:
 def load_config(path: str | Path, **changes) -> TrainingConfig:
     """Read a configuration from YAML: a file, or one that ships with the package by its name, such as `stream`.
 
+    changes: settings that replace those of the file, by name; `data.jpeg` is in the section `data`.
+
     Raises:
         InputError: the file does not exist or is not YAML, or a setting is unknown, of the wrong type or invalid.
     """
-    included = {file.stem: file for file in sorted(resource('config/training').glob('*.yaml'))}
+    included = included_configs()
     if not Path(path).is_file():
         path = included.get(str(path), path)
     values = read_yaml(path, f'; included are {", ".join(included)}') or {}
-    return make_config({**values, **changes} if isinstance(values, dict) else values, str(path))
+    if isinstance(values, dict):
+        for name, value in changes.items():
+            _set(values, name.split('.'), value, name)
+    return make_config(values, str(path))
+
+
+def included_configs() -> dict[str, Path]:
+    """The configurations that ship with the package, by name."""
+    return {file.stem: file for file in sorted(resource('config/training').glob('*.yaml'))}
+
+
+def _set(values: dict, place: list[str], value: Any, name: str) -> None:
+    first, *rest = place
+    if not rest:
+        values[first] = value
+        return
+    section = values.get(first)
+    if section is None:
+        section = values[first] = {}
+    if not isinstance(section, dict):
+        raise InputError(f'setting {name}: {first} is {quoted(section)}, which has no {rest[0]}')
+    _set(section, rest, value, name)
 
 
 def make_config(values: dict, where: str) -> TrainingConfig:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import dfd
 from rendered_pool import render_pool
 
 from dfd_ros import networks
@@ -658,6 +659,37 @@ def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, capsys, text, sa
     assert main(['train', str(path), '--out', str(tmp_path / 'runs')]) == 2
     assert capsys.readouterr().err.count('\n') == 1
     assert not (tmp_path / 'runs').exists()
+
+
+def test_settings_of_the_command_line_replace_those_of_the_file():
+    config = load_config('stream', **{'steps': 7, 'data.frames': 4, 'self_supervision.smoothness': 2e-3})
+    assert (config.steps, config.data.frames, config.self_supervision.smoothness) == (7, 4, 2e-3)
+    assert config.learning_rate == load_config('stream').learning_rate
+
+
+@pytest.mark.parametrize(
+    'arguments, says',
+    [
+        (['steps'], "'steps': is not SETTING=VALUE, such as steps=1000"),
+        (['=3'], "'=3': is not SETTING=VALUE"),
+        (['steps=[1'], "'[1' is not a value in YAML"),
+        (['steps=many'], "stream.yaml, steps: 'many' should be a whole number"),
+        (['data.nosuch=1'], 'nosuch'),
+        (['stages.crop=3'], 'setting stages.crop: stages is '),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(arguments, says, capsys, tmp_path):
+    assert dfd('train', 'stream', *arguments, '--out', tmp_path) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count('\n') == 1
+
+
+def test_the_configurations_that_ship_are_listed(capsys):
+    assert dfd('train', '--list') == 0
+    listed = capsys.readouterr().out
+    assert 'stream           The streaming network from scratch\n' in listed and listed.count('\n') == 6
+    assert dfd('train') == 2
+    assert 'dfd train --list prints those' in capsys.readouterr().err
 
 
 def test_yaml_texts_and_optional_values(tmp_path):
