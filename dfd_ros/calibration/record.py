@@ -14,7 +14,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.focus_device import FocusDevice
 
 DRIVER_QUEUE = 4  # frames that a driver may hold from before the motor stopped
-TOLERANCE = 0.05  # of the range of values: a motor rounds a value to its own steps
+TOLERANCE = 0.05  # of the range of values: a motor rounds a value to its own steps, whole numbers by half a step
 
 
 def record_sweep(
@@ -32,7 +32,9 @@ def record_sweep(
     Raises:
         InputError: the motor does not take a value, or the camera gives no image.
     """
-    tolerance = max(TOLERANCE * float(np.ptp(values)), 0.5)
+    tolerance = TOLERANCE * float(np.ptp(values))
+    if np.array_equal(values, np.round(values)):
+        tolerance = max(tolerance, 0.5)
     found: dict[float, np.ndarray] = {}
     with tqdm(values, desc='sweep', unit='image') as progress:
         for value in progress:

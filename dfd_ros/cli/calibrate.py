@@ -226,7 +226,7 @@ def _sweep(args: argparse.Namespace) -> None:
     from dfd_ros.calibration.record import record_sweep
     from dfd_ros.cameras.focus_devices import open_focus_device
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.focus_device import ImageSettings
+    from dfd_ros.core.focus_device import IN_WHOLE_NUMBERS, ImageSettings
 
     if args.steps < 5:
         raise InputError(f'--steps {args.steps}: must be at least 5')
@@ -237,7 +237,9 @@ def _sweep(args: argparse.Namespace) -> None:
     span = abs(args.last - args.first)
     if not span <= MAX_VALUES:
         raise InputError(f'--first {args.first:g}, --last {args.last:g}: no motor has more than {MAX_VALUES} values')
-    values = np.linspace(args.first, args.last, min(args.steps, MAX_VALUES)).round()
+    values = np.linspace(args.first, args.last, min(args.steps, MAX_VALUES))
+    if not args.driver and (args.source or 'v4l2') in IN_WHOLE_NUMBERS:
+        values = values.round()
     if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     if args.driver and (args.source or args.width or args.height):

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import require_file
 
     if path.is_dir():
         for marks, kind, describe in (
@@ -47,8 +48,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
             if any(next(path.glob(mark), None) for mark in marks):
                 return kind, describe
         raise InputError(f'{path}: neither a focal stack (stack.yaml), a bag, shards (*.tar) nor a training run')
-    if not path.is_file():
-        raise InputError(f'{path}: no such file or folder')
+    require_file(path)
     kinds = {
         '.safetensors': ('weights', _weights),
         '.pt': ('checkpoint', _checkpoint),

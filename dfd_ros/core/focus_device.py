@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DEVICES = ('v4l2', 'depthai', 'picamera2', 'pypylon')
 """The kinds of device that the package has; see `dfd_ros.cameras.focus_devices`."""
+IN_WHOLE_NUMBERS = ('v4l2', 'depthai')
+"""Those whose values are whole numbers."""
 IN_DIOPTRES = ('picamera2',)
 """Those whose values are dioptres, and which need no focus table."""
 

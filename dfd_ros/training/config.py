@@ -314,6 +314,8 @@ def _check_stacks(config: TrainingConfig, where: str) -> None:
 
 def _check(config: TrainingConfig, where: str) -> None:
     """Refuse settings that conflict with each other."""
+    if config.name != Path(config.name).name or config.name in ('', '..'):
+        raise InputError(f'{where}, name: {quoted(config.name)} is not the name of a folder')
     surfaces = config.data.surfaces
     if (together := surfaces.prints + surfaces.photos + surfaces.plain + surfaces.materials) > 1 + 1e-6:
         raise InputError(

@@ -78,7 +78,7 @@ def test_onnx(random_weights, tmp_path, printed):
 @pytest.mark.parametrize(
     'name, content, says',
     [
-        ('nothing', None, 'no such file or folder'),
+        ('nothing', None, 'nothing: no such file'),
         ('empty/', None, 'neither a focal stack'),
         ('a.txt', b'', 'of a kind that dfd inspect does not know'),
         ('a.safetensors', b'abc', 'not a complete safetensors file'),
