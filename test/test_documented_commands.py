@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
@@ -13,6 +14,8 @@ from focus_pictures import save_all, sweep
 from PIL import Image
 
 from dfd_ros import cli
+from dfd_ros.ros import launch_arguments
+from dfd_ros.ros.node_parameters import NODES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -85,6 +88,32 @@ def test_scripts_exist(call):
     document, arguments = call
     if arguments and arguments[0].endswith('.py'):
         assert (ROOT / arguments[0]).is_file(), f'{document}: python {" ".join(arguments)}'
+
+
+def declared(launch_file: Path) -> set[str]:
+    """The arguments that a launch file declares by name."""
+    return set(re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", launch_file.read_text()))
+
+
+@pytest.mark.parametrize('call', documented('ros2'), ids=label)
+def test_nodes_and_their_parameters_exist(call):
+    document, arguments = call
+    verb, *rest = arguments
+    known = {argument.name for argument in launch_arguments.ARGUMENTS} | {*launch_arguments.SWITCHES}
+    if verb == 'launch' and rest[0] == 'dfd_ros':
+        file = ROOT / 'launch' / rest[1]
+        known |= {*launch_arguments.TOPICS, 'namespace', 'params_file', 'use_sim_time', 'respawn', 'rviz'}
+        known |= declared(file) | {d.name for cls in NODES.values() for d in cls.declarations()}
+        used = {word.partition(':=')[0] for word in rest[2:] if ':=' in word}
+    elif verb == 'run' and rest[0] == 'dfd_ros':
+        known = {declaration.name for declaration in NODES[rest[1]].declarations()}
+        used = {word.partition(':=')[0] for flag, word in itertools.pairwise(rest) if flag == '-p'}
+    elif verb == 'param' and rest[0] == 'set':
+        known = {declaration.name for declaration in NODES[rest[1].strip('/')].declarations() if declaration.run_time}
+        used = {rest[2]}
+    else:
+        return
+    assert used <= known, f'{document}: ros2 {" ".join(arguments)}'
 
 
 @pytest.fixture(scope='module')
