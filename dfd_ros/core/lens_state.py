@@ -15,7 +15,7 @@ PLAUSIBLE = {
     'f_number': (1e-3, 1e4),
     'pixel_pitch': (1e-8, 1e-2),
     'magnification': (0.1, 10.0),
-    'near': (1e-3, math.inf),
+    'near': (1e-3, 1e4),
     'far': (1e-3, math.inf),
 }
 """Bounds of the values (SI) that lenses have, and the wider ones of drawn training data."""

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from dfd_ros.calibration.calibration_file import Extrinsics
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 
 try:
@@ -58,8 +58,8 @@ class ExtrinsicsSource:
             self._buffer = None
             if self._file is None:
                 raise InputError(
-                    f'extrinsics: no transform from {child!r} to {parent!r}: tf2_ros is not installed here, '
-                    'and no calibration file has these frames (dfd calibrate extrinsics)'
+                    f'extrinsics: no transform from {quoted(child)} to {quoted(parent)}: tf2_ros is not installed '
+                    'here, and no calibration file has these frames (dfd calibrate extrinsics)'
                 ) from None
         else:
             self._buffer = Buffer(node=node)

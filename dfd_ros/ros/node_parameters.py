@@ -235,8 +235,7 @@ class SweepParameters(ManagedParameters):
 
     def check(self) -> None:
         super().check()
-        if self.near and self.far and not self.near < self.far:
-            raise InputError(f'parameter near: {self.near} m is not nearer than far ({self.far} m)')
+        check_range(self.near, self.far, need_both=False)
 
 
 @dataclass(frozen=True)

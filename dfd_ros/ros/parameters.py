@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.own_class import is_choice
 
 Scalar = bool | int | float | str
@@ -59,9 +59,9 @@ class Declaration:
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type:
-            raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {value!r}')
+            raise InputError(f'parameter {self.name}: expected {ROS_TYPE_NAMES[self.type]}, got {quoted(value)}')
         if isinstance(value, str) and self.choices and not is_choice(value, self.choices):
-            raise InputError(f'parameter {self.name}: {value!r} is not {self.limits}')
+            raise InputError(f'parameter {self.name}: {quoted(value)} is not {self.limits}')
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         if isinstance(value, int | float) and not low <= value <= high:  # NaN fails too
@@ -116,11 +116,17 @@ class ManagedParameters(Parameters):
     )
 
 
-def check_range(near: float, far: float) -> None:
+def check_range(near: float, far: float, need_both: bool = True) -> None:
     """Checks the parameters near and far (m), 0 = not given. Raises InputError."""
-    if bool(near) != bool(far):
+    from dfd_ros.core.lens_state import PLAUSIBLE, is_plausible
+
+    if need_both and bool(near) != bool(far):
         raise InputError('parameters near and far: give both or neither')
-    if near and not near < far:
+    for name, value in (('near', near), ('far', far)):
+        if value and not is_plausible(name, value):
+            low, high = PLAUSIBLE[name]
+            raise InputError(f'parameter {name}: {value:g} m, no lens has that; expected {low:g} to {high:g} m, or 0')
+    if near and far and not near < far:
         raise InputError(f'parameter near: {near} m is not nearer than far ({far} m)')
 
 
@@ -134,7 +140,7 @@ def check_node_name(parameter_name: str, value: str) -> None:
         service = expand_topic_name(f'{value}/set_parameters', 'node', '/')
         validate_full_topic_name(service, is_service=True)
     except (NameValidationException, ValueError):
-        raise InputError(f'parameter {parameter_name}: {value!r} is not a node name such as /depth') from None
+        raise InputError(f'parameter {parameter_name}: {quoted(value)} is not a node name such as /depth') from None
 
 
 def yaml_scalar(value: Scalar) -> str:

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.ros import parameter_reference  # noqa: E402
 from dfd_ros.ros.bound_parameters import BoundParameters  # noqa: E402
-from dfd_ros.ros.parameters import Parameters, parameter, yaml_scalar  # noqa: E402
+from dfd_ros.ros.parameters import Parameters, check_range, parameter, yaml_scalar  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,12 @@ def test_values_from_python_are_checked_too(values, words):
         Example(**values).check()
     assert str(error.value) == words
     Example(rate=1).check()  # where only ROS is strict about it
+
+
+@pytest.mark.parametrize('near, far', [(math.inf, 0.0), (5e-324, 0.0), (1e-9, 1.0), (1e308, math.inf), (0.5, 1e-6)])
+def test_distances_that_no_lens_has_are_refused(near, far):
+    with pytest.raises(InputError, match='parameter (near|far): .* no lens has that; expected 0.001 to .* m, or 0'):
+        check_range(near, far, need_both=False)
 
 
 @given(

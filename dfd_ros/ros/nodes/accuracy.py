@@ -18,7 +18,7 @@ from std_msgs.msg import Float32
 
 from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.image_encodings import to_depth
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
@@ -198,7 +198,8 @@ class AccuracyNode(GuardedNode):
         pose = self._extrinsics[parent, child].matrix()
         if pose is None:
             raise InputError(
-                f'no transform from {child!r} to {parent!r} on TF; publish it, or give the parameter calibration'
+                f'no transform from {quoted(child)} to {quoted(parent)} on TF; publish it, or give the parameter '
+                'calibration'
             )
         return np.ascontiguousarray(pose, float)
 

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.focus_device import DEVICES, IN_DIOPTRES, ImageSettings
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.own_class import find_class
@@ -125,7 +125,7 @@ def _own_source(name: str, options: str) -> CameraSource:
         inspect.signature(cls).bind(**arguments)
     except (yaml.YAMLError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f'parameter source_options: {options!r} are no arguments of {name} ({reason})') from None
+        raise InputError(f'parameter source_options: {quoted(options)} are no arguments of {name} ({reason})') from None
     return cls(**arguments)
 
 

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.significant_bits import SignificantBits
@@ -299,7 +299,7 @@ class DepthNode(ManagedNode):
     def _estimate(self, image: np.ndarray, lens_state: LensState, frame_id: str) -> Estimate:
         estimator, resets = self._estimator, self._estimator.resets
         if self._frame_id not in (None, frame_id):
-            estimator.reset(f'frame_id {self._frame_id!r}, then {frame_id!r}')
+            estimator.reset(f'frame_id {quoted(self._frame_id)}, then {quoted(frame_id)}')
         self._frame_id = frame_id
         if self._delay != (delay := self._settings.values.lens_state_delay):
             self._delay = delay

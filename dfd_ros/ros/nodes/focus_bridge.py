@@ -23,7 +23,7 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras.driver_file import Motion, read_driver
 from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.cameras.lens_motion import LensMotion, Position
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.v4l2_controls import DeviceLost
@@ -211,7 +211,7 @@ class FocusBridgeNode(ManagedNode):
             try:
                 value = float(text)
             except ValueError:
-                raise InputError(f'{self._report_topics}: {report.key} is {text!r}, not a number') from None
+                raise InputError(f'{self._report_topics}: {report.key} is {quoted(text)}, not a number') from None
         else:
             value = get_number(message, report.field)
         if not math.isfinite(value):

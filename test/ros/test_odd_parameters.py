@@ -1,0 +1,68 @@
+"""Every parameter of every node, set to odd values at run time: refused with a reason, or taken within its limits."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from tiny_training import ENDLESS
+
+from dfd_ros.ros.node_parameters import NODES
+
+DATA = Path(__file__).parents[1] / 'data' / 'blender'
+LONG = 'x' * 5000
+ODD = {
+    float: [math.nan, math.inf, -math.inf, 1e308, -1e308, -1.0, 0.0, 5e-324, 1e-9],
+    int: [-(2**63), 2**63 - 1, -1, 0, 2**31],
+    bool: [True, False],
+    str: ['', LONG, 'no such', 'a\n b', '/', '../..', 'ä', '/dev/zero', '~'],
+}
+OTHER_TYPE = {float: 'text', int: 0.5, bool: 1, str: 3.0}
+ROUNDS = max(map(len, ODD.values())) + 1
+MAX_REASON = 1000  # characters
+
+
+def odd_value(kind, i):
+    """The i-th odd value for a parameter of this type; the last one is of another type."""
+    return OTHER_TYPE[kind] if i == ROUNDS - 1 else ODD[kind][i % len(ODD[kind])]
+
+
+def arguments_of(name, tmp_path):
+    if name == 'trainer':
+        (tmp_path / 'config.yaml').write_text(ENDLESS)
+        return {'data': DATA, 'config': tmp_path / 'config.yaml', 'output': tmp_path / 'runs', 'device': 'cpu'}
+    return {
+        'camera': {'width': 64, 'height': 48},
+        'depth': {'device': 'cpu'},
+        'viewer': {'port': 0},
+        'recorder': {'folder': tmp_path / 'bags', 'enabled': False},
+    }.get(name, {})
+
+
+@pytest.mark.parametrize('name', NODES)
+def test_odd_values_are_refused_or_taken_within_limits(start_node, observer, tmp_path, name):
+    node = f'/odd_{name}/{name}'
+    process = start_node(name, '-r', f'__ns:=/odd_{name}', **arguments_of(name, tmp_path))
+    declarations = NODES[name].declarations()
+
+    def set_all(values):
+        request = SetParameters.Request(
+            parameters=[Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
+        )
+        return observer.call(SetParameters, f'{node}/set_parameters', request).results
+
+    for i in range(ROUNDS):
+        results = set_all({d.name: odd_value(d.type, i) for d in declarations})
+        assert process.process.poll() is None, process.output
+        for declaration, result in zip(declarations, results, strict=True):
+            if result.successful:
+                assert declaration.run_time
+                declaration.check(odd_value(declaration.type, i))
+            else:
+                assert 0 < len(result.reason) < MAX_REASON and '\n' not in result.reason, declaration.name
+    assert all(result.successful for result in set_all({d.name: d.default for d in declarations if d.run_time}))
+    assert process.stop() == 0 and 'Traceback' not in process.output
