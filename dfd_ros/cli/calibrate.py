@@ -177,6 +177,10 @@ def _add_board(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.files import require_writable
+
+    if hasattr(args, 'calibration'):
+        require_writable(args.calibration)
     args.does(args)
     return 0
 

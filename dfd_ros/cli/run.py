@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.child_processes import terminable
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import require_output_folder
     from dfd_ros.ros import launch_arguments
     from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
 
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('--seconds: needs --record')
     if args.params_file and not args.params_file.is_file():
         raise InputError(f'{args.params_file}: no such file')
+    if args.record:
+        require_output_folder(args.record)
     require_ros()
     common = [part for topic, name in launch_arguments.remappings(values) for part in ('-r', f'{topic}:={name}')]
     if args.namespace:

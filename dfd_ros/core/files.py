@@ -134,7 +134,8 @@ def require_writable(path: str | Path) -> Path:
     """Check, before the work, that a file can be written here: only a regular file is ever replaced.
 
     Raises:
-        InputError: there is a folder, a link, a device or the like, or the folder that it should be in does not exist.
+        InputError: there is a folder, a link, a device or the like; or the folder that it should be in does not exist,
+            or may not be written.
     """
     path = Path(path)
     if not path.name:
@@ -144,12 +145,18 @@ def require_writable(path: str | Path) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         if not path.parent.is_dir():
             raise InputError(f'{path}: there is no folder {path.parent}') from None
-        return path
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: cannot be written: {reason(error)}') from None
-    if not stat.S_ISREG(mode):
-        raise InputError(f'{path}: is {_KINDS.get(stat.S_IFMT(mode), "no file")}, only a regular file is replaced')
+    else:
+        if not stat.S_ISREG(mode):
+            raise InputError(f'{path}: is {_KINDS.get(stat.S_IFMT(mode), "no file")}, only a regular file is replaced')
+    _require_permission(path, path.parent)
     return path
+
+
+def _require_permission(path: Path, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f'{path}: cannot be written: no permission for {folder}')
 
 
 def require_output_folder(path: str | Path, *files: str) -> Path:
@@ -161,13 +168,12 @@ def require_output_folder(path: str | Path, *files: str) -> Path:
     path = Path(path)
     try:
         nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
-        is_folder, is_writable = nearest.is_dir(), os.access(nearest, os.W_OK)
+        is_folder = nearest.is_dir()
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: cannot be created: {reason(error)}') from None
     if not is_folder:
         raise InputError(f'{path}: {"is" if nearest == path else f"{nearest} is"} not a folder')
-    if not is_writable:
-        raise InputError(f'{path}: cannot be written: no permission for {nearest}')
+    _require_permission(path, nearest)
     for name in files if nearest == path else ():
         require_writable(path / name)
     return path

@@ -487,7 +487,7 @@ def test_an_output_of_the_monitor_that_cannot_be_is_one_line(start_node, tmp_pat
     (tmp_path / 'file').write_text('')
     process = start_node('monitor', output=tmp_path / 'file' / 'pictures')
     assert process.wait() == 2
-    assert process.output == f'error: parameter output: {tmp_path}/file/pictures: Not a directory\n'
+    assert process.output == f'error: parameter output: {tmp_path}/file/pictures: {tmp_path}/file is not a folder\n'
 
 
 def test_the_monitor_says_why_there_are_no_pictures(start_node, observer, tmp_path):

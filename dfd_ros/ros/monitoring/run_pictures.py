@@ -24,6 +24,8 @@ PANEL = 384  # px, width of a panel of the video
 BAR, GAP, MARGIN, HEADER, CAPTION = 74, 16, 32, 74, 30
 FOCUS = (255, 255, 255)
 
+FILES = ('overview.png', 'demo.mp4', 'demo.gif')
+
 GIF_SECONDS = 6.0
 GIF_RATE = 6.0  # frames a second at most
 
@@ -179,11 +181,12 @@ def note(frame: RecordedFrame, rate: float) -> str:
 
 
 def write(recording: Recording, folder: Path, summary: str = '', progress=lambda frames: frames) -> list[str]:
-    """Writes overview.png, demo.mp4 and demo.gif. Returns their names. `progress` wraps the frames (tqdm)."""
-    visualise.write_picture(folder / 'overview.png', overview(recording, summary))
+    """Writes `FILES`, of a single frame the first alone. Returns their names. `progress` wraps the frames (tqdm)."""
+    picture, video, animation = FILES
+    visualise.write_picture(folder / picture, overview(recording, summary))
     rate = recording.rate
     if not rate:
-        return ['overview.png']
+        return [picture]
     drawing, kept = VideoFrames(recording), []
     every = max(1, math.ceil(rate / GIF_RATE))
     first_kept = len(recording.frames) - round(GIF_SECONDS * rate)
@@ -195,6 +198,6 @@ def write(recording: Recording, folder: Path, summary: str = '', progress=lambda
                 kept.append(picture)
             yield picture
 
-    films.write_video(folder / 'demo.mp4', frames(), drawing.size, rate)
-    films.write_gif(folder / 'demo.gif', kept, rate / every)
-    return ['overview.png', 'demo.mp4', 'demo.gif']
+    films.write_video(folder / video, frames(), drawing.size, rate)
+    films.write_gif(folder / animation, kept, rate / every)
+    return list(FILES)

@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 from tqdm import tqdm
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import output_folder
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.significant_bits import SignificantBits
@@ -45,9 +46,9 @@ class MonitorNode(GuardedNode):
         self._output = Path(values.output) if values.output else None
         if self._output:
             try:
-                self._output.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f'parameter output: {self._output}: {error.strerror}') from None
+                output_folder(self._output, *run_pictures.FILES)
+            except InputError as error:
+                raise InputError(f'parameter output: {error}') from None
         self._figures = Figures()
         self._recording: Recording | None = None
         self._bits = SignificantBits()
