@@ -37,7 +37,7 @@ SIZE = 160
 STEPS = 5
 UNIT = VergenceRange(1.0, math.inf)  # its vergences are v
 PATTERNS: dict[str, Callable[[int], list[float]]] = {
-    'ramp': lambda ramps: sweeps.repeated_ramps(UNIT, STEPS, ramps),
+    'ramp': lambda ramps: sweeps.ramp(UNIT, STEPS) * ramps,
     'ping_pong': lambda ramps: sweeps.ping_pong(UNIT, STEPS, 2 * ramps)[: STEPS * ramps],
     'jumps': lambda ramps: sweeps.jumps(UNIT, STEPS, ramps),
 }
