@@ -121,6 +121,8 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
             pass
         finally:
             super().destroy_node()
+            # rclpy forgets it, and as long as it is there, so are the node and its 17 MB of shared memory.
+            self._state_machine.destroy_when_not_in_use()
 
     def _entities(self) -> set[Any]:
         return {*self.publishers, *self.subscriptions, *self.services, *self.timers}

@@ -27,6 +27,7 @@ from dfd_ros.ros import node_signals
 from dfd_ros.ros.managed_node import ACTIVE, ManagedNode
 from dfd_ros.ros.node_parameters import NODES
 from dfd_ros.ros.parameters import yaml_scalar
+from dfd_ros.ros.shared_memory import remove_left_over_segments
 from dfd_ros.ros.throttled_warnings import log_text
 
 # What rclpy raises at start for a parameter or a quality of service that cannot work.
@@ -98,6 +99,7 @@ def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
     try:
         _check_arguments(_name(make_node), arguments)
         use_image_transport_profile()
+        remove_left_over_segments()
         _initialise(arguments)
         with _one_line(_name(make_node)):
             node = make_node()

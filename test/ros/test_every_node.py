@@ -1,6 +1,8 @@
-"""Every parameter of every node, set to odd values at run time: refused with a reason, or taken within its limits."""
+"""What holds for every node: odd parameters are refused with a reason, or taken within limits; no rests at the end."""
 
 import math
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -43,8 +45,14 @@ def arguments_of(name, tmp_path):
     }.get(name, {})
 
 
+def shared_memory(process):
+    """The segments of Fast DDS that belong to a process: it holds their locks."""
+    opened = [os.path.realpath(path) for path in Path(f'/proc/{process.process.pid}/fd').iterdir()]
+    return [Path(path.removesuffix('_el')) for path in opened if re.search(r'/fast(dds|rtps)_[0-9a-f]{16}_el$', path)]
+
+
 @pytest.mark.parametrize('name', NODES)
-def test_odd_values_are_refused_or_taken_within_limits(start_node, observer, tmp_path, name):
+def test_odd_parameters_harm_nothing_and_nothing_is_left(start_node, observer, tmp_path, name):
     node = f'/odd_{name}/{name}'
     process = start_node(name, '-r', f'__ns:=/odd_{name}', **arguments_of(name, tmp_path))
     declarations = NODES[name].declarations()
@@ -65,4 +73,7 @@ def test_odd_values_are_refused_or_taken_within_limits(start_node, observer, tmp
             else:
                 assert 0 < len(result.reason) < MAX_REASON and '\n' not in result.reason, declaration.name
     assert all(result.successful for result in set_all({d.name: d.default for d in declarations if d.run_time}))
+    segments = shared_memory(process)
+    assert segments
     assert process.stop() == 0 and 'Traceback' not in process.output
+    assert not [segment for segment in segments if segment.exists()]
