@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -18,6 +19,7 @@ import torch
 import yaml
 from fuzz_subject import TINY, Fault, Files
 from mutations import INTEGERS, mutate_arrays, mutate_folder, mutate_number, mutate_text, number, value
+from PIL import Image
 
 from dfd_ros.core.errors import InputError
 
@@ -92,6 +94,9 @@ class Commands(Files):
         'render --preset study --stacks 1 --frames 2 --height 32 --width 32 --seed 3 --out stacks',
     )
 
+    REPEATS = ('--stacks', '--frames', '--sweeps')
+    MANY = r'[5-9]\d|\d{3,7}'
+
     def write(self, folder):
         os.chdir(folder)
         line = 'render --preset study --stacks 1 --frames 5 --height 64 --width 64 --seed 1 --out stacks'
@@ -115,6 +120,8 @@ class Commands(Files):
         options = [i for i, word in enumerate(line) if word.startswith('--')]
         for i in rng.sample(options, rng.choice((0, 1, 1, 2))):
             line[i + 1] = str(value(rng)).replace('\0', '')
+            if line[i] in self.REPEATS and re.fullmatch(self.MANY, line[i + 1]):
+                raise InputError('takes too long to be tried here')
         self.run(line)
 
     def read(self, folder):
@@ -555,6 +562,37 @@ class PublicSets(Files):
                 stacks = opened(path / 'trainval.h5' if opened is Ddff12 else path)
                 for index in range(len(stacks)):
                     stacks[index]
+
+
+class Photographs(Files):
+    """A folder of photographs, a video of a focus pull and a TIFF file with pages."""
+
+    def write(self, folder):
+        from focus_pictures import save_all, sweep
+
+        from dfd_ros.drawing.films import write_video
+
+        images = sweep(4)
+        save_all(folder / 'photographs', images)
+        first, *others = [Image.fromarray(image) for image in images]
+        (folder / 'pages').mkdir()
+        first.save(folder / 'pages' / 'pull.tif', save_all=True, append_images=others)
+        (folder / 'video').mkdir()
+        pull = sweep(10)
+        write_video(folder / 'video' / 'pull.mp4', iter(pull), pull[0].shape[1::-1], 5.0)
+
+    def one(self, rng):
+        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
+        shutil.rmtree(self.given, ignore_errors=True)
+        mutate_folder(source, self.given / source.name, self.outside, rng)
+        self.read(self.given)
+
+    def read(self, folder):
+        from dfd_ros.photographs import read_focal_stack
+
+        names = {'pages': 'pull.tif', 'video': 'pull.mp4'}
+        for path in sorted(folder.iterdir()):
+            read_focal_stack(path / names.get(path.name, ''))
 
 
 class Bags(Files):

@@ -39,6 +39,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     'conversions': fuzzed_files.Conversions,
     'phones': fuzzed_files.Phones,
     'stacks': fuzzed_files.Stacks,
+    'photographs': fuzzed_files.Photographs,
     'calibrations': fuzzed_files.Calibrations,
     'focus_tables': fuzzed_files.FocusTables,
     'commands': fuzzed_files.Commands,
