@@ -15,22 +15,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
-# Pages, what they show, and what they link to.
-PUBLISHED = (
-    'README.md',
-    'CONTRIBUTING.md',
-    'LICENSE',
-    'CHANGELOG.rst',
-    'docs/*.md',
-    'docs/demo/*',
-    'docs/pictures/**/*',
-    'examples/*',
-    'examples/push_button/LICENSE',
-    'weights/README.md',
-    'msg/*.msg',
-    'config/*.*',
-    'config/drivers/*',
-)
+PAGES = 'README.md', 'CONTRIBUTING.md', 'docs/*.md', 'examples/*.md', 'weights/*.md'
+LINK = re.compile(r'\]\(([^)#\s]+)')
 SYMBOL = re.compile(r'<a id="symbol-(\w+)"></a>')
 # Without the space around an operator.
 BAR = '<mo>&#x0007C;</mo>', '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
@@ -38,12 +24,12 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Adds the published files under their paths in the repository."""
-    for pattern in PUBLISHED:
-        for path in sorted(ROOT.glob(pattern)):
-            if path.is_file():
-                name = path.relative_to(ROOT).as_posix()
-                files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
+    """Adds the pages, and the files of the repository that they show or link to, under their paths there."""
+    pages = {path for pattern in PAGES for path in ROOT.glob(pattern)}
+    linked = {(page.parent / link).resolve() for page in pages for link in LINK.findall(page.read_text())}
+    for path in sorted(pages | {path for path in linked if path.is_file() and path.is_relative_to(ROOT)}):
+        name = path.relative_to(ROOT).as_posix()
+        files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
