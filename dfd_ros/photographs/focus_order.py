@@ -117,7 +117,7 @@ def directed(order: list[int], alignment: Alignment) -> tuple[list[int], str]:
     lenses, and those of phones, enlarge the image as they focus nearer (focus breathing)."""
     zoom = alignment.to_first[order[-1]].scale / alignment.to_first[order[0]].scale
     if abs(zoom - 1) < MIN_ZOOM:
-        return order if order.index(0) < order.index(max(order)) else order[::-1], ASSUMED_FIRST
+        return order if order.index(min(order)) < order.index(max(order)) else order[::-1], ASSUMED_FIRST
     # The scale maps to the first image: it is smaller where the image is larger.
     return order if zoom < 1 else order[::-1], ASSUMED_ZOOM
 

@@ -55,6 +55,13 @@ def test_a_pull_that_turns_round_is_taken_once(tmp_path):
     assert ((steps > 0).all() or (steps < 0).all()) and np.ptp(found) > 0.9
 
 
+def test_a_pull_after_a_rest_goes_by_time_without_breathing(tmp_path):
+    foci = np.concatenate([np.zeros(20), np.linspace(0, 1, 20)])
+    pull = read_focus_pull(write_video(tmp_path / 'pull.mp4', foci))
+    assert pull.order.order == tuple(range(len(pull.times))) and pull.times[0] > 0
+    assert 'the first is assumed to be focused farthest' in pull.focus_source
+
+
 def test_choice_follows_the_position():
     assert choose(np.linspace(0, 1, 10)) == list(range(10))
     assert choose(np.array([1, 0.5, 0.0])) == [0, 1, 2]
