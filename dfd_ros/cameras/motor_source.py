@@ -117,7 +117,7 @@ class MotorSource(CameraSource):
         warning = ''
         if missed and time.monotonic() - wanted_at > PATIENCE:
             warning = (
-                f'{device.name}: the camera does not take the focus value {self._wanted:.0f}, it is at '
+                f'{device.name}: the camera does not take the focus value {self._wanted:.4g}, it is at '
                 f'{device.focus:g}; is its autofocus on, or does another program use it? Trying again.'
             )
         return Frame(image, state, exposed, warning=warning, commands=position.command_id if position else 0)
@@ -130,6 +130,8 @@ class MotorSource(CameraSource):
 
     def _follow(self, now: float, is_new: bool = False) -> None:
         """Takes over the value that the camera has; sets the wanted one where that is new, or was not taken."""
+        while len(self._recent) > 1 and self._recent[1][0] < now - PATIENCE:
+            self._recent.popleft()
         device = self._device
         if device is None:
             return
@@ -139,8 +141,6 @@ class MotorSource(CameraSource):
             self._refused = not device.set_focus(self._wanted)
         value, possible = device.focus, [self._wanted]
         if device.reports_late and self._measured:
-            while len(self._recent) > 1 and self._recent[1][0] < now - PATIENCE:
-                self._recent.popleft()
             possible = [wanted for _, wanted in self._recent]
         self._missed = self._refused or not min(abs(value - p) for p in possible) <= self.table.tolerance
         if device.reports_late:  # the report is a check: the lens sets out with the command
