@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from datetime import timedelta
 from typing import Any
@@ -86,7 +87,10 @@ class DepthaiDevice(FocusDevice):
             return False
         control = self._depthai.CameraControl()
         control.setManualFocus(round(value))
-        self._controls.send(control)
+        try:
+            self._controls.send(control)
+        except RuntimeError:  # as below
+            return False
         return True
 
     def grab(self) -> float | None:
@@ -101,5 +105,6 @@ class DepthaiDevice(FocusDevice):
         return None if self._frame is None else cv2.cvtColor(self._frame.getCvFrame(), cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
-        self._pipeline.stop()
-        self._device.close()
+        with contextlib.suppress(RuntimeError):  # as above
+            self._pipeline.stop()
+            self._device.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -101,4 +102,5 @@ class Picamera2Device(FocusDevice):
         return self._image
 
     def close(self) -> None:
-        self._camera.close()
+        with contextlib.suppress(RuntimeError):  # the camera is gone
+            self._camera.close()

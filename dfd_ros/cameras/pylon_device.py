@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -108,4 +109,5 @@ class PylonDevice(FocusDevice):
         return self._converter.Convert(self._result).GetArray()
 
     def close(self) -> None:
-        self._camera.Close()
+        with contextlib.suppress(self._error):  # the camera is gone
+            self._camera.Close()

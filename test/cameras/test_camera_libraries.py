@@ -100,6 +100,7 @@ class TestReportsThatComeLate:
         library.install(monkeypatch, lens)
         source = MotorSource(lambda: open_focus_device(library.name, '', SMALL), library.table, settle_time=0.0)
         lens.alive = False
+        source.focus(0.2, time.monotonic())
         with pytest.raises(CameraLost, match='no image'):
             source.capture(time.monotonic())
         lens.alive = True

@@ -84,6 +84,8 @@ def install_depthai(monkeypatch, lens: FakeLens, *, has_autofocus: bool = True, 
         @property
         def inputControl(self):
             def send(control):
+                if not lens.alive:
+                    raise RuntimeError('queue closed')
                 sent.append(control)
                 lens.set(control.lensPosition)
 
@@ -99,7 +101,9 @@ def install_depthai(monkeypatch, lens: FakeLens, *, has_autofocus: bool = True, 
         def start(self) -> None:
             pass
 
-        stop = start
+        def stop(self) -> None:
+            if not lens.alive:
+                raise RuntimeError('queue closed')
 
     module = types.SimpleNamespace(
         Device=Device,
