@@ -8,12 +8,14 @@ import shlex
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from command_line import dfd
-from focus_pictures import save_all, sweep
+from focus_pictures import HEIGHT, WIDTH, save_all, sweep
 from PIL import Image
 
-from dfd_ros import cli
+from dfd_ros import FocalStack, LensState, cli
 from dfd_ros.ros import launch_arguments
 from dfd_ros.ros.node_parameters import NODES
 
@@ -128,6 +130,12 @@ def workplace(tmp_path_factory):
         with Image.open(path) as image:
             image.reduce(5).save(folder / 'examples' / 'small' / path.name)
     pages = [Image.fromarray(image) for image in sweep(4)]
+    lens_states = [LensState(focus, 0.005, 2.0, 5e-6) for focus in (3.0, 1.5, 1.0, 0.75)]
+    FocalStack(sweep(4), lens_states).write(folder / 'STACK')
+    film = cv2.VideoWriter(str(folder / 'pull.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 30, (WIDTH, HEIGHT))
+    for image in sweep(30):
+        film.write(np.ascontiguousarray(image[..., ::-1]))
+    film.release()
     pages[0].save(folder / 'stack.tif', save_all=True, append_images=pages[1:])
     return folder
 
@@ -140,6 +148,15 @@ RUN = {
     'dfd estimate photographs/desk --out output/desk': '--weights {weights}',
     'dfd estimate stack.tif --out output/stack': '--weights {weights}',
     'dfd stack init photographs/desk': '',
+    'dfd estimate pull.mp4 --out output/pull': '--weights {weights}',
+    'dfd stack init pull.mp4 --out stacks/pull': '',
+    'dfd estimate STACK --network best_focus --out results': '',
+    'dfd estimate STACK --network variational --out results': '',
+    'dfd refocus STACK --focus 0.4 --f-number 1.4 --out results': '--weights {weights}',
+    'dfd refocus STACK --focus 0.4 --pull 2 --out results': '--weights {weights}',
+    'dfd calibrate target --out board.pdf': '',
+    'dfd calibrate target --texture --out texture.png': '',
+    'dfd train --list': '',
     'dfd render --out output/stacks --preset study --stacks 1': '',
     'dfd estimate output/stacks/0000 --out output/stack': '--weights {weights}',
 }
