@@ -158,6 +158,8 @@ class DepthHealth:
         """One of the reasons above."""
         self.drops[reason] += 1
         self._dropped.add()
+        if reason in (TOO_FAST, TOO_OLD):
+            self._lost_because = f'pairs are dropped because of {reason}'
 
     def refuse(self, reason: str) -> None:
         self.counts['refused'] += 1
@@ -197,17 +199,22 @@ class DepthHealth:
             return 'correct its stamps'
         return f'correct its stamps, or set lens_state_delay to {delay + frames * self.offset.period:.3g} s'
 
-    def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float) -> None:
+    def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float, left: float = math.nan) -> None:
+        """left: share of the pixels that have depth after the filters; NaN = not known."""
         known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
         share = np.count_nonzero(known) / known.size
         self._out.add()
-        self._known.append(share)
+        self._known.append(min(share, share if math.isnan(left) else left))
         if share:
             self._confidence.append(cv2.mean(estimate.confidence, known.view(np.uint8))[0])
         self._foci.add(vergence(focus_distance))
         self._swept.add(vergence(focus_distance), max(_same_focus(self._foci.values), 1e-6))
         self._no_depth_because = estimate.unknown_because
-        self._unknown_because = estimate.unknown_because or f'confidence is below confidence_threshold ({threshold:g})'
+        self._unknown_because = estimate.unknown_because or (
+            'the filters edge_jump, speckle_size and out_of_range remove it'
+            if left < share / 2
+            else f'confidence is below confidence_threshold ({threshold:g})'
+        )
         self._frames = estimate.frames
 
     def add_latency(self, seconds: float) -> None:

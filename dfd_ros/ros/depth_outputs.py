@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -49,8 +50,11 @@ class DepthOutputs:
 
     def publish(
         self, estimate: Estimate, threshold: float, image: np.ndarray, raw_info: CameraInfo, values: DepthParameters
-    ) -> None:
-        """Publishes an estimate of `image`; `threshold`: of the confidence. `raw_info`: with the header of all."""
+    ) -> float:
+        """Publishes an estimate of `image`; `threshold`: of the confidence. `raw_info`: with the header of all.
+
+        Gives the share of the pixels that have depth after the filters; NaN where nobody subscribes to depth.
+        """
         header = raw_info.header
         view = rectification(raw_info, self._info_topic, is_rectified=self._rectifies == 'done')
         published = view if self._rectifies != 'none' else Rectification()
@@ -63,8 +67,9 @@ class DepthOutputs:
             self._all_in_focus.publish(image_messages.to_message(estimate.all_in_focus, header))
         of_depth = self._depth, self._compressed, self._points
         if not any(publisher.get_subscription_count() for publisher in of_depth):
-            return
+            return math.nan
         depth = self._filtered(estimate, threshold, values)
+        share = 1 - np.count_nonzero(np.isnan(depth)) / depth.size
         if self._depth.get_subscription_count():
             self._depth.publish(image_messages.to_message(published(depth), header))
         if self._compressed.get_subscription_count():
@@ -73,9 +78,10 @@ class DepthOutputs:
             matrix = np.reshape(view.camera_info(raw_info).k, (3, 3))
             if not matrix[0, 0] > 0:
                 self._warn(f'{self._points.topic_name}: no points, since {self._info_topic} is not calibrated (K = 0)')
-                return
-            step = values.points_decimation
-            self._points.publish(to_point_cloud(view(depth), view(image), matrix, header, step))
+            else:
+                points = to_point_cloud(view(depth), view(image), matrix, header, values.points_decimation)
+                self._points.publish(points)
+        return share
 
     def _filtered(self, estimate: Estimate, threshold: float, values: DepthParameters) -> np.ndarray:
         depth = estimate.masked_depth(threshold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -28,10 +29,10 @@ class Mailbox(Generic[T]):
             self._condition.notify()
             return waiting is not None
 
-    def wait(self, seconds: float) -> None:
-        """Returns after that time, or once the mailbox is closed. Items keep replacing each other."""
+    def wait(self, seconds: float) -> bool:
+        """Returns after that time, or once the mailbox is closed: whether it is. Items keep replacing each other."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed, max(0.0, seconds))
+            return self._condition.wait_for(lambda: self._closed, max(0.0, seconds))
 
     def take(self) -> T | None:
         """Waits for an item and returns it; None once the mailbox is closed."""
@@ -48,3 +49,23 @@ class Mailbox(Generic[T]):
             self._closed = True
             self._item = None
             self._condition.notify_all()
+
+
+class Pace:
+    """When a worker takes its items, at most so many a second; on average exactly so many, if they come."""
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+        self._due = -math.inf
+
+    def left(self, rate: float, now: float) -> float:
+        """s until the next item is due. rate: Hz, 0 = any; another one counts at once."""
+        if rate != self._rate:
+            self._rate, self._due = rate, -math.inf
+        return max(0.0, self._due - now)
+
+    def take(self, now: float) -> None:
+        """An item is taken."""
+        if self._rate:
+            period = 1 / self._rate
+            self._due = now + period if math.isinf(self._due) else max(self._due, now - period) + period

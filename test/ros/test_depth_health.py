@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip('rclpy')
 
 from dfd_ros.inference.estimator import Estimate
-from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, DepthHealth, FocusHistory, FrameOffset
-from dfd_ros.ros.frame_mailbox import Mailbox
+from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
+from dfd_ros.ros.frame_mailbox import Mailbox, Pace
 from dfd_ros.ros.node_parameters import DepthParameters
 
 FOCI = [3.0, 1.0, 0.6, 0.4, 0.3]
@@ -112,6 +112,41 @@ def test_bad_depth_is_a_problem(changes, words):
     health = DepthHealth()
     fill(health, **changes)
     assert words in health.problem(LIMITS)
+
+
+def test_depth_that_the_filters_remove_is_a_problem():
+    health = DepthHealth()
+    fill(health)
+    for _ in range(ENOUGH):
+        health.add_pair()
+        health.add_frame(estimate(), FOCI[0], 0.3, 0.01)
+    assert health.problem(LIMITS) == (
+        'depth for 1% of the pixels: the filters edge_jump, speckle_size and out_of_range remove it'
+    )
+
+
+@pytest.mark.parametrize('reason', [TOO_FAST, TOO_OLD])
+def test_parameters_that_let_nothing_through_are_a_problem(reason):
+    health = DepthHealth()
+    for _ in range(ENOUGH):
+        health.add_pair()
+        health.drop(reason)
+    assert health.problem(LIMITS) == f'no depth: pairs are dropped because of {reason}'
+
+
+def test_a_pace_is_kept_on_average_and_another_counts_at_once():
+    pace, now, taken = Pace(), 0.0, []
+    while now < 10:
+        if not pace.left(3.0, now):
+            pace.take(now)
+            taken.append(now)
+        now += 0.1  # the camera is no multiple of the pace
+    assert len(taken) == pytest.approx(30, abs=1)
+    for slow in (1e-9, 5e-324):
+        assert pace.left(slow, now) == 0
+        pace.take(now)
+        assert pace.left(slow, now + 1000) > 1000
+    assert pace.left(3.0, now) == 0 and pace.left(0.0, now) == 0
 
 
 def test_one_outlier_does_not_merge_all_focus_positions():

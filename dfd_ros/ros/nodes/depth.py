@@ -33,7 +33,7 @@ from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
-from dfd_ros.ros.frame_mailbox import Mailbox
+from dfd_ros.ros.frame_mailbox import Mailbox, Pace
 from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
 from dfd_ros.ros.node_parameters import DepthParameters
 from dfd_ros.ros.node_runner import Worker, run
@@ -44,6 +44,7 @@ SYNC_QUEUE = 10  # messages of a topic that wait for their counterpart
 UNPAIRED_AFTER = 2.0  # s without a pair
 CAMERA_INFOS = 50  # kept until their images are done
 ARRIVALS = 50  # of a topic, kept until their pairs are complete
+PACE_LOOK = 0.2  # s after which another max_rate counts, at most
 PERIODS = 20  # pairs whose mean distance is the period of the camera
 
 
@@ -108,7 +109,7 @@ class DepthNode(ManagedNode):
         self._repeated = 0  # messages of a stamp that had come already, at the last report
         self._usable: deque[float] = deque(maxlen=PERIODS + 1)  # when the last pairs to process came, s
         self._is_pacing = False  # the worker waits for the sake of max_rate
-        self._due = -math.inf  # when it takes the next pair
+        self._pace = Pace()
         self._resolution: ResolutionControl | None = None
         self._resolution_changed_because = ''
         self._health = DepthHealth()
@@ -236,11 +237,12 @@ class DepthNode(ManagedNode):
     def _next(self) -> Item | None:
         """The pair that waits, once max_rate allows for it. So the foci of a sweep take turns, as when the network is
         slow: every n-th pair could be of one focus for ever."""
-        if rate := self._settings.values.max_rate:
+        while left := self._pace.left(self._settings.values.max_rate, time.monotonic()):
             self._is_pacing = True
-            self._mailbox.wait(self._due - time.monotonic())
-            self._is_pacing = False
-            self._due = max(self._due, time.monotonic() - 1 / rate) + 1 / rate
+            if self._mailbox.wait(min(left, PACE_LOOK)):
+                break
+        self._is_pacing = False
+        self._pace.take(time.monotonic())
         return self._mailbox.take()
 
     def _process(
@@ -277,9 +279,9 @@ class DepthNode(ManagedNode):
         info = self._camera_info_of(shape, info, lens_state, message.header)
         if image.shape[:2] != shape:
             info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
-        self._outputs.publish(estimate, threshold, image, info, values)
+        left = self._outputs.publish(estimate, threshold, image, info, values)
         times.published = time.monotonic()
-        self._health.add_frame(estimate, lens_state.focus_distance, threshold)
+        self._health.add_frame(estimate, lens_state.focus_distance, threshold, left)
         self._note_times(message.header, times)
         if values.adapt_resolution:
             self._adapt_resolution(max(image.shape[:2]), times.published - times.started)
