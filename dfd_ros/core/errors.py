@@ -12,6 +12,10 @@ QUOTED = 80
 class InputError(ValueError):
     """Bad input. The message is one line: what is wrong, with which file, topic or parameter, and what to do."""
 
+    def __init__(self, message: str) -> None:
+        """message: names in it, of files or networks, may have any characters."""
+        super().__init__(' '.join(str(message).splitlines()))
+
 
 class _Quotation(reprlib.Repr):
     def __init__(self) -> None:

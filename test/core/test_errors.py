@@ -9,6 +9,7 @@ from dfd_ros.core.errors import InputError, describe, plural, reason
     'error, with_type, without',
     [
         (InputError('a.yaml: empty'), 'a.yaml: empty', 'a.yaml: empty'),
+        (InputError('no network "a\nb\u2028c"'), 'no network "a b c"', 'no network "a b c"'),
         (ValueError('two\nlines'), 'ValueError: two lines', 'two lines'),
         (MemoryError(), 'MemoryError', 'MemoryError'),
         (FileNotFoundError(2, 'No such file', 'a'), "FileNotFoundError: [Errno 2] No such file: 'a'", 'No such file'),
