@@ -110,9 +110,14 @@ def run(args: argparse.Namespace) -> int:
     depths: deque[np.ndarray] = deque(maxlen=len(stack))
     cocs: deque[np.ndarray] = deque(maxlen=len(stack))
     start = time.perf_counter()
-    for estimate in tqdm(estimates, total=args.sweeps * len(stack), desc='estimate', unit='frame'):
-        depths.append(masked_depth(estimate, estimate.threshold(args.confidence, args.accepted_errors), range_))
-        cocs.append(estimate.coc)
+    with tqdm(total=args.sweeps * len(stack), desc='estimate', unit='frame') as progress:
+        if math.isnan(stack.lens_states[0].lens.blur_scale(range_)):
+            progress.set_postfix_str('finding the blur scale of the unknown aperture')  # takes longer than a frame
+        for estimate in estimates:
+            progress.set_postfix_str('')
+            progress.update()
+            depths.append(masked_depth(estimate, estimate.threshold(args.confidence, args.accepted_errors), range_))
+            cocs.append(estimate.coc)
     seconds = time.perf_counter() - start
     depth = depths[-1]
     focal_length_px = stack.lens_states[-1].focal_length_px
