@@ -10,7 +10,7 @@ help:
 	@echo "make test-fast  the tests that are not marked slow, in about a minute on two cores"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation as a site, in output/site"
-	@echo "make env        the environment .venv that both use, built again only where something changed"
+	@echo "make env        the environment .venv of all of these, built again only where something changed"
 	@echo "make clean      removes .venv"
 
 env:

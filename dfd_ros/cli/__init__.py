@@ -126,7 +126,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for argument in argv:
                 if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it
                     parser.error(f'argument {argument.removesuffix("=--")}: expected one argument')
-            args = parser.parse_args(argv)
+            args, rest = parser.parse_known_args(argv)
+            if getattr(args, 'settings', None) is not None and all('=' in word for word in rest if word[0] != '-'):
+                args.settings += [word for word in rest if word[0] != '-']  # argparse takes none behind an option
+                rest = [word for word in rest if word[0] == '-']
+            if rest:
+                parser.error(f'unrecognized arguments: {" ".join(rest)}')
             status = args.run(args)
             sys.stdout.flush()
             return status

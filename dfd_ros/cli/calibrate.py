@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfd_ros.cli import _calibrate_latency
 from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
-from dfd_ros.cli._options import add_device_arguments
+from dfd_ros.cli._options import add_device_arguments, require_within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,6 +232,7 @@ def _sweep(args: argparse.Namespace) -> None:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.focus_device import IN_WHOLE_NUMBERS, ImageSettings
 
+    require_within(args, settle_time=(0, 60), first=(-1e9, 1e9), last=(-1e9, 1e9))
     if args.steps < 5:
         raise InputError(f'--steps {args.steps}: must be at least 5')
     if args.distance <= 0:
@@ -244,6 +245,8 @@ def _sweep(args: argparse.Namespace) -> None:
     values = np.linspace(args.first, args.last, min(args.steps, MAX_VALUES))
     if not args.driver and (args.source or 'v4l2') in IN_WHOLE_NUMBERS:
         values = values.round()
+    if args.first == args.last:
+        raise InputError(f'--first, --last: both are {args.first:g}')
     if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     if args.driver and (args.source or args.width or args.height):

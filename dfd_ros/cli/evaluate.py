@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     require_within(args, stacks=(1, 100_000), size=(64, 4096), sweep=(2, 200))
     for path in filter(None, (args.json, args.plot)):
         require_writable(path)
+    if args.plot and args.plot == args.json:
+        raise InputError(f'--plot, --json: both are {args.plot}')
     if args.plot and args.plot.suffix not in ('.png', '.svg'):
         raise InputError(f'--plot {args.plot}: must end in .png or .svg')
 

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     network = networks.load(weights, network=args.network)
     export_onnx(network, args.out, args.size and args.size[::-1], args.precision == 'fp16')
     print(
-        f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, '
+        f'{args.out}: {args.out.stat().st_size / 1e6:.3g} MB, '
         + ('images of any size' if args.size is None else f'images of {args.size[0]}x{args.size[1]}')
     )
     return 0

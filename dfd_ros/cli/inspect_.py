@@ -26,12 +26,18 @@ def run(args: argparse.Namespace) -> int:
     rows = [('file', args.path), ('kind', kind), *describe(args.path)]
     if args.path.is_file():
         rows.append(('size', f'{args.path.stat().st_size / 1e6:.3g} MB'))
+    rows = [(_printable(name), value) for name, value in rows]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         for line in str(value).splitlines() or ['']:
-            print(f'{name:{width}}  {line}'.rstrip())
+            print(f'{name:{width}}  {_printable(line)}'.rstrip())
             name = ''
     return 0
+
+
+def _printable(text: object) -> str:
+    """A file may hold characters that control a terminal."""
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
@@ -58,9 +64,9 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
         '.db3': ('bag', _bag),
         '.yaml': ('calibration', _calibration),
     }
-    if path.suffix not in kinds:
+    if path.suffix.lower() not in kinds:
         raise InputError(f'{path}: of a kind that dfd inspect does not know; it knows {", ".join(kinds)}')
-    return kinds[path.suffix]
+    return kinds[path.suffix.lower()]
 
 
 def _weights(path: Path) -> Lines:
@@ -93,6 +99,8 @@ def _onnx(path: Path) -> Lines:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf has many exception types
         raise InputError(f'{path}: not a complete ONNX file ({reason(error)})') from None
+    if not model.graph.node:
+        raise InputError(f'{path}: not a complete ONNX file (it has no graph)')
     for entry in model.metadata_props:
         yield entry.key, _readable(entry.value)
     yield 'opset', ', '.join(f'{entry.domain or "ai.onnx"} {entry.version}' for entry in model.opset_import)

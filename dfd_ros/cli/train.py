@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         name, equals, value = setting.partition('=')
         if not (name and equals):
             raise InputError(f'{quoted(setting)}: is not SETTING=VALUE, such as steps=1000')
+        if name in changes:
+            raise InputError(f'{quoted(setting)}: {name} is given twice')
         try:
             changes[name] = load(value)
         except ValueError:

@@ -110,7 +110,17 @@ ARGUMENTS = arguments(
             'calibration',
             'max_travel',
         ),
-        'sweep': ('autostart', 'pattern', 'steps', 'frames_per_step', 'pipelined', 'near', 'far', 'focus_on'),
+        'sweep': (
+            'autostart',
+            'pattern',
+            'steps',
+            'frames_per_step',
+            'pipelined',
+            'near',
+            'far',
+            'focus_on',
+            'hold_steps',
+        ),
         'depth': (
             'autostart',
             'near',

@@ -197,8 +197,8 @@ class SweepParameters(ManagedParameters):
     )
     focus_on: float = parameter(
         0.0,
-        'Distance to hold the focus on, .inf for infinity: the sweep goes on with every hold_steps + 1st step. Images '
-        'of what is there stay sharp, while depth is still seen everywhere. 0: sweep only.',
+        'Distance to hold the focus on, .inf for infinity; one step of the sweep follows after hold_steps steps there. '
+        'Images of what is there stay sharp, while depth is still seen everywhere. 0: sweep only.',
         unit='m',
         minimum=0.0,
         maximum=math.inf,
@@ -236,6 +236,8 @@ class SweepParameters(ManagedParameters):
     def check(self) -> None:
         super().check()
         check_range(self.near, self.far, need_both=False)
+        if self.focus_on and self.near and self.far and not self.near <= self.focus_on <= self.far:
+            raise InputError(f'parameter focus_on: {self.focus_on:g} m is outside of {self.near:g} to {self.far:g} m')
 
 
 @dataclass(frozen=True)

@@ -371,7 +371,7 @@ def load_config(path: str | Path, **changes) -> TrainingConfig:
     if isinstance(values, dict):
         for name, value in changes.items():
             _set(values, name.split('.'), value, name)
-    return make_config(values, str(path))
+    return make_config(values, f'{path} with {", ".join(changes)}' if changes else str(path))
 
 
 def included_configs() -> dict[str, Path]:

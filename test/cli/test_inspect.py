@@ -30,6 +30,13 @@ def test_weights(random_weights, printed):
     assert 'config      channels: [8, 8, 8, 8]\n            hypotheses: 6\n' in text
 
 
+def test_what_controls_a_terminal_is_shown_as_text(tmp_path, printed):
+    settings = {'steps': '\x1b[31m5\x07', 'evil\nname': '1'}
+    torch.save({'step': 40, 'best': 0.5, 'settings': settings}, tmp_path / 'checkpoint.pt')
+    text = printed(tmp_path / 'checkpoint.pt')
+    assert '\\x1b[31m5\\x07' in text and 'evil\\nname  1\n' in text and '\x1b' not in text
+
+
 def test_checkpoint(tmp_path, printed):
     settings = {'steps': '100', 'data.frames': '5'}
     torch.save({'step': 40, 'best': 0.5, 'seconds': 7200.0, 'settings': settings}, tmp_path / 'checkpoint.pt')
@@ -84,6 +91,7 @@ def test_onnx(random_weights, tmp_path, printed):
         ('a.safetensors', b'abc', 'not a complete safetensors file'),
         ('a.pt', b'abc', 'not a complete checkpoint'),
         ('a.onnx', b'abc', 'not a complete ONNX file'),
+        ('b.onnx', b'', 'not a complete ONNX file (it has no graph)'),
         ('a.tar', b'abc', 'truncated or not a tar file'),
         ('a.mcap', b'abc', 'a.mcap'),
         ('a.yaml', b'[', 'a.yaml'),

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_processes import wait_until
 from std_srvs.srv import SetBool
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
@@ -54,6 +55,8 @@ def test_the_focus_is_held_between_the_steps():
     held = first(9, focus_on=0.8, hold_steps=2)
     assert held == pytest.approx([math.inf, 0.8, 0.8, 2.0, 0.8, 0.8, 1.0, 0.8, 0.8])
     assert first(2, focus_on=math.inf) == [math.inf] * 2
+    with pytest.raises(InputError, match='parameter focus_on: 5 m is outside of 0.1 to 1 m'):
+        SweepParameters(focus_on=5.0, near=0.1, far=1.0).check()
 
 
 @pytest.mark.parametrize(('settled_after_a_jump', 'kept'), [(False, 'ping_pong'), (True, 'ramp')])
