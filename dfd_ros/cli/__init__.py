@@ -127,9 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it
                     parser.error(f'argument {argument.removesuffix("=--")}: expected one argument')
             args, rest = parser.parse_known_args(argv)
-            if getattr(args, 'settings', None) is not None and all('=' in word for word in rest if word[0] != '-'):
-                args.settings += [word for word in rest if word[0] != '-']  # argparse takes none behind an option
-                rest = [word for word in rest if word[0] == '-']
+            behind = [word for word in rest if not word.startswith('-')]  # argparse takes none behind an option
+            if hasattr(args, 'settings') and all('=' in word for word in behind):
+                args.settings += behind
+                rest = [word for word in rest if word not in behind]
             if rest:
                 parser.error(f'unrecognized arguments: {" ".join(rest)}')
             status = args.run(args)

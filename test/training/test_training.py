@@ -675,6 +675,7 @@ def test_settings_of_the_command_line_replace_those_of_the_file():
         (['steps=3', 'steps=4'], "'steps=4': steps is given twice"),
         (['--steps', '3', 'steps=4'], "'steps=4': steps is given twice"),
         (['--device', 'cpu', 'a=1', 'b'], 'unrecognized arguments: a=1 b'),
+        (['--device', 'cpu', ''], 'unrecognized arguments: '),
         (['--device', 'cpu', '--nosuch=1'], 'unrecognized arguments: --nosuch=1'),
         (['steps=[1'], "'[1' is not a value in YAML"),
         (['name=../evil'], "stream.yaml with name, name: '../evil' is not the name of a folder"),
