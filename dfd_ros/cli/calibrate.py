@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,7 @@ from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
 from dfd_ros.cli._options import add_device_arguments, require_within
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from dfd_ros.calibration.recorded_sweep import Sweep
+    from dfd_ros.core.focus_device import FocusDevice
 
 HELP = 'measure a rig: intrinsics, extrinsics, focus map, aperture, breathing and latency, into calibration.yaml'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --calibration calibration.yaml --focus-distance 0.6'
@@ -228,9 +228,8 @@ def _sweep(args: argparse.Namespace) -> None:
     import numpy as np
 
     from dfd_ros.calibration.record import record_sweep
-    from dfd_ros.cameras.focus_devices import open_focus_device
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.focus_device import IN_WHOLE_NUMBERS, ImageSettings
+    from dfd_ros.core.focus_device import IN_WHOLE_NUMBERS
 
     require_within(args, settle_time=(0, 60), first=(-1e9, 1e9), last=(-1e9, 1e9))
     if args.steps < 5:
@@ -251,14 +250,8 @@ def _sweep(args: argparse.Namespace) -> None:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     if args.driver and (args.source or args.width or args.height):
         raise InputError('--driver: its node gives the images; --source, --width and --height do not go with it')
-    if args.driver:
-        sweep = _sweep_through_ros(args, values)
-    else:
-        device = open_focus_device(args.source or 'v4l2', args.device, ImageSettings(args.width, args.height))
-        try:
-            sweep = record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
-        finally:
-            device.close()
+    with _opened_device(args) as device:
+        sweep = record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
     if len(sweep.images) < 5:
         raise InputError(
             f'{sweep.name}: the focus motor has only {len(sweep.images)} positions from {args.first:g} to '
@@ -268,16 +261,24 @@ def _sweep(args: argparse.Namespace) -> None:
     print(f'sweep     {len(sweep.images)} images in {args.out}/')
 
 
-def _sweep_through_ros(args: argparse.Namespace, values: np.ndarray) -> Sweep:
+@contextlib.contextmanager
+def _opened_device(args: argparse.Namespace) -> Iterator[FocusDevice]:
+    """The camera of the sweep, read directly or through ROS."""
     import tempfile
 
     import yaml
 
-    from dfd_ros.calibration.record import record_sweep
+    from dfd_ros.cameras.focus_devices import open_focus_device
     from dfd_ros.cameras.focus_table import FocusTable
+    from dfd_ros.core.focus_device import ImageSettings
 
+    if not args.driver:
+        images = ImageSettings(args.width, args.height)
+        with contextlib.closing(open_focus_device(args.source or 'v4l2', args.device, images)) as device:
+            yield device
+        return
     # Any table will do: the bridge turns values into distances by it, and the sweep turns them back.
-    low, high = min(args.first, args.last), max(args.first, args.last)
+    low, high = sorted((args.first, args.last))
     entries = [{'value': low, 'focus_distance_m': math.inf}, {'value': high, 'focus_distance_m': 0.1}]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'table.yaml'
@@ -287,8 +288,8 @@ def _sweep_through_ros(args: argparse.Namespace, values: np.ndarray) -> Sweep:
             from dfd_ros.ros.topic_device import TopicDevice
 
             table = FocusTable.load(path)
-            with spinning(lambda: TopicDevice(topics, table, compressed, check)) as device:
-                return record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
+            with spinning(lambda: TopicDevice(topics, table, compressed, check)) as node:
+                yield node
 
 
 def _intrinsics(args: argparse.Namespace) -> None:

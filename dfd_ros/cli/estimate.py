@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         if math.isnan(stack.lens_states[0].lens.blur_scale(range_)):
             progress.set_postfix_str('finding the blur scale of the unknown aperture')  # takes longer than a frame
         for estimate in estimates:
-            progress.set_postfix_str('')
+            progress.set_postfix_str('', refresh=False)
             progress.update()
             depths.append(masked_depth(estimate, estimate.threshold(args.confidence, args.accepted_errors), range_))
             cocs.append(estimate.coc)
