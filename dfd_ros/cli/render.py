@@ -155,6 +155,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='skip models whose names match, for example "*Portrait*"; repeatable',
     )
+    world.add_argument(
+        '--bare',
+        metavar='SHARE',
+        type=float,
+        default=0.0,
+        help='share of views of bare floors and walls, from nearby too, mostly in plain paint (default: 0)',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -162,8 +169,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.world is not None or args.rooms:
         return _world(args)
-    if args.models or args.exclude:
-        raise InputError(f'--{"models" if args.models else "exclude"}: only with --world or --rooms')
+    for name in ('models', 'exclude', 'bare'):
+        if getattr(args, name):
+            raise InputError(f'--{name}: only with --world or --rooms')
     args.preset = args.preset or PRESETS[args.engine][0]
     args.format = args.format or FORMATS[args.engine][0]
     given = [name for name in BLENDER_ONLY if getattr(args, name) is not None]
@@ -195,6 +203,7 @@ def _check(args: argparse.Namespace) -> None:
         'seed': (0, 2**62),
         'workers': (1, 256),
         'samples': (1, 2**16),
+        'bare': (0, 1),
     }
     require_within(args, **bounds)
     if not 1 <= args.stacks <= 10**7:
@@ -249,7 +258,12 @@ def _world(args: argparse.Namespace) -> int:
         read_world(args.world, args.models, tuple(args.exclude))  # bad input is refused before Blender starts
     given = {} if args.samples is None else {'samples': args.samples}
     task = WorldTask(
-        args.world, tuple(args.models), tuple(args.exclude), args.textures and Path(args.textures), **given
+        args.world,
+        tuple(args.models),
+        tuple(args.exclude),
+        args.textures and Path(args.textures),
+        bare=args.bare,
+        **given,
     )
     result = _with_blender(args, '--world', 'view', partial(render_views, args.out, task))
     if result is None:

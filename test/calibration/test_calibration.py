@@ -199,7 +199,7 @@ def test_every_part_has_help_and_an_example(capsys):
         (['target', '--square', 'inf', '--out', 'x.png'], 'squares of inf mm'),
         (['target', '--square', '999', '--marker', '900', '--out', 'x.png'], 'too large to be printed'),
         (['target', '--marker', '1e-30', '--out', 'x.png'], 'too small for squares of 25 mm'),
-        (['sweep', '--first', '0', '--last', 'inf', '--out', 'x'], 'no motor has more'),
+        (['sweep', '--first', '0', '--last', 'inf', '--out', 'x'], '--last inf: must be at most'),
         (['sweep', '--first', '0', '--last', '9', '--steps', '2147483648', '--out', 'x'], 'more than the integers'),
         (['intrinsics', '{boards}/focus', '--focus-distance', '0'], '--focus-distance 0.0: must be positive'),
         (

@@ -37,6 +37,7 @@ class WorldTask:
         textures: folder of images for materials, which change between views, or None.
         height, width: of the views, px.
         samples: paths per pixel, before denoising.
+        bare: share of views of bare floors and walls, see `ViewSettings`.
     """
 
     world: Path | None
@@ -46,6 +47,7 @@ class WorldTask:
     height: int = 360
     width: int = 480
     samples: int = 4
+    bare: float = 0.0
 
     def message(self) -> dict:
         """The message that starts the worker."""
@@ -55,7 +57,7 @@ class WorldTask:
             'models': [str(path) for path in models],
             'exclude': list(self.exclude),
             'textures': [str(file) for file in self._textures()],
-            'settings': {'height': self.height, 'width': self.width, 'samples': self.samples},
+            'settings': {'height': self.height, 'width': self.width, 'samples': self.samples, 'bare': self.bare},
         }
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
@@ -36,9 +36,11 @@ class ViewSettings:
         median: median depth in view (m).
         farthest: largest depth in view (m).
         things: minimum number of objects in view.
-        varied: maximum share of materials that a view changes.
+        varied: share of materials that a view changes.
+        pictured: share of these that show a picture, if there are any; the others are plain paint.
         close: share of views that look at one thing from nearby.
         distance: of this thing (m).
+        bare: share of views of bare floors and walls, mostly in plain paint, also from nearby: one object suffices.
     """
 
     height: int = 360
@@ -50,9 +52,17 @@ class ViewSettings:
     median: tuple[float, float] = (0.35, 4.0)
     farthest: float = 9.0
     things: int = 3
-    varied: float = 0.5
+    varied: tuple[float, float] = (0.0, 0.5)
+    pictured: float = 0.5
     close: float = 0.5
     distance: tuple[float, float] = (0.2, 1.6)
+    bare: float = 0.0
+
+    def for_view(self, rng: random.Random) -> ViewSettings:
+        """The settings of one view, bare or not."""
+        if rng.random() >= self.bare:
+            return self
+        return replace(self, eye=(0.1, 1.7), median=(0.15, 2.5), things=1, varied=(0.5, 1.0), pictured=0.1, close=0.0)
 
 
 class Shooting:
@@ -107,9 +117,11 @@ class Shooting:
             InputError: no suitable camera position found in `TRIES` tries.
         """
         rng = random.Random(f'{self.name} {seed}')
-        focal = self._place_camera(rng)
+        # From another stream: a share of bare views leaves the others as they are.
+        settings = self.settings.for_view(random.Random(f'{self.name} {seed} bare'))
+        focal = self._place_camera(rng, settings)
         self._place_lamps(rng)
-        self._vary(rng)
+        self._vary(rng, settings)
         self.peeling.limit(None)
         colour = self.renderer.colour(self.settings.samples, seed)
         depth, _ = self.renderer.truth()
@@ -126,23 +138,21 @@ class Shooting:
             {'world': self.name, 'seed': seed},
         )
 
-    def _place_camera(self, rng: random.Random) -> float:
+    def _place_camera(self, rng: random.Random, settings: ViewSettings) -> float:
         """Put the camera where there is something to see; returns the focal length in px."""
-        settings, scene = self.settings, bpy.context.scene
-        graph = bpy.context.evaluated_depsgraph_get()
         close = bool(self._things) and rng.random() < settings.close
         for attempt in range(TRIES):
             roll = math.radians(rng.gauss(0, 4))
             if close and attempt < TRIES // 2:
-                eye, forward = self._near(rng)
+                eye, forward = self._near(rng, settings)
             else:
-                eye, forward = self._anywhere(rng)
+                eye, forward = self._anywhere(rng, settings)
             right = forward.cross(Vector((0, 0, 1))).normalized()
             up = right.cross(forward)
             right, up = right * math.cos(roll) + up * math.sin(roll), up * math.cos(roll) - right * math.sin(roll)
             tangent = math.tan(math.radians(rng.uniform(*settings.field)) / 2)
             things = settings.things + (attempt < TRIES // 2) * rng.randrange(2)
-            if self._is_worth(scene, graph, eye, right, up, forward, tangent, things):
+            if self._is_worth(eye, right, up, forward, tangent, settings, things):
                 self._camera.matrix_world = (
                     Matrix.Translation(eye) @ Matrix((right, up, -forward)).transposed().to_4x4()
                 )
@@ -153,31 +163,31 @@ class Shooting:
             f'{settings.farthest} m in {TRIES} tries; is it a room, in metres?'
         )
 
-    def _anywhere(self, rng: random.Random) -> tuple[Vector, Vector]:
+    def _anywhere(self, rng: random.Random, settings: ViewSettings) -> tuple[Vector, Vector]:
         """Camera position and viewing direction of a robot that drives through the scene."""
         eye = Vector(
             (
                 rng.uniform(self._low[0], self._high[0]),
                 rng.uniform(self._low[1], self._high[1]),
-                self._low[2] + rng.uniform(*self.settings.eye),
+                self._low[2] + rng.uniform(*settings.eye),
             )
         )
         yaw, pitch = rng.uniform(0, 2 * math.pi), math.radians(rng.triangular(-65, 25, -15))
         return eye, Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
 
-    def _near(self, rng: random.Random) -> tuple[Vector, Vector]:
+    def _near(self, rng: random.Random, settings: ViewSettings) -> tuple[Vector, Vector]:
         """As `_anywhere`, for a robot that looks at one thing."""
         low, high = rng.choice(self._things)
         aim = Vector(rng.uniform(a, b) for a, b in zip(low, high))
         yaw, pitch = rng.uniform(0, 2 * math.pi), math.radians(rng.triangular(-75, 15, -30))
         forward = Vector((math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)))
-        near, far = (math.log(distance) for distance in self.settings.distance)
+        near, far = (math.log(distance) for distance in settings.distance)
         eye = aim - forward * math.exp(rng.uniform(near, far))
         aside = Vector(rng.gauss(0, 0.12) for _ in range(3))
         return eye, (forward + aside).normalized()
 
-    def _is_worth(self, scene, graph, eye, right, up, forward, tangent, things) -> bool:
-        settings = self.settings
+    def _is_worth(self, eye, right, up, forward, tangent, settings: ViewSettings, things: int) -> bool:
+        scene, graph = bpy.context.scene, bpy.context.evaluated_depsgraph_get()
         seen: dict[str, int] = {}
         depths: list[float] = []
         rows, columns = _GRID
@@ -217,9 +227,9 @@ class Shooting:
             lamp.data.energy = math.exp(rng.uniform(math.log(4), math.log(60))) if i < lit else 0.0
             lamp.data.color = [rng.uniform(0.7, 1) for _ in range(3)]
 
-    def _vary(self, rng: random.Random) -> None:
+    def _vary(self, rng: random.Random, settings: ViewSettings) -> None:
         """Change the colour or picture of some materials."""
-        share = rng.uniform(0, self.settings.varied)
+        share = rng.uniform(*settings.varied)
         images = {}
         for mix, colour, image, pictured in self._materials:
             mix.inputs['Factor'].default_value = float(rng.random() < share)
@@ -227,7 +237,7 @@ class Shooting:
             if rng.random() < 0.7:
                 shade = [min(1.0, max(0.02, s + rng.uniform(-0.35, 0.35))) for s in shade]
             colour.outputs[0].default_value = (*shade, 1)
-            with_picture = bool(self.textures) and rng.random() < 0.5
+            with_picture = bool(self.textures) and rng.random() < settings.pictured
             pictured.inputs['Factor'].default_value = float(with_picture)
             if with_picture and mix.inputs['Factor'].default_value:
                 path = rng.choice(self.textures)
