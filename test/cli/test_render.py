@@ -118,6 +118,8 @@ def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
         (('--meshes', '/nowhere'), '--meshes: needs --engine blender'),
         (('--breathing',), '--breathing: needs --engine blender'),
         (('--blender-python', 'x'), '--blender-python: needs --engine blender'),
+        (('--bare', '0.3'), '--bare: only with --world or --rooms'),
+        (('--rooms', '--bare', '1.5'), '--bare 1.5: must be at most 1'),
         (('--stacks', '0'), '--stacks 0: must be at least 1'),
         (('--frames', '1'), '--frames 1: must be at least 2'),
         (('--width', '8'), '--width 8: must be at least 32'),
