@@ -14,7 +14,7 @@ from dfd_ros.bags.association import Counts, Event, Exposure, Frame, associate
 from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.sweep_cutting import sweeps
-from dfd_ros.calibration.calibration_file import Calibration
+from dfd_ros.calibration.calibration_file import Calibration, CameraModel
 from dfd_ros.core.errors import InputError, reason, shortened
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
@@ -89,13 +89,26 @@ class Converter:
     """Turns one recording into samples.
 
     Args:
-        calibration: of the rig; overrides the intrinsics and extrinsics in the recording.
+        calibration: of the rig; overrides the intrinsics and extrinsics in the recording. Without a name of their
+            child frame, the extrinsics are to the frame of the depth images.
         frames: the recording's coordinate frames, which are filled while it is read.
         name: of the recording, for messages.
+        depth_camera: of the depth images; overrides that in the recording.
+        depth_is_rectified: whether they are without distortion.
     """
 
-    def __init__(self, settings: ConvertSettings, calibration: Calibration, frames: Frames, name: str) -> None:
+    def __init__(
+        self,
+        settings: ConvertSettings,
+        calibration: Calibration,
+        frames: Frames,
+        name: str,
+        *,
+        depth_camera: CameraModel | None = None,
+        depth_is_rectified: bool = True,
+    ) -> None:
         self.settings, self.calibration, self.name = settings, calibration, name
+        self._depth_model, self._depth_is_rectified = depth_camera, depth_is_rectified
         self.counts = Counts()
         self.lines: dict[str, str] = {}
         """What to do about a reason of `counts.left_out`."""
@@ -248,8 +261,7 @@ class Converter:
         """Of the image as recorded, at its focus distance."""
         camera = self.calibration.camera_at(frame.state.focus_distance, size[1], size[0])
         if camera is not None:
-            distortion = tuple(camera.distortion) if any(camera.distortion) else ()
-            own = Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, distortion)
+            own = Intrinsics.of_camera(camera)
             # A calibration without a focus distance counts as one for focus at infinity.
             follows = self.calibration.aperture is not None and not math.isnan(camera.focus_distance)
         else:
@@ -278,9 +290,7 @@ class Converter:
         if own.distortion:
             key = own, view, width, height
             if key not in self._maps:
-                self._maps[key] = cv2.initUndistortRectifyMap(
-                    own.matrix, np.array(own.distortion), None, view.matrix, (width, height), cv2.CV_16SC2
-                )
+                self._maps[key] = own.projection.maps(view.matrix, (width, height), cv2.CV_16SC2)
                 if len(self._maps) > _REGISTRATIONS:
                     self._maps.popitem(last=False)
             map_x, map_y = self._maps[key]
@@ -310,7 +320,7 @@ class Converter:
         return self._registrations[key](depth)
 
     def _depth_camera(self, frame: Frame, size: tuple[int, int]) -> Intrinsics:
-        info = frame.depth.info()
+        info = frame.depth.info() if self._depth_model is None else None
         if info is not None:
             if (info.height, info.width) not in (size, (0, 0)):
                 raise _UnusableFrame(
@@ -319,9 +329,10 @@ class Converter:
                     f'have {size[1]}x{size[0]}; give the topic of the camera_info that goes with them',
                 )
             return info.intrinsics
-        if self.calibration.rgbd_camera is not None:
-            camera = self.calibration.rgbd_camera.resized(size[1], size[0])
-            return Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy)
+        model = self._depth_model or self.calibration.rgbd_camera
+        if model is not None:
+            camera = Intrinsics.of_camera(model.resized(size[1], size[0]))
+            return Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy) if self._depth_is_rectified else camera
         raise _UnusableFrame(
             'without intrinsics of the RGB-D sensor',
             f'{self.name}: no camera_info of the RGB-D sensor; give its topic, or its intrinsics with --calibration',
@@ -335,7 +346,7 @@ class Converter:
             if extrinsics is None:
                 pose = self._frames.between(image_frame, depth_frame, frame.depth.stamp)
             # The focus camera is the parent, whatever the recording calls it.
-            elif not depth_frame or depth_frame == extrinsics.child:
+            elif not depth_frame or extrinsics.child in ('', depth_frame):
                 return extrinsics.matrix
             else:
                 pose = self._frames.between(extrinsics.child, depth_frame, frame.depth.stamp)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_distortion import EQUIDISTANT, PLUMB_BOB, Projection, known_model
 
 FOOTPRINT = 1.15
 """Size of a depth pixel's footprint in units of the pixel spacing: above 1, so that slanted surfaces have no cracks."""
 MAX_FOOTPRINT = 8  # px; a focus camera of far higher resolution gets depth with gaps
 
-DISTORTION_COUNTS = (4, 5, 8, 12, 14)
-"""Numbers of coefficients that OpenCV takes; none is fine as well."""
-MIN_INSIDE = 0.3
-"""Share of the undistorted image that must be in the distorted one."""
 MIN_FOCAL_LENGTH, MAX_FOCAL_LENGTH = 0.05, 1000.0
 """In units of the larger side of the image: a field of view of 169 and of 0.06 degrees."""
 MAX_CENTRE = 10.0
@@ -25,19 +24,22 @@ MAX_CENTRE = 10.0
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Intrinsics (px) as in ROS's CameraInfo, model plumb_bob or rational_polynomial; x right, y down, z forward."""
+    """Intrinsics (px) as in ROS's CameraInfo; x right, y down, z forward."""
 
     fx: float
     fy: float
     cx: float
     cy: float
-    distortion: tuple[float, ...] = field(default=())
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = PLUMB_BOB
+    """As `lens_distortion.known_model` names it."""
 
     @classmethod
     def from_message(cls, message: Any, topic: str, *, rectified: bool = False) -> Intrinsics:
-        """From a CameraInfo. `rectified`: for the rectified image (P, no distortion).
+        """From a CameraInfo. `rectified`: for the rectified image (P, no distortion). As in ROS's image_geometry,
+        coefficients that are all 0 are no distortion, whatever the model.
 
-        Raises InputError, one line that names `topic`, if the camera is not calibrated or is a fisheye.
+        Raises InputError, one line that names `topic`, if the camera is not calibrated or its model is not known.
         """
         size = int(message.width), int(message.height)
         k, p, distortion = (np.asarray(values, float).reshape(-1) for values in (message.k, message.p, message.d))
@@ -57,31 +59,22 @@ class Intrinsics:
         fx, fy, cx, cy = map(float, own)
         if rectified or not distortion.any():
             return cls(fx, fy, cx, cy)
-        if message.distortion_model not in ('plumb_bob', 'rational_polynomial', ''):
-            raise InputError(
-                f'{topic}: distortion model {quoted(str(message.distortion_model))} is not supported; rectify the image'
-            )
-        camera = cls(fx, fy, cx, cy, tuple(map(float, distortion)))
-        camera._check_distortion(topic, size)
+        model = known_model(str(message.distortion_model), len(distortion), topic, '; rectify the image')
+        camera = cls(fx, fy, cx, cy, tuple(map(float, distortion)), model)
+        camera.projection.check(size if all(size) else (round(2 * cx) + 1, round(2 * cy) + 1), topic)
         return camera
 
-    def _check_distortion(self, topic: str, size: tuple[int, int]) -> None:
-        count = len(self.distortion)
-        if count not in DISTORTION_COUNTS:
-            raise InputError(f'{topic}: D has {count} coefficients, must be {", ".join(map(str, DISTORTION_COUNTS))}')
-        if not np.isfinite(self.distortion).all():
-            raise InputError(f'{topic}: D is not finite, the camera is not calibrated; give its intrinsics')
-        import cv2
+    @classmethod
+    def of_camera(cls, camera: CameraModel) -> Intrinsics:
+        """Those of a calibration."""
+        is_pinhole = camera.distortion_model != EQUIDISTANT and not any(camera.distortion)
+        distortion = () if is_pinhole else camera.distortion
+        return cls(camera.fx, camera.fy, camera.cx, camera.cy, distortion, camera.distortion_model)
 
-        width, height = size if all(size) else (round(2 * self.cx) + 1, round(2 * self.cy) + 1)
-        x, y = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
-        rays = np.stack([(x - self.cx) / self.fx, (y - self.cy) / self.fy, np.ones_like(x)], -1).reshape(-1, 3)
-        seen, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), self.matrix, np.array(self.distortion))
-        inside = ((seen >= -0.5) & (seen <= np.array([width, height]) - 0.5)).all(-1).mean()
-        if not inside >= MIN_INSIDE:
-            raise InputError(
-                f'{topic}: D is of no camera, it moves {1 - inside:.0%} of the image out of view; give its intrinsics'
-            )
+    @property
+    def projection(self) -> Projection:
+        """From rays to pixels and back."""
+        return Projection(self.matrix, self.distortion, self.distortion_model)
 
     @property
     def matrix(self) -> np.ndarray:
@@ -90,25 +83,25 @@ class Intrinsics:
 
     def resized(self, scale: float) -> Intrinsics:
         """Of the image resized by `scale`; pixel centres are at integers."""
-        return Intrinsics(
-            self.fx * scale,
-            self.fy * scale,
-            (self.cx + 0.5) * scale - 0.5,
-            (self.cy + 0.5) * scale - 0.5,
-            self.distortion,
+        return replace(
+            self,
+            fx=self.fx * scale,
+            fy=self.fy * scale,
+            cx=(self.cx + 0.5) * scale - 0.5,
+            cy=(self.cy + 0.5) * scale - 0.5,
         )
 
     def rays(self, height: int, width: int) -> np.ndarray:
-        """(H, W, 2) float32, x/z and y/z of each pixel."""
-        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        if not self.distortion:
-            return np.stack(
-                [(x - np.float32(self.cx)) / np.float32(self.fx), (y - np.float32(self.cy)) / np.float32(self.fy)], -1
-            )
-        import cv2
+        """(H, W, 2) float32, x/z and y/z of each pixel; NaN where the distortion has none."""
+        return _rays(self, height, width)
 
-        points = np.stack([x, y], -1).reshape(-1, 1, 2)
-        return cv2.undistortPoints(points, self.matrix, np.array(self.distortion)).reshape(height, width, 2)
+
+@functools.lru_cache(2)  # of one depth camera, seen from the views of a sweep, which differ where the lens breathes
+def _rays(camera: Intrinsics, height: int, width: int) -> np.ndarray:
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
+    rays = camera.projection.rays(pixels.reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
+    rays.flags.writeable = False
+    return rays
 
 
 def _is_camera(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:

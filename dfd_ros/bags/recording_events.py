@@ -79,6 +79,12 @@ class Topics:
                 bag.require(names[name], CAMERA_INFO)
         return Topics(**names)
 
+    @property
+    def depth_is_rectified(self) -> bool:
+        """By ROS's names: image_rect and image_rect_raw are rectified, image_raw and the like are as the sensor saw
+        them, with the distortion of their camera_info."""
+        return 'rect' in self.depth.removesuffix('/compressedDepth').removesuffix('/compressed').rpartition('/')[2]
+
 
 class CameraInfos:
     """The calibrations of one camera, by their stamps; see `Intrinsics.from_message` for `rectified`."""
@@ -126,7 +132,7 @@ def events(
     decode_image = functools.partial(image_decoding.to_rgb, bits=SignificantBits(bits) if bits else None)
     static_tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE and topic.endswith('tf_static')]
     tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE]
-    infos = {topics.depth_info: CameraInfos(topics.depth_info, rectified=True)}
+    infos = {topics.depth_info: CameraInfos(topics.depth_info, rectified=topics.depth_is_rectified)}
     if with_images:
         infos[topics.camera_info] = CameraInfos(topics.camera_info)
     _add_latched(bag, infos, static_tf, frames)
@@ -193,6 +199,13 @@ def _add_latched(bag: Bag, infos: dict[str, CameraInfos], static_tf: list[str], 
             info or not bag.counts[topic] for topic, info in infos.items()
         ):
             return
+
+
+def frame_of(bag: Bag, topic: str) -> str:
+    """The frame of a topic's images, by its first message; empty if it has none."""
+    for item in bag.read([topic], again=True) if topic in bag.topics else ():
+        return str(item.message.header.frame_id).lstrip('/')
+    return ''
 
 
 def image_bits(bag: Bag, topic: str) -> int:

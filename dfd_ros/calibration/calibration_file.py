@@ -6,7 +6,8 @@ residuals and the focus distance of intrinsics may be null, which means unknown:
     format: dfd_ros-calibration-1
     focus_camera: {width: 640, height: 480, fx: 812.1, fy: 812.4, cx: 320.3, cy: 239.8,
                    distortion: [-0.11, 0.05, 0.0, 0.0, 0.0], focus_distance_m: 0.6, residual_px: 0.08, images: 20}
-    rgbd_camera: {…}                # the RGB-D sensor's colour camera, the same keys
+    rgbd_camera: {…}                # the RGB-D sensor's colour camera, the same keys. Where distortion is not k1, k2,
+                                    # p1, p2, k3: distortion_model, rational_polynomial or equidistant (fisheye)
     extrinsics:                     # pose of the child frame in the parent frame, as TF and URDF have it
       parent: focus_camera_optical_frame
       child: rgbd_camera_color_optical_frame
@@ -54,6 +55,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, WrapValida
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
+from dfd_ros.core.lens_distortion import PLUMB_BOB, Projection, known_model
 from dfd_ros.core.optics import Lens, distance, vergence
 from dfd_ros.core.parsing import parse
 
@@ -75,7 +77,10 @@ Name = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A pinhole camera with the distortion that ROS calls plumb_bob; pixel centres at whole numbers."""
+    """A camera with one of ROS's models of distortion; pixel centres at whole numbers.
+
+    Raises `InputError` where the number of coefficients is not the model's.
+    """
 
     width: PositiveInt
     height: PositiveInt
@@ -83,17 +88,35 @@ class CameraModel:
     fy: Positive
     cx: Finite
     cy: Finite
-    distortion: Annotated[tuple[Finite, ...], Field(min_length=5, max_length=5)] = (0.0,) * 5
-    """k1, k2, p1, p2, k3."""
+    distortion: tuple[Finite, ...] = (0.0,) * 5
+    """k1, k2, p1, p2, k3 of plumb_bob, or the model's."""
     focus_distance: Annotated[Distance, Unknown, Field(alias='focus_distance_m')] = math.nan
     """m, that fx and fy go with."""
     residual_px: Annotated[float, Unknown] = math.nan
     images: NonNegativeInt = 0
+    distortion_model: str = PLUMB_BOB
+    """As `lens_distortion.known_model` names it."""
+
+    def __post_init__(self) -> None:
+        model = known_model(self.distortion_model, len(self.distortion), 'distortion_model')
+        object.__setattr__(self, 'distortion_model', model)
 
     @property
     def matrix(self) -> np.ndarray:
         """(3, 3) intrinsic matrix."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], float)
+
+    @property
+    def projection(self) -> Projection:
+        """From rays to pixels and back."""
+        return Projection(self.matrix, self.distortion, self.distortion_model)
+
+    def for_opencv(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corners (N, 2) px and distortion (M,) for OpenCV's functions that know no fisheye: those that this camera
+        sees, or those that a camera with this matrix and no distortion would see."""
+        if self.projection.is_fisheye:
+            return self.projection.pinhole_pixels(pixels).astype(np.float32), np.zeros(5)
+        return pixels, np.array(self.distortion)
 
     def resized(self, width: int, height: int) -> CameraModel:
         """The same camera seen in images of another size. Raises `InputError` where the shape is another."""
@@ -285,7 +308,10 @@ class Calibration:
         """Raises `InputError` that names the file and the field."""
         content = read_yaml(path, '; dfd calibrate writes it')
         if not isinstance(content, dict) or content.get('format') != FORMAT:
-            raise InputError(f'{path}: not a calibration file, its first line must be "format: {FORMAT}"')
+            raise InputError(
+                f'{path}: not a calibration file, its first line must be "format: {FORMAT}"; dfd calibrate import '
+                'makes one of the files of camera_calibration, Kalibr and OpenCV'
+            )
         file = parse(_File, content, str(path))
         aperture = (
             None
@@ -335,6 +361,9 @@ class Calibration:
             for name, section in TypeAdapter(_File).dump_python(file, by_alias=True, warnings=False).items()
             if section is not None
         }
+        for camera in ('focus_camera', 'rgbd_camera'):
+            if content.get(camera, {}).get('distortion_model') == PLUMB_BOB:
+                del content[camera]['distortion_model']  # older versions do not know the key, and take this for granted
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, yaml.safe_dump(_rounded(content), sort_keys=False, default_flow_style=None, width=110))

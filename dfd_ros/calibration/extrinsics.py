@@ -50,8 +50,10 @@ def calibrate_extrinsics(
             continue
         names.append(view.name)
         points.append(view.points[here])
-        focus_corners.append(view.corners[here])
-        rgbd_corners.append(other.corners[there])
+        corners, focus_distortion = focus_camera.for_opencv(view.corners[here])
+        focus_corners.append(corners)
+        corners, rgbd_distortion = rgbd_camera.for_opencv(other.corners[there])
+        rgbd_corners.append(corners)
     if len(names) < MIN_PAIRS:
         raise InputError(
             f'extrinsics: {len(names)} pairs of images of one name show the same part of the board, '
@@ -63,9 +65,9 @@ def calibrate_extrinsics(
         rgbd_corners,
         focus_corners,
         rgbd_camera.matrix,
-        np.array(rgbd_camera.distortion),
+        rgbd_distortion,
         focus_camera.matrix,
-        np.array(focus_camera.distortion),
+        focus_distortion,
         (focus_camera.width, focus_camera.height),
         np.eye(3),
         np.zeros((3, 1)),

@@ -76,7 +76,8 @@ def _distance_of_board(sweep: Sweep, contrast: np.ndarray, board: Board | None, 
         )
     cv2 = opencv()
     camera = camera.resized(image.shape[1], image.shape[0])
-    _, turn, shift = cv2.solvePnP(view.points, view.corners, camera.matrix, np.array(camera.distortion))
+    corners, distortion = camera.for_opencv(view.corners)
+    _, turn, shift = cv2.solvePnP(view.points, corners, camera.matrix, distortion)
     depths = (view.points @ cv2.Rodrigues(turn)[0].T + shift.reshape(3))[:, 2]
     # Sharpness is measured in the middle of the image, which the board should fill.
     return float(1 / np.mean(1 / depths))

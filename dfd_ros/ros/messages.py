@@ -10,13 +10,12 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dfd_ros.calibration.calibration_file import CameraModel
-from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_distortion import PINHOLE_COUNTS, PLUMB_BOB, known_model
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
-DISTORTION_MODEL = 'plumb_bob'
-DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # that OpenCV takes
 MAX_DISTORTION = 1e4
 
 
@@ -56,8 +55,8 @@ def check_camera_info(message: CameraInfo, topic: str) -> None:
     for name, values in (('D', d), ('K', k), ('P', p), ('R', np.asarray(message.r, float))):
         if not np.isfinite(values).all():
             raise InputError(f'{topic}: {name} has values that are not finite')
-    if len(d) not in DISTORTION_COUNTS:
-        counts = ', '.join(map(str, DISTORTION_COUNTS))
+    if len(d) not in (0, *PINHOLE_COUNTS):
+        counts = ', '.join(map(str, (0, *PINHOLE_COUNTS)))
         raise InputError(f'{topic}: D has {len(d)} coefficients; it must have one of {counts}')
     if (abs(d) > MAX_DISTORTION).any():
         raise InputError(f'{topic}: D has a coefficient of {abs(d).max():.3g}, which no lens has')
@@ -76,18 +75,16 @@ def camera_model(message: CameraInfo, focus_distance: float = math.nan) -> Camer
         raise InputError(f'{name}: the image size is {message.width}x{message.height}')
     if not any(message.k):
         raise InputError(f'{name}: K is 0, which is not calibrated')
-    if message.distortion_model not in ('', DISTORTION_MODEL) or len(message.d) not in (0, 4, 5):
-        raise InputError(
-            f'{name}: {len(message.d)} coefficients of the distortion model {quoted(message.distortion_model)}; '
-            f'a calibration file takes up to 5 of {DISTORTION_MODEL}'
-        )
+    distortion = tuple(message.d) or (0.0,) * 5
+    model = known_model(message.distortion_model if message.d else '', len(distortion), name)
     fx, skew, cx, zero, fy, cy, *last = message.k
     if skew or zero or last != [0, 0, 1]:
         raise InputError(f'{name}: K is not [fx, 0, cx, 0, fy, cy, 0, 0, 1]')
     if not (0 <= cx <= message.width and 0 <= cy <= message.height):
         raise InputError(f'{name}: the principal point ({cx:.4g}, {cy:.4g}) is outside the image')
-    distortion = tuple([*message.d, *[0.0] * 5][:5])
-    return CameraModel(message.width, message.height, fx, fy, cx, cy, distortion, focus_distance)
+    return CameraModel(
+        message.width, message.height, fx, fy, cx, cy, distortion, focus_distance, distortion_model=model
+    )
 
 
 def resized_camera_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
@@ -119,7 +116,7 @@ def camera_info(state: LensState, width: int, height: int, header: Header) -> Ca
     if math.isnan(fx):
         return info
     cx, cy = (width - 1) / 2, (height - 1) / 2
-    info.distortion_model = DISTORTION_MODEL
+    info.distortion_model = PLUMB_BOB
     info.d = [0.0] * 5
     info.k = [fx, 0.0, cx, 0.0, fx, cy, 0.0, 0.0, 1.0]
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
@@ -133,7 +130,7 @@ def calibrated_camera_info(camera: CameraModel, header: Header) -> CameraInfo:
         header=header,
         width=camera.width,
         height=camera.height,
-        distortion_model=DISTORTION_MODEL,
+        distortion_model=camera.distortion_model,
         d=[float(d) for d in camera.distortion],
     )
     fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy

@@ -9,11 +9,9 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo
 
-from dfd_ros.core.errors import InputError, quoted
-from dfd_ros.ros.messages import DISTORTION_MODEL
+from dfd_ros.core.lens_distortion import PLUMB_BOB, Projection, known_model
 
-FISHEYE = 'equidistant'
-KNOWN = 'plumb_bob', 'rational_polynomial', ''
+HINT = '; rectify the images and set the parameter rectification to done, or set it to none'
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Rectification:
             header=raw.header,
             width=raw.width,
             height=raw.height,
-            distortion_model=DISTORTION_MODEL,
+            distortion_model=PLUMB_BOB,
             d=[0.0] * 5,
             k=self.matrix.reshape(-1).tolist(),
             r=np.eye(3).reshape(-1).tolist(),
@@ -55,6 +53,7 @@ class Rectification:
 
 def rectification(info: CameraInfo, topic: str, *, is_rectified: bool = False) -> Rectification:
     """What makes of a raw image that of a pinhole camera. `is_rectified`: the image is that already, `info` is not.
+    As in ROS's image_geometry, coefficients that are all 0 are no distortion, whatever the model.
 
     Raises InputError, one line that names `topic`, for a distortion model that is not known.
     """
@@ -63,15 +62,11 @@ def rectification(info: CameraInfo, topic: str, *, is_rectified: bool = False) -
     matrix = np.reshape(info.p, (3, 4))[:, :3] if info.p[0] > 0 and info.p[5] > 0 else np.reshape(info.k, (3, 3))
     if is_rectified:
         return Rectification(matrix)
-    fisheye = info.distortion_model == FISHEYE
-    if not (fisheye and len(info.d) == 4) and info.distortion_model not in KNOWN:
-        raise InputError(
-            f'{topic}: distortion model {quoted(info.distortion_model)} with {len(info.d)} coefficients is not known; '
-            'rectify the images and set the parameter rectification to done, or set it to none'
-        )
+    distortion = tuple(info.d) if any(info.d) else ()
+    model = known_model(info.distortion_model, len(distortion), topic, HINT) if distortion else PLUMB_BOB
     rotation = tuple(info.r) if any(info.r) else tuple(np.eye(3).reshape(-1))
     size = info.width, info.height
-    return Rectification(matrix, _pixels(fisheye, tuple(info.k), tuple(info.d), rotation, matrix.tobytes(), size))
+    return Rectification(matrix, _pixels(model, tuple(info.k), distortion, rotation, matrix.tobytes(), size))
 
 
 def _rotates(r: np.ndarray) -> bool:
@@ -79,8 +74,7 @@ def _rotates(r: np.ndarray) -> bool:
 
 
 @functools.lru_cache(32)  # the views of a sweep, which differ where the lens breathes
-def _pixels(fisheye: bool, k: tuple, d: tuple, r: tuple, matrix: bytes, size: tuple[int, int]) -> np.ndarray:
-    undistort = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
+def _pixels(model: str, k: tuple, d: tuple, r: tuple, matrix: bytes, size: tuple[int, int]) -> np.ndarray:
     view = np.frombuffer(matrix).reshape(3, 3)
-    x, y = undistort(np.reshape(k, (3, 3)), np.array(d), np.reshape(r, (3, 3)), view, size, cv2.CV_32FC1)
+    x, y = Projection(np.reshape(k, (3, 3)), d, model).maps(view, size, cv2.CV_32FC1, np.reshape(r, (3, 3)))
     return cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)[0]

@@ -85,14 +85,21 @@ def test_cameras_with_nothing_in_common_give_nothing():
     assert np.isnan(DepthRegistration(DEPTH, VIEW, SIZE, behind)(depth)).all()
 
 
-def test_distortion_of_the_depth_camera_is_taken_out():
-    cv2 = pytest.importorskip('cv2')
-    distorted = Intrinsics(210.0, 212.0, 158.0, 121.0, (0.1, -0.05, 0.001, 0.0, 0.0))
-    ray = distorted.rays(*SIZE)[30, 40].astype(float)
-    point, _ = cv2.projectPoints(
-        np.array([[[*ray, 1.0]]]), np.zeros(3), np.zeros(3), distorted.matrix, np.array(distorted.distortion)
-    )
-    np.testing.assert_allclose(point.ravel(), [40, 30], atol=1e-2)
+@pytest.mark.parametrize(
+    'model, distortion', [('plumb_bob', (0.1, -0.05, 0.001, 0.0, 0.0)), ('equidistant', (0.05, -0.01, 0.0, 0.0))]
+)
+def test_distortion_of_the_depth_camera_is_taken_out(model, distortion):
+    """The depth of a slanted room by a camera with distortion gives the same view as that by one without."""
+    distorted = Intrinsics(210.0, 212.0, 158.0, 121.0, distortion, model)
+    depth, _ = slanted_room(distorted, np.eye(4))
+    truth, _ = slanted_room(VIEW, np.eye(4))
+    found = DepthRegistration(distorted, VIEW, SIZE, np.eye(4))(depth)
+    error = np.abs(found / truth - 1)
+    assert np.nanmedian(error) < 0.002 and np.isfinite(found).mean() > 0.9
+    ignored = DepthRegistration(DEPTH, VIEW, SIZE, np.eye(4))(depth)
+    assert np.nanmedian(np.abs(ignored / truth - 1)) > 1.5 * np.nanmedian(error)
+    edge = np.abs(np.nan_to_num(found, nan=9) - truth)[60:180, 80:240] > 0.1
+    assert edge.mean() < 0.02 < (np.abs(np.nan_to_num(ignored, nan=9) - truth)[60:180, 80:240] > 0.1).mean() + 0.02
 
 
 def info(**fields):
@@ -116,8 +123,18 @@ def test_intrinsics_of_camera_info():
     assert Intrinsics.from_message(info(d=[0.1], p=p), 'x', rectified=True) == Intrinsics(190, 191, 98, 48)
     with pytest.raises(InputError, match='^/c/info: K is zero'):
         Intrinsics.from_message(info(k=[0] * 9), '/c/info')
-    with pytest.raises(InputError, match="^/c/info: distortion model 'equidistant'"):
-        Intrinsics.from_message(info(d=[0.1], distortion_model='equidistant'), '/c/info')
+    with pytest.raises(InputError, match="^/c/info: distortion model 'division' is not known; .*; rectify the image"):
+        Intrinsics.from_message(info(d=[0.1], distortion_model='division'), '/c/info')
+
+
+@pytest.mark.parametrize('name', ['equidistant', 'fisheye'])
+def test_a_fisheye_is_taken(name):
+    found = Intrinsics.from_message(info(d=[0.1, 0.0, 0.0, 0.0], distortion_model=name), 'x')
+    assert found == Intrinsics(200, 200, 99.5, 49.5, (0.1, 0, 0, 0), 'equidistant')
+    assert found.resized(0.5).distortion_model == 'equidistant'
+    # r = f (t + 0.1 t^3) for a ray at the angle t.
+    angle = np.arctan(found.rays(100, 200)[49:51, 199, 0].mean())
+    assert 200 * (angle + 0.1 * angle**3) == pytest.approx(99.5, abs=0.01)
 
 
 IDENTITY = [1, 0, 0, 0, 1, 0, 0, 0, 1]

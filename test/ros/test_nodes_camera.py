@@ -168,8 +168,8 @@ def test_set_camera_info_is_used_and_kept(calibrated, observer):
         ({'k': [100.0, 3, 40, 0, 101, 30, 0, 0, 1]}, 'K is not [fx, 0, cx, 0, fy, cy, 0, 0, 1]'),
         ({'width': 160, 'height': 120}, 'for images of 160x120, these have 80x60'),
         ({'width': 0}, 'the image size is 0x60'),
-        ({'distortion_model': 'equidistant'}, 'up to 5 of plumb_bob'),
-        ({'distortion_model': 'rational_polynomial', 'd': [0.1] * 8}, '8 coefficients of the distortion model'),
+        ({'distortion_model': 'equidistant'}, 'D has 5 coefficients, must be 4 of the model equidistant'),
+        ({'distortion_model': 'division'}, "camera_info: distortion model 'division' is not known"),
         ({'d': [1e9] * 5}, 'which no lens has'),
     ],
 )

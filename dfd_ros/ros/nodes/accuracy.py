@@ -61,9 +61,7 @@ def _registration(camera: Intrinsics, view: Intrinsics, size: tuple[int, int], p
 
 @functools.lru_cache(16)
 def _rectification(view: Intrinsics, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return cv2.initUndistortRectifyMap(
-        view.matrix, np.array(view.distortion), None, view.matrix, size[::-1], cv2.CV_32FC1
-    )
+    return view.projection.maps(view.matrix, (size[1], size[0]), cv2.CV_32FC1)
 
 
 class AccuracyNode(GuardedNode):
