@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import Queue
 from os import replace as move
@@ -25,8 +25,9 @@ from dfd_ros.bags.convert_recording import UNDECODABLE, Converter, ConvertSettin
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
-from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events, image_bits
+from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events, frame_of, image_bits
 from dfd_ros.calibration.calibration_file import Calibration
+from dfd_ros.calibration.calibration_import import DEPTH, CalibrationSource, ImportedRig, read_rig
 from dfd_ros.core.errors import InputError, describe, reason, shortened
 from dfd_ros.core.files import locked, output_folder, read_json, write_json
 from dfd_ros.core.significant_bits import scaling
@@ -46,7 +47,7 @@ class Job:
         topics: their names.
         settings: of the samples.
         clock_offset: s to add to the stamps of the RGB-D sensor; 'auto' = estimated from the images.
-        calibration: file of `dfd calibrate`; None = camera_info and TF of the recordings.
+        calibrations: files; none = camera_info and TF of the recordings.
         phone: a phone's recording, of the same scene as the single bag.
         image_format: of the samples' images, jpg or png.
     """
@@ -55,7 +56,7 @@ class Job:
     topics: Topics = Topics()
     settings: ConvertSettings = ConvertSettings()
     clock_offset: float | str = 0.0
-    calibration: Path | None = None
+    calibrations: tuple[CalibrationSource, ...] = ()
     phone: Path | None = None
     image_format: str = 'jpg'
 
@@ -65,14 +66,16 @@ class Job:
         calibration, settings = hashlib.sha256(), asdict(self.settings)
         if not settings['image_bits']:  # which older reports lack
             del settings['image_bits']
-        if self.calibration:
-            add_to_fingerprint(calibration, self.calibration)
+        for source in self.calibrations:
+            if source.camera or source.name:
+                calibration.update(f'{source.camera}={source.name}'.encode())
+            add_to_fingerprint(calibration, source.path)
         return {
             'recording': fingerprint(recording),
             'topics': asdict(self.topics),
             'settings': settings,
             'clock_offset': self.clock_offset,
-            'calibration': calibration.hexdigest() if self.calibration else None,
+            'calibration': calibration.hexdigest() if self.calibrations else None,
             'phone': phone_fingerprint(self.phone) if self.phone else None,
             'image_format': self.image_format,
         }
@@ -383,10 +386,18 @@ def _read_if_valid(path: Path) -> dict | None:
 
 def _convert(recording: Path, job: Job, output: _Output, progress: Callable[[int, int], None]) -> dict:
     """Makes the shards, of which some may be there already. Returns the report."""
-    opened = _open(recording, job)
+    bag = Bag(recording)
+    opened, topics = _open(bag, job)
     progress(0, opened.images)
-    calibration = Calibration.read(job.calibration) if job.calibration else Calibration()
-    converter = Converter(job.settings, calibration, opened.frames, str(recording))
+    rig = read_rig(job.calibrations, topics.image)
+    converter = Converter(
+        job.settings,
+        _with_frame(rig, bag, topics),
+        opened.frames,
+        str(recording),
+        depth_camera=rig.depth_rectified if topics.depth_is_rectified else rig.depth,
+        depth_is_rectified=topics.depth_is_rectified,
+    )
     counts = converter.counts
     done, reported_at = 0, time.monotonic()
     writer = ShardWriter(output.shards, output.name, SAMPLES_PER_SHARD, job.image_format)
@@ -418,21 +429,38 @@ def _convert(recording: Path, job: Job, output: _Output, progress: Callable[[int
     }
 
 
-def _open(recording: Path, job: Job) -> Recording:
-    bag, frames = Bag(recording), Frames()
+def _with_frame(rig: ImportedRig, bag: Bag, topics: Topics) -> Calibration:
+    """The calibration, its extrinsics to the frame of the images that they were measured with."""
+    extrinsics = rig.calibration.extrinsics
+    if extrinsics is None or extrinsics.child or rig.child == DEPTH:
+        return rig.calibration
+    child = frame_of(bag, topics.color)
+    if not child:
+        raise InputError(
+            f"{bag.path}: no images on {topics.color}, so that the frame of the RGB-D sensor's colour camera is not "
+            f'known; give --color-topic, or {DEPTH}=FILE:NAME if the depth images are in the view of that camera'
+        )
+    return replace(rig.calibration, extrinsics=replace(extrinsics, child=child))
+
+
+def _open(bag: Bag, job: Job) -> tuple[Recording, Topics]:
+    """The recording and the names of its topics."""
+    frames = Frames()
     if job.phone is not None:
-        return open_with(bag, job.phone, job.topics, job.clock_offset, job.settings.image_bits)
+        topics = job.topics.of(bag, with_images=False)
+        return open_with(bag, job.phone, topics, job.clock_offset, job.settings.image_bits), topics
     topics = job.topics.of(bag)
     offset = clock_offset(bag, topics) if job.clock_offset == AUTO else float(job.clock_offset)
     bits = job.settings.image_bits or image_bits(bag, topics.image)
     lines = [line] if (line := scaling(topics.image, bits)) and not job.settings.image_bits else []
-    return Recording(
+    recording = Recording(
         events(bag, topics, frames, offset=offset, bits=bits),
         frames,
         lambda: lines + bag.notes(),
         offset,
         images=bag.counts[topics.image],
     )
+    return recording, topics
 
 
 def nothing(counts: Counts) -> str:

@@ -188,10 +188,9 @@ def fingerprint(folder: Path) -> str:
 
 
 def open_with(bag: Bag, folder: Path, topics: Topics, offset: float | str, bits: int = 0) -> Recording:
-    """Opens a phone's recording together with the bag of an RGB-D sensor. bits: as of `PhoneRecording`. Raises
-    InputError."""
+    """Opens a phone's recording together with the bag of an RGB-D sensor. topics: as they are named in the bag. bits:
+    as of `PhoneRecording`. Raises InputError."""
     phone = PhoneRecording(folder, bits)
-    topics = topics.of(bag, with_images=False)
     if isinstance(offset, str):
         try:
             offset = estimate(phone.signal(), rgbd_signal(bag, topics)).seconds

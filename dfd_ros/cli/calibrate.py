@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfd_ros.cli import _calibrate_latency
+from dfd_ros.cli import _calibrate_import, _calibrate_latency
 from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
 from dfd_ros.cli._options import add_device_arguments, require_within
 
@@ -102,16 +102,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='images of the RGB-D colour camera; the images of a pair have the same file name',
     )
-    extrinsics.add_argument(
-        '--parent', metavar='FRAME', default='focus_camera_optical_frame', help='optical frame of the focus camera'
-    )
-    extrinsics.add_argument(
-        '--child',
-        metavar='FRAME',
-        default='rgbd_camera_color_optical_frame',
-        help='optical frame of the RGB-D colour camera, as named by its driver',
-    )
     _add_board(extrinsics)
+
+    foreign = add(
+        'import',
+        _import,
+        'take intrinsics and extrinsics of camera_calibration (ost.yaml), Kalibr (camchain.yaml) or OpenCV',
+        'camchain.yaml --child camera_color_optical_frame',
+    )
+    _calibrate_import.add_arguments(foreign)
+    for kind in (extrinsics, foreign):
+        kind.add_argument(
+            '--parent', metavar='FRAME', default='focus_camera_optical_frame', help='optical frame of the focus camera'
+        )
+        kind.add_argument(
+            '--child',
+            metavar='FRAME',
+            default='rgbd_camera_color_optical_frame',
+            help='optical frame of the RGB-D colour camera, as named by its driver',
+        )
 
     focus = add(
         'focus',
@@ -159,7 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--driver camera_ros',
     )
     _calibrate_latency.add_arguments(latency)
-    for kind in (intrinsics, extrinsics, focus, aperture, latency):
+    for kind in (intrinsics, extrinsics, foreign, focus, aperture, latency):
         kind.add_argument(
             '--calibration',
             metavar='YAML',
@@ -346,6 +355,11 @@ def _extrinsics(args: argparse.Namespace) -> None:
     print('rotation  ' + ', '.join(f'{math.degrees(a):.3f}' for a in found.rpy) + ' degrees (roll, pitch, yaw)')
     print(f'residual  {found.residual_px:.3f} px')
     _write(args, replace(calibration, extrinsics=found), 'extrinsics', write_extrinsics, result)
+
+
+def _import(args: argparse.Namespace) -> None:
+    _calibrate_import.imported(args).write(args.calibration)
+    print(f'written   {args.calibration}')
 
 
 def _focus(args: argparse.Namespace) -> None:

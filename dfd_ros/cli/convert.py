@@ -33,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--calibration',
-        metavar='FILE',
-        type=Path,
-        help='calibration of the rig, by dfd calibrate (default: camera_info and TF of the bags)',
+        metavar='[CAMERA=]FILE[:NAME]',
+        action='append',
+        default=[],
+        help='calibration by dfd calibrate, camera_calibration, Kalibr or OpenCV (default: camera_info and TF of the '
+        'bags); CAMERA is focus, rgbd or depth, NAME the camera in the file; repeat it for several files',
     )
     parser.add_argument(
         '--clock-offset',
@@ -95,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     from dfd_ros.bags import convert_recordings
     from dfd_ros.bags.recording_events import Topics
+    from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
     from dfd_ros.core.errors import InputError
 
     settings = convert_recordings.ConvertSettings(
@@ -110,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         Topics(**{name: getattr(args, f'{name}_topic') for name in TOPICS}),
         settings,
         convert_recordings.clock_offset_of(args.clock_offset),
-        args.calibration,
+        tuple(CalibrationSource.parsed(text) for text in args.calibration),
         args.phone,
         args.image_format,
     )
@@ -120,10 +123,8 @@ def run(args: argparse.Namespace) -> int:
     if args.phone and len(recordings) != 1:
         raise InputError(f'--phone needs exactly one bag, not {len(recordings)}')
     recordings = _share(recordings, args.shard)
-    if args.calibration:
-        from dfd_ros.calibration.calibration_file import Calibration
-
-        Calibration.read(args.calibration)  # report a wrong file once, not for each bag
+    for line in read_rig(job.calibrations, job.topics.image).lines:  # report a wrong file once, not for each bag
+        print(line)
     with tqdm(desc='convert', unit='image', total=0) as bar:
 
         def progress(images: int, more: int) -> None:

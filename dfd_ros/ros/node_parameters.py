@@ -607,7 +607,9 @@ class RecorderParameters(ManagedParameters):
     )
     bags: str = parameter('', 'Convert: a bag, or a folder of bags.')
     output: str = parameter('', 'Convert: folder for the samples.')
-    calibration: str = parameter('', 'Convert: calibration file of the rig. Empty: camera_info and TF of the bags.')
+    calibration: str = parameter(
+        '', 'Convert: calibration of the rig, as dfd convert takes it. Empty: camera_info and TF of the bags.'
+    )
     clock_offset: str = parameter('0', 'Convert: seconds to add to the stamps of the RGB-D sensor, or auto.')
     workers: int = parameter(
         1, 'Convert: number of processes; each converts one bag at a time.', minimum=1, maximum=1024

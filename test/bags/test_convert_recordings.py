@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ pytest.importorskip('cv2')
 
 from command_line import dfd
 from recorded_rig import (
+    DEPTH,
     DEPTH_FRAME,
     FOCUS,
     IMAGE_FRAME,
@@ -182,6 +184,99 @@ def test_distortion_is_taken_out(converted, tmp_path):
     # At the centre nothing changes, at the rim the images differ.
     difference = np.abs(undistorted.images[0].astype(float) - picture(points)).mean(-1)
     assert difference[40:56, 56:72].mean() < 6 < difference[:, :12].mean()
+
+
+@pytest.mark.parametrize(
+    'model, distortion',
+    [
+        ('plumb_bob', (-0.25, 0.06, 0.001, -0.001, 0.0)),
+        ('rational_polynomial', (-0.2, 0.05, 0.001, 0.0, 0.0, 0.05, 0.01, 0.0)),
+        ('equidistant', (0.05, -0.01, 0.002, 0.0)),
+    ],
+)
+def test_images_through_any_lens_become_those_of_a_pinhole(converted, model, distortion):
+    samples, _ = converted(Options(distortion=distortion, distortion_model=model))
+    truth = picture(room(view_at(0.5), POSE)[1]).astype(float)
+    image = samples[0].images[0].astype(float)
+    seen = image.min(-1) > 0  # a barrel does not fill the corners
+    assert seen.mean() > 0.9 and np.abs(image - truth).mean(-1)[seen].mean() < 4
+    check(samples)
+
+
+def test_an_unknown_lens_is_refused(converted):
+    recorded = list(messages(Options()))
+    for topic, _, message in recorded:
+        if topic == '/camera_info':
+            message.distortion_model, message.d = 'fov', np.array([0.9])
+    _, said = converted(recorded=recorded, status=2)
+    lines = [line for line in said.splitlines() if line.startswith('dfd: error: ')]
+    assert len(lines) == 1 and '/camera_info' in lines[0]
+    assert "distortion model 'fov' is not known; there are plumb_bob, rational_polynomial" in lines[0]
+
+
+CAM = (
+    '{camera_model: pinhole, distortion_model: radtan, distortion_coeffs: [0.0, 0.0, 0.0, 0.0], resolution: [128, 96], '
+)
+
+
+def camchain(path):
+    """Both cameras as Kalibr writes them."""
+    lines = [f'cam0: {CAM} intrinsics: [{VIEW.fx}, {VIEW.fy}, {VIEW.cx}, {VIEW.cy}]}}']
+    transform = np.linalg.inv(POSE).tolist()  # from the focus camera to the depth camera
+    lines.append(f'cam1: {CAM} intrinsics: [{DEPTH.fx}, {DEPTH.fy}, {DEPTH.cx}, {DEPTH.cy}], T_cn_cnm1: {transform}}}')
+    path.write_text('\n'.join(lines))
+    return path
+
+
+def ost(path, camera):
+    """One camera as camera_calibration writes it; the rectified image is that of `camera`, the raw one another."""
+    k = [1.1 * camera.fx, 0, camera.cx, 0, 1.1 * camera.fy, camera.cy, 0, 0, 1]
+    p = [camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0]
+    path.write_text(
+        'image_width: 128\nimage_height: 96\ncamera_name: depth\ndistortion_model: plumb_bob\n'
+        f'camera_matrix: {{rows: 3, cols: 3, data: {k}}}\n'
+        'distortion_coefficients: {rows: 1, cols: 5, data: [0.1, 0.0, 0.0, 0.0, 0.0]}\n'
+        f'projection_matrix: {{rows: 3, cols: 4, data: {p}}}\n'
+    )
+    return path
+
+
+def test_calibration_of_kalibr_instead_of_camera_info_and_tf(converted, tmp_path):
+    chain = camchain(tmp_path / 'camchain.yaml')
+    options = Options(tf=False, infos=False, color_frame=DEPTH_FRAME)
+    samples, said = converted(options, '--calibration', chain)
+    assert f'{chain}: cam0 of Kalibr is the focus camera\n' in said
+    check(samples)
+
+
+def test_the_frame_of_the_other_camera_has_to_be_known(converted, tmp_path):
+    chain, options = camchain(tmp_path / 'camchain.yaml'), Options(tf=False, infos=False)
+    _, said = converted(options, '--calibration', chain, status=2)
+    assert 'no images on /rgbd/color/image_raw, so that the frame of the RGB-D sensor' in said
+    given = '--calibration', f'focus={chain}:cam0', '--calibration', f'depth={chain}:cam1'
+    assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', *given) == 0
+    check(list(Samples(tmp_path / 'out')))
+    swapped = '--calibration', f'focus={chain}:cam1', '--calibration', f'depth={chain}:cam0'
+    assert convert(tmp_path / 'bag', '--out', tmp_path / 'out', *swapped) == 2  # the same file, but not the same
+
+
+def test_wrong_camera_info_of_the_depth_images(converted, tmp_path):
+    recorded = list(messages(Options()))
+    for topic, _, message in recorded:
+        if topic == '/rgbd/depth/camera_info':
+            message.k, message.p = 1.5 * message.k, 1.5 * message.p
+    samples, _ = converted(None, '--calibration', f'depth={ost(tmp_path / "ost.yaml", DEPTH)}', recorded=recorded)
+    check(samples)
+
+
+@pytest.mark.parametrize('model, d', [('plumb_bob', (0.15, -0.05, 0.0, 0.0, 0.0)), ('equidistant', (0.05, 0, 0, 0))])
+def test_depth_that_is_not_rectified(converted, model, d):
+    """By the name of its topic, as ROS has it: image_raw has the distortion of its camera_info."""
+    distorted = replace(DEPTH, distortion=d, distortion_model=model)
+    samples, _ = converted(
+        Options(depth_camera=distorted, depth_topic='/rgbd/depth/image_raw'), '--depth-topic', '/rgbd/depth/image_raw'
+    )
+    check(samples)
 
 
 def test_clock_offset_given(converted):

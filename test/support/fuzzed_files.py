@@ -23,6 +23,8 @@ from PIL import Image
 
 from dfd_ros.core.errors import InputError
 
+FOREIGN_CALIBRATIONS = Path(__file__).resolve().parents[1] / 'data' / 'calibrations'
+
 
 class Stacks(Files):
     def write(self, folder):
@@ -68,6 +70,23 @@ class Calibrations(Files):
         calibration.camera_at(1.0, 128, 96)
         if calibration.focus is not None:
             read_focus_table(folder / 'calibration.yaml').focus_distance(50.0)
+
+
+class ForeignCalibrations(Files):
+    """Those of camera_calibration, Kalibr and OpenCV."""
+
+    def write(self, folder):
+        for path in FOREIGN_CALIBRATIONS.iterdir():
+            shutil.copy(path, folder)
+
+    def read(self, folder):
+        from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
+
+        for path in sorted(folder.iterdir()):
+            rig = read_rig([CalibrationSource(path)])
+            for camera in (rig.calibration.focus_camera, rig.calibration.rgbd_camera):
+                if camera is not None and not np.isfinite(camera.matrix).all():
+                    raise Fault('a matrix that is not finite')
 
 
 class FocusTables(Files):
@@ -412,9 +431,11 @@ class Phones(Files):
 
     def read(self, folder):
         from dfd_ros.bags.convert_recordings import Job
+        from dfd_ros.calibration.calibration_import import CalibrationSource
 
+        calibrations = (CalibrationSource(self.folder / 'rig.yaml'),)
         for phone in sorted(folder.iterdir()):
-            convert(self.folder / 'bag', Job(self.folder / 'out', calibration=self.folder / 'rig.yaml', phone=phone))
+            convert(self.folder / 'bag', Job(self.folder / 'out', calibrations=calibrations, phone=phone))
 
 
 class Studies(Files):

@@ -41,6 +41,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     'stacks': fuzzed_files.Stacks,
     'photographs': fuzzed_files.Photographs,
     'calibrations': fuzzed_files.Calibrations,
+    'foreign_calibrations': fuzzed_files.ForeignCalibrations,
     'focus_tables': fuzzed_files.FocusTables,
     'commands': fuzzed_files.Commands,
     'sweeps': fuzzed_files.Sweeps,

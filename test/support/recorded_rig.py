@@ -84,6 +84,10 @@ class Options:
     image_topic: str = '/image_raw'
     depth_topic: str = '/rgbd/depth/image_rect'
     pose: np.ndarray | None = None
+    distortion: tuple[float, ...] = ()  # of the focus camera
+    distortion_model: str = 'plumb_bob'
+    depth_camera: Intrinsics = DEPTH
+    color_frame: str = ''  # of colour images, of which there are none without it
 
 
 def header(stamp, frame):
@@ -119,7 +123,16 @@ def info_message(camera, stamp, frame):
     p = np.array([camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0.0])
     roi = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
     return types['sensor_msgs/msg/CameraInfo'](
-        header(stamp, frame), *SIZE, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), p, 0, 0, roi
+        header(stamp, frame),
+        *SIZE,
+        camera.distortion_model,
+        np.array(camera.distortion or [0.0] * 5),
+        k,
+        np.eye(3).reshape(-1),
+        p,
+        0,
+        0,
+        roi,
     )
 
 
@@ -152,14 +165,14 @@ def tf_message():
 
 def messages(options: Options):
     """(topic, time of recording in s, message), in order."""
-    depth_image, _depth_points = room(DEPTH, options.pose)
+    depth_image, _depth_points = room(options.depth_camera, options.pose)
     if options.tf:
         yield '/tf_static', START - 0.1, tf_message()
     count = 0
     for _ in range(options.sweeps):
         for step, focus in enumerate(options.focus):
             stamp = START + count / RATE
-            grown = view_at(focus)
+            grown = replace(view_at(focus), distortion=options.distortion, distortion_model=options.distortion_model)
             image = picture(room(grown, POSE)[1])
             if count < options.black:
                 image = np.zeros_like(image)
@@ -168,7 +181,7 @@ def messages(options: Options):
             frame = IMAGE_FRAME
             yield '/lens_state', stamp + 0.001, lens_message(focus, stamp, step >= options.unsettled)
             if options.infos:
-                info = grown if options.info_follows_focus else VIEW
+                info = grown if options.info_follows_focus else replace(grown, fx=VIEW.fx, fy=VIEW.fy)
                 yield '/camera_info', stamp + 0.002, info_message(info, stamp, frame)
             message = (
                 compressed_message(image[..., ::-1], '.png', stamp, frame)
@@ -185,7 +198,11 @@ def messages(options: Options):
                 if options.depth_encoding == '32FC1'
                 else (np.round(depth * 1000).astype(np.uint16))
             )
-            yield '/rgbd/depth/camera_info', seen + 0.001, info_message(DEPTH, seen - options.offset, DEPTH_FRAME)
+            info = info_message(options.depth_camera, seen - options.offset, DEPTH_FRAME)
+            yield '/rgbd/depth/camera_info', seen + 0.001, info
+            if options.color_frame:
+                color = image_message(image, 'rgb8', seen - options.offset, options.color_frame)
+                yield '/rgbd/color/image_raw', seen + 0.0015, color
             if options.compressed and options.depth_encoding == '16UC1':
                 yield (
                     options.depth_topic + '/compressedDepth',

@@ -61,6 +61,7 @@ class RecorderNode(ManagedNode):
         if values.mode == 'convert':
             from dfd_ros.bags import convert_recordings
             from dfd_ros.bags.recording_events import Topics
+            from dfd_ros.calibration.calibration_import import CalibrationSource
 
             self._recordings = convert_recordings.find_recordings([Path(values.bags)])
             # As they would be recorded: in the node's namespace, with its remappings.
@@ -69,7 +70,7 @@ class RecorderNode(ManagedNode):
                 Path(values.output),
                 Topics(**names),
                 clock_offset=convert_recordings.clock_offset_of(values.clock_offset),
-                calibration=Path(values.calibration) if values.calibration else None,
+                calibrations=(CalibrationSource.parsed(values.calibration),) if values.calibration else (),
             )
 
     def activate(self) -> None:

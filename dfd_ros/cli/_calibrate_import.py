@@ -1,0 +1,58 @@
+"""dfd calibrate import: the calibrations of other programs into the calibration file."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'files',
+        metavar='[CAMERA=]FILE[:NAME]',
+        nargs='+',
+        help='CAMERA: focus or rgbd; NAME: of the camera in the file. Without them the first camera is the focus '
+        'camera, the second the colour camera of the RGB-D sensor',
+    )
+    parser.add_argument(
+        '--focus-distance',
+        metavar='M',
+        type=float,
+        default=math.nan,
+        help='focus distance of the images that the focus camera was calibrated with, or inf',
+    )
+
+
+def imported(args: argparse.Namespace):
+    """The calibration file with what the other programs measured. Raises InputError."""
+    from dataclasses import replace
+
+    from dfd_ros.calibration.calibration_file import Calibration
+    from dfd_ros.calibration.calibration_import import DEPTH, CalibrationSource, read_rig
+    from dfd_ros.core.errors import InputError
+
+    if args.focus_distance <= 0:
+        raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
+    sources = [CalibrationSource.parsed(text) for text in args.files]
+    if any(source.camera == DEPTH for source in sources):
+        raise InputError(f'{DEPTH}=: the calibration file has no such camera; give it to dfd convert --calibration')
+    rig = read_rig(sources)
+    if not rig.lines:
+        raise InputError(f'{sources[0]}: is of dfd calibrate already, or has no camera; give files of other programs')
+    print('\n'.join(rig.lines))
+    calibration = Calibration.read_or_empty(args.calibration)
+    new = rig.calibration
+    if new.focus_camera is not None:
+        camera = replace(new.focus_camera, focus_distance=args.focus_distance)
+        calibration = replace(calibration, focus_camera=camera)
+    if new.rgbd_camera is not None:
+        calibration = replace(calibration, rgbd_camera=new.rgbd_camera)
+    if new.extrinsics is not None:
+        extrinsics = replace(new.extrinsics, parent=args.parent, child=args.child)
+        calibration = replace(calibration, extrinsics=extrinsics)
+        print(
+            'position  '
+            + ', '.join(f'{1e3 * t:.2f}' for t in extrinsics.translation)
+            + ' mm (x right, y down, z forward)'
+        )
+    return calibration
