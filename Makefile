@@ -32,9 +32,9 @@ PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses $(WO
 test: env
 	$(PYTEST) $(TESTS)
 
-# Tests over 2 s are named at the end: mark them slow, with the reason.
+# Property tests try fewer examples. Tests over 2 s are named at the end: mark them slow, with the reason.
 test-fast: env
-	$(PYTEST) -m "not slow" --durations=10 --durations-min=2 $(TESTS)
+	$(PYTEST) -m "not slow" --hypothesis-profile=fast --durations=10 --durations-min=2 $(TESTS)
 
 lint: env
 	.venv/bin/ruff check

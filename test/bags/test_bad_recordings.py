@@ -23,6 +23,8 @@ from dfd_ros.bags.convert_recordings import Job, convert_all, convert_one
 from dfd_ros.bags.recording_events import Topics
 from dfd_ros.datasets.shards import Samples
 
+pytestmark = pytest.mark.slow(reason='whole bags are written and converted')
+
 IMAGE, INFO, LENS, DEPTH = '/image_raw', '/camera_info', '/lens_state', '/rgbd/depth/image_rect'
 
 

@@ -44,6 +44,8 @@ from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 from dfd_ros.datasets.shards import Samples, count, locked
 from dfd_ros.datasets.stack_batch import to_stack_batch
 
+pytestmark = pytest.mark.slow(reason='whole bags are written and converted')
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -21,6 +21,8 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 
+pytestmark = pytest.mark.slow(reason='cameras are simulated frame by frame')
+
 
 @pytest.mark.slow(reason='every camera gives hundreds of frames')
 class TestFound:

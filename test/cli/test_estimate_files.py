@@ -14,6 +14,8 @@ from dfd_ros.cli._estimate_files import FILES, write_millimetres
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 
+pytestmark = pytest.mark.slow(reason='whole commands read and write files')
+
 SIZE = 48, 64
 LENS = {'focal_length': 0.005, 'f_number': 2.0, 'pixel_pitch': 5e-6}
 

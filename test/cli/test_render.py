@@ -21,6 +21,8 @@ from dfd_ros.synthesis.procedural import StackSettings, render_stack
 from dfd_ros.training.config import Stage, TrainingConfig
 from dfd_ros.training.sequences import TrainingData
 
+pytestmark = pytest.mark.slow(reason='whole commands render stacks')
+
 SIZE = ('--height', '48', '--width', '64', '--frames', '3')
 
 

@@ -15,6 +15,8 @@ from dfd_ros.cli._estimate_files import FILES
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.photographs import read_focal_stack
 
+pytestmark = pytest.mark.slow(reason='whole commands, one after the other')
+
 PHONE = {'FocalLength': (43, 10), 'FNumber': (18, 10), 'FocalLengthIn35mmFilm': 26}
 
 

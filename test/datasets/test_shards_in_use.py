@@ -29,6 +29,8 @@ from dfd_ros.training.observer import Observer
 from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.validation import SampleValidation
 
+pytestmark = pytest.mark.slow(reason='networks are trained on files')
+
 BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 CONFIG = TrainingConfig(
     name='tiny',

@@ -12,6 +12,8 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.photographs import read_focal_stack
 from dfd_ros.photographs.video import choose, read_focus_pull
 
+pytestmark = pytest.mark.slow(reason='videos are written and estimated')
+
 RATE = 30
 
 
