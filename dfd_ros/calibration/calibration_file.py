@@ -98,7 +98,7 @@ class CameraModel:
     """As `lens_distortion.known_model` names it."""
 
     def __post_init__(self) -> None:
-        model = known_model(self.distortion_model, len(self.distortion), 'distortion_model')
+        model = known_model(self.distortion_model, len(self.distortion), 'distortion')
         object.__setattr__(self, 'distortion_model', model)
 
     @property

@@ -123,7 +123,7 @@ def test_roll_pitch_yaw_give_the_matrix_back(roll, pitch, yaw):
         ({'focus_camera': {**SECTIONS['focus_camera'], 'fx': -1}}, 'focus_camera, fx: -1 should be above 0'),
         (
             {'focus_camera': {**SECTIONS['focus_camera'], 'distortion': [1]}},
-            'distortion: [1]: list should have at least 5 items',
+            'focus_camera: distortion: D has 1 coefficients, must be 4, 5, 8, 12, 14',
         ),
         ({'extrinsics': {**SECTIONS['extrinsics'], 'child': 3}}, 'extrinsics, child: 3 should be text'),
         (
