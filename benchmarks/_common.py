@@ -44,7 +44,7 @@ def network(weights: Path | None) -> networks.Network:
 def frames(height: int, width: int) -> Iterator[tuple[np.ndarray, LensState]]:
     """An endless stream: a textured wall that drifts by, in and out of focus as the focus goes to and fro."""
     generator = torch.Generator().manual_seed(0)
-    noise = sum(
+    octaves = [
         F.interpolate(
             torch.randn(1, 3, height // s + 2, width // s + 2, generator=generator),
             size=(height, width),
@@ -52,8 +52,8 @@ def frames(height: int, width: int) -> Iterator[tuple[np.ndarray, LensState]]:
         )
         * s**0.5
         for s in (1, 2, 4, 16)
-    )
-    wall = (128 + 30 * noise).clamp(0, 255)
+    ]
+    wall = (128 + 30 * torch.stack(octaves).sum(0)).clamp(0, 255)
     focus = sweeps.ping_pong(RANGE, 9)[:-1]
     blurred = {}
     for distance in focus:

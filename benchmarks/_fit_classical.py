@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
 @torch.inference_mode()
 def samples(network: ClassicalNetwork, stacks: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Contrast, gap and absolute error of u, at random pixels."""
-    kept, collected = {}, []
+    kept: dict[str, torch.Tensor] = {}
+    collected = []
     update = network.update
 
     def listening(*arguments):
@@ -58,16 +59,18 @@ def samples(network: ClassicalNetwork, stacks: int, size: int) -> tuple[torch.Te
         kept.update(contrast=contrast, gap=gap)
         return u, contrast, gap, own
 
-    network.update = listening
+    network.update = listening  # type: ignore[method-assign]
     for seed in tqdm(range(stacks)):
         settings = StackSettings(height=size, width=size, frames=10, ramp=(3, 10))
-        batch, state = render_stack(FIRST_SEED + seed, settings), []
+        batch = render_stack(FIRST_SEED + seed, settings)
+        state: list[torch.Tensor] = []
         for t in range(settings.frames):
             prediction, *state = network(batch.images[:, t].float() / 255, batch.focus[:, t], batch.blur_scale, *state)
             error = F.avg_pool2d((prediction.vergence - batch.vergence[:, t]).abs(), 2)
             maps = torch.stack([kept['contrast'], kept['gap'], error]).flatten(1)
             collected.append(maps[:, torch.randint(maps.shape[1], (PIXELS,))])
-    return torch.cat(collected, 1).unbind()
+    all_contrast, all_gaps, all_errors = torch.cat(collected, 1)
+    return all_contrast, all_gaps, all_errors
 
 
 def fit(contrast: torch.Tensor, gap: torch.Tensor, error: torch.Tensor) -> torch.Tensor:

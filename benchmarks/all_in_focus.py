@@ -77,7 +77,8 @@ def measure(
     name: str, settings: StackSettings, stacks: int, sweep: int, estimator: DepthEstimator
 ) -> list[list[object]]:
     """Rows of the table: mean PSNR and SSIM of each method."""
-    first, later = ({method: [] for method in METHODS} for _ in range(2))
+    first: dict[str, list] = {method: [] for method in METHODS}
+    later: dict[str, list] = {method: [] for method in METHODS}
     for seed in tqdm(range(FIRST_SEED, FIRST_SEED + stacks), desc=name, unit='stack'):
         sample = to_sample(render_stack(seed, settings), f'{name} {seed}')
         truth = render_stack(seed, settings, all_in_focus=True).images[0].permute(0, 2, 3, 1).numpy()
@@ -111,7 +112,8 @@ class PixelwiseSharpest:
         energy = cv2.GaussianBlur(cv2.Laplacian(grey, cv2.CV_32F) ** 2, (0, 0), 2)
         self._frames.append((image, energy, Similarity()))
         height, width = grey.shape
-        images, energies = [], []
+        images: list[np.ndarray] = []
+        energies: list[np.ndarray] = []
         for earlier, energy, view in self._frames:
             matrix = view.matrix(height, width)
             for found, picture, flags in ((images, earlier, cv2.INTER_CUBIC), (energies, energy, cv2.INTER_LINEAR)):

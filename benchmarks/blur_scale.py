@@ -52,7 +52,8 @@ def main() -> None:
     weights = options.weights or networks.default_weights()
     searching, told_nothing = (DepthEstimator(network=networks.load(weights)) for _ in range(2))
     told_nothing._backend.reads_blur_scale = False
-    errors, shares, rows = [], [], {'true': [], 'found': [], 'none': []}
+    errors, shares = [], []
+    rows: dict[str, list] = {'true': [], 'found': [], 'none': []}
     for sample in tqdm(itertools.islice(known, options.stacks), total=options.stacks):
         hidden = replace(sample, lens_states=[replace(state, f_number=math.nan) for state in sample.lens_states])
         shows_blur = _shows_blur(sample)
@@ -82,7 +83,7 @@ def _blur_scale(sample: Sample) -> float:
 
 def _shows_blur(sample: Sample) -> np.ndarray:
     """(H, W) bool: pixels within `REACH` of those whose sharpness changes over the frames."""
-    images = torch.cat([to_tensor(image, 'cpu') for image in sample.images])
+    images = torch.cat([to_tensor(image, torch.device('cpu')) for image in sample.images])
     height, width = images.shape[-2:]
     images = images[..., : height // 16 * 16, : width // 16 * 16]
     energy = focus_measures(images)[1][:, :2]  # at 1/4; coarser bands see strong edges from afar

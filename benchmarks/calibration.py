@@ -75,10 +75,12 @@ def calibrate(out: Path) -> bool:
 def compare(rig: SimulatedRig, found: Calibration) -> list[list[str]]:
     """Error of each figure, and its target."""
     rows = []
+    assert found.extrinsics and found.focus and found.aperture  # the steps before have succeeded
     for name, true, camera in (
         ('focus camera', rig.at_focus(FOCUS), found.focus_camera),
         ('RGB-D camera', rig.rgbd_camera, found.rgbd_camera),
     ):
+        assert camera is not None
         focal = max(abs(camera.fx / true.fx - 1), abs(camera.fy / true.fy - 1))
         centre = max(abs(camera.cx - true.cx), abs(camera.cy - true.cy)) / true.fx
         rows += [

@@ -46,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _estimator(text: str) -> tuple[str, DepthEstimator]:
     title, _, network = text.rpartition('=')
-    options = {'weights': network} if network.endswith('.safetensors') else {'network': network}
-    return title or Path(network).stem, DepthEstimator(**options)
+    is_file = network.endswith('.safetensors')
+    estimator = DepthEstimator(weights=network) if is_file else DepthEstimator(network=network)
+    return title or Path(network).stem, estimator
 
 
 def _row(sample, estimators: list[tuple[str, DepthEstimator]]) -> list[Panel]:

@@ -125,7 +125,8 @@ def main() -> None:
         low, high = ends or (0.0, NEAR_VERGENCE)
         got = [1 / state.focus_distance for state in states if state.settled]
         width = NEAR_VERGENCE if ends else 15.0  # dioptres
-        settled, moving = [], []
+        settled: list[float] = []
+        moving: list[float] = []
         for state in states:
             truth = driver.truth[state.header.stamp.sec * 10**9 + state.header.stamp.nanosec]
             off = [

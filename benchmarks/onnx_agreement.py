@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         """u and confidence of every frame at both blur scales."""
         maps = []
         for blur_scale in (float('nan'), 0.03 * options.width):
-            state = []
+            state: list[torch.Tensor] = []
             for image, v in zip(images, focus):
                 prediction, *state = backend(image, v, torch.tensor([blur_scale]), *state)
                 maps.append((prediction.vergence, -torch.expm1(-CONFIDENT_ERROR * torch.exp(-prediction.log_scale))))

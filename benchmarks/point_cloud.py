@@ -63,7 +63,7 @@ def errors_of(seed: int, options: argparse.Namespace) -> np.ndarray:
         if i < 2 * options.steps:
             continue
         depth = estimate.masked_depth(options.confidence)
-        assert estimate.range is not None  # the lens state has it
+        assert estimate.range is not None and frame.depth is not None  # a synthetic camera has both
         depth = depth_filters.clean(depth, estimate.range, options.edge_jump, options.speckle_size)
         height, width = depth.shape
         matrix = np.reshape(camera_info(frame.lens_state, width, height, Header()).k, (3, 3))

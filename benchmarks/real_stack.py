@@ -117,10 +117,10 @@ def best_focus(images: list[np.ndarray], window: float, contrast: float) -> tupl
         # Exposure differs between frames: so does energy, by the square.
         energies.append(warp(sharpness(image, window)) * (np.median(brightness) / bright) ** 2)
         in_view &= warp(inside) > 0.5
-    energies = np.stack(energies)
-    peak = energies.max(0)
-    textured = (peak > contrast * energies.min(0)) & (peak > FLOOR) & in_view
-    return energies.argmax(0), textured
+    energy = np.stack(energies)
+    peak = energy.max(0)
+    textured = (peak > contrast * energy.min(0)) & (peak > FLOOR) & in_view
+    return energy.argmax(0), textured
 
 
 def report(stack: FocalStack, sharpest: np.ndarray, textured: np.ndarray, agrees: np.ndarray, rank: np.ndarray) -> None:

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def estimators(options: argparse.Namespace, folder: Path) -> dict[str, DepthEstimator]:
     """Every way to run the network on this machine, by name."""
     module, half = network(options.weights), max(options.width, options.height) // 2
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         'torch fp32, CPU': {'network': module, 'device': 'cpu', 'precision': 'fp32'},
         'torch bf16, CPU': {'network': module, 'device': 'cpu', 'precision': 'bf16'},
     }
@@ -108,6 +109,7 @@ class Reference:
         return self
 
     def __exit__(self, *_) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.terminate()
         self._process.wait()
@@ -127,7 +129,7 @@ class Reference:
             return math.nan
 
     def _reply(self) -> None:
-        if not self._process.stdout.readline():
+        if not (self._process.stdout and self._process.stdout.readline()):
             raise InputError(f'--reference-command {self._command!r}: ended without an answer')
 
 

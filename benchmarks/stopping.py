@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def stopped(after: float) -> tuple[float, int]:
     """The time that the end takes, s, and the status."""
-    command = [Path(sys.executable).with_name('dfd'), 'run', '--image-width', '160', '--image-height', '120']
+    command = [str(Path(sys.executable).with_name('dfd')), 'run', '--image-width', '160', '--image-height', '120']
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(after)
     began = time.monotonic()

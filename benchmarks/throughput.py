@@ -8,17 +8,18 @@ CPU time is given beside the clock's: on a busy machine it shows what an idle on
 from __future__ import annotations
 
 import argparse
-import os
 import time
+from collections.abc import Callable
 
 import torch
 import torch.multiprocessing as multiprocessing
 from _common import check, exit_with, machine
 
+from dfd_ros.core.machine import cores
 from dfd_ros.core.markdown_table import table
 from dfd_ros.synthesis.procedural import StackSettings, render_stack
 
-PRESETS = {
+PRESETS: dict[str, Callable[..., StackSettings]] = {
     'default': StackSettings,
     'study': StackSettings.study,
     'field': StackSettings.field,
@@ -70,7 +71,7 @@ def row(preset: str, options: argparse.Namespace, device: str = 'cpu') -> list[s
         worker.join()
     rate = sum(options.stacks / wall for wall, _ in figures)
     cpu = sum(cpu for _, cpu in figures) / (processes * options.stacks)
-    idle = f'{min(processes, os.cpu_count()) / cpu:.1f}' if device == 'cpu' else ''
+    idle = f'{min(processes, cores()) / cpu:.1f}' if device == 'cpu' else ''
     return [f'{preset}, {device}', str(processes), f'{rate:.1f}', f'{1e3 * cpu:.0f}', idle]
 
 

@@ -79,7 +79,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
     values, of_driver = launch_arguments.with_driver(dict(context.launch_configurations))
     remappings = launch_arguments.remappings(values)
-    special = {'depth': of_driver}
+    special: dict[str, launch_files.Parameters] = {'depth': {**of_driver}}
     if values['frame_prefix']:
         special['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
     nodes = [
@@ -87,7 +87,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
         for name in launch_arguments.nodes(values)
     ]
     if values['record']:
-        watched = {'output': launch_arguments.path(values['record']), **launch_arguments.monitored(values)}
+        watched: launch_files.Parameters = {**launch_arguments.monitored(values)}
+        watched['output'] = launch_arguments.path(values['record'])
         # Drawing takes its time after Ctrl-C.
         nodes.append(launch_files.node(context, 'monitor', watched, remappings, sigterm_timeout='120'))
     return nodes

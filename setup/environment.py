@@ -84,7 +84,7 @@ def pythons() -> list:
     """Every interpreter on PATH that might do, best first. $PYTHON names the only one to take."""
     wanted = os.environ.get('PYTHON')
     commands = [wanted] if wanted else [sys.executable, 'python3', 'python3.12', 'python3.11']
-    found = {}
+    found: dict[str, Python] = {}
     for command in commands:
         with contextlib.suppress(OSError, subprocess.CalledProcessError, ValueError):
             python = Python(command)
@@ -206,6 +206,7 @@ def call(command: list, log: str, environment: dict | None = None) -> None:
             errors='replace',
         ) as process,
     ):
+        assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
             last = line.strip() or last
