@@ -178,6 +178,14 @@ class FocusMap:
     residual: float = math.nan
     """Dioptres, root mean square over the sweeps."""
     sweeps: int = 0
+    hysteresis: float = math.nan
+    """How much smaller the values are where the motor comes from larger ones; `values` are for a motor that comes from
+    smaller ones. NaN = not measured."""
+
+    @property
+    def hysteresis_dioptre(self) -> float:
+        """Dioptres, in the mean over the map."""
+        return self.hysteresis * float(np.ptp([vergence(d) for d in self.focus_distances]) / np.ptp(self.values))
 
     def focus_distance(self, value: float) -> float:
         """m, at a control value: linear in vergence between the entries, held at their ends."""
@@ -247,6 +255,7 @@ class _Breathing:
 class _FocusSection:
     residual_dioptre: Annotated[float, Unknown] = math.nan
     sweeps: NonNegativeInt = 0
+    hysteresis: Annotated[float, Unknown] = math.nan
 
 
 @dataclass(frozen=True)
@@ -275,6 +284,7 @@ class _File:
 @dataclass(frozen=True)
 class _TableFile:
     focus_table: Annotated[list[_Entry], Field(min_length=1)]
+    focus: _FocusSection | None = None
 
 
 @dataclass(frozen=True)
@@ -342,7 +352,7 @@ class Calibration:
             focus_table=None
             if focus is None
             else [_Entry(*entry) for entry in zip(focus.values, focus.focus_distances)],
-            focus=None if focus is None else _FocusSection(focus.residual, focus.sweeps),
+            focus=None if focus is None else _FocusSection(focus.residual, focus.sweeps, focus.hysteresis),
             aperture=None
             if aperture is None
             else _ApertureSection(
@@ -364,6 +374,8 @@ class Calibration:
         for camera in ('focus_camera', 'rgbd_camera'):
             if content.get(camera, {}).get('distortion_model') == PLUMB_BOB:
                 del content[camera]['distortion_model']  # older versions do not know the key, and take this for granted
+        if focus is not None and math.isnan(focus.hysteresis):
+            del content['focus']['hysteresis']  # nor this one
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, yaml.safe_dump(_rounded(content), sort_keys=False, default_flow_style=None, width=110))
@@ -375,12 +387,13 @@ def read_focus_table(path: str | Path) -> FocusMap:
     Raises:
         InputError: names the file and what is wrong with it.
     """
-    return _focus_map(parse(_TableFile, read_yaml(path), str(path), extra='ignore').focus_table)
+    file = parse(_TableFile, read_yaml(path), str(path), extra='ignore')
+    return _focus_map(file.focus_table, file.focus or _FocusSection())
 
 
-def _focus_map(entries: list[_Entry], about: _FocusSection = _FocusSection()) -> FocusMap:
+def _focus_map(entries: list[_Entry], about: _FocusSection) -> FocusMap:
     distances, values = _columns(entries, 'value')
-    return FocusMap(values, distances, about.residual_dioptre, about.sweeps)
+    return FocusMap(values, distances, about.residual_dioptre, about.sweeps, about.hysteresis)
 
 
 def _columns(entries: list, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

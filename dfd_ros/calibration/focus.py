@@ -1,10 +1,12 @@
 """The focus map: the focus distance for each control value of the focus motor.
 
-Each sweep sees a target at one known distance; the control value of its sharpest image is a point of the map.
+Each sweep sees a target at one known distance; the control value of its sharpest image is a point of the map. Where
+some sweeps have rising values and others falling ones, the difference is the hysteresis of the motor.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +35,8 @@ class SweepPeak:
     """Control value at which the target is sharpest."""
     distance: float
     """m, of the target."""
+    falling: bool = False
+    """Whether the motor went from large values to small ones."""
 
 
 def sharpness(image: np.ndarray) -> float:
@@ -58,7 +62,7 @@ def peak_of(sweep: Sweep, board: Board | None = None, camera: CameraModel | None
     target = sweep.distance
     if not target > 0:
         target = _distance_of_board(sweep, contrast, board, camera)
-    return SweepPeak(sweep.name, sweep.values, contrast / contrast.max(), value, target)
+    return SweepPeak(sweep.name, sweep.values, contrast / contrast.max(), value, target, sweep.falling)
 
 
 def _distance_of_board(sweep: Sweep, contrast: np.ndarray, board: Board | None, camera: CameraModel | None) -> float:
@@ -87,8 +91,9 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
     """A monotone map through the peaks: a straight line in vergence, a parabola from four distances on.
 
     By the thin-lens equation a lens barrel moves in proportion to vergence; motors deviate slightly. `to_infinity`
-    extends the map from the farthest distance to infinity. Raises `InputError` if the distances are too few or too
-    similar, or if no monotone map fits.
+    extends the map from the farthest distance to infinity. With peaks of both directions, the map is that of rising
+    values, and those of falling ones are less by the hysteresis. Raises `InputError` if the distances are too few or
+    too similar, or if no monotone map fits.
     """
     at = np.array([vergence(peak.distance) for peak in peaks])
     values = np.array([peak.value for peak in peaks])
@@ -106,7 +111,13 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
                 'farther'
             )
         far = 0.0
-    curve = np.polynomial.Polynomial.fit(at, values, 2 if len(np.unique(at)) >= 4 else 1)
+    falling = np.array([peak.falling for peak in peaks])
+    hysteresis, degree = math.nan, 2 if len(np.unique(at)) >= 4 else 1
+    if falling.any() and not falling.all():
+        columns = np.column_stack([at[:, None] ** np.arange(degree + 1), -falling.astype(float)])
+        hysteresis = float(np.linalg.lstsq(columns, values, rcond=None)[0][-1])
+        values = values + hysteresis * falling
+    curve = np.polynomial.Polynomial.fit(at, values, degree)
     ends = curve.deriv()(np.array([far, near]))
     if not (ends * np.sign(ends[0])).min() > 1e-6 * max(np.abs(values).max(), 1.0) / span:
         raise InputError(
@@ -121,7 +132,8 @@ def fit_focus_map(peaks: Sequence[SweepPeak], to_infinity: bool = False) -> Focu
             'the motor does not return to its positions; ' + _listed(peaks)
         )
     grid = np.linspace(far, near, ENTRIES)
-    return FocusMap(tuple(float(v) for v in curve(grid)), tuple(distance(float(v)) for v in grid), residual, len(peaks))
+    distances = tuple(distance(float(v)) for v in grid)
+    return FocusMap(tuple(float(v) for v in curve(grid)), distances, residual, len(peaks), max(hysteresis, 0.0))
 
 
 def _listed(peaks: Sequence[SweepPeak]) -> str:

@@ -45,7 +45,9 @@ def record_sweep(
             if abs(stands_at - value) > tolerance:
                 raise InputError(f'{device.name}: the focus has left the value {value:g} for {stands_at:g}')
             found.setdefault(stands_at, image)
-    return Sweep(device.name, np.array(list(found), float), list(found.values()), distance)
+    order = sorted(found)
+    falling = bool(values[0] > values[-1])
+    return Sweep(device.name, np.array(order, float), [found[value] for value in order], distance, falling)
 
 
 def _image(device: FocusDevice) -> np.ndarray:

@@ -6,6 +6,8 @@ A folder holds the images beside a `sweep.yaml`::
     frames:
     - {file: 000.png, value: 0}
     - {file: 001.png, value: 10}
+
+The frames are listed as they were taken: with rising values, or with falling ones.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ class Sweep:
     """(H, W, 3) uint8 RGB, T of them."""
     distance: float = math.nan
     """m, of the target; NaN = unknown."""
+    falling: bool = False
+    """Taken from the largest value to the smallest: a motor with play stands elsewhere then."""
 
     @classmethod
     def read(cls, folder: str | Path) -> Sweep:
@@ -57,6 +61,7 @@ class Sweep:
             raise InputError(f'{path}: distance_m: {distance} must be positive')
         if any(len(file) > 255 for _, file in frames):
             raise InputError(f'{path}: frames: a file name is longer than 255 characters')
+        falling = len(frames) > 1 and frames[0] > frames[-1]
         frames.sort()
         values = np.array([value for value, _ in frames])
         if not np.isfinite(values).all() or (np.diff(values) == 0).any():
@@ -65,7 +70,7 @@ class Sweep:
         images = [read_image(folder / file, as_stored=True, bits=bits) for _, file in frames]
         if len({image.shape for image in images}) > 1:
             raise InputError(f'{folder}: the images differ in size')
-        return cls(str(folder), values, images, distance)
+        return cls(str(folder), values, images, distance, falling)
 
     def write(self, folder: str | Path) -> None:
         """Write the folder; `sweep.yaml` comes last, so that a folder with one is complete."""
@@ -74,9 +79,10 @@ class Sweep:
         files = [f'{i:03d}.png' for i in range(len(self.images))]
         for file, image in zip(files, self.images):
             Image.fromarray(image).save(folder / file)
+        frames = [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)]
         content = {
             'distance_m': None if math.isnan(self.distance) else float(self.distance),
-            'frames': [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)],
+            'frames': frames[::-1] if self.falling else frames,
         }
         write_text(folder / FILE, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from dfd_ros.core.focus_device import FocusDevice
 from dfd_ros.core.optics import VergenceRange, distance, vergence
 
 TOLERANCE = 0.05  # of the table's values: a motor rounds a value to its own steps
+MIN_HYSTERESIS = 0.005  # of the table's values: less is not worth a way round
+OVERSHOOT = 1.5  # times the hysteresis: the play is taken up for certain
 
 
 class FocusTable:
@@ -22,10 +25,16 @@ class FocusTable:
         focus_table:
         - {value: 0, focus_distance_m: .inf}
         - {value: 250, focus_distance_m: 0.1}
+        focus: {hysteresis: 6}      # optional
+
+    With a hysteresis, the values are those of a motor that comes from smaller ones; see `way_round`.
     """
 
-    def __init__(self, values: list[float], focus_distances: list[float]) -> None:
-        """Two or more entries, monotonic, each distance (m) and each value only once. Raises InputError."""
+    def __init__(self, values: list[float], focus_distances: list[float], hysteresis: float = math.nan) -> None:
+        """Two or more entries, monotonic, each distance (m) and each value only once. Raises InputError.
+
+        hysteresis: in values, see `FocusMap`; NaN = not measured.
+        """
         if len(values) < 2:
             raise InputError('focus table: expected two or more entries')
         entries = sorted(zip((vergence(float(d)) for d in focus_distances), values))
@@ -39,13 +48,19 @@ class FocusTable:
         if not (np.diff(self._vergence) > 0).all() or not ((steps > 0).all() or (steps < 0).all()):
             raise InputError('focus table: the value must rise, or fall, with every step of focus_distance_m')
         self.range = VergenceRange(distance(float(self._vergence[-1])), distance(float(self._vergence[0])))
+        span = float(np.ptp(self._values))
+        if hysteresis < 0 or hysteresis >= span:
+            raise InputError(
+                f'focus table: hysteresis {hysteresis:g}: must be from 0 to less than the {span:g} of the table'
+            )
+        self._hysteresis = hysteresis if hysteresis >= MIN_HYSTERESIS * span else 0.0
 
     @classmethod
     def load(cls, path: str | Path) -> FocusTable:
         """Reads a table from YAML. Raises InputError that names the file."""
         table = read_focus_table(path)
         try:
-            return cls(list(table.values), list(table.focus_distances))
+            return cls(list(table.values), list(table.focus_distances), table.hysteresis)
         except InputError as error:
             raise InputError(f'{path}: {error}') from None
 
@@ -59,7 +74,8 @@ class FocusTable:
             return cls.load(path)
         if calibration.focus is None:
             return None
-        return cls(list(calibration.focus.values), list(calibration.focus.focus_distances))
+        focus = calibration.focus
+        return cls(list(focus.values), list(focus.focus_distances), focus.hysteresis)
 
     @classmethod
     def of_dioptres(cls, device: FocusDevice) -> FocusTable:
@@ -75,6 +91,13 @@ class FocusTable:
     def value(self, focus_distance: float) -> float:
         """The control value for a focus distance (m), clamped to the ends of the table."""
         return float(np.interp(vergence(focus_distance), self._vergence, self._values))
+
+    def way_round(self, start: float, goal: float) -> float | None:
+        """The control value to go to on the way from `start` to `goal`, so that the motor comes from smaller values;
+        None: it does so anyway, or has no hysteresis that is known. The end of the table leaves no room."""
+        if not self._hysteresis or goal >= start:
+            return None
+        return max(goal - OVERSHOOT * self._hysteresis, float(self._values.min()))
 
     def focus_distance(self, value: float) -> float:
         """The focus distance (m) of a control value, clamped to the ends of the table."""

@@ -22,7 +22,9 @@ class _Move:
     def at(self, time_s: float) -> float:
         if time_s >= self.arrives:
             return self.goal
-        share = max(time_s - self.began, 0.0) / (self.arrives - self.began)
+        if time_s <= self.began:
+            return self.start
+        share = (time_s - self.began) / (self.arrives - self.began)
         return self.start + share * (self.goal - self.start)
 
 

@@ -27,7 +27,8 @@ class MotorSource(CameraSource):
 
     The lens state is that of the value read from the camera, not of the one requested; while they differ the focus
     counts as not settled, and the value is set again. A motor does not report when it has arrived, so the focus counts
-    as settled `settle_time` s after the camera has taken the value.
+    as settled `settle_time` s after the camera has taken the value. A motor whose table has a hysteresis comes to every
+    value from smaller ones.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class MotorSource(CameraSource):
         self._most_travel = 1.01 * max_travel * table.range.width
         self._commands = 0
         self._wanted = table.value(table.range.far)
+        self._goal: float | None = None  # where the value wanted now is a way round
         self._recent = deque([(-math.inf, self._wanted)])  # (time, value) of commands that reports may still show
         self._wanted_at = self._set_at = -math.inf
         self._refused = self._missed = False  # missed: the camera has another value than the one wanted
@@ -80,11 +82,11 @@ class MotorSource(CameraSource):
         if not distance > 0:
             raise InputError(f'focus command: focus distance {distance} m must be positive (inf for infinity)')
         with self._focusing:
-            self._wanted = self.table.value(distance)
-            self._wanted_at = time_s
             self._commands += 1
-            self._recent.append((time_s, self._wanted))
-            self._follow(time_s, is_new=True)
+            goal = self.table.value(distance)
+            via = self.table.way_round(self._wanted, goal)
+            self._goal = None if via is None else goal
+            self._set_out(goal if via is None else via, time_s)
 
     def capture(self, time_s: float) -> Frame:
         try:
@@ -100,8 +102,14 @@ class MotorSource(CameraSource):
             # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier. What was
             # measured goes by the stamps.
             position = self._motion.during(exposed - (0.0 if self._measured else self._period), exposed)
-            missed, wanted_at = self._missed, self._wanted_at
-        settled = position is not None and (position.rests or position.travel <= self._most_travel)
+            missed, wanted_at, on_the_way = self._missed, self._wanted_at, self._goal is not None
+            commands = position.command_id if position else 0
+            if on_the_way:
+                commands = min(commands, self._commands - 1)
+            if self._goal is not None and position is not None and position.rests and not missed:
+                goal, self._goal = self._goal, None
+                self._set_out(goal, time.monotonic())
+        settled = position is not None and (position.rests or position.travel <= self._most_travel) and not on_the_way
         focus_distance = distance(position.value) if position else self.table.range.far
         lens = self._lens.scaled(image.shape[1] / self._lens_width) if self._lens_width else self._lens
         state = LensState(
@@ -120,13 +128,18 @@ class MotorSource(CameraSource):
                 f'{device.name}: the camera does not take the focus value {self._wanted:.4g}, it is at '
                 f'{device.focus:g}; is its autofocus on, or does another program use it? Trying again.'
             )
-        return Frame(image, state, exposed, warning=warning, commands=position.command_id if position else 0)
+        return Frame(image, state, exposed, warning=warning, commands=commands)
 
     def close(self) -> None:
         with self._focusing:
             if self._device is not None:
                 self._device.close()
                 self._device = None
+
+    def _set_out(self, value: float, time_s: float) -> None:
+        self._wanted, self._wanted_at = value, time_s
+        self._recent.append((time_s, value))
+        self._follow(time_s, is_new=True)
 
     def _follow(self, now: float, is_new: bool = False) -> None:
         """Takes over the value that the camera has; sets the wanted one where that is new, or was not taken."""
@@ -170,8 +183,10 @@ class MotorSource(CameraSource):
 
     def _start(self, device: FocusDevice) -> FocusDevice:
         try:
-            for value in (self.table.value(self.table.range.near), self._wanted):  # two: it has to move
-                device.move_focus(value, self.table.tolerance)
+            near = self.table.value(self.table.range.near)
+            for value in (near, self.table.way_round(near, self._wanted), self._wanted):  # it has to move
+                if value is not None:
+                    device.move_focus(value, self.table.tolerance)
         except InputError:
             device.close()
             raise

@@ -379,6 +379,8 @@ def _focus(args: argparse.Namespace) -> None:
     for peak in peaks:
         print(f'sweep     {peak.name}: {peak.distance:.4g} m at {peak.value:.4g}')
     print(f'residual  {found.residual:.3g} dioptres')
+    if not math.isnan(found.hysteresis):
+        print(f'hysteresis {found.hysteresis:.3g} control values, that is {found.hysteresis_dioptre:.3g} dioptres')
     _write(args, replace(calibration, focus=found), 'focus', lambda path, map_: write_focus(path, peaks, map_), found)
 
 

@@ -298,6 +298,16 @@ def test_focus_map_is_monotone_or_refused():
         focus.fit_focus_map(line[:2], to_infinity=True)
 
 
+def test_hysteresis_is_the_difference_of_both_directions():
+    rising = peaks((0.2, 250.0), (0.5, 100.0), (1.0, 50.0))
+    falling = [replace(peak, value=peak.value - 6, falling=True) for peak in peaks((0.25, 200.0), (0.4, 125.0))]
+    both = focus.fit_focus_map([*rising, *falling])
+    assert both.hysteresis == pytest.approx(6) and both.residual < 1e-9
+    assert both.hysteresis_dioptre == pytest.approx(6 / 50)
+    assert both.values == pytest.approx(focus.fit_focus_map(rising).values)
+    assert math.isnan(focus.fit_focus_map(rising).hysteresis) and math.isnan(focus.fit_focus_map(falling).hysteresis)
+
+
 def test_sweeps_that_show_no_blur_scale():
     flat = [np.full((120, 160, 3), 128, np.uint8)] * 5
     distances = [1.0, 0.8, 0.6, 0.5, 0.4]

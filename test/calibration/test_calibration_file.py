@@ -22,7 +22,7 @@ WHOLE = Calibration(
     CAMERA,
     CameraModel(1280, 720, 900.0, 900.0, 639.5, 359.5, residual_px=0.2, images=9),
     Extrinsics('focus', 'rgbd', (0.05, -0.01, 0.002), (0.1, -0.2, 3.0), residual_px=0.1, pairs=7),
-    FocusMap((0.0, 120.0, 250.0), (math.inf, 0.25, 0.1), residual=0.02, sweeps=5),
+    FocusMap((0.0, 120.0, 250.0), (math.inf, 0.25, 0.1), residual=0.02, sweeps=5, hysteresis=6.0),
     Aperture(640, Lens(4.3e-3, 1.8, 2e-6), (math.inf, 1.0, 0.1), (1.0, 1.0045, 1.05), residual=0.01, frames=9),
 )
 

@@ -19,6 +19,12 @@ def test_unmeasured_it_may_move_from_the_command_on():
     assert (last.rests, last.value, last.command_id) == (True, 4.0, 2)
 
 
+def test_an_exposure_before_the_first_command():
+    motion = LensMotion(slew=0.0, settle_s=0.0, span=5.0)
+    motion.command(2.0, 10.0, 10.0, 0.0, 1)
+    assert not motion.during(9.8, 9.9).rests
+
+
 class TestMeasured:
     @pytest.fixture
     def motion(self):

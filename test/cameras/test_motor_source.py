@@ -9,6 +9,7 @@ import pytest
 from fake_camera import FakeCamera
 
 from dfd_ros.calibration.record import record_sweep
+from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.cameras import CameraLost
 from dfd_ros.cameras.focus_devices import open_focus_device
 from dfd_ros.cameras.focus_table import FocusTable
@@ -33,9 +34,9 @@ def hasty(monkeypatch):
 def opened(monkeypatch):
     """Makes a source of a camera."""
 
-    def make(camera, settle_time=0.0, images=ImageSettings(), **options):
+    def make(camera, settle_time=0.0, images=ImageSettings(), table=TABLE, **options):
         monkeypatch.setattr(cv2, 'VideoCapture', lambda *_: camera)
-        return MotorSource(lambda: open_focus_device('v4l2', '', images), TABLE, settle_time=settle_time, **options)
+        return MotorSource(lambda: open_focus_device('v4l2', '', images), table, settle_time=settle_time, **options)
 
     return make
 
@@ -100,6 +101,36 @@ def test_a_lost_camera_comes_back_at_the_focus_wanted(opened):
     camera.alive, camera.images = True, 100
     camera.values[cv2.CAP_PROP_FOCUS] = 0
     assert source.capture(time.monotonic()).lens_state.focus_distance == pytest.approx(0.2)
+
+
+class TestHysteresis:
+    def test_the_motor_comes_from_smaller_values(self, opened):
+        camera = FakeCamera(play=10)
+        source = opened(camera, table=FocusTable([0, 250], [math.inf, 0.1], hysteresis=10))
+        for distance in (0.125, 0.5, 0.2, 1.0, 0.11):
+            source.focus(distance, time.monotonic())
+            while (frame := source.capture(time.monotonic())).commands < source._commands:
+                time.sleep(0.01)
+            assert frame.lens_state.settled
+            assert frame.lens_state.focus_distance == pytest.approx(distance, rel=0.02)
+            assert camera.lens == camera.focus - 10  # as where the table was measured
+
+    def test_without_one_it_goes_straight(self, opened):
+        camera = FakeCamera(play=10)
+        source = opened(camera)
+        frame_at(source, 0.125)
+        assert frame_at(source, 0.5).lens_state.settled and camera.lens == camera.focus == 50
+
+    def test_a_way_round_leads_where_there_is_room(self):
+        table = FocusTable([0, 250], [math.inf, 0.1], hysteresis=10)
+        assert table.way_round(100, 50) == 35 and table.way_round(100, 5) == 0
+        assert table.way_round(50, 100) is table.way_round(50, 50) is None
+        assert FocusTable([0, 250], [math.inf, 0.1], hysteresis=1).way_round(100, 50) is None  # too little
+
+    @pytest.mark.parametrize('hysteresis', [-1, 250])
+    def test_what_no_motor_has(self, hysteresis):
+        with pytest.raises(InputError, match=f'hysteresis {hysteresis}: must be from 0 to less than the 250'):
+            FocusTable([0, 250], [math.inf, 0.1], hysteresis)
 
 
 class TestAFocusThatIsNotTaken:
@@ -207,6 +238,14 @@ class TestRecordedSweep:
         sweep = recorded(FakeCamera(step=17), np.linspace(0, 250, 6))
         assert list(sweep.values) == [0, 51, 102, 153, 204, 255]
         assert [image[0, 0, 0] for image in sweep.images] == list(sweep.values)
+
+    def test_the_direction_is_kept(self, tmp_path):
+        for values in ([0, 100, 250], [250, 100, 0]):
+            sweep = recorded(FakeCamera(), values)
+            sweep.write(tmp_path / 'sweep')
+            read = Sweep.read(tmp_path / 'sweep')
+            assert read.falling == sweep.falling == (values[0] > 0)
+            assert list(read.values) == [0, 100, 250] and read.images[2][0, 0, 0] == 250
 
     def test_values_of_one_step_give_one_image(self):
         sweep = recorded(FakeCamera(step=4), range(0, 41))

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class FakeCamera:
-    """Its pixels have the value of its focus in red, 100 in green, 0 in blue."""
+    """Its pixels have the value of its focus in red, 100 in green, 0 in blue. `lens`: where play leaves the lens."""
 
     def __init__(
         self,
@@ -20,10 +20,12 @@ class FakeCamera:
         ignores_focus: bool = False,
         has_autofocus_for_good: bool = False,
         fixed: dict[int, float] | None = None,
+        play: float = 0.0,
     ) -> None:
         """`step`: to which the focus is rounded; `limit`: of the focus; `refuses`: that many focus values, from now on;
         `ignores_focus`: takes every value and stays where it is; `fixed`: properties that cannot be set, -1 for what
-        the camera has not."""
+        the camera has not; `play`: by which the lens stays behind a motor that turns to larger values."""
+        self.play, self.lens = play, 0.0
         self.step, self.limit, self.refuses, self.ignores_focus = step, limit, refuses, ignores_focus
         self.fixed = dict(fixed or {}) | ({cv2.CAP_PROP_AUTOFOCUS: 1} if has_autofocus_for_good else {})
         self.values = {
@@ -54,6 +56,7 @@ class FakeCamera:
                 self.refuses = max(self.refuses - 1, 0)
                 return False
             value = self.focus if self.ignores_focus else round(value / self.step) * self.step
+            self.lens = min(max(self.lens, value - self.play), value)
         self.values[control] = value
         return True
 
