@@ -27,7 +27,11 @@ class FocusTable:
         - {value: 250, focus_distance_m: 0.1}
         focus: {hysteresis: 6}      # optional
 
-    With a hysteresis, the values are those of a motor that comes from smaller ones; see `way_round`.
+    With a hysteresis, the values are those of a motor that comes from smaller ones; see `way_round`. The smallest are
+    then out of range: they are for the way.
+
+    Attributes:
+        range: of focus distances (m).
     """
 
     def __init__(self, values: list[float], focus_distances: list[float], hysteresis: float = math.nan) -> None:
@@ -47,13 +51,20 @@ class FocusTable:
         steps = np.diff(self._values)
         if not (np.diff(self._vergence) > 0).all() or not ((steps > 0).all() or (steps < 0).all()):
             raise InputError('focus table: the value must rise, or fall, with every step of focus_distance_m')
-        self.range = VergenceRange(distance(float(self._vergence[-1])), distance(float(self._vergence[0])))
-        span = float(np.ptp(self._values))
-        if hysteresis < 0 or hysteresis >= span:
+        low, high = self.limits
+        if hysteresis < 0 or OVERSHOOT * hysteresis >= high - low:
             raise InputError(
-                f'focus table: hysteresis {hysteresis:g}: must be from 0 to less than the {span:g} of the table'
+                f'focus table: hysteresis {hysteresis:g}: must be from 0 to less than {(high - low) / OVERSHOOT:g}, so '
+                f'that the table of {low:g} to {high:g} leaves room'
             )
-        self._hysteresis = hysteresis if hysteresis >= MIN_HYSTERESIS * span else 0.0
+        self._overshoot = OVERSHOOT * hysteresis if hysteresis >= MIN_HYSTERESIS * (high - low) else 0.0
+        ends = [self.focus_distance(value) for value in (low + self._overshoot, high)]
+        self.range = VergenceRange(min(ends), max(ends))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest value of the table."""
+        return float(self._values.min()), float(self._values.max())
 
     @classmethod
     def load(cls, path: str | Path) -> FocusTable:
@@ -89,15 +100,15 @@ class FocusTable:
         return cls([low, high], [distance(low), distance(high)])
 
     def value(self, focus_distance: float) -> float:
-        """The control value for a focus distance (m), clamped to the ends of the table."""
-        return float(np.interp(vergence(focus_distance), self._vergence, self._values))
+        """The control value for a focus distance (m), clamped to the ends of the range."""
+        return max(
+            float(np.interp(vergence(focus_distance), self._vergence, self._values)), self.limits[0] + self._overshoot
+        )
 
     def way_round(self, start: float, goal: float) -> float | None:
         """The control value to go to on the way from `start` to `goal`, so that the motor comes from smaller values;
-        None: it does so anyway, or has no hysteresis that is known. The end of the table leaves no room."""
-        if not self._hysteresis or goal >= start:
-            return None
-        return max(goal - OVERSHOOT * self._hysteresis, float(self._values.min()))
+        None: it does so anyway, or has no hysteresis that is known."""
+        return goal - self._overshoot if self._overshoot and goal < start else None
 
     def focus_distance(self, value: float) -> float:
         """The focus distance (m) of a control value, clamped to the ends of the table."""

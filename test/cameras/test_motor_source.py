@@ -107,7 +107,7 @@ class TestHysteresis:
     def test_the_motor_comes_from_smaller_values(self, opened):
         camera = FakeCamera(play=10)
         source = opened(camera, table=FocusTable([0, 250], [math.inf, 0.1], hysteresis=10))
-        for distance in (0.125, 0.5, 0.2, 1.0, 0.11):
+        for distance in (0.125, 0.5, 0.2, 1.0, 0.1, 1.25):
             source.focus(distance, time.monotonic())
             while (frame := source.capture(time.monotonic())).commands < source._commands:
                 time.sleep(0.01)
@@ -123,13 +123,13 @@ class TestHysteresis:
 
     def test_a_way_round_leads_where_there_is_room(self):
         table = FocusTable([0, 250], [math.inf, 0.1], hysteresis=10)
-        assert table.way_round(100, 50) == 35 and table.way_round(100, 5) == 0
-        assert table.way_round(50, 100) is table.way_round(50, 50) is None
+        assert table.way_round(100, 50) == 35 and table.way_round(50, 100) is table.way_round(50, 50) is None
+        assert table.value(math.inf) == 15 and table.range.far == pytest.approx(25 / 15)  # the rest is for the way
         assert FocusTable([0, 250], [math.inf, 0.1], hysteresis=1).way_round(100, 50) is None  # too little
 
     @pytest.mark.parametrize('hysteresis', [-1, 250])
     def test_what_no_motor_has(self, hysteresis):
-        with pytest.raises(InputError, match=f'hysteresis {hysteresis}: must be from 0 to less than the 250'):
+        with pytest.raises(InputError, match=f'hysteresis {hysteresis}: must be from 0 to less than 166'):
             FocusTable([0, 250], [math.inf, 0.1], hysteresis)
 
 

@@ -72,11 +72,11 @@ def launch(start_node):
     return start
 
 
-def table_file(folder, values, near=0.1):
+def table_file(folder, values, near=0.1, **about):
     """Linear in vergence, from infinity to `near` (m)."""
     path = folder / 'focus_table.yaml'
     entries = [{'value': values[0], 'focus_distance_m': math.inf}, {'value': values[1], 'focus_distance_m': near}]
-    path.write_text(yaml.safe_dump({'focus_table': entries}))
+    path.write_text(yaml.safe_dump({'focus_table': entries, **({'focus': about} if about else {})}))
     return path
 
 
@@ -166,6 +166,14 @@ class TestTheWholeWay:
         driver = drive(stand_ins.V4l2Camera, auto)
         launch(driver='v4l2_camera', focus_table=str(table_file(tmp_path, (0, 250))))
         swept(observer, driver, vergence_of((0, 250)))
+
+    def test_a_motor_with_play_comes_from_smaller_values(self, launch, drive, observer, tmp_path, sweep):
+        driver = drive(stand_ins.V4l2Camera, '')
+        driver.lens.play = 25  # a tenth of the range
+        sweep.set_parameters([Parameter('pattern', value='ping_pong')])
+        launch(driver='v4l2_camera', focus_table=str(table_file(tmp_path, (0, 250), hysteresis=25)))
+        swept(observer, driver, lambda value: vergence_of((0, 250))(value + 25), far=25 / 37.5)
+        assert any(a > b for a, b in pairwise(value for value, _ in driver.truth.values()))
 
     def test_camera_aravis2(self, launch, drive, observer, tmp_path):
         driver = drive(stand_ins.Aravis)

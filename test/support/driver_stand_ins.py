@@ -25,15 +25,17 @@ NANOSECONDS = 10**9
 
 
 class SimulatedLens:
-    """A lens in the driver's own values: it starts `latency` s after a command and moves `slew` values in a second."""
+    """A lens in the driver's own values: it starts `latency` s after a command and moves `slew` values in a second. It
+    stays behind a motor that turns to larger values by `play`."""
 
-    def __init__(self, value: float, latency: float = 0.0, slew: float = math.inf) -> None:
-        self.latency, self.slew = latency, slew
+    def __init__(self, value: float, latency: float = 0.0, slew: float = math.inf, play: float = 0.0) -> None:
+        self.latency, self.slew, self.play = latency, slew, play
         self._moves: list[tuple[float, float, float, float]] = [(-math.inf, value, -math.inf, value)]
 
     def go(self, value: float, now: float) -> None:
         began = now + self.latency
         start = self.at(began)
+        value = min(max(start, value - self.play), value)
         self._moves.append((began, start, began + abs(value - start) / self.slew, value))
 
     def at(self, time_s: float) -> float:

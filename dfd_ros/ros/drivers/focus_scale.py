@@ -39,13 +39,13 @@ class FocusScale:
         if unit == 'table':
             if table is None:
                 raise InputError('the unit is table, and there is no focus table')
-            ends = [table.value(table.range.near), table.value(table.range.far)]
-            low, high = min(ends), max(ends)
+            low, high = table.limits
             if low < limits.minimum or high > limits.maximum:
                 raise InputError(
                     f'the focus table has values from {low:g} to {high:g}, and the driver takes {limits.minimum:g} to '
                     f'{limits.maximum:g}: measure the table with this driver'
                 )
+            low = min(table.value(table.range.near), table.value(table.range.far))
         else:
             low, high = limits.minimum, limits.maximum
             if unit == 'metre':
@@ -69,6 +69,11 @@ class FocusScale:
             value = vergence(focus_distance) if self._unit == 'dioptre' else focus_distance
         value = min(max(value, self.minimum), self.maximum)
         return float(round(value)) if self._whole else value
+
+    def way_round(self, start: float, goal: float) -> float | None:
+        """As `FocusTable.way_round`."""
+        before = self._table.way_round(start, goal) if self._table else None
+        return float(math.floor(before)) if before is not None and self._whole else before
 
     def distance(self, value: float) -> float:
         """The focus distance (m) of a value."""

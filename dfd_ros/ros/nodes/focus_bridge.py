@@ -58,6 +58,9 @@ PERIOD = 1 / 30  # s between two frames, until it is known
 QUARREL = 5  # changes by somebody else within 10 s
 WAITING, SETTING_UP, READY, FAILED = 'waiting for the driver', 'setting up', 'ready', 'failed'
 
+WAY_ROUND = -1
+"""Instead of the number of a command: where a motor comes from, so that its hysteresis does not count."""
+
 
 @dataclass(frozen=True)
 class _Goal:
@@ -321,7 +324,7 @@ class FocusBridgeNode(ManagedNode):
         if wanted is not None and (accepted is None or wanted.value != accepted.value):
             # One for each frame: camera_ros drops a command that comes before the last has gone with a frame.
             if now >= self._retry_at and (self._frame_since_sent or now > self._send_at + 3 * self._period):
-                self._send(wanted)
+                self._send_by_the_way_round(wanted, accepted)
         elif wanted is not None and accepted is not None and wanted.command_id != accepted.command_id:
             self._motion.command(wanted.value, self._now(), self._now(), 0.0, wanted.command_id)
             self._accepted = _Goal(accepted.value, wanted.command_id, accepted.at)
@@ -333,6 +336,19 @@ class FocusBridgeNode(ManagedNode):
     def _ask(self, steps: Steps, done: Any, what: str) -> None:
         self._conversation = Conversation(steps, done, what)
         self._conversation.begin()
+
+    def _send_by_the_way_round(self, wanted: _Goal, accepted: _Goal | None) -> None:
+        """Sends where a motor with hysteresis has to come from, and the goal once it rests there."""
+        assert self._scale is not None
+        before = None if accepted is None else self._scale.way_round(accepted.value, wanted.value)
+        if before is not None:
+            self._send(_Goal(before, WAY_ROUND))
+            return
+        if accepted is not None and accepted.command_id == WAY_ROUND:
+            position = self._motion.during(self._now(), self._now())
+            if position is None or not position.rests:
+                return
+        self._send(wanted)
 
     def _send(self, goal: _Goal) -> None:
         self._send_at, self._frame_since_sent = time.monotonic(), False
@@ -523,7 +539,7 @@ class FocusBridgeNode(ManagedNode):
 
     def _publish(self, frame: _Frame, position: Position | None) -> None:
         follows = frame.is_even and position is not None and position.travel <= self._most_travel
-        settled = position is not None and (position.rests or follows)
+        settled = position is not None and (position.rests or follows) and position.command_id != WAY_ROUND
         if position is not None and self._scale is not None:
             self._last_distance = self._scale.distance(position.value)
         range_ = self._scale.range if self._scale else None
