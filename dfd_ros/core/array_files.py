@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -52,25 +53,91 @@ def read_archive(
     if isinstance(file, Path):
         require_file(file)
     arrays, left = {}, largest
-    try:
-        with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as archive:
-            for entry in archive.infolist():
-                key = entry.filename.removesuffix('.npy')
-                if wanted is None or key in wanted:
-                    with archive.open(entry) as member:
-                        arrays[key] = _array(member, left)
-                    left -= arrays[key].nbytes
-    except Exception as error:  # the readers of archives and headers raise many types
-        raise InputError(f'{name}: cannot be read as an archive of NumPy arrays: {reason(error)}') from None
+    with _naming(name), zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as archive:
+        for entry in archive.infolist():
+            key = entry.filename.removesuffix('.npy')
+            if wanted is None or key in wanted:
+                with archive.open(entry) as member:
+                    arrays[key] = _array(member, left)
+                left -= arrays[key].nbytes
     return arrays
 
 
-def _array(file: IO[bytes], largest: int) -> np.ndarray:
+def read_archive_part(
+    content: bytes,
+    name: str,
+    wanted: Collection[str],
+    shape: tuple[int, int, int],
+    frames: Sequence[int],
+    rows: slice,
+    columns: slice,
+) -> dict[str, np.ndarray]:
+    """Parts of arrays (T, H, W, ...) of a .npz file, unpacked no further than to the last of them.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+        wanted: names of arrays; the others are not read.
+        shape: (T, H, W), which they must have.
+        frames: different indices of the first axis, rising.
+        rows, columns: of the second and third axis.
+
+    Raises:
+        InputError: it is not an archive of arrays, or one has another shape.
+    """
+    arrays = {}
+    with _naming(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            key = entry.filename.removesuffix('.npy')
+            if key in wanted:
+                with archive.open(entry) as member:
+                    arrays[key] = _part(member, key, shape, frames, rows, columns)
+    return arrays
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the readers of archives and headers raise many types
+        raise InputError(f'{name}: cannot be read as an archive of NumPy arrays: {reason(error)}') from None
+
+
+def _part(
+    file: IO[bytes], key: str, expected: tuple[int, int, int], frames: Sequence[int], rows: slice, columns: slice
+) -> np.ndarray:
+    shape, is_fortran, dtype = _header(file)
+    if shape[:3] != expected:
+        raise ValueError(f'{key} of {shape}, must be {expected} as the images are')
+    if is_fortran:  # the frames are not one behind the other
+        return _content(file, shape, is_fortran, dtype, MAX_ARRAY)[list(frames), rows, columns]
+    line = math.prod(shape[2:]) * dtype.itemsize
+    if shape[1] * line > MAX_ARRAY:
+        raise ValueError(f'{shape[1] * line / 2**20:.0f} MB a frame, more than {MAX_ARRAY / 2**20:.0f}')
+    start, size, parts = file.tell(), (rows.stop - rows.start) * line, []
+    for t in frames:
+        file.seek(start + (t * shape[1] + rows.start) * line)
+        data = file.read(size)
+        if len(data) != size:
+            raise ValueError(f'{key} is truncated')
+        parts.append(np.frombuffer(data, dtype).reshape(-1, *shape[2:])[:, columns])
+    return np.stack(parts)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError('it holds Python objects')
+    return shape, is_fortran, dtype
+
+
+def _array(file: IO[bytes], largest: int) -> np.ndarray:
+    return _content(file, *_header(file), largest)
+
+
+def _content(file: IO[bytes], shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype, largest: int) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size > largest:
         raise ValueError(f'{size / 2**20:.0f} MB, more than {largest / 2**20:.0f}')

@@ -19,31 +19,20 @@ import io
 import json
 import math
 import os
-import re
 import tarfile
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from dfd_ros.core.array_files import read_archive
-from dfd_ros.core.errors import InputError, quoted, reason
-from dfd_ros.core.files import locked, parse_json, require_file, written_atomically
-from dfd_ros.core.image_io import decode_image, to_8_bits
-from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.files import locked, require_file, written_atomically
 from dfd_ros.core.sample import TRUTH, Sample
+from dfd_ros.datasets.stored_sample import FORMAT, STATE, StoredSample
 
-FORMAT = 'dfd_ros-sample-1'
-_STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
 _BLOCK = 512  # bytes, of a tar file
-_FRAME = re.compile(r'image\.(\d{1,9})\.\w+')
-MAX_SAMPLE = 2**30
-"""Bytes of all images of a sample."""
-TRUTH_BYTES = 10
-"""Maximum bytes of ground truth per byte of the images: 7 float64 numbers per pixel, and an image."""
 
 
 class ShardWriter:
@@ -173,7 +162,7 @@ def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png'
 def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     frames = []
     for state in sample.lens_states:
-        frame: dict = {name: _json_number(getattr(state, name)) for name in _STATE}
+        frame: dict = {name: _json_number(getattr(state, name)) for name in STATE}
         frames.append(frame if state.settled else {**frame, 'settled': False})
     description: dict = {'format': FORMAT, 'source': sample.source, 'seed': sample.seed, 'frames': frames}
     if sample.intrinsics is not None:
@@ -186,7 +175,9 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     digits = max(3, len(str(len(sample) - 1)))
     for t, image in enumerate(sample.images):
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, {'png': 'PNG', 'jpg': 'JPEG'}[image_format], quality=95)
+        # With restarts, rows in the middle can be read alone: see `dfd_ros.core.image_rows`.
+        kind = {'png': 'PNG', 'jpg': 'JPEG'}[image_format]
+        Image.fromarray(image).save(buffer, kind, quality=95, restart_marker_rows=1)
         yield f'image.{t:0{digits}d}.{image_format}', buffer.getvalue()
     arrays = {
         name: getattr(sample, name).astype(dtype)
@@ -214,7 +205,7 @@ class Samples:
     """
 
     def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
-        self._truth = {'depth', *truth}
+        self._truth = truth
         places = [where] if isinstance(where, (str, Path)) else where
         self._entries = [
             (shard, key, members) for place in places for shard in shards(place) for key, members in _index(shard)
@@ -232,15 +223,12 @@ class Samples:
         return [f'{shard.name}/{key}' for shard, key, _ in self._entries]
 
     def __getitem__(self, index: int) -> Sample:
-        shard, key, members = self._entries[index]
-        with open(require_file(shard), 'rb') as file:
+        with self.opened(index) as stored:
+            return stored.whole(self._truth)
 
-            def read(suffix: str) -> bytes:
-                offset, size = members[suffix]
-                file.seek(offset)
-                return file.read(size)
-
-            return _decode(read, members, f'{shard}: {key}', self._truth)
+    def opened(self, index: int) -> StoredSample:
+        """A sample to read in part."""
+        return StoredSample(*self._entries[index])
 
 
 def count(where: str | Path | Iterable[str | Path]) -> int:
@@ -299,68 +287,7 @@ def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
     return list(samples.items())
 
 
-def _decode(read, members: Iterable[str], name: str, wanted: Collection[str]) -> Sample:
-    description = parse_json(read('json'), f'{name}.json')
-    if not isinstance(description, dict) or description.get('format') != FORMAT:
-        found = description.get('format') if isinstance(description, dict) else description
-        raise InputError(f'{name}: its format is {quoted(found)}, must be "{FORMAT}"')
-    try:
-        states = [_lens_state(frame, name) for frame in description['frames']]
-        images = _images(read, members, name)
-        arrays = read_archive(read('truth.npz'), f'{name}.truth.npz', wanted, images.size * TRUTH_BYTES + 2**16)
-        truth: dict[str, Any] = {
-            key: arrays[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items() if key in arrays
-        }
-        poses = description.get('poses')
-        intrinsics = description.get('intrinsics')
-        return Sample(
-            images,
-            states,
-            truth.pop('depth'),
-            **truth,
-            intrinsics=None if intrinsics is None else tuple(map(float, intrinsics)),  # type: ignore[arg-type]
-            poses=None if poses is None else np.array(poses, float),
-            source=str(description.get('source', '')),
-            seed=description.get('seed'),
-            about=description.get('about') or {},
-            name=name,
-        )
-    except InputError:
-        raise
-    except (LookupError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
-        what = f'no {error}' if isinstance(error, KeyError) else reason(error)
-        raise InputError(f'{name}: cannot be read as a sample: {what}') from None
-
-
-def _images(read: Callable[[str], bytes], members: Iterable[str], name: str) -> np.ndarray:
-    """(T, H, W, 3), in the order of frame numbers, which other writers may not pad with zeros."""
-    frames: dict[int, str] = {}
-    for suffix in members:
-        if match := _FRAME.fullmatch(suffix):
-            if (number := int(match[1])) in frames:
-                raise ValueError(f'frame {number} twice')
-            frames[number] = suffix
-    images: list[np.ndarray] = []
-    for _, suffix in sorted(frames.items()):
-        images.append(decode_image(read(suffix), f'{name}.{suffix}'))
-        if images[-1].shape[:2] != images[0].shape[:2]:
-            raise ValueError(f'{suffix} of {images[-1].shape[:2]}, but the first image of {images[0].shape[:2]}')
-        height, width = images[0].shape[:2]
-        if 3 * height * width * len(frames) > MAX_SAMPLE:
-            raise ValueError(f'{len(frames)} images of {width}x{height} are too large')
-    return np.stack(to_8_bits(images))
-
-
 def _json_number(value: float) -> float | str | None:
     if math.isnan(value):
         return None
     return 'inf' if math.isinf(value) else float(value)
-
-
-def _lens_state(frame: dict, name: str) -> LensState:
-    if not isinstance(frame, dict):
-        raise ValueError(f'a frame is {quoted(frame)}, must be a mapping')
-    values = {field: math.nan if frame.get(field) is None else float(frame[field]) for field in _STATE}
-    if math.isnan(values['focus_distance']):
-        raise ValueError('a frame has no focus_distance')
-    return LensState(**values, settled=bool(frame.get('settled', True))).checked(f'{name}: a frame')
