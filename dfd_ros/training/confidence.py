@@ -20,7 +20,7 @@ from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
 from dfd_ros.networks.network import Network
 from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig
-from dfd_ros.training.sequences import evenly_spaced, held_out
+from dfd_ros.training.sample_sequences import evenly_spaced, held_out
 
 _FIRST_SEED = 1_100_000_000
 _PIXELS = 4000  # per frame

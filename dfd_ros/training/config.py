@@ -127,6 +127,7 @@ class TrainingConfig:
         shards_share: share of the sequences from these samples; the others are procedural.
         held_out: share of the samples or focal stacks to hold out for validation `samples` or `stacks`: the last by
             name, because neighbours in a recording look alike.
+        readers: processes that read samples ahead, with one core each; 0 = the training reads them itself.
         stacks: folder of focal stacks without truth to train on, instead of all other data and losses; empty = none.
         self_supervision: weights of the losses without truth.
         seed: of all random numbers.
@@ -170,6 +171,7 @@ class TrainingConfig:
     shards: str = ''
     shards_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    readers: Annotated[NonNegativeInt, Field(le=1024)] = 2
     stacks: str = ''
     self_supervision: SelfSupervisionConfig = field(default_factory=SelfSupervisionConfig)
     seed: Annotated[int, Field(ge=-(2**40), le=2**40)] = 0

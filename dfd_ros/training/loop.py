@@ -42,6 +42,7 @@ _STATISTICS = 4  # last steps, whose batches determine the statistics of batch n
 _MAX_SKIPPED = 50  # steps in a row
 _SHOWN_EVERY = 2.0  # s
 _LOGGED_EVERY = 20  # steps
+_LONG_WAITING = 0.1  # share of the time that is shown
 _FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 'samples.png', LOG_FILE)
 
 
@@ -170,6 +171,23 @@ class _Step(NamedTuple):
     truth: torch.Tensor
 
 
+class _Waiting:
+    """The share of the time that the training waits for data."""
+
+    def __init__(self) -> None:
+        self._waited = self._total = 0.0
+
+    def add(self, waited: float, total: float) -> None:
+        """Count a step, s."""
+        self._waited, self._total = self._waited + waited, self._total + total
+
+    def share(self) -> float:
+        """Of the steps since this was last asked for."""
+        share = self._waited / max(self._total, 1e-9)
+        self._waited = self._total = 0.0
+        return share
+
+
 class _Run:
     """One process of a training.
 
@@ -209,6 +227,7 @@ class _Run:
         self.share = progress(config, self.at.step, self.at.seconds)
         self._at_start = self.share, self.at.seconds
         self._saved_at, self._skipped, self._shown_at = self.at.seconds, 0, -math.inf
+        self._waiting = _Waiting()
         self._stop_after = stop_after
         self._bar = tqdm(
             iter(range(self.at.step, self.at.step if self._is_over() else config.steps)),
@@ -280,11 +299,13 @@ class _Run:
             self._save()
         is_over = self._is_over()
         for number in self._bar:
+            asked = time.monotonic()
             with self._anywhere():
                 batch = self._data.batch(number, self._wait)
             started = time.monotonic()
             step = self._step(number, batch)
             self._advance(number + 1, time.monotonic() - started)
+            self._waiting.add(started - asked, time.monotonic() - asked)
             is_over = self._is_over()
             if self._leads and self.at.step % _LOGGED_EVERY == 0:
                 self._report(step)
@@ -374,10 +395,12 @@ class _Run:
             'gradient': step.norm.item(),
             'learning_rate': self._optimiser.param_groups[0]['lr'],
             'hours': self.at.seconds / 3600,
+            'waiting': (waiting := self._waiting.share()),
             **{name: value.item() for name, value in step.parts.items()},
         }
         self._log.write('training', figures)
         shown = {'loss': f'{loss:.3f}'} | ({'mae': f'{mae:.3f}'} if with_truth else {})
+        shown |= {'waiting for data': f'{waiting:.0%}'} if waiting > _LONG_WAITING else {}
         self._bar.set_postfix(shown, refresh=False)
 
     def _validate(self) -> None:

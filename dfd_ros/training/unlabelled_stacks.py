@@ -20,7 +20,7 @@ from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.inference.estimator_arguments import network_size
 from dfd_ros.inference.registration import Registration
 from dfd_ros.synthesis.procedural import StackBatch
-from dfd_ros.training.config import Stage, TrainingConfig
+from dfd_ros.training.config import TrainingConfig
 
 _STILL = 0.3  # px; smaller displacements are not corrected, because resampling blurs
 
@@ -61,7 +61,7 @@ class UnlabelledStacks:
             )
         self.trained, self.held_out = stacks[:-count], stacks[-count:]
 
-    def draw(self, _: Stage, rng: torch.Generator) -> StackBatch:
+    def draw(self, rng: torch.Generator) -> StackBatch:
         """A random one of them (B = 1)."""
         return self.trained[int(torch.randint(len(self.trained), (), generator=rng))]
 

@@ -18,9 +18,11 @@ from dfd_ros.drawing.visualise import Panel, colour, sheet, write_picture
 from dfd_ros.networks import Network, Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.training.config import TrainingConfig
+from dfd_ros.training.cut import counted
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
+from dfd_ros.training.sample_sequences import evenly_spaced, held_out
 from dfd_ros.training.self_supervision import evidence, explained, weighted
-from dfd_ros.training.sequences import TrainingData, counted, evenly_spaced, held_out
+from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
 
 _FIRST_SEED = 1_000_000_000
@@ -264,8 +266,8 @@ def make_validation(
 ) -> AnyValidation:
     """The validation that the configuration names. Focal stacks without truth come from `data`, the training's. quiet:
     no progress bar."""
-    if isinstance(data.samples, UnlabelledStacks):
-        return StackValidation(data.samples, config, device)
+    if data.unlabelled is not None:
+        return StackValidation(data.unlabelled, config, device)
     if config.validation == 'presets':
         return Validation(config, device, quiet)
     return DataValidation(config, device, quiet) if config.validation == 'data' else SampleValidation(config, device)
