@@ -13,6 +13,7 @@ import yaml
 
 from dfd_ros.bags.mcap_file import Flushed, McapFile
 from dfd_ros.bags.message_types import typestore
+from dfd_ros.core import provenance
 from dfd_ros.core.files import write_text
 
 CHUNK = 8 << 20  # bytes after which a chunk is written before the next regular flush
@@ -217,7 +218,7 @@ class BagWriter:
                 'compression_mode': '',
                 'relative_file_paths': [file['path'] for file in files],
                 'files': files,
-                'custom_data': None,
+                'custom_data': {provenance.KEY: provenance.described()},
                 'ros_distro': os.environ.get('ROS_DISTRO', ''),
             }
         }

@@ -28,8 +28,9 @@ from dfd_ros.bags.phone_recording import open_with
 from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events, frame_of, image_bits
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.calibration.calibration_import import DEPTH, CalibrationSource, ImportedRig, read_rig
+from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, describe, reason, shortened
-from dfd_ros.core.files import locked, output_folder, read_json, write_json
+from dfd_ros.core.files import first_difference, locked, output_folder, read_json, write_json
 from dfd_ros.core.significant_bits import scaling
 from dfd_ros.datasets.shards import ShardWriter
 
@@ -225,8 +226,15 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
             output.begin(described)
             try:
                 if output.complete is None:
-                    report = _convert(recording, job, output, progress)
-                    output.finish({'recording': str(recording.resolve()), **report, 'job': described})
+                    report = _convert(recording, job, described, output, progress)
+                    output.finish(
+                        {
+                            'recording': str(recording.resolve()),
+                            **report,
+                            'job': described,
+                            provenance.KEY: provenance.made_by(),
+                        }
+                    )
             except (InputError, OSError):
                 output.remove()
                 raise
@@ -274,7 +282,8 @@ class _Output:
             )
         if other:
             raise InputError(
-                f'{self.report}: converted before, with other settings ({", ".join(other)}); give another '
+                f'{self.report}: converted before, with other settings '
+                f'({", ".join(_difference(key, job.get(key), described[key]) for key in other)}); give another '
                 f'--out, or remove it together with its shards, {self.name}-*.tar'
             )
         return summary
@@ -366,6 +375,15 @@ class _Output:
         return str(report.get('summary', ''))
 
 
+def _difference(key: str, there: object, now: object) -> str:
+    """One setting of two jobs, with its values where these say more than that the contents differ."""
+    found = (key, there, now)
+    if isinstance(there, dict) and isinstance(now, dict):
+        found = first_difference(there, now, f'{key}.') or found
+    is_hash = key in ('calibration', 'phone') and there and now
+    return key if is_hash else f'{found[0]}: {shortened(found[1], 60)}, not {shortened(found[2], 60)}'
+
+
 def _read_report(path: Path) -> dict:
     """Raises InputError, one line that names the file."""
     try:
@@ -384,8 +402,8 @@ def _read_if_valid(path: Path) -> dict | None:
         return None
 
 
-def _convert(recording: Path, job: Job, output: _Output, progress: Callable[[int, int], None]) -> dict:
-    """Makes the shards, of which some may be there already. Returns the report."""
+def _convert(recording: Path, job: Job, described: dict, output: _Output, progress: Callable[[int, int], None]) -> dict:
+    """Makes the shards, of which some may be there already. described: by `Job.described`. Returns the report."""
     bag = Bag(recording)
     opened, topics = _open(bag, job)
     progress(0, opened.images)
@@ -405,6 +423,7 @@ def _convert(recording: Path, job: Job, output: _Output, progress: Callable[[int
         known = writer.done
         for number, sample in converter.samples(opened.events, lambda number: f'{output.name}-{number:06d}' in known):
             if sample is not None:
+                sample.about |= {'job': described}
                 writer.add(f'{output.name}-{number:06d}', sample)
             if time.monotonic() - reported_at > PROGRESS_EVERY:
                 progress(counts.images - done, 0)

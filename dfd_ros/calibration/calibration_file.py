@@ -52,6 +52,7 @@ import numpy as np
 import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, WrapValidator
 
+from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
@@ -378,7 +379,8 @@ class Calibration:
             del content['focus']['hysteresis']  # nor this one
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, yaml.safe_dump(_rounded(content), sort_keys=False, default_flow_style=None, width=110))
+        text = yaml.safe_dump(_rounded(content), sort_keys=False, default_flow_style=None, width=110)
+        write_text(path, text + provenance.comment())
 
 
 def read_focus_table(path: str | Path) -> FocusMap:

@@ -26,7 +26,7 @@ from dfd_ros.core.parsing import parse
 
 MAX_BASELINE = 5.0
 """m, between two cameras of a rig. Farther apart, the translation is in another unit."""
-_OPENCV = re.compile(r'\s*(%YAML|<\?xml|<opencv_storage>|\{)|.*!!opencv-matrix', re.DOTALL)
+_OPENCV = re.compile(r'\s*(%YAML|<\?xml|<opencv_storage>)|.*opencv-matrix', re.DOTALL)
 _SIZES = 'image_width', 'image_height'
 
 

@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.out)
     from dfd_ros import networks
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.provenance import file_hash
     from dfd_ros.inference.onnx_export import export_onnx
 
     weights = args.weights or networks.default_weights()
@@ -58,7 +59,12 @@ def run(args: argparse.Namespace) -> int:
         print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB')
         return 0
     network = networks.load(weights, network=args.network)
-    export_onnx(network, args.out, args.size and args.size[::-1], args.precision == 'fp16')
+    with networks.opened(weights) as file:
+        metadata = {
+            f'weights {name}': text for name, text in file.metadata.items() if name not in ('network', 'config')
+        }
+    metadata['weights sha256'] = file_hash(weights)
+    export_onnx(network, args.out, args.size and args.size[::-1], args.precision == 'fp16', metadata)
     print(
         f'{args.out}: {args.out.stat().st_size / 1e6:.3g} MB, '
         + ('images of any size' if args.size is None else f'images of {args.size[0]}x{args.size[1]}')

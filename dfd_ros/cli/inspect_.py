@@ -5,27 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HELP = 'print what a file or folder is and how it was made: weights, checkpoint, ONNX, stack, shard, bag, calibration'
-EXAMPLE = 'dfd inspect runs/stream/best.safetensors'
+from dfd_ros.cli import _inspect_text
+from dfd_ros.cli._inspect_text import Lines, made_by, readable
+from dfd_ros.core import provenance
+from dfd_ros.core.files import read_text, read_yaml
 
-Lines = Iterator[tuple[str, object]]
+HELP = (
+    'print what a file or folder is and how it was made: weights, checkpoint, ONNX, stack, photographs, shard, bag, '
+    'calibration, training configuration'
+)
+EXAMPLE = 'dfd inspect runs/stream/best.safetensors'
 
 MAX_TOPICS = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('path', metavar='FILE', type=Path, help='file, or folder of a focal stack, shards or a bag')
+    parser.add_argument(
+        'path', metavar='FILE', type=Path, help='file, or folder of a focal stack, photographs, shards, a bag or a run'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.provenance import file_hash
+
     kind, describe = _kind(args.path)
     rows = [('file', args.path), ('kind', kind), *describe(args.path)]
     if args.path.is_file():
-        rows.append(('size', f'{args.path.stat().st_size / 1e6:.3g} MB'))
+        rows += [('size', f'{args.path.stat().st_size / 1e6:.3g} MB'), ('sha256', file_hash(args.path))]
     rows = [(_printable(name), value) for name, value in rows]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
@@ -53,8 +63,16 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
         ):
             if any(next(path.glob(mark), None) for mark in marks):
                 return kind, describe
-        raise InputError(f'{path}: neither a focal stack (stack.yaml), a bag, shards (*.tar) nor a training run')
+        from dfd_ros.photographs.photograph_folder import photograph_paths
+
+        if photograph_paths(path):
+            return 'photographs', _photographs
+        raise InputError(
+            f'{path}: neither a focal stack (stack.yaml), photographs, a bag, shards (*.tar) nor a training run'
+        )
     require_file(path)
+    if path.suffix.lower() in ('.yaml', '.yml', '.json', '.xml'):
+        return _inspect_text.kind(path)
     kinds = {
         '.safetensors': ('weights', _weights),
         '.pt': ('checkpoint', _checkpoint),
@@ -62,10 +80,10 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
         '.tar': ('samples', _samples),
         '.mcap': ('bag', _bag),
         '.db3': ('bag', _bag),
-        '.yaml': ('calibration', _calibration),
     }
     if path.suffix.lower() not in kinds:
-        raise InputError(f'{path}: of a kind that dfd inspect does not know; it knows {", ".join(kinds)}')
+        known = ', '.join([*kinds, '.yaml', '.yml', '.json', '.xml'])
+        raise InputError(f'{path}: of a kind that dfd inspect does not know; it knows {known}')
     return kinds[path.suffix.lower()]
 
 
@@ -75,7 +93,7 @@ def _weights(path: Path) -> Lines:
     with networks.opened(path) as file:
         yield 'parameters', sum(math.prod(shape) for shape in file.shapes.values())
         for name, text in file.metadata.items():
-            yield name, _readable(text)
+            yield from made_by(text) if name == provenance.KEY else [(name, readable(text))]
 
 
 def _checkpoint(path: Path) -> Lines:
@@ -85,6 +103,7 @@ def _checkpoint(path: Path) -> Lines:
     yield 'step', saved.get('step')
     yield 'time', f'{saved.get("seconds", 0.0) / 3600:.2f} h'
     yield 'best score', saved.get('best')
+    yield from made_by(saved.get(provenance.KEY))
     yield from (saved.get('settings') or {}).items()
 
 
@@ -102,7 +121,10 @@ def _onnx(path: Path) -> Lines:
     if not model.graph.node:
         raise InputError(f'{path}: not a complete ONNX file (it has no graph)')
     for entry in model.metadata_props:
-        yield entry.key, _readable(entry.value)
+        if provenance.KEY in entry.key:
+            yield from ((entry.key.replace('_', ' '), line) for _, line in made_by(entry.value))
+        else:
+            yield entry.key, readable(entry.value)
     yield 'opset', ', '.join(f'{entry.domain or "ai.onnx"} {entry.version}' for entry in model.opset_import)
     for title, values in (('inputs', model.graph.input), ('outputs', model.graph.output)):
         sides = [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim] for value in values]
@@ -117,6 +139,26 @@ def _stack(folder: Path) -> Lines:
     yield 'frames', f'{len(stack)} of {width}x{height}'
     yield from _lens(stack.lens_states)
     yield 'true depth', 'no' if stack.depth is None else 'yes'
+    yield from made_by(provenance.of_comment(read_text(folder / 'stack.yaml')))
+
+
+def _photographs(folder: Path) -> Lines:
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.image_io import read_small_image
+    from dfd_ros.photographs.photograph_folder import SMALL, photograph_paths, read_photographs
+
+    paths = photograph_paths(folder)
+    first = read_small_image(paths[0], SMALL)
+    yield 'photographs', f'{len(paths)}, {paths[0].name} to {paths[-1].name}, {"x".join(map(str, first.stored_size))}'
+    yield 'camera', first.camera or 'unknown'
+    try:
+        found = read_photographs(folder)
+    except InputError as error:
+        yield 'focal stack', f'no: {error}'
+        return
+    distances = found.focus_distances
+    yield 'focal stack', f'yes; to complete and keep what is known of it: dfd stack init {folder}'
+    yield 'focus', found.focus_source if distances is None else f'{", ".join(f"{d:.3g}" for d in distances)} m (EXIF)'
 
 
 def _samples(path: Path) -> Lines:
@@ -133,7 +175,14 @@ def _samples(path: Path) -> Lines:
     yield 'truth', ', '.join(['depth', *truth])
     yield 'source', sample.source
     yield 'seed', sample.seed
-    yield from sample.about.items()
+    for name, value in sample.about.items():
+        if name == provenance.KEY:
+            yield from made_by(value)
+        else:
+            yield name, readable(json.dumps(value)) if isinstance(value, dict) else value
+    settings = (path if path.is_dir() else path.parent) / 'settings.json'  # of dfd render --engine blender
+    if settings.is_file():
+        yield 'settings', readable(read_text(settings))
 
 
 def _lens(states: Any) -> Lines:
@@ -151,25 +200,10 @@ def _bag(path: Path) -> Lines:
         yield topic, f'{bag.counts[topic]} {bag.topics[topic]}'
     for note in bag.notes():
         yield 'note', note
-
-
-def _calibration(path: Path) -> Lines:
-    from dataclasses import asdict
-
-    from dfd_ros.calibration.calibration_file import Calibration
-
-    for name, part in vars(Calibration.read(path)).items():
-        yield name, 'not measured' if part is None else _readable(json.dumps(asdict(part), default=str))
-
-
-def _readable(text: str) -> str:
-    """JSON as indented lines, any other text as it is."""
-    import yaml
-
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    if isinstance(value, dict | list):
-        return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100).rstrip()
-    return text
+    metadata = (path if path.is_dir() else path.parent) / 'metadata.yaml'
+    if metadata.is_file():
+        content = read_yaml(metadata)
+        custom = (
+            content.get('rosbag2_bagfile_information', {}).get('custom_data') if isinstance(content, dict) else None
+        )
+        yield from made_by(custom.get(provenance.KEY) if isinstance(custom, dict) else None)

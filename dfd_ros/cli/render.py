@@ -301,7 +301,7 @@ def _procedural(args: argparse.Namespace) -> int:
     import os
     from dataclasses import asdict
 
-    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.errors import InputError, shortened
     from dfd_ros.core.files import changed_value, locked, output_folder, write_json
     from dfd_ros.inference.backends import choose_device
 
@@ -316,8 +316,8 @@ def _procedural(args: argparse.Namespace) -> int:
     }
     if other := changed_value(resume, described):
         raise InputError(
-            f'--out {args.out}: was interrupted with other settings ({other[0]}); '
-            'give the same ones to resume, choose a new folder or remove it'
+            f'--out {args.out}: was interrupted with other settings ({other[0]}: {shortened(other[1])}, not '
+            f'{shortened(other[2])}); give the same ones to resume, choose a new folder or remove it'
         )
     lock = locked(output_folder(args.out, SHEET))
     try:
@@ -334,6 +334,7 @@ def _procedural(args: argparse.Namespace) -> int:
 def _render_procedural(args: argparse.Namespace, settings, device, lock: int) -> None:
     """Render the stacks that are not there yet, and the contact sheet."""
     import contextlib
+    from dataclasses import asdict
 
     from tqdm import tqdm
 
@@ -344,7 +345,7 @@ def _render_procedural(args: argparse.Namespace, settings, device, lock: int) ->
 
     rows = []
     digits = max(4, len(str(args.stacks - 1)))
-    about = {'preset': args.preset, 'split': args.split}
+    about = {'preset': args.preset, 'split': args.split, 'settings': asdict(settings)}
     writer = ShardWriter(args.out, 'procedural', lock=lock) if args.format == 'shards' else contextlib.nullcontext()
     with writer as shards:
         for i in tqdm(range(args.stacks), desc='render', unit='stack'):

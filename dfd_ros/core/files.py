@@ -96,7 +96,8 @@ def parse_json(text: str | bytes, name: str) -> Any:
 
 def changed_value(path: str | Path, values: dict) -> tuple[str, object, object] | None:
     """The first of `values` that differs in a JSON file: its name, the value in the file, the new one. None if all are
-    equal or the file does not exist. Values missing in the file, which an older version wrote, count as equal.
+    equal or the file does not exist. Values missing in the file, which an older version wrote, count as equal. A name
+    within nested mappings has dots: settings.frames.
 
     Raises:
         InputError: the file cannot be read, or is not a JSON object.
@@ -106,7 +107,19 @@ def changed_value(path: str | Path, values: dict) -> tuple[str, object, object] 
     there, now = read_json(path), json.loads(json.dumps(values))
     if not isinstance(there, dict):
         raise InputError(f'{path}: {quoted(there)} instead of settings; remove it, or give another folder')
-    return next(((name, there[name], now[name]) for name in now if there.get(name, now[name]) != now[name]), None)
+    return first_difference(there, now)
+
+
+def first_difference(there: dict, now: dict, within: str = '') -> tuple[str, object, object] | None:
+    """As `changed_value`, of two mappings. within: where they are, for the name."""
+    for name, value in now.items():
+        other = there.get(name, value)
+        if isinstance(other, dict) and isinstance(value, dict):
+            if found := first_difference(other, value, f'{within}{name}.'):
+                return found
+        elif other != value:
+            return f'{within}{name}', other, value
+    return None
 
 
 def read_yaml(path: str | Path, hint: str = '') -> Any:

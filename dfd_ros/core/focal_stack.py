@@ -27,6 +27,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from dfd_ros.core import provenance
 from dfd_ros.core.array_files import read_array
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import folder_written_atomically, read_yaml
@@ -136,7 +137,7 @@ class FocalStack:
             if self.depth is not None:
                 np.save(temporary / description['depth'], self.depth.astype(np.float32))
             text = yaml.safe_dump(description, sort_keys=False, default_flow_style=None, width=1000)
-            (temporary / 'stack.yaml').write_text(text)
+            (temporary / 'stack.yaml').write_text(text + provenance.comment())
 
     def _description(self, suffix: str) -> dict:
         first = self.lens_states[0]

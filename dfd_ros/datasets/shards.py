@@ -4,7 +4,8 @@ A sample is one focal stack of T frames. A shard is a tar file `NAME-000000.tar`
 key before the first dot:
 
 * `KEY.json`: format, source, seed, the lens state of each frame (null = unknown, "inf" = infinity), and if known the
-  intrinsics [fx, fy, cx, cy] (px), the poses (T x 4x4, camera to world) and other information (`about`);
+  intrinsics [fx, fy, cx, cy] (px), the poses (T x 4x4, camera to world) and other information (`about`), such as what
+  made it (`made_by`) of which inputs and settings;
 * `KEY.image.TTT.png` or `.jpg`: frame TTT, RGB;
 * `KEY.truth.npz`: `depth`, and if known `background`, `coc`, `flow` and `all_in_focus`, see
   `dfd_ros.core.sample.Sample`.
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.files import locked, require_file, written_atomically
 from dfd_ros.core.sample import TRUTH, Sample
@@ -169,8 +171,10 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
         description['intrinsics'] = [float(value) for value in sample.intrinsics]
     if sample.poses is not None:
         description['poses'] = sample.poses.tolist()
-    if sample.about:
-        description['about'] = sample.about
+    description['about'] = {
+        provenance.KEY: provenance.made_by(),
+        **sample.about,
+    }  # that of a sample that was read stays
     yield 'json', json.dumps(description, allow_nan=False).encode()
     digits = max(3, len(str(len(sample) - 1)))
     for t, image in enumerate(sample.images):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
 from dfd_ros.networks import Network, name_of
@@ -37,13 +38,18 @@ def multiple_of(state: Sequence[tuple[int, int]]) -> int:
 
 
 def export_onnx(
-    network: Network, path: str | Path, size: tuple[int, int] | None = None, half_precision: bool = False
+    network: Network,
+    path: str | Path,
+    size: tuple[int, int] | None = None,
+    half_precision: bool = False,
+    metadata: dict[str, str] | None = None,
 ) -> None:
     """Write `network` to `path`, atomically.
 
     size: fixed (H, W) of the images, rounded up to a multiple as above; None = any size. The exporter does not
         understand padding that depends on the size, hence the multiples.
     half_precision: compute in float16, inputs and outputs stay float32.
+    metadata: more of the file, such as that of the weights.
     """
     path = Path(path)
     try:
@@ -108,6 +114,9 @@ def export_onnx(
             'reads_blur_scale': network.reads_blur_scale,
         }
     )
+    # Beside it: readers refuse what they do not know within it.
+    more = {provenance.KEY: json.dumps(provenance.made_by()), **(metadata or {})}
+    program.model.metadata_props.update(more)
     model = program.model_proto
     if half_precision:
         model = convert_float_to_float16(model, keep_io_types=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import written_atomically
 from dfd_ros.core.own_class import MODULE_CLASS, find_class
@@ -111,6 +112,7 @@ def save(path: str | Path, network: Network, metadata: dict[str, str] | None = N
             tensors,
             temporary,
             {
+                provenance.KEY: json.dumps(provenance.made_by()),
                 **(metadata or {}),
                 'format': FORMAT,
                 'network': name_of(type(network)),

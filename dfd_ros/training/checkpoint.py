@@ -15,6 +15,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from dfd_ros import networks
+from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, quoted, reason, warn
 from dfd_ros.core.files import require_file, written_atomically
 from dfd_ros.datasets.shards import shards
@@ -27,6 +28,7 @@ _FREE = {
     *('name', 'steps', 'hours', 'save_every', 'validate_every', 'validations', 'pool.workers', 'readers'),
     *('pool.folder', 'shards', 'stacks', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
 }
+_CONTENT = 'content of '  # begins the names of the hashes
 _BLOCK, _BLOCKS = 2**16, 16  # bytes; number per shard
 
 
@@ -60,6 +62,7 @@ def save(
         'average': average.state_dict(),
         'optimiser': optimiser.state_dict(),
         'settings': settings,
+        provenance.KEY: provenance.made_by(),
         **asdict(position),
     }
     with written_atomically(path) as temporary:
@@ -175,17 +178,22 @@ def settings_of(config: TrainingConfig) -> dict[str, str]:
     settings = {name: value for name, value in _flat(asdict(config)) if name not in _FREE}
     if config.initial_weights:
         weights = networks.default_weights() if config.initial_weights == 'default' else Path(config.initial_weights)
-        settings['content of initial_weights'] = hashlib.sha256(require_file(weights).read_bytes()).hexdigest()[:12]
+        settings[f'{_CONTENT}initial_weights'] = provenance.file_hash(weights)
     if config.shards:
-        settings['content of shards'] = _content(shards(config.shards))
+        settings[f'{_CONTENT}shards'] = _content(shards(config.shards))
     for name, folder in (
         ('stacks', config.stacks),
         ('views', config.data.views),
         ('photographs', config.data.surfaces.photographs),
     ):
         if folder:
-            settings[f'content of {name}'] = _names(Path(folder))
+            settings[f'{_CONTENT}{name}'] = _names(Path(folder))
     return settings
+
+
+def contents_of(settings: dict[str, str]) -> dict[str, str]:
+    """The hashes of files among what `settings_of` returns, by the setting that names the files."""
+    return {name.removeprefix(_CONTENT): value for name, value in settings.items() if name.startswith(_CONTENT)}
 
 
 def _flat(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training.batch_statistics import has_statistics, take_statistics
-from dfd_ros.training.checkpoint import Position, resume, save, settings_of
+from dfd_ros.training.checkpoint import Position, contents_of, resume, save, settings_of
 from dfd_ros.training.confidence import correct_file
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.interruption import Interrupted, Interruption
@@ -425,7 +425,12 @@ class _Run:
             networks.save(
                 folder / f'{name}.safetensors',
                 averaged,
-                {'steps': str(at.step), 'run': json.dumps(asdict(config)), 'validation': json.dumps(figures)},
+                {
+                    'steps': str(at.step),
+                    'run': json.dumps(asdict(config)),
+                    'inputs': json.dumps(contents_of(self._settings)),
+                    'validation': json.dumps(figures),
+                },
             )
         at.best, at.validates = min(at.best, score), False
         if is_best:

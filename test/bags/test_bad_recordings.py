@@ -211,7 +211,7 @@ def test_shards_without_a_report_are_not_mixed_in(tmp_path):
     assert not quietly(bag, Job(out)).error
     frames = Job(out, settings=ConvertSettings(frames=6))
     error = quietly(bag, frames).error
-    assert f'{out}/bag.json: converted before, with other settings (settings)' in error
+    assert f'{out}/bag.json: converted before, with other settings (settings.frames: 0, not 6)' in error
     assert error.endswith('or remove it together with its shards, bag-*.tar')
     (out / 'bag.json').unlink()
     shard = (out / 'bag-000000.tar').read_bytes()

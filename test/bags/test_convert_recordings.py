@@ -357,7 +357,7 @@ def test_workers_skip_broken_and_finished_bags(tmp_path, capsys):
     assert 'already converted' in capsys.readouterr().out
     assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert convert(tmp_path / 'bags' / 'a', '--out', out, '--width', 64) == 2
-    assert 'converted before, with other settings (settings); give another --out' in capsys.readouterr().err
+    assert 'converted before, with other settings (settings.' in capsys.readouterr().err
 
 
 def test_another_recording_of_the_same_name_is_refused(tmp_path, capsys):

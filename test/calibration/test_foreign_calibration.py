@@ -145,6 +145,11 @@ def test_other_files_add_to_our_own(tmp_path):
         rig(f'focus={tmp_path}/rig.yaml')
 
 
+def test_an_empty_file_of_our_own_is_our_own(tmp_path):
+    Calibration().write(tmp_path / 'calibration.yaml')
+    assert rig(tmp_path / 'calibration.yaml').calibration == Calibration()
+
+
 def test_import_writes_the_calibration_file(tmp_path, capsys):
     path = tmp_path / 'calibration.yaml'
     Calibration(aperture=Aperture(640, Lens(0.004, 1.8, 2e-6), (1.0,), (1.0,))).write(path)
@@ -198,7 +203,7 @@ def changed(name, *pairs):
         ),
         ('%YAML:1.0\n---\na: 3\n', 'PATH: no calibration: neither camera_matrix, M1 nor R and T'),
         ('%YAML:1.0\n---\na: [', 'PATH: not a file of OpenCV: '),
-        ('{"a": ', 'PATH: not a file of OpenCV: '),
+        ('{"a": {"type_id": "opencv-matrix", ', 'PATH: not a file of OpenCV: '),
         (
             'format: something\n',
             'PATH: not a calibration file, its first line must be "format: .*; dfd calibrate import',

@@ -1,16 +1,27 @@
 """dfd inspect on every kind of file that the package writes, and on what is none."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from command_line import dfd
+from PIL import Image
 
+from dfd_ros import networks
+from dfd_ros.bags.bag_writer import BagWriter, Topic
+from dfd_ros.bags.message_types import typestore
 from dfd_ros.calibration.calibration_file import Calibration, FocusMap, FocusMotion
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
-from dfd_ros.datasets.shards import ShardWriter
+from dfd_ros.core.version import __version__
+from dfd_ros.datasets.shards import Samples, ShardWriter
 
+CALIBRATIONS = Path(__file__).resolve().parents[1] / 'data' / 'calibrations'
+MADE = f'dfd_ros {__version__}, '
+"""How the line about what made a file begins."""
 IMAGES = np.zeros((3, 48, 64, 3), np.uint8)
 STATES = [LensState(distance, 4e-3, 2.0, 2e-6) for distance in (2.0, 1.0, 0.5)]
 
@@ -62,6 +73,73 @@ def test_shard(tmp_path, printed):
     assert 'truth         depth\nsource        bag\n' in text and 'offset        0.02\n' in text
 
 
+def test_what_made_a_file(tmp_path, printed, random_weights):
+    """Weights, their export, a checkpoint, a shard, a stack, a calibration and a bag."""
+    from dfd_ros.training import checkpoint
+
+    networks.save(tmp_path / 'a.safetensors', networks.load(random_weights), {'inputs': '{"shards": "2 files, ab12"}'})
+    network = torch.nn.Linear(1, 1)
+    average, optimiser = torch.optim.swa_utils.AveragedModel(network), torch.optim.Adam(network.parameters())
+    checkpoint.save(
+        tmp_path / 'a.pt', network, average, optimiser, checkpoint.Position(), {'content of shards': 'ab12'}
+    )
+    with ShardWriter(tmp_path / 'shards', 'set') as writer:
+        job = {'calibration': 'ab12', 'settings': {'frames': 6}}
+        writer.add('0', Sample(IMAGES, STATES, np.ones((3, 48, 64), np.float32), about={'job': job}))
+    FocalStack(list(IMAGES), STATES).write(tmp_path / 'stack')
+    Calibration().write(tmp_path / 'calibration.yaml')
+    bag = BagWriter(tmp_path / 'bag', [Topic('/a', 'std_msgs/msg/String')])
+    bag.write(0, 1, typestore().serialize_cdr(typestore().types['std_msgs/msg/String']('a'), 'std_msgs/msg/String'))
+    bag.close()
+    (tmp_path / 'b.json').write_text(
+        json.dumps({'summary': 'all', 'job': job, 'made_by': {'dfd_ros': __version__, 'python': '3'}})
+    )
+    for name in ('a.safetensors', 'a.pt', 'shards', 'stack', 'calibration.yaml', 'bag', 'b.json'):
+        text = printed(tmp_path / name)
+        made = [line for line in text.splitlines() if line.startswith('made by ')]
+        assert len(made) == 1 and made[0].split(None, 2)[2].startswith(MADE) and ', python 3' in made[0], name
+    assert '2 files, ab12' in printed(tmp_path / 'a.safetensors') and 'ab12' in printed(tmp_path / 'a.pt')
+    assert 'calibration: ab12\n' in printed(tmp_path / 'shards') and 'settings: {frames: 6}' in printed(
+        tmp_path / 'shards'
+    )
+    assert 'kind     report of dfd convert\n' in printed(tmp_path / 'b.json')
+
+
+def test_a_sample_that_is_written_again_keeps_what_made_it(tmp_path):
+    sample = Sample(IMAGES, STATES, np.ones((3, 48, 64), np.float32), about={'made_by': {'dfd_ros': '0.0.1'}})
+    with ShardWriter(tmp_path, 'set') as writer:
+        writer.add('0', sample)
+    assert Samples(tmp_path)[0].about == {'made_by': {'dfd_ros': '0.0.1'}}
+
+
+def test_photographs(tmp_path, printed):
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 255, (48, 64, 3), np.uint8)).save(tmp_path / f'IMG_{number}.png')
+    text = printed(tmp_path)
+    assert 'kind         photographs\nphotographs  3, IMG_0.png to IMG_2.png, 64x48\n' in text
+    assert 'focal stack  no: ' in text and 'shows another scene' in text
+
+
+def test_training_configuration(printed):
+    text = printed('config/training/fine_tune.yaml')
+    assert 'kind              training configuration\n' in text and 'learning_rate     ' in text
+
+
+@pytest.mark.parametrize(
+    'name, kind, camera',
+    [
+        ('camchain.yaml', 'Kalibr', 'cam1 /rgbd/color/image_raw  752x480, fx 461.629'),
+        ('ost.yaml', 'camera_calibration', 'rectified: fx 531.821'),
+        ('opencv_fisheye.json', 'OpenCV', 'equidistant: 0.0218'),
+        ('opencv_stereo.xml', 'OpenCV', '1 to 2  - ['),
+    ],
+)
+def test_calibration_of_other_programs(printed, name, kind, camera):
+    text = printed(CALIBRATIONS / name)
+    assert f' calibration of {kind}\n' in text and camera in text
+
+
 def test_calibration(tmp_path, printed):
     motion = FocusMotion(latency_frames=3)
     Calibration(focus=FocusMap((0.0, 250.0), (float('inf'), 0.1)), motion=motion).write(tmp_path / 'calibration.yaml')
@@ -95,6 +173,11 @@ def test_onnx(random_weights, tmp_path, printed):
         ('a.tar', b'abc', 'truncated or not a tar file'),
         ('a.mcap', b'abc', 'a.mcap'),
         ('a.yaml', b'[', 'a.yaml'),
+        ('b.yaml', b'a: 3', 'b.yaml: neither a calibration of dfd calibrate, camera_calibration'),
+        ('metadata.yaml', b'a: 3', 'metadata.yaml: of a bag; inspect its folder, dfd inspect '),
+        ('a.json', b'{"a": 3}', 'a.json: neither a calibration'),
+        ('b.json', b'{', 'b.json: not JSON'),
+        ('a.xml', b'<a/>', 'a.xml: '),
     ],
 )
 def test_what_is_none_of_these(tmp_path, capsys, name, content, says):

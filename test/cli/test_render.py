@@ -89,7 +89,8 @@ def test_shards_hold_the_truth_of_every_frame(tmp_path, random_weights, capsys):
     truth = render_stack(5, StackSettings.study(height=48, width=64, frames=5, breathing_residual=None))
     first, sample = Samples(out)
     assert (first.seed, sample.seed, sample.source) == (4, 5, 'procedural')
-    assert sample.about == {'preset': 'study', 'split': 'train'}
+    assert (sample.about['preset'], sample.about['split']) == ('study', 'train')
+    assert sample.about['settings']['frames'] == len(sample) and sample.about['made_by']['python']
     np.testing.assert_array_equal(sample.images, truth.images[0].permute(0, 2, 3, 1))
     np.testing.assert_array_equal(sample.background, ~truth.foreground[0, :, 0])
     batch = to_stack_batch(sample)
@@ -181,7 +182,7 @@ def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, capsys, mon
     assert render(out, *options) == 130
     monkeypatch.setattr(procedural, 'render_stack', real)
     assert render(out, *options, '--width', '96') == 2
-    assert 'interrupted with other settings (settings)' in capsys.readouterr().err
+    assert 'interrupted with other settings (settings.' in capsys.readouterr().err
     assert render(out, *options) == 0 and render(whole, *options) == 0
     assert '.render.json' not in [path.name for path in out.iterdir()]
     for mine, theirs in zip(stored_stacks(out), stored_stacks(whole), strict=True):

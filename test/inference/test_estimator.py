@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from sharpest_focus import SharpestFocus
 
 import dfd_ros
 from dfd_ros import networks
-from dfd_ros.core import sweeps
+from dfd_ros.core import provenance, sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
@@ -503,6 +504,14 @@ def any_size_file(small_network, tmp_path_factory):
     assert dfd('export', '--weights', folder / 'small.safetensors', '--out', path) == 0
     assert [p.name for p in path.parent.iterdir()] == ['small.onnx']
     return path
+
+
+@pytest.mark.slow(reason='a network is exported for images of any size')
+def test_an_exported_network_says_what_it_is_of(any_size_file):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    found = onnxruntime.InferenceSession(any_size_file).get_modelmeta().custom_metadata_map
+    assert found['weights sha256'] == provenance.file_hash(any_size_file.parents[1] / 'small.safetensors')
+    assert json.loads(found['made_by']) == json.loads(found['weights made_by']) == provenance.made_by()
 
 
 @pytest.fixture(scope='module')

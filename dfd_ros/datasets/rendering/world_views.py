@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dfd_ros.core.colour import srgb_encode
-from dfd_ros.core.errors import InputError
+from dfd_ros.core.errors import InputError, shortened
 from dfd_ros.core.files import changed_value, read_bytes, require_writable, write_json
 from dfd_ros.datasets.rendering.rendered_dataset import Machine
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
@@ -121,7 +121,8 @@ def render_views(
     folder.mkdir(parents=True, exist_ok=True)
     if other := changed_value(folder / f'{name}.json', settings):
         raise InputError(
-            f'{folder}: holds views of {name} with other settings ({other[0]}); give a new folder, or the same settings'
+            f'{folder}: holds views of {name} with other settings ({other[0]}: {shortened(other[1])}, not '
+            f'{shortened(other[2])}); give a new folder, or the same settings'
         )
     jobs = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]
     wanted = [job for job in jobs if not job.path.exists()]
