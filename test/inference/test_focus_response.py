@@ -54,11 +54,11 @@ def watch(evidence, scene, stated: list[float], shown: list[float], speed: int =
 
 
 @pytest.mark.parametrize('speed', [0, 2, 4])
-@pytest.mark.parametrize('pattern', [RAMP * 8, PING_PONG * 5, jumps(40)], ids=['ramp', 'ping_pong', 'jumps'])
+@pytest.mark.parametrize('pattern', [RAMP * 10, (PING_PONG * 7)[:50], jumps(50)], ids=['ramp', 'ping_pong', 'jumps'])
 def test_a_stuck_motor_is_noticed_also_before_a_moving_camera(scene, speed, pattern):
     good, stuck = Evidence(), Evidence()
     assert not any(watch(good, scene, pattern, pattern, speed)[1:])
-    assert watch(stuck, scene, pattern, [0.25] * 40, speed)[-10:] == [NO_RESPONSE] * 10
+    assert watch(stuck, scene, pattern, [0.25] * 50, speed)[-10:] == [NO_RESPONSE] * 10
     assert good.response > 0.6 and stuck.response < 0.2
 
 
