@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help='horizontal, of the images, for the point cloud (default: from focal length and sensor width)',
     )
+    parser.add_argument(
+        '--calibration',
+        metavar='FILE[:NAME]',
+        help='calibration of the camera, by dfd calibrate, camera_calibration, Kalibr or OpenCV: takes out the '
+        'distortion of the images, and gives the field of view',
+    )
     add_estimator_arguments(parser)
 
 
@@ -81,7 +87,16 @@ def run(args: argparse.Namespace) -> int:
         resolution=(0, 16384),
         field_of_view=(0.1, 170),
     )
+    if args.calibration and args.field_of_view:
+        raise InputError('--field-of-view: --calibration has it already; give one of the two')
     stack = read_focal_stack(args.stack, args.order)
+    focal_length_px = stack.lens_states[-1].focal_length_px
+    if args.calibration:
+        from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
+        from dfd_ros.calibration.undistorted_stack import undistorted
+
+        rig = read_rig([CalibrationSource.parsed(args.calibration)])
+        stack, focal_length_px = undistorted(stack, rig.calibration)
     if not stack.is_metric and (args.near is not None or args.far is not None):
         raise InputError(
             f'--near, --far: {args.stack} has no focus distances, and without them no depth in metres; '
@@ -120,7 +135,6 @@ def run(args: argparse.Namespace) -> int:
             cocs.append(estimate.coc)
     seconds = time.perf_counter() - start
     depth = depths[-1]
-    focal_length_px = stack.lens_states[-1].focal_length_px
     if args.field_of_view is not None:
         focal_length_px = depth.shape[1] / 2 / math.tan(math.radians(args.field_of_view / 2))
     files = write_results(args.out, stack, range_, estimate, depths, cocs, focal_length_px)
