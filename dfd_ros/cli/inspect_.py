@@ -14,10 +14,7 @@ from dfd_ros.cli._inspect_text import Lines, made_by, readable
 from dfd_ros.core import provenance
 from dfd_ros.core.files import read_text, read_yaml
 
-HELP = (
-    'print what a file or folder is and how it was made: weights, checkpoint, ONNX, stack, photographs, shard, bag, '
-    'calibration, training configuration'
-)
+HELP = 'print what a file or folder is and what made it: weights, run, ONNX, stack, photographs, bag, calibration'
 EXAMPLE = 'dfd inspect runs/stream/best.safetensors'
 
 MAX_TOPICS = 200
