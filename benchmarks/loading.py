@@ -108,14 +108,14 @@ def waiting(folder: Path, run: Path, options: argparse.Namespace) -> tuple[float
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--readers', type=int, default=2)
+    parser.add_argument('--readers', type=int, default=2, help='processes; 0 = measure CPU time alone')
     parser.add_argument('--samples', type=int, default=10, help='of each kind')
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--crop', type=int, default=128, help='px')
     parser.add_argument('--steps', type=int, default=20, help='of each measurement')
     parser.add_argument('--no-training', action='store_true', help='measure the reading alone')
     options = parser.parse_args(arguments)
-    check(options, readers=1, samples=5, batch=1, crop=16, steps=1)
+    check(options, readers=0, samples=2, batch=1, crop=16, steps=1)
     torch.set_num_threads(1)
     rows, shares = [], []
     with tempfile.TemporaryDirectory() as name:
@@ -130,8 +130,8 @@ def main(arguments: list[str] | None = None) -> int:
             for frames in (FRAMES, FRAMES // 2):
                 sequences = SampleSequences(configuration(folder, options, frames))
                 cpu = one_process(sequences, options)
-                rate = together(sequences, options)
-                rows.append([kind, str(frames), f'{size:.1f}', f'{1e3 * cpu:.0f}', f'{2 / cpu:.1f}', f'{rate:.1f}'])
+                rate = f'{together(sequences, options):.1f}' if options.readers else ''
+                rows.append([kind, str(frames), f'{size:.1f}', f'{1e3 * cpu:.0f}', f'{2 / cpu:.1f}', rate])
             if not options.no_training:
                 shares.append((kind, *waiting(folder, Path(name) / f'run-{kind}', options)))
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -22,6 +22,7 @@ from dfd_ros.core.image_io import decode_image, to_8_bits
 from dfd_ros.core.image_rows import rows_of
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import TRUTH, Sample
+from dfd_ros.datasets.truth_archive import read_part
 
 FORMAT = 'dfd_ros-sample-1'
 STATE = ('focus_distance', 'focal_length', 'f_number', 'pixel_pitch', 'magnification', 'near', 'far', 'stamp')
@@ -130,10 +131,7 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
                 pixels = self._images()[list(frames), rows, columns]
             else:
                 pixels = np.stack(to_8_bits(images))
-            shape = (len(self._frames), *self.size)
-            arrays = read_archive_part(
-                self._read('truth.npz'), f'{self.name}.truth.npz', {'depth', *truth}, shape, frames, rows, columns
-            )
+            arrays = self._truth({'depth', *truth}, frames, rows, columns)
             intrinsics = self._intrinsics
             if intrinsics is not None and len(intrinsics) == 4:
                 fx, fy, cx, cy = intrinsics
@@ -164,6 +162,24 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
             about=self._about,
             name=self.name,
         )
+
+    def _truth(
+        self, wanted: Collection[str], frames: Sequence[int], rows: slice, columns: slice
+    ) -> dict[str, np.ndarray]:
+        height, width = self.size
+        place = wanted, (len(self._frames), height, width), frames, rows, columns
+        if 'truth.json' not in self._members:  # of older versions and other writers
+            return read_archive_part(self._read('truth.npz'), f'{self.name}.truth.npz', *place)
+        index = parse_json(self._read('truth.json'), f'{self.name}.truth.json')
+        start, size = self._members['truth.npz']
+
+        def read(offset: int, length: int) -> bytes:
+            if not 0 <= offset <= offset + length <= size:
+                raise ValueError('the index of its ground truth is damaged')
+            self._file.seek(start + offset)
+            return self._file.read(length)
+
+        return read_part(read, index, *place)
 
     def _rows(self, suffix: str, area: Area) -> np.ndarray:
         """An area of an image, as `decode_image` gives it."""

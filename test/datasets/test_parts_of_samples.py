@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import zipfile
 
@@ -20,6 +21,7 @@ from dfd_ros.datasets import shards
 from dfd_ros.datasets.shards import Samples, write_sample
 from dfd_ros.datasets.stack_batch import part_of, to_stack_batch
 from dfd_ros.datasets.stored_sample import Area
+from dfd_ros.datasets.truth_archive import packed
 
 HEIGHT, WIDTH = 90, 70
 
@@ -122,7 +124,10 @@ def both(samples: Samples, frames=FRAMES, area=AREA):
 @pytest.mark.parametrize('area', [AREA, Area(0, 0, HEIGHT, WIDTH), Area(HEIGHT - 5, WIDTH - 3, 5, 3)], ids=str)
 @pytest.mark.parametrize('image_format', ['png', 'jpg'])
 def test_a_part_is_what_the_whole_has_there(tmp_path, image_format, area, frames):
-    part, cut = both(stored(tmp_path, image_format), frames, area)
+    samples = stored(tmp_path, image_format)
+    if image_format == 'jpg':  # and of an older version
+        samples = rewritten(tmp_path, lambda members: members.pop('truth.json'))
+    part, cut = both(samples, frames, area)
     assert part.keys() == cut.keys()
     for name, value in cut.items():
         torch.testing.assert_close(part[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
@@ -150,7 +155,7 @@ def test_only_what_is_read_is_decoded(tmp_path, monkeypatch):
     )
     with samples.opened(0) as sample:
         part_of(sample, [2, 1, 2], AREA)
-    assert decoded == ['json', 'image.000.png', 'image.001.png', 'image.002.png', 'truth.npz']
+    assert decoded == ['json', 'image.000.png', 'image.001.png', 'image.002.png', 'truth.json']
 
 
 def test_written_jpegs_can_be_read_from_the_middle(tmp_path):
@@ -178,13 +183,32 @@ def archive(**arrays) -> bytes:
     return buffer.getvalue()
 
 
+def plain(**arrays):
+    """Replaces the truth by an archive as other writers make it."""
+
+    def change(members):
+        members.pop('truth.json', None)
+        members['truth.npz'] = archive(**arrays)
+
+    return change
+
+
+def test_the_truth_is_a_plain_archive_too(tmp_path):
+    sample, content = stored(tmp_path)[0], {}
+    rewritten(tmp_path, content.update)
+    archive = np.load(io.BytesIO(content['truth.npz']))  # which checks its sum
+    assert sorted(archive) == ['background', 'depth']
+    np.testing.assert_array_equal(archive['depth'], sample.depth)
+    np.testing.assert_array_equal(archive['background'], sample.background)
+    smooth = np.linspace(1, 2, 6 * HEIGHT * WIDTH, dtype=np.float32).reshape(6, HEIGHT, WIDTH).round(2)
+    assert len(packed({'depth': smooth})[0]) < smooth.nbytes / 10
+
+
 def test_truth_of_other_writers(tmp_path):
     samples = stored(tmp_path)
     whole, (part, _) = samples[0], both(samples)
     for depth in (np.asfortranarray(whole.depth), whole.depth.astype(np.float64)):
-        again, _ = both(
-            rewritten(tmp_path, lambda m: m.update({'truth.npz': archive(depth=depth, background=whole.background)}))
-        )
+        again, _ = both(rewritten(tmp_path, plain(depth=depth, background=whole.background)))
         for name, value in part.items():
             torch.testing.assert_close(again[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
 
@@ -207,7 +231,24 @@ def truncated(name: str):
     return lambda members: members.update({name: members[name][: len(members[name]) // 3]})
 
 
+def flipped(members):
+    """A bit of the depth is wrong, as a disk may have it: only its sum tells."""
+    content, depth = bytearray(members['truth.npz']), json.loads(members['truth.json'])['depth']
+    content[depth['offset'] + sum(depth['sizes'][: 2 * 6 + 3]) - 100] ^= 1  # in the third rows of the third frame
+    members['truth.npz'] = bytes(content)
+
+
+def index(**values):
+    def change(members):
+        there = json.loads(members['truth.json'])
+        there['depth'].update(values)
+        members['truth.json'] = json.dumps(there).encode()
+
+    return change
+
+
 def short(members):
+    members.pop('truth.json')
     with zipfile.ZipFile(io.BytesIO(members['truth.npz'])) as old, zipfile.ZipFile(new := io.BytesIO(), 'w') as archive:
         archive.writestr('depth.npy', old.read('depth.npy')[:2000])
     members['truth.npz'] = new.getvalue()
@@ -217,13 +258,18 @@ def short(members):
     'change, says',
     [
         (truncated('image.002.png'), r'key\.image\.002\.png: cannot be read as an image'),
-        (truncated('truth.npz'), r'key\.truth\.npz: cannot be read as an archive of NumPy arrays'),
+        (truncated('truth.npz'), 'key: cannot be read as a sample: the index of its ground truth is damaged'),
+        (flipped, 'key: cannot be read as a sample: depth is damaged'),
+        (lambda m: m.update({'truth.json': b'{'}), r'key\.truth\.json: not JSON'),
+        (lambda m: m.update({'truth.json': b'[]'}), "key: cannot be read as a sample: no 'depth'"),
+        (lambda m: m.update({'truth.json': b'{"depth": {"rows": 0}}'}), "key: cannot be read as a sample: no 'sizes'"),
+        (index(offset=10**9), 'index of its ground truth is damaged'),
+        (index(rows=0), 'key: cannot be read as a sample: '),
+        (index(sizes=[1, 2]), r'the index of depth is not of \(6, 90, 70\)'),
+        (index(sums=[0] * 36), 'depth is damaged, or its index is of another archive'),
         (short, r'key\.truth\.npz: cannot be read .*: depth is truncated'),
-        (
-            lambda m: m.update({'truth.npz': archive(depth=np.ones((6, 9, 9)))}),
-            r'depth of \(6, 9, 9\), must be \(6, 90',
-        ),
-        (lambda m: m.update({'truth.npz': archive(other=np.ones(3))}), "key: cannot be read as a sample: no 'depth'"),
+        (plain(depth=np.ones((6, 9, 9))), r'depth of \(6, 9, 9\), must be \(6, 90'),
+        (plain(other=np.ones(3)), "key: cannot be read as a sample: no 'depth'"),
         (lambda m: m.pop('image.005.png'), 'key: 5 images, but 6 lens states'),
         (lambda m: m.update({'image.002.png': encoded('JPEG')[:-9]}), None),
         (

@@ -190,10 +190,15 @@ class Shards(Files):
 
     def read(self, folder):
         from dfd_ros.datasets.shards import Samples
-        from dfd_ros.datasets.stack_batch import to_stack_batch
+        from dfd_ros.datasets.stack_batch import part_of, to_stack_batch
+        from dfd_ros.datasets.stored_sample import Area
 
-        for sample in Samples(folder):
-            to_stack_batch(sample)
+        samples = Samples(folder)
+        for i in range(len(samples)):
+            with samples.opened(i) as stored:
+                height, width = stored.size
+                part_of(stored, [1, 0, 1], Area(height // 3, width // 3, height // 2, width // 2))
+            to_stack_batch(samples[i])
 
 
 class Weights(Files):
