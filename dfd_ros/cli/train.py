@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfd_ros.training.config import TrainingConfig
 
 HELP = 'train a network from a configuration'
 EXAMPLE = 'dfd train stream steps=1000 data.jpeg=0.5'
@@ -39,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--weights', type=Path, metavar='FILE', help='weights to start from, instead of those in the configuration'
+    )
+    parser.add_argument(
+        '--fork',
+        metavar='NAME',
+        help='start another run of this name from the newest weights of this one, also with other settings',
     )
     parser.add_argument('--steps', type=int, help='optimiser steps, instead of those in the configuration')
     parser.add_argument(
@@ -81,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     if args.stop_after is not None and args.stop_after < 1:
         raise InputError(f'--stop-after {args.stop_after}: must be at least 1')
     config = load_config(args.config, **changes)
+    if args.fork is not None:
+        config = _forked(config, args, changes)
     trained = train(config, args.out / config.name, args.device, args.stop_after)
     if not trained.finished:
         print(
@@ -88,3 +99,23 @@ def run(args: argparse.Namespace) -> int:
         )
     print(f'best weights{"" if trained.finished else " so far"}: {trained.best}')
     return 0
+
+
+def _forked(config: TrainingConfig, args: argparse.Namespace, changes: dict[str, Any]) -> TrainingConfig:
+    """The configuration of another run, which starts from a copy of the newest weights of this one."""
+    from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import output_folder, require_file, written_atomically
+    from dfd_ros.training.config import load_config
+
+    if args.fork == config.name:
+        raise InputError(f'--fork {args.fork}: is the name of the run itself, give another')
+    if 'initial_weights' in changes:
+        raise InputError(f'--fork {args.fork}: starts from the weights of {config.name}, leave out those given')
+    copy = args.out / args.fork / 'initial.safetensors'
+    forked = load_config(args.config, **{**changes, 'name': args.fork, 'initial_weights': str(copy)})
+    if not copy.exists():  # later it is resumed
+        weights = require_file(args.out / config.name / 'last.safetensors', f': {config.name} has no weights yet')
+        output_folder(copy.parent, copy.name)
+        with written_atomically(copy) as temporary:
+            shutil.copyfile(weights, temporary)
+    return forked

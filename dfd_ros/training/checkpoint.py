@@ -89,8 +89,8 @@ def resume(
             warn(f'{path}: an older version wrote it without its settings, which therefore cannot be compared')
         elif different := _differences(written_with, settings):
             raise InputError(
-                f'{path}: written with other settings or data ({different}); resume with the same, give the run '
-                'another name, or remove its folder'
+                f'{path}: written with other settings or data ({different}); resume with the same, start another '
+                'run from its weights (dfd train ... --fork NAME), or remove its folder'
             )
         _load(saved, network, average, optimiser)
         if int(average.n_averaged) != position.step:
