@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -77,6 +78,7 @@ class Readers:
         if self._steps is not None:  # else they would end with the last reference, which a traceback may hold
             self._steps._shutdown_workers()  # type: ignore[attr-defined]
         self._steps, self._count = None, 0
+        gc.collect()  # its semaphores, which Python reports as leaked where a signal ends this process next
 
 
 def _server() -> multiprocessing.context.BaseContext:

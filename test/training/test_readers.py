@@ -144,5 +144,6 @@ def test_no_reader_outlives_the_training(tmp_path, number):
             os.killpg(run.pid, signal.SIGKILL)
     if number != signal.SIGKILL:
         assert 'run the same command again to resume' in said and 'Traceback' not in errors
+        assert 'leaked' not in errors
     assert run.returncode == -number or run.returncode == 128 + number
     assert torch.load(checkpoint, weights_only=True)['step'] > 0
