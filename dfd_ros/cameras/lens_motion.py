@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 
 REMEMBERED = 64  # motions, since a frame may arrive after newer commands
+WAY_ROUND = -1
+"""Instead of the number of a command: where a motor comes from, so that its hysteresis does not count."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dfd_ros.calibration.calibration_file import FocusMotion
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.cameras.focus_table import FocusTable
-from dfd_ros.cameras.lens_motion import LensMotion
+from dfd_ros.cameras.lens_motion import WAY_ROUND, LensMotion
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focus_device import RETRY, FocusDevice
 from dfd_ros.core.lens_state import LensState
@@ -102,11 +102,11 @@ class MotorSource(CameraSource):
             # Some drivers stamp the end of a frame: the motor must have been at rest one period earlier. What was
             # measured goes by the stamps.
             position = self._motion.during(exposed - (0.0 if self._measured else self._period), exposed)
-            missed, wanted_at, on_the_way = self._missed, self._wanted_at, self._goal is not None
-            commands = position.command_id if position else 0
-            if on_the_way:
-                commands = min(commands, self._commands - 1)
-            if self._goal is not None and position is not None and position.rests and not missed:
+            missed, wanted_at = self._missed, self._wanted_at
+            commands, on_the_way = position.command_id if position else 0, False
+            if commands == WAY_ROUND:
+                commands, on_the_way = self._commands - 1, True
+            if on_the_way and self._goal is not None and position is not None and position.rests and not missed:
                 goal, self._goal = self._goal, None
                 self._set_out(goal, time.monotonic())
         settled = position is not None and (position.rests or position.travel <= self._most_travel) and not on_the_way
@@ -161,7 +161,8 @@ class MotorSource(CameraSource):
         if value >= 0:
             measured = self._measured
             latency = measured.latency_s + measured.latency_frames * self._period if measured else 0.0
-            self._motion.command(vergence(self.table.focus_distance(value)), now, now, latency, self._commands)
+            command = self._commands if self._goal is None else WAY_ROUND
+            self._motion.command(vergence(self.table.focus_distance(value)), now, now, latency, command)
 
     def _grab(self, device: FocusDevice, time_s: float) -> float:
         """Grabs the first frame that is not a leftover in the queue. Returns its time of exposure."""

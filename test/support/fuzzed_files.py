@@ -313,7 +313,7 @@ class OneStepTrainings(Files):
         from dfd_ros.training.config import load_config
         from dfd_ros.training.loop import train
 
-        config = load_config(folder / 'run.yaml', steps=1, validate_stacks=1, validations=0, hours=0.0)
+        config = load_config(folder / 'run.yaml', steps=1, validate_stacks=1, validations=0, hours=0.0, readers=0)
         if config.shards == 'samples':
             config = replace(config, shards=str(folder))
         if any(stage.batch * stage.frames * stage.crop**2 > self.MAX_PIXELS for stage in config.stages):

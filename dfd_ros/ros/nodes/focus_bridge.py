@@ -22,7 +22,7 @@ from std_msgs.msg import Empty, Header
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras.driver_file import Motion, read_driver
 from dfd_ros.cameras.focus_table import FocusTable
-from dfd_ros.cameras.lens_motion import LensMotion, Position
+from dfd_ros.cameras.lens_motion import WAY_ROUND, LensMotion, Position
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
@@ -57,9 +57,6 @@ NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 PERIOD = 1 / 30  # s between two frames, until it is known
 QUARREL = 5  # changes by somebody else within 10 s
 WAITING, SETTING_UP, READY, FAILED = 'waiting for the driver', 'setting up', 'ready', 'failed'
-
-WAY_ROUND = -1
-"""Instead of the number of a command: where a motor comes from, so that its hysteresis does not count."""
 
 
 @dataclass(frozen=True)
