@@ -7,7 +7,7 @@ help:
 	@echo "make example    depth of the photographs in examples/push_button, in output/push_button"
 	@echo "make demo       camera, sweep and depth as ROS nodes for 20 s; pictures and a video in output/demo"
 	@echo "make test       all tests (make test TESTS=test/core/test_optics.py: some)"
-	@echo "make test-fast  the tests that are not marked slow, in about a minute on two cores"
+	@echo "make test-fast  the tests of single modules (not marked slow), in about a minute on two cores"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       the documentation as a site, in output/site"
 	@echo "make env        the environment .venv of all of these, built again only where something changed"

@@ -245,7 +245,6 @@ def test_a_kill_while_shards_are_published(tmp_path, monkeypatch, settings):
     assert [path.name for path in out.iterdir() if path.name.startswith('.')] == []
 
 
-@pytest.mark.slow(reason='a recording is converted for each damage')
 @pytest.mark.parametrize('text', ['', '[]', 'null', '{}', '{"job": 3}', '{"job": {}, "summary": 5}', '[' * 9999])
 def test_an_unreadable_report_is_one_line_and_its_job_restarts(tmp_path, text):
     bag, out = small(tmp_path / 'bag'), tmp_path / 'out'
@@ -269,7 +268,6 @@ def _die_in_a_worker(path):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow(reason='starts four processes, which import the package')
 def test_a_process_that_dies_costs_its_recording_alone(tmp_path):
     """As the system kills one that takes too much memory."""
     bags = [small(tmp_path / name, sweeps=1) for name in 'abc']

@@ -22,6 +22,8 @@ from dfd_ros.bags.bag_writer import BagWriter, Topic
 from dfd_ros.bags.message_types import typestore
 from dfd_ros.core.errors import InputError
 
+pytestmark = pytest.mark.slow(reason='whole bags are written and read')
+
 STORE = typestore()
 TOPICS = [Topic('/lens_state', 'dfd_ros/msg/LensState'), Topic('/tf_static', 'tf2_msgs/msg/TFMessage', latched=True)]
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,6 +12,8 @@ import cv2
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
 from dfd_ros.core.errors import InputError
 
+pytestmark = pytest.mark.slow(reason='recordings of many frames are simulated')
+
 
 class World:
     """A wide texture that a rig looks at while it turns irregularly under a flickering light."""

@@ -338,7 +338,6 @@ def test_images_that_change_size_in_the_middle(converted):
     assert len(samples) == 1 and '7 of another size than their camera_info' in said
 
 
-@pytest.mark.slow(reason='workers load torch')
 def test_workers_skip_broken_and_finished_bags(tmp_path, capsys):
     for name in ('a', 'b'):
         write_bag(tmp_path / 'bags' / name)
@@ -443,7 +442,6 @@ def test_a_bag_that_was_cut_gives_what_it_has(tmp_path, capsys):
     assert f'{file}: cut short; read up to byte' in capsys.readouterr().out
 
 
-@pytest.mark.slow(reason='processes are started and killed')
 def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
     write_bag(tmp_path / 'bag', Options(sweeps=20))
     environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}

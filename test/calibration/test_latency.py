@@ -24,7 +24,6 @@ from dfd_ros.core.optics import VergenceRange, distance, vergence
 pytestmark = pytest.mark.slow(reason='cameras are simulated frame by frame')
 
 
-@pytest.mark.slow(reason='every camera gives hundreds of frames')
 class TestFound:
     @pytest.mark.parametrize('by_frames', [True, False])
     @pytest.mark.parametrize('latency', [0, 1, 3, 6])
@@ -126,7 +125,6 @@ class SlowLens(CameraSource):
         return Frame(self.scene(at / self.RANGE.width), LensState(distance(at)), exposed)
 
 
-@pytest.mark.slow(reason='a camera runs in real time')
 def test_a_camera_source_live():
     result = measure_latency(record_focus_steps(SlowLens(), SlowLens.RANGE, 'lens', 12, 0.5))
     latency = result.motion.latency_s + result.motion.latency_frames * result.period
@@ -134,7 +132,6 @@ def test_a_camera_source_live():
     assert result.motion.slew_dioptre_s == pytest.approx(50, rel=0.4)
 
 
-@pytest.mark.slow(reason='a camera runs in real time')
 class TestTheCommand:
     def test_a_device_whose_picture_does_not_change(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(cv2, 'VideoCapture', lambda *_: FakeCamera())

@@ -27,6 +27,8 @@ from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.inference.onnx_export import export_onnx
 
+pytestmark = pytest.mark.slow(reason='whole commands, one after the other')
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 48, 64
 
@@ -72,7 +74,6 @@ def test_estimate_writes_what_it_says(stack, weights, tmp_path, capsys):
     assert '3/3' in said.err
 
 
-@pytest.mark.slow(reason='the shipped network sees a whole stack')
 def test_estimate_masks_what_is_not_confident(stack, weights, tmp_path):
     assert dfd('estimate', stack, '--out', tmp_path / 'all', '--weights', weights) == 0
     confidence = np.load(tmp_path / 'all' / 'confidence.npy')
@@ -91,7 +92,6 @@ def test_estimate_with_all_options(stack, weights, tmp_path, capsys):
     assert '0.25 m to 10 m' in said.out and 'read 2 times' in said.out and '6/6' in said.err
 
 
-@pytest.mark.slow(reason='the shipped network sees two sweeps')
 def test_a_second_sweep_continues_the_first_by_frame_times(stack, weights, tmp_path):
     timed = FocalStack.read(stack)
     timed.lens_states = [replace(state, stamp=5.0 * i) for i, state in enumerate(timed.lens_states)]
@@ -103,7 +103,6 @@ def test_a_second_sweep_continues_the_first_by_frame_times(stack, weights, tmp_p
     assert not np.array_equal(depth[0], depth[1]) and np.array_equal(depth[1], depth[2])
 
 
-@pytest.mark.slow(reason='a network is exported')
 def test_estimate_with_onnx(stack, tmp_path, capsys):
     pytest.importorskip('onnxruntime')
     file = tmp_path / 'sharpest.onnx'
@@ -222,7 +221,6 @@ def test_sizes_are_width_by_height(command, size, capsys):
     assert 'is not WIDTHxHEIGHT' in capsys.readouterr().err
 
 
-@pytest.mark.slow(reason='a network is exported')
 def test_export_takes_the_width_first(random_weights, tmp_path, capsys):
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxscript')

@@ -27,6 +27,8 @@ from dfd_ros.ros.monitoring import run_pictures
 from dfd_ros.ros.monitoring.run_figures import HEADER, HEADER_OF_ERRORS, Figures, quality
 from dfd_ros.ros.monitoring.run_frames import FRAMES, WIDTH, Recording
 
+pytestmark = pytest.mark.slow(reason='whole recordings are drawn')
+
 RANGE = VergenceRange(0.2, 2.0)
 
 

@@ -166,7 +166,6 @@ def test_surfaces_like_real_ones(tmp_path, capsys):
     assert 'no such folder' in capsys.readouterr().err
 
 
-@pytest.mark.slow(reason='stacks are rendered twice')
 @pytest.mark.parametrize('format_', ['folders', 'shards'])
 def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, capsys, monkeypatch, format_):
     out, whole = tmp_path / 'set', tmp_path / 'whole'

@@ -97,7 +97,6 @@ def test_the_study_reads_shards_as_it_reads_folders(tmp_path):
         study.training_stack(samples[0], 96)
 
 
-@pytest.mark.slow(reason='a network is trained')
 def test_training_on_shards(tmp_path):
     best = train(CONFIG, tmp_path / 'run', 'cpu').best
     assert best.exists() and not (tmp_path / 'run' / 'pool').exists()
@@ -251,7 +250,6 @@ def test_samples_without_a_truth_are_no_validation(monkeypatch):
         SampleValidation(replace(CONFIG, held_out=0.3, validation='samples'), torch.device('cpu'))
 
 
-@pytest.mark.slow(reason='a network is trained')
 def test_an_observer_sees_every_step_and_can_stop(tmp_path):
     class Stops(Observer):
         steps, validated = [], []

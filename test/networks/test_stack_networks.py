@@ -24,6 +24,8 @@ from dfd_ros.inference.upsampling import upsample
 from dfd_ros.networks.baselines.recurrent_autoencoder import RecurrentBlock
 from dfd_ros.networks.stack_network import check_stack
 
+pytestmark = pytest.mark.slow(reason='every network, several times')
+
 SIZE = 32, 64
 SMALL = {'width': 0.1}
 VARIANTS = {
@@ -101,7 +103,6 @@ def same(a, b, tolerance=1e-4):
 # One interface.
 
 
-@pytest.mark.slow(reason='every network is trained')
 @each(ALL)
 def test_every_weight_is_trained(name, config):
     network = networks.create(name, **SMALL, **config).train()
@@ -118,7 +119,6 @@ def test_every_weight_is_trained(name, config):
     assert [n for n, p in network.named_parameters() if p.ndim > 1 and not p.grad.any()] == []
 
 
-@pytest.mark.slow(reason='every network sees several stacks')
 @each(ALL)
 @torch.no_grad()
 def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
@@ -138,7 +138,6 @@ def test_stack_networks_hold_their_map_until_the_next_stack(name, config):
     same(alone.vergence[:, 0], maps[7])  # nothing of a stack is left when the next begins
 
 
-@pytest.mark.slow(reason='every network sees stacks twice')
 @each(ALL)
 @torch.no_grad()
 def test_a_sequence_is_its_frames_one_by_one(name, config):
@@ -162,7 +161,6 @@ def test_a_sequence_is_its_frames_one_by_one(name, config):
     same(rest.vergence, together.vergence[:, 2:6])
 
 
-@pytest.mark.slow(reason='every network sees stacks in many orders')
 @each(ALL)
 @torch.no_grad()
 def test_frames_may_come_in_any_order(name, config):
@@ -220,7 +218,6 @@ def test_any_image_size(name, config, size):
     assert torch.isfinite(prediction.vergence).all()
 
 
-@pytest.mark.slow(reason='bf16 is emulated on most processors')
 @each(ALL)
 @torch.inference_mode()
 def test_bf16(name, config):

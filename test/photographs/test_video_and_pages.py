@@ -30,7 +30,6 @@ def foci_of(pull, foci):
     return [foci[round(time * RATE)] for time in pull.times]
 
 
-@pytest.mark.slow(reason='videos of hundreds of frames')
 @pytest.mark.parametrize('reverse', [False, True])
 def test_frames_cover_the_pull_and_no_more(tmp_path, reverse):
     """The focus rests, moves, and rests again."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow(reason='processes that load torch or rclpy')
+
 pytest.importorskip('rclpy', reason='no ROS here')
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +145,6 @@ def test_a_fault_at_the_start_shows_itself_and_ends_at_once():
     assert status == 1 and err.endswith('ValueError: a fault\n')
 
 
-@pytest.mark.slow(reason='processes load ROS')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_does_not_disturb_the_end(number):
     process = started("timer = self.create_timer(0.05, lambda: (print('spinning', flush=True), timer.cancel()))")
@@ -157,7 +158,6 @@ def test_a_second_signal_does_not_disturb_the_end(number):
     assert time.monotonic() - began < 20  # and it does not take the interpreter down
 
 
-@pytest.mark.slow(reason='a process and its workers load torch')
 def test_its_worker_processes_end_with_it():
     process = started(
         "import multiprocessing; worker = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,), "
