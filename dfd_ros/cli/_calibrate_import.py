@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from dfd_ros.cli._options import require_focus_distance
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -31,8 +33,7 @@ def imported(args: argparse.Namespace):
     from dfd_ros.calibration.calibration_import import DEPTH, CalibrationSource, read_rig
     from dfd_ros.core.errors import InputError
 
-    if args.focus_distance <= 0:
-        raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
+    require_focus_distance(args)
     sources = [CalibrationSource.parsed(text) for text in args.files]
     if any(source.camera == DEPTH for source in sources):
         raise InputError(f'{DEPTH}=: the calibration file has no such camera; give it to dfd convert --calibration')

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dfd_ros.cli import _calibrate_import, _calibrate_latency
 from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
-from dfd_ros.cli._options import add_device_arguments, require_within
+from dfd_ros.cli._options import add_device_arguments, require_focus_distance, require_within
 
 if TYPE_CHECKING:
     from dfd_ros.core.focus_device import FocusDevice
@@ -307,10 +307,8 @@ def _intrinsics(args: argparse.Namespace) -> None:
     from dfd_ros.calibration import board_images, intrinsics
     from dfd_ros.calibration.calibration_file import Calibration
     from dfd_ros.calibration.result_plots import write_intrinsics
-    from dfd_ros.core.errors import InputError
 
-    if args.focus_distance <= 0:
-        raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
+    require_focus_distance(args)
     calibration = Calibration.read_or_empty(args.calibration)
     views, size = board_images.find_boards(args.images, _board(args), intrinsics.MIN_VIEWS)
     result = intrinsics.calibrate_intrinsics(views, size, args.focus_distance)

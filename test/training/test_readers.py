@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_training import ENDLESS
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.training.config import Stage, TrainingConfig
@@ -102,18 +103,6 @@ def test_a_resumed_run_reads_what_an_undisturbed_one_reads(tmp_path):
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
-ENDLESS = """
-name: endless
-network_config: {channels: [8, 8, 8, 8], hypotheses: 6, kinds: [1, 2, 1], hidden: [4, 4]}
-steps: 1000000
-precision: fp32
-stages: [{crop: 32, batch: 2, frames: 4, decode: 2}]
-held_out: 0.3
-validation: samples
-save_every: 1
-"""
-
-
 def in_session(session: int) -> list[str]:
     """The processes of a session that still run."""
     listed = subprocess.run(['ps', '-ww', '-s', str(session), '-o', 'stat=,args='], capture_output=True, text=True)
@@ -125,13 +114,14 @@ def in_session(session: int) -> list[str]:
 def test_no_reader_outlives_the_training(tmp_path, number):
     """Signals to all its processes, as of a terminal or a batch system; SIGKILL to the training alone."""
     (tmp_path / 'run.yaml').write_text(ENDLESS)
-    command = [sys.executable, '-m', 'dfd_ros.cli', 'train', 'run.yaml', '--data', str(BLENDER), '--device', 'cpu']
+    command = [sys.executable, '-m', 'dfd_ros.cli', 'train', 'run.yaml', 'save_every=1', '--data', str(BLENDER)]
+    command += ['--device', 'cpu']
     environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])}
     run = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    checkpoint = tmp_path / 'runs' / 'endless' / 'checkpoint.pt'
+    checkpoint = tmp_path / 'runs' / 'tiny' / 'checkpoint.pt'
     try:
         while not checkpoint.exists() and run.poll() is None:
             time.sleep(0.1)
