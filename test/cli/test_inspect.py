@@ -73,6 +73,7 @@ def test_shard(tmp_path, printed):
     assert 'truth         depth\nsource        bag\n' in text and 'offset        0.02\n' in text
 
 
+@pytest.mark.slow(reason='files of every kind are written and read')
 def test_what_made_a_file(tmp_path, printed, random_weights):
     """Weights, their export, a checkpoint, a shard, a stack, a calibration and a bag."""
     from dfd_ros.training import checkpoint

@@ -101,6 +101,7 @@ def test_folders_count_by_what_their_stack_yaml_names(tmp_path, capsys):
     assert '1/1 [' in capsys.readouterr().err
 
 
+@pytest.mark.slow(reason='whole commands render a stack and draw')
 def test_the_confidence_is_drawn(tmp_path, capsys):
     pytest.importorskip('matplotlib')
     command = 'evaluate', '--data', 'field', '--stacks', 1, '--size', 64, '--network', 'best_focus', '--plot'

@@ -591,6 +591,7 @@ def test_auto_precision_is_bf16_on_hardware_with_bf16(feature, monkeypatch):
     assert not uses_bf16('fp32', torch.device('cpu'))
 
 
+@pytest.mark.slow(reason='bf16 without its instructions is slow')
 def test_bf16_is_close_to_fp32(small_network):
     exact = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='fp32')
     rough = DepthEstimator(network=small_network, range_=RANGE, device='cpu', precision='bf16')

@@ -44,6 +44,7 @@ def test_it_is_short():
     assert len(example('networks.md', 'A network of your own', 'python').strip().splitlines()) <= 20
 
 
+@pytest.mark.slow(reason='a network is trained and validated')
 def test_it_has_learned_and_is_validated(folder):
     weights = folder / 'run' / 'last.safetensors'
     network = networks.load(weights, network=NAME)

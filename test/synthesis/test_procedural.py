@@ -49,6 +49,7 @@ def test_a_batch_is_its_stacks():
     assert all(torch.isfinite(getattr(batch, name)).all() for name in ('vergence', 'coc', 'focus', 'blur'))
 
 
+@pytest.mark.slow(reason='a dozen stacks are rendered')
 @given(st.integers(0, 2**40))
 @settings(max_examples=12, deadline=None)
 def test_true_coc_is_the_thin_lens_formula(seed):

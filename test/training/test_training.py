@@ -272,6 +272,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(resumed_parts, saved_parts,
         resume(checkpoint, *resumed_parts, torch.device('cpu'))
 
 
+@pytest.mark.slow(reason='a dozen trainings are started')
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(config, checkpoint):
     content = checkpoint.read_bytes()
     for other in (b'', content[:5000], content[:-100], b'hello', pickle.dumps({'step': 1})):
