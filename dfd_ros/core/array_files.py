@@ -8,7 +8,7 @@ import math
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,17 @@ from dfd_ros.core.files import require_file
 
 MAX_ARRAY = 2**30
 """Bytes of an array, or of all arrays of an archive."""
+
+
+class Part(NamedTuple):
+    """A part of arrays (T, H, W, ...)."""
+
+    shape: tuple[int, int, int]
+    """(T, H, W), which the arrays must have."""
+    frames: Sequence[int]
+    """Different indices of the first axis, rising."""
+    rows: slice
+    columns: slice
 
 
 def read_array(path: Path, hint: str = '', largest: int = MAX_ARRAY) -> np.ndarray:
@@ -63,24 +74,13 @@ def read_archive(
     return arrays
 
 
-def read_archive_part(
-    content: bytes,
-    name: str,
-    wanted: Collection[str],
-    shape: tuple[int, int, int],
-    frames: Sequence[int],
-    rows: slice,
-    columns: slice,
-) -> dict[str, np.ndarray]:
-    """Parts of arrays (T, H, W, ...) of a .npz file, unpacked no further than to the last of them.
+def read_archive_part(content: bytes, name: str, wanted: Collection[str], part: Part) -> dict[str, np.ndarray]:
+    """A part of the arrays of a .npz file, unpacked no further than to its end.
 
     Args:
         content: of the file.
         name: of the file, for messages.
         wanted: names of arrays; the others are not read.
-        shape: (T, H, W), which they must have.
-        frames: different indices of the first axis, rising.
-        rows, columns: of the second and third axis.
 
     Raises:
         InputError: it is not an archive of arrays, or one has another shape.
@@ -91,7 +91,7 @@ def read_archive_part(
             key = entry.filename.removesuffix('.npy')
             if key in wanted:
                 with archive.open(entry) as member:
-                    arrays[key] = _part(member, key, shape, frames, rows, columns)
+                    arrays[key] = _part(member, key, part)
     return arrays
 
 
@@ -103,25 +103,23 @@ def _naming(name: str) -> Iterator[None]:
         raise InputError(f'{name}: cannot be read as an archive of NumPy arrays: {reason(error)}') from None
 
 
-def _part(
-    file: IO[bytes], key: str, expected: tuple[int, int, int], frames: Sequence[int], rows: slice, columns: slice
-) -> np.ndarray:
+def _part(file: IO[bytes], key: str, part: Part) -> np.ndarray:
     shape, is_fortran, dtype = _header(file)
-    if shape[:3] != expected:
-        raise ValueError(f'{key} of {shape}, must be {expected} as the images are')
+    if shape[:3] != part.shape:
+        raise ValueError(f'{key} of {shape}, must be {part.shape} as the images are')
     if is_fortran:  # the frames are not one behind the other
-        return _content(file, shape, is_fortran, dtype, MAX_ARRAY)[list(frames), rows, columns]
+        return _content(file, shape, is_fortran, dtype, MAX_ARRAY)[list(part.frames), part.rows, part.columns]
     line = math.prod(shape[2:]) * dtype.itemsize
     if shape[1] * line > MAX_ARRAY:
         raise ValueError(f'{shape[1] * line / 2**20:.0f} MB a frame, more than {MAX_ARRAY / 2**20:.0f}')
-    start, size, parts = file.tell(), (rows.stop - rows.start) * line, []
-    for t in frames:
-        file.seek(start + (t * shape[1] + rows.start) * line)
+    start, size, frames = file.tell(), (part.rows.stop - part.rows.start) * line, []
+    for t in part.frames:
+        file.seek(start + (t * shape[1] + part.rows.start) * line)
         data = file.read(size)
         if len(data) != size:
             raise ValueError(f'{key} is truncated')
-        parts.append(np.frombuffer(data, dtype).reshape(-1, *shape[2:])[:, columns])
-    return np.stack(parts)
+        frames.append(np.frombuffer(data, dtype).reshape(-1, *shape[2:])[:, part.columns])
+    return np.stack(frames)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

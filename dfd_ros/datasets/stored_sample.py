@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dfd_ros.core.array_files import read_archive, read_archive_part
+from dfd_ros.core.array_files import Part, read_archive, read_archive_part
 from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import parse_json, require_file
 from dfd_ros.core.image_io import decode_image, to_8_bits
@@ -167,9 +167,9 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
         self, wanted: Collection[str], frames: Sequence[int], rows: slice, columns: slice
     ) -> dict[str, np.ndarray]:
         height, width = self.size
-        place = wanted, (len(self._frames), height, width), frames, rows, columns
+        part = Part((len(self._frames), height, width), frames, rows, columns)
         if 'truth.json' not in self._members:  # of older versions and other writers
-            return read_archive_part(self._read('truth.npz'), f'{self.name}.truth.npz', *place)
+            return read_archive_part(self._read('truth.npz'), f'{self.name}.truth.npz', wanted, part)
         index = parse_json(self._read('truth.json'), f'{self.name}.truth.json')
         start, size = self._members['truth.npz']
 
@@ -179,7 +179,7 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
             self._file.seek(start + offset)
             return self._file.read(length)
 
-        return read_part(read, index, *place)
+        return read_part(read, index, wanted, part)
 
     def _rows(self, suffix: str, area: Area) -> np.ndarray:
         """An area of an image, as `decode_image` gives it."""

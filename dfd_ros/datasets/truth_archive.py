@@ -12,11 +12,12 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
+from dfd_ros.core.array_files import Part
 from dfd_ros.core.sample import TRUTH
 
 _ROWS = 16  # of a block
@@ -67,43 +68,24 @@ def _deflated(data: bytes) -> bytes:
 
 
 def read_part(
-    read: Callable[[int, int], bytes],
-    index: dict[str, Any],
-    wanted: Collection[str],
-    shape: tuple[int, int, int],
-    frames: Sequence[int],
-    rows: slice,
-    columns: slice,
+    read: Callable[[int, int], bytes], index: dict[str, Any], wanted: Collection[str], part: Part
 ) -> dict[str, np.ndarray]:
-    """Parts of the arrays of an archive.
+    """A part of the arrays of an archive.
 
     Args:
         read: gives bytes of the archive: offset, size.
         index: of `packed`.
         wanted: names of arrays; those that the archive does not have are left out.
-        shape: (T, H, W) of all arrays.
-        frames, rows, columns: the part, indices of the three axes.
 
     Raises:
         ValueError, LookupError, TypeError: the index or the archive is damaged, or they do not belong together.
     """
-    return {
-        name: _part(read, name, index[name], shape, frames, rows, columns)
-        for name in TRUTH
-        if name in wanted and name in index
-    }
+    return {name: _part(read, name, index[name], part) for name in TRUTH if name in wanted and name in index}
 
 
-def _part(
-    read: Callable[[int, int], bytes],
-    name: str,
-    entry: dict[str, Any],
-    shape: tuple[int, int, int],
-    frames: Sequence[int],
-    rows: slice,
-    columns: slice,
-) -> np.ndarray:
+def _part(read: Callable[[int, int], bytes], name: str, entry: dict[str, Any], part: Part) -> np.ndarray:
     dtype, last = TRUTH[name]
+    shape, frames, rows, columns = part
     height, high = shape[1], int(entry['rows'])
     sizes, sums = np.array(entry['sizes'], np.int64), entry['sums']
     blocks = -(-height // high)  # of a frame
@@ -113,7 +95,7 @@ def _part(
     begin, end = rows.start // high, -(-rows.stop // high)
     line = shape[2] * math.prod(last) * np.dtype(dtype).itemsize
     length = (min(end * high, height) - begin * high) * line
-    parts = []
+    read_frames = []
     for t in frames:
         first, behind = t * blocks + begin, t * blocks + end
         data = read(int(starts[first]), int(starts[behind] - starts[first]))
@@ -125,5 +107,5 @@ def _part(
         if len(content) != length or found != sums[first:behind]:
             raise ValueError(f'{name} is damaged, or its index is of another archive')
         array: np.ndarray = np.frombuffer(content, dtype).reshape(-1, shape[2], *last)
-        parts.append(array[rows.start - begin * high : rows.stop - begin * high, columns])
-    return np.stack(parts)
+        read_frames.append(array[rows.start - begin * high : rows.stop - begin * high, columns])
+    return np.stack(read_frames)
