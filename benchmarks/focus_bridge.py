@@ -16,6 +16,7 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def picture(low: float, high: float):
 def measured(driver: str, folder: Path, options: dict) -> Path:
     """The file that `dfd calibrate latency` writes for this driver."""
     command = [sys.executable, '-m', 'dfd_ros.cli', 'calibrate', 'latency', '--driver', driver, '--steps', '16']
-    command += ['--focus-table', str(options['focus_table'])] if options else []
+    command += ['--focus-table', str(options['focus_table'])] if 'focus_table' in options else []
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=26, help='pipelined: focus distances of a ramp')
     parser.add_argument('--max-travel', type=float, default=0.04, help='pipelined: as the parameter')
     parser.add_argument('--idle', action='store_true', help='no sweep: the lens rests')
+    parser.add_argument('--events-executor', action='store_true', help='as the parameter')
     parser.add_argument('--drivers', nargs='+', metavar='NAME', help='only these')
     args = parser.parse_args()
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -97,7 +99,7 @@ def main() -> None:
         )
         sweep = SweepNode(parameter_overrides=[Parameter(key, value=value) for key, value in pipelined.items()])
         with tempfile.TemporaryDirectory() as folder, spinning(sweep):
-            options = {}
+            options: dict[str, Any] = {'events_executor': args.events_executor}
             if ends:
                 options['focus_table'] = Path(folder) / 'table.yaml'
                 options['focus_table'].write_text(table % ends)

@@ -85,6 +85,7 @@ ARGUMENTS = arguments(
     {
         'camera': (
             'autostart',
+            'events_executor',
             'source',
             'source_options',
             'stack',
@@ -103,6 +104,7 @@ ARGUMENTS = arguments(
         ),
         'focus_bridge': (
             'autostart',
+            'events_executor',
             'driver',
             'driver_node',
             'video_device',
@@ -112,6 +114,7 @@ ARGUMENTS = arguments(
         ),
         'sweep': (
             'autostart',
+            'events_executor',
             'pattern',
             'steps',
             'frames_per_step',
@@ -123,6 +126,7 @@ ARGUMENTS = arguments(
         ),
         'depth': (
             'autostart',
+            'events_executor',
             'near',
             'far',
             'weights',
@@ -138,7 +142,7 @@ ARGUMENTS = arguments(
     }
 )
 """Of depth_from_focus.launch.py and `dfd run`."""
-RECORDER = arguments({'recorder': ('autostart', 'folder', 'enabled')})
+RECORDER = arguments({'recorder': ('autostart', 'events_executor', 'folder', 'enabled')})
 """Of record.launch.py."""
 TRAINER = arguments({'trainer': ('data', 'config', 'weights', 'output', 'name', 'steps', 'device', 'depth_node')})
 """Of train.launch.py."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import InvalidQoSProfileException
 from rclpy.qos_overriding_options import InvalidQosOverridesError
@@ -187,13 +187,28 @@ def _name_slips(node: Node) -> None:
             node.get_logger().warning(f'parameter {name}: there is no such parameter, so it has no effect{hint}')
 
 
+def _make_executor(node: Node) -> Executor:
+    """That of the parameter events_executor.
+
+    Not the default: it can crash where topics are destroyed (https://github.com/ros2/rclpy/issues/1644), as managed
+    nodes do when they rest.
+    """
+    if isinstance(node, ManagedNode) and node.get_parameter('events_executor').value:
+        try:
+            from rclpy.experimental import EventsExecutor
+        except ImportError:
+            raise InputError('parameter events_executor: needs ROS 2 Kilted or later; set it to false') from None
+        return EventsExecutor()
+    return SingleThreadedExecutor()
+
+
 def _spin(node: Node, stop: node_signals.StopRequest) -> Exception | None:
     """Spins the node until its work is done, a signal has come, or ROS shuts down. Gives why its work has failed.
 
     It looks for itself, again and again: Python notices a signal only between two waits, and a shutdown that comes
     just before a wait wakes nobody.
     """
-    executor = rclpy.get_global_executor()
+    executor = _make_executor(node)
     executor.add_node(node)
     try:
         while rclpy.ok() and not stop.arrived:

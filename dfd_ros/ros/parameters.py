@@ -114,6 +114,11 @@ class ManagedParameters(Parameters):
     autostart: bool = parameter(
         True, 'Configure and activate the node when it starts. If false, a lifecycle manager does that.'
     )
+    events_executor: bool = parameter(
+        False,
+        "Spin with rclpy's EventsExecutor (Kilted and later), which wakes for each event instead of asking every topic "
+        'and service: less processor time, but experimental.',
+    )
 
 
 def check_range(near: float, far: float, need_both: bool = True) -> None:

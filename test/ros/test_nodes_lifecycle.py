@@ -26,7 +26,12 @@ def stack_folder(tmp_path):
     return tmp_path / 'stack'
 
 
-def test_a_manager_brings_all_nodes_up_and_down_again(start_node, observer, stack_folder, random_weights, tmp_path):
+@pytest.mark.parametrize('events', [False, True])
+def test_a_manager_brings_all_nodes_up_and_down_again(
+    start_node, observer, stack_folder, random_weights, tmp_path, events
+):
+    if events:
+        pytest.importorskip('rclpy.experimental')
     parameters = {
         'recorder': {'folder': tmp_path / 'bags', 'disk_reserve': 0},
         'camera': {'source': 'stack', 'stack': stack_folder, 'rate': 20.0},
@@ -35,7 +40,8 @@ def test_a_manager_brings_all_nodes_up_and_down_again(start_node, observer, stac
     }
     depth = observer.listen(Image, '/managed/depth/image_rect', qos.SENSOR_SUBSCRIBER)
     processes = {
-        name: start_node(name, '-r', '__ns:=/managed', autostart=False, **given) for name, given in parameters.items()
+        name: start_node(name, '-r', '__ns:=/managed', autostart=False, events_executor=events, **given)
+        for name, given in parameters.items()
     }
     managers = {name: Manager(observer, f'/managed/{name}') for name in parameters}
     for manager in managers.values():
