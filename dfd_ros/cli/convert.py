@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -99,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.bags.recording_events import Topics
     from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.shares import share_of
 
     settings = convert_recordings.ConvertSettings(
         args.tolerance,
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     recordings = convert_recordings.find_recordings(args.bags)
     if args.phone and len(recordings) != 1:
         raise InputError(f'--phone needs exactly one bag, not {len(recordings)}')
-    recordings = _share(recordings, args.shard)
+    recordings = list(share_of(sorted(recordings), args.shard))
     for line in read_rig(job.calibrations, job.topics.image).lines:  # report a wrong file once, not for each bag
         print(line)
     with tqdm(desc='convert', unit='image', total=0) as bar:
@@ -141,12 +141,3 @@ def run(args: argparse.Namespace) -> int:
     if failed and len(recordings) > 1:
         print(f'dfd: error: {len(failed)} of {len(recordings)} bags were not converted', file=sys.stderr)
     return 2 if failed else 0
-
-
-def _share(recordings: list[Path], shard: str) -> list[Path]:
-    from dfd_ros.core.errors import InputError, shortened
-
-    number, _, of = shard.partition('/')
-    if not re.fullmatch(r'\d{1,6}/\d{1,6}', shard) or not 1 <= int(number) <= int(of):
-        raise InputError(f'--shard {shortened(shard)}: must be I/N with I from 1 to N, such as 2/4')
-    return sorted(recordings)[int(number) - 1 :: int(of)]

@@ -15,12 +15,6 @@ PRESETS = {'procedural': ('default', 'study', 'field', 'real'), 'blender': ('def
 FORMATS = {'procedural': ('folders', 'shards'), 'blender': ('shards',)}
 SPLITS = {'procedural': ('train', 'test'), 'blender': ('train', 'validation', 'test')}
 MIN_SIDE, MAX_SIDE = 32, 4096
-SHEET = 'contact_sheet.png'
-RESUME = '.render.json'
-"""In the folder of procedural stacks until all are rendered: what they are."""
-SHEET_STACKS = 8
-SHEET_FRAMES = 7
-FRAME_RATE = 30.0
 BLENDER_ONLY = (
     'objects',
     'motion',
@@ -42,9 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         type=Path,
         required=True,
-        help='procedural: new folder for the stacks (0000, 0001, ..., or shards) and '
-        'contact_sheet.png; blender: folder for shards of samples, a contact sheet and a data '
-        'card; rerun the same command to resume',
+        help='folder for the stacks (procedural: 0000, 0001, ..., or shards; blender: shards) or views, a contact '
+        'sheet and a data card; rerun the same command to resume',
     )
     parser.add_argument('--engine', choices=tuple(PRESETS), default='procedural', help='renderer')
     parser.add_argument(
@@ -91,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--height', metavar='PX', type=int, default=256, help='image height')
     parser.add_argument('--width', metavar='PX', type=int, default=256, help='image width')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N; blender: auto, cpu or gpu')
+    parser.add_argument(
+        '--shard',
+        metavar='I/N',
+        default='1/1',
+        help='this is job I of N (1..N) that render into the folder: render every N-th stack or view',
+    )
     blender = parser.add_argument_group('with --engine blender')
     # No defaults here, so that options given with the other engine are noticed; RenderSettings has the defaults.
     blender.add_argument(
@@ -195,6 +194,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.shares import share_of
 
     bounds: dict[str, tuple[float, float]] = {
         'frames': (2, 1000),
@@ -211,6 +211,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f'--{option} {args.stacks}: must be ' + ('at least 1' if args.stacks < 1 else 'at most 10^7'))
     if args.seed + args.stacks > 2**62:
         raise InputError(f'--seed {args.seed}: must be less than 2^62')
+    share_of((), args.shard)
 
 
 def _with_blender(args: argparse.Namespace, engine: str, unit: str, render: Callable[..., Any]) -> Any:
@@ -223,12 +224,14 @@ def _with_blender(args: argparse.Namespace, engine: str, unit: str, render: Call
     from dfd_ros.core.child_processes import terminable
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.machine import cores
+    from dfd_ros.core.shares import share_of
     from dfd_ros.datasets.rendering.rendered_dataset import Machine
     from dfd_ros.datasets.rendering.workers import BlenderCrashed
 
     if args.device not in ('auto', 'cpu', 'gpu'):
         raise InputError(f'--device {args.device}: with {engine} choose auto, cpu or gpu')
-    workers = min(args.workers or (1 if args.device == 'gpu' else cores()), args.stacks)
+    mine = len(share_of(range(args.stacks), args.shard))
+    workers = max(1, min(args.workers or (1 if args.device == 'gpu' else cores()), mine))
     machine = Machine(
         workers, max(1, cores() // workers), args.device, args.blender_python or os.environ.get('DFD_BLENDER_PYTHON')
     )
@@ -248,7 +251,7 @@ def _world(args: argparse.Namespace) -> int:
     import sys
 
     from dfd_ros.core.errors import InputError
-    from dfd_ros.datasets.rendering.world_views import WorldTask, render_views, write_view_sheet
+    from dfd_ros.datasets.rendering.world_views import WorldTask, render_views, write_view_card, write_view_sheet
     from dfd_ros.synthesis.worlds.sdf import read_world
 
     _check(args)
@@ -265,21 +268,20 @@ def _world(args: argparse.Namespace) -> int:
         bare=args.bare,
         **given,
     )
-    result = _with_blender(args, '--world', 'view', partial(render_views, args.out, task))
+    result = _with_blender(args, '--world', 'view', partial(render_views, args.out, task, job=args.shard))
     if result is None:
         return 1
-    rendered, left_out = result
+    there, rendered, left_out = result
     for line in left_out:
         print(f'dfd: left out: {line}', file=sys.stderr)
-    print(f'views    {args.stacks} of {task.name}, {rendered} rendered now, in {args.out}/')
-    print(f'picture  {write_view_sheet(args.out)}')
+    print(f'views    {_of(there, args)} of {task.name}, {rendered} rendered now, in {args.out}/')
+    if there == args.stacks:
+        print(f'card     {write_view_card(args.out)}')
+        print(f'picture  {write_view_sheet(args.out)}')
     return 0
 
 
 def _blender(args: argparse.Namespace) -> int:
-    import shlex
-    import sys
-
     from dfd_ros.datasets.rendering.dataset_card import write_card, write_contact_sheet
     from dfd_ros.datasets.rendering.rendered_dataset import render_dataset
     from dfd_ros.datasets.shards import count
@@ -288,89 +290,48 @@ def _blender(args: argparse.Namespace) -> int:
     settings = RenderSettings(
         **{name: getattr(args, name) for name in RenderSettings.__dataclass_fields__ if getattr(args, name) is not None}
     )
-    if _with_blender(args, '--engine blender', 'stack', partial(render_dataset, args.out, settings)) is None:
+    done = _with_blender(args, '--engine blender', 'stack', partial(render_dataset, args.out, settings, job=args.shard))
+    if done is None:
         return 1
-    command = 'dfd ' + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ['render'] else 'dfd render'
-    print(f'stacks   {count(args.out)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
-    print(f'card     {write_card(args.out, command)}')
-    print(f'picture  {write_contact_sheet(args.out)}')
+    there, is_complete = done
+    there = count(args.out) if is_complete else there  # with those of other seeds
+    print(f'stacks   {_of(there, args)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
+    if is_complete:
+        print(f'card     {write_card(args.out, _command())}')
+        print(f'picture  {write_contact_sheet(args.out)}')
     return 0
 
 
 def _procedural(args: argparse.Namespace) -> int:
-    import os
-    from dataclasses import asdict
+    from tqdm import tqdm
 
-    from dfd_ros.core.errors import InputError, shortened
-    from dfd_ros.core.files import changed_value, locked, output_folder, write_json
+    from dfd_ros.datasets.rendering.procedural_dataset import SHEET_FILE, ProceduralSet, render_procedural
     from dfd_ros.inference.backends import choose_device
 
-    resume = args.out / RESUME
-    if not resume.exists() and args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
-    settings, device = _settings(args), choose_device(args.device)
-    described = {
-        **{name: getattr(args, name) for name in ('format', 'preset', 'stacks', 'seed')},
-        'device': device.type,
-        'settings': asdict(settings),
-    }
-    if other := changed_value(resume, described):
-        raise InputError(
-            f'--out {args.out}: was interrupted with other settings ({other[0]}: {shortened(other[1])}, not '
-            f'{shortened(other[2])}); give the same ones to resume, choose a new folder or remove it'
-        )
-    lock = locked(output_folder(args.out, SHEET))
-    try:
-        write_json(resume, described)
-        _render_procedural(args, settings, device, lock)
-        resume.unlink()  # only interrupted runs are resumed
-    finally:
-        os.close(lock)
-    print(f'stacks   {args.stacks} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
-    print(f'picture  {args.out / SHEET}')
+    seeds = range(args.seed, args.seed + args.stacks)
+    what = ProceduralSet(args.preset, args.split, _settings(args), seeds, args.format == 'shards')
+    progress = partial(tqdm, desc='render', unit='stack')
+    count = render_procedural(args.out, what, choose_device(args.device), args.shard, _command(), progress)
+    print(f'stacks   {_of(count, args)} of {args.frames} frames, {args.width}x{args.height}, in {args.out}/')
+    if count == args.stacks:
+        print(f'picture  {args.out / SHEET_FILE}')
     return 0
 
 
-def _render_procedural(args: argparse.Namespace, settings, device, lock: int) -> None:
-    """Render the stacks that are not there yet, and the contact sheet."""
-    import contextlib
-    from dataclasses import asdict
+def _of(count: int, args: argparse.Namespace) -> str:
+    """The number of stacks or views that are there: of all, as long as other jobs have theirs to do."""
+    return f'{count}' if count >= args.stacks else f'{count} of {args.stacks}'
 
-    from tqdm import tqdm
 
-    from dfd_ros.datasets.shards import ShardWriter
-    from dfd_ros.datasets.stack_batch import to_sample
-    from dfd_ros.drawing import visualise
-    from dfd_ros.synthesis.procedural import render_stack
+def _command() -> str:
+    """This command, without the job that it is of a set."""
+    import re
+    import shlex
+    import sys
 
-    rows = []
-    digits = max(4, len(str(args.stacks - 1)))
-    about = {'preset': args.preset, 'split': args.split, 'settings': asdict(settings)}
-    writer = ShardWriter(args.out, 'procedural', lock=lock) if args.format == 'shards' else contextlib.nullcontext()
-    with writer as shards:
-        for i in tqdm(range(args.stacks), desc='render', unit='stack'):
-            seed, folder = args.seed + i, args.out / f'{i:0{digits}d}'
-            key = f'{seed:08d}'
-            is_there = folder.exists() if shards is None else key in shards.done
-            if is_there and i >= SHEET_STACKS:
-                continue
-            batch = render_stack(seed, settings, device).to('cpu')
-            name = f'seed {seed}'
-            if is_there:
-                pass
-            elif shards is None:
-                to_sample(batch, name).to_focal_stack().write(folder)
-            else:
-                shards.add(
-                    key, to_sample(batch, name, with_magnification=True, frame_rate=FRAME_RATE, seed=seed, about=about)
-                )
-            if i < SHEET_STACKS:
-                rows.append(_row(batch))
-    subtitle = (
-        f'{args.preset}, {args.split} split, seed {args.seed}; frames in the order of their focus, '
-        'depth and circle of confusion of the frame taken last'
-    )
-    visualise.write_picture(args.out / SHEET, visualise.sheet(rows, 'procedural focal stacks', subtitle))
+    if sys.argv[1:2] != ['render']:
+        return 'dfd render'
+    return re.sub(r' --shard[ =]\S+', '', 'dfd ' + shlex.join(sys.argv[1:]))
 
 
 def _settings(args: argparse.Namespace):
@@ -384,25 +345,3 @@ def _settings(args: argparse.Namespace):
     if args.preset == 'real':
         return StackSettings.real(split=args.split, photographs=args.photographs or '', **size)
     return {'study': StackSettings.study, 'field': StackSettings.field}[args.preset](split=args.split, **size)
-
-
-def _row(batch) -> list:
-    """One stack on the contact sheet."""
-    import numpy as np
-
-    from dfd_ros.drawing.visualise import Bar, Panel, coc_picture, depth_picture, nice_limit
-
-    range_, focus = batch.ranges()[0], batch.focus[0]
-    order = focus.argsort(stable=True).tolist()
-    shown = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(len(order), SHEET_FRAMES))})
-    panels = [
-        Panel(batch.images[0, t].permute(1, 2, 0).numpy(), f'v = {focus[t]:.2f}') for t in (order[i] for i in shown)
-    ]
-    coc = batch.coc[0, -1, 0].abs().numpy()
-    largest = nice_limit(coc)
-    depth = range_.denormalise(batch.vergence[0, -1, 0].double()).numpy()
-    return [
-        *panels,
-        Panel(depth_picture(depth, range_), 'depth', Bar.depth(range_)),
-        Panel(coc_picture(coc, largest), f'CoC at v = {focus[-1]:.2f}', Bar.linear('magma', largest, 'px')),
-    ]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dfd_ros.cli import main
 from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.shared_lock import SharedLock
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.datasets.stored_stacks import stored_stacks
@@ -34,7 +35,14 @@ def test_stacks_read_back(tmp_path, capsys):
     out = tmp_path / 'deep' / 'data'
     assert render(out, '--stacks', '2', '--seed', '4', '--preset', 'study') == 0
     assert str(out / 'contact_sheet.png') in capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ['0000', '0001', 'contact_sheet.png']
+    assert sorted(path.name for path in out.iterdir()) == [
+        '0000',
+        '0001',
+        'README.md',
+        'contact_sheet.png',
+        'settings.json',
+        'stacks.jsonl',
+    ]
     for i in range(2):
         stack = FocalStack.read(out / f'{i:04d}')
         truth = render_stack(4 + i, StackSettings.study(height=48, width=64, frames=3, breathing_residual=None))
@@ -85,7 +93,7 @@ def test_the_contact_sheet_has_a_row_for_each_stack(tmp_path):
 def test_shards_hold_the_truth_of_every_frame(tmp_path, random_weights, capsys):
     out = tmp_path / 'set'
     assert render(out, '--format', 'shards', '--stacks', '2', '--seed', '4', '--preset', 'study', '--frames', '5') == 0
-    assert sorted(path.name for path in out.iterdir()) == ['contact_sheet.png', 'procedural-000000.tar']
+    assert [path.name for path in out.glob('*.tar')] == ['procedural-00000004.tar']
     truth = render_stack(5, StackSettings.study(height=48, width=64, frames=5, breathing_residual=None))
     first, sample = Samples(out)
     assert (first.seed, sample.seed, sample.source) == (4, 5, 'procedural')
@@ -103,7 +111,7 @@ def test_shards_hold_the_truth_of_every_frame(tmp_path, random_weights, capsys):
     config = TrainingConfig(shards=str(out), stages=(Stage(crop=32, batch=2, frames=4, decode=2),), half_size=0.0)
     assert TrainingData(config, tmp_path, torch.device('cpu')).batch(0).images.shape == (2, 4, 3, 32, 32)
     assert render(out, '--format', 'shards') == 2
-    assert 'already exists' in capsys.readouterr().err
+    assert 'holds stacks with other settings (preset: study, not default)' in capsys.readouterr().err
 
 
 def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
@@ -128,6 +136,7 @@ def test_frames_of_shards_are_trained_on_in_one_scale(tmp_path):
         (('--width', '8'), '--width 8: must be at least 32'),
         (('--seed', '-3'), '--seed -3: must be at least 0'),
         (('--device', 'gpu'), "device 'gpu'"),
+        (('--shard', '3/2'), '--shard 3/2: must be I/N'),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(tmp_path, capsys, arguments, says):
@@ -181,9 +190,48 @@ def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, capsys, mon
     assert render(out, *options) == 130
     monkeypatch.setattr(procedural, 'render_stack', real)
     assert render(out, *options, '--width', '96') == 2
-    assert 'interrupted with other settings (settings.' in capsys.readouterr().err
+    assert 'holds stacks with other settings (settings.' in capsys.readouterr().err
     assert render(out, *options) == 0 and render(whole, *options) == 0
-    assert '.render.json' not in [path.name for path in out.iterdir()]
+    assert not [path.name for path in out.iterdir() if path.name.startswith('.')]
     for mine, theirs in zip(stored_stacks(out), stored_stacks(whole), strict=True):
         np.testing.assert_array_equal(mine.read().images, theirs.read().images)
-    assert render(out, *options) == 2
+    assert render(out, *options) == 0 and 'stacks   3 of' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('format_', ['folders', 'shards'])
+def test_jobs_render_together_what_one_renders(tmp_path, capsys, format_):
+    options = ('--stacks', '5', '--preset', 'field', '--format', format_)
+    assert render(tmp_path / 'one', *options) == 0
+    out = tmp_path / 'three'
+    assert render(out, *options, '--shard', '3/3') == 0 and render(out, *options, '--shard', '1/3') == 0
+    assert 'stacks   3 of 5 of 3 frames' in capsys.readouterr().out
+    assert not (out / 'README.md').exists()
+    assert render(out, *options, '--shard', '2/3', '--width', '96') == 2
+    for _ in range(2):  # the second has nothing left to do
+        assert render(out, *options, '--shard', '2/3') == 0
+    files = sorted(
+        path.relative_to(out)
+        for path in out.rglob('*')
+        if path.is_file() and path.suffix in ('.tar', '.png', '.npy', '.yaml')
+    )
+    assert len(files) == (2 if format_ == 'shards' else 1 + 5 * 5)
+    assert all((out / path).read_bytes() == (tmp_path / 'one' / path).read_bytes() for path in files)
+    card = (out / 'README.md').read_text()
+    assert '| seeds | 0 to 4 |' in card and '1/3: 2 stacks in' in card and '; 3/3: 1 stacks in' in card
+    assert not [path for path in out.iterdir() if path.name.startswith('.')]
+
+
+def test_a_job_alone_is_refused_beside_others(tmp_path, capsys):
+    out = tmp_path / 'set'
+    assert render(out, '--stacks', '2', '--format', 'shards', '--shard', '1/2') == 0
+    lock = SharedLock(out)
+    lock.share()
+    assert render(out, '--stacks', '2', '--format', 'shards') == 2
+    assert f'{out}: another process writes here' in capsys.readouterr().err
+    assert render(out, '--stacks', '3', '--format', 'shards', '--shard', '1/2') == 2
+    assert 'other processes write a set with count 2, not 3' in capsys.readouterr().err
+    assert render(out, '--stacks', '2', '--format', 'shards', '--shard', '2/2') == 0
+    assert (out / '.procedural.parts').exists()
+    lock.close()
+    assert render(out, '--stacks', '2', '--format', 'shards') == 0
+    assert not (out / '.procedural.parts').exists()

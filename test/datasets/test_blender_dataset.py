@@ -98,7 +98,7 @@ def test_shards_contact_sheet_and_card(tmp_path, painter, capsys):
     assert f'stacks   3 of 5 frames, 48x32, in {out}/' in said
     assert sorted(path.name for path in out.iterdir()) == [
         'README.md',
-        'blender-000000.tar',
+        'blender-00000005.tar',
         'contact_sheet.png',
         'scenes.jsonl',
         'settings.json',
@@ -141,6 +141,19 @@ def test_two_at_once_into_one_folder_are_refused(tmp_path, painter, capsys):
         assert main(arguments(out, painter(), '--scenes', '2')) == 2
     assert f'{out}: another process writes here' in capsys.readouterr().err
     assert count(out) == 1
+
+
+def test_jobs_render_together_what_one_renders(tmp_path, painter, capsys):
+    one, out = tmp_path / 'one', tmp_path / 'two'
+    assert main(arguments(one, painter(), '--scenes', '5', '--workers', '1')) == 0
+    for job in ('2/2', '1/2'):
+        assert not (out / 'README.md').exists()
+        assert main(arguments(out, painter(), '--scenes', '5', '--workers', '1', '--shard', job)) == 0
+    assert 'stacks   2 of 5 of 5 frames' in capsys.readouterr().out
+    name = 'blender-00000000.tar'
+    assert (out / name).read_bytes() == (one / name).read_bytes()
+    card = (out / 'README.md').read_text()
+    assert '| stacks | 5 of' in card and '| jobs | 1/2: 3 stacks in 6.0 s; 2/2: 2 stacks in 4.0 s |' in card
 
 
 def test_a_kill_loses_at_most_the_scene_in_hand(tmp_path, painter):

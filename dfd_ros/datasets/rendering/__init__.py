@@ -1,1 +1,1 @@
-"""Data sets rendered by Blender: worker processes, shards, and data cards."""
+"""Rendered data sets: procedural, by Blender, and views of worlds; worker processes, shards, and data cards."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import read_json, read_text, write_text
+from dfd_ros.core.files import read_json, write_text
 from dfd_ros.core.sample import Sample
+from dfd_ros.datasets.rendering.job_log import jobs_row, read_log
 from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, SETTINGS_FILE
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.drawing import visualise
@@ -43,7 +43,8 @@ def write_card(folder: Path, command: str) -> Path:
     focus = ', '.join(f'{distance:.3g}' for distance in settings.focus_distances())
     side = f'{settings.width}x{settings.height}'
     size = sum(path.stat().st_size for path in folder.glob('*.tar'))
-    spent = {part: [scene['seconds'][part] for scene in scenes.values()] for part in PARTS}
+    timed = [scene['seconds'] for scene in scenes.values() if 'seconds' in scene]
+    spent = {part: [seconds[part] for seconds in timed] for part in PARTS}
     total = sum(map(sum, spent.values()))
     lines = [
         f'# Focal stacks rendered by Blender: {settings.preset}, {settings.split} split',
@@ -66,7 +67,8 @@ def write_card(folder: Path, command: str) -> Path:
         f'| Blender | {", ".join(sorted({scene["blender"] for scene in scenes.values()}))}, '
         f'{settings.samples} samples a pixel, denoised |',
         f'| time | {total / 3600:.2f} h of one process ({_machines(scenes)}), '
-        f'{total / len(scenes):.1f} s a stack: {_shares(spent, len(scenes))} |',
+        f'{total / max(len(timed), 1):.1f} s a stack: {_shares(spent, max(len(timed), 1))} |',
+        f'| jobs | {jobs_row(scenes, "stacks")} |',
         '',
         "Families of meshes, textures and light, and files of the user's, belong to one split each: none of another "
         "split is in these scenes, but for the fine noise over all materials (a family of train too), the sun's lamp "
@@ -86,13 +88,7 @@ def _settings(folder: Path) -> RenderSettings:
 
 def _scenes(folder: Path, samples: Samples) -> dict[int, dict]:
     """Content and cost of each scene by seed, from the log, or from the samples if a kill left the log incomplete."""
-    scenes = {}
-    for line in read_text(folder / SCENES_FILE, largest=2**30).splitlines():
-        try:
-            scene = json.loads(line)
-        except json.JSONDecodeError:  # cut short by a kill
-            continue
-        scenes[scene['seed']] = scene
+    scenes = read_log(folder / SCENES_FILE, 'seed')
     if len(scenes) < len(samples):
         for sample in samples:
             scenes.setdefault(sample.seed, sample.about)

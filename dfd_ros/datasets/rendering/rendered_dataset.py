@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from dfd_ros.core.errors import InputError, quoted
-from dfd_ros.core.files import read_json, require_writable, write_json
+from dfd_ros.core.files import read_json, write_json
+from dfd_ros.core.shares import share_of
+from dfd_ros.datasets.rendering.job_log import JobLog
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
-from dfd_ros.datasets.shards import ShardWriter
+from dfd_ros.datasets.shared_shards import SharedShards
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 SHARD_NAME = 'blender'
@@ -37,11 +39,14 @@ def render_dataset(
     seeds: range,
     machine: Machine,
     progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
+    job: str = '1/1',
     samples_per_shard: int = 50,
-) -> int:
-    """Render the scenes of these seeds into a folder, except those that it already has. Returns the number rendered.
+) -> tuple[int, bool]:
+    """Render a job's share of the scenes of these seeds into a folder, except those that it already has. Returns how
+    many of the scenes are there, and whether all are.
 
     Args:
+        job: I/N, of N that render into the folder; see `share_of`.
         progress: called with (existing scenes, all scenes); returns a context, whose `update()` is called per scene.
 
     Raises:
@@ -53,42 +58,33 @@ def render_dataset(
     if folder.exists() and not (folder / SETTINGS_FILE).exists():
         if not folder.is_dir() or any(path.name != f'.{SHARD_NAME}.parts' for path in folder.iterdir()):
             raise InputError(f'--out {folder}: exists and is not a data set of this command; give a new folder')
-    with ShardWriter(folder, SHARD_NAME, samples_per_shard) as writer:
-        _claim(folder, settings, bool(writer.done))
-        jobs = [Job(f'{seed:08d}', seed, writer.parts / f'{seed:08d}.tar') for seed in seeds]
-        wanted = [job for job in jobs if job.key not in writer.done]
+    keys = {f'{seed:08d}': seed for seed in seeds}
+    claim = partial(_claim, folder, settings)
+    shards = SharedShards(folder, SHARD_NAME, list(keys), samples_per_shard, not job.endswith('/1'), claim)
+    with shards:
+        jobs = [Job(key, keys[key], shards.part(key)) for key in share_of(list(keys), job)]
+        wanted = [todo for todo in jobs if not shards.has(todo.key)]
         with (
             BlenderWorkers(
                 WORKER, {'settings': asdict(settings)}, machine.workers, machine.threads, machine.device, machine.python
             ) as workers,
             progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
-            open(require_writable(folder / SCENES_FILE), 'a') as log,
+            JobLog(folder / SCENES_FILE, job) as log,
         ):
-            for job, about in workers.render(wanted):
-                writer.take(job.key)
-                log.write(
-                    json.dumps(
-                        {
-                            'seed': job.seed,
-                            **about,
-                            'gpu': workers.gpu,
-                            'workers': machine.workers,
-                            'threads': machine.threads,
-                        }
-                    )
-                    + '\n'
-                )
-                log.flush()
+            for done, about in workers.render(wanted):
+                shards.add(done.key)
+                made_with = {'gpu': workers.gpu, 'workers': machine.workers, 'threads': machine.threads}
+                log.write(seed=done.seed, **about, **made_with)
                 if bar is not None:
                     bar.update()
-    return len(wanted)
+        return shards.count(), shards.finish()
 
 
-def _claim(folder: Path, settings: RenderSettings, has_scenes: bool) -> None:
+def _claim(folder: Path, settings: RenderSettings, is_new: bool) -> None:
     """Record the settings of the folder's scenes, or check that they match."""
     path = folder / SETTINGS_FILE
     mine = asdict(settings)
-    if not has_scenes:
+    if is_new:
         (folder / SCENES_FILE).unlink(missing_ok=True)
         write_json(path, mine)
         return

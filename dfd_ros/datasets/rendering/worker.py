@@ -38,9 +38,9 @@ def _work(answer) -> None:
     answer(blender=bpy.app.version_string, gpu=renderer.on_gpu())
     for line in sys.stdin:
         job = json.loads(line)
-        sample = render_sample(job['seed'], settings, files, renderer)
+        sample, cost = render_sample(job['seed'], settings, files, renderer)
         write_sample(Path(job['path']), job['key'], sample)
-        answer(key=job['key'], about=sample.about)
+        answer(key=job['key'], about={**sample.about, **cost})
 
 
 if __name__ == '__main__':

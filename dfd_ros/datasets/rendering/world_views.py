@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dfd_ros.core import provenance
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.errors import InputError, shortened
-from dfd_ros.core.files import changed_value, read_bytes, require_writable, write_json
+from dfd_ros.core.files import changed_value, read_bytes, read_json, write_json, write_text
+from dfd_ros.core.shares import share_of
+from dfd_ros.datasets.rendering.job_log import JobLog, jobs_row, read_log
 from dfd_ros.datasets.rendering.rendered_dataset import Machine
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
 from dfd_ros.drawing import visualise
@@ -103,14 +106,18 @@ def render_views(
     seeds: range,
     machine: Machine,
     progress: Callable[[int, int], contextlib.AbstractContextManager] | None = None,
-) -> tuple[int, list[str]]:
-    """Render the views of these seeds into a folder, except existing ones. It may hold views of other worlds too.
+    job: str = '1/1',
+) -> tuple[int, int, list[str]]:
+    """Render a job's share of the views of these seeds into a folder, except existing ones. It may hold views of other
+    worlds too. Two processes that render the same view do no harm: it is a file, written whole.
 
     Args:
+        job: I/N, of N that render into the folder; see `share_of`.
         progress: called with (existing views, all views); returns a context whose `update()` is called for each view.
 
     Returns:
-        The number of rendered views, and a line for each part of the world that could not be read.
+        How many of the views are there, how many were rendered now, and a line for each part of the world that could
+        not be read.
 
     Raises:
         InputError: the world cannot be read or shows nothing, the folder holds views of it with other settings, or
@@ -124,22 +131,41 @@ def render_views(
             f'{folder}: holds views of {name} with other settings ({other[0]}: {shortened(other[1])}, not '
             f'{shortened(other[2])}); give a new folder, or the same settings'
         )
-    jobs = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]
-    wanted = [job for job in jobs if not job.path.exists()]
+    every = [Job(f'{name}-{seed:06d}', seed, folder / f'{name}-{seed:06d}.npz') for seed in seeds]
+    jobs = share_of(every, job)
+    wanted = [view for view in jobs if not view.path.exists()]
     write_json(folder / f'{name}.json', settings)
     with (
         BlenderWorkers(
             WORKER, task.message(), machine.workers, machine.threads, machine.device, machine.python
         ) as workers,
         progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
-        open(require_writable(folder / f'{name}.jsonl'), 'a') as log,
+        JobLog(folder / f'{name}.jsonl', job) as log,
     ):
-        for job, about in workers.render(wanted):
-            log.write(json.dumps({'view': job.path.name, **about}) + '\n')
-            log.flush()
+        for view, about in workers.render(wanted):
+            log.write(view=view.path.name, **about)
             if bar is not None:
                 bar.update()
-    return len(wanted), workers.left_out
+    return sum(view.path.exists() for view in every), len(wanted), workers.left_out
+
+
+def write_view_card(folder: Path) -> Path:
+    """Write README.md: the views of each world, and what each job did."""
+    size = sum(path.stat().st_size for path in views(folder))
+    text = [f'# Path-traced views: {len(views(folder))}, {size / 1e6:.1f} MB', '']
+    text += ['| world | views | size | jobs |', '| --- | --- | --- | --- |']
+    for path in sorted(folder.glob('*.json')):
+        settings, log = read_json(path), read_log(path.with_suffix('.jsonl'), 'view')
+        there = {name: line for name, line in log.items() if (folder / name).exists()}
+        number = len(list(folder.glob(f'{glob.escape(path.stem)}-*.npz')))
+        shape = settings['settings'] if isinstance(settings, dict) and 'settings' in settings else {}
+        text.append(
+            f'| {path.stem} | {number} | {shape.get("width", "?")}x{shape.get("height", "?")} px | '
+            f'{jobs_row(there, "views")} |'
+        )
+    card = folder / 'README.md'
+    write_text(card, '\n'.join([*text, '', f'Made by {provenance.described()}.', '']))
+    return card
 
 
 def write_view_sheet(folder: Path) -> Path:
