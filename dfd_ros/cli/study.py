@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='processes that render the training stacks; 0 = this one, on the device '
         '(default: one for each core, on a GPU 0)',
     )
+    parser.add_argument(
+        '--shard',
+        metavar='I/N',
+        default='1/1',
+        help='this is job I of N (1..N): train every N-th row; the job that ends last writes tables and pictures',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_output_folder
     from dfd_ros.core.resources import resource
+    from dfd_ros.core.shares import share_of
     from dfd_ros.datasets.stored_stacks import read_folder, stored_stacks
     from dfd_ros.evaluation.study.study_rows import read_rows
     from dfd_ros.evaluation.study.study_run import Settings, Study
@@ -82,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         batch=(-INFINITY, 1024),
         seed=(-INFINITY, 2**62),
     )
+    share_of((), args.shard)
     require_output_folder(args.out, 'table.md', 'results.json')
     folders = () if args.data == ['procedural'] else tuple(args.data)
     if 'procedural' in folders:
@@ -99,10 +107,15 @@ def run(args: argparse.Namespace) -> int:
     )
     study = Study(args.out, settings, shared, rows, args.networks, args.device)
 
-    study.render(_workers(args.workers, study.device))
-    for row in study.rows:
-        if row.train:
-            study.train(row)
+    earlier = [row for row in study.rows if row not in study.chosen]
+    mine = [row for row in (*share_of(study.chosen, args.shard), *earlier) if row.train]
+    if any(row in study.untrained() for row in mine):
+        study.render(_workers(args.workers, study.device))
+    for row in mine:
+        study.train(row)
+    if others := study.untrained():
+        print(f'rows     {len(mine)} trained; other jobs train {", ".join(row.name for row in others)}')
+        return 0
     results = study.results(blender, real)
     _print_report(args.out, results)
     _draw(study, results, blender, real)

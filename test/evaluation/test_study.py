@@ -292,6 +292,22 @@ def test_the_row_in_hand_goes_on_after_a_kill(study, config, tmp_path, monkeypat
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.slow(reason='networks are trained')
+def test_jobs_train_the_rows_together(study, config, tmp_path, capsys):
+    out = tmp_path / 'shared'
+    assert run(out, config, 4, '--networks', 'tiny_stack', '--shard', '2/2') == 0
+    assert 'rows     1 trained; other jobs train tiny\n' in capsys.readouterr().out
+    assert not (out / 'table.md').exists()
+    assert run(out, config, 4, '--networks', 'tiny_stack', '--shard', '1/2') == 0
+    alone = {row['name']: row['sets'] for row in results(study)['rows']}
+    together = {row['name']: row['sets'] for row in results(out)['rows']}
+    assert list(together) == ['tiny', 'sized', 'untrained']
+    for name in ('tiny', 'sized'):  # the untrained one has random weights
+        assert {key: together[name][key] for key in study_scenes.SETS} == {
+            key: alone[name][key] for key in study_scenes.SETS
+        }
+
+
 def test_a_budget_of_time_ends_with_the_time(study, config, tmp_path, monkeypatch):
     """Each look at the clock takes a second: a step takes one. The time before a stop counts."""
     clock = iter(range(1000))

@@ -103,6 +103,7 @@ class Study:
 
     Attributes:
         rows: rows of the tables: those selected, and those measured earlier.
+        chosen: those selected.
     """
 
     def __init__(
@@ -123,8 +124,8 @@ class Study:
         if int(os.environ.get('WORLD_SIZE', 1)) > 1:
             raise InputError('dfd study: runs in one process, start it without torchrun')
         self.folder, self.settings = Path(folder), settings
-        chosen = choose_rows(rows, wanted)
-        self.rows = [row for row in rows if row in chosen or (self._of(row) / 'figures.json').exists()]
+        self.chosen = choose_rows(rows, wanted)
+        self.rows = [row for row in rows if row in self.chosen or (self._of(row) / 'figures.json').exists()]
         self.device = choose_device(device)
         self._shared = shared
         self._stacks = [stack for folder in settings.data for stack in stored_stacks(folder)]
@@ -217,7 +218,7 @@ class Study:
         Args:
             workers: rendering processes, each with one core; 0 = this process, on the device of the study.
         """
-        if all((self._of(row) / 'finished.json').exists() for row in self.rows if row.train):
+        if not self.untrained():
             return
         folder = self.folder / 'pool' / '0'
         folder.mkdir(parents=True, exist_ok=True)
@@ -237,7 +238,8 @@ class Study:
                 )
         elif workers == 0:
             for index in bar:
-                save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
+                if not stack_path(folder, index).exists():  # another job may have rendered it meanwhile
+                    save_stack(stack_path(folder, index), render_stack(index, settings, self.device))
         else:
             pool = StackPool(folder, settings, workers)
             try:
@@ -246,6 +248,10 @@ class Study:
                     pool.get(index)
             finally:
                 pool.close()
+
+    def untrained(self) -> list[Row]:
+        """Rows whose training is not finished."""
+        return [row for row in self.rows if row.train and not (self._of(row) / 'finished.json').exists()]
 
     def train(self, row: Row) -> dict:
         """Train a row to the end of its budget, unless it is finished. Returns the cost: steps, hours, device."""
