@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -33,6 +34,27 @@ def resident_memory() -> float:
     except (OSError, IndexError, ValueError):
         return math.nan
     return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt, in malloc.h
+_LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; mallopt refuses more
+_NEVER = (1 << 31) - 1
+
+
+def keep_freed_memory() -> None:
+    """Makes the C library hand out memory that was freed again, in place of new pages of the system.
+
+    glibc otherwise returns blocks of some MB at once and asks for them again at the next frame, and the system clears
+    every page of them: a frame of the network and a published point cloud have thousands. `release_memory` of
+    `dfd_ros.inference.backends` still gives it all back. For a process of our own, before it starts threads. Does
+    nothing where there is no glibc, or where the environment tunes it.
+    """
+    if any(name.startswith(('MALLOC_', 'GLIBC_TUNABLES')) for name in os.environ):
+        return
+    if tune := getattr(ctypes.CDLL(None), 'mallopt', None):
+        # The heaps of other arenas, one for each thread, are returned whenever they are empty.
+        for option, value in ((_ARENA_MAX, 1), (_TRIM_THRESHOLD, _NEVER), (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)):
+            tune(option, value)
 
 
 def cores() -> int:

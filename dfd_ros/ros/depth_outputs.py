@@ -60,11 +60,26 @@ class DepthOutputs:
         published = view if self._rectifies != 'none' else Rectification()
         if self._info.get_subscription_count():
             self._info.publish(published.camera_info(raw_info))
+        share = self._publish_depth(estimate, threshold, image, raw_info, view, published, values)  # robots wait for it
         for publisher, result in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):
             if publisher.get_subscription_count():
                 publisher.publish(image_messages.to_message(published(result), header))
         if estimate.all_in_focus is not None:  # stays in the view of the image, whose place it takes
             self._all_in_focus.publish(image_messages.to_message(estimate.all_in_focus, header))
+        return share
+
+    def _publish_depth(
+        self,
+        estimate: Estimate,
+        threshold: float,
+        image: np.ndarray,
+        raw_info: CameraInfo,
+        view: Rectification,
+        published: Rectification,
+        values: DepthParameters,
+    ) -> float:
+        """Depth as an image and as points, which are always in the rectified `view`. Gives what `publish` gives."""
+        header = raw_info.header
         of_depth = self._depth, self._compressed, self._points
         if not any(publisher.get_subscription_count() for publisher in of_depth):
             return math.nan
@@ -72,8 +87,6 @@ class DepthOutputs:
         share = 1 - np.count_nonzero(np.isnan(depth)) / depth.size
         if self._depth.get_subscription_count():
             self._depth.publish(image_messages.to_message(published(depth), header))
-        if self._compressed.get_subscription_count():
-            self._compressed.publish(to_compressed_depth(published(depth), header))
         if self._points.get_subscription_count():
             matrix = np.reshape(view.camera_info(raw_info).k, (3, 3))
             if not matrix[0, 0] > 0:
@@ -81,6 +94,8 @@ class DepthOutputs:
             else:
                 points = to_point_cloud(view(depth), view(image), matrix, header, values.points_decimation)
                 self._points.publish(points)
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(to_compressed_depth(published(depth), header))
         return share
 
     def _filtered(self, estimate: Estimate, threshold: float, values: DepthParameters) -> np.ndarray:

@@ -22,6 +22,7 @@ from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.machine import keep_freed_memory
 from dfd_ros.core.resources import resource
 from dfd_ros.ros import node_signals
 from dfd_ros.ros.managed_node import ACTIVE, ManagedNode
@@ -98,6 +99,7 @@ def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
     node: Node | None = None
     try:
         _check_arguments(_name(make_node), arguments)
+        keep_freed_memory()
         use_image_transport_profile()
         remove_left_over_segments()
         _initialise(arguments)
