@@ -42,7 +42,7 @@ _NEVER = (1 << 31) - 1
 
 
 def keep_freed_memory() -> None:
-    """Makes the C library hand out memory that was freed again, in place of new pages of the system.
+    """Makes the C library hand out freed memory again, instead of new pages of the system.
 
     glibc otherwise returns blocks of some MB at once and asks for them again at the next frame, and the system clears
     every page of them: a frame of the network and a published point cloud have thousands. `release_memory` of
