@@ -81,9 +81,13 @@ class Topics:
 
     @property
     def depth_is_rectified(self) -> bool:
-        """By ROS's names: image_rect and image_rect_raw are rectified, image_raw and the like are as the sensor saw
-        them, with the distortion of their camera_info."""
-        return 'rect' in self.depth.removesuffix('/compressedDepth').removesuffix('/compressed').rpartition('/')[2]
+        return is_rectified(self.depth)
+
+
+def is_rectified(topic: str) -> bool:
+    """By ROS's names: image_rect and image_rect_raw are rectified, image_raw and the like are as the sensor saw them,
+    with the distortion of their camera_info."""
+    return 'rect' in topic.removesuffix('/compressedDepth').removesuffix('/compressed').rpartition('/')[2]
 
 
 class CameraInfos:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from dfd_ros.bags import image_decoding
 from dfd_ros.bags.association import LENS_TOLERANCE
 from dfd_ros.bags.bag_reader import Bag
 from dfd_ros.bags.depth_reprojection import Intrinsics
-from dfd_ros.bags.recording_events import CAMERA_INFO, LENS_STATE, lens_state, stamp_of
+from dfd_ros.bags.recording_events import CAMERA_INFO, LENS_STATE, is_rectified, lens_state, stamp_of
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.significant_bits import SignificantBits
@@ -59,20 +63,24 @@ class BagFrames:
         )
 
     def shots(self) -> Iterator[Shot]:
-        """The frames in the order of recording, those with a moving focus left out.
+        """The frames in the order of recording, without the distortion of the lens; those with a moving focus are left
+        out.
 
         Raises:
             InputError: no image has a lens state.
         """
         images: OrderedDict[float, Any] = OrderedDict()  # by stamp, decoded when their lens state is there
         states: OrderedDict[float, LensState] = OrderedDict()
-        camera: Pinhole | None = None
+        cameras: dict[tuple[int, int], Intrinsics] = {}  # by width and height of the image
         count, bits = 0, SignificantBits()
         topics = [self._image_topic, self._lens_topic, *([self._info_topic] if self._info_topic else [])]
         for item in self._bag.read(topics, again=True):
             try:
                 if item.topic == self._info_topic:
-                    camera = _pinhole(item.message, item.topic) or camera
+                    size = item.message.width, item.message.height
+                    cameras[size] = Intrinsics.from_message(
+                        item.message, item.topic, rectified=is_rectified(self._image_topic)
+                    )
                     continue
                 stamp = stamp_of(item.message)
                 if item.topic == self._lens_topic:
@@ -96,7 +104,12 @@ class BagFrames:
             except Exception:  # whatever a decoder makes of broken data; `dfd convert` reports it
                 continue
             count += 1
-            yield Shot(image, state, camera or Pinhole.of_lens(image.shape[0], image.shape[1], state))
+            camera = cameras.get((image.shape[1], image.shape[0])) or cameras.get((0, 0))
+            if camera is None:
+                yield Shot(image, state, Pinhole.of_lens(image.shape[0], image.shape[1], state))
+            else:
+                view = Pinhole(camera.fx, camera.fy, camera.cx, camera.cy)
+                yield Shot(_undistorted(image, camera), state, view)
         if not count:
             raise InputError(
                 f'{self._bag.path}: no image on {self._image_topic} has a lens state on {self._lens_topic} within '
@@ -109,9 +122,12 @@ def _nearest(stamps: OrderedDict[float, Any], stamp: float) -> float | None:
     return found if found is not None and abs(found - stamp) <= LENS_TOLERANCE else None
 
 
-def _pinhole(message: Any, topic: str) -> Pinhole | None:
-    try:
-        found = Intrinsics.from_message(message, topic)
-    except InputError:
-        return None
-    return Pinhole(found.fx, found.fy, found.cx, found.cy)
+def _undistorted(image: np.ndarray, camera: Intrinsics) -> np.ndarray:
+    if not camera.distortion:
+        return image
+    return cv2.remap(image, *_maps(camera, image.shape[1], image.shape[0]), cv2.INTER_LINEAR)
+
+
+@functools.lru_cache(32)  # a driver may give another one for each focus
+def _maps(camera: Intrinsics, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    return camera.projection.maps(camera.matrix, (width, height), cv2.CV_16SC2)

@@ -80,6 +80,24 @@ def test_a_bag(tmp_path, compressed):
         assert shots[0].camera.fx == pytest.approx(view_at(FOCUS[1]).fx)
 
 
+def test_a_bag_of_a_lens_with_distortion(tmp_path):
+    """Points are those of a pinhole camera, so the images must be, too; those on image_rect are already."""
+    pytest.importorskip('rosbags')
+    from recorded_rig import Options, write_bag
+
+    distortion = -0.3, 0.1, 0.001, 0.0, 0.0
+    shots = []
+    for name in ('image_raw', 'image_rect'):
+        bag = write_bag(tmp_path / name, Options(distortion=distortion, image_topic=f'/{name}'))
+        shots.append(next(recorded(bag, {'image': f'/{name}'}).open(0).shots()))
+    raw, rectified = shots
+    assert raw.camera == rectified.camera and raw.camera.is_known
+    fx, fy, cx, cy, _ = raw.camera
+    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    expected = cv2.undistort(rectified.image, matrix, np.array(distortion))
+    assert np.abs(raw.image.astype(int) - expected).mean() < 1 < np.abs(raw.image.astype(int) - rectified.image).mean()
+
+
 def test_a_bag_whose_topics_are_not_found(tmp_path):
     pytest.importorskip('rosbags')
     from recorded_rig import Options, messages, write_bag
