@@ -36,7 +36,7 @@ class Rig:
             'sweep': BoundParameters(self.sweep, SweepParameters),
         }
         for node in (self.depth, self.sweep):
-            observer._executor.add_node(node)
+            observer.thread.add(node)
         self.scene = PublishedScene(observer.node, 120, 160)
         self.commands = observer.listen(FocusCommand, 'focus_command', qos.COMMAND)
         self.diagnostics = observer.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -59,8 +59,7 @@ class Rig:
         self._ends.set()
         self._thread.join()
         for node in (self.depth, self.sweep):
-            self.observer._executor.remove_node(node)
-            node.destroy_node()
+            self.observer.thread.destroy(node)
 
 
 @pytest.fixture
@@ -152,12 +151,11 @@ def test_names_of_nodes_are_checked():
 @pytest.fixture
 def controls(rig):
     node = Node('controls')
-    rig.observer._executor.add_node(node)
+    rig.observer.thread.add(node)
     made = node_controls.NodeControls(node, 'depth', 'sweep')
     yield made
     made.close()
-    rig.observer._executor.remove_node(node)
-    node.destroy_node()
+    rig.observer.thread.destroy(node)
 
 
 def settled(controls):
@@ -200,10 +198,9 @@ def test_changes_are_taken_or_refused_with_the_reason(rig, controls, observer):
 
 def test_a_node_that_is_not_there_is_named(observer, monkeypatch):
     node = Node('alone')
-    observer._executor.add_node(node)
+    observer.thread.add(node)
     controls = node_controls.NodeControls(node, '/nowhere/depth', '/nowhere/sweep')
     with pytest.raises(InputError, match='^/nowhere/depth: no such node'):
         controls.change(confidence=0.5)
     controls.close()
-    observer._executor.remove_node(node)
-    node.destroy_node()
+    observer.thread.destroy(node)

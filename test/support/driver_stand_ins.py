@@ -3,16 +3,13 @@ truth about it. The docstrings name the sources they were checked against."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
 import time
 from collections import deque
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -20,6 +17,7 @@ from std_msgs.msg import Float64, Header, Int32
 from std_srvs.srv import SetBool
 
 from dfd_ros.ros.image_messages import to_message
+from dfd_ros.ros.spin_thread import SpinThread
 
 NANOSECONDS = 10**9
 
@@ -77,18 +75,10 @@ class StandIn(Node):
         self._image = self.create_publisher(Image, self.IMAGE, 1) if images or scene else None
         self._scene = scene
         self.create_timer(self._period, self._take_frame)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        self._spin_thread = SpinThread(self)
 
     def end(self) -> None:
-        self._executor.shutdown()
-        self._thread.join()
+        self._spin_thread.close()
         self.destroy_node()
 
     @property

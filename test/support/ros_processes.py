@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from dfd_ros.ros.parameters import yaml_scalar
+from dfd_ros.ros.spin_thread import SpinThread
 
 PATIENCE = 120.0  # s; a machine that trains a network beside the tests is slow to start a process
 
@@ -67,18 +67,9 @@ class NodeProcess:
                 raise
 
 
-@contextlib.contextmanager
-def spinning(node: Any) -> Iterator[None]:
+def spinning(node: Any) -> contextlib.closing[SpinThread]:
     """Spins a node of this process in a thread."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    try:
-        yield
-    finally:
-        executor.shutdown()
-        thread.join()
+    return contextlib.closing(SpinThread(node))
 
 
 class Observer:
@@ -87,27 +78,19 @@ class Observer:
     def __init__(self) -> None:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is pytest's
         self.node = Node('observer')
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        self.thread = SpinThread(self.node)
 
     def listen(self, message_type: type, topic: str, qos: Any = 10) -> list:
         """The messages of `topic` from now on: a list that grows."""
         messages: list = []
         self.node.create_subscription(message_type, topic, messages.append, qos)
-        self._executor.wake()
         return messages
 
     def silence(self, topic: str) -> None:
         """Ends the subscriptions to `topic`."""
         for subscription in list(self.node.subscriptions):
             if subscription.topic_name == topic:
-                self.node.destroy_subscription(subscription)
+                self.thread.run(functools.partial(self.node.destroy_subscription, subscription))
 
     def publisher(self, message_type: type, topic: str, qos: Any = 10, *, wait: bool = True):
         """A publisher, once somebody listens to it."""
@@ -122,7 +105,6 @@ class Observer:
         assert client.wait_for_service(PATIENCE), f'{name}: no such service'
         time.sleep(0.2)  # until the node knows the client too: an answer that it cannot send is lost
         future = client.call_async(request)
-        self._executor.wake()
         wait_until(future.done, f'an answer of {name}')
         return future.result()
 
@@ -135,8 +117,8 @@ class Observer:
         return self.call(SetParameters, f'{node}/set_parameters', request).results[0]
 
     def close(self) -> None:
+        self.thread.close()
         rclpy.try_shutdown()
-        self._thread.join()
 
 
 class Manager:
