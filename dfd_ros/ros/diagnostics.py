@@ -40,8 +40,8 @@ class Diagnostics:
         node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
+        now = self._node.get_clock().now()  # before the figures, so that none is older than its stamp
         report = self._report()
-        now = self._node.get_clock().now()
         if now.nanoseconds == 0:  # simulated time that has not started
             report.level = max(report.level, WARN)
             report.message = 'use_sim_time is true, but nothing has come on /clock'

@@ -55,6 +55,11 @@ class Rig:
         found = [status for array in list(self.diagnostics) for status in array.status if status.name == self._name]
         return found[-1] if found else None
 
+    def figures(self):
+        """Of the last diagnostics, by name."""
+        status = self.status()
+        return {} if status is None else {v.key: v.value for v in status.values}
+
 
 @pytest.fixture
 def recorder(start_node, observer, request, tmp_path):
@@ -130,20 +135,24 @@ def test_a_kill_loses_at_most_the_last_second(recorder):
 
 @pytest.mark.parametrize('recorder', [{'enabled': False}], indirect=True)
 def test_start_and_stop_by_service(recorder, observer):
-    recorder.play(5)
-    time.sleep(0.5)
+    def rate():
+        return recorder.figures().get('lens_state (Hz)', 'nan')
+
+    wait_until(lambda: recorder.play(5) or float(rate()) > 0, 'a link to the recorder')
+    wait_until(lambda: rate() == '0', 'the end of the messages')
     response = observer.call(Trigger, f'{recorder.name}/stop', Trigger.Request())
     assert not response.success and response.message == 'nothing is being recorded'
     response = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
     assert response.success and str(recorder.folder) in response.message
     again = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
     assert not again.success and 'already being recorded' in again.message
+    sent = recorder.sent
     recorder.play(20)
-    time.sleep(0.5)
+    wait_until(lambda: recorder.figures().get('messages') == '80', 'all messages in the bag')
     stopped = observer.call(Trigger, f'{recorder.name}/stop', Trigger.Request())
     assert stopped.success and 'messages' in stopped.message
     recorder.play(5)
-    assert focus_distances(response.message, recorder) == [i + 7.0 for i in range(20)]
+    assert focus_distances(response.message, recorder) == [sent + 2.0 + i for i in range(20)]
     second = observer.call(Trigger, f'{recorder.name}/start', Trigger.Request())
     assert second.success and second.message != response.message
 
@@ -151,11 +160,10 @@ def test_start_and_stop_by_service(recorder, observer):
 def test_diagnostics_tell_rate_drops_and_what_is_missing(recorder):
     def reported(key, least):
         recorder.play(10)
-        status = recorder.status()
-        return status and float({v.key: v.value for v in status.values}.get(key, 'nan')) >= least
+        return float(recorder.figures().get(key, 'nan')) >= least
 
     wait_until(lambda: reported('images with lens state and depth', 20), 'complete sets')
-    values = {v.key: v.value for v in recorder.status().values}
+    values = recorder.figures()
     assert float(values['image_raw (Hz)']) > 5 and float(values['disk left (GB)']) > 0
     assert values['dropped'] == '0' and recorder.status().message == 'recording'
 

@@ -183,12 +183,12 @@ def test_pipelined_it_waits_where_nothing_settles(lens):
 
 @pytest.mark.parametrize('lens', [{'timeout': 0.2}], indirect=True)
 def test_a_command_that_gets_no_answer_is_sent_again(lens):
+    began = time.monotonic()
     command = lens.first_command()
-    wait_until(lambda: len(lens.commands) >= 4, 'the command again')
+    wait_until(lambda: len(lens.commands) >= 10, 'the command again')
     assert {c.command_id for c in lens.commands} == {command.command_id}
     wait_until(lambda: 'sending it again' in lens.process.output, 'a warning')
-    time.sleep(1.0)
-    assert lens.process.output.count('sending it again') == 1  # throttled
+    assert lens.process.output.count('sending it again') <= 1 + (time.monotonic() - began) / 5  # throttled
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 30.0, 'enabled': False}], indirect=True)

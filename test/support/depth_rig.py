@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from ros_processes import wait_until
+from ros_processes import PATIENCE, wait_until
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
+from dfd_ros.ros.synchronisation import nanoseconds
 
 WIDTH, HEIGHT = 96, 64
 FOCUS = [3.0, 1.0, 0.6, 0.4, 0.3]
@@ -30,6 +31,7 @@ class Rig:
             for topic in ('depth/image_rect', 'coc/image', 'confidence/image')
         )
         self.info = observer.listen(CameraInfo, f'{namespace}/depth/camera_info', qos.PUBLISHER)
+        self.diagnostics = observer.listen(DiagnosticArray, '/diagnostics')
         self._images = observer.publisher(Image, f'{namespace}/image_raw', qos.PUBLISHER)
         self._states = observer.publisher(LensStateMessage, f'{namespace}/lens_state', qos.PUBLISHER)
         self._infos = observer.publisher(CameraInfo, f'{namespace}/camera_info', qos.PUBLISHER)
@@ -38,17 +40,22 @@ class Rig:
         self._pixels = [np.clip(128 + 100 * image, 0, 255).astype(np.uint8) for image in blurred]
         self._count = 0
 
+    @property
+    def focus_distance(self):
+        """Of the next image."""
+        return FOCUS[self._count % len(FOCUS)]
+
     def header(self):
         return Header(stamp=self.observer.node.get_clock().now().to_msg(), frame_id='lens')
 
     def image(self, header=None, **changes):
-        message = image_messages.to_message(self._pixels[self._count % 5], header or self.header())
+        message = image_messages.to_message(self._pixels[self._count % len(FOCUS)], header or self.header())
         for name, value in changes.items():
             setattr(message, name, value)
         return message
 
     def state(self, header, **changes):
-        state = LensState(FOCUS[self._count % 5], 0.004, 1.8, 2e-6, near=0.3, far=3.0)
+        state = LensState(self.focus_distance, 0.004, 1.8, 2e-6, near=0.3, far=3.0)
         self._count += 1
         message = messages.to_message(state, header)
         for name, value in changes.items():
@@ -104,10 +111,13 @@ def array(message):
 
 def status(rig):
     """The node's next diagnostics: level, message, figures."""
-    heard = rig.observer.listen(DiagnosticArray, '/diagnostics')
-    name = rig.name.lstrip('/')
-    wait_until(lambda: [s for m in heard for s in m.status if s.name == name], 'diagnostics')
-    status = [s for m in heard for s in m.status if s.name == name][-1]
+    asked, name = nanoseconds(rig.header().stamp), rig.name.lstrip('/')
+
+    def answered():
+        arrays = [array for array in list(rig.diagnostics) if nanoseconds(array.header.stamp) >= asked]
+        return [status for array in arrays for status in array.status if status.name == name]
+
+    status = wait_until(answered, 'diagnostics')[0]
     return status.level, status.message, {v.key: v.value for v in status.values}
 
 
@@ -115,9 +125,9 @@ def figures(rig):
     return status(rig)[2]
 
 
-def warned(rig, words, seconds=60.0, **changes):
+def warned(rig, words, **changes):
     """Sends good images, but for `changes` of their lens states, until diagnostics warn with `words`."""
-    end, said = time.monotonic() + seconds, ''
+    end, said = time.monotonic() + PATIENCE, ''
     while time.monotonic() < end:
         for _ in range(8):
             rig.send(**changes)
@@ -130,7 +140,7 @@ def warned(rig, words, seconds=60.0, **changes):
 
 def is_well_again(rig):
     rig.answer()
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for _ in range(8):
             rig.send()
