@@ -132,8 +132,8 @@ def test_unsure_depth_is_nan(rig):
 @pytest.mark.parametrize('encoding', ['bgr8', 'mono8', 'bgra8'])
 def test_other_encodings(rig, encoding):
     step = WIDTH * COLOUR[encoding].channels
-    image = rig.image(encoding=encoding, step=step, data=bytes(HEIGHT * step))
-    rig.send_until(lambda: with_header(rig.depth, image.header), f'depth of {encoding}', image)
+    depth = rig.answer_to(lambda: rig.image(encoding=encoding, step=step, data=bytes(HEIGHT * step)))
+    assert (depth.height, depth.width) == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize(

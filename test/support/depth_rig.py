@@ -89,6 +89,18 @@ class Rig:
 
         wait_until(holds, what)
 
+    def answer_to(self, make_image):
+        """Sends images until one is answered; gives the depth. Each has its own stamp: a busy node drops some, and
+        takes no stamp twice."""
+        sent = []
+
+        def answered():
+            sent.append(self.send(make_image()))
+            time.sleep(0.1)
+            return next((depth for depth in list(self.depth) if depth.header in sent), None)
+
+        return wait_until(answered, 'depth')
+
     def answer(self, **state_changes):
         """Sends a good pair until a depth image answers it; gives that. Best effort may lose one."""
         for _ in range(20):
