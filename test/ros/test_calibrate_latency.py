@@ -69,8 +69,8 @@ class TestADriver:
         assert (tmp_path / 'calibration_latency.png').exists()
 
     def test_a_lens_that_does_not_move(self, drive, tmp_path):
-        drive(stand_ins.CameraRos, 0, 15, obeys=False)
-        done = calibrate(tmp_path, '--driver', 'camera_ros', '--steps', '6', '--step-time', '0.5')
+        drive(stand_ins.CameraRos, 0, 15, rate=15, obeys=False)
+        done = calibrate(tmp_path, '--driver', 'camera_ros', '--steps', '6', '--step-time', '1.8')
         assert done.returncode == 2
         assert 'dfd: error: /camera/image_raw: the picture does not change' in done.stderr.splitlines()[-1]
 
