@@ -71,6 +71,8 @@ setup(
         # The live page. See docs/viewing.md.
         'view': ['viser>=1.1,<2'],
         'completion': ['argcomplete'],
+        # dfd submit. See docs/clusters.md.
+        'slurm': ['submitit>=1.5,<2'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'],
     },
     entry_points={'console_scripts': ['dfd = dfd_ros.cli:main']},

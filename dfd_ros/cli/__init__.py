@@ -24,7 +24,7 @@ GROUPS = {
     'Depth of photographs, videos and focal stacks': ('estimate', 'view', 'stack', 'refocus'),
     'On a robot': ('demo', 'run', 'calibrate'),
     'Your own data and networks': ('convert', 'train', 'evaluate', 'export', 'inspect'),
-    'Synthetic data and research': ('render', 'assets', 'study', 'benchmark'),
+    'Synthetic data and research': ('render', 'assets', 'study', 'benchmark', 'submit'),
     'The shell': ('completion',),
 }
 """The commands, in the order in which people need them."""
