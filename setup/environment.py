@@ -396,6 +396,8 @@ def build_overlay(python: Python, distro: str | None) -> None:
 
 def set_up(with_docs: bool) -> None:
     distro, python = choose()
+    if VENV.is_symlink():
+        raise Unfit(f'{VENV} is a link to {os.readlink(VENV)}, perhaps the environment of another checkout; remove it')
     if VENV.exists() and any(VENV.iterdir()) and not STAMPS.exists():
         raise Unfit(f'{VENV} is there but was not made by this set-up; move it away')
 

@@ -120,6 +120,20 @@ def test_an_environment_of_another_maker_is_left_alone(checkout):
     assert (checkout / '.venv' / 'mine').read_text() == 'precious'
 
 
+def test_the_environment_of_another_checkout_is_left_alone(checkout, tmp_path):
+    compilers(checkout)
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'setup.json').write_text('{"venv": "of another"}')
+    (checkout / '.venv').symlink_to(tmp_path / 'other')
+    result = set_up(checkout)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f'dfd_ros: {checkout}/.venv is a link to {tmp_path}/other, perhaps the environment of another checkout; '
+        'remove it\n'
+    )
+    assert (tmp_path / 'other' / 'setup.json').read_text() == '{"venv": "of another"}'
+
+
 def test_a_full_disk(environment, monkeypatch):
     monkeypatch.setattr(environment, 'DISK_NEEDED_GB', 1e9)
     with pytest.raises(environment.Unfit, match=r'^[\d.]+ GB of disk free at /.*, 1000000000.0 GB needed$'):
