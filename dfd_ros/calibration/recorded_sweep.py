@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from dfd_ros.core.errors import InputError, describe
-from dfd_ros.core.files import read_yaml, write_text
+from dfd_ros.core.files import folder_written_atomically, read_yaml
 from dfd_ros.core.image_io import read_image, used_bits
 
 FILE = 'sweep.yaml'
@@ -73,18 +73,17 @@ class Sweep:
         return cls(str(folder), values, images, distance, falling)
 
     def write(self, folder: str | Path) -> None:
-        """Write the folder; `sweep.yaml` comes last, so that a folder with one is complete."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the folder, whole or not at all."""
         files = [f'{i:03d}.png' for i in range(len(self.images))]
-        for file, image in zip(files, self.images):
-            Image.fromarray(image).save(folder / file)
         frames = [{'file': file, 'value': float(value)} for file, value in zip(files, self.values)]
         content = {
             'distance_m': None if math.isnan(self.distance) else float(self.distance),
             'frames': frames[::-1] if self.falling else frames,
         }
-        write_text(folder / FILE, yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
+        with folder_written_atomically(folder) as temporary:
+            for file, image in zip(files, self.images):
+                Image.fromarray(image).save(temporary / file)
+            (temporary / FILE).write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
 
 
 def is_sweep(folder: str | Path) -> bool:

@@ -238,6 +238,7 @@ def _sweep(args: argparse.Namespace) -> None:
 
     from dfd_ros.calibration.record import record_sweep
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import require_output_folder
     from dfd_ros.core.focus_device import IN_WHOLE_NUMBERS
 
     require_within(args, settle_time=(0, 60), first=(-1e9, 1e9), last=(-1e9, 1e9))
@@ -247,6 +248,7 @@ def _sweep(args: argparse.Namespace) -> None:
         raise InputError(f'--distance {args.distance}: must be positive')
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(f'--out {args.out}: already exists; choose a new folder or remove it')
+    require_output_folder(args.out)
     span = abs(args.last - args.first)
     if not span <= MAX_VALUES:
         raise InputError(f'--first {args.first:g}, --last {args.last:g}: no motor has more than {MAX_VALUES} values')

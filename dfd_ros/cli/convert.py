@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.bags.recording_events import Topics
     from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.files import require_output_folder
     from dfd_ros.core.shares import share_of
 
     settings = convert_recordings.ConvertSettings(
@@ -123,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if args.phone and len(recordings) != 1:
         raise InputError(f'--phone needs exactly one bag, not {len(recordings)}')
     recordings = list(share_of(sorted(recordings), args.shard))
+    require_output_folder(args.out)
     for line in read_rig(job.calibrations, job.topics.image).lines:  # report a wrong file once, not for each bag
         print(line)
     with tqdm(desc='convert', unit='image', total=0) as bar:

@@ -237,8 +237,12 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_written_atomically(path: str | Path) -> Iterator[Path]:
-    """As `written_atomically`, for a folder, which replaces anything at `path`."""
-    path = Path(path)
+    """As `written_atomically`, for a folder, which replaces the one at `path`, or that to which a link there leads.
+
+    Raises:
+        InputError: as `require_output_folder`, or the disk is full.
+    """
+    path = Path(os.path.realpath(require_output_folder(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     try:

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import folder_written_atomically, write_text
+from dfd_ros.core.files import folder_written_atomically, require_output_folder, require_writable, write_text
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.image_io import read_small_image
 from dfd_ros.photographs.focus_order import ORDERS
@@ -30,6 +30,7 @@ def describe_folder(folder: Path, order: str | None = None, overwrite: bool = Fa
     path = folder / 'stack.yaml'
     if path.exists() and not overwrite:
         raise InputError(f'{path}: already exists; edit it, or replace it with --overwrite')
+    require_writable(path)
     found = read_photographs(folder, order)
     first = read_small_image(found.paths[0], SMALL)
     lens = {
@@ -54,6 +55,7 @@ def extract(source: Path, folder: Path, order: str | None = None) -> tuple[Path,
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{folder}: already exists; choose another folder or remove it')
+    require_output_folder(folder)
     stack: FocalStack = read_focal_stack(source, order)
     digits = max(2, len(str(len(stack) - 1)))
     names = [f'{i:0{digits}d}.png' for i in range(len(stack))]

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 
@@ -28,11 +29,16 @@ def folder(tmp_path):
     FocalStack(list(noise), [LensState(focus, 4e-3, 1.8, 2e-6) for focus in (1.0, 2.0)]).write(tmp_path / 'stack')
     (tmp_path / 'photographs').mkdir()
     Image.fromarray(noise[0]).save(tmp_path / 'photographs' / 'a.png')
-    locked = tmp_path / 'locked'
-    locked.mkdir()
-    locked.chmod(0o555)
+    (tmp_path / 'bag').mkdir()
+    (tmp_path / 'bag' / 'bag.mcap').touch()
+    (tmp_path / 'pages.tif').touch()
+    shutil.copytree(tmp_path / 'photographs', tmp_path / 'locked_photographs')
+    (tmp_path / 'locked').mkdir()
+    for locked in tmp_path.glob('locked*'):
+        locked.chmod(0o555)
     yield tmp_path
-    locked.chmod(0o755)
+    for locked in tmp_path.glob('locked*'):
+        locked.chmod(0o755)
 
 
 @pytest.mark.slow(reason='commands load torch')
@@ -52,7 +58,12 @@ def folder(tmp_path):
         'assets --out locked',
         'demo --out locked/new',
         'run --record locked',
+        'convert bag --out locked',
+        'convert bag --out locked/new',
+        'stack init locked_photographs',
+        'stack init pages.tif --out locked/new',
         'calibrate target --out locked/a.png',
+        'calibrate sweep --device none --first 0 --last 250 --out locked/new',
         'calibrate intrinsics photographs --calibration locked/a.yaml',
         'calibrate focus photographs --calibration locked/a.yaml',
     ],

@@ -11,6 +11,7 @@ import pytest
 from dfd_ros.core.errors import InputError, quoted, shortened
 from dfd_ros.core.files import (
     changed_value,
+    folder_written_atomically,
     output_folder,
     read_bytes,
     read_json,
@@ -46,6 +47,24 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == 'old'
     assert names(tmp_path) == ['a.txt']
+
+
+def test_a_folder_is_whole_or_not_there_and_replaces_no_link_or_file(tmp_path):
+    (tmp_path / 'there').mkdir()
+    (tmp_path / 'link').symlink_to('there')
+    with folder_written_atomically(tmp_path / 'link') as temporary:
+        (temporary / 'a').write_text('new')
+    assert (tmp_path / 'link').is_symlink() and names(tmp_path / 'there') == ['a']
+    with pytest.raises(RuntimeError), folder_written_atomically(tmp_path / 'there') as temporary:
+        (temporary / 'a').write_text('half')
+        raise RuntimeError
+    assert (tmp_path / 'there' / 'a').read_text() == 'new'
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'dangling').symlink_to('nowhere')
+    for name in ('pipe', 'dangling'):
+        with pytest.raises(InputError, match='is not a folder'), folder_written_atomically(tmp_path / name):
+            pass
+    assert names(tmp_path) == ['dangling', 'link', 'pipe', 'there']
 
 
 def test_text_and_plain_values(tmp_path):
