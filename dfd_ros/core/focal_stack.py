@@ -31,7 +31,7 @@ from dfd_ros.core import provenance
 from dfd_ros.core.array_files import read_array
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import folder_written_atomically, read_yaml
-from dfd_ros.core.image_io import StackImage, image_size, read_stack_images
+from dfd_ros.core.image_io import StackFiles, StackImage, image_size
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 
@@ -92,11 +92,11 @@ class FocalStack:
             _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
             if not isinstance(frame.get('file'), str) or not frame['file']:
                 raise InputError(f'{where}: frames[{i}].file: {quoted(frame.get("file"))} is not a file name')
-        read = read_stack_images(
+        read = StackFiles(
             [folder / frame['file'] for frame in frames],
             [f'{where}: frames[{i}].file' for i in range(len(frames))],
             str(folder),
-        )
+        ).read()
         order = description.get('order')
         if order is not None and order not in _ORDERS:
             raise InputError(f'{where}: order: {quoted(order)}, give {" or ".join(_ORDERS)}')

@@ -11,7 +11,7 @@ import numpy as np
 
 from dfd_ros.core.camera_files import CAMERA_SUFFIXES, RAW_SUFFIXES
 from dfd_ros.core.errors import InputError, warn
-from dfd_ros.core.image_io import SUFFIXES, SmallImage, read_small_image, to_8_bits
+from dfd_ros.core.image_io import SUFFIXES, SmallImage, StackFiles, to_8_bits
 from dfd_ros.photographs import alignment, focus_order
 from dfd_ros.photographs.alignment import Alignment, align
 from dfd_ros.photographs.focus_order import FocusOrder, find_order, order_as_given, sharpness
@@ -32,6 +32,7 @@ class Photographs:
 
     folder: Path
     paths: list[Path]
+    files: StackFiles
     focus_distances: list[float] | None
     """m, of each; None where EXIF does not have all of them, or they are all the same."""
     order: FocusOrder
@@ -73,10 +74,11 @@ def read_photographs(folder: Path, order: str | None = None) -> Photographs:
             f'{folder}: no focal stack: {len(paths)} photographs, more than {MAX_PHOTOGRAPHS}; '
             'give a folder with those of one scene alone'
         )
-    first = read_small_image(paths[0], SMALL)
+    files = StackFiles(paths, [''] * len(paths), str(folder))
+    first = files.small(0, SMALL)
     seen = [first]
-    for path in paths[1:]:
-        photograph = read_small_image(path, SMALL)
+    for i, path in enumerate(paths[1:], 1):
+        photograph = files.small(i, SMALL)
         if reason := _difference(photograph, first, paths[0].name):
             raise InputError(f'{folder}: no focal stack: {path.name} {reason}')
         seen.append(photograph)
@@ -89,7 +91,7 @@ def read_photographs(folder: Path, order: str | None = None) -> Photographs:
     distances, source = _focus_distances(folder, seen, profiles)
     if distances is None:
         source = found.source('files', source)
-    return Photographs(folder, paths, distances, found, source)
+    return Photographs(folder, paths, files, distances, found, source)
 
 
 def require_change_of_focus(profiles: np.ndarray, name: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.focal_stack import FocalStack, relative_lens_states
-from dfd_ros.core.image_io import read_pages, read_stack_images
+from dfd_ros.core.image_io import read_pages
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.photographs.alignment import align, small
 from dfd_ros.photographs.focus_order import ORDERS, FocusOrder, find_order, order_as_given, sharpness
@@ -62,8 +62,7 @@ def _relative(images: list[np.ndarray], order: FocusOrder, path: Path, source: s
 
 
 def _of_photographs(photographs: Photographs) -> FocalStack:
-    paths = photographs.paths
-    read = read_stack_images(paths, [''] * len(paths), str(photographs.folder))
+    read = photographs.files.read()
     images = [image.pixels for image in read]
     if photographs.focus_distances is None:
         return _relative(images, photographs.order, photographs.folder, photographs.focus_source)
@@ -74,7 +73,7 @@ def _of_photographs(photographs: Photographs) -> FocalStack:
             f_number=image.lens['f_number'],
             pixel_pitch=image.lens['pixel_pitch'],
         ).checked(str(path))
-        for path, image, focus_distance in zip(paths, read, photographs.focus_distances)
+        for path, image, focus_distance in zip(photographs.paths, read, photographs.focus_distances)
     ]
     return FocalStack(images, lens_states, None, str(photographs.folder), True, photographs.focus_source)
 

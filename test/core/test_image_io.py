@@ -1,5 +1,8 @@
 """The one reader of image files."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -61,6 +64,66 @@ def test_all_eight_orientations_are_those_of_pillow(tmp_path):
         np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), expected)
 
 
+@pytest.mark.parametrize(
+    'suffix, mode', [('png', 'RGB'), ('tif', 'RGB'), ('tif', 'L'), ('tif', 'I;16'), ('tif', 'deep'), ('png', 'deep')]
+)
+@pytest.mark.parametrize('orientation', [1, 4, 6, 7])
+def test_every_reader_has_one_view_of_an_orientation(tmp_path, suffix, mode, orientation):
+    path, exif = tmp_path / f'a.{suffix}', Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture = np.kron(PICTURE, np.ones((4, 4, 1), np.uint8))
+    if mode in ('L', 'I;16'):
+        picture = np.repeat(picture[..., :1], 3, 2)
+    if mode == 'deep':
+        cv2.imwrite(str(path), picture[..., ::-1].astype(np.uint16) * 257)
+        (set_orientation_of_tiff if suffix == 'tif' else set_orientation_of_png)(path, orientation)
+    else:
+        grey = picture[..., 0]
+        stored = {'RGB': picture, 'L': grey, 'I;16': grey.astype(np.uint16) * 257}[mode]
+        Image.fromarray(stored).save(path, exif=exif)
+    as_stored = Image.fromarray(picture)
+    as_stored.getexif()[ORIENTATION] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(as_stored))
+    np.testing.assert_array_equal(read_image(path), upright)
+    np.testing.assert_array_equal(read_image(path, as_stored=True), picture)
+    files = image_io.StackFiles([path] * 2, [''] * 2, 'stack')
+    small = files.small(0, 32)
+    assert small.stored_size == image_io.image_size(path) == (128, 96)
+    assert np.abs(image_io.to_8_bits([small.pixels])[0].astype(int) - upright[2::4, 2::4]).mean() < 1
+    for image in files.read():
+        np.testing.assert_array_equal(image.pixels, upright)
+        assert image.stored_width == image_io.read_image_and_lens(path).stored_width == 128
+
+
+def test_pages_are_turned_each_as_it_says(tmp_path):
+    tag = {ORIENTATION: 6}
+    turned = Image.fromarray(np.rot90(PICTURE))  # counter-clockwise; 6 turns it clockwise
+    turned.save(tmp_path / 'a.tif', save_all=True, append_images=[turned], tiffinfo=tag)
+    for page in image_io.read_pages(tmp_path / 'a.tif'):
+        np.testing.assert_array_equal(page, PICTURE)
+
+
+def set_orientation_of_tiff(path, orientation):
+    """Add a tag to a TIFF file without one: its directory is written anew, at the end."""
+    data = path.read_bytes()
+    start = struct.unpack_from('<I', data, 4)[0]
+    count = struct.unpack_from('<H', data, start)[0]
+    entries = [data[start + 2 + 12 * i :][:12] for i in range(count)]
+    entries.append(struct.pack('<HHIHH', ORIENTATION, 3, 1, orientation, 0))
+    entries.sort(key=lambda entry: struct.unpack_from('<H', entry)[0])
+    directory = struct.pack('<H', len(entries)) + b''.join(entries) + bytes(4)
+    path.write_bytes(data[:4] + struct.pack('<I', len(data)) + data[8:] + directory)
+
+
+def set_orientation_of_png(path, orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    block = b'eXIf' + exif.tobytes().removeprefix(b'Exif\0\0')
+    data = path.read_bytes()
+    chunk = struct.pack('>I', len(block) - 4) + block + struct.pack('>I', zlib.crc32(block))
+    path.write_bytes(data[:33] + chunk + data[33:])
+
+
 def stack(folder, images, orientations=(), **options):
     for i, image in enumerate(images):
         exif = Image.Exif()
@@ -68,7 +131,7 @@ def stack(folder, images, orientations=(), **options):
             exif[ORIENTATION] = orientations[i]
         Image.fromarray(image).save(folder / f'{i}.png', exif=exif)
     paths = [folder / f'{i}.png' for i in range(len(images))]
-    return [image.pixels for image in image_io.read_stack_images(paths, ['stack.yaml'] * len(paths), 'stack')]
+    return [image.pixels for image in image_io.StackFiles(paths, ['stack.yaml'] * len(paths), 'stack').read()]
 
 
 def test_a_stack_is_turned_as_its_first_image(tmp_path, capsys):
@@ -103,10 +166,32 @@ def test_a_large_stack_is_reduced(tmp_path, capsys, monkeypatch, suffix, mode):
     picture = np.kron(PICTURE, np.ones((10, 10, 1), np.uint8))
     deep = Image.fromarray(picture[..., 0].astype(np.uint16) * 257)
     (deep if mode == 'I;16' else Image.fromarray(picture).convert(mode)).save(tmp_path / f'a.{suffix}')
-    read = image_io.read_stack_images([tmp_path / f'a.{suffix}'] * 4, [''] * 4, 'stack')
+    read = image_io.StackFiles([tmp_path / f'a.{suffix}'] * 4, [''] * 4, 'stack').read()
     assert {image.pixels.shape for image in read} == {(60, 80, 3)} and read[0].stored_width == 80
     assert 'stack: 4 images of 320x240 are read at 1/4 of their size' in capsys.readouterr().err
     assert read[0].pixels[:20, :40, 0].mean() > 40 and read[0].pixels[40:].mean() < 10
+
+
+@pytest.mark.parametrize('suffix, decoded', [('png', 1), ('tif', 1), ('jpg', 2)])
+def test_an_image_that_was_looked_at_in_small_is_not_decoded_again(tmp_path, monkeypatch, suffix, decoded):
+    monkeypatch.setattr(image_io, 'MAX_STACK', 2 * 120 * 160)
+    picture = Image.fromarray(np.kron(PICTURE, np.ones((10, 10, 1), np.uint8)))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    paths = [tmp_path / f'{i}.{suffix}' for i in range(2)]
+    for path in paths:
+        picture.save(path, exif=exif)
+    expected = [image.pixels for image in image_io.StackFiles(paths, ['', ''], 'stack').read()]
+    calls, pixels = [], image_io._pixels
+    monkeypatch.setattr(image_io, '_pixels', lambda image, factor: calls.append(factor) or pixels(image, factor))
+    files = image_io.StackFiles(paths, ['', ''], 'stack')
+    small = files.small(0, 40)
+    assert small.pixels.shape == (40, 30, 3) and small.stored_size == (320, 240)
+    read = files.read()
+    assert len(calls) == decoded + 1
+    assert [image.stored_width for image in read] == [160, 160]
+    for image, other in zip(read, expected):
+        np.testing.assert_array_equal(image.pixels, other)
 
 
 @pytest.mark.parametrize('cut', [0, 1, 30, 60, 200])
