@@ -2,7 +2,8 @@
 
     prediction, *state = backend(image, focus, blur_scale, *state)
 
-See `dfd_ros.networks` for the shapes. All tensors are on `backend.device`; predictions are float32.
+See `dfd_ros.networks` for the shapes. Image, state and prediction are on `backend.device`, focus and blur scale on the
+CPU, so that nothing waits for a GPU to read them; predictions are float32.
 """
 
 from __future__ import annotations
@@ -110,8 +111,9 @@ class TorchBackend:
     @torch.inference_mode()
     def __call__(self, image, focus, blur_scale, *state):
         image = image.contiguous(memory_format=torch.channels_last)
+        options = {'decode_coc': not blur_scale.isfinite().all()} if self._network.coc_is_optional else {}
+        focus, blur_scale = (value.to(self.device, non_blocking=True) for value in (focus, blur_scale))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            options = {'decode_coc': not blur_scale.isfinite().all()} if self._network.coc_is_optional else {}
             prediction, *state = self._network(image, focus, blur_scale, *state, **options)
         return Prediction(*(map_.float() for map_ in prediction)), *state
 

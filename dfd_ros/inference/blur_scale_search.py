@@ -135,7 +135,7 @@ class BlurScaleSearch:
         """That of the last frame, after all have been read with this blur scale (px, NaN = unknown)."""
         state: list[torch.Tensor] = []
         for image, focus in frames:
-            arguments = (torch.tensor([n], device=image.device) for n in (focus, blur_scale))
+            arguments = (torch.tensor([n]) for n in (focus, blur_scale))
             prediction, *state = self._backend(image, *arguments, *state)
             yield
         return prediction.log_scale

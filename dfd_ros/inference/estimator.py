@@ -24,14 +24,13 @@ import torch.nn.functional as F
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import Similarity
-from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.core.lens_state import LensState, is_plausible
 from dfd_ros.core.optics import VergenceRange, distance, vergence
-from dfd_ros.inference import upsampling
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device, to_tensor
 from dfd_ros.inference.camera_motion import CameraMotion
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
+from dfd_ros.inference.result_maps import result_maps
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trains may be without
@@ -417,39 +416,27 @@ class DepthEstimator:
         else:
             self._last_focus = focus
         motion = self._follow_view(image, lens_state, scale, size)
-        missing = self.evidence.push(seen, focus, blur_scale, motion.resized(scale))
+        on_cpu = seen if device.type == 'cpu' else to_tensor(small, torch.device('cpu'))  # nothing waits for a GPU
+        missing = self.evidence.push(on_cpu, focus, blur_scale, motion.resized(scale))
         self._state_before = self._state
         lens_unknown = math.isnan(blur_scale)
         if lens_unknown:
             blur_scale = self._found_blur_scale(small, focus, motion.resized(scale))
         prediction, *self._state = self._backend(
             seen,
-            torch.tensor([focus], dtype=torch.float32, device=device),
-            torch.tensor([blur_scale], dtype=torch.float32, device=device),
+            torch.tensor([focus], dtype=torch.float32),
+            torch.tensor([blur_scale], dtype=torch.float32),
             *self._state,
         )
         self._range = range_
 
-        maps = torch.cat(prediction, 1)
-        if scale != 1:
-            maps = upsampling.upsample(maps, to_tensor(_grey(image), device))
-        u, log_scale, coc = maps[0]
-        depth = range_.denormalise(u)
-        confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
-        confidence = torch.where(torch.isnan(depth), 0, confidence)
-        if lens_unknown:
-            coc = coc.abs() / scale
-        else:
-            # With a known lens the CoC follows from the depth, which is known better than the blur of one frame.
-            coc = lens_state.lens.coc_px(depth, lens_state.focus_distance)
-        if not missing and torch.isnan(u).all():
+        maps = result_maps(
+            torch.cat(prediction, 1), image, small, lens_state, range_, self.evidence, lens_is_known=not lens_unknown
+        )
+        if not missing and np.isnan(maps['vergence'][0, 0]) and np.isnan(maps['vergence']).all():
             missing = NO_ANSWER
-        known = self.evidence.seen(height, width)
-        depth, coc = depth.where(known, math.nan), coc.where(known, math.nan)
-        confidence = confidence.where(known, 0)
-        fields = {'depth': depth, 'coc': coc, 'confidence': confidence, 'vergence': u, 'log_scale': log_scale}
-        arrays: dict[str, Any] = {name: map_.cpu().numpy() for name, map_ in fields.items()}
-        estimate = Estimate(**arrays, range=range_, frames=self._frames)
+        named: dict[str, Any] = maps  # mypy takes them for all fields
+        estimate = Estimate(**named, range=range_, frames=self._frames)
         if missing:
             estimate = estimate.without_depth(missing)
         return replace(estimate, all_in_focus=self._sharp(image, focus, motion, estimate))
@@ -569,13 +556,6 @@ def _reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     import cv2
 
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-
-
-def _grey(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1)"""
-    import cv2
-
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
 
 
 def _stride(map_: torch.Tensor, height: int, width: int) -> int:

@@ -23,7 +23,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
-from dfd_ros.inference import upsampling
+from dfd_ros.inference import result_maps, upsampling
 from dfd_ros.inference.backends import uses_bf16
 from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
 from dfd_ros.inference.evidence import MAX_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
@@ -705,6 +705,18 @@ def test_upsampling_copies_no_texture_and_adds_no_values():
     result = upsampling.upsample(rough, guide)
     for channel in range(2):
         assert rough[0, channel].min() <= result[0, channel].min() and result.max() <= rough.max()
+
+
+def test_strips_of_a_large_image_are_those_of_the_whole(monkeypatch, small_network):
+    image = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
+    estimates = []
+    for strip in (7 * 130, 1 << 20):
+        monkeypatch.setattr(result_maps, 'STRIP', strip)
+        estimator = DepthEstimator(network=small_network, range_=RANGE, precision='fp32', resolution=50)
+        estimates.append([estimator.push(image, LensState(focus)) for focus in FOCI[:3]][-1])
+    for name in result_maps.FIELDS:
+        strips, whole = (getattr(estimate, name) for estimate in estimates)
+        np.testing.assert_allclose(strips, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_upsampling_to_the_same_size_changes_nothing():
