@@ -57,7 +57,7 @@ class Bag:
         self._lines: list[str] = []
         self._ignored: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
-        metadata = _metadata(self.path)
+        metadata = metadata_of(self.path)
         self._listed = _listed_files(metadata)
         self._recorded = _recorded_counts(metadata)
         self._missing: dict[str, int] = {}  # of the topics that have been read
@@ -232,8 +232,8 @@ def _files(path: Path) -> list[Path]:
     return sorted(found, key=lambda file: _numbered(file.name))
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    """What metadata.yaml says of a bag; empty if it cannot be read."""
+def metadata_of(path: Path) -> dict[str, Any]:
+    """What the metadata.yaml of a folder says of its bag; empty if it cannot be read."""
     with contextlib.suppress(InputError, OSError, KeyError, TypeError):
         if (path / METADATA).is_file():
             content = read_yaml(path / METADATA)['rosbag2_bagfile_information']

@@ -12,7 +12,7 @@ from typing import Any
 from dfd_ros.cli import _inspect_text
 from dfd_ros.cli._inspect_text import Lines, made_by, readable
 from dfd_ros.core import provenance
-from dfd_ros.core.files import read_text, read_yaml
+from dfd_ros.core.files import read_text
 
 HELP = 'print what a file or folder is and what made it: weights, run, ONNX, stack, photographs, bag, calibration'
 EXAMPLE = 'dfd inspect runs/stream/best.safetensors'
@@ -190,17 +190,12 @@ def _lens(states: Any) -> Lines:
 
 
 def _bag(path: Path) -> Lines:
-    from dfd_ros.bags.bag_reader import Bag
+    from dfd_ros.bags.bag_reader import Bag, metadata_of
 
     bag = Bag(path)
     for topic in sorted(bag.topics)[:MAX_TOPICS]:
         yield topic, f'{bag.counts[topic]} {bag.topics[topic]}'
     for note in bag.notes():
         yield 'note', note
-    metadata = (path if path.is_dir() else path.parent) / 'metadata.yaml'
-    if metadata.is_file():
-        content = read_yaml(metadata)
-        custom = (
-            content.get('rosbag2_bagfile_information', {}).get('custom_data') if isinstance(content, dict) else None
-        )
-        yield from made_by(custom.get(provenance.KEY) if isinstance(custom, dict) else None)
+    custom = metadata_of(path if path.is_dir() else path.parent).get('custom_data')
+    yield from made_by(custom.get(provenance.KEY) if isinstance(custom, dict) else None)

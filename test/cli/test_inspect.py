@@ -73,6 +73,15 @@ def test_shard(tmp_path, printed):
     assert 'truth         depth\nsource        bag\n' in text and 'offset        0.02\n' in text
 
 
+@pytest.mark.parametrize('metadata', ['rosbag2_bagfile_information: 1.5', '7', 'a: [', '[rosbag2_bagfile_information]'])
+def test_damaged_metadata_of_a_bag_is_not_needed(tmp_path, printed, metadata):
+    bag = BagWriter(tmp_path / 'bag', [Topic('/a', 'std_msgs/msg/String')])
+    bag.write(0, 1, typestore().serialize_cdr(typestore().types['std_msgs/msg/String']('a'), 'std_msgs/msg/String'))
+    bag.close()
+    (tmp_path / 'bag' / 'metadata.yaml').write_text(metadata)
+    assert '/a    1 std_msgs/msg/String\n' in printed(tmp_path / 'bag')
+
+
 @pytest.mark.slow(reason='files of every kind are written and read')
 def test_what_made_a_file(tmp_path, printed, random_weights):
     """Weights, their export, a checkpoint, a shard, a stack, a calibration and a bag."""

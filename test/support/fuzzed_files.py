@@ -621,6 +621,48 @@ class Photographs(Files):
             read_focal_stack(path / names.get(path.name, ''))
 
 
+class Viewed(Files):
+    """What `dfd view` and `dfd inspect` open: results of `dfd estimate`, a focal stack, a shard and a bag."""
+
+    def write(self, folder):
+        from recorded_rig import Options, write_bag
+
+        draw = np.random.default_rng(0)
+        (folder / 'stack').mkdir()
+        Stacks.write(self, folder / 'stack')
+        (folder / 'shard').mkdir()
+        Shards.write(self, folder / 'shard')
+        write_bag(folder / 'bag', Options(compressed=True))
+        results = folder / 'results'
+        results.mkdir()
+        for name, shape in (('depth', (24, 32)), ('confidence', (24, 32)), ('coc', (3, 24, 32))):
+            np.save(results / f'{name}.npy', draw.uniform(0.5, 1, shape).astype(np.float32))
+        Image.fromarray(draw.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(results / 'all_in_focus.png')
+        lens = {'focal_length_mm': 4.3, 'f_number': 1.8, 'pixel_pitch_um': 200.0}
+        summary = {'range_m': {'near': 0.5, 'far': 'inf'}, 'lens': lens}
+        (results / 'summary.json').write_text(json.dumps(summary))
+
+    def one(self, rng):
+        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
+        shutil.rmtree(self.given, ignore_errors=True)
+        mutate_folder(source, self.given / source.name, self.outside, rng)
+        self.read(self.given)
+
+    def read(self, folder):
+        from dfd_ros.viewing.recorded_scenes import FocalScene, StreamScene, recorded
+
+        for path in sorted(folder.iterdir()):
+            with contextlib.suppress(InputError):
+                Commands.run(['inspect', str(path)])
+            recording = recorded(path)
+            for index in range(len(recording.scenes)):
+                scene = recording.open(index)
+                shots = scene.shots() if isinstance(scene, StreamScene) else []
+                for shot in scene.shots if isinstance(scene, FocalScene) else shots:
+                    if not math.isfinite(shot.camera.fx):
+                        raise Fault('a camera that is not finite')
+
+
 class Bags(Files):
     """Bags of all storages, and conversion into a folder that exists already."""
 

@@ -40,6 +40,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     'phones': fuzzed_files.Phones,
     'stacks': fuzzed_files.Stacks,
     'photographs': fuzzed_files.Photographs,
+    'viewed': fuzzed_files.Viewed,
     'calibrations': fuzzed_files.Calibrations,
     'foreign_calibrations': fuzzed_files.ForeignCalibrations,
     'focus_tables': fuzzed_files.FocusTables,
