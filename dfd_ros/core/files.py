@@ -276,7 +276,9 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(error.errno or errno.EIO, _full(path) or reason(error), str(path)) from error
     except Exception as error:
-        if full := _full(path):
+        # A library may have removed what it could not write in full: then only its words say that the disk was.
+        full = os.strerror(errno.ENOSPC)
+        if full in str(error) or _full(path):
             raise InputError(f'{path}: {full}') from error
         raise
 

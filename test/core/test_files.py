@@ -131,6 +131,8 @@ def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
         with pytest.raises(OSError, match='space left|requested') as caught, written_atomically(tmp_path / 'a'):
             raise error
         assert caught.value.filename == str(tmp_path / 'a')
+    with pytest.raises(InputError, match=r'/a: No space left on device$'), written_atomically(tmp_path / 'a'):
+        raise RuntimeError('SafetensorError: I/O error: No space left on device (os error 28)')
     assert names(tmp_path) == []
 
 
