@@ -44,8 +44,9 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """Shows defaults and keeps the line breaks of the example."""
 
     def _get_help_string(self, action):
-        is_known = action.default not in (None, '') and action.default == action.default  # NaN stands for unknown
-        is_shown = is_known and not isinstance(action.default, bool)
+        is_known = action.default not in (None, '', []) and action.default == action.default  # NaN stands for unknown
+        is_written = '(default: ' in (action.help or '')
+        is_shown = is_known and not is_written and not isinstance(action.default, bool)
         return super()._get_help_string(action) if is_shown else action.help
 
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='*',
         help='benchmarks to run (default: all); python benchmarks/NAME.py --help shows the options of one',
     )
-    parser.add_argument('--weights', metavar='FILE', type=Path, help='weights file (default: the ones included)')
+    parser.add_argument('--weights', metavar='FILE', type=Path, help='weights file (default: the shipped weights)')
     parser.add_argument('--stack', metavar='DIR', type=Path, help='real focal stack, for the benchmark real_stack')
 
 

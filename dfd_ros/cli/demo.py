@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes',
     )
     parser.add_argument(
-        '--size', metavar='WxH', type=size_within(64, MAX_SIDE), default=(320, 240), help='size of the images'
+        '--size', metavar='WxH', type=size_within(64, MAX_SIDE), default='320x240', help='size of the images'
     )
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
     parser.add_argument('--seed', type=int, default=10, help='which scene')
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--pattern', choices=pattern.choices, default=pattern.default, help='order of the focus distances'
     )
     add_resolution_argument(parser)
-    parser.add_argument('--weights', metavar='FILE', default='', help='weights file (default: the ones included)')
+    parser.add_argument('--weights', metavar='FILE', default='', help='weights file (default: the shipped weights)')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--stacks',
         type=int,
         metavar='N',
-        help='only the first N (default: 100 of a procedural set, which take some seconds each; else all)',
+        help='only the first N (default: 100 of a procedural set, which take some seconds each; otherwise all)',
     )
     parser.add_argument('--size', type=int, default=256, metavar='PX', help='image side of a procedural set')
     parser.add_argument(

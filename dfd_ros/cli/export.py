@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--out', metavar='FILE', type=Path, required=True, help='file to write')
     parser.add_argument(
-        '--weights', metavar='FILE', type=Path, help='weights of the network (default: the ones included)'
+        '--weights', metavar='FILE', type=Path, help='weights of the network (default: the shipped weights)'
     )
     parser.add_argument(
         '--network', metavar='NAME', help='network that the weights must belong to; your own as module:Class'

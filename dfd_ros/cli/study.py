@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         nargs='+',
         default=['procedural'],
-        help='train on the samples in these folders, shards or focal stacks with true depth; "procedural" renders them',
+        help='train on the samples in these folders, shards or focal stacks with true depth; "procedural" renders them '
+        '(default: procedural)',
     )
     parser.add_argument('--scenes', metavar='N', type=int, default=1000, help='procedural stacks to train on')
     parser.add_argument('--tests', metavar='N', type=int, default=50, help='scenes of each test set')

@@ -15,6 +15,7 @@ from dfd_ros.core.own_class import MODULE_CLASS, is_choice
 from dfd_ros.ros.node_parameters import NODES
 
 EXTERNAL = 'external'
+_OF_EVERY_NODE = ('autostart', 'events_executor')
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class Argument:
 
 
 def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
-    """Arguments that set these parameters of these nodes; one of several nodes sets it of all."""
+    """Arguments that set these parameters of these nodes; one of several nodes sets it of all. Those of every node,
+    which few need, come last."""
     found = []
-    for name in dict.fromkeys(name for own in names.values() for name in own):
+    distinct = dict.fromkeys(name for own in names.values() for name in own)
+    for name in sorted(distinct, key=lambda name: name in _OF_EVERY_NODE):
         declared = {
             node: declaration
             for node, own in names.items()

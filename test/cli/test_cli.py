@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,6 +155,8 @@ def test_every_command_has_help_and_an_example(capsys):
         assert dfd(name, '--help') == 0
         text = capsys.readouterr().out
         assert 'example:\n  dfd ' in text
+        assert '(default: [' not in text and '(default: (' not in text  # Python's notation
+        assert not re.search(r'\(default: [^)]*\)\s+\(default: ', text)
 
 
 def test_alone_it_prints_an_example_of_each_command_in_order(capsys):
