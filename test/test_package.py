@@ -44,7 +44,7 @@ def test_message_fields_document_units_and_special_values(name):
         comment = field['comment'] or ''
         assert len(comment) > 20, f'{field["name"]} is not documented'
         if field['type'] == 'float64':
-            assert re.match(r'# (m|1), ', comment), f'{field["name"]}: no unit'
+            assert re.match(r'# (m|s|rad|Hz|K|1), ', comment), f'{field["name"]}: no SI unit (1: a ratio)'
             assert 'NaN' in comment and '0' in comment, f'{field["name"]}: NaN and 0 are not explained'
 
 
