@@ -322,7 +322,7 @@ class _Output:
                 or (inside[:-1] in {('shards',), ('shards', parts)} and shard.fullmatch(inside[-1]))
             )
             if not is_own or path.is_symlink():
-                raise InputError(f'{path}: is not of dfd convert; move it away, or give another --out')
+                raise InputError(f'{path}: was not written by dfd convert; move it away, or give another --out')
 
     def begin(self, described: dict) -> None:
         """Takes up the work of an earlier process for the same job, and removes that for another one."""

@@ -39,7 +39,7 @@ def imported(args: argparse.Namespace):
         raise InputError(f'{DEPTH}=: the calibration file has no such camera; give it to dfd convert --calibration')
     rig = read_rig(sources)
     if not rig.lines:
-        raise InputError(f'{sources[0]}: is of dfd calibrate already, or has no camera; give files of other programs')
+        raise InputError(f'{sources[0]}: is already of dfd calibrate, or has no camera; give files of other programs')
     print('\n'.join(rig.lines))
     calibration = Calibration.read_or_empty(args.calibration)
     new = rig.calibration

@@ -47,7 +47,7 @@ def measure(args: argparse.Namespace) -> tuple[Calibration, LatencyResult]:
 
     require_within(args, steps=(6, 1000), step_time=(0.0, 60.0))
     if args.bag and (args.driver or args.device or args.source):
-        raise InputError(f'{args.bag}: a recording, so neither --driver, --device nor --source goes with it')
+        raise InputError(f'{args.bag}: this is a recording; leave out --driver, --device and --source')
     if args.driver and args.source:
         raise InputError('--driver and --source: give one of them')
     calibration = Calibration.read_or_empty(args.calibration)
@@ -90,7 +90,7 @@ def _from_device(args: argparse.Namespace, calibration: Calibration) -> FocusSte
     kind = args.source or 'v4l2'
     table = FocusTable.found(args.focus_table, calibration)
     if table is None and kind not in IN_DIOPTRES:
-        raise InputError(f'--focus-table: {args.device or kind} needs one, of its own or in {args.calibration}')
+        raise InputError(f'--focus-table: {args.device or kind} needs one; give it here or in {args.calibration}')
     source = MotorSource(lambda: open_focus_device(kind, args.device), table, settle_time=0.0)
     try:
         return record_focus_steps(source, source.table.range, args.device or kind, args.steps, args.step_time)

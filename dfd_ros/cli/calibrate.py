@@ -260,7 +260,7 @@ def _sweep(args: argparse.Namespace) -> None:
     if len(set(values)) < args.steps:
         raise InputError(f'--steps {args.steps}: more than the integers from {args.first:g} to {args.last:g}')
     if args.driver and (args.source or args.width or args.height):
-        raise InputError('--driver: its node gives the images; --source, --width and --height do not go with it')
+        raise InputError('--driver: its node gives the images; leave out --source, --width and --height')
     with _opened_device(args) as device:
         sweep = record_sweep(device, values, distance=args.distance, settle_time=args.settle_time)
     if len(sweep.images) < 5:

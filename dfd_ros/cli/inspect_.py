@@ -80,7 +80,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
     }
     if path.suffix.lower() not in kinds:
         known = ', '.join([*kinds, '.yaml', '.yml', '.json', '.xml'])
-        raise InputError(f'{path}: of a kind that dfd inspect does not know; it knows {known}')
+        raise InputError(f'{path}: dfd inspect does not know this kind of file; it knows {known}')
     return kinds[path.suffix.lower()]
 
 

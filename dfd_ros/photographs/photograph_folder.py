@@ -18,7 +18,7 @@ from dfd_ros.photographs.focus_order import FocusOrder, find_order, order_as_giv
 
 MAX_PHOTOGRAPHS = 200
 SAME_LENS = 0.02
-"""Relative difference of two focal lengths."""
+"""Largest relative difference of two focal lengths."""
 SAME_FOCUS = 0.01
 """Dioptres between the nearest and the farthest focus distance: less is one."""
 MAX_DISAGREEMENT = 1.5
@@ -41,8 +41,8 @@ class Photographs:
 
 
 def photograph_paths(folder: Path) -> list[Path]:
-    """The photographs in a folder, in the natural order of their names: IMG_9 before IMG_10. Of a photograph that is
-    there as RAW and as another kind, the other kind."""
+    """The photographs in a folder, in the natural order of their names: IMG_9 before IMG_10. If a photograph is
+    there both as RAW and as another kind, the other kind counts."""
     found = [
         path
         for path in folder.iterdir()
@@ -104,12 +104,12 @@ def require_change_of_focus(profiles: np.ndarray, name: str) -> None:
 
 
 def _difference(photograph: SmallImage, first: SmallImage, name: str) -> str:
-    """What cannot be of two photographs of a stack; empty if there is nothing."""
+    """Why two photographs cannot belong to one stack; empty if they can."""
     if photograph.pixels.shape != first.pixels.shape and photograph.stored_size != first.stored_size:
         sizes = ['x'.join(map(str, one.stored_size)) for one in (photograph, first)]
         return f'has {sizes[0]} pixels, {name} {sizes[1]}'
     if photograph.camera != first.camera and photograph.camera and first.camera:
-        return f'is by another camera ({photograph.camera}) than {name} ({first.camera})'
+        return f'is from another camera ({photograph.camera}) than {name} ({first.camera})'
     lengths = photograph.lens['focal_length'], first.lens['focal_length']
     if abs(lengths[0] / lengths[1] - 1) > SAME_LENS:
         return (
@@ -135,7 +135,7 @@ def _require_one_scene(folder: Path, paths: list[Path], seen: list[SmallImage]) 
 
 
 def _focus_distances(folder: Path, seen: list[SmallImage], profiles: np.ndarray) -> tuple[list[float] | None, str]:
-    """Those of the files if they can be true, and where they are from, or else why there are none."""
+    """The distances in the files if they can be true, and where they are from; otherwise None, and why."""
     distances = [photograph.lens['focus_distance'] for photograph in seen]
     known = sum(not math.isnan(distance) for distance in distances)
     if known < len(distances):
@@ -146,7 +146,7 @@ def _focus_distances(folder: Path, seen: list[SmallImage], profiles: np.ndarray)
     ratio = focus_order.path_ratio(profiles, sorted(range(len(vergences)), key=vergences.__getitem__))
     if ratio > MAX_DISAGREEMENT:
         warn(
-            f'{folder}: the focus distances in EXIF do not go with the sharpness of the images, depth may be wrong; '
+            f'{folder}: the focus distances in EXIF do not match the sharpness of the images, so depth may be wrong; '
             'give your own in a stack.yaml (dfd stack init)'
         )
     return distances, 'EXIF'

@@ -405,7 +405,7 @@ def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
     os.close(lock)
     (partial / 'mine').touch()
     assert convert(bag, '--out', out) == 2
-    assert f'{partial}/mine: is not of dfd convert; move it away' in capsys.readouterr().err
+    assert f'{partial}/mine: was not written by dfd convert; move it away' in capsys.readouterr().err
     assert [path.name for path in partial.iterdir()] == ['mine']
     (partial / 'mine').unlink()
     (partial / 'shards').mkdir()

@@ -163,7 +163,7 @@ def test_import_writes_the_calibration_file(tmp_path, capsys):
     assert (found.extrinsics.parent, found.extrinsics.child) == ('focus_camera_optical_frame', 'color')
     assert path.read_text().count('distortion_model') == 1  # older versions do not know the key
     assert dfd('calibrate', 'import', path, '--calibration', path) == 2
-    assert 'is of dfd calibrate already' in capsys.readouterr().err
+    assert 'is already of dfd calibrate' in capsys.readouterr().err
 
 
 def changed(name, *pairs):

@@ -175,7 +175,7 @@ def test_the_camera_node_takes_them(monkeypatch):
     source.focus(0.5, time.monotonic())
     frame = settled_frame(source)
     assert frame.image.shape == (64, 96, 3) and frame.lens_state.focus_distance == pytest.approx(0.5)
-    with pytest.raises(InputError, match='parameter focus_table: source is depthai, so it has to name a YAML file'):
+    with pytest.raises(InputError, match='parameter focus_table: source depthai needs it; give a YAML file'):
         make_source(CameraParameters(source='depthai'))
 
 

@@ -175,7 +175,7 @@ def test_onnx(random_weights, tmp_path, printed):
     [
         ('nothing', None, 'nothing: no such file'),
         ('empty/', None, 'neither a focal stack'),
-        ('a.txt', b'', 'of a kind that dfd inspect does not know'),
+        ('a.txt', b'', 'dfd inspect does not know this kind of file'),
         ('a.safetensors', b'abc', 'not a complete safetensors file'),
         ('a.pt', b'abc', 'not a complete checkpoint'),
         ('a.onnx', b'abc', 'not a complete ONNX file'),
@@ -184,7 +184,7 @@ def test_onnx(random_weights, tmp_path, printed):
         ('a.mcap', b'abc', 'a.mcap'),
         ('a.yaml', b'[', 'a.yaml'),
         ('b.yaml', b'a: 3', 'b.yaml: neither a calibration of dfd calibrate, camera_calibration'),
-        ('metadata.yaml', b'a: 3', 'metadata.yaml: of a bag; inspect its folder, dfd inspect '),
+        ('metadata.yaml', b'a: 3', 'metadata.yaml: part of a bag; inspect its folder: dfd inspect '),
         ('a.json', b'{"a": 3}', 'a.json: neither a calibration'),
         ('b.json', b'{', 'b.json: not JSON'),
         ('a.xml', b'<a/>', 'a.xml: '),

@@ -95,7 +95,7 @@ def test_distances_against_the_sharpness_are_warned_of(tmp_path, capsys):
     distances = [(1, 1), (4, 1), (1, 2), (3, 1), (2, 3), (8, 1)]
     stack = read_focal_stack(save_all(tmp_path / 'stack', sweep(6), distances))
     assert stack.is_metric
-    assert 'do not go with the sharpness of the images' in capsys.readouterr().err
+    assert 'do not match the sharpness of the images' in capsys.readouterr().err
     distances = [(8, 1), (4, 1), (2, 1), (1, 1), (2, 3), (1, 2)]
     read_focal_stack(save_all(tmp_path / 'stack', sweep(6), distances))
     assert capsys.readouterr().err == ''
@@ -131,7 +131,7 @@ def test_photographs_that_cannot_be_of_one_lens(tmp_path):
     save(folder / 'IMG_3.jpg', photograph(0.5), **PHONE | {'FocalLength': (22, 10)})
     no_stack(folder, r'IMG_3.jpg was taken with another lens or zoom \(2.2 mm\) than IMG_1.jpg \(4.3 mm\); .*macro')
     save(folder / 'IMG_3.jpg', photograph(0.5), **PHONE | {'Model': 'Other'})
-    no_stack(folder, r'IMG_3.jpg is by another camera \(Maker Other\) than IMG_1.jpg \(Maker Phone\)')
+    no_stack(folder, r'IMG_3.jpg is from another camera \(Maker Other\) than IMG_1.jpg \(Maker Phone\)')
     save(folder / 'IMG_3.jpg', photograph(0.5)[:100], **PHONE)
     no_stack(folder, 'IMG_3.jpg has 240x100 pixels, IMG_1.jpg 240x180')
 

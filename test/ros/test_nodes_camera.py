@@ -198,7 +198,7 @@ def test_a_camera_info_that_cannot_be_written_is_refused(calibrated, observer):
 def test_without_a_calibration_file_camera_info_is_refused(observer, start_node, stack_folder):
     start_node('camera', '-r', '__ns:=/uncalibrated', source='stack', stack=stack_folder)
     answer = observer.call(SetCameraInfo, '/uncalibrated/set_camera_info', committed())
-    assert not answer.success and answer.status_message.startswith('parameter calibration: has to name the file')
+    assert not answer.success and answer.status_message.startswith('parameter calibration: give the file')
 
 
 def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
@@ -273,7 +273,7 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
 @pytest.mark.parametrize(
     'parameters, line',
     [
-        (dict(source='stack'), 'error: parameter stack: source is stack, so it has to name a focal stack folder'),
+        (dict(source='stack'), 'error: parameter stack: source stack needs it; give a focal stack folder'),
         (dict(source='stack', stack='/nowhere'), 'error: /nowhere: no such folder'),
         (
             dict(source='film'),
@@ -290,8 +290,8 @@ def test_synthetic_scene_follows_the_focus(start_node, observer):
         ),
         (
             dict(source='v4l2'),
-            'error: parameter focus_table: source is v4l2, so it has to name a YAML file with '
-            'the values of the focus motor, or calibration one that has them',
+            'error: parameter focus_table: source v4l2 needs it; give a YAML file with the values of the focus motor, '
+            'or a calibration that has them',
         ),
         (dict(calibration='/nowhere.yaml'), 'error: /nowhere.yaml: no such file; dfd calibrate writes it'),
         (dict(rate=0.0), 'error: parameter rate: out of range, expected 0.1 to 1000.0 Hz'),

@@ -73,7 +73,7 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         from dfd_ros.cameras.stack_source import StackSource
 
         if not parameters.stack:
-            raise InputError('parameter stack: source is stack, so it has to name a focal stack folder')
+            raise InputError('parameter stack: source stack needs it; give a focal stack folder')
         return StackSource(parameters.stack, settle_time=_settle_time(parameters), width=parameters.image_width)
     if parameters.source == 'rgbd':
         import torch
@@ -81,7 +81,7 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
         from dfd_ros.cameras.rgbd_source import RgbdSource
 
         if not parameters.rgbd_folder:
-            raise InputError('parameter rgbd_folder: source is rgbd, so it has to name a folder of RGB-D images')
+            raise InputError('parameter rgbd_folder: source rgbd needs it; give a folder of RGB-D images')
         torch.set_num_threads(1)
         return RgbdSource(
             parameters.rgbd_folder,
@@ -139,8 +139,8 @@ def _focus_table(parameters: CameraParameters, calibration: Calibration) -> Focu
     table = FocusTable.found(parameters.focus_table, calibration)
     if table is None and parameters.source not in IN_DIOPTRES:
         raise InputError(
-            f'parameter focus_table: source is {parameters.source}, so it has to name a YAML file with the '
-            'values of the focus motor, or calibration one that has them'
+            f'parameter focus_table: source {parameters.source} needs it; give a YAML file with the values of the '
+            'focus motor, or a calibration that has them'
         )
     return table
 
@@ -228,9 +228,9 @@ class CameraNode(ManagedNode):
         """Takes the intrinsics over, and writes them into the calibration file where there is one."""
         path, frame = self._settings.values.calibration, self._last
         if not path:
-            raise InputError('parameter calibration: has to name the file to write the camera info to')
+            raise InputError('parameter calibration: give the file to write the camera info to')
         if frame is None:
-            raise InputError('no image yet that the camera info could belong to')
+            raise InputError('the camera info cannot be checked before the first image; try again')
         height, width = frame.image.shape[:2]
         camera = messages.camera_model(request.camera_info, frame.lens_state.focus_distance)
         if (camera.width, camera.height) != (width, height):
