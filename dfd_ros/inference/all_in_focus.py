@@ -23,27 +23,27 @@ from dfd_ros.core.geometry import Similarity
 from dfd_ros.inference.registration import Registration
 
 MAX_PYRAMID = 6
-"""Levels; the coarsest has at least 8 pixels a side."""
+"""Levels of the pyramid; the coarsest has at least 8 pixels a side."""
 CONTRAST = 2.5
-"""Of 255: detail with less is noise, and all frames count alike."""
+"""Grey levels of 255: weaker detail is noise, in which all frames count alike."""
 POWER = 5
-"""Of the energy in the weights: with 1 it is a mean of all frames, with infinity the sharpest one alone."""
+"""Exponent of the energy in the weights: with 1 it is a mean of all frames, with infinity the sharpest one alone."""
 ENERGY_WINDOW = 5  # px
 MAX_COC = 1e4  # px, beyond which it makes no difference
 MIN_WEIGHT = 1e-12
 MEMORY = 1.0
 """Focus travel, in widths of the range, in which the weight of a frame falls to 1/e: a sweep."""
 STEP = 0.05
-"""Of the range: frames that lie closer together count less each."""
+"""Share of the range: frames whose foci are closer together than this count less each."""
 MIN_STEP = 0.002  # a focus that rests forgets slowly
 MAX_OFFSET = 0.06
-"""How far the view may lie off that of the memory, as a share of the longer side, before the memory is moved."""
+"""How far the view may move away from that of the memory, as a share of the longer side, before the memory follows."""
 STILL = 0.25
-"""px: offsets below are none."""
+"""px: smaller offsets are ignored."""
 GAIN_CELL, MIN_CELLS = 6, 20
 """px of the small images, and how many of them have to be exposed well."""
 MAX_GAIN = 2.0
-"""Between two frames; more is no change of exposure."""
+"""Largest factor between two frames; a larger one is no change of exposure."""
 REFINED_SIZE = 320  # px, longer side of the images in which the view is refined
 FLOW_SIZE = 256
 """px, longer side of the images that flow is found in. They are low-passed, as frames differ in blur."""
@@ -52,7 +52,7 @@ FLOW_FINEST = 2
 FLOW_BLUR, FLOW_SMOOTHING = 1.5, 4.0  # px of these
 MAX_FLOW = 8.0  # px of these
 MIN_FLOW = 0.3
-"""px of the image, mean: less is no parallax."""
+"""px of the image, on average: smaller displacements are ignored."""
 FLOW_GAIN = 0.9
 BLUR_REACH = 3  # px of these
 MAX_CONTRADICTION = 4.0

@@ -1,4 +1,4 @@
-"""How the view changes from frame to frame: by focus breathing, which the lens state may state, and camera motion."""
+"""How the view changes from frame to frame: by focus breathing, which lens states may report, and by motion."""
 
 from __future__ import annotations
 

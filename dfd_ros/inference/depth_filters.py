@@ -1,4 +1,4 @@
-"""Filters for depth images, each of which only makes pixels unknown, but for the median."""
+"""Filters for depth images. All but the median only make pixels unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from dfd_ros.core.optics import VergenceRange
 
 SAME_SURFACE = 0.02
-"""Neighbours whose vergence differs by less, as a share of the range, are of one surface."""
+"""Neighbours whose vergence differs by less, as a share of the range, belong to one surface."""
 _SCALE = 1000  # steps of the range in the integers that OpenCV takes
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
@@ -26,7 +26,7 @@ def clean(depth: np.ndarray, range_: VergenceRange, edge_jump: float = 0.0, spec
 
 
 def speckles(u: np.ndarray, smallest: int) -> np.ndarray:
-    """Where surfaces of fewer than `smallest` pixels are: (H, W) bool.
+    """(H, W) bool: the pixels of surfaces that have fewer than `smallest` pixels.
 
     u: (H, W) float32, vergence scaled to 0..1 over the range, NaN = unknown.
     """
@@ -38,7 +38,7 @@ def speckles(u: np.ndarray, smallest: int) -> np.ndarray:
 
 
 def flying_edges(u: np.ndarray, jump: float) -> np.ndarray:
-    """Where the neighbours of a pixel differ by more than `jump`: there depth flies between two surfaces. As above."""
+    """(H, W) bool: pixels whose neighbours differ by more than `jump`, where depth flies between two surfaces."""
     unknown = np.isnan(u)
     nearest = cv2.dilate(np.where(unknown, np.float32(-np.inf), u), _NEIGHBOURS)
     farthest = cv2.erode(np.where(unknown, np.float32(np.inf), u), _NEIGHBOURS)

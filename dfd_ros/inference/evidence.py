@@ -22,15 +22,16 @@ NO_RESPONSE = 'the images do not change with the focus distance of their lens st
 NO_ANSWER = 'the network gives no depth: its stack is not complete, or its weights are broken'
 
 MAX_REST = 30
-"""Frames at one focus after which the sweeps before are too old. Over 40 such frames the median error stays what it was
-(160x120, 5 Hz: 6 to 6, 7 to 8, 16 to 16, 3 to 3 %; 6 to 27, 7 to 54, 16 to 47 % if the memory read all of them)."""
+"""Number of frames at one focus that make the sweeps before them too old. Over 40 such frames the median error stays
+what it was (160x120, 5 Hz: 6 to 6, 7 to 8, 16 to 16, 3 to 3 %; 6 to 27, 7 to 54, 16 to 47 % if the memory read all of
+them)."""
 MIN_SPREAD = 0.05
-"""Of foci that differ visibly, as a share of the range in vergence."""
+"""Smallest difference of two foci that is visible, as a share of the range in vergence."""
 MIN_BLUR = 0.5
-"""px, difference in blur that can be seen."""
+"""px, smallest difference in blur that is visible."""
 
 CELL = 8
-"""px, side of a place of which the foci are kept."""
+"""px, side of the square places whose foci are remembered."""
 MIN_RESPONSE = 0.2
 """Of 80 streams of stuck motors before moving cameras (`benchmarks/lens_faults.py`), the response was 0.16 or less once
 it had settled; of 110 good ones 0.23 or more, but for one scene (0.11 to 0.29)."""
@@ -38,9 +39,9 @@ MAX_UNREST = 0.28
 """Registration cannot follow a camera that moves fast: where more is unexplained, nothing is concluded. It was 0.25 or
 less before a stuck motor, and 0.33 or more where fast motion, of 3 % of the image a frame, hid a good response."""
 MIN_FIT = 0.5
-"""Explained by lens states that images are said to belong to."""
+"""Smallest share that lens states must explain to be those of other images."""
 LAG_MARGIN = 0.1
-"""By which lens states of other frames have to explain the images better than their own."""
+"""By how much lens states of other frames must explain the images better than the images' own."""
 
 
 class Evidence:

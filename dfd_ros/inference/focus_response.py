@@ -19,31 +19,31 @@ import torch
 from dfd_ros.core.geometry import Similarity
 
 TILES = 8
-"""The sharpness of an image is measured in so many rows and columns."""
+"""Rows and columns of the grid in which the sharpness of an image is measured."""
 REACH = 8
-"""px, about, between the pixels whose differences those of neighbours are compared with."""
+"""px, approximately: differences of neighbours are compared with those of pixels this far apart."""
 SAMPLES = 80
-"""Rows or columns, whichever are fewer, in which differences are measured."""
+"""Rows or columns, whichever are fewer, that are measured."""
 NOISE = 1e-4
-"""Mean square of differences that is too little to judge by."""
+"""Mean square of differences below which they are mostly noise."""
 FOCUS_BINS = 10
-"""Across the range: frames in one bin have the same focus."""
+"""Bins across the range: frames in one bin count as having the same focus."""
 BINS = 2 * FOCUS_BINS + 1
-"""Foci reach from -0.5 to 1.5."""
+"""All bins: foci reach from -0.5 to 1.5."""
 WINDOW = 60
 """Frames that are compared."""
 MIN_REPEATS = 15
-"""Changes of focus more than are needed for a fit: with fewer a response may be chance."""
+"""Changes of focus beyond those that a fit needs: with fewer, a response may be chance."""
 MIN_TEXTURE = 4e-3
-"""Mean square of the coarse differences, beyond that of the fine ones, which a tenth of the tiles need: plain walls
-look the same at every focus. Of 64 tiles, walls have up to 0.002, scenes with things in them 0.01 and more."""
+"""Mean square of the coarse differences, less that of the fine ones, that a tenth of the tiles must reach: plain walls
+look the same at every focus. Walls reach up to 0.002, scenes with objects 0.01 and more."""
 TEXTURED = 58
-"""Of the `TILES`**2 tiles, in order of their texture, the one that has to have it."""
+"""Index of the tile that must reach `MIN_TEXTURE`, among the `TILES`**2 tiles sorted by rising texture."""
 MAX_LAG = 2
 FIT_EVERY = 4
 """Frames."""
 MIN_MOTION = 0.05
-"""Of a tile: less moves nothing from one to another."""
+"""Share of a tile: smaller motions are ignored."""
 
 
 class FocusResponse:
@@ -62,14 +62,14 @@ class FocusResponse:
         self._products = np.zeros((lags, BINS, TILES * TILES))
         self._total = 0.0
         self.shares = np.full(lags, math.nan)
-        """Explained by the lens states of MAX_LAG frames before each image, ..., of MAX_LAG frames after it.
-        NaN while there are too few, or no texture."""
+        """Shares of the variance that the lens states of MAX_LAG frames before each image, ..., MAX_LAG frames after it
+        explain. NaN while there are too few frames, or no texture."""
         self.unrest = math.nan
         """Standard deviation of the changes of the log of sharpness that the focus does not explain."""
 
     @property
     def share(self) -> float:
-        """Explained by the lens states of the images."""
+        """The share that the lens states of the images themselves explain."""
         return float(self.shares[MAX_LAG])
 
     def push(self, image: torch.Tensor, focus: float, motion: Similarity) -> None:

@@ -73,8 +73,8 @@ def description(lens: dict[str, float], frames: Sequence[tuple[str, float]], sou
 
     Args:
         lens: by key; NaN is unknown.
-        frames: file name and focus distance (m) of each. All distances are NaN, and the frames from the farthest focus
-            to the nearest, or none is.
+        frames: file name and focus distance (m) of each. Either none is NaN, or all are, and the frames go from
+            the farthest focus to the nearest.
         source: where the focus distances or their order are from.
     """
     is_relative = all(math.isnan(distance) for _, distance in frames)

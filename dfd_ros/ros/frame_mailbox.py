@@ -30,7 +30,7 @@ class Mailbox(Generic[T]):
             return waiting is not None
 
     def wait(self, seconds: float) -> bool:
-        """Returns after that time, or once the mailbox is closed: whether it is. Items keep replacing each other."""
+        """Waits that long, or until the mailbox is closed; returns whether it is. Items keep replacing each other."""
         with self._condition:
             return self._condition.wait_for(lambda: self._closed, max(0.0, seconds))
 
@@ -59,13 +59,13 @@ class Pace:
         self._due = -math.inf
 
     def left(self, rate: float, now: float) -> float:
-        """s until the next item is due. rate: Hz, 0 = any; another one counts at once."""
+        """Time (s) until the next item is due. rate: Hz, 0 = no limit; a change counts at once."""
         if rate != self._rate:
             self._rate, self._due = rate, -math.inf
         return max(0.0, self._due - now)
 
     def take(self, now: float) -> None:
-        """An item is taken."""
+        """Call this when an item is taken."""
         if self._rate:
             period = 1 / self._rate
             self._due = now + period if math.isinf(self._due) else max(self._due, now - period) + period

@@ -63,7 +63,7 @@ class LivePage:
         return len(self._server.get_clients())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until a viewer comes or goes, or something was changed in the page. Gives whether that happened."""
+        """Waits until a viewer comes or goes, or something was changed in the page. Returns whether one did."""
         happened = self._changed.wait(timeout)
         self._changed.clear()
         return happened
@@ -91,7 +91,7 @@ class LivePage:
         self._server.flush()
 
     def show_again(self) -> None:
-        """The last frame again, with what was changed in the page."""
+        """Shows the last frame again, with the changes made in the page."""
         frame = self._last
         if frame is None or not self.viewers:
             return
@@ -103,7 +103,7 @@ class LivePage:
         self._server.flush()
 
     def show_controls(self) -> None:
-        """The sliders as the settings are now, without a frame."""
+        """Moves the sliders to the current settings, without a frame."""
         with self._lock:
             self._controls.show()
 
@@ -118,7 +118,7 @@ class LivePage:
         self._say(self._diagnostics, f'<div style="padding:0.2rem 0.6rem;font-size:0.8rem">{rows}</div>')
 
     def forget(self) -> None:
-        """Before the first frame of another scene."""
+        """Forgets the scene. Call this before the first frame of another one."""
         self._point.history.clear()
         self._scene.forget()
 

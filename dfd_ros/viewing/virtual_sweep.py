@@ -14,8 +14,8 @@ SLACK = 1e-3  # share of the range by which a frame may lie outside
 
 
 def order(shots: list[Shot], settings: Settings) -> Iterator[Shot]:
-    """Frames without end. `steps` of the frames in the range are taken, evenly by their order, since the foci of
-    stacks are seldom even in vergence; where the focus rests, it is always the nearest frame."""
+    """An endless sequence: `steps` of the frames in the range, evenly by their order, since the foci of stacks are
+    seldom even in vergence; where the focus rests, it is always the nearest frame."""
     within = _within(shots, settings.range)
     for cycle in itertools.count():
         if not settings.sweeping:
