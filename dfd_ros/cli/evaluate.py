@@ -111,7 +111,7 @@ def _print_figures(figures: list[FrameFigures], sweep: int) -> None:
         return f'{f.frame or "last":>5}'
 
     print(
-        '\nErrors. u: vergence, 0 to 1 over the focus range. MSE, RMS: of depth, divided by the largest of the set.\n'
+        '\nErrors. u: vergence, 0 to 1 over the focus range. MSE, RMS: of depth over the largest depth of the set.\n'
         'MAE of 70 % / all: error of the most confident 70 % of the pixels, divided by that of all.\n'
         'AUSE: how far the confidence is from ranking pixels by their error, 0 = perfect. docs/glossary.md has more.\n'
     )

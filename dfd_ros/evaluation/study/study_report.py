@@ -76,7 +76,7 @@ def _measuring(settings: dict, machine: str, bf16: bool | None) -> str:
     return (
         f'Stacks of {frames} frames of {size} with rising focus; the wall is masked out. Test sets of '
         f'{settings["tests"]} scenes, with textures and shapes that training never saw. '
-        'MSE and RMS are of depth divided by the largest of the set; Accuracy is the share of pixels with '
+        'MSE and RMS are of depth divided by the largest depth of the set; Accuracy is the share of pixels with '
         f'max(d/d*, d*/d) < 1.25. Figures and times measured on: {machine}; ms are of one depth map of {size}'
         f'{precision}: of all {frames} frames for a network that reads stacks, of one for a network that gives a '
         'depth map with every frame.'
