@@ -43,11 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_writable
 
+    if args.out.suffix.lower() != f'.{args.format}':  # readers go by it
+        raise InputError(f'--out {args.out}: must end in .{args.format}')
     require_writable(args.out)
     from dfd_ros import networks
-    from dfd_ros.core.errors import InputError
     from dfd_ros.core.provenance import file_hash
     from dfd_ros.inference.onnx_export import export_onnx
 

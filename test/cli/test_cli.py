@@ -133,7 +133,8 @@ def test_estimate_with_onnx(stack, tmp_path, capsys):
         (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--device', 'gpu'], "device 'gpu'"),
         (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'], 'small.safetensors: is not a folder'),
         (['export', '--out', 'o', '--size', '48'], "'48' is not WIDTHxHEIGHT"),
-        (['export', '--out', 'o', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
+        (['export', '--out', 'o.onnx', '--weights', 'nowhere.safetensors'], 'nowhere.safetensors'),
+        (['export', '--out', 'o.txt'], '--out o.txt: must end in .onnx'),
         (['nonsense'], "invalid choice: 'nonsense'"),
     ],
 )
@@ -217,7 +218,7 @@ def test_completion_without_its_package(monkeypatch, capsys):
     assert capsys.readouterr().err == 'dfd: error: completion needs the package argcomplete: pip install argcomplete\n'
 
 
-@pytest.mark.parametrize('command', [['demo'], ['export', '--out', 'o']])
+@pytest.mark.parametrize('command', [['demo'], ['export', '--out', 'o.onnx']])
 @pytest.mark.parametrize('size', ['480', '480x', 'x480', '640x480x3', '-640x480', '640x0', '640x1e2', '99999x99999'])
 def test_sizes_are_width_by_height(command, size, capsys):
     assert dfd(*command, f'--size={size}') == 2
