@@ -23,8 +23,8 @@ MAX_HEADER = 16 * 2**20
 """Bytes, for names and shapes of the tensors, and the metadata."""
 MAX_NUMBER = 2**20
 """Maximum in the configuration of a network."""
-MAX_PARAMETERS = 2**28
-"""Maximum of any network."""
+MAX_PARAMETERS = 2**29
+"""Maximum of any network; the largest of the study has 403 million."""
 
 
 class WeightsFile:

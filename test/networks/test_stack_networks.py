@@ -430,6 +430,13 @@ def refused(match, function, *arguments, **options):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('kind, millions', [('fully_connected', 403), ('stacking', 51)])
+def test_the_lstms_of_the_study_are_within_the_limit_of_parameters(kind, millions):
+    with torch.device('meta'):  # no memory
+        network = networks.create('lstm_ddff', kind=kind)
+    assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6) == millions
+
+
 @pytest.mark.parametrize(
     'name, config, match',
     [
