@@ -34,7 +34,7 @@ from dfd_ros.training.run_log import RunLog
 from dfd_ros.training.self_supervision import SelfSupervision
 from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.starting_network import average_of, optimiser_of, starting_network
-from dfd_ros.training.validation import SampleValidation, make_validation
+from dfd_ros.training.validation import Kept, SampleValidation, make_validation
 from dfd_ros.training.weights_card import write_card
 
 _MAX_UNSAVED = 600.0  # s of training between two checkpoints
@@ -217,7 +217,8 @@ class _Run:
         self.at = self._position()
         self._model = self._trainable()
         self._data = TrainingData(config, folder, device, processes.rank, processes.ranks)
-        self._validation = make_validation(config, device, self._data, self._quiet) if self._leads else None
+        kept = Kept(folder.parent / 'validation', contents_of(self._settings), self._quiet)
+        self._validation = make_validation(config, device, self._data, kept) if self._leads else None
         if isinstance(self._validation, SampleValidation):
             self._validation.check(self._network)
         output_folder(folder, *_FILES)  # only now, after all checks of the input

@@ -4,7 +4,7 @@ shapes. The test sets of `dfd evaluate` have different seeds and families, and n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.drawing.visualise import Panel, colour, sheet, write_picture
 from dfd_ros.networks import Network, Prediction
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
+from dfd_ros.training import kept_stacks
 from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.cut import counted
 from dfd_ros.training.metrics import mae, most_confident, mse, rms
@@ -28,12 +29,34 @@ from dfd_ros.training.unlabelled_stacks import UnlabelledStacks
 _FIRST_SEED = 1_000_000_000
 
 
-def _rendered(
-    settings: StackSettings, config: TrainingConfig, device: torch.device, quiet: bool, title: str = 'validation'
-) -> Iterator[StackBatch]:
-    seeds = range(_FIRST_SEED, _FIRST_SEED + config.validate_stacks)
-    for seed in tqdm(seeds, desc=title, unit='stack', leave=False, disable=quiet):
-        yield render_stack(seed, settings, device)
+@dataclass(frozen=True)
+class Kept:
+    """Where rendered stacks are kept, see `dfd_ros.training.kept_stacks`.
+
+    Attributes:
+        folder: of the files.
+        contents: hashes of the files that the settings name, see `dfd_ros.training.checkpoint.contents_of`.
+        quiet: no progress bar.
+    """
+
+    folder: Path
+    contents: dict[str, str] = field(default_factory=dict)
+    quiet: bool = True
+
+    def stacks(self, name: str, settings: StackSettings, count: int, device: torch.device) -> StackBatch:
+        """The first stacks for validation with these settings."""
+        seeds = range(_FIRST_SEED, _FIRST_SEED + count)
+
+        def render() -> StackBatch:
+            shown = tqdm(seeds, desc=f'validation, {name}', unit='stack', leave=False, disable=self.quiet)
+            return StackBatch.stack([render_stack(seed, settings, device) for seed in shown])
+
+        described = asdict(settings)
+        # Files are known by their content, wherever they are.
+        paths = described.pop('views'), described['surfaces'].pop('photographs')
+        contents = self.contents if any(paths) else {}
+        made_of = {'settings': described, 'seeds': [seeds.start, seeds.stop], 'contents': contents}
+        return kept_stacks.kept(self.folder, name, made_of, device, render)
 
 
 class Validation:
@@ -42,11 +65,9 @@ class Validation:
     SCORE = 'field_mae'
     """The figure that selects the best weights."""
 
-    def __init__(self, config: TrainingConfig, device: torch.device, quiet: bool = True):
+    def __init__(self, config: TrainingConfig, device: torch.device, kept: Kept):
         self.sets = {
-            name: StackBatch.stack(
-                list(_rendered(make(frames=10, height=192, width=192), config, device, quiet, f'validation, {name}'))
-            )
+            name: kept.stacks(name, make(frames=10, height=192, width=192), config.validate_stacks, device)
             for name, make in (('study', StackSettings.study), ('field', StackSettings.field))
         }
 
@@ -102,10 +123,10 @@ class DataValidation:
 
     SCORE = 'mse'
 
-    def __init__(self, config: TrainingConfig, device: torch.device, quiet: bool = True):
+    def __init__(self, config: TrainingConfig, device: torch.device, kept: Kept):
         stage = config.stages[-1]
         self.batches = []
-        for stack in self._stacks(config, device, quiet):
+        for stack in self._stacks(config, device, kept):
             top, left = ((n - stage.crop) // 2 for n in stack.images.shape[-2:])
             area = (..., slice(top, top + stage.crop), slice(left, left + stage.crop))
             last = (slice(None), stage.frames - 1)
@@ -115,13 +136,15 @@ class DataValidation:
             )
 
     @staticmethod
-    def _stacks(config: TrainingConfig, device: torch.device, quiet: bool) -> Iterator[StackBatch]:
+    def _stacks(config: TrainingConfig, device: torch.device, kept: Kept) -> Iterator[StackBatch]:
         if config.pool.held_out:
             pool = StackPool(Path(config.pool.folder) / '0', config.data, workers=0)
             for index in range(config.pool.start, config.pool.start + config.pool.held_out):
                 yield pool.get(index).to(device)
         else:
-            yield from _rendered(config.data, config, device, quiet)
+            stacks = kept.stacks('data', config.data, config.validate_stacks, device)
+            for i in range(len(stacks.images)):
+                yield StackBatch(*(getattr(stacks, name)[i : i + 1] for name in StackBatch.__dataclass_fields__))
 
     @torch.no_grad()
     def figures(self, network: Network) -> dict[str, float]:
@@ -261,13 +284,10 @@ class StackValidation:
 AnyValidation = Validation | DataValidation | SampleValidation | StackValidation
 
 
-def make_validation(
-    config: TrainingConfig, device: torch.device, data: TrainingData, quiet: bool = True
-) -> AnyValidation:
-    """The validation that the configuration names. Focal stacks without truth come from `data`, the training's. quiet:
-    no progress bar."""
+def make_validation(config: TrainingConfig, device: torch.device, data: TrainingData, kept: Kept) -> AnyValidation:
+    """The validation that the configuration names. Focal stacks without truth come from `data`, the training's."""
     if data.unlabelled is not None:
         return StackValidation(data.unlabelled, config, device)
     if config.validation == 'presets':
-        return Validation(config, device, quiet)
-    return DataValidation(config, device, quiet) if config.validation == 'data' else SampleValidation(config, device)
+        return Validation(config, device, kept)
+    return DataValidation(config, device, kept) if config.validation == 'data' else SampleValidation(config, device)

@@ -31,7 +31,7 @@ from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.training import loop
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.sequences import TrainingData
-from dfd_ros.training.validation import DataValidation
+from dfd_ros.training.validation import DataValidation, Kept
 
 SHIPPED = Path(__file__).parents[2] / 'config' / 'study.yaml'
 ROWS = """
@@ -676,7 +676,7 @@ def test_held_out_stacks_are_not_trained_on(config, tmp_path):
     one.render(0)
     settings = one.config(one.rows[0])
     assert (settings.pool.start, settings.pool.held_out) == (9, 1)
-    [(images, _, _, truth)] = DataValidation(settings, torch.device('cpu')).batches
+    [(images, _, _, truth)] = DataValidation(settings, torch.device('cpu'), Kept(tmp_path)).batches
     held_out = folder_scene(tmp_path / 'stacks' / '9')
     assert torch.equal(images, held_out.images[..., 4:36, 8:40]) and truth.isfinite().all()
 
