@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dfd_ros.core.errors import InputError
 
-_PATIENCE = 10.0  # s, for the first process to call `share`
+_PATIENCE = 60.0  # s, for the first process to call `share`
 
 
 class SharedLock:
@@ -31,9 +31,11 @@ class SharedLock:
     def __init__(self, folder: Path, shares: bool = True):
         self._handle = os.open(folder, os.O_RDONLY)
         self._shares = shares
-        self.is_first = self._take(fcntl.LOCK_EX)
         began = time.monotonic()
-        while not self.is_first and not (shares and self._take(fcntl.LOCK_SH)):
+        while True:
+            self.is_first = self._take(fcntl.LOCK_EX)
+            if self.is_first or (shares and self._take(fcntl.LOCK_SH)):
+                break
             if not shares or time.monotonic() - began > _PATIENCE:
                 os.close(self._handle)
                 raise InputError(f'{folder}: another process writes here, wait for its end or give another folder')

@@ -42,7 +42,8 @@ class SharedShards:
         samples_per_shard: maximum number in each.
         shares: other processes may write the set too. If not, they are refused, and samples that do not fill their
             shard are packed at the end as well.
-        claim: called with whether no other process has written or writes samples here: to check or note their settings.
+        claim: called with whether no other process has written or writes samples here, to check or note their settings;
+            the one that was to note them may have been killed.
 
     Raises:
         InputError: another process writes here alone, or other keys.
@@ -87,7 +88,7 @@ class SharedShards:
         """Processes that cut the set differently must not meet."""
         path = self.parts / 'set.json'
         cut = {'samples_per_shard': samples_per_shard, 'count': len(self.keys), 'first': self.keys[0]}
-        if is_first:
+        if is_first or not path.exists():  # the first may have been killed
             write_json(path, cut)
         elif other := changed_value(path, cut):
             raise InputError(

@@ -87,20 +87,21 @@ def render_procedural(
     Raises:
         InputError: the folder holds something else, or another process writes there alone.
     """
-    if folder.exists() and not (folder / SETTINGS_FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f'--out {folder}: already exists; choose a new folder or remove it')
     described = what.described(device)
     output_folder(folder, SHEET_FILE, CARD_FILE)
 
     def claim(is_new: bool) -> None:
-        if not is_new and (other := changed_value(folder / SETTINGS_FILE, described)):
+        settings = folder / SETTINGS_FILE
+        if not settings.exists() and any(not path.name.startswith('.') for path in folder.iterdir()):
+            raise InputError(f'--out {folder}: already exists; choose a new folder or remove it')
+        if is_new or not settings.exists():
+            (folder / LOG_FILE).unlink(missing_ok=True)
+            write_json(settings, described)
+        elif other := changed_value(settings, described):
             raise InputError(
                 f'--out {folder}: holds stacks with other settings ({other[0]}: {shortened(other[1])}, not '
                 f'{shortened(other[2])}); give the same ones to resume, choose a new folder or remove it'
             )
-        if is_new:
-            (folder / LOG_FILE).unlink(missing_ok=True)
-            write_json(folder / SETTINGS_FILE, described)
 
     output: SharedShards | _Folders
     if what.shards:

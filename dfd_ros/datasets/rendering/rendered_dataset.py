@@ -55,9 +55,6 @@ def render_dataset(
         BlenderCrashed: Blender crashed twice on one scene.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / SETTINGS_FILE).exists():
-        if not folder.is_dir() or any(path.name != f'.{SHARD_NAME}.parts' for path in folder.iterdir()):
-            raise InputError(f'--out {folder}: exists and is not a data set of this command; give a new folder')
     keys = {f'{seed:08d}': seed for seed in seeds}
     claim = partial(_claim, folder, settings)
     shards = SharedShards(folder, SHARD_NAME, list(keys), samples_per_shard, not job.endswith('/1'), claim)
@@ -84,7 +81,9 @@ def _claim(folder: Path, settings: RenderSettings, is_new: bool) -> None:
     """Record the settings of the folder's scenes, or check that they match."""
     path = folder / SETTINGS_FILE
     mine = asdict(settings)
-    if is_new:
+    if not path.exists() and any(not there.name.startswith('.') for there in folder.iterdir()):
+        raise InputError(f'--out {folder}: exists and is not a data set of this command; give a new folder')
+    if is_new or not path.exists():
         (folder / SCENES_FILE).unlink(missing_ok=True)
         write_json(path, mine)
         return
