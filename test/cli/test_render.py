@@ -221,6 +221,12 @@ def test_jobs_render_together_what_one_renders(tmp_path, capsys, format_):
     assert not [path for path in out.iterdir() if path.name.startswith('.')]
 
 
+@pytest.mark.parametrize('format_', ['folders', 'shards'])
+def test_what_another_job_is_just_writing_is_not_foreign(tmp_path, format_):
+    (tmp_path / '.settings.1-0.part.json').touch()
+    assert render(tmp_path, '--stacks', '1', '--format', format_, '--shard', '1/2') == 0
+
+
 def test_a_job_alone_is_refused_beside_others(tmp_path, capsys):
     out = tmp_path / 'set'
     assert render(out, '--stacks', '2', '--format', 'shards', '--shard', '1/2') == 0

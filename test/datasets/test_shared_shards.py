@@ -163,6 +163,15 @@ def test_the_first_has_the_folder_alone_until_it_shares(tmp_path, monkeypatch):
     first.close()
 
 
+def test_what_the_first_did_not_note_the_next_one_does(tmp_path):
+    (tmp_path / '.set.parts').mkdir()  # and then the first was killed, while the next one waited
+    first = SharedLock(tmp_path)
+    first.share()
+    with written(tmp_path), pytest.raises(InputError, match='with count 7, not 6'):
+        SharedShards(tmp_path, 'set', KEYS[:-1], 3, True)
+    first.close()
+
+
 def test_the_log_adds_up_what_jobs_did(tmp_path):
     path = tmp_path / 'log.jsonl'
     with JobLog(path, '10/10') as late, JobLog(path, '2/10') as early:
