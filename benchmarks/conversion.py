@@ -32,13 +32,15 @@ TYPES = {
 }
 
 
-def write_bag(folder: Path, frames: int) -> None:
-    """A breathing focus camera and a depth camera 5 cm beside it, raw images with noise as cameras have."""
+def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE) -> None:
+    """A breathing focus camera and a depth camera 5 cm beside it, raw images with noise as cameras have. size: (height,
+    width), of the same view."""
+    scale = size[1] / SIZE[1]
     store = typestore()
     types, draw = store.types, np.random.default_rng(0)
     numbers = {topic: i for i, topic in enumerate(TYPES)}
     bag = BagWriter(folder, [Topic(*item, latched=item[0] == '/tf_static') for item in TYPES.items()])
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    y, x = np.mgrid[: size[0], : size[1]] / scale
     scene = 120 + 50 * np.sin(x / 9)[..., None] * np.sin(y / 13)[..., None] * np.array([1, 0.8, 0.6])
     scenes = [np.clip(scene + draw.normal(0, 3, scene.shape), 0, 255).astype(np.uint8) for _ in range(4)]
     room = np.where((abs(x - 300) < 100) & (abs(y - 200) < 90), 900, 1500 + x + y // 2)
@@ -51,14 +53,14 @@ def write_bag(folder: Path, frames: int) -> None:
 
     def image(array: np.ndarray, encoding: str, stamp: float, frame: str):
         return types['sensor_msgs/msg/Image'](
-            header(stamp, frame), *SIZE, encoding, 0, array.strides[0], array.reshape(-1).view(np.uint8)
+            header(stamp, frame), *size, encoding, 0, array.strides[0], array.reshape(-1).view(np.uint8)
         )
 
     def info(f: float, stamp: float, frame: str):
-        k = np.array([f, 0, 319.5, 0, f, 239.5, 0, 0, 1.0])
+        k = np.array([f * scale, 0, (size[1] - 1) / 2, 0, f * scale, (size[0] - 1) / 2, 0, 0, 1.0])
         roi = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
         return types['sensor_msgs/msg/CameraInfo'](
-            header(stamp, frame), *SIZE, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), np.zeros(12), 0, 0, roi
+            header(stamp, frame), *size, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), np.zeros(12), 0, 0, roi
         )
 
     def write(topic: str, stamp: float, message) -> None:
