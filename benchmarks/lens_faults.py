@@ -186,7 +186,7 @@ def cost() -> str:
 
         def judge(by: Evidence, tensor=tensor, focus=focus) -> None:
             by.push(tensor, focus, 20.0, motion)
-            by.seen(480, 640)
+            by.seen(slice(0, 480), 480, 640, torch.device('cpu'))
 
         if i < 20:
             times['estimator'].append(timed(lambda: estimator.push(image, state))[1])
