@@ -45,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
 
     from dfd_ros.core.child_processes import terminable
     from dfd_ros.core.errors import InputError
+    from dfd_ros.ros import launch_arguments
     from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
 
     if not 1 <= args.seconds <= 3600:
         raise InputError(f'--seconds {args.seconds:g}: must be 1 to 3600')
+    launch_arguments.require_files({'weights': args.weights})
     require_ros()
     logs = args.out / 'log'
     logs.mkdir(parents=True, exist_ok=True)

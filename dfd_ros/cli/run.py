@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError('--seconds: needs --record')
     if args.params_file and not args.params_file.is_file():
         raise InputError(f'{args.params_file}: no such file')
+    launch_arguments.require_files(values, has_parameter_file=bool(args.params_file))
     if args.record:
         require_output_folder(args.record)
     require_ros()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import require_file
 from dfd_ros.core.own_class import MODULE_CLASS, is_choice
 from dfd_ros.ros.node_parameters import NODES
 
@@ -151,6 +152,12 @@ TRAINER = arguments({'trainer': ('data', 'config', 'weights', 'output', 'name', 
 """Of train.launch.py."""
 
 
+FILES = ('weights', 'focus_table', 'calibration')
+"""Arguments that name a file to read."""
+NEEDED_BY_SOURCE = {'stack': 'stack', 'rgbd': 'rgbd_folder'}
+"""By source, the argument that it cannot do without."""
+
+
 class Switch(NamedTuple):
     """An argument, false by default, that starts another node."""
 
@@ -174,6 +181,24 @@ def nodes(values: dict[str, str]) -> tuple[str, ...]:
         raise InputError(f'driver: {driver!r} is the camera, so source has to be {EXTERNAL}, not {source}')
     camera = ('camera',) if source != EXTERNAL else ('focus_bridge',) if driver else ()
     return (*camera, 'sweep', 'depth', *(switch.node for name, switch in SWITCHES.items() if values[name] == 'true'))
+
+
+def require_files(values: dict[str, str], has_parameter_file: bool = False) -> None:
+    """Checks the files that `values` name, which nodes find missing only after seconds.
+
+    has_parameter_file: more parameters come from a file.
+
+    Raises InputError.
+    """
+    for name in FILES:
+        if values.get(name):
+            try:
+                require_file(path(values[name]))
+            except InputError as error:
+                raise InputError(f'{name}: {error}') from None
+    needed = NEEDED_BY_SOURCE.get(values.get('source', ''))
+    if needed and not values.get(needed) and not has_parameter_file:
+        raise InputError(f'source {values["source"]}: needs {needed}, the folder to show')
 
 
 def parameters(

@@ -254,6 +254,10 @@ def test_a_bad_value_is_one_line(name, value, line):
         (['run', '--rate', 'fast'], "dfd: error: rate: 'fast' is not a number"),
         (['run', '--seconds', '3'], 'dfd: error: --seconds: needs --record'),
         (['run', '--params-file', 'none.yaml'], 'dfd: error: none.yaml: no such file'),
+        (['demo', '--weights', 'none'], f'dfd: error: weights: {os.getcwd()}/none: no such file'),
+        (['run', '--focus-table', '/none'], 'dfd: error: focus_table: /none: no such file'),
+        (['run', '--calibration', '/dev/null'], 'dfd: error: calibration: /dev/null: is a device, expected a regular'),
+        (['run', '--source', 'stack'], 'dfd: error: source stack: needs stack, the folder to show'),
     ],
 )
 def test_a_bad_argument_exits_2_with_one_line(command, line, capsys):
@@ -376,9 +380,11 @@ def test_killed_the_demo_takes_its_nodes_along(dfd, tmp_path, random_weights):
 
 
 def test_a_node_that_fails_to_start_ends_the_demo_with_its_error(dfd, tmp_path):
-    weights = tmp_path / 'none.safetensors'
+    weights = tmp_path / 'empty.safetensors'
+    weights.touch()
     status, _out, err = dfd('demo', '--out', tmp_path, '--weights', weights, *SMALL).finish()
-    assert (status, err) == (2, f'dfd: error: depth node: weights {weights}: no such file\n')
+    assert status == 2 and err.count('\n') == 1
+    assert err.startswith(f'dfd: error: depth node: weights {weights}: ')
 
 
 def test_run_tells_once_why_a_node_cannot_start(dfd, tmp_path):
