@@ -184,7 +184,7 @@ def read_driver(name: str, *, node: str = '', device: str = '') -> Driver:
     path = Path(name).expanduser()
     if path.suffix not in ('.yaml', '.yml'):
         if name not in presets():
-            raise InputError(f'driver: {name!r} is none of {", ".join(presets())}, and no .yaml file')
+            raise InputError(f'driver {name!r}: give one of {", ".join(presets())}, or a .yaml file')
         path = resource(f'{FOLDER}/{name}.yaml')
     content = read_yaml(path)
     if isinstance(content, dict):

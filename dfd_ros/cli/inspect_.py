@@ -67,6 +67,8 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
         raise InputError(
             f'{path}: neither a focal stack (stack.yaml), photographs, a bag, shards (*.tar) nor a training run'
         )
+    if not path.exists():
+        raise InputError(f'{path}: no such file or folder')
     require_file(path)
     if path.suffix.lower() in ('.yaml', '.yml', '.json', '.xml'):
         return _inspect_text.kind(path)

@@ -280,7 +280,7 @@ def _check_data(settings: Any, where: str) -> None:
         elif name in _CHOICES:
             wrong = {value} if isinstance(value, str) else {*value} or {''}
             if wrong := wrong.difference(_CHOICES[name]):
-                raise InputError(f'{here}: "{min(wrong)}" is none of {", ".join(_CHOICES[name])}')
+                raise InputError(f'{here}: "{min(wrong)}" must be one of {", ".join(_CHOICES[name])}')
         else:
             if isinstance(value, tuple) and not value[0] <= value[1]:  # NaN is not either
                 raise InputError(f'{here}: {value} is not a pair of minimum and maximum')

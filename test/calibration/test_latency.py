@@ -153,7 +153,7 @@ class TestTheCommand:
             (['--steps', '3'], '--steps 3: must be at least 6'),
             (['nothing'], 'nothing'),
             (['bag', '--driver', 'v4l2'], 'leave out --driver, --device and --source'),
-            (['--driver', 'nobody'], "'nobody' is none of"),
+            (['--driver', 'nobody'], "'nobody': give one of"),
             (['--device', '/dev/video0'], '--focus-table: /dev/video0 needs one'),
         ],
     )

@@ -443,7 +443,7 @@ def test_the_lstms_of_the_study_are_within_the_limit_of_parameters(kind, million
         ('ddffnet', {'frames': 1}, 'frames: 1, a stack has at least 2'),
         ('poolnet', {'width': 0}, 'width: 0 must be above 0'),
         ('poolnet', {'coc': True, 'two_stage': True}, 'two_stage predicts the CoC already'),
-        ('lstm_ddff', {'kind': 'large'}, 'kind: "large" is none of fully_connected, stacking'),
+        ('lstm_ddff', {'kind': 'large'}, 'kind: "large" must be one of fully_connected, stacking'),
         ('lstm_ddff', {'size': (256,)}, 'size: .* is not height and width'),
     ],
 )

@@ -378,7 +378,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ('arguments', 'expected'),
         [
-            ({'driver': 'camera_rosy'}, "error: driver: 'camera_rosy' is none of any_parameter, .*, and no .yaml file"),
+            ({'driver': 'camera_rosy'}, "error: driver 'camera_rosy': give one of any_parameter, .*, or a .yaml file"),
             ({'driver': 'depthai_ros_driver'}, 'error: parameter focus_table: the driver depthai_ros_driver'),
             ({'driver': 'any_service'}, 'error: my_msgs/srv/SetFocus: the package my_msgs is not installed'),
         ],

@@ -89,7 +89,7 @@ class LSTMDDFF(StackNetwork):
     ):
         super().__init__(frames, coc, width)
         if kind not in KINDS:
-            raise InputError(f'kind: "{kind}" is none of {", ".join(KINDS)}')
+            raise InputError(f'kind: "{kind}" must be one of {", ".join(KINDS)}')
         if len(size) != 2 or min(size) < 1:
             raise InputError(f'size: {list(size)} is not height and width in pixels')
         self.size = tuple(size)
