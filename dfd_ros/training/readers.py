@@ -6,9 +6,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -93,6 +95,14 @@ def _end_with_training(_: int) -> None:
     """DataLoader's own watch is on the process that a reader was forked from, which lives as long as its readers."""
     training = multiprocessing.parent_process()
     assert training is not None
+    # A thread of this process hands tensors over; where the training is interrupted meanwhile, there is nothing to say.
+    show = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, EOFError | ConnectionError | multiprocessing.AuthenticationError):
+            show(kind, error, trace)
+
+    sys.excepthook = excepthook
 
     def watch() -> None:
         training.join()

@@ -234,7 +234,7 @@ def test_what_is_finished_is_not_done_again(study, config, monkeypatch, capsys):
     def refuse(*_, **__):
         raise AssertionError('trained, measured or rendered again')
 
-    before = {path: path.read_bytes() for path in study.glob('rows/*/*.safetensors')}
+    before = {path: path.read_bytes() for path in study.glob('rows/*/*t.safetensors')}  # last and best
     assert len(before) == 6
     monkeypatch.setattr(study_run, 'train', refuse)
     monkeypatch.setattr(study_run, 'evaluate', refuse)

@@ -213,7 +213,7 @@ def test_v4l2_takes_lens_and_focus_table_from_the_calibration():
     by_hand = replace(given, f_number=2.8, pixel_pitch=3e-6)
     assert camera._lens(by_hand, calibration) == (Lens(0.004, 2.8, 3e-6), 0)
     assert camera._lens(replace(given, f_number=2.8), Calibration())[0].f_number == 2.8
-    with pytest.raises(InputError, match='or calibration one that has them'):
+    with pytest.raises(InputError, match='or a calibration that has them'):
         camera._focus_table(given, replace(calibration, focus=None))
 
 

@@ -124,6 +124,12 @@ def _follow(process, here: Connection, outcome: Outcome, at: int) -> int:
             return index + 1
 
 
+def _data_in_use() -> int:
+    """Bytes that count for RLIMIT_DATA."""
+    (line,) = (line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmData:'))
+    return int(line.split()[1]) * 1024
+
+
 def _processor_time(process: int) -> float:
     with contextlib.suppress(OSError):
         fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
@@ -134,7 +140,8 @@ def _processor_time(process: int) -> float:
 def _work(name: str, seed: int, first: int, end: int, folder: Path, pipe: Connection) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
-    resource.setrlimit(resource.RLIMIT_DATA, (4 * MEMORY, 4 * MEMORY))  # the machine survives
+    limit = _data_in_use() + 4 * MEMORY  # what the process that it was forked from holds is not its own
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # the machine survives
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
