@@ -99,6 +99,7 @@ def is_ros(path: Path) -> bool:
     return path.relative_to(ROOT / 'dfd_ros').parts[0] == 'ros'
 
 
+@pytest.mark.slow(reason='all modules are parsed')
 def test_library_imports_are_pip_dependencies():
     library = [path for path in (ROOT / 'dfd_ros').rglob('*.py') if not is_ros(path)]
     declared = (ROOT / 'setup.py').read_text()

@@ -58,6 +58,7 @@ def test_only_points_out_of_focus_change():
         assert error[..., here].max() < 1e-3 < 0.05 < error[..., there].mean()
 
 
+@pytest.mark.slow(reason='two photographs of a wide aperture are rendered')
 def test_a_sharp_near_edge_is_not_blurred_by_its_background():
     depth, color = np.full(SIZE, 3.0, np.float32), np.zeros((*SIZE, 3), np.uint8)
     depth[:, :48], color[:, :48] = 1.0, 255

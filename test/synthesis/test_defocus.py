@@ -48,6 +48,7 @@ def test_light_is_neither_made_nor_lost(coc, exponent):
     assert seen.min() >= -1e-6
 
 
+@pytest.mark.slow(reason='a dozen large blurs are rendered')
 @given(st.floats(0.1, 50), exponents)
 @settings(max_examples=12)
 def test_second_moment_is_that_of_a_disc_of_the_coc(coc, exponent):
