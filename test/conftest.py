@@ -23,8 +23,8 @@ settings.register_profile('dfd_ros', deadline=None)
 settings.register_profile('fast', deadline=None, max_examples=20)  # of `make test-fast`
 settings.load_profile('dfd_ros')
 
-# Tests over a second, and those of whole commands on files, are marked `slow`, each with its reason; `make test-fast`
-# leaves them out. Some follow from a fixture.
+# Tests over half a second, and those of whole commands on files, are marked `slow`, each with its reason; `make
+# test-fast` leaves them out. Some follow from a fixture.
 SLOW_FIXTURES = {
     'start_node': 'nodes are processes that have to find each other over DDS',
     'observer': 'nodes are processes that have to find each other over DDS',

@@ -73,6 +73,7 @@ def known(low, high):
     return st.floats(low, high).map(lambda x: float(f'{x:.9g}'))
 
 
+@pytest.mark.slow(reason='dozens of stacks are written and read')
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(

@@ -94,6 +94,7 @@ def test_nyuv2_is_sharp_where_the_focus_is(tmp_path):
     assert contrast.argmax(0).tolist() == [0, 3]  # planes at 1 and 4 m
 
 
+@pytest.mark.slow(reason='a data set is written')
 def test_the_test_images_of_nyuv2_are_those_of_its_splits(tmp_path):
     io = pytest.importorskip('scipy.io')
     public_files.nyuv2(tmp_path / 'nyu.mat', 3)

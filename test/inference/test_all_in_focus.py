@@ -120,6 +120,7 @@ def test_any_size(shape):
         assert fused.shape == image.shape and fused.dtype == np.uint8
 
 
+@pytest.mark.slow(reason='hundreds of frames')
 def test_memory_does_not_grow():
     draw, fusion = np.random.default_rng(0), AllInFocus()
     for i in range(300):

@@ -355,6 +355,7 @@ def test_frames_at_one_focus_enter_the_memory_once():
     assert probe.count == 4
 
 
+@pytest.mark.slow(reason='dozens of frames')
 def test_a_stuck_motor_is_noticed():
     foci = FOCI[::2] * 8
     moving, stuck = (DepthEstimator(network=SharpestFocus(), range_=RANGE) for _ in range(2))
@@ -447,6 +448,7 @@ def test_state_follows_the_view():
     assert pan() == pytest.approx(41.5 - 21 / 4, abs=0.5)
 
 
+@pytest.mark.slow(reason='the whole network reads images of many sizes')
 @settings(max_examples=10, deadline=None)
 @example(36, 16, True)
 @given(st.integers(16, 80), st.integers(16, 80), st.booleans())
@@ -466,6 +468,7 @@ def test_any_image_size_with_the_real_network(height, width, contiguous):
         assert np.isfinite(estimate.coc).mean() > 0.8 or estimate.unknown_because == ONE_FOCUS
 
 
+@pytest.mark.slow(reason='the whole network reads several images')
 def test_the_real_network_is_warped_where_it_pads():
     """States of an image that is padded to a multiple of 16 reach beyond it: the view must not slip."""
     torch.manual_seed(0)

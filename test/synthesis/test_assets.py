@@ -66,6 +66,7 @@ def test_a_library_is_unpacked_with_who_made_it(tmp_path, capsys):
     assert not list(tmp_path.rglob('evil.obj')) and 'models       1 ' in captured.out
 
 
+@pytest.mark.slow(reason='pictures of many kinds are written and read')
 def test_a_folder_of_ones_own(tmp_path, capsys):
     own, out = tmp_path / 'own', tmp_path / 'out'
     picture(own / 'deep' / 'holiday.png', 3000)

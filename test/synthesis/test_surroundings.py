@@ -66,6 +66,7 @@ def test_scenes_lie_in_order_of_depth_within_the_range(split):
         assert behind.min() >= -0.06 and behind.max() <= 1.2
 
 
+@pytest.mark.slow(reason='many rooms are rendered')
 def test_what_lies_on_a_plane_has_no_edge_in_depth():
     """All that is seen is one wall with sheets on it: texture of all kinds, and u without any edge."""
     settings = replace(REAL, large_planes=1.0, objects=(0, 0), lying=6, grain=0.0)
@@ -80,6 +81,7 @@ def test_what_lies_on_a_plane_has_no_edge_in_depth():
     assert smooth >= 3 and edged >= 9
 
 
+@pytest.mark.slow(reason='many rooms are rendered')
 def test_grain_is_on_some_surfaces_only():
     """Without it, most pixels of print and paint are as their neighbours."""
     settings = replace(REAL, prints=0.5, photos=0.0, plain=0.5, materials=0.0, large_planes=1.0, objects=(0, 0))

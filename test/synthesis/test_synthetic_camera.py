@@ -60,6 +60,7 @@ def test_focus_does_not_move_the_scene_but_time_does(camera):
     assert not np.array_equal(depth, later)
 
 
+@pytest.mark.slow(reason='photographs are rendered')
 def test_the_scene_moves_slowly_and_comes_back(camera):
     depths = [camera.capture(t / 10, 0.5)[1] for t in range(5)]
     for one, next_ in itertools.pairwise(depths):
@@ -74,6 +75,7 @@ def test_focus_is_kept_within_what_the_lens_can(camera):
     assert camera.capture(0.0, math.inf)[2].focus_distance == FAR
 
 
+@pytest.mark.slow(reason='photographs are rendered')
 def test_a_seed_gives_the_same_camera_again():
     first, again, other = (SyntheticCamera(64, 48, seed=seed) for seed in (5, 5, 6))
     for time_s, focus in ((0.0, 0.3), (0.5, 1.0)):

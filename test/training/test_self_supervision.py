@@ -190,6 +190,7 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(run, tmp_path, capsys,
     assert not (tmp_path / 'runs').exists()
 
 
+@pytest.mark.slow(reason='a network is trained')
 def test_stacks_of_unknown_lens_are_left_out_with_a_warning(run, stacks, tmp_path, capsys):
     folder = tmp_path / 'stacks'
     for seed in range(2):
