@@ -1,8 +1,5 @@
 """Moving pictures."""
 
-import base64
-
-import chromium
 import cv2
 import numpy as np
 import pytest
@@ -35,14 +32,3 @@ def test_a_video_comes_back(video):
     frames = [capture.read()[1] for _ in range(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))]
     np.testing.assert_allclose([frame.mean() for frame in frames], np.arange(10) * 20.0, atol=5)
     assert frames[0].shape == (48, 64, 3)
-
-
-@pytest.mark.slow(reason='starts a browser')
-@pytest.mark.skipif(chromium.browser() is None, reason='no Chromium on this machine')
-def test_a_browser_plays_it(video, tmp_path):
-    source = 'data:video/mp4;base64,' + base64.b64encode(video.read_bytes()).decode()
-    with chromium.chromium(tmp_path / 'profile') as running:
-        tab = running.new_tab()
-        tab.run(f"window.v = document.createElement('video'); v.muted = true; v.src = '{source}'; v.play(); 0")
-        tab.wait_for('v.ended')
-        assert tab.run('[v.videoWidth, v.videoHeight]') == [64, 48]
