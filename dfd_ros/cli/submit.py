@@ -69,9 +69,14 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.cli._options import require_within
 
     require_within(
-        args, jobs=(1, MAX_JOBS), at_once=(1, MAX_JOBS), hours=(0.01, _HOURS['local']), cpus=(1, 4096), gpus=(0, 64)
+        args,
+        jobs=(1, MAX_JOBS),
+        at_once=(1, MAX_JOBS),
+        hours=(0.01, _HOURS['local']),
+        cpus=(1, 4096),
+        gpus=(0, 64),
+        memory=(0.1, 2**16),
     )
-    require_within(args, memory=(0.1, 2**16))
     commands = _commands([word for i, word in enumerate(args.words) if i or word != '--'], args.jobs)
     cluster = _cluster(args)
     jobs = _Jobs(commands, cluster, args)
@@ -91,11 +96,11 @@ def run(args: argparse.Namespace) -> int:
             bar.close()
             jobs.leave()
             raise
-    for line in jobs.failures():
+    failures = jobs.failures()
+    for line in failures:
         print(f'dfd: error: {line}', file=sys.stderr)
-    failed = len(jobs.failures())
-    print(f'jobs     {len(commands) - failed} of {len(commands)} succeeded, logs in {args.logs}/')
-    return 1 if failed else 0
+    print(f'jobs     {len(commands) - len(failures)} of {len(commands)} succeeded, logs in {args.logs}/')
+    return 1 if failures else 0
 
 
 def _commands(words: list[str], jobs: int) -> list[list[str]]:

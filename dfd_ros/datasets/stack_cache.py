@@ -12,17 +12,16 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 import torch.multiprocessing as multiprocessing
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from dfd_ros.core.errors import InputError, describe, shortened
-from dfd_ros.core.files import changed_value, require_file, write_json, written_atomically
+from dfd_ros.core.files import changed_value, write_json
+from dfd_ros.datasets.stack_files import read_stacks, write_stacks
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings, render_stack
 from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
 
@@ -96,10 +95,7 @@ class StackPool:
                 raise self._failure(index)
             waiting()
             time.sleep(0.1)
-        try:
-            return StackBatch(**load_file(require_file(path)))
-        except (SafetensorError, TypeError, OSError) as error:  # truncated, or written by another program
-            raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
+        return read_stacks(path)
 
     def _failure(self, index: int) -> Exception:
         """Why the process that should render stack `index` has ended."""
@@ -135,10 +131,7 @@ def stack_path(folder: Path, index: int) -> Path:
 
 def save_stack(path: Path, batch: StackBatch) -> None:
     """Write a stack (B = 1) for a pool, atomically."""
-    tensors = {f.name: getattr(batch, f.name).cpu().contiguous() for f in fields(StackBatch)}
-    tensors['vergence'] = tensors['vergence'].half()
-    with written_atomically(path) as temporary:
-        save_file(tensors, temporary)
+    write_stacks(path, replace(batch, vergence=batch.vergence.half()))
 
 
 def _work(

@@ -88,8 +88,7 @@ def arguments(names: dict[str, tuple[str, ...]]) -> tuple[Argument, ...]:
 ARGUMENTS = arguments(
     {
         'camera': (
-            'autostart',
-            'events_executor',
+            *_OF_EVERY_NODE,
             'source',
             'source_options',
             'stack',
@@ -107,8 +106,7 @@ ARGUMENTS = arguments(
             'publish_truth',
         ),
         'focus_bridge': (
-            'autostart',
-            'events_executor',
+            *_OF_EVERY_NODE,
             'driver',
             'driver_node',
             'video_device',
@@ -117,8 +115,7 @@ ARGUMENTS = arguments(
             'max_travel',
         ),
         'sweep': (
-            'autostart',
-            'events_executor',
+            *_OF_EVERY_NODE,
             'pattern',
             'steps',
             'frames_per_step',
@@ -129,8 +126,7 @@ ARGUMENTS = arguments(
             'hold_steps',
         ),
         'depth': (
-            'autostart',
-            'events_executor',
+            *_OF_EVERY_NODE,
             'near',
             'far',
             'weights',
@@ -146,7 +142,7 @@ ARGUMENTS = arguments(
     }
 )
 """Of depth_from_focus.launch.py and `dfd run`."""
-RECORDER = arguments({'recorder': ('autostart', 'events_executor', 'folder', 'enabled')})
+RECORDER = arguments({'recorder': (*_OF_EVERY_NODE, 'folder', 'enabled')})
 """Of record.launch.py."""
 TRAINER = arguments({'trainer': ('data', 'config', 'weights', 'output', 'name', 'steps', 'device', 'depth_node')})
 """Of train.launch.py."""

@@ -179,6 +179,10 @@ class StackBatch:
         """Join batches of the same image size and frames."""
         return StackBatch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(StackBatch)))
 
+    def __getitem__(self, which: slice) -> StackBatch:
+        """Some of the stacks."""
+        return StackBatch(*(getattr(self, f.name)[which] for f in fields(self)))
+
     def to(self, device) -> StackBatch:
         # An asynchronous copy to the CPU could be read before it is complete.
         non_blocking = torch.device(device).type != 'cpu'

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from dfd_ros.core.files import written_atomically
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.resources import PACKAGE
+from dfd_ros.datasets.stack_files import read_stacks, write_stacks
 from dfd_ros.synthesis.procedural import StackBatch
 
 _CODE = ('core', 'synthesis')
@@ -35,16 +34,11 @@ def kept(folder: Path, name: str, made_of: dict[str, Any], device: torch.device,
         {**made_of, 'code': _code(), 'made_with': _libraries(), 'device': device.type}, sort_keys=True
     )
     path = folder / f'{name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.safetensors'
-    if path.is_file():
-        try:
-            return StackBatch(**load_file(path)).to(device)
-        except (SafetensorError, TypeError, OSError):  # damaged: rendered again
-            pass
+    with contextlib.suppress(InputError):  # not there, or damaged: rendered
+        return read_stacks(path).to(device)
     stacks = render()
-    tensors = {field.name: getattr(stacks, field.name).cpu().contiguous() for field in fields(StackBatch)}
     folder.mkdir(parents=True, exist_ok=True)
-    with written_atomically(path) as temporary:
-        save_file(tensors, temporary, {'made_of': described})
+    write_stacks(path, stacks, {'made_of': described})
     return stacks
 
 

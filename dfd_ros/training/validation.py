@@ -100,7 +100,7 @@ class Validation:
         """Draw the first stacks of each set after their fifth frame."""
         rows = []
         for batch in self.sets.values():
-            batch = type(batch)(*(getattr(batch, f)[:stacks] for f in batch.__dataclass_fields__))
+            batch = batch[:stacks]
             maps = batch.images, batch.vergence, batch.coc, *self._run(network, batch)
             rows += [_row(*(of_stack[i, 4] for of_stack in maps)) for i in range(len(batch.images))]
         write_picture(path, sheet(rows, 'Validation', 'after the fifth frame: ' + ', then '.join(self.sets)))
@@ -144,7 +144,7 @@ class DataValidation:
         else:
             stacks = kept.stacks('data', config.data, config.validate_stacks, device)
             for i in range(len(stacks.images)):
-                yield StackBatch(*(getattr(stacks, name)[i : i + 1] for name in StackBatch.__dataclass_fields__))
+                yield stacks[i : i + 1]
 
     @torch.no_grad()
     def figures(self, network: Network) -> dict[str, float]:

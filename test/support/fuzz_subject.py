@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -51,4 +52,14 @@ class Files(Subject):
 
     def one(self, rng: Random) -> None:
         mutate_folder(self.folder / 'sound', self.given, self.outside, rng)
+        self.read(self.given)
+
+
+class Collection(Files):
+    """As `Files`, of which one file or folder is given at a time."""
+
+    def one(self, rng: Random) -> None:
+        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
+        shutil.rmtree(self.given, ignore_errors=True)
+        mutate_folder(source, self.given / source.name, self.outside, rng)
         self.read(self.given)

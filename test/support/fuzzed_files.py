@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from fuzz_subject import TINY, Fault, Files
+from fuzz_subject import TINY, Collection, Fault, Files
 from mutations import INTEGERS, mutate_arrays, mutate_folder, mutate_number, mutate_text, number, value
 from PIL import Image
 
@@ -556,7 +556,7 @@ class Views(Files):
             raise Fault('a photograph that is not finite')
 
 
-class PublicSets(Files):
+class PublicSets(Collection):
     """Public test sets and RGB-D images, in their own layouts."""
 
     def write(self, folder):
@@ -565,12 +565,6 @@ class PublicSets(Files):
         for name in ('rgbd', 'tartanair', 'hypersim', 'fod500', 'zedd'):
             getattr(public_files, name)(folder / name)
         public_files.ddff12(folder / 'ddff12' / 'trainval.h5')
-
-    def one(self, rng):
-        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
-        shutil.rmtree(self.given, ignore_errors=True)
-        mutate_folder(source, self.given / source.name, self.outside, rng)
-        self.read(self.given)
 
     def read(self, folder):
         from dfd_ros.datasets.public.ddff12 import Ddff12
@@ -590,7 +584,7 @@ class PublicSets(Files):
                     stacks[index]
 
 
-class Photographs(Files):
+class Photographs(Collection):
     """A folder of photographs, a video of a focus pull and a TIFF file with pages."""
 
     def write(self, folder):
@@ -607,12 +601,6 @@ class Photographs(Files):
         pull = sweep(10)
         write_video(folder / 'video' / 'pull.mp4', iter(pull), pull[0].shape[1::-1], 5.0)
 
-    def one(self, rng):
-        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
-        shutil.rmtree(self.given, ignore_errors=True)
-        mutate_folder(source, self.given / source.name, self.outside, rng)
-        self.read(self.given)
-
     def read(self, folder):
         from dfd_ros.photographs import read_focal_stack
 
@@ -621,7 +609,7 @@ class Photographs(Files):
             read_focal_stack(path / names.get(path.name, ''))
 
 
-class Viewed(Files):
+class Viewed(Collection):
     """What `dfd view` and `dfd inspect` open: results of `dfd estimate`, a focal stack, a shard and a bag."""
 
     def write(self, folder):
@@ -641,12 +629,6 @@ class Viewed(Files):
         lens = {'focal_length_mm': 4.3, 'f_number': 1.8, 'pixel_pitch_um': 200.0}
         summary = {'range_m': {'near': 0.5, 'far': 'inf'}, 'lens': lens}
         (results / 'summary.json').write_text(json.dumps(summary))
-
-    def one(self, rng):
-        source = rng.choice(sorted((self.folder / 'sound').iterdir()))
-        shutil.rmtree(self.given, ignore_errors=True)
-        mutate_folder(source, self.given / source.name, self.outside, rng)
-        self.read(self.given)
 
     def read(self, folder):
         from dfd_ros.viewing.recorded_scenes import FocalScene, StreamScene, recorded
