@@ -22,6 +22,7 @@ import _common
 import numpy as np
 from tqdm import tqdm
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.markdown_table import table
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.inference.estimator import DepthEstimator, Estimate
@@ -78,6 +79,9 @@ def main() -> None:
     parser.add_argument('--steps', type=int, nargs='+', default=[5, 9], help='positions of the focus')
     parser.add_argument('--width', type=int, default=192)
     args = parser.parse_args()
+    _common.check(args, scenes=1, frames=2, width=64)
+    if not 2 <= min(args.steps) <= max(args.steps) <= args.frames:
+        raise InputError(f'--steps {min(args.steps)} to {max(args.steps)}: must be from 2 to --frames {args.frames}')
     print(_common.machine())
     rows = []
     for steps in args.steps:
@@ -105,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    _common.exit_with(main)
