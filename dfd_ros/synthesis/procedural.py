@@ -56,6 +56,8 @@ class StackSettings:
         views: folder of path-traced views of rooms (`dfd render --world`), or published RGB-D images
             (`hypersim:DIR`, `tartanair:DIR`, `nyuv2:FILE`, `rgbd:DIR`), or None.
         views_share: probability that a stack shows one of these views instead of a drawn scene.
+        views_grain: probability that the surfaces of a view get faint fine noise. Rendered paint is perfectly plain,
+            while most real surfaces have texture enough to show focus when the camera has little noise.
         scene, surfaces: drawn scenes; `surfaces.share` of them have realistic surfaces.
         camera: a realistic camera takes `camera.share` of the stacks.
     """
@@ -85,6 +87,7 @@ class StackSettings:
     sharpening: float = 0.2
     views: str | None = None
     views_share: float = 0.5
+    views_grain: float = 0.0
     scene: SceneSettings = field(default_factory=SceneSettings)
     surfaces: SurfaceSettings = field(default_factory=SurfaceSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
@@ -263,7 +266,7 @@ def render_stack(
     near = rng.log_uniform(*settings.near)
     room = None
     if settings.views and rng.chance(settings.views_share):
-        room = ViewScene.random(rng, settings.height, settings.width, settings.views, near)
+        room = ViewScene.random(rng, settings.height, settings.width, settings.views, near, grain=settings.views_grain)
         far = room.range.far
     else:
         far = math.inf if rng.chance(settings.infinity) else near * rng.log_uniform(*settings.range_ratio)

@@ -193,4 +193,13 @@ def shading(rng: Random, height: int, width: int) -> torch.Tensor:
 
 def grain(rng: Random, size: int) -> torch.Tensor:
     """Fine noise (1, size, size) to multiply a surface with."""
-    return torch.exp(spectral_noise(rng, size, rng.uniform(0.3, 1.3)) * rng.log_uniform(0.02, 0.25))
+    return _fine_noise(rng, size, 0.02, 0.25)
+
+
+def faint_grain(rng: Random, size: int) -> torch.Tensor:
+    """As `grain`, but hardly visible: that of paint, paper and plaster."""
+    return _fine_noise(rng, size, 0.006, 0.06)
+
+
+def _fine_noise(rng: Random, size: int, weakest: float, strongest: float) -> torch.Tensor:
+    return torch.exp(spectral_noise(rng, size, rng.uniform(0.3, 1.3)) * rng.log_uniform(weakest, strongest))

@@ -244,6 +244,7 @@ _SHARES = (
     'jpeg',
     'sharpening',
     'views_share',
+    'views_grain',
     'untextured',
     'highlights',
     'moving',

@@ -35,10 +35,10 @@ def card_before_a_wall(behind: bool = True) -> View:
     return View(colour, depth, 100.0, red, hidden) if behind else View(colour, depth, 100.0)
 
 
-def scene(tmp_path, view: View, seed: int = 0) -> ViewScene:
+def scene(tmp_path, view: View, seed: int = 0, grain: float = 0.0) -> ViewScene:
     tmp_path.mkdir(exist_ok=True)
     view.write(tmp_path / 'a.npz')
-    return ViewScene.random(Random(seed), 96, 96, str(tmp_path), near=0.4, margin=12)
+    return ViewScene.random(Random(seed), 96, 96, str(tmp_path), near=0.4, margin=12, grain=grain)
 
 
 def photograph(scene: ViewScene, focus: float, blur: float, camera=(0.0, 0.0)):
@@ -113,6 +113,18 @@ def test_a_view_in_focus_stays_and_u_is_affine_in_inverse_depth(tmp_path):
     dark = image[0].sum(0) < 0.1
     assert (u[0, 0][dark] > near - 1e-3).float().mean() > 0.95
     assert room.range.near == pytest.approx(0.4)
+
+
+def test_grain_shows_where_a_plain_wall_is_in_focus(tmp_path):
+    plain, grained = (scene(tmp_path, card_before_a_wall(), grain=grain) for grain in (0.0, 1.0))
+    far = plain.slices[0].vergence.min().item()
+
+    def texture(room, focus):
+        wall = photograph(room, focus, 16.0)[0][0, 1, 4:20, 4:-4]
+        return (wall.diff().std() / wall.mean()).item()
+
+    assert texture(plain, far) < 1e-3
+    assert 2 * texture(grained, far + 1) < texture(grained, far) < 0.15
 
 
 def test_behind_a_blurred_edge_the_second_layer_shows(tmp_path):

@@ -19,7 +19,9 @@ import torch.nn.functional as F
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.defocus import defocus
+from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.rgbd_sets.view_sources import ViewSource, open_views
+from dfd_ros.synthesis.surface_materials import faint_grain
 from dfd_ros.synthesis.worlds.view import View
 
 SLICES = 10
@@ -65,12 +67,14 @@ class ViewScene:
         self.height, self.width, self.margin = height, width, margin
 
     @staticmethod
-    def random(rng, height: int, width: int, folder: str, near: float, margin: int = 24) -> ViewScene:
+    def random(
+        rng: Random, height: int, width: int, folder: str, near: float, *, margin: int = 24, grain: float = 0.0
+    ) -> ViewScene:
         """A random crop of a random view, scaled so that the near end of the range is at `near` (m).
 
         Args:
-            rng: a `Random`.
             folder: source of views, see `open_views`.
+            grain: probability of faint fine noise on all surfaces.
 
         Raises:
             InputError: there are no views, or the file is broken.
@@ -78,6 +82,9 @@ class ViewScene:
         source = _source(folder)
         view = source.read(rng.integer(0, len(source)))
         colour, vergence, behind_colour, behind = _cut(rng, view, height + 2 * margin, width + 2 * margin)
+        if grain and rng.chance(grain):
+            factor = faint_grain(rng, max(colour.shape))[0, : colour.shape[0], : colour.shape[1], None].cpu().numpy()
+            colour, behind_colour = colour * factor, behind_colour * factor
         low, high = np.quantile(vergence[np.isfinite(vergence)], [0.01, 0.99])
         # u runs from `first` to `last` over the view. In half of the scenes the range fits the scene, as after
         # adjusting the sweep to it; in the others range and scene end at different depths.
@@ -195,7 +202,7 @@ def _source(folder: str) -> ViewSource:
     return open_views(folder)
 
 
-def _cut(rng, view: View, height: int, width: int):
+def _cut(rng: Random, view: View, height: int, width: int):
     """A random crop (H, W) of a view at a random scale: colour, vergence, and both of the second layer (NaN = none)."""
     minimum = max(height / view.depth.shape[0], width / view.depth.shape[1])
     scale = max(rng.uniform(*SCALE), minimum)
@@ -215,7 +222,9 @@ def _cut(rng, view: View, height: int, width: int):
     return colour, vergence, np.clip(part(view.behind_colour, cv2.INTER_NEAREST), 0, BRIGHTEST), behind
 
 
-def _slices(rng, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, behind: np.ndarray) -> list[_Slice]:
+def _slices(
+    rng: Random, colour: np.ndarray, u: np.ndarray, behind_colour: np.ndarray, behind: np.ndarray
+) -> list[_Slice]:
     """Slices of equal vergence (blur is linear in vergence), from far to near."""
     low, high = float(u.min()), float(u.max())
     # Cut at random positions, so that a network cannot learn the artefacts of cuts.
