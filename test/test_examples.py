@@ -68,13 +68,14 @@ def test_library(random_weights, metric_stack):
 
 
 @pytest.mark.slow(reason='a network is exported, and run in a process of its own')
-def test_onnx(random_weights, metric_stack, tmp_path):
+def test_onnx(metric_stack, tmp_path):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
-    from dfd_ros import networks
+    from sharpest_focus import SharpestFocus
+
     from dfd_ros.inference.onnx_export import export_onnx
 
-    export_onnx(networks.load(random_weights), tmp_path / 'fixed.onnx', (96, 128))
+    export_onnx(SharpestFocus(), tmp_path / 'fixed.onnx', (96, 128))
     said = run('onnx_runtime.py', tmp_path / 'fixed.onnx', folder=tmp_path)
     assert said.count('confidence') == 10 and 'vergence.png: 128x96' in said and 'median depth' not in said
     assert Image.open(tmp_path / 'vergence.png').size == (128, 96)

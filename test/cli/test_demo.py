@@ -356,11 +356,10 @@ def wait_for(process, text):
     pytest.fail(f'it ended without {text!r}: {process.stderr.read()}')
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_ends_its_nodes_and_keeps_pictures(dfd, tmp_path, random_weights, number):
+def test_an_interrupted_demo_ends_its_nodes_and_keeps_pictures(dfd, tmp_path, random_weights):
     command = dfd('demo', '--seconds', 600, '--out', tmp_path, '--weights', random_weights, *SMALL)
     wait_for(command.process, ' Hz ')
-    command.process.send_signal(number)
+    command.process.send_signal(signal.SIGTERM)
     status, out, err = command.finish()
     assert (status, err) == (130, 'dfd: interrupted\n')
     said = (tmp_path / 'log' / 'monitor.log').read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -144,30 +145,31 @@ class TestOnThisMachine:
         assert lines[0].endswith('already exists; choose a new folder or remove it')
         assert 'jobs     0 of 2 succeeded' in said.out
 
-    @pytest.mark.parametrize('number', [signal.SIGUSR2, signal.SIGKILL])
-    def test_a_job_that_is_pre_empted_goes_on_and_one_that_is_killed_is_named(self, tmp_path, capsys, number):
+    def test_a_job_that_is_pre_empted_resumes_and_one_that_is_killed_is_named(self, tmp_path, capsys):
         out, sent = tmp_path / 'set', []
 
         def disturb() -> None:
             began = time.monotonic()
-            while not list(out.glob('0*')) and time.monotonic() - began < 100:
+            while len(list(out.glob('0*'))) < 2 and time.monotonic() - began < 100:
                 time.sleep(0.05)
-            task = descendants(os.getpid(), 'submitit.core._submit')
-            sent.extend(task)
-            os.kill(task[0], number)
+            for number, task in zip(
+                (signal.SIGUSR2, signal.SIGKILL), descendants(os.getpid(), 'submitit.core._submit')
+            ):
+                os.kill(task, number)
+                sent.append(number)
 
         thread = threading.Thread(target=disturb)
         thread.start()
-        status = submit(tmp_path / 'jobs', 1, '--local', '--', *RENDER, '--stacks', '8', '--out', out)
+        status = submit(tmp_path / 'jobs', 2, '--at-once', 2, '--local', '--', *RENDER, '--stacks', '24', '--out', out)
         thread.join()
         said = capsys.readouterr()
-        assert len(sent) == 1
-        if number == signal.SIGUSR2:
-            assert status == 0 and len(list(out.glob('0*'))) == 8
-            log = next((tmp_path / 'jobs').glob('*.out')).read_text()
-            assert 'Requeued job' in log and 'dfd: terminated' in log
-        else:
-            assert status == 1 and 'dfd: error: job 1/1 failed (finished), ' in said.err
+        assert status == 1 and len(sent) == 2
+        (killed,) = re.findall(r'dfd: error: job (\d)/2 failed \(finished\), ', said.err)
+        rendered = {int(folder.name) for folder in out.glob('0*')}
+        own = {number for number in range(24) if number % 2 != int(killed) - 1}  # of the other job
+        assert own <= rendered and len(rendered) < 24
+        logs = [log.read_text() for log in (tmp_path / 'jobs').glob('*.out')]
+        assert sum('Requeued job' in log and 'dfd: terminated' in log for log in logs) == 1
         assert not descendants(os.getpid(), 'dfd_ros.cli')
 
     def test_ctrl_c_ends_the_jobs(self, tmp_path):

@@ -139,8 +139,9 @@ def test_its_weights_come_back(name, tmp_path):
 
 
 @pytest.mark.slow(reason='networks are exported')
-@pytest.mark.parametrize('name', WITH_WEIGHTS)
-@pytest.mark.parametrize('half', [False, True], ids=['fp32', 'fp16'])
+@pytest.mark.parametrize(
+    'name, half', [*((name, False) for name in WITH_WEIGHTS), ('newcomer:Newcomer', True)], ids=str
+)
 @torch.no_grad()
 def test_its_export_gives_the_same(name, half, tmp_path):
     pytest.importorskip('onnxruntime')

@@ -143,10 +143,10 @@ def test_without_its_decoder_the_coc_is_that_of_the_vergence(network):
 
 @pytest.mark.slow(reason='hundreds of frames')
 @torch.no_grad()
-def test_the_state_stays_bounded_over_500_frames_of_anything(network):
+def test_the_state_stays_bounded_over_hundreds_of_frames_of_anything(network):
     generator = torch.Generator().manual_seed(0)
     state, largest = [], []
-    for t in range(500):
+    for t in range(250):
         image = torch.rand(1, 3, 32, 32, generator=generator)
         if t % 50 > 40:  # black, white and flicker, too
             image = image.round()
@@ -155,7 +155,7 @@ def test_the_state_stays_bounded_over_500_frames_of_anything(network):
         largest.append(max(float(s.abs().max()) for s in state))
         assert all(torch.isfinite(p).all() for p in prediction)
     assert max(largest) < 20
-    assert max(largest[400:]) <= 1.05 * max(largest[50:400])
+    assert max(largest[200:]) <= 1.05 * max(largest[50:200])
 
 
 @pytest.mark.slow(reason='hundreds of frames')

@@ -110,7 +110,7 @@ def in_session(session: int) -> list[str]:
 
 
 @pytest.mark.slow(reason='the command trains until it is ended')
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_no_reader_outlives_the_training(tmp_path, number):
     """Signals to all its processes, as of a terminal or a batch system; SIGKILL to the training alone."""
     (tmp_path / 'run.yaml').write_text(ENDLESS)
