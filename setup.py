@@ -55,6 +55,8 @@ setup(
     ],
     extras_require={
         'bags': ['rosbags', 'backports.zstd; python_version < "3.14"'],
+        # Video in bags: H.264, H.265, AV1, VP9. See docs/recording.md.
+        'video': ['av'],
         # Blender is there for this Python alone. See docs/blender.md.
         'blender': ['bpy==4.5.15; python_version == "3.11"'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],

@@ -5,8 +5,23 @@ from fuzzing import SUBJECTS, fuzz
 
 pytestmark = pytest.mark.slow(reason='hundreds of odd inputs')
 
-COUNTS = {'messages': 200, 'nodes': 300, 'frames': 30, 'bags': 1, 'phones': 2, 'checkpoints': 5, 'commands': 4}
-NEEDS = {'messages': ['rclpy'], 'nodes': ['rclpy'], 'onnx': ['onnx', 'onnxruntime'], 'public': ['h5py', 'OpenEXR']}
+COUNTS = {
+    'messages': 200,
+    'nodes': 300,
+    'frames': 30,
+    'videos': 30,
+    'bags': 1,
+    'phones': 2,
+    'checkpoints': 5,
+    'commands': 4,
+}
+NEEDS = {
+    'videos': ['av'],
+    'messages': ['rclpy'],
+    'nodes': ['rclpy'],
+    'onnx': ['onnx', 'onnxruntime'],
+    'public': ['h5py', 'OpenEXR'],
+}
 SLOW = {'nodes': 'three nodes start', 'steps': 'trains', 'commands': 'renders and exports', 'studies': 'trains'}
 
 

@@ -13,6 +13,26 @@ from dfd_ros.core.resources import resource
 OWN = ('dfd_ros/msg/FocusCommand', 'dfd_ros/msg/LensState')
 MAX_DEFINITION = 1 << 20  # bytes
 
+# Video, which rosbags does not know and SQLite bags before ROS 2 Iron do not define.
+_FOREIGN = {
+    'foxglove_msgs/msg/CompressedVideo': """
+builtin_interfaces/Time timestamp
+string frame_id
+uint8[] data
+string format
+""",
+    'ffmpeg_image_transport_msgs/msg/FFMPEGPacket': """
+std_msgs/Header header
+int32 width
+int32 height
+string encoding
+uint64 pts
+uint8 flags
+bool is_bigendian
+uint8[] data
+""",
+}
+
 
 def rosbags_module(name: str) -> ModuleType:
     """``rosbags.NAME``. Raises InputError if rosbags is not installed."""
@@ -32,8 +52,8 @@ def typestore() -> Any:
     """
     typesys = rosbags_module('typesys')
     store = typesys.get_typestore(typesys.Stores.ROS2_KILTED)
-    for name in OWN:
-        text = resource(f'msg/{name.rpartition("/")[2]}.msg').read_text()
+    own = {name: resource(f'msg/{name.rpartition("/")[2]}.msg').read_text() for name in OWN}
+    for name, text in (_FOREIGN | own).items():
         store.register(typesys.get_types_from_msg(text, name))
     return store
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dfd_ros.bags import image_decoding
 from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.bags.color_images import COLOR_TYPES, ColorImages
 from dfd_ros.bags.recording_events import COMPRESSED, LENS_STATE, lens_state, stamp_of
 from dfd_ros.calibration.focus_steps import FocusSteps, FocusStepsBuilder
 from dfd_ros.core.errors import InputError
@@ -26,10 +26,10 @@ def read_focus_steps(path: str | Path, image: str, focus_command: str, lens_stat
     # image_transport advertises all its transports, and a recorder has them all, though most are empty.
     variants = [image + suffix for suffix in ('', *COMPRESSED['image']) if image + suffix in bag.topics]
     image = next((name for name in variants if bag.counts[name]), image)
-    bag.require(image, *image_decoding.IMAGE_TYPES)
+    bag.require(image, *COLOR_TYPES)
     bag.require(command, FOCUS_COMMAND)
     has_labels = bag.topics.get(labels) == LENS_STATE
-    builder = FocusStepsBuilder(str(path))
+    builder, images = FocusStepsBuilder(str(path)), ColorImages(bag, image)
     last = math.nan
     for item in bag.read([image, command, *([labels] if has_labels else [])]):
         if item.topic == command:
@@ -40,7 +40,7 @@ def read_focus_steps(path: str | Path, image: str, focus_command: str, lens_stat
                 last = distance
         elif item.topic == image:
             try:
-                builder.add_frame(stamp_of(item.message), image_decoding.to_rgb(item.message, item.topic))
+                builder.add_frame(stamp_of(item.message), images.image(item))
             except InputError as error:
                 bag.ignore(item.topic, 'that cannot be decoded', str(error))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from dfd_ros.bags import image_decoding
 from dfd_ros.bags.association import DepthExposure, Event, Exposure, LensReport, Timeline, UnusableImage
 from dfd_ros.bags.bag_reader import Bag, BagMessage
 from dfd_ros.bags.clock_offset import ChangeSignal, estimate
+from dfd_ros.bags.color_images import COLOR_TYPES, ColorImages
 from dfd_ros.bags.depth_reprojection import CameraInfo, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
+from dfd_ros.bags.video_stream import BEFORE_KEYFRAME, BeforeKeyframe
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.significant_bits import SignificantBits
@@ -23,7 +25,8 @@ from dfd_ros.core.significant_bits import SignificantBits
 CAMERA_INFO, TF_MESSAGE = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 LENS_STATE = 'dfd_ros/msg/LensState'
 OFFSET_SECONDS = 60.0  # of the recording are used to find the clock offset
-COMPRESSED = {'image': ('/compressed',), 'color': ('/compressed',), 'depth': ('/compressedDepth', '/compressed')}
+_COLOR = '/compressed', '/ffmpeg', '/foxglove'  # compressed_, ffmpeg_ and foxglove_compressed_video_transport
+COMPRESSED = {'image': _COLOR, 'color': _COLOR, 'depth': ('/compressedDepth', '/compressed')}
 _LOOKED_AT = 500  # images, for the bits that they use
 NO_STAMP = 'with a header stamp of 0'
 
@@ -72,7 +75,7 @@ class Topics:
             roles[topic] = role
         bag.require(names['depth'], *image_decoding.IMAGE_TYPES)
         if with_images:
-            bag.require(names['image'], *image_decoding.IMAGE_TYPES)
+            bag.require(names['image'], *COLOR_TYPES)
             bag.require(names['lens_state'], LENS_STATE)
         for name in ('camera_info', 'depth_info'):
             if names[name] in bag.topics:
@@ -87,7 +90,9 @@ class Topics:
 def is_rectified(topic: str) -> bool:
     """By ROS's names: image_rect and image_rect_raw are rectified, image_raw and the like are as the sensor saw them,
     with the distortion of their camera_info."""
-    return 'rect' in topic.removesuffix('/compressedDepth').removesuffix('/compressed').rpartition('/')[2]
+    for suffix in {*COMPRESSED['image'], *COMPRESSED['depth']}:
+        topic = topic.removesuffix(suffix)
+    return 'rect' in topic.rpartition('/')[2]
 
 
 class CameraInfos:
@@ -115,7 +120,12 @@ class CameraInfos:
 
 def stamp_of(message: Any) -> float:
     """s."""
-    return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+    stamp = message.header.stamp if hasattr(message, 'header') else message.timestamp  # of CompressedVideo
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def frame_id_of(message: Any) -> str:
+    return (message.header if hasattr(message, 'header') else message).frame_id
 
 
 def lens_state(message: Any, topic: str) -> LensState:
@@ -133,13 +143,19 @@ def events(
     offset: s, added to the stamps of the RGB-D sensor. with_images: False for the bag of an RGB-D sensor alone.
     bits: that 16-bit images use, by `image_bits`; 0 = those that each image needs.
     """
-    decode_image = functools.partial(image_decoding.to_rgb, bits=SignificantBits(bits) if bits else None)
+    images = ColorImages(bag, topics.image, SignificantBits(bits) if bits else None) if with_images else None
     static_tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE and topic.endswith('tf_static')]
     tf = [topic for topic, kind in bag.topics.items() if kind == TF_MESSAGE]
     infos = {topics.depth_info: CameraInfos(topics.depth_info, rectified=topics.depth_is_rectified)}
     if with_images:
         infos[topics.camera_info] = CameraInfos(topics.camera_info)
     _add_latched(bag, infos, static_tf, frames)
+
+    def exposure(
+        message: Any, stamp: float, load: Callable[[], np.ndarray], info_topic: str, received: float
+    ) -> Exposure:
+        info = functools.partial(infos[info_topic].at, stamp)
+        return Exposure(stamp, load, frame_id_of(message), info, received=received)
 
     def event(item: BagMessage) -> Event | None:
         topic, message, received = item.topic, item.message, item.time * 1e-9
@@ -151,27 +167,21 @@ def events(
                 bag.ignore(topic, 'transforms that are impossible', problem)
             return None
         stamp = stamp_of(message)
-        if stamp == 0:
-            if topic == topics.image:
+        if images is not None and topic == topics.image:
+            try:
+                load = images.loader(item)
+            except BeforeKeyframe:
+                return UnusableImage(BEFORE_KEYFRAME, received)
+            if stamp == 0:
                 return UnusableImage(NO_STAMP, received)
+            return exposure(message, stamp, load, topics.camera_info, received)
+        if stamp == 0:
             bag.ignore(topic, NO_STAMP)
             return None
         if topic == topics.lens_state:
             return LensReport(lens_state(message, topic), received)
-        is_image = topic == topics.image
-        info_topic, decode, shift = (
-            (topics.camera_info, decode_image, 0.0)
-            if is_image
-            else (topics.depth_info, image_decoding.to_depth, offset)
-        )
-        exposure = Exposure(
-            stamp + shift,
-            functools.partial(_decoded, item.reload, decode, topic),
-            message.header.frame_id,
-            functools.partial(infos[info_topic].at, stamp),
-            received=received,
-        )
-        return exposure if is_image else DepthExposure(exposure)
+        load = functools.partial(_depth, item.reload, topic)
+        return DepthExposure(replace(exposure(message, stamp, load, topics.depth_info, received), stamp=stamp + offset))
 
     wanted = [topics.depth, *infos, *tf, *([topics.image, topics.lens_state] if with_images else [])]
     for item in bag.read(wanted):
@@ -208,17 +218,21 @@ def _add_latched(bag: Bag, infos: dict[str, CameraInfos], static_tf: list[str], 
 def frame_of(bag: Bag, topic: str) -> str:
     """The frame of a topic's images, by its first message; empty if it has none."""
     for item in bag.read([topic], again=True) if topic in bag.topics else ():
-        return str(item.message.header.frame_id).lstrip('/')
+        return str(frame_id_of(item.message)).lstrip('/')
     return ''
 
 
 def image_bits(bag: Bag, topic: str) -> int:
-    """The bits that the 16-bit images of a topic use, one number for the whole bag; 0 if they have 8 bits."""
+    """The bits that the 16-bit images of a topic use, one number for the whole bag; 0 if they have 8 bits.
+
+    Raises InputError if they are video and PyAV is not installed.
+    """
     bits, step = SignificantBits(), max(bag.counts[topic] // _LOOKED_AT, 1)
-    for number, item in enumerate(bag.read([topic], again=True)):
+    images = ColorImages(bag, topic, bits)
+    for number, item in enumerate(() if images.is_video else bag.read([topic], again=True)):
         if number % step == 0:
             try:
-                image_decoding.to_rgb(item.message, topic, bits)
+                images.image(item)
             except Exception:  # whatever a decoder makes of broken data; reported by the conversion
                 continue
             if not bits.bits:
@@ -226,31 +240,30 @@ def image_bits(bag: Bag, topic: str) -> int:
     return bits.bits
 
 
-def _decoded(reload: Callable[[], Any], decode: Callable[[Any, str], np.ndarray], topic: str) -> np.ndarray:
-    return decode(reload(), topic)
+def _depth(reload: Callable[[], Any], topic: str) -> np.ndarray:
+    return image_decoding.to_depth(reload(), topic)
 
 
 def rgbd_signal(bag: Bag, topics: Topics) -> ChangeSignal:
     """Changes in the RGB-D sensor's images: of colour if the bag has it, else of depth."""
-    has_color = bag.topics.get(topics.color) in image_decoding.IMAGE_TYPES
-    return _signal(
-        bag,
-        topics.color if has_color else topics.depth,
-        image_decoding.to_rgb if has_color else image_decoding.to_depth,
-    )
+    if bag.topics.get(topics.color) in COLOR_TYPES:
+        return _color_signal(bag, topics.color)
+    return _signal(bag, topics.depth, lambda item: image_decoding.to_depth(item.message, topics.depth))
 
 
-def _signal(bag: Bag, topic: str, decode: Callable[[Any, str], np.ndarray]) -> ChangeSignal:
+def _color_signal(bag: Bag, topic: str) -> ChangeSignal:
+    return _signal(bag, topic, ColorImages(bag, topic, SignificantBits()).image)
+
+
+def _signal(bag: Bag, topic: str, decode: Callable[[BagMessage], np.ndarray]) -> ChangeSignal:
     signal, first = ChangeSignal(), None
-    if decode is image_decoding.to_rgb:
-        decode = functools.partial(decode, bits=SignificantBits())
     for item in bag.read([topic], again=True):
         stamp = stamp_of(item.message)
         first = stamp if first is None else first
         if stamp - first > OFFSET_SECONDS:
             break
         try:
-            image = decode(item.message, topic)
+            image = decode(item)
         except Exception:  # whatever a decoder makes of broken data; reported by the conversion
             continue
         signal.push(stamp, image)
@@ -260,6 +273,6 @@ def _signal(bag: Bag, topic: str, decode: Callable[[Any, str], np.ndarray]) -> C
 def clock_offset(bag: Bag, topics: Topics) -> float:
     """Seconds to add to the stamps of the bag's RGB-D sensor, estimated from the images. Raises InputError."""
     try:
-        return estimate(_signal(bag, topics.image, image_decoding.to_rgb), rgbd_signal(bag, topics)).seconds
+        return estimate(_color_signal(bag, topics.image), rgbd_signal(bag, topics)).seconds
     except InputError as error:
         raise InputError('; '.join([f'{bag.path}: {error}', *bag.notes()])) from None

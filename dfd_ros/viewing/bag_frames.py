@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from dfd_ros.bags import image_decoding
 from dfd_ros.bags.association import LENS_TOLERANCE
 from dfd_ros.bags.bag_reader import Bag
+from dfd_ros.bags.color_images import COLOR_TYPES, ColorImages
 from dfd_ros.bags.depth_reprojection import Intrinsics
-from dfd_ros.bags.recording_events import CAMERA_INFO, LENS_STATE, is_rectified, lens_state, stamp_of
+from dfd_ros.bags.recording_events import CAMERA_INFO, COMPRESSED, LENS_STATE, is_rectified, lens_state, stamp_of
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.significant_bits import SignificantBits
@@ -23,7 +23,7 @@ from dfd_ros.viewing.recorded_scenes import Shot
 from dfd_ros.viewing.viewed_frame import Pinhole
 
 WAITING = 100  # maximum number of messages without their counterpart
-IMAGES = ('image_raw', 'image_raw/compressed')
+IMAGES = [f'image_raw{suffix}' for suffix in ('', *COMPRESSED['image'])]
 
 
 class BagFrames:
@@ -33,14 +33,16 @@ class BagFrames:
         """image, lens_state: topics; empty = found by their types.
 
         Raises:
-            InputError: it is no bag, or has no such topics.
+            InputError: it is no bag, has no such topics, or images in video and PyAV is not installed.
         """
         self._bag = Bag(path)
         self._lens_topic = lens_state or self._only_lens_topic()
         self._image_topic = image or self._image_topic_beside(self._lens_topic)
         self._bag.require(self._lens_topic, LENS_STATE)
-        self._bag.require(self._image_topic, *image_decoding.IMAGE_TYPES)
-        info = self._image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+        self._bag.require(self._image_topic, *COLOR_TYPES)
+        ColorImages(self._bag, self._image_topic)  # which says if it cannot decode them
+        plain = next(filter(self._image_topic.endswith, COMPRESSED['image']), '')
+        info = self._image_topic.removesuffix(plain).rpartition('/')[0] + '/camera_info'
         self._info_topic = info if self._bag.topics.get(info) == CAMERA_INFO else ''
 
     def _only_lens_topic(self) -> str:
@@ -56,7 +58,7 @@ class BagFrames:
         beside = [f'{folder}/{name}' for name in IMAGES if self._bag.counts[f'{folder}/{name}']]
         if beside:
             return beside[0]
-        images = sorted(topic for topic, kind in self._bag.topics.items() if kind in image_decoding.IMAGE_TYPES)
+        images = sorted(topic for topic, kind in self._bag.topics.items() if kind in COLOR_TYPES)
         raise InputError(
             f'{self._bag.path}: no images on {folder}/{IMAGES[0]}; give the topic as --image-topic'
             + (f': {", ".join(images)}' if images else '')
@@ -69,10 +71,12 @@ class BagFrames:
         Raises:
             InputError: no image has a lens state.
         """
-        images: OrderedDict[float, Any] = OrderedDict()  # by stamp, decoded when their lens state is there
+        images: OrderedDict[float, Callable[[], np.ndarray]] = (
+            OrderedDict()
+        )  # by stamp, decoded when their lens state is there
         states: OrderedDict[float, LensState] = OrderedDict()
         cameras: dict[tuple[int, int], Intrinsics] = {}  # by width and height of the image
-        count, bits = 0, SignificantBits()
+        count, decoded = 0, ColorImages(self._bag, self._image_topic, SignificantBits())
         topics = [self._image_topic, self._lens_topic, *([self._info_topic] if self._info_topic else [])]
         for item in self._bag.read(topics, again=True):
             try:
@@ -86,7 +90,7 @@ class BagFrames:
                 if item.topic == self._lens_topic:
                     states[stamp] = lens_state(item.message, item.topic)
                 else:
-                    images[stamp] = item.message
+                    images[stamp] = decoded.loader(item)
             except (InputError, AttributeError, TypeError, ValueError, OverflowError):
                 continue
             for waiting in (images, states):
@@ -96,11 +100,11 @@ class BagFrames:
             stamp_of_image = _nearest(images, stamp)
             if stamp_of_state is None or stamp_of_image is None:
                 continue
-            message, state = images.pop(stamp_of_image), states.pop(stamp_of_state)
+            load, state = images.pop(stamp_of_image), states.pop(stamp_of_state)
             if not state.settled:
                 continue
             try:
-                image = image_decoding.to_rgb(message, self._image_topic, bits)
+                image = load()
             except Exception:  # whatever a decoder makes of broken data; `dfd convert` reports it
                 continue
             count += 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from fuzz_subject import TINY, Fault, Subject
-from mutations import number, whole_number
+from mutations import mutate_bytes, number, whole_number
+
+from dfd_ros.core.errors import InputError
 
 START = 60.0  # s that nodes may take to start
 
@@ -47,6 +51,34 @@ class Frames(Subject):
             raise Fault('confidence outside 0..1')
         if estimate.depth.shape != image.shape[:2] or (estimate.depth <= 0).any():
             raise Fault('depth that is not positive')
+
+
+class Videos(Subject):
+    """Packets of video on an image topic."""
+
+    def prepare(self):
+        from recorded_video import ENCODERS, encoded
+
+        images = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
+        self.packets = {codec: [data for _, data in encoded(images, codec)] for codec in ENCODERS}
+
+    def one(self, rng):
+        from dfd_ros.bags.video_stream import VideoStream
+
+        codec = rng.choice(sorted(self.packets))
+        packets = [mutate_bytes(data, rng) if rng.random() < 0.1 else data for data in self.packets[codec]]
+        packets = [data for data in packets if rng.random() < 0.95]
+        name = {'h264': 'H.264', 'hevc': 'H.265', 'av1': 'AV1', 'vp9': 'VP9'}[codec]
+        stream, refused = VideoStream('/image'), None
+        for data in packets:
+            try:
+                image = stream.add(name, data, functools.partial(SimpleNamespace, data=data))()
+                if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                    raise Fault(f'an image of shape {image.shape}')
+            except InputError as error:
+                refused = error
+        if refused is not None:
+            raise refused
 
 
 class Messages(Subject):

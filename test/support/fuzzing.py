@@ -23,7 +23,7 @@ from random import Random
 import fuzzed_files
 import torch
 from fuzz_subject import Subject
-from fuzzed_streams import Frames, Messages, Nodes
+from fuzzed_streams import Frames, Messages, Nodes, Videos
 
 from dfd_ros.core.errors import InputError
 
@@ -35,6 +35,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     'messages': Messages,
     'nodes': Nodes,
     'frames': Frames,
+    'videos': Videos,
     'bags': fuzzed_files.Bags,
     'conversions': fuzzed_files.Conversions,
     'phones': fuzzed_files.Phones,
