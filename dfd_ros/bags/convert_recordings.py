@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +31,7 @@ from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.calibration.calibration_import import DEPTH, CalibrationSource, ImportedRig, read_rig
 from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, describe, reason, shortened
-from dfd_ros.core.files import first_difference, locked, output_folder, read_json, write_json
+from dfd_ros.core.files import Taken, first_difference, locked, output_folder, read_json, write_json
 from dfd_ros.core.significant_bits import scaling
 from dfd_ros.datasets.shards import ShardWriter
 
@@ -91,6 +92,8 @@ class Result:
     error: str = ''
     skipped: bool = False
     """It was already converted."""
+    is_taken: bool = False
+    """Another process was converting it."""
 
 
 def clock_offset_of(text: str) -> float | str:
@@ -146,22 +149,33 @@ def convert_all(
 ) -> list[Result]:
     """Converts each recording. A failed one is in the results and leaves no files behind.
 
+    One that another process is converting is left to it; in the end this one waits for it, and takes over if it fails.
+
     progress: called with the number of images converted, and of images found, since the last call. An exception from
         it stops the work; the next call resumes it.
     """
     output_folder(job.out)
+    results = _convert_each(recordings, job, workers, progress, wait=False)
+    taken = [result.recording for result in results if result.is_taken]
+    again = iter(_convert_each(taken, job, workers, progress, wait=True))
+    return [next(again) if result.is_taken else result for result in results]
+
+
+def _convert_each(
+    recordings: list[Path], job: Job, workers: int, progress: Callable[[int, int], None], *, wait: bool
+) -> list[Result]:
     if workers <= 1 or len(recordings) <= 1:
-        return [convert_one(recording, job, progress) for recording in recordings]
-    return _convert_in_processes(recordings, job, min(workers, len(recordings)), progress)
+        return [convert_one(recording, job, progress, wait=wait) for recording in recordings]
+    return _convert_in_processes(recordings, job, min(workers, len(recordings)), progress, wait=wait)
 
 
 def _convert_in_processes(
-    recordings: list[Path], job: Job, workers: int, progress: Callable[[int, int], None]
+    recordings: list[Path], job: Job, workers: int, progress: Callable[[int, int], None], *, wait: bool
 ) -> list[Result]:
     context = get_context('spawn')
     queue, others = context.Queue(), active_children()
     with ProcessPoolExecutor(workers, context, _start, (queue,)) as pool:
-        futures = [pool.submit(_work, recording, job) for recording in recordings]
+        futures = [pool.submit(_work, recording, job, wait) for recording in recordings]
         try:
             while not all(future.done() for future in futures):
                 progress(0, 0)
@@ -182,7 +196,7 @@ def _convert_in_processes(
         except BrokenProcessPool:
             # One process has died, and all that had not been converted then went with it: each gets its own.
             if len(recordings) > 1:
-                results += _convert_in_processes([recording], job, 1, progress)
+                results += _convert_in_processes([recording], job, 1, progress, wait=wait)
             else:
                 results.append(
                     Result(recording, error=f'{recording}: its process was killed, perhaps for want of memory')
@@ -204,21 +218,24 @@ def _start(queue: Queue[tuple[int, int]]) -> None:
         pass
 
 
-def _work(recording: Path, job: Job) -> Result:
+def _work(recording: Path, job: Job, wait: bool) -> Result:
     queue = _queue
     assert queue is not None, 'the worker was not started by _start'
-    return convert_one(recording, job, lambda images, more: queue.put((images, more)))
+    return convert_one(recording, job, lambda images, more: queue.put((images, more)), wait=wait)
 
 
-def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None]) -> Result:
-    """Converts one recording: writes all its shards and its report, or nothing."""
+def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None], *, wait: bool = True) -> Result:
+    """Converts one recording: writes all its shards and its report, or nothing.
+
+    wait: for another process that is converting it.
+    """
     output = _Output(job.out, name_of(recording))
     try:
         described = job.described(recording)
         summary = output.converted(recording, described)
         if summary is not None:
             return Result(recording, summary, skipped=True)
-        with output.locked():
+        with output.locked(wait):
             # Another process may have converted it while this one waited.
             summary = output.converted(recording, described)
             if summary is not None:
@@ -239,6 +256,8 @@ def convert_one(recording: Path, job: Job, progress: Callable[[int, int], None])
                 output.remove()
                 raise
             return Result(recording, output.publish())
+    except Taken as error:
+        return Result(recording, error=str(error), is_taken=True)
     except InputError as error:
         return Result(recording, error=str(error))
     except OSError as error:
@@ -289,16 +308,26 @@ class _Output:
         return summary
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes out. Raises InputError if one is at work, or if the place is taken."""
+    def locked(self, wait: bool) -> Iterator[None]:
+        """Keeps other processes out. Raises `Taken` if one is at work and this one does not `wait`, and InputError if
+        the place is taken."""
         while True:
-            self._check_partial()
-            self.partial.mkdir(parents=True, exist_ok=True)
-            handle = locked(self.partial)
-            if self.partial.exists() and os.fstat(handle).st_ino == self.partial.stat().st_ino:
+            # The process that has the lock removes the folder at its end.
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(self.partial).st_mode):
+                    raise InputError(f'{self.partial}: is in the way; remove it, or give another --out')
+            try:
+                self.partial.mkdir(exist_ok=True)
+                handle = locked(self.partial, wait=wait)
+            except (FileNotFoundError, FileExistsError):
+                if not self.out.is_dir():
+                    raise
+                continue
+            if _is_at(handle, self.partial):
                 break
-            os.close(handle)  # the process that had the lock has removed the folder
+            os.close(handle)
         try:
+            self._check_partial()
             yield
         finally:
             # An empty folder says nothing: the work was not begun, or it is done.
@@ -308,10 +337,6 @@ class _Output:
 
     def _check_partial(self) -> None:
         """Raises InputError if the hidden folder holds anything that this program has not written."""
-        if not os.path.lexists(self.partial):
-            return
-        if self.partial.is_symlink() or not self.partial.is_dir():
-            raise InputError(f'{self.partial}: is in the way; remove it, or give another --out')
         parts = f'.{self.name}.parts'
         shard = re.compile(rf'\.?{re.escape(self.name[:90])}.*\.tar')  # names of temporary files are cut
         for path in self.partial.rglob('*'):
@@ -373,6 +398,13 @@ class _Output:
         move(self._ready, self.report)
         self._job.unlink(missing_ok=True)
         return str(report.get('summary', ''))
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _difference(key: str, there: object, now: object) -> str:

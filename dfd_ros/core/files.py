@@ -343,15 +343,24 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + '\n')
 
 
-def locked(folder: Path) -> int:
-    """A handle that keeps other writers out of the folder until it is closed, or this process ends. Raises
-    InputError where another process has it."""
+class Taken(InputError):
+    """Another process has the lock."""
+
+
+def locked(folder: Path, *, wait: bool = False) -> int:
+    """A handle that keeps other writers out of the folder until it is closed, or this process ends.
+
+    wait: for the end of another process that has it; otherwise raises `Taken`.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(handle)
-        raise InputError(f'{folder}: another process writes here, wait for its end or give another folder') from None
+        raise Taken(f'{folder}: another process writes here, wait for its end or give another folder') from None
     except OSError:  # a file system without locks
         pass
+    except BaseException:  # Ctrl-C while it waits
+        os.close(handle)
+        raise
     return handle

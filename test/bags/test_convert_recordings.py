@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from recorded_rig import (
     write_bag,
 )
 
+from dfd_ros.bags.convert_recordings import Job, convert_all
 from dfd_ros.calibration.calibration_file import CameraModel, Extrinsics
 from dfd_ros.core.geometry import matrix_from_quaternion, rigid_transform
 from dfd_ros.datasets.shards import Samples, count, locked
@@ -395,14 +397,41 @@ def test_a_calibration_that_was_measured_again_is_another_one(tmp_path, capsys):
     assert np.nanmax(np.abs(difference)) > 0.01  # through the new extrinsics, which are wrong
 
 
-def test_what_another_process_has_half_done_is_left_to_it(tmp_path, capsys):
+def test_a_bag_that_another_process_converts_is_left_to_it_until_the_end(tmp_path):
+    bags, out = [write_bag(tmp_path / name) for name in 'ab'], tmp_path / 'out'
+    partial = out / '.a.partial'
+    partial.mkdir(parents=True)
+    lock = locked(partial)
+    with ThreadPoolExecutor() as pool:
+        status = pool.submit(convert, *bags, '--out', out)
+        while not (out / 'b.json').exists():
+            assert not status.done()
+            time.sleep(0.01)
+        assert not (out / 'a.json').exists()
+        os.close(lock)  # the process was killed
+        assert status.result() == 0
+    assert count(out) == 6 and not list(out.glob('.*'))
+
+
+def test_two_at_once_convert_the_same_bags(tmp_path):
+    """Locks are of open files: threads keep each other out as processes do."""
+    bags = [write_bag(tmp_path / 'bags' / name, Options(sweeps=1)) for name in 'abc']
+    convert_all(bags, Job(tmp_path / 'alone'))
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / 'alone').glob('*.tar')}
+    for number in range(5):
+        job = Job(tmp_path / f'out{number}')
+        with ThreadPoolExecutor() as pool:
+            both = [pool.submit(convert_all, bags, job) for _ in range(2)]
+        assert [result.error for run in both for result in run.result()] == 6 * ['']
+        assert sum(result.skipped for run in both for result in run.result()) == 3
+        assert {path.name: path.read_bytes() for path in job.out.glob('*.tar')} == wanted and len(wanted) == 3
+        assert not list(job.out.glob('.*'))
+
+
+def test_what_this_command_has_not_written_stays(tmp_path, capsys):
     bag, out = write_bag(tmp_path / 'bag'), tmp_path / 'out'
     partial = out / '.bag.partial'
     partial.mkdir(parents=True)
-    lock = locked(partial)
-    assert convert(bag, '--out', out) == 2
-    assert f'{partial}: another process writes here' in capsys.readouterr().err
-    os.close(lock)
     (partial / 'mine').touch()
     assert convert(bag, '--out', out) == 2
     assert f'{partial}/mine: was not written by dfd convert; move it away' in capsys.readouterr().err
