@@ -79,6 +79,7 @@ class Observer:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is pytest's
         self.node = Node('observer')
         self.thread = SpinThread(self.node)
+        self._clients: dict[str, Any] = {}
 
     def listen(self, message_type: type, topic: str, qos: Any = 10) -> list:
         """The messages of `topic` from now on: a list that grows."""
@@ -101,9 +102,11 @@ class Observer:
 
     def call(self, service_type: type, name: str, request: Any) -> Any:
         """The response of a service."""
-        client = self.node.create_client(service_type, name)
-        assert client.wait_for_service(PATIENCE), f'{name}: no such service'
-        time.sleep(0.2)  # until the node knows the client too: an answer that it cannot send is lost
+        client = self._clients.get(name) or self.node.create_client(service_type, name)
+        if name not in self._clients or not client.service_is_ready():
+            assert client.wait_for_service(PATIENCE), f'{name}: no such service'
+            time.sleep(0.5)  # until the node knows the client too: an answer that it cannot send is lost
+        self._clients[name] = client
         future = client.call_async(request)
         wait_until(future.done, f'an answer of {name}')
         return future.result()
