@@ -72,6 +72,8 @@ setup(
         'calibrate': ['matplotlib'],
         # The live page. See docs/viewing.md.
         'view': ['viser>=1.1,<2'],
+        # Samples on a web server; s3fs, gcsfs and the like for object stores. See docs/training.md.
+        'remote': ['fsspec', 'aiohttp'],
         'completion': ['argcomplete'],
         # dfd submit. See docs/clusters.md.
         'slurm': ['submitit>=1.5,<2'],

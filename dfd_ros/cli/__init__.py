@@ -23,7 +23,7 @@ from dfd_ros.core.errors import shortened
 GROUPS = {
     'Depth of photographs, videos and focal stacks': ('estimate', 'view', 'stack', 'refocus'),
     'On a robot': ('demo', 'run', 'calibrate'),
-    'Your own data and networks': ('convert', 'train', 'evaluate', 'export', 'inspect'),
+    'Your own data and networks': ('convert', 'index', 'train', 'evaluate', 'export', 'inspect'),
     'Synthetic data and research': ('render', 'assets', 'study', 'benchmark', 'submit'),
     'The shell': ('completion',),
 }

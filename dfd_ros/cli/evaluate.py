@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--data',
         default='field',
         help='study, field, real, still, walls, rooms:DIR of views (docs/results.md says what each is; real:DIR '
-        'and still:DIR show the photographs of a folder), a folder of shards or of focal stacks with true depth, '
+        'and still:DIR show the photographs of a folder), a folder of shards or of focal stacks with true depth, the '
+        'URL of a folder of shards with an index (dfd index), '
         'or a public test set: ddff12:FILE, zedd:DIR, fod500:DIR, nyuv2:FILE (docs/public_data.md)',
     )
     parser.add_argument(
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f'--plot {args.plot}: must end in .png or .svg')
 
     # After the checks, which then take no time.
+    from dfd_ros.core.remote_files import is_remote
     from dfd_ros.datasets.stored_stacks import stored_stacks
     from dfd_ros.evaluation.evaluation_stacks import SETS, find_procedural_set, folder_stacks, procedural_stacks
     from dfd_ros.evaluation.frame_figures import evaluate
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         count = args.stacks or 100
         drawn = procedural_stacks(name, count, 3 * sweep, args.size, sweep, folder)
         stacks = tqdm(drawn, total=count, desc=name)
-    elif Path(args.data).is_dir():
+    elif is_remote(args.data) or Path(args.data).is_dir():
         stored = stored_stacks(args.data)[: args.stacks]
         stacks = tqdm(folder_stacks(stored), total=len(stored), desc=args.data)
     else:

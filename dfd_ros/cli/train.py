@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument(
         '--data',
-        type=Path,
         metavar='FOLDER',
-        help='samples to train on (shards), instead of those in the configuration',
+        help='samples to train on (shards), instead of those in the configuration; also the URL of a folder with an '
+        'index (dfd index), https:// or of an object store',
     )
     parser.add_argument(
         '--stacks',

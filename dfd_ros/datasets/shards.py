@@ -22,20 +22,22 @@ import json
 import math
 import os
 import tarfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from dfd_ros.core import provenance
-from dfd_ros.core.errors import InputError, reason
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked, require_file, written_atomically
+from dfd_ros.core.remote_files import is_remote
 from dfd_ros.core.sample import TRUTH, Sample
+from dfd_ros.datasets.sample_index import RemoteSample, remote_samples
+from dfd_ros.datasets.shard_members import samples_of_shard
 from dfd_ros.datasets.stored_sample import FORMAT, STATE, StoredSample
 from dfd_ros.datasets.truth_archive import packed
-
-_BLOCK = 512  # bytes, of a tar file
 
 
 class ShardWriter:
@@ -84,7 +86,7 @@ class ShardWriter:
         for left in (*self.folder.glob(f'.{self.name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
         self._shards = sorted(self.folder.glob(f'{self.name}-*.tar'))
-        self._packed = {key for shard in self._shards for key, _ in _index(shard)}
+        self._packed = {key for shard in self._shards for key in samples_of_shard(shard)}
         self._waiting: dict[str, Path] = {}
         for path in sorted(self.parts.glob('[!.]*.tar')):
             if path.stem in self._packed:  # a kill came between packing and deleting
@@ -195,11 +197,25 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     yield 'truth.json', json.dumps(index).encode()
 
 
+class _LocalSample(NamedTuple):
+    shard: Path
+    key: str
+    members: dict[str, tuple[int, int]]
+
+    @property
+    def name(self) -> str:
+        return f'{self.shard.name}/{self.key}'
+
+    def open(self) -> StoredSample:
+        return StoredSample(open(require_file(self.shard), 'rb'), f'{self.shard}: {self.key}', self.members)
+
+
 class Samples:
     """The samples of a folder, a shard, or several of either. Samples are read on access.
 
     Args:
-        where: a folder with shards in it or below it, a shard, or several of either.
+        where: a folder with shards in it or below it, the URL of one with an index (`dfd index`), a shard, or several
+            of these.
         truth: parts of the ground truth to read beside the depth; the others are None.
 
     Raises:
@@ -209,9 +225,7 @@ class Samples:
     def __init__(self, where: str | Path | Iterable[str | Path], truth: Collection[str] = TRUTH):
         self._truth = truth
         places = [where] if isinstance(where, (str, Path)) else where
-        self._entries = [
-            (shard, key, members) for place in places for shard in shards(place) for key, members in _index(shard)
-        ]
+        self._entries = [entry for place in places for entry in _entries(place)]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -222,7 +236,7 @@ class Samples:
     @property
     def names(self) -> list[str]:
         """SHARD/KEY of each, without the shard's folder."""
-        return [f'{shard.name}/{key}' for shard, key, _ in self._entries]
+        return [entry.name for entry in self._entries]
 
     def __getitem__(self, index: int) -> Sample:
         with self.opened(index) as stored:
@@ -230,12 +244,27 @@ class Samples:
 
     def opened(self, index: int) -> StoredSample:
         """A sample to read in part."""
-        return StoredSample(*self._entries[index])
+        return self._entries[index].open()
+
+
+def _entries(place: str | Path) -> Sequence[_LocalSample | RemoteSample]:
+    if is_remote(place):
+        return remote_samples(str(place))
+    return [
+        _LocalSample(shard, key, sample.members)
+        for shard in shards(place)
+        for key, sample in samples_of_shard(shard).items()
+    ]
 
 
 def count(where: str | Path | Iterable[str | Path]) -> int:
     """The number of samples, from the shards' headers."""
     return len(Samples(where))
+
+
+def require_samples(where: str | Path) -> None:
+    """Check that there are shards, or an index at a URL, without reading them. Raises `InputError`."""
+    remote_samples(str(where)) if is_remote(where) else shards(where)
 
 
 def shards(where: str | Path) -> list[Path]:
@@ -262,31 +291,6 @@ def shards_below(folder: Path) -> list[Path]:
         for path in folder.glob('**/*.tar')
         if not any(part.startswith('.') for part in path.relative_to(folder).parts)
     )
-
-
-def _index(shard: Path) -> list[tuple[str, dict[str, tuple[int, int]]]]:
-    """(key, (offset, size) of each member by its suffix) of a shard's samples."""
-    samples: dict[str, dict] = {}
-    length = require_file(shard).stat().st_size
-    try:
-        with tarfile.open(shard, 'r:') as tar:
-            for member in tar:
-                key, _, suffix = member.name.partition('.')
-                if member.isfile() and not member.issparse() and member.offset_data + member.size <= length:
-                    samples.setdefault(key, {})[suffix] = (member.offset_data, member.size)
-            end = tar.offset  # of the last member, before the empty blocks that end an archive
-        with open(shard, 'rb') as file:
-            file.seek(end)
-            ended = file.read(2 * _BLOCK) == bytes(2 * _BLOCK)
-    except (tarfile.TarError, ValueError, ArithmeticError, EOFError, MemoryError) as error:
-        raise InputError(f'{shard}: truncated or not a tar file ({reason(error)}); create it again') from None
-    if not ended:
-        raise InputError(f'{shard}: truncated; create it again')
-    for key, members in samples.items():
-        for suffix in ('json', 'truth.npz'):
-            if suffix not in members:
-                raise InputError(f'{shard}: {key} has no {key}.{suffix}, it is not a sample of {FORMAT}')
-    return list(samples.items())
 
 
 def _json_number(value: float) -> float | str | None:

@@ -10,14 +10,13 @@ import functools
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from dfd_ros.core.array_files import Part, read_archive, read_archive_part
 from dfd_ros.core.errors import InputError, quoted, reason
-from dfd_ros.core.files import parse_json, require_file
+from dfd_ros.core.files import parse_json
 from dfd_ros.core.image_io import decode_image, to_8_bits
 from dfd_ros.core.image_rows import rows_of
 from dfd_ros.core.lens_state import LensState
@@ -50,12 +49,12 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
     """A sample in a shard, within this context.
 
     Args:
-        shard: its file.
-        key: of the sample.
-        members: (offset, size) in the shard of each part, by its suffix.
+        file: that it is in, which is closed at the end.
+        name: the shard and the key.
+        members: (offset, size) in the file of each part, by its suffix.
 
     Attributes:
-        name: the shard and the key.
+        name: as given.
         lens_states: of each frame.
         source: its origin.
 
@@ -63,9 +62,8 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
         InputError: it is none, or damaged; also when it is read. The message names the shard and the key.
     """
 
-    def __init__(self, shard: Path, key: str, members: Mapping[str, tuple[int, int]]):
-        self.name, self._members = f'{shard}: {key}', members
-        self._file = open(require_file(shard), 'rb')
+    def __init__(self, file: BinaryIO, name: str, members: Mapping[str, tuple[int, int]]):
+        self._file, self.name, self._members = file, name, members
         try:
             self._describe()
         except BaseException:

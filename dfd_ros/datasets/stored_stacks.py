@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack, stacks_with_depth
+from dfd_ros.core.remote_files import is_remote
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.shards import Samples, shards_below
 
@@ -21,15 +22,16 @@ class StoredStack(NamedTuple):
 
 
 def stored_stacks(folder: str | Path) -> list[StoredStack]:
-    """All samples in the shards below a folder, or all focal-stack folders with true depth if there are no shards.
+    """All samples in the shards below a folder, or a URL of one, or all focal-stack folders with true depth if there
+    are no shards.
 
     Raises:
         InputError: there are none.
     """
-    folder = Path(folder)
-    if shards_below(folder):
+    if is_remote(folder) or shards_below(Path(folder)):
         samples = Samples(folder)
         return [StoredStack(name, partial(samples.__getitem__, i)) for i, name in enumerate(samples.names)]
+    folder = Path(folder)
     paths = stacks_with_depth(folder)
     if not paths:
         raise InputError(f'{folder}: no shard (*.tar) and no focal stack (a stack.yaml that names depth) in it')

@@ -18,6 +18,8 @@ from dfd_ros import networks
 from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, quoted, reason, warn
 from dfd_ros.core.files import require_file, written_atomically
+from dfd_ros.core.remote_files import is_remote
+from dfd_ros.datasets.sample_index import remote_samples
 from dfd_ros.datasets.shards import shards
 from dfd_ros.networks import Network
 from dfd_ros.training.config import TrainingConfig
@@ -180,7 +182,7 @@ def settings_of(config: TrainingConfig) -> dict[str, str]:
         weights = networks.default_weights() if config.initial_weights == 'default' else Path(config.initial_weights)
         settings[f'{_CONTENT}initial_weights'] = provenance.file_hash(weights)
     if config.shards:
-        settings[f'{_CONTENT}shards'] = _content(shards(config.shards))
+        settings[f'{_CONTENT}shards'] = _content_of_shards(config.shards)
     for name, folder in (
         ('stacks', config.stacks),
         ('views', config.data.views),
@@ -204,9 +206,16 @@ def _flat(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, str]]
             yield f'{prefix}{name}', json.dumps(value, sort_keys=True)
 
 
-def _content(files: list[Path]) -> str:
-    """A hash of names, sizes and some blocks of files, which may be too large to read in full."""
+def _content_of_shards(where: str) -> str:
+    """A hash of names, sizes and some blocks of shards, which may be too large to read in full; of all samples where
+    they have an index."""
     digest = hashlib.sha256()
+    if is_remote(where):
+        samples = remote_samples(where)
+        for sample in samples:
+            digest.update(f'{sample.name} {sample.sha256}\n'.encode())
+        return f'{len(samples)} samples, {digest.hexdigest()[:12]}'
+    files = shards(where)
     for path in files:
         size = require_file(path).stat().st_size
         digest.update(f'{path.name} {size}\n'.encode())

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import written_atomically
 from dfd_ros.core.image_io import read_image
-from dfd_ros.datasets.shards import shards
+from dfd_ros.datasets.shards import require_samples
 from dfd_ros.msg import TrainingProgress
 from dfd_ros.ros import image_messages
 from dfd_ros.ros.bound_parameters import BoundParameters
@@ -49,7 +49,7 @@ class TrainerNode(GuardedNode, Observer):
         values = self._settings.values
         self._config = values.training()
         if self._config.shards:
-            shards(self._config.shards)  # raises here if there are none; they are read when training starts
+            require_samples(self._config.shards)  # they are read when training starts
         self._folder = Path(values.output).expanduser().absolute() / self._config.name
         self._going, self._stopping = threading.Event(), threading.Event()
         self._going.set()
