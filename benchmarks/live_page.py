@@ -1,6 +1,7 @@
-"""The live page: CPU of the viewer node, latency from topic to pixel, and memory of node and page.
+"""The live page: CPU of the viewer node, latency from topic to pixel, and memory of node and page, with its growth.
 
 .venv/bin/python benchmarks/live_page.py --seconds 30
+.venv/bin/python benchmarks/live_page.py --seconds 3600     # does it grow? Shorter runs are less certain
 
 Needs Chromium, which runs without a GPU here. Frames of all topics are published by this process; each has its number
 in its image, and the page's script notes when the browser has decoded the picture and draws the next frame.
@@ -9,12 +10,14 @@ in its image, and the page's script notes when the browser has decoded the pictu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from _common import check, exit_with
@@ -22,6 +25,10 @@ from _common import check, exit_with
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test' / 'support'))
 
+if TYPE_CHECKING:
+    from chromium import Chromium, Tab
+
+SAMPLES = 60  # of the memory
 TICKS = os.sysconf('SC_CLK_TCK')
 WATCH = """
 (() => {
@@ -45,9 +52,54 @@ def cpu_time(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def resident(process: int) -> float:
-    """MB."""
-    return int(Path(f'/proc/{process}/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+def memory_of(processes: list[int]) -> float:
+    """MB of their own, and their shares of common pages."""
+    found = 0
+    for process in processes:
+        with contextlib.suppress(OSError):  # it has ended
+            lines = Path(f'/proc/{process}/smaps_rollup').read_text().splitlines()
+            found += next(int(line.split()[1]) for line in lines if line.startswith('Pss:'))
+    return found / 1e3
+
+
+def family_of(process: int) -> list[int]:
+    """It and the processes below it."""
+    parents = {}
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(')')[2].split()[1])
+    family = [process]
+    for one in family:  # grows
+        family += [child for child, parent in parents.items() if parent == one]
+    return family
+
+
+class Memory:
+    """Memory over time, of the node, the scripts of the page and all of the browser."""
+
+    NAMES = 'the node', "the page's scripts", 'the browser, all processes'
+
+    def __init__(self, node: int, tab: Tab, browser: Chromium) -> None:
+        self._node, self._tab, self._browser = node, tab, browser
+        self._samples: list[tuple[float, ...]] = []
+
+    def sample(self) -> None:
+        """Measures it now."""
+        family = family_of(self._browser.process)
+        self._samples.append((time.monotonic(), memory_of([self._node]), heap(self._tab), memory_of(family)))
+
+    def rows(self) -> list[str]:
+        """Start, end and the line through the last two thirds: at the start, caches fill."""
+        times, *columns = np.array(self._samples).T
+        late = len(times) // 3
+        rows = []
+        for name, values in zip(self.NAMES, columns):
+            (slope, _), covariance = np.polyfit(times[late:] / 3600, values[late:], 1, cov=True)
+            rows.append(
+                f'| memory of {name} | {values[0]:.0f} MB, then {values[-1]:.0f} MB; '
+                f'{slope:+.1f} ± {2 * covariance[0, 0] ** 0.5:.1f} MB an hour |'
+            )
+        return rows
 
 
 class Feed:
@@ -93,7 +145,7 @@ def main() -> None:
         '--window', metavar='PX', type=int, default=1000, help='width of the browser: without a GPU, points take long'
     )
     args = parser.parse_args()
-    check(args, seconds=2, rate=1, height=64, width=64, window=200)
+    check(args, seconds=10, rate=1, height=64, width=64, window=200)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
@@ -129,17 +181,20 @@ def main() -> None:
             observer.close()
 
 
-def look(browser, url: str, read: str, process: int, feed: Feed, args: argparse.Namespace) -> None:
+def look(browser: Chromium, url: str, read: str, process: int, feed: Feed, args: argparse.Namespace) -> None:
     """Measures with one viewer."""
     tab = browser.new_tab()
     tab.open(url, args.window, 700)
     tab.wait_for('[...document.images].filter((i) => i.getBoundingClientRect().width > 16).length >= 5', 120)
     time.sleep(5)
     tab.run(WATCH % read)
-    before = resident(process), heap(tab)
+    memory = Memory(process, tab, browser)
     measured, latencies, shown = Measured(process), [], 0
-    end = time.monotonic() + args.seconds
+    end, due = time.monotonic() + args.seconds, 0.0
     while time.monotonic() < end:
+        if time.monotonic() > due:
+            memory.sample()
+            due = time.monotonic() + args.seconds / SAMPLES
         time.sleep(1)  # less than 256 frames
         for number, at in tab.run('window.dfdSeen.splice(0)'):
             shown += 1
@@ -149,13 +204,11 @@ def look(browser, url: str, read: str, process: int, feed: Feed, args: argparse.
     middle, late = np.percentile(latencies, (50, 95))
     print(f'| topic to pixel, median (95 %) | {middle:.0f} ms ({late:.0f} ms) |')
     print(f'| frames shown | {shown / args.seconds:.1f} Hz |')
-    after = resident(process), heap(tab)
-    print(f'| memory of the node | {before[0]:.0f} MB, then {after[0]:.0f} MB |')
-    print(f'| memory of the page (JavaScript) | {before[1]:.0f} MB, then {after[1]:.0f} MB |', flush=True)
+    print('\n'.join(memory.rows()), flush=True)
     tab.close()
 
 
-def heap(tab) -> float:
+def heap(tab: Tab) -> float:
     """MB in use by the page's scripts, after a collection."""
     tab.call('HeapProfiler.collectGarbage')
     return tab.call('Runtime.getHeapUsage')['usedSize'] / 1e6

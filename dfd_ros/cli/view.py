@@ -12,7 +12,7 @@ from dfd_ros.inference.estimator_arguments import (
     estimator_options,
 )
 
-HELP = 'show a focal stack, a shard, a bag or results in the browser: pictures, points, and the evidence of a pixel'
+HELP = 'show a focal stack, shard, bag, result or training run in the browser: pictures, points, evidence of a pixel'
 EXAMPLE = 'dfd view output/stacks/0000 --port 8080'
 
 
@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'recording',
         metavar='STACK|SHARD|BAG|RUN',
         type=Path,
-        help='focal stack with focus distances, as dfd estimate takes it, or a folder of focal stacks; shard of '
-        'samples (.tar); bag (folder or file) with images and lens states; folder that dfd estimate has written',
+        help='focal stack, as dfd estimate takes it, or a folder of focal stacks; shard of samples (.tar); bag (folder '
+        'or file) with images and lens states; folder that dfd estimate has written; run of dfd train, shown with its '
+        'best weights',
     )
     parser.add_argument(
         '--host',
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         from dfd_ros.viewing.live_page import LivePage
         from dfd_ros.viewing.playback import Playback
 
+        if recording.run is not None and args.weights is args.network is None:
+            args.weights = recording.run.weights
         estimator = DepthEstimator(**estimator_options(args), resolution=args.resolution or None, all_in_focus=True)
         playback = Playback(
             recording, estimator, {'confidence': args.confidence, 'near': args.near, 'far': args.far}, args.rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from dfd_ros.core.errors import InputError
@@ -30,3 +30,12 @@ def read_stacks(path: Path) -> StackBatch:
         return StackBatch(**load_file(require_file(path)))
     except (SafetensorError, TypeError, OSError) as error:
         raise InputError(f'{path}: cannot be read as a stack ({error}); remove it to render it again') from None
+
+
+def number_of_stacks(path: Path) -> int:
+    """How many stacks a file has, from its header. Raises `InputError` as `read_stacks` does."""
+    try:
+        with safe_open(require_file(path), 'pt') as file:
+            return file.get_slice('images').get_shape()[0]
+    except (SafetensorError, OSError) as error:
+        raise InputError(f'{path}: cannot be read as stacks ({error}); remove it to render it again') from None

@@ -118,6 +118,8 @@ class NodeControls:
         near, far = (self._sweep.values.get(name, 0.0) for name in ('near', 'far'))
         return VergenceRange(near, far) if 0 < near < far else None
 
+    is_metric = True
+
     @property
     def patterns(self) -> tuple[str, ...]:
         """Those of the sweep node."""

@@ -38,6 +38,10 @@ class Controls(Protocol):
         """False for recorded streams and results, whose focus cannot be moved."""
 
     @property
+    def is_metric(self) -> bool:
+        """False: only the order of focus is known, see `ViewedFrame.is_metric`."""
+
+    @property
     def patterns(self) -> tuple[str, ...]:
         """The available patterns."""
 

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dfd_ros.drawing.visualise import with_unit
 from dfd_ros.viewing.controls import Controls
 from dfd_ros.viewing.page_controls import ControlPanel
 from dfd_ros.viewing.page_pictures import Pictures
@@ -25,12 +24,15 @@ if TYPE_CHECKING:
     import viser
 
 COLUMNS = {'depth': ('depth', 'confidence'), 'camera': ('image', 'all_in_focus', 'coc')}  # from the middle outwards
-WIDTH, PANEL = 300, 320  # px
+WIDTH, WIDE, PANEL = 300, 420, 320  # px
 RATE_OVER = 20  # frames
 BRAND = (255, 170, 60)
 LEVELS = ('#51c878', '#ffaa3c', '#ff5c5c')
 COUNTS_OF_POINTS = {'5 thousand': 5_000, '20 thousand': MAX_POINTS, '80 thousand': 80_000}
 ASSUMED = 'the camera is not calibrated: widths of the cloud are a guess'
+RELATIVE = (
+    'the focus distances are unknown: 0 is the farthest focus, 1 the nearest; the cloud is a relief, without scale'
+)
 
 
 class Status(NamedTuple):
@@ -83,9 +85,9 @@ class LivePage:
             return
         with self._lock:
             self._pictures.show(frame, self._point.chosen, lambda name: _note(name, frame))
-            self._scene.show(frame)
+            self._scene.show(frame.in_space)
             self._scene.mark(*self._point.show(frame))
-            self._sweep.push(frame.focus_distance, frame.range)
+            self._sweep.push(frame)
             self._show_summary(frame)
             self._controls.show()
         self._server.flush()
@@ -97,7 +99,7 @@ class LivePage:
             return
         with self._lock:
             self._pictures.show(frame, self._point.chosen, lambda name: _note(name, frame))
-            self._scene.show(frame)
+            self._scene.show(frame.in_space)
             self._scene.mark(*self._point.show(frame, at_once=True))
             self._controls.show()
         self._server.flush()
@@ -127,6 +129,15 @@ class LivePage:
         """A folder at the top of the controls, for what the context adds to the GUI."""
         with self._server.gui.add_folder(label, order=0.5):
             yield self._server.gui
+
+    @contextlib.contextmanager
+    def add_column(self, label: str) -> Iterator[viser.GuiApi]:
+        """Another column at the left, for what the context adds to the GUI."""
+        panel = self._server.gui.add_panel()
+        with panel.add_tab(label):
+            yield self._server.gui
+        panel.dock_left()
+        panel.set_width(WIDE)
 
     def close(self) -> None:
         """Ends the server."""
@@ -176,7 +187,7 @@ class LivePage:
         @reset.on_click
         def _(event: Any) -> None:
             if event.client is not None and self._last is not None:
-                look_from_camera(event.client, self._last)
+                look_from_camera(event.client, self._last.in_space)
 
         @server.scene.on_click()
         def _(event: Any) -> None:
@@ -198,8 +209,9 @@ class LivePage:
         if ages:
             parts.append(f'{1000 * sorted(ages)[len(ages) // 2]:.0f} ms')
         if frame.range is not None:
-            parts.append(f'{with_unit(frame.range.near)} to {with_unit(frame.range.far)}')
-        notes = [note for note in (frame.note, '' if frame.camera.is_known else ASSUMED) if note]
+            parts.append(f'{frame.place(frame.range.near)} to {frame.place(frame.range.far)}')
+        guessed = RELATIVE if not frame.is_metric else '' if frame.camera.is_known else ASSUMED
+        notes = [note for note in (frame.note, guessed) if note]
         text = (
             f'<div style="padding:0.2rem 0.6rem"><b>{html.escape(self._title)}</b>'
             f'<div style="font-size:0.8rem;opacity:0.75">{" &middot; ".join(parts)}</div>'
@@ -233,7 +245,7 @@ def look_from_camera(client: Any, frame: ViewedFrame) -> None:
 
 def _note(name: str, frame: ViewedFrame) -> str:
     if name == 'image' and not math.isnan(frame.focus_distance):
-        return f'focus at {with_unit(frame.focus_distance)}'
+        return f'focus at {frame.place(frame.focus_distance)}'
     if name == 'depth' and (depth := frame.shown_depth) is not None and depth.size:
         return f'{100 * float((depth == depth).mean()):.0f} % known'
     return ''

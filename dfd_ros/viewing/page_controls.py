@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange, distance
 from dfd_ros.viewing.controls import Controls, Settings
+from dfd_ros.viewing.page_plots import unit
 
 if TYPE_CHECKING:
     import viser
@@ -28,7 +29,7 @@ class ControlPanel:
         self._gui = server.gui
         self._server = server
         self._limits: VergenceRange | None = None
-        self._can_focus = False
+        self._can_focus, self._is_metric = False, True
         self._shown: Settings | None = None
         self._parts: list[Any] = []
         with self._folder:
@@ -41,7 +42,8 @@ class ControlPanel:
         settings, limits = self._controls.settings, self._controls.limits
         if settings is None or limits is None or not limits.width > 0:
             return
-        if (limits, self._controls.can_focus) != (self._limits, self._can_focus):
+        controls = self._controls
+        if (limits, controls.can_focus, controls.is_metric) != (self._limits, self._can_focus, self._is_metric):
             self._build(settings, limits)
         elif settings != self._shown:
             self._fill(settings)
@@ -55,22 +57,23 @@ class ControlPanel:
         gui = self._gui
         low, high = 1 / limits.far, 1 / limits.near
         step = (high - low) / STEPS
-        marks = tuple(
-            (low + (high - low) * i / MARKS, _short(distance(low + (high - low) * i / MARKS))) for i in range(MARKS + 1)
-        )
+        self._is_metric = self._controls.is_metric
+        places = [low + (high - low) * i / MARKS for i in range(MARKS + 1)]
+        marks = tuple((v, _short(distance(v)) if self._is_metric else f'{v:.2g}') for v in places)
+        scale = 'vergence; the marks are metres' if self._is_metric else 'the order of focus'
         with self._folder:
             self._confidence = gui.add_slider(
                 'confidence', 0.0, 1.0, 0.01, settings.confidence, hint='Depth of less confidence is not shown.'
             )
             self._range = gui.add_multi_slider(
-                'range (1/m)',
+                f'range {unit(self._is_metric)}',
                 low,
                 high,
                 step,
                 self._inside(settings.range),
                 min_range=MIN_RANGE * (high - low),
                 marks=marks,
-                hint='What the sweep covers, in vergence; the marks are metres.',
+                hint=f'What the sweep covers, in {scale}.',
             )
         self._range.precision = DIGITS
         self._parts = [self._confidence, self._range]
@@ -78,9 +81,9 @@ class ControlPanel:
         self._range.on_update(self._on_range)
         self._can_focus = self._controls.can_focus
         if self._can_focus:
-            self._build_focus(settings, marks)
+            self._build_focus(settings, marks, scale)
 
-    def _build_focus(self, settings: Settings, marks: tuple[tuple[float, str], ...]) -> None:
+    def _build_focus(self, settings: Settings, marks: tuple[tuple[float, str], ...], scale: str) -> None:
         gui = self._gui
         assert self._limits is not None
         low, high = 1 / self._limits.far, 1 / self._limits.near
@@ -93,13 +96,13 @@ class ControlPanel:
                 'steps', 2, max(MAX_STEPS, settings.steps), 1, settings.steps, hint='Foci from one end to the other.'
             )
             self._focus = gui.add_slider(
-                'focus (1/m)',
+                f'focus {unit(self._is_metric)}',
                 low,
                 high,
                 (high - low) / STEPS,
                 self._vergence(settings.focus),
                 marks=marks,
-                hint='Rests the focus there, in vergence; the marks are metres.',
+                hint=f'Rests the focus there, in {scale}.',
             )
         self._focus.precision = DIGITS
         self._parts += [self._sweeping, self._pattern, self._steps, self._focus]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dfd_ros.core.optics import VergenceRange
 from dfd_ros.drawing import visualise
 from dfd_ros.drawing.visualise import Bar
 from dfd_ros.viewing.viewed_frame import ViewedFrame
@@ -74,10 +73,12 @@ class Colours:
         return small
 
 
-def bar_of(name: str, range_: VergenceRange | None, largest_coc: float) -> Bar | None:
+def bar_of(name: str, frame: ViewedFrame, largest_coc: float) -> Bar | None:
     """The legend of a picture; None = it needs none."""
     if name == 'depth':
-        return None if range_ is None else Bar.depth(range_)
+        if not frame.is_metric:
+            return Bar.relative_depth()
+        return None if frame.range is None else Bar.depth(frame.range)
     if name == 'coc':
         return Bar.linear('magma', largest_coc, 'px')
     return Bar.linear('viridis', 1.0) if name == 'confidence' else None
@@ -128,7 +129,7 @@ class Pictures:
         for name, slot in self._slots.items():
             picture = self._colours.picture(name, frame)
             note = notes(name) if picture is not None else 'none'
-            text = caption(TITLES[name], bar_of(name, frame.range, self._colours.largest_coc), note)
+            text = caption(TITLES[name], bar_of(name, frame, self._colours.largest_coc), note)
             if text != slot.text:
                 slot.text = slot.caption.content = text
             if picture is None:

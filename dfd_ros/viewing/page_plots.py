@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfd_ros.core.optics import VergenceRange, vergence
+from dfd_ros.core.optics import vergence
 from dfd_ros.viewing.evidence_curve import EvidenceCurve
+from dfd_ros.viewing.viewed_frame import ViewedFrame
 
 if TYPE_CHECKING:
     import viser.uplot
@@ -20,7 +21,8 @@ ORANGE, BLUE, GREY = '#ffaa3c', '#5db2ff', '#8a919e'
 HEIGHT = 150  # px
 
 
-def _axes(x: str, y: str) -> tuple[viser.uplot.Axis, ...]:
+def axes(x: str, y: str) -> tuple[viser.uplot.Axis, ...]:
+    """With these labels."""
     style: viser.uplot.Axis = {
         'stroke': GREY,
         'grid': {'stroke': 'rgba(138,145,158,0.2)', 'width': 1},
@@ -32,26 +34,27 @@ def _axes(x: str, y: str) -> tuple[viser.uplot.Axis, ...]:
     )
 
 
+def unit(is_metric: bool) -> str:
+    """Of vergence in a label."""
+    return '(1/m)' if is_metric else '(0 far, 1 near)'
+
+
 class SweepPlot:
     """Where the focus is and was: vergence over the last seconds."""
 
     def __init__(self, gui: viser.GuiApi) -> None:
         self._foci: deque[tuple[float, float]] = deque(maxlen=1000)
         self._drawn = 0.0
+        self._is_metric = True
         self._limits = (0.0, 1.0)
         empty = np.zeros(1)
         self._plot = gui.add_uplot(
             (empty, empty),
             (
                 {'label': 's'},
-                {
-                    'label': 'focus, 1/m',
-                    'stroke': ORANGE,
-                    'width': 1.5,
-                    'points': {'show': True, 'size': 4, 'fill': ORANGE},
-                },
+                {'label': 'focus', 'stroke': ORANGE, 'width': 1.5, 'points': {'show': True, 'size': 4, 'fill': ORANGE}},
             ),
-            axes=_axes('time (s)', 'focus (1/m)'),
+            axes=axes('time (s)', 'focus (1/m)'),
             scales=self._scales(),
             legend={'show': False},
             height=HEIGHT,
@@ -60,11 +63,16 @@ class SweepPlot:
     def _scales(self) -> dict:
         return {'x': {'time': False, 'range': (-SPAN, 0.0)}, 'y': {'range': self._limits}}
 
-    def push(self, focus_distance: float, range_: VergenceRange | None) -> None:
-        """Adds the focus (m) of a frame, and redraws if that is due."""
+    def push(self, frame: ViewedFrame) -> None:
+        """Adds the focus of a frame, and redraws if that is due."""
         now = time.monotonic()
-        if focus_distance > 0:
-            self._foci.append((now, vergence(focus_distance)))
+        range_ = frame.range
+        if frame.is_metric != self._is_metric:  # another scene
+            self._is_metric = frame.is_metric
+            self._foci.clear()
+            self._plot.axes = axes('time (s)', f'focus {unit(frame.is_metric)}')
+        if frame.focus_distance > 0:
+            self._foci.append((now, vergence(frame.focus_distance)))
         if now - self._drawn < PERIOD or not self._foci:
             return
         self._drawn = now
@@ -85,16 +93,17 @@ class EvidencePlot:
 
     def __init__(self, gui: viser.GuiApi) -> None:
         self._drawn = 0.0
+        self._is_metric = True
         self._limits = (0.0, 1.0)
         empty = np.zeros(1)
         self._plot = gui.add_uplot(
             (empty, empty, empty),
             (
-                {'label': 'vergence, 1/m'},
+                {'label': 'vergence'},
                 {'label': 'sharpness', 'stroke': BLUE, 'width': 1.5, 'points': {'show': False}},
                 {'label': 'estimate', 'stroke': ORANGE, 'width': 2, 'points': {'show': False}},
             ),
-            axes=_axes('vergence (1/m)', 'relative'),
+            axes=axes('vergence (1/m)', 'relative'),
             scales=self._scales(),
             legend={'show': True},
             height=HEIGHT + 30,
@@ -109,12 +118,15 @@ class EvidencePlot:
         if self._plot.visible != is_shown:
             self._plot.visible = is_shown
 
-    def draw(self, curve: EvidenceCurve, at_once: bool = False) -> None:
+    def draw(self, curve: EvidenceCurve, is_metric: bool, at_once: bool = False) -> None:
         """Draws a curve if that is due, or `at_once`."""
         now = time.monotonic()
         if now - self._drawn < PERIOD and not at_once:
             return
         self._drawn = now
+        if is_metric != self._is_metric:
+            self._is_metric = is_metric
+            self._plot.axes = axes(f'vergence {unit(is_metric)}', 'relative')
         limits = (float(curve.vergence[0]), float(curve.vergence[-1]))
         if limits != self._limits and limits[0] < limits[1]:
             self._limits = limits

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfd_ros.drawing.visualise import with_unit
 from dfd_ros.viewing.evidence_curve import evidence_curve
 from dfd_ros.viewing.page_plots import EvidencePlot
 from dfd_ros.viewing.sharpness_history import SharpnessHistory
@@ -115,27 +114,32 @@ class Point:
             math.nan if map_ is None else float(map_[y, x]) for map_ in (frame.depth, frame.confidence, frame.coc)
         )
         is_shown = not math.isnan(distance) and not confidence < frame.threshold
-        self._say(reading(distance, confidence, coc, is_shown, frame.threshold))
+        place = frame.place(distance) + ('' if frame.is_metric else ' (0 far, 1 near)')
+        self._say(reading(distance, place, confidence, coc, is_shown, frame.threshold))
         if frame.range is not None:
             foci, sharpness = self.history.at(x, y)
-            self._plot.draw(evidence_curve(foci, sharpness, frame.range, distance, confidence), at_once)
-        if not is_shown or math.isinf(distance):
+            curve = evidence_curve(foci, sharpness, frame.range, distance, confidence)
+            self._plot.draw(curve, frame.is_metric, at_once)
+        if not is_shown:
             return None, ''
-        camera = frame.camera
-        place = np.array([(x - camera.cx) / camera.fx * distance, (y - camera.cy) / camera.fy * distance, distance])
-        return place, with_unit(distance)
+        depth = frame.in_space.depth
+        assert depth is not None
+        camera, z = frame.camera, float(depth[y, x])
+        if math.isinf(z):
+            return None, ''
+        return np.array([(x - camera.cx) / camera.fx * z, (y - camera.cy) / camera.fy * z, z]), frame.place(distance)
 
     def _say(self, text: str) -> None:
         if text != self._text:
             self._text = self._reading.content = text
 
 
-def reading(distance: float, confidence: float, coc: float, is_shown: bool, threshold: float) -> str:
-    """HTML: what is known of a pixel."""
+def reading(distance: float, place: str, confidence: float, coc: float, is_shown: bool, threshold: float) -> str:
+    """HTML: what is known of a pixel. place: the distance as text."""
     if is_shown:
-        main = with_unit(distance)
+        main = place
     elif not math.isnan(distance):
-        main = f'<span title="below the threshold {threshold:.2f}">{with_unit(distance)}, not confident</span>'
+        main = f'<span title="below the threshold {threshold:.2f}">{place}, not confident</span>'
     else:
         main = 'distance unknown'
     parts = [

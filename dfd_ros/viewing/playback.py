@@ -1,4 +1,4 @@
-"""Plays a focal stack, a sample, a bag or results in the live page."""
+"""Plays a focal stack, a sample, a bag, results or the stacks of a training run in the live page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dfd_ros.core.sweeps import PATTERNS
 from dfd_ros.viewing import virtual_sweep
 from dfd_ros.viewing.controls import Settings
 from dfd_ros.viewing.live_page import LivePage, Status
+from dfd_ros.viewing.page_run import RunPanel
 from dfd_ros.viewing.recorded_scenes import FocalScene, Recorded, ResultScene, Scene, Shot
 from dfd_ros.viewing.viewed_frame import ViewedFrame
 
@@ -40,9 +41,10 @@ class Playback:
         self._rate, self._plays = rate, True
         self.settings: Settings | None = None
         self.limits: VergenceRange | None = None
-        self.can_focus, self.patterns = False, PATTERNS
-        self._enter(recording.open(0))
+        self.can_focus, self.is_metric, self.patterns = False, True, PATTERNS
+        self._enter(self._open(0))
         self._opened = 0
+        self._run_panel: RunPanel | None = None
 
     def change(self, **changes: Any) -> None:
         """Sets fields of the settings."""
@@ -52,6 +54,9 @@ class Playback:
 
     def add_to(self, page: LivePage) -> None:
         """Adds the elements of the playback to the page."""
+        if self._recording.run is not None:
+            with page.add_column('training') as gui:
+                self._run_panel = RunPanel(gui, self._recording.run)
         with page.add_folder('playback') as gui:
             if len(self._recording.scenes) > 1:
                 scenes = gui.add_dropdown('scene', tuple(self._recording.scenes))
@@ -86,6 +91,8 @@ class Playback:
                 page.wait(IDLE)
                 continue
             page.show_controls()
+            if self._run_panel is not None:
+                self._run_panel.refresh()
             if self._wanted != self._opened:
                 self._switch(page)
             if self._restart:
@@ -109,7 +116,7 @@ class Playback:
     def _switch(self, page: LivePage) -> None:
         self._opened = self._wanted
         try:
-            scene = self._recording.open(self._opened)
+            scene = self._open(self._opened)
         except InputError as error:
             page.report([Status(2, self._recording.scenes[self._opened], str(error))])
             return
@@ -117,8 +124,18 @@ class Playback:
         self._estimator.reset()
         self._enter(scene)
 
+    def _open(self, index: int) -> Scene:
+        scene = self._recording.open(index)
+        if not scene.is_metric and (self._given['near'], self._given['far']) != (None, None):
+            raise InputError(
+                f'--near, --far: {self._recording.scenes[index]} has no focus distances, and without them no depth in '
+                'metres; give them in a stack.yaml (dfd stack init)'
+            )
+        return scene
+
     def _enter(self, scene: Scene) -> None:
         self._scene: Scene = scene
+        self.is_metric = scene.is_metric
         self._last: tuple[Shot, Estimate] | None = None
         self._shown: object = None
         confidence = self.settings.confidence if self.settings is not None else self._given['confidence']
@@ -198,6 +215,7 @@ class Playback:
             estimate.all_in_focus,
             threshold,
             note=estimate.unknown_because,
+            is_metric=self.is_metric,
         )
 
     def _confidence_threshold(self) -> float:
@@ -216,7 +234,8 @@ class Playback:
         if shown != self._shown:
             self._shown = shown
             page.show(replace(scene.frame, threshold=settings.confidence, range=settings.range))
-            page.report([Status(0, 'results', 'as dfd estimate has written them')])
+            if not scene.frame.note:
+                page.report([Status(0, 'results', 'as dfd estimate has written them')])
         page.wait(IDLE / 5)
 
     def _status(self, took: float, frame: ViewedFrame) -> list[Status]:

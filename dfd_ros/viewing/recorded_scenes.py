@@ -1,4 +1,4 @@
-"""What `dfd view` opens: focal stacks, samples of shards, bags, and results of `dfd estimate`."""
+"""What `dfd view` opens: focal stacks, samples of shards, bags, results of `dfd estimate`, and training runs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from dfd_ros.core.image_io import read_image
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.photographs import read_focal_stack
+from dfd_ros.viewing.training_run import TrainingRun, is_run
 from dfd_ros.viewing.viewed_frame import Pinhole, ViewedFrame
 
-RESULT, RELATIVE_RESULT, SUMMARY = 'depth.npy', 'relative_depth.npy', 'summary.json'
+RESULTS, SUMMARY = ('depth.npy', 'relative_depth.npy'), 'summary.json'
+WHOLE = VergenceRange(1.0, math.inf)  # what the stand-ins of `relative_lens_states` cover
 KINDS = (
-    'a focal stack (stack.yaml, photographs, a video, a TIFF file), a shard (.tar), a bag (.mcap, .db3), or results of '
-    'dfd estimate (depth.npy)'
+    'a focal stack (stack.yaml, photographs, a video, a TIFF file), a shard (.tar), a bag (.mcap, .db3), results of '
+    'dfd estimate (depth.npy), or a training run (log.jsonl)'
 )
 
 
@@ -44,6 +46,8 @@ class FocalScene:
     shots: list[Shot]
     range: VergenceRange
     """What the frames cover."""
+    is_metric: bool = True
+    """See `FocalStack.is_metric`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class StreamScene:
 
     shots: Callable[[], Iterator[Shot]]
     """From the start."""
+    is_metric = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class ResultScene:
     """Results, with nothing left to estimate."""
 
     frame: ViewedFrame
+
+    @property
+    def is_metric(self) -> bool:
+        """See `ViewedFrame.is_metric`."""
+        return self.frame.is_metric
 
 
 Scene = FocalScene | StreamScene | ResultScene
@@ -73,10 +83,12 @@ class Recorded:
     """Names, one at least."""
     open: Callable[[int], Scene]
     """Reads a scene. Raises InputError."""
+    run: TrainingRun | None = None
+    """The training run that the scenes belong to."""
 
 
 def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
-    """Opens a focal stack, a shard, a folder of either, a bag, or results of `dfd estimate`.
+    """Opens a focal stack, a shard, a folder of either, a bag, results of `dfd estimate`, or a training run.
 
     topics: names of topics of a bag, by `image` and `lens_state`; empty = found by their types.
 
@@ -90,12 +102,12 @@ def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
     if path.name == 'stack.yaml':
         path = path.parent
     if path.is_dir():
+        if is_run(path):
+            return _run(path)
         if (path / 'stack.yaml').exists():
             return Recorded(_name(path), [_name(path)], lambda _: _scene_of_stack(path))
-        if (path / RESULT).exists():
-            return Recorded(_name(path), [_name(path)], lambda _: ResultScene(_result(path)))
-        if (path / RELATIVE_RESULT).exists():
-            raise InputError(f'{path / RELATIVE_RESULT}: relative depth, there are no distances to view')
+        if result := next((path / name for name in RESULTS if (path / name).exists()), None):
+            return Recorded(_name(path), [_name(path)], lambda _: ResultScene(_result(result)))
         stacks = sorted(found.parent for found in path.glob('*/stack.yaml'))
         if stacks:
             return Recorded(_name(path), [stack.name for stack in stacks], lambda i: _scene_of_stack(stacks[i]))
@@ -132,14 +144,36 @@ def _samples(path: Path) -> Recorded:
     return Recorded(_name(path), samples.names, scene)
 
 
+def _run(path: Path) -> Recorded:
+    """What the run was trained on, else the stacks that were rendered for its validation."""
+    from dfd_ros.datasets.stack_batch import to_sample
+    from dfd_ros.datasets.stack_files import number_of_stacks, read_stacks
+
+    run = TrainingRun(path)
+    if run.data is not None and run.data.exists():
+        return replace(recorded(run.data), title=_name(path), run=run)
+    stacks = [(file, i) for file in run.kept for i in range(number_of_stacks(file))]
+    if not stacks:
+        nothing = ViewedFrame(
+            np.full((3, 4, 3), 128, np.uint8),
+            Pinhole.assumed(3, 4),
+            range=WHOLE,
+            note=f'no stack of this run is on this machine; dfd view STACK --weights {run.weights} shows another one',
+            is_metric=False,
+        )
+        return Recorded(_name(path), [_name(path)], lambda _: ResultScene(nothing), run)
+
+    def scene(index: int) -> Scene:
+        file, i = stacks[index]
+        sample = to_sample(read_stacks(file)[i : i + 1], file.stem)
+        return focal_scene(list(sample.images), sample.lens_states, None, sample.name)
+
+    return Recorded(_name(path), [f'{file.stem} {i}' for file, i in stacks], scene, run)
+
+
 def _scene_of_stack(path: Path) -> FocalScene:
     stack = read_focal_stack(path)
-    if not stack.is_metric:
-        raise InputError(
-            f'{path}: no focus distances, so there are no distances to view: give them in a stack.yaml '
-            '(dfd stack init), or use dfd estimate, which gives relative depth'
-        )
-    return focal_scene(stack.images, stack.lens_states, None, stack.name)
+    return replace(focal_scene(stack.images, stack.lens_states, None, stack.name), is_metric=stack.is_metric)
 
 
 def focal_scene(
@@ -170,10 +204,12 @@ def _pinhole(image: np.ndarray, state: LensState, intrinsics: tuple[float, float
     return Pinhole(fx * zoom, fy * zoom, cx, cy)
 
 
-def _result(folder: Path) -> ViewedFrame:
-    """The results of dfd estimate."""
+def _result(path: Path) -> ViewedFrame:
+    """The results of dfd estimate. path: one of `RESULTS`."""
+    folder, is_metric = path.parent, path.name == RESULTS[0]
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
-    depth = _map(folder / RESULT)
+    # The file of relative depth has 0 at the farthest focus, 1 at the nearest.
+    depth = _map(path) if is_metric else WHOLE.denormalise(_map(path))
     confidence = _map(folder / 'confidence.npy', depth.shape) if (folder / 'confidence.npy').exists() else None
     image = (
         read_image(folder / 'all_in_focus.png')
@@ -182,27 +218,28 @@ def _result(folder: Path) -> ViewedFrame:
     )
     if image.shape[:2] != depth.shape:
         raise InputError(
-            f'{folder / "all_in_focus.png"}: {image.shape[1]}x{image.shape[0]} pixels, but {RESULT} has '
+            f'{folder / "all_in_focus.png"}: {image.shape[1]}x{image.shape[0]} pixels, but {path.name} has '
             f'{depth.shape[1]}x{depth.shape[0]}'
         )
     known = depth[np.isfinite(depth) & (depth > 0)]
     if not known.size:
-        raise InputError(f'{folder / RESULT}: no depth is known in it')
+        raise InputError(f'{path}: no depth is known in it')
     return ViewedFrame(
         image,
         _camera_of(summary, (depth.shape[0], depth.shape[1])),
-        range=_range_of(summary, known),
+        range=_range_of(summary, known) if is_metric else WHOLE,
         depth=depth,
         coc=_last_map(folder / 'coc.npy', depth.shape),
         confidence=confidence,
         all_in_focus=image,
+        is_metric=is_metric,
     )
 
 
 def _map(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     array = read_array(path)
     if array.ndim != 2 or array.dtype.kind != 'f' or (shape is not None and array.shape != shape):
-        wanted = 'float32 (height, width)' if shape is None else f'float32 {shape} as {RESULT} is'
+        wanted = 'float32 (height, width)' if shape is None else f'float32 {shape} as the depth is'
         raise InputError(f'{path}: {array.dtype} {array.shape}, must be {wanted}')
     return array.astype(np.float32)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dfd_ros.core.lens_state import LensState
-from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.optics import VergenceRange, vergence
+from dfd_ros.drawing.visualise import with_unit
 
 ASSUMED_FIELD_OF_VIEW = math.radians(60)  # horizontal, of a camera that is not calibrated
+RELIEF = VergenceRange(1.0, 2.0)  # where a relative scene is drawn in space: its stand-ins go to infinity
 
 
 class Pinhole(NamedTuple):
@@ -65,6 +67,9 @@ class ViewedFrame:
     """s from the exposure to when the frame was complete; NaN = unknown."""
     note: str = ''
     """Why nothing is known about depth, or what the viewer should know."""
+    is_metric: bool = True
+    """False: only the order of focus is known. All distances are stand-ins, whose vergence is the place between the
+    farthest focus (0) and the nearest (1)."""
 
     @functools.cached_property
     def shown_depth(self) -> np.ndarray | None:
@@ -72,3 +77,20 @@ class ViewedFrame:
         if self.depth is None or self.confidence is None or self.threshold <= 0:
             return self.depth
         return np.where(self.confidence >= self.threshold, self.depth, np.float32(np.nan))
+
+    @functools.cached_property
+    def in_space(self) -> ViewedFrame:
+        """The frame as it is drawn in space: a relative one as a relief, 1 to 2 m from the camera."""
+        if self.is_metric:
+            return self
+        return replace(
+            self,
+            depth=None if self.depth is None else RELIEF.denormalise(vergence(self.depth)),
+            focus_distance=RELIEF.denormalise(vergence(self.focus_distance)),
+            range=self.range
+            and VergenceRange(*(RELIEF.denormalise(vergence(end)) for end in (self.range.near, self.range.far))),
+        )
+
+    def place(self, distance: float) -> str:
+        """A distance (m) as text; of a relative scene, the place between the farthest focus (0) and the nearest (1)."""
+        return with_unit(distance) if self.is_metric else f'{vergence(distance):.2f}'

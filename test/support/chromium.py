@@ -168,6 +168,11 @@ class Chromium:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return Tab(json.load(answer)['webSocketDebuggerUrl'])
 
+    @property
+    def process(self) -> int:
+        """Its number; those of the tabs are its children."""
+        return self._process.pid
+
     def close(self) -> None:
         """Ends the browser."""
         self._process.terminate()

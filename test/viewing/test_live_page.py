@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.sweeps import PATTERNS
+from dfd_ros.drawing.visualise import with_unit
 from dfd_ros.viewing import page_pictures, page_server
 from dfd_ros.viewing.controls import Settings
 from dfd_ros.viewing.live_page import LivePage, Status
@@ -25,7 +26,7 @@ SIZE = 240, 320
 
 class NoControls:
     settings, limits, can_focus = Settings(0.3, RANGE, 'ramp', 5, True, 1.0), RANGE, True
-    patterns = PATTERNS
+    is_metric, patterns = True, PATTERNS
 
     def change(self, **changes):
         raise AssertionError('nobody has touched a slider')
@@ -78,6 +79,7 @@ def test_nothing_is_drawn_while_nobody_looks(page, monkeypatch):
         {'coc': np.full(SIZE, np.nan, np.float32), 'confidence': np.zeros(SIZE, np.float32)},
         {'focus_distance': math.nan},
         {'focus_distance': math.inf, 'camera': Pinhole.assumed(*SIZE)},
+        {'range': VergenceRange(1.0, math.inf), 'depth': np.full(SIZE, np.inf, np.float32), 'is_metric': False},
         {'note': '<script>alert(1)</script>', 'all_in_focus': np.zeros((*SIZE, 3), np.uint8)},
     ],
 )
@@ -88,6 +90,24 @@ def test_odd_frames_are_shown(page, monkeypatch, changes):
     page.show(frame(1, **changes))
     page.show(frame(2))
     assert '<script>' not in page._summary.content
+
+
+def test_a_relative_scene_is_a_relief_without_metres(page, monkeypatch):
+    seen(page, monkeypatch)
+    page.show(frame())
+    assert '0.250 m to 2.00 m' in page._summary.content
+    page._point.choose((10, 20))
+    depth = np.full(SIZE, 2.0, np.float32)  # the middle between the farthest focus, infinity, and the nearest, 1 m
+    depth[0] = np.inf
+    whole, confidence = VergenceRange(1.0, math.inf), np.ones(SIZE, np.float32)
+    page.show(frame(depth=depth, confidence=confidence, range=whole, focus_distance=2.0, is_metric=False))
+    words = page._summary.content + page._point._reading.content + page._pictures._slots['image'].text
+    for part in ('1.00 to 0.00', 'focus distances are unknown', '0.50 (0 far, 1 near)', 'focus at 0.50'):
+        assert part in words, part
+    assert ' m<' not in words and ' m ' not in words
+    assert page._sweep._plot.axes[1]['label'] == 'focus (0 far, 1 near)'
+    assert {round(float(z), 3) for z in page._scene.points[:, 2]} <= {1.333, 2.0}
+    assert page._scene._mark.text == '0.50' and page._scene._mark.position[2] == pytest.approx(4 / 3)
 
 
 def test_another_image_size_is_shown(page, monkeypatch):
@@ -145,5 +165,5 @@ def test_the_scale_of_blur_grows_at_once_and_shrinks_slowly():
     ],
 )
 def test_a_reading_in_words(values, says):
-    text = reading(*values)
+    text = reading(values[0], with_unit(values[0]), *values[1:])
     assert all(part in text for part in says) and 'nan' not in text

@@ -44,7 +44,7 @@ class FakeControls:
 
     def __init__(self):
         self.settings = Settings(0.3, RANGE, 'ramp', 5, True, 1.0)
-        self.limits, self.can_focus, self.patterns = RANGE, True, PATTERNS
+        self.limits, self.can_focus, self.is_metric, self.patterns = RANGE, True, True, PATTERNS
         self.changes = []
 
     def change(self, **changes):

@@ -3,11 +3,14 @@
 import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sharpest_focus import SharpestFocus
 
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import relative_lens_states
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange, vergence
 from dfd_ros.inference.estimator import DepthEstimator
@@ -109,6 +112,19 @@ def test_the_range_is_that_of_the_sweep_and_of_depth():
     page = played(player, FakePage(6))
     assert 2.0 not in foci_of(page) and page.frames[-1].range == VergenceRange(0.25, 1.0)
     assert player.limits == VergenceRange(0.25, 2.0)
+
+
+def test_a_relative_stack_plays_in_its_order():
+    states = relative_lens_states(3)
+    draw = np.random.default_rng(0)
+    images = [draw.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for _ in states]
+    relative = replace(focal_scene(images, states, None, 'photographs'), is_metric=False)
+    player = playback(relative)
+    page = played(player, FakePage(4))
+    assert foci_of(page) == [math.inf, 2.0, 1.0, math.inf] and not player.is_metric
+    assert not any(frame.is_metric for frame in page.frames)
+    with pytest.raises(InputError, match='--near, --far: 0 has no focus distances'):
+        playback(relative, given={'confidence': 0.0, 'near': 0.2, 'far': None})
 
 
 def test_a_range_that_is_given_holds():

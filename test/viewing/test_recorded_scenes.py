@@ -178,28 +178,28 @@ def test_a_folder_of_photographs_without_focus_distances(tmp_path):
         Image.fromarray(image).save(tmp_path / f'{i}.png')
     with pytest.raises(InputError, match='no focal stack'):  # they show nothing of the same scene
         recorded(tmp_path).open(0)
-    sharp = images()[0]
-    for i, sigma in enumerate((3.0, 1.0, 4.0)):
-        Image.fromarray(cv2.GaussianBlur(cv2.resize(sharp, (256, 192)), (0, 0), sigma)).save(tmp_path / f'{i}.png')
-    with pytest.raises(InputError, match='no focal stack|no focus distances, so there are no distances to view'):
-        recorded(tmp_path).open(0)
 
 
-def test_relative_results_have_no_distances(tmp_path):
+def test_relative_results(tmp_path):
     folder = write_results(tmp_path / 'r', {'metric': False})
-    (folder / 'depth.npy').rename(folder / 'relative_depth.npy')
-    with pytest.raises(InputError, match='relative_depth.npy: relative depth, there are no distances to view'):
-        recorded(folder)
+    np.save(folder / 'relative_depth.npy', np.linspace(0, 1, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE))
+    (folder / 'depth.npy').unlink()
+    scene = recorded(folder).open(0)
+    assert not scene.is_metric and scene.frame.range == VergenceRange(1.0, math.inf)
+    assert scene.frame.depth[0, 0] == math.inf and scene.frame.depth[-1, -1] == 1
+    assert 1 <= np.nanmin(scene.frame.in_space.depth) < 1.01 and np.nanmax(scene.frame.in_space.depth) == 2
 
 
-def test_relative_stacks_have_no_distances(tmp_path):
+def test_relative_stacks(tmp_path):
     folder = write_stack(tmp_path / 'desk')
     text = (folder / 'stack.yaml').read_text()
     (folder / 'stack.yaml').write_text(re.sub(r'focus_distance_m: [^},]+', 'focus_distance_m: null', text))
     with open(folder / 'stack.yaml', 'a') as file:
-        file.write('order: far_to_near\n')
-    with pytest.raises(InputError, match='desk: no focus distances, so there are no distances to view: give'):
-        recorded(folder).open(0)
+        file.write('order: near_to_far\n')
+    scene = recorded(folder).open(0)
+    assert not scene.is_metric and scene.range == VergenceRange(1.0, math.inf)
+    assert [shot.lens_state.focus_distance for shot in scene.shots] == [1.0, 2.0, math.inf]
+    assert not scene.shots[0].camera.is_known
 
 
 def test_what_cannot_be_viewed(tmp_path):
