@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def errors_of(seed: int, options: argparse.Namespace) -> np.ndarray:
     """(N, 3): true depth and distance of the two points, m, and error of u, of all points of a scene that are given."""
-    estimator, source = DepthEstimator(options.weights, device='cpu'), SyntheticSource(seed=seed)
+    estimator, source = DepthEstimator(options.weights, device='cpu'), SyntheticSource(seed=seed, desk=False)
     found = []
     focus = sweeps.ramp(SyntheticSource.RANGE, options.steps) * options.sweeps
     for i, distance in enumerate(focus):

@@ -11,12 +11,18 @@ from dfd_ros.synthesis.synthetic_camera import SyntheticCamera
 
 
 class SyntheticSource(DrivenSource):
-    """`SyntheticCamera` with a focus drive. Motion starts with the first frame."""
+    """`SyntheticCamera` with a focus drive. Motion starts with the first frame.
+
+    Args:
+        desk: look at a desk instead of a random scene.
+    """
 
     RANGE = VergenceRange(0.15, 1.5)
 
-    def __init__(self, width: int = 640, height: int = 480, seed: int = 0, settle_time: float = 0.0) -> None:
-        self._camera = SyntheticCamera(width, height, seed, near=self.RANGE.near, far=self.RANGE.far)
+    def __init__(
+        self, width: int = 640, height: int = 480, seed: int = 0, settle_time: float = 0.0, desk: bool = True
+    ) -> None:
+        self._camera = SyntheticCamera(width, height, seed, self.RANGE.near, self.RANGE.far, desk=desk)
         self._drive = FocusDrive(self.RANGE.far, settle_time, self.RANGE)
         self._began: float | None = None
 

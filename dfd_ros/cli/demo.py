@@ -10,7 +10,7 @@ from dfd_ros.cli._options import size_within
 from dfd_ros.inference.estimator_arguments import add_resolution_argument
 from dfd_ros.ros.node_parameters import SweepParameters
 
-HELP = 'run the camera, sweep and depth nodes on a synthetic scene; print figures, save pictures and a video'
+HELP = 'run the camera, sweep and depth nodes in front of a rendered desk; print figures, save pictures and a video'
 EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
 MAX_SIDE = 4096
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--size', metavar='WxH', type=size_within(64, MAX_SIDE), default='320x240', help='size of the images'
     )
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
-    parser.add_argument('--seed', type=int, default=10, help='which scene')
+    parser.add_argument('--seed', type=int, default=10, help='which prints and colours the things on the desk have')
     pattern = next(d for d in SweepParameters.declarations() if d.name == 'pattern')
     parser.add_argument(
         '--pattern', choices=pattern.choices, default=pattern.default, help='order of the focus distances'

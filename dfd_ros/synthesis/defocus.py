@@ -6,6 +6,7 @@ uniform disc whose diameter is the circle of confusion, so "CoC" means the same 
 
 from __future__ import annotations
 
+import functools
 import math
 from bisect import bisect
 from dataclasses import dataclass
@@ -126,6 +127,15 @@ def _padded(blur: _Blur, images: torch.Tensor) -> torch.Tensor:
     return seen[..., margin : margin + height, margin : margin + width]
 
 
+def _new_kernels(exponents: torch.Tensor, psf=psf_kernel) -> list[_Blur]:
+    return [_Blur.of(coc, exponents, psf) for coc in KERNEL_COCS]
+
+
+@functools.lru_cache(maxsize=2)
+def _kernels(exponents: tuple[float, ...]) -> list[_Blur]:
+    return _new_kernels(torch.tensor(exponents))
+
+
 def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tensor, psf=psf_kernel) -> torch.Tensor:
     """Scatter every point of one surface over its circle of confusion.
 
@@ -143,7 +153,10 @@ def defocus(premultiplied: torch.Tensor, coc: torch.Tensor, exponent: torch.Tens
         (N, 4, H, W), the same quantities as spread by the lens. Energy is conserved.
     """
     distinct, which = exponent.unique(return_inverse=True)
-    blurs = [_Blur.of(kernel_coc, distinct, psf)[which] for kernel_coc in KERNEL_COCS]
+    # All surfaces of a scene have the same kernels. A GPU computes them sooner than it answers which they are.
+    is_known = psf is psf_kernel and distinct.device.type == 'cpu'
+    kernels = _kernels(tuple(distinct.tolist())) if is_known else _new_kernels(distinct, psf)
+    blurs = [blur[which] for blur in kernels]
     steps = torch.stack([torch.zeros_like(exponent)] + [blur.squared for blur in blurs])  # (levels, N), rising
     squared = torch.minimum(coc**2, steps[-1, :, None, None, None])
     visible = premultiplied[:, 3:] > 0

@@ -296,6 +296,9 @@ LAYOUTS = {
 }
 
 
+BY_NAME = {'page': _page, 'cover': _cover, 'box': _box, 'poster': _poster, 'calendar': _calendar}
+
+
 def _rectangle(
     rng: np.random.Generator, height: int, width: int, largest: float = 0.8
 ) -> tuple[float, float, float, float]:

@@ -91,7 +91,7 @@ def _stretched(rng: Random, size: int, stretch: int, slope: float) -> torch.Tens
     return F.interpolate(noise[None], (size, size), mode='bicubic', align_corners=False)[0, 0]
 
 
-def _wood(rng, size):
+def wood(rng, size):
     """Fibres and growth rings along one direction, as boards with dark joints or one piece."""
     fibres = _stretched(rng, size, rng.integer(8, 24), rng.uniform(0.3, 1.0))
     x = torch.arange(size, device=rng.device) / size
@@ -150,7 +150,7 @@ def _carpet(rng, size):
     )
 
 
-MATERIALS = {'train': (_wood, _cloth, _tiles), 'test': (_marble, _bricks, _carpet)}
+MATERIALS = {'train': (wood, _cloth, _tiles), 'test': (_marble, _bricks, _carpet)}
 
 
 def _pattern(rng: Random, split: str) -> torch.Tensor:

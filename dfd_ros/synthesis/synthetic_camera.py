@@ -10,6 +10,7 @@ import torch
 from dfd_ros.core.colour import srgb_encode
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange
+from dfd_ros.synthesis.desk import desk_scene
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.scene import Scene, SceneSettings
 from dfd_ros.synthesis.sensor import expose
@@ -23,7 +24,8 @@ class SyntheticCamera:
         seed: of scene and noise.
         near, far: distances (m) between which the lens can focus.
         blur_scale: CoC (px) across the whole range, for an image 640 px wide.
-        split: families of textures and shapes; training does not see those of 'test'.
+        split: families of textures and shapes of random scenes; training does not see those of 'test'.
+        desk: look at books and boxes on a desk instead of a random scene. They stand still; the camera turns.
     """
 
     FOCAL_LENGTH = 11e-3
@@ -39,6 +41,7 @@ class SyntheticCamera:
         far: float = 1.5,
         blur_scale: float = 40.0,
         split: str = 'test',
+        desk: bool = False,
     ):
         self._rng = Random(seed)
         self._size = max(width, height)
@@ -47,8 +50,15 @@ class SyntheticCamera:
         blur_scale *= width / 640
         f_number = self.FOCAL_LENGTH**2 * self._range.width / (blur_scale * pixel_pitch)
         self._lens = Lens(self.FOCAL_LENGTH, f_number, pixel_pitch)
-        settings = SceneSettings(objects=(6, 8), radius=(0.1, 0.3), untextured=0.0, moving=0.6, speed=1.0, split=split)
-        self._scene = Scene.random(self._rng, height, width, settings, margin=24 + self._size // 16)
+        margin = 24 + self._size // 16
+        if desk:
+            tan = self.SENSOR_WIDTH / 2 / self.FOCAL_LENGTH * self._size / width
+            self._scene = desk_scene(seed, height, width, self._range, tan, margin)
+        else:
+            settings = SceneSettings(
+                objects=(6, 8), radius=(0.1, 0.3), untextured=0.0, moving=0.6, speed=1.0, split=split
+            )
+            self._scene = Scene.random(self._rng, height, width, settings, margin)
         self._direction = self._rng.uniform(0, 2 * math.pi)
 
     def capture(self, time_s: float, focus_distance: float) -> tuple[np.ndarray, np.ndarray, LensState]:

@@ -167,7 +167,7 @@ class TestSynthetic:
         pytest.importorskip('torch')
         from dfd_ros.cameras.synthetic_source import SyntheticSource
 
-        source = SyntheticSource(192, 144, seed=2)
+        source = SyntheticSource(192, 144, seed=2, desk=False)
         limits = source.RANGE
         frames = []
         for distance in (limits.far, limits.near):
