@@ -78,11 +78,14 @@ class ViewedFrame:
             return self.depth
         return np.where(self.confidence >= self.threshold, self.depth, np.float32(np.nan))
 
-    @functools.cached_property
+    @property
     def in_space(self) -> ViewedFrame:
         """The frame as it is drawn in space: a relative one as a relief, 1 to 2 m from the camera."""
-        if self.is_metric:
-            return self
+        # Not cached here: a frame that refers to itself stays in memory until the next garbage collection.
+        return self if self.is_metric else self._relief
+
+    @functools.cached_property
+    def _relief(self) -> ViewedFrame:
         return replace(
             self,
             depth=None if self.depth is None else RELIEF.denormalise(vergence(self.depth)),
