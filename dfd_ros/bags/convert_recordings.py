@@ -362,7 +362,7 @@ class _Output:
                     'give another --out'
                 )
         self.partial.mkdir(parents=True, exist_ok=True)
-        write_json(self._job, described)
+        write_json(self._job, described, flush=False)  # an unreadable one costs no more than the work so far
 
     def _published(self) -> list[Path]:
         return sorted(path for path in self.out.iterdir() if self._shard_name.fullmatch(path.name))
@@ -450,7 +450,8 @@ def _convert(recording: Path, job: Job, described: dict, output: _Output, progre
     )
     counts = converter.counts
     done, reported_at = 0, time.monotonic()
-    writer = ShardWriter(output.shards, output.name, SAMPLES_PER_SHARD, job.image_format)
+    # On a busy disk, flushing a sample takes as long as making it.
+    writer = ShardWriter(output.shards, output.name, SAMPLES_PER_SHARD, job.image_format, flush=False)
     try:
         known = writer.done
         for number, sample in converter.samples(opened.events, lambda number: f'{output.name}-{number:06d}' in known):

@@ -217,9 +217,11 @@ def output_folder(path: str | Path, *files: str) -> Path:
 
 
 @contextlib.contextmanager
-def written_atomically(path: str | Path) -> Iterator[Path]:
+def written_atomically(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     """A temporary file to write beside `path`: hidden, with the same suffix, for this process only. It replaces `path`
     on success and is removed on failure. Those of processes that were killed are removed as well.
+
+    flush: have it on the disk before its name; otherwise a power cut may leave an empty or a short file.
 
     Raises:
         InputError: as `require_writable`, or the disk is full.
@@ -229,7 +231,8 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield temporary
-            _flush(temporary)
+            if flush:
+                _flush(temporary)
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -324,7 +327,6 @@ def _remove(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have a file on the disk before its name: else a power cut may leave an empty one."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -332,15 +334,15 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file."""
-    with written_atomically(path) as temporary:
+def write_text(path: str | Path, text: str, *, flush: bool = True) -> None:
+    """Write a text file. flush: as of `written_atomically`."""
+    with written_atomically(path, flush=flush) as temporary:
         temporary.write_text(text)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write plain values as JSON."""
-    write_text(path, json.dumps(value, indent=1) + '\n')
+def write_json(path: str | Path, value: Any, *, flush: bool = True) -> None:
+    """Write plain values as JSON. flush: as of `written_atomically`."""
+    write_text(path, json.dumps(value, indent=1) + '\n', flush=flush)
 
 
 class Taken(InputError):

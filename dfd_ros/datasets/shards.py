@@ -22,6 +22,7 @@ import json
 import math
 import os
 import tarfile
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +55,8 @@ class ShardWriter:
         samples_per_shard: maximum number in each.
         image_format: png, or jpg for images that were JPEG before.
         lock: the handle of `locked`, if the caller holds the folder's lock already.
+        flush: have every sample on the disk before `add` returns. Otherwise those that wait are safe from kills alone:
+            a writer that finds samples from before the machine started, perhaps after a power cut, removes them.
 
     Raises:
         InputError: another process writes into the folder.
@@ -66,11 +69,13 @@ class ShardWriter:
         samples_per_shard: int = 100,
         image_format: str = 'png',
         lock: int | None = None,
+        flush: bool = True,
     ):
         if samples_per_shard < 1:
             raise InputError(f'samples per shard: {samples_per_shard}: must be at least 1')
         self.folder, self.name = Path(folder), name
         self.samples_per_shard, self.image_format = samples_per_shard, image_format
+        self._flush = flush
         self.parts = self.folder / f'.{name}.parts'
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = locked(self.folder) if lock is None else os.dup(lock)
@@ -88,8 +93,10 @@ class ShardWriter:
         self._shards = sorted(self.folder.glob(f'{self.name}-*.tar'))
         self._packed = {key for shard in self._shards for key in samples_of_shard(shard)}
         self._waiting: dict[str, Path] = {}
+        safe_since = 0.0 if self._flush else time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         for path in sorted(self.parts.glob('[!.]*.tar')):
-            if path.stem in self._packed:  # a kill came between packing and deleting
+            is_packed = path.stem in self._packed  # a kill came between packing and deleting
+            if is_packed or path.stat().st_mtime < safe_since:
                 path.unlink()
             else:
                 self._waiting[path.stem] = path
@@ -103,7 +110,7 @@ class ShardWriter:
         """Write a sample. Raises `InputError` for an existing or invalid key."""
         if key in self.done:
             raise InputError(f'{self.folder}: sample {key} exists already')
-        write_sample(self.parts / f'{key}.tar', key, sample, self.image_format)
+        write_sample(self.parts / f'{key}.tar', key, sample, self.image_format, flush=self._flush)
         self.take(key)
 
     def take(self, key: str) -> None:
@@ -151,13 +158,13 @@ class ShardWriter:
         self.close()
 
 
-def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png') -> None:
-    """Write a shard of one sample, atomically. Raises `InputError` for an invalid key."""
+def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png', *, flush: bool = True) -> None:
+    """Write a shard of one sample, by `written_atomically`. Raises `InputError` for an invalid key."""
     if not key or '.' in key or '/' in key:
         raise InputError(f'sample key "{key}": must be a name without dots and slashes')
     if image_format not in ('png', 'jpg'):
         raise InputError(f'image format "{image_format}": must be png or jpg')
-    with written_atomically(path) as temporary, tarfile.open(temporary, 'w') as tar:
+    with written_atomically(path, flush=flush) as temporary, tarfile.open(temporary, 'w') as tar:
         for suffix, data in _members(sample, image_format):
             member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: files are reproducible
             member.size = len(data)

@@ -428,6 +428,20 @@ def test_two_at_once_convert_the_same_bags(tmp_path):
         assert not list(job.out.glob('.*'))
 
 
+def test_a_bag_is_flushed_as_a_whole(tmp_path, monkeypatch):
+    """On a busy disk, each flush takes tens of milliseconds."""
+    fsync, flushed = os.fsync, []
+
+    def counted(handle):
+        flushed.append(os.readlink(f'/proc/self/fd/{handle}').rpartition('.')[2])
+        fsync(handle)
+
+    bag = write_bag(tmp_path / 'bag')
+    monkeypatch.setattr(os, 'fsync', counted)
+    assert convert(bag, '--out', tmp_path / 'out') == 0
+    assert flushed == ['tar', 'json'] and count(tmp_path / 'out') == 3
+
+
 def test_what_this_command_has_not_written_stays(tmp_path, capsys):
     bag, out = write_bag(tmp_path / 'bag'), tmp_path / 'out'
     partial = out / '.bag.partial'

@@ -177,6 +177,17 @@ def test_two_writers_of_one_folder_are_refused(tmp_path):
         assert writer.done == {'a'}
 
 
+def test_samples_that_were_not_flushed_do_not_outlive_a_power_cut(tmp_path):
+    writer = ShardWriter(tmp_path, 'data', flush=False)
+    for key in 'ab':
+        writer.add(key, make_sample())
+    os.utime(writer.parts / 'a.tar', (0, 0))  # before this machine started
+    writer.release()
+    writer = ShardWriter(tmp_path, 'data', flush=False)
+    assert writer.done == {'b'}
+    writer.release()
+
+
 def test_samples_of_other_processes_are_taken_over(tmp_path):
     with ShardWriter(tmp_path, 'data', samples_per_shard=10) as writer:
         write_sample(writer.parts / 'b.tar', 'b', make_sample(7))
