@@ -37,7 +37,7 @@ if yaml.__with_libyaml__:
             yaml.composer.Composer.__init__(self)
 
 else:
-    _FastLoader = yaml.SafeLoader
+    _FastLoader = yaml.SafeLoader  # type: ignore[assignment, misc]
 
 
 class _Loader(_FastLoader):
