@@ -61,14 +61,14 @@ class WeightsFile:
         """An upper limit for a network of these tensors, which may register a parameter several times."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
-    def fill(self, network: nn.Module, partly: bool = False) -> None:
-        """Load the tensors into a network.
+    def check(self, network: nn.Module, partly: bool = False) -> None:
+        """Check that the tensors fit a network, which may be on the device `meta`.
 
         Args:
             partly: the network may have parts that the file does not.
 
         Raises:
-            InputError: names or shapes do not fit, or values are not finite.
+            InputError: names or shapes do not fit.
         """
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         wrong = next((name for name in self.shapes if self.shapes[name] != expected.get(name)), None)
@@ -80,6 +80,10 @@ class WeightsFile:
                 f'weights {self._path}: do not fit the network "{self.network}" ({quoted(name)}: {there} in the file, '
                 f'{wanted} in the network)'
             )
+
+    def fill(self, network: nn.Module, partly: bool = False) -> None:
+        """Load the tensors into a network. Arguments and errors as of `check`, or values are not finite."""
+        self.check(network, partly)
         tensors = {}
         for name in self.shapes:
             tensors[name] = self._file.get_tensor(name).float()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -346,6 +348,19 @@ def test_weights_that_do_not_fit_their_own_description(network, weights, change)
     config = {**network.config, **change}
     save_file(load_file(weights), weights, {'format': 'dfd_ros-1', 'network': 'stream', 'config': json.dumps(config)})
     refused(weights, 'tiny.safetensors')
+
+
+def test_a_refused_network_takes_no_memory(weights):
+    """Not even address space, which a robot may limit: one of its layers alone would take 8 GB."""
+    config = json.dumps({**TINY, 'kinds': [10**6] * 3})
+    save_file(load_file(weights), weights, {'format': 'dfd_ros-1', 'network': 'stream', 'config': config})
+    in_use = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**30, before[1]))
+    try:
+        refused(weights, 'a network of more than .* parameters')
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.mark.parametrize(
