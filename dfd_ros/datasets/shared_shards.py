@@ -162,7 +162,8 @@ class SharedShards:
                     there = [key for key in block if self.part(key).exists()]
                     if there:
                         self._pack(there)
-            if is_complete and not any(self.parts.glob('[!.]*.tar')):  # none of another set, which was interrupted
+            # Nothing waits, nor does a sample of another set, which was interrupted.
+            if (is_complete or not self._shares) and not any(self.parts.glob('[!.]*.tar')):
                 shutil.rmtree(self.parts, ignore_errors=True)
         finally:
             self._lock.close()

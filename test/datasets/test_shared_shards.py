@@ -118,6 +118,17 @@ def test_a_full_disk_loses_no_sample(tmp_path, monkeypatch):
         assert shards.count() == 2
 
 
+def test_a_full_disk_before_the_first_sample_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('tarfile.TarFile.addfile', full)
+    out = tmp_path / 'set'
+    with pytest.raises(OSError), written(out, shares=False) as shards:
+        shards.write(KEYS[0], sample(KEYS[0]))
+    assert not list(out.iterdir())
+
+
 def test_a_set_grows(tmp_path):
     out = tmp_path / 'set'
     with ShardWriter(out, 'set') as writer:  # as older versions wrote them
