@@ -281,8 +281,10 @@ def _read_depth(folder: Path, name: object, shape: tuple[int, int], stored: tupl
     if depth.shape != shape and sorted(depth.shape) == sorted(stored):
         rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, depth.shape))
         depth = depth[rows[:, None], columns]
-    if depth.shape != shape or depth.dtype.kind not in 'fiu':
-        raise InputError(f'{path}: {depth.dtype} {depth.shape}, must be float32 {shape} as the images are')
+    if depth.shape != shape or depth.dtype.kind != 'f':  # whole numbers are rather millimetres
+        raise InputError(
+            f'{path}: {depth.dtype} {depth.shape}, must be metres as float32 {shape}, the size of the images'
+        )
     depth = depth.astype(np.float32)
     depth[depth <= 0] = np.nan  # some sensors write 0 for no reading
     return depth

@@ -18,6 +18,7 @@ from dfd_ros.core.camera_files import CAMERA_SUFFIXES, open_camera_file
 from dfd_ros.core.errors import InputError, reason, warn
 from dfd_ros.core.exif import camera_name, lens_data
 from dfd_ros.core.files import require_file
+from dfd_ros.core.image_encodings import NO_DEPTH
 from dfd_ros.core.significant_bits import SignificantBits, in_8_bits, scaling
 from dfd_ros.core.tiff_orientation import without_orientation
 
@@ -253,11 +254,13 @@ def _size(pixels: np.ndarray) -> str:
 
 
 def read_depth_image(path: Path) -> np.ndarray:
-    """(H, W) uint16, in the unit of the file, of an upright 16-bit image with one channel. Raises as `read_image`."""
+    """(H, W) uint16, in the unit of the file, 0 = none, of an upright 16-bit image with one channel. Raises as
+    `read_image`."""
     with _opened(path, path) as image:
         if not image.mode.startswith('I'):
             raise ValueError('must be of one channel of 16 bits')
-        return _turned(_pixels(image), _orientation(image))
+        depth = _turned(_pixels(image), _orientation(image))
+    return np.where(depth == NO_DEPTH, np.uint16(0), depth)
 
 
 @contextlib.contextmanager

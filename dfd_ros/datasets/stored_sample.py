@@ -148,10 +148,11 @@ class StoredSample(contextlib.AbstractContextManager['StoredSample']):
         truth: dict[str, Any] = {
             key: arrays[key].astype(dtype, copy=False) for key, (dtype, _) in TRUTH.items() if key in arrays
         }
+        depth = truth.pop('depth')
         return Sample(
             images,
             states,
-            truth.pop('depth'),
+            np.where(depth > 0, depth, np.float32(np.nan)),  # some writers have 0 for none
             **truth,
             intrinsics=intrinsics,
             poses=poses,

@@ -372,10 +372,11 @@ def test_odd_sized_image(tmp_path):
 @pytest.mark.parametrize(
     'truth, says',
     [
-        (np.ones((24, 31), np.float32), 'float32 (24, 31), must be float32 (24, 32)'),
+        (np.ones((24, 31), np.float32), 'float32 (24, 31), must be metres as float32 (24, 32)'),
+        (np.full((24, 32), 850, np.uint16), 'uint16 (24, 32), must be metres as float32'),
         (np.ones((24, 32, 1), np.float32), 'float32 (24, 32, 1), must be'),
-        (np.full((24, 32), 'a'), 'must be float32'),
-        (np.ones((24, 32), bool), 'must be float32'),
+        (np.full((24, 32), 'a'), 'must be metres'),
+        (np.ones((24, 32), bool), 'must be metres'),
         (np.full((24, 32), None), 'cannot be read as a NumPy array'),
     ],
 )

@@ -35,7 +35,10 @@ def test_colour_and_depth_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # to be turned by 90 degrees clockwise
     depth = PICTURE[..., 0].astype(np.uint16) * 10
-    for name, stored in (('a.png', PICTURE), ('b.png', depth)):
+    depth[0, 0] = 0
+    unknown = depth.copy()
+    unknown[0, 0] = 65535  # of some sensors, and 0 of others
+    for name, stored in (('a.png', PICTURE), ('b.png', unknown)):
         Image.fromarray(stored).save(tmp_path / name, exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), np.rot90(PICTURE, -1))
     np.testing.assert_array_equal(read_depth_image(tmp_path / 'b.png'), np.rot90(depth, -1))

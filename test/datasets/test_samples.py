@@ -24,6 +24,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.shards import FORMAT, Samples, ShardWriter, count, write_sample
 from dfd_ros.datasets.stack_batch import to_stack_batch
+from dfd_ros.datasets.stored_sample import Area
 
 T, H, W = 3, 12, 16
 
@@ -365,6 +366,17 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path, width):
         write_tar(tmp_path / 'a.tar', members)
     (sample,) = Samples(tmp_path)
     np.testing.assert_array_equal(sample.images, images)
+
+
+def test_depth_of_zero_or_less_is_none(tmp_path):
+    sample = make_sample()
+    sample.depth[:, :2, 0] = [0, -np.inf]
+    write_sample(tmp_path / 'a.tar', 'a', sample)
+    samples = Samples(tmp_path)
+    with samples.opened(0) as stored:
+        part = stored.part([1], Area(0, 0, 3, 3), ())
+    for depth in (samples[0].depth, part.depth):
+        assert np.isnan(depth[:, :2, 0]).all() and (depth[:, 2] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,18 @@ def test_a_folder_of_rgbd_images(tmp_path, suffix):
     np.testing.assert_allclose(view.depth[10:20, 40:50], 0.5)  # a hole is filled
 
 
+def test_no_reading_is_no_depth(tmp_path):
+    """Some sensors write 65535 for it, which is not 65.5 m. Whole numbers in a NumPy file are rather millimetres."""
+    depth = public_files.rgbd(tmp_path)
+    path = tmp_path / 'depth' / 'a.png'
+    Image.fromarray(np.where(depth > 0, np.round(depth * 1000), 65535).astype(np.uint16)).save(path)
+    assert open_views(f'rgbd:{tmp_path}').read(0).depth.max() == pytest.approx(2)
+    path.unlink()
+    np.save(path.with_suffix('.npy'), (depth * 1000).astype(np.uint16))
+    with pytest.raises(InputError, match=r'a.npy: uint16 \(96, 128\), expected metres as float32'):
+        open_views(f'rgbd:{tmp_path}').read(0)
+
+
 @pytest.mark.parametrize('name', SETS)
 def test_a_stack_is_a_function_of_seed_and_source(tmp_path, name):
     SETS[name](tmp_path)

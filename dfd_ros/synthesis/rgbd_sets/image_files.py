@@ -10,6 +10,7 @@ from dfd_ros.core.array_files import read_array
 from dfd_ros.core.colour import srgb_decode
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.exr_image import read_exr
+from dfd_ros.core.image_encodings import metres
 from dfd_ros.core.image_io import read_depth_image, read_image
 
 DEPTH_SUFFIXES = ('.png', '.npy', '.exr')
@@ -29,8 +30,8 @@ def read_depth(path: Path) -> np.ndarray:
     if path.suffix == '.exr':
         return read_exr(path)
     if path.suffix != '.npy':
-        return read_depth_image(path).astype(np.float32) * 1e-3
+        return metres(read_depth_image(path))
     depth = read_array(path)
-    if depth.ndim != 2 or depth.dtype.kind not in 'fiu':
-        raise InputError(f'{path}: {depth.dtype} {depth.shape}, expected (height, width) numbers in metres')
+    if depth.ndim != 2 or depth.dtype.kind != 'f':  # whole numbers are rather millimetres
+        raise InputError(f'{path}: {depth.dtype} {depth.shape}, expected metres as float32 (height, width)')
     return depth.astype(np.float32)
