@@ -87,6 +87,39 @@ def camera_model(message: CameraInfo, focus_distance: float = math.nan) -> Camer
     )
 
 
+def size_mismatch(info: CameraInfo | None, shape: tuple[int, int], topic: str) -> str:
+    """One line where a calibration is of other images than those of (height, width) pixels; empty if it fits, if its
+    size is 0, which means unknown, or if there is none."""
+    if info is None or (info.height, info.width) in (shape, (0, 0)):
+        return ''
+    return (
+        f'{topic}: of {info.width}x{info.height} pixels, but the images have {shape[1]}x{shape[0]}; the lens state '
+        'gives the intrinsics instead, without distortion'
+    )
+
+
+def camera_info_of_image(
+    info: CameraInfo | None, state: LensState, shape: tuple[int, int], header: Header
+) -> CameraInfo:
+    """The camera's own calibration for an image of (height, width) pixels; that of the lens state if there is none."""
+    height, width = shape
+    if info is None:
+        return camera_info(state, width, height, header)
+    return CameraInfo(
+        header=header,
+        width=width,
+        height=height,
+        distortion_model=info.distortion_model,
+        d=info.d,
+        k=info.k,
+        r=info.r,
+        p=info.p,
+        binning_x=info.binning_x,
+        binning_y=info.binning_y,
+        roi=info.roi,
+    )
+
+
 def resized_camera_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
     """That of the same images in another size, of the same shape."""
     sx, sy = width / info.width, height / info.height

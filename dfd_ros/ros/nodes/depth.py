@@ -103,6 +103,7 @@ class DepthNode(ManagedNode):
         self._mailbox = Mailbox[Item](lambda waiting, new: self._foci.is_staler(_focus(waiting), _focus(new)))
         self._camera_info: CameraInfo | None = None  # the newest
         self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
+        self._info_problem = ''  # of that of the last image
         self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
         self._paired_at = time.monotonic()
@@ -276,7 +277,8 @@ class DepthNode(ManagedNode):
         threshold = estimate.threshold(values.confidence_threshold, values.accepted_errors)
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
-        info = self._camera_info_of(shape, info, lens_state, message.header)
+        self._info_problem = messages.size_mismatch(info, shape, self.resolve_topic_name('camera_info'))
+        info = messages.camera_info_of_image(None if self._info_problem else info, lens_state, shape, message.header)
         if image.shape[:2] != shape:
             info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
         left = self._outputs.publish(estimate, threshold, image, info, values)
@@ -362,28 +364,6 @@ class DepthNode(ManagedNode):
         # rclpy's Time refuses stamps before 1970.
         return (self.get_clock().now().nanoseconds - synchronisation.nanoseconds(header.stamp)) * 1e-9
 
-    @staticmethod
-    def _camera_info_of(
-        shape: tuple[int, int], info: CameraInfo | None, lens_state: LensState, header: Header
-    ) -> CameraInfo:
-        """The calibration of the camera; otherwise that of the lens state."""
-        height, width = shape
-        if info is None or (info.width, info.height) != (width, height):
-            return messages.camera_info(lens_state, width, height, header)
-        return CameraInfo(
-            header=header,
-            width=width,
-            height=height,
-            distortion_model=info.distortion_model,
-            d=info.d,
-            k=info.k,
-            r=info.r,
-            p=info.p,
-            binning_x=info.binning_x,
-            binning_y=info.binning_y,
-            roi=info.roi,
-        )
-
     def _note_times(self, header: Header, times: FrameTimes) -> None:
         waiting, network = times.started - times.received, times.estimated - times.converted
         self._health.add_latency(self._age(header))
@@ -407,7 +387,7 @@ class DepthNode(ManagedNode):
         if problem is None and values.lazy and not self._outputs.are_wanted():
             return Report(message='resting: nobody subscribes to a result', values=figures)
         problem = problem or self._stream_problem() or self._health.problem(values) or self._memory_problem()
-        problem = problem or self._device_failure
+        problem = problem or self._device_failure or self._info_problem
         if problem:
             if len(self._newest) == 2 or not self.is_starting:
                 self._warn(problem)
