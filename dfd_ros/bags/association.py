@@ -13,11 +13,13 @@ import numpy as np
 
 from dfd_ros.bags.depth_reprojection import CameraInfo
 from dfd_ros.core.errors import plural
+from dfd_ros.core.frame_offset import FrameOffset
 from dfd_ros.core.lens_state import LensState
 
 LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
 HORIZON = 60.0  # s that an image waits for its lens state and depth, and that these are kept
 MAX_TIMELINE = 20000  # items
+MAX_FRAME_OFFSET = 3  # more is a connection that delays the images
 
 T = TypeVar('T')
 
@@ -87,6 +89,20 @@ class Counts:
     """By reason."""
     gap: float = math.nan
     """Median time (s) from an image to the nearest depth image, of the images without one near enough."""
+    frame_offsets: Counter[int] = field(default_factory=Counter)
+    """By how many frames lens states were recorded before the images that have their stamps."""
+
+    @property
+    def late_lens_states(self) -> str:
+        """What is wrong if most lens states seem to have the stamps of other images; empty if they do not."""
+        frames, count = self.frame_offsets.most_common(1)[0] if self.frame_offsets else (0, 0)
+        if not 0 < abs(frames) <= MAX_FRAME_OFFSET or count < 0.5 * self.frame_offsets.total():
+            return ''
+        side = 'before' if frames > 0 else 'after'
+        return (
+            f'lens states were recorded {plural(abs(frames), "frame")} {side} the images '
+            'that have their stamps: if they do not have the stamps of their own images, all focus distances are wrong'
+        )
 
     def __str__(self) -> str:
         reasons = ', '.join(f'{count} {reason}' for reason, count in self.left_out.most_common())
@@ -140,7 +156,8 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
     Only stamps matter: in the recording, the streams may be up to `HORIZON` apart. Images without a lens state or
     without depth are left out and counted. Memory does not grow with the recording.
     """
-    lens: Timeline[LensState] = Timeline()
+    lens: Timeline[LensReport] = Timeline()
+    offset = FrameOffset()
     depth: Timeline[Exposure] = Timeline()
     images: deque[Exposure] = deque()
     gaps: deque[float] = deque(maxlen=1000)
@@ -161,10 +178,13 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
     def pair(image: Exposure) -> Iterator[Frame]:
         state = image.state
         if state is None:
-            distance, state = lens.nearest(image.stamp)
-            if state is None or distance > LENS_TOLERANCE:
+            distance, report = lens.nearest(image.stamp)
+            if report is None or distance > LENS_TOLERANCE:
                 counts.left_out['with no lens state'] += 1
                 return
+            state = report.state
+            offset.add_pair(image.received, report.received)
+            counts.frame_offsets[offset.frames] += 1
         distance, found = depth.nearest(image.stamp)
         if found is None or distance > tolerance:
             counts.left_out['with no depth at that time'] += 1
@@ -178,13 +198,14 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
         if isinstance(event, Exposure):
             counts.images += 1
             images.append(event)
+            offset.add_image(event.stamp)
             now = event.received
         elif isinstance(event, UnusableImage):
             counts.images += 1
             counts.left_out[event.reason] += 1
             now = event.received
         elif isinstance(event, LensReport):
-            lens.add(event.state.stamp, event.state)
+            lens.add(event.state.stamp, event)
             now = event.received
         else:
             depth.add(event.exposure.stamp, event.exposure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.sweep_cutting import sweeps
 from dfd_ros.calibration.calibration_file import Calibration, CameraModel
-from dfd_ros.core.errors import InputError, reason, shortened
+from dfd_ros.core.errors import InputError, quoted, reason, shortened
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.sample import Sample
@@ -112,6 +112,7 @@ class Converter:
         self.counts = Counts()
         self.lines: dict[str, str] = {}
         """What to do about a reason of `counts.left_out`."""
+        self._cameras: Counter[str] = Counter()  # images by their frame_id
         self._frames = frames
         self._registrations: OrderedDict[tuple, DepthRegistration] = OrderedDict()
         self._maps: OrderedDict[tuple, tuple[np.ndarray, np.ndarray]] = OrderedDict()
@@ -134,8 +135,22 @@ class Converter:
                 self.counts.frames += len(sample)
                 yield number, sample
 
+    def notes(self) -> list[str]:
+        """Lines about the recording, complete once the samples have been read."""
+        notes = [line for reason, line in self.lines.items() if reason in UNDECODABLE]
+        if len(self._cameras) > 1:
+            (first, _), (second, _), *_ = self._cameras.most_common()
+            notes.append(
+                f'{self.name}: images with the frame_id {quoted(first)} and with {quoted(second)}, which are taken for '
+                'two cameras and not mixed in a sweep'
+            )
+        if line := self.counts.late_lens_states:
+            notes.append(f'{self.name}: {line}')
+        return notes
+
     def _usable(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
+            self._cameras[frame.image.frame_id] += 1
             if frame.state.settled or self.settings.keep_moving:
                 yield frame
             else:

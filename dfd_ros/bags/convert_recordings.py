@@ -22,7 +22,7 @@ from pathlib import Path
 
 from dfd_ros.bags.association import Counts
 from dfd_ros.bags.bag_reader import SUFFIXES, Bag, add_to_fingerprint, fingerprint
-from dfd_ros.bags.convert_recording import UNDECODABLE, Converter, ConvertSettings
+from dfd_ros.bags.convert_recording import Converter, ConvertSettings
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
@@ -469,10 +469,9 @@ def _convert(recording: Path, job: Job, described: dict, output: _Output, progre
     if not counts.samples:
         reason = max(counts.left_out, key=lambda reason: counts.left_out[reason], default='')
         line = converter.lines.get(reason) or f'{recording}: {nothing(counts)}'
-        raise InputError('; '.join([line, *opened.notes()]))
-    examples = [line for reason, line in converter.lines.items() if reason in UNDECODABLE]
+        raise InputError('; '.join(dict.fromkeys([line, *converter.notes(), *opened.notes()])))
     return {
-        'summary': '; '.join([str(counts), *examples, *opened.notes()]),
+        'summary': '; '.join([str(counts), *converter.notes(), *opened.notes()]),
         'clock_offset': opened.clock_offset,
         'images': counts.images,
         'frames': counts.frames,

@@ -13,7 +13,7 @@ STILL = 1e-3  # dioptres; smaller steps are not a movement of the focus
 
 
 def sweeps(frames: Iterable[Frame], *, length: int = 0, largest: int = 30) -> Iterator[list[Frame]]:
-    """One list of frames for each sweep.
+    """One list of frames for each sweep. Images with another frame_id are of another camera, or scene.
 
     length: number of consecutive frames of a sweep. 0: a sweep ends where the focus turns or jumps back; in sweeps of
     more than `largest` frames, every second frame is left out until they fit. A shuffled order of focus distances,
@@ -28,7 +28,8 @@ def sweeps(frames: Iterable[Frame], *, length: int = 0, largest: int = 30) -> It
         heading = 0 if abs(step) < STILL else int(math.copysign(1, step))
         paused = last is not None and not 0 <= frame.stamp - last.stamp <= MAX_PAUSE
         turned = not length and heading and direction and heading != direction
-        if current and (paused or turned or len(current) == length):
+        is_other = last is not None and frame.image.frame_id != last.image.frame_id
+        if current and (paused or turned or is_other or len(current) == length):
             yield current
             current, direction, stride, seen = [], 0, 1, 0
         elif heading:

@@ -9,6 +9,7 @@ from collections import Counter, deque
 import numpy as np
 
 from dfd_ros.core.errors import plural
+from dfd_ros.core.frame_offset import FrameOffset
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.estimator import Estimate
 from dfd_ros.inference.evidence import Evidence, shown_by
@@ -21,8 +22,6 @@ ENOUGH = 5  # frames that a judgement needs
 SAME_FOCUS = 0.02  # of the spread of the foci
 NEVER_SETTLED = 'settled is false in the lens states, see skip_unsettled'
 MAX_LATENCY = 600.0  # s; more is a stamp of another clock
-PAIRS = 8  # whose arrivals are compared
-MIN_OFFSET = 0.02  # s
 MAX_SWEEP = 1000  # foci
 BUSY, TOO_FAST, TOO_OLD, RESTING = 'network busy', 'max_rate', 'max_age', 'nobody subscribes'
 """Why pairs are dropped."""
@@ -81,41 +80,6 @@ class SweptFoci:
         self._sweep.append(focus)
         self._before = focus
         del self._sweep[:-MAX_SWEEP]
-
-
-class FrameOffset:
-    """Notices lens states that pair with the image before or after their own.
-
-    Where they are stamped late by a whole frame, the stamps alone fit. But an image and its lens state then arrive a
-    frame apart, every time.
-    """
-
-    def __init__(self) -> None:
-        self._stamps: deque[float] = deque(maxlen=PAIRS)
-        self._offsets: deque[float] = deque(maxlen=PAIRS)
-
-    def add_image(self, stamp: float) -> None:
-        self._stamps.append(stamp)
-
-    def add_pair(self, image_arrival: float, lens_arrival: float) -> None:
-        self._offsets.append(image_arrival - lens_arrival)
-
-    @property
-    def period(self) -> float:
-        """s between images; NaN while unknown."""
-        return float(statistics.median(np.diff(self._stamps))) if len(self._stamps) == PAIRS else math.nan
-
-    @property
-    def frames(self) -> int:
-        """By how many frames the lens states precede the images that they are paired with; 0 if they do not."""
-        if len(self._offsets) < PAIRS or len(self._stamps) < PAIRS:
-            return 0
-        offset, period = statistics.median(self._offsets), self.period
-        if not period > 0 or abs(offset) < MIN_OFFSET:
-            return 0
-        frames = round(offset / period)
-        constant = all(abs(o / period - frames) < 0.3 for o in self._offsets)
-        return frames if constant else 0
 
 
 def frames_late(frames: int) -> str:

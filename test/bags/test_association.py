@@ -1,6 +1,7 @@
 """What belongs together in time, and where a stream is cut into sweeps."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,25 @@ def test_streams_that_are_recorded_late_lose_nothing(late):
     assert found == [(i / 30, i / 30) for i in range(300)] and not counts.left_out
 
 
+@pytest.mark.parametrize(
+    'late, received, says',
+    [
+        (0, 0.0, ''),
+        (1, 0.0, 'lens states were recorded 1 frame before the images that have their stamps'),
+        (-2, 0.0, 'lens states were recorded 2 frames after the images that have their stamps'),
+        (0, 2.0, ''),  # images that come 2 s late, by a slow connection
+        (0, math.nan, ''),
+    ],
+)
+def test_lens_states_with_the_stamps_of_other_images_are_noticed(late, received, says):
+    """Each is recorded with its own image, but has the stamp of one that many frames later."""
+    events = [(i / 30, image(i / 30, received=i / 30 + received)) for i in range(100)]
+    events += [(i / 30 + 1e-4, lens((i + late) / 30, received=i / 30 + 1e-4)) for i in range(100)]
+    events += [(i / 30 + 2e-4, depth(i / 30)) for i in range(100)]
+    _, counts = pairs([event for _, event in sorted(events, key=lambda item: item[0])])
+    assert counts.late_lens_states.startswith(says) and bool(counts.late_lens_states) == bool(says)
+
+
 @pytest.mark.parametrize('stamp', [1e9, -1e9])
 @pytest.mark.parametrize('kind', [image, lens, depth])
 def test_a_wrong_stamp_costs_that_message_alone(kind, stamp):
@@ -120,6 +140,16 @@ def test_several_frames_of_one_focus_stay_together():
 
 def test_a_pause_ends_a_sweep():
     assert cut(RAMP, [0.0, 0.1, 5.0, 5.1]) == [RAMP[:2], RAMP[2:]]
+
+
+@pytest.mark.parametrize('length', [0, 2])
+def test_two_cameras_are_not_mixed(length):
+    frames = [
+        Frame(replace(image(i / 30), frame_id=name), LensState(1 / (i + 1)), image(i / 30))
+        for i, name in enumerate('aaabba')
+    ]
+    names = [[frame.image.frame_id for frame in sweep] for sweep in sweeps(frames, length=length)]
+    assert names == ([['a'] * 3, ['b'] * 2, ['a']] if not length else [['a'] * 2, ['a'], ['b'] * 2, ['a']])
 
 
 def test_a_number_of_frames():

@@ -65,6 +65,16 @@ def at(topic, number, **fields):
     return change
 
 
+def test_two_cameras_on_one_topic_are_not_mixed(convert):
+    def change(topic, number, message):
+        if topic == IMAGE and number % 2:
+            message.header.frame_id = 'another'
+        return message
+
+    _, line = convert(recorded(change), status=2)
+    assert f"images with the frame_id '{IMAGE_FRAME}' and with 'another', which are taken for two cameras" in line
+
+
 @pytest.mark.parametrize(
     'change, said',
     [

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from dfd_ros.inference.estimator import Estimate
-from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
+from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.frame_mailbox import Mailbox, Pace
 from dfd_ros.ros.node_parameters import DepthParameters
 
@@ -58,25 +58,6 @@ def test_a_broken_focus_distance_does_not_push_a_good_one_out(broken):
         history.add(focus)
     assert not history.is_staler(broken, FOCI[0]) and history.is_staler(FOCI[0], broken)
     assert not history.is_staler(broken, 7.0)
-
-
-@pytest.mark.parametrize('late', [0, 1, 2, -1])
-def test_lens_states_that_are_a_frame_off(late):
-    """Each image and its lens state arrive together; the stamp of the lens state is that of another image."""
-    offset, draw = FrameOffset(), np.random.default_rng(0)
-    for i in range(30):
-        offset.add_image(0.1 * i)
-        jitter = draw.normal(0, 0.004)
-        offset.add_pair(0.1 * i + jitter, 0.1 * (i - late))
-    assert offset.frames == late
-
-
-def test_a_delay_that_varies_is_no_frame():
-    offset, draw = FrameOffset(), np.random.default_rng(0)
-    for i in range(30):
-        offset.add_image(0.1 * i)
-        offset.add_pair(0.1 * i + draw.uniform(0, 0.2), 0.1 * i)
-    assert offset.frames == 0
 
 
 def estimate(known=0.9, because='', frames=9):

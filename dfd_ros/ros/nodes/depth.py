@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.frame_offset import FrameOffset
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.significant_bits import SignificantBits
@@ -30,7 +31,7 @@ from dfd_ros.inference.estimator_arguments import network_size
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
 from dfd_ros.ros.bound_parameters import BoundParameters
-from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory, FrameOffset
+from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
 from dfd_ros.ros.frame_mailbox import Mailbox, Pace
