@@ -29,6 +29,7 @@ class BackgroundWriter:
         smallest_free: bytes to leave free on the disk; a bag is closed before less is free.
         on_end: called in the writing thread, with a line, when a bag ends without `stop`.
         split_size, split_time: see `BagWriter`.
+        clock: ns, of the times in the bag, which may be simulated.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class BackgroundWriter:
         on_end: Callable[[str], None] = lambda line: None,
         split_size: int = 0,
         split_time: float = 0.0,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.folder, self.topics = folder, topics
         self.dropped = 0
@@ -47,7 +49,7 @@ class BackgroundWriter:
         self.free = 0
         """Bytes free on the disk when last checked."""
         self._smallest_free, self._on_end = smallest_free, on_end
-        self._split_size, self._split_time = split_size, split_time
+        self._split_size, self._split_time, self._clock = split_size, split_time, clock
         self._condition = threading.Condition()
         self._queue: deque[tuple] = deque()
         self._waiting = 0
@@ -154,7 +156,7 @@ class BackgroundWriter:
             known = {topic: latched.messages() for topic, latched in self._latched.items()}
         for topic, messages in known.items():
             for data in messages:
-                self._write(topic, time.time_ns(), data)
+                self._write(topic, self._clock(), data)
         return bag.folder
 
     def _finish(self) -> str:

@@ -92,6 +92,7 @@ class RecorderNode(ManagedNode):
             on_end=self._on_end,
             split_size=values.split_size * 1000000,
             split_time=values.split_time,
+            clock=self._now,
         )
         self.worker = Worker(self, self._writer.run, self._writer.close)
         self.create_service(Trigger, '~/start', self._on_start)
@@ -156,8 +157,12 @@ class RecorderNode(ManagedNode):
         except UnsupportedEventTypeError:
             return subscribe()
 
+    def _now(self) -> int:
+        """ns."""
+        return self.get_clock().now().nanoseconds
+
     def _on_message(self, number: int, name: str, data: bytes) -> None:
-        self._writer.put(number, self.get_clock().now().nanoseconds, data)
+        self._writer.put(number, self._now(), data)
         self._counts[name] += 1
         self._heard_at = time.monotonic()
         if name == 'image_raw':
