@@ -55,7 +55,7 @@ def test_own_camera_and_own_network_give_depth(modules, start_node, observer, tm
     assert camera.stop() == depth.stop() == 0, camera.output + depth.output
 
 
-@pytest.mark.parametrize('options', ['{height: 5}', '[3', 'width'])
+@pytest.mark.parametrize('options', ['{height: 5}', '[3', 'width', f'{{width: {"1" * 5000}}}'])
 def test_options_that_its_constructor_does_not_take(modules, options):
     from dfd_ros.core.errors import InputError
     from dfd_ros.ros.nodes.camera import CameraParameters, make_source

@@ -12,7 +12,6 @@ from collections import deque
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
-import yaml
 from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -25,6 +24,7 @@ from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.focus_device import DEVICES, IN_DIOPTRES, ImageSettings
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.own_class import find_class
+from dfd_ros.core.yaml_loader import load
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
@@ -121,9 +121,9 @@ def make_source(parameters: CameraParameters, calibration: Calibration = Calibra
 def _own_source(name: str, options: str) -> CameraSource:
     cls = find_class(name, CameraSource)  # type: ignore[type-abstract]
     try:
-        arguments = yaml.safe_load(options) or {}
+        arguments = load(options) or {}
         inspect.signature(cls).bind(**arguments)
-    except (yaml.YAMLError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f'parameter source_options: {quoted(options)} are no arguments of {name} ({reason})') from None
     return cls(**arguments)
