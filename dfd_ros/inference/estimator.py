@@ -118,7 +118,7 @@ class SweptRange:
     Nothing is known until the focus has turned round: then the first sweep is over. The range grows when a focus leaves
     it by more than `SLACK` of its width; after `LEARNING_TURNS` turns it takes two such frames, since one alone may be
     an outlier. An end of the range that no focus has come near for `MEMORY` frames and `LEARNING_TURNS` turns is
-    given up.
+    given up; after as many turns also one of a single frame that is farther from all others than they are apart.
     """
 
     SLACK = 0.05
@@ -153,15 +153,18 @@ class SweptRange:
         self._near, self._far = max(self._near, foci[-needed]), min(self._far, foci[needed - 1])
 
     def _shrink(self) -> None:
-        turns = self._turns - self._recent[0][1]
-        if len(self._recent) < self.MEMORY or turns < self.LEARNING_TURNS or self.range is None:
+        if self.range is None or self._turns - self._recent[0][1] < self.LEARNING_TURNS:
             return
-        foci = [focus for focus, _ in self._recent]
+        foci = sorted(focus for focus, _ in self._recent)
+        if foci[-1] - foci[-2] > foci[-2] - foci[0] >= self.MIN_WIDTH:
+            self._near = foci[-2]
+        if foci[1] - foci[0] > foci[-1] - foci[1] >= self.MIN_WIDTH:
+            self._far = foci[1]
         slack = self.SLACK * self.range.width
-        if max(foci) < self._near - slack:
-            self._near = max(foci)
-        if min(foci) > self._far + slack:
-            self._far = min(foci)
+        if len(self._recent) == self.MEMORY and foci[-1] < self._near - slack:
+            self._near = foci[-1]
+        if len(self._recent) == self.MEMORY and foci[0] > self._far + slack:
+            self._far = foci[0]
 
     def _has_moved(self, known: VergenceRange | None) -> bool:
         if known is None:

@@ -282,15 +282,16 @@ def test_swept_range_ignores_at_most_one_outlier(foci):
 
 
 @pytest.mark.parametrize('outlier', [0.05, 0.001, 60.0])
-@pytest.mark.parametrize('at', [3, 18, 31])
+@pytest.mark.parametrize('at', [1, 3, 7, 18, 31])
 def test_one_false_focus_distance_does_not_stay_in_the_range(outlier, at):
     swept, near, far = SweptRange(), 0.15, 1.5
     foci = sweeps.ramp(VergenceRange(near, far), 5) * 20
     foci[at] = outlier
     ranges = [swept.push(focus) for focus in foci]
     assert (ranges[-1].near, ranges[-1].far) == (pytest.approx(near), pytest.approx(far))
-    if at > 10:  # known by then, and never left
-        assert all(range_ == ranges[-1] for range_ in ranges[at:])
+    # Known after two sweeps, and never left; before, an end that was seen once may be one.
+    settled = at if at > 10 else 12 if outlier < near else at + 42
+    assert all(range_ == ranges[-1] for range_ in ranges[settled:])
 
 
 def test_the_range_follows_a_sweep_that_shrinks_or_grows():
