@@ -10,16 +10,11 @@ import numpy as np
 
 from dfd_ros.calibration.calibration_file import CameraModel
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.lens_distortion import EQUIDISTANT, PLUMB_BOB, Projection, known_model
+from dfd_ros.core.lens_distortion import EQUIDISTANT, PLUMB_BOB, Projection, is_pinhole, known_model
 
 FOOTPRINT = 1.15
 """Size of a depth pixel's footprint in units of the pixel spacing: above 1, so that slanted surfaces have no cracks."""
 MAX_FOOTPRINT = 8  # px; a focus camera of far higher resolution gets depth with gaps
-
-MIN_FOCAL_LENGTH, MAX_FOCAL_LENGTH = 0.05, 1000.0
-"""In units of the larger side of the image: a field of view of 169 and of 0.06 degrees."""
-MAX_CENTRE = 10.0
-"""Distance of the principal point from the corner of the image, in the same unit."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +42,9 @@ class Intrinsics:
             raise InputError(f'{topic}: K and P have {len(k)} and {len(p)} elements, must be 9 and 12')
         of_k, of_p = k[[0, 4, 2, 5]], p[[0, 5, 2, 6]]
         # A rectified image goes by P, as in depth_image_proc. Without distortion, images are as good as rectified.
-        prefers_p = rectified or (not distortion.any() and not _is_camera(of_k, size))
-        own = of_p if prefers_p and _is_camera(of_p, size) else of_k
-        if not _is_camera(own, size):
+        prefers_p = rectified or (not distortion.any() and not is_pinhole(of_k, size))
+        own = of_p if prefers_p and is_pinhole(of_p, size) else of_k
+        if not is_pinhole(own, size):
             if not own.any():
                 raise InputError(f'{topic}: K is zero, the camera is not calibrated; give its intrinsics')
             raise InputError(
@@ -102,19 +97,6 @@ def _rays(camera: Intrinsics, height: int, width: int) -> np.ndarray:
     rays = camera.projection.rays(pixels.reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
     rays.flags.writeable = False
     return rays
-
-
-def _is_camera(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether fx, fy, cx, cy (px) can be those of a pinhole camera of this size, (0, 0) = unknown."""
-    fx, fy, cx, cy = intrinsics
-    extent = float(max(*size, 1))
-    return bool(
-        np.isfinite(intrinsics).all()
-        and min(fx, fy) > MIN_FOCAL_LENGTH * extent
-        and max(fx, fy) < MAX_FOCAL_LENGTH * (extent if all(size) else 1e4)
-        and 0.1 < fx / fy < 10
-        and max(abs(cx), abs(cy)) < MAX_CENTRE * (extent if all(size) else 1e4)
-    )
 
 
 class CameraInfo(NamedTuple):

@@ -56,7 +56,7 @@ from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
-from dfd_ros.core.lens_distortion import PLUMB_BOB, Projection, known_model
+from dfd_ros.core.lens_distortion import PLUMB_BOB, Projection, is_pinhole, known_model
 from dfd_ros.core.optics import Lens, distance, vergence
 from dfd_ros.core.parsing import parse
 
@@ -70,8 +70,8 @@ def _nan_where_null(value: Any, validate: Callable[[Any], float]) -> float:
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Distance = Annotated[float, Field(gt=0)]
-"""m, infinity allowed."""
+Distance = Annotated[float, Field(ge=1e-3)]
+"""m, of a focus; infinity allowed."""
 Unknown = WrapValidator(_nan_where_null)
 Name = Annotated[str, Field(min_length=1)]
 
@@ -101,6 +101,16 @@ class CameraModel:
     def __post_init__(self) -> None:
         model = known_model(self.distortion_model, len(self.distortion), 'distortion')
         object.__setattr__(self, 'distortion_model', model)
+
+    def check(self, where: str) -> None:
+        """Raises `InputError` that begins with `where` for what is no camera."""
+        if not is_pinhole((self.fx, self.fy, self.cx, self.cy), (self.width, self.height)):
+            raise InputError(
+                f'{where}: fx, fy, cx, cy of {self.fx:g}, {self.fy:g}, {self.cx:g}, {self.cy:g} px are of no camera '
+                f'of {self.width}x{self.height} px'
+            )
+        if any(self.distortion):
+            self.projection.check((self.width, self.height), where)
 
     @property
     def matrix(self) -> np.ndarray:
@@ -249,7 +259,7 @@ class _Entry:
 @dataclass(frozen=True)
 class _Breathing:
     focus_distance_m: Distance
-    magnification: Positive
+    magnification: Annotated[float, Field(ge=0.1, le=10)]
 
 
 @dataclass(frozen=True)
@@ -262,9 +272,10 @@ class _FocusSection:
 @dataclass(frozen=True)
 class _ApertureSection:
     width: PositiveInt
-    focal_length_mm: Positive
-    pixel_pitch_um: Positive
-    f_number: Positive
+    # As `lens_state.PLAUSIBLE`.
+    focal_length_mm: Annotated[float, Field(ge=1e-2, le=1e4)]
+    pixel_pitch_um: Annotated[float, Field(ge=1e-2, le=1e4)]
+    f_number: Annotated[float, Field(ge=1e-3, le=1e4)]
     breathing: Annotated[list[_Breathing], Field(min_length=1)]
     residual: Annotated[float, Unknown] = math.nan
     frames: NonNegativeInt = 0
@@ -324,6 +335,9 @@ class Calibration:
                 'makes one of the files of camera_calibration, Kalibr and OpenCV'
             )
         file = parse(_File, content, str(path))
+        for name in ('focus_camera', 'rgbd_camera'):
+            if (camera := getattr(file, name)) is not None:
+                camera.check(f'{path}, {name}')
         aperture = (
             None
             if file.aperture is None

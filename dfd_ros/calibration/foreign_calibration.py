@@ -279,7 +279,7 @@ def _camera(where: object, size: tuple[int, int], matrix: np.ndarray, d: list[fl
     camera = parse(CameraModel, values, str(where))
     if not (0 <= camera.cx <= camera.width and 0 <= camera.cy <= camera.height):
         raise InputError(f'{where}: the principal point ({camera.cx:.4g}, {camera.cy:.4g}) is outside the image')
-    camera.projection.check(size, str(where))
+    camera.check(str(where))
     return camera
 
 

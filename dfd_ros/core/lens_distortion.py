@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dfd_ros.core.errors import InputError, quoted
 
@@ -20,6 +21,10 @@ PINHOLE_COUNTS = (4, 5, 8, 12, 14)
 FISHEYE_COUNT = 4
 MIN_INSIDE = 0.3
 """Share of the undistorted image that must be in the distorted one."""
+MIN_FOCAL_LENGTH, MAX_FOCAL_LENGTH = 0.05, 1000.0
+"""In units of the larger side of the image: a field of view of 169 and of 0.06 degrees."""
+MAX_CENTRE = 10.0
+"""Distance of the principal point from the corner of the image, in the same unit."""
 _ITERATIONS, _PRECISION = 50, 1e-6  # px
 _MAX_MISS = 0.1  # px, of a pixel from where its ray is projected to
 _FAILED = 1e5  # cv2.fisheye.undistortPoints gives -1e6 where it finds no ray
@@ -50,6 +55,19 @@ def known_model(name: str, count: int, where: str, hint: str = '') -> str:
             f'{where}: D has {count} coefficients, must be {", ".join(map(str, counts))} of the model {model}'
         )
     return model
+
+
+def is_pinhole(intrinsics: ArrayLike, size: tuple[int, int]) -> bool:
+    """Whether fx, fy, cx, cy (px) can be those of a pinhole camera of this size, (0, 0) = unknown."""
+    fx, fy, cx, cy = intrinsics = np.asarray(intrinsics, float)
+    extent = float(max(*size, 1))
+    return bool(
+        np.isfinite(intrinsics).all()
+        and min(fx, fy) > MIN_FOCAL_LENGTH * extent
+        and max(fx, fy) < MAX_FOCAL_LENGTH * (extent if all(size) else 1e4)
+        and 0.1 < fx / fy < 10
+        and max(abs(cx), abs(cy)) < MAX_CENTRE * (extent if all(size) else 1e4)
+    )
 
 
 class Projection(NamedTuple):

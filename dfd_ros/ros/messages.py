@@ -82,9 +82,11 @@ def camera_model(message: CameraInfo, focus_distance: float = math.nan) -> Camer
         raise InputError(f'{name}: K is not [fx, 0, cx, 0, fy, cy, 0, 0, 1]')
     if not (0 <= cx <= message.width and 0 <= cy <= message.height):
         raise InputError(f'{name}: the principal point ({cx:.4g}, {cy:.4g}) is outside the image')
-    return CameraModel(
+    camera = CameraModel(
         message.width, message.height, fx, fy, cx, cy, distortion, focus_distance, distortion_model=model
     )
+    camera.check(name)
+    return camera
 
 
 def size_mismatch(info: CameraInfo | None, shape: tuple[int, int], topic: str) -> str:

@@ -135,22 +135,38 @@ def test_roll_pitch_yaw_give_the_matrix_back(roll, pitch, yaw):
         ({'focus_camera': {**SECTIONS['focus_camera'], 'width': 0}}, 'width: 0 should be above 0'),
         (
             {'focus_camera': {**SECTIONS['focus_camera'], 'focus_distance_m': -0.5}},
-            'focus_distance_m: -0.5 should be above 0',
+            'focus_distance_m: -0.5 should be at least 0.001',
         ),
         (
             {'focus_camera': {**SECTIONS['focus_camera'], 'focus_distance_m': 0}},
-            'focus_distance_m: 0 should be above 0',
+            'focus_distance_m: 0 should be at least 0.001',
         ),
         ({'aperture': {**SECTIONS['aperture'], 'width': 0}}, 'aperture, width: 0 should be above 0'),
         (
             {'aperture': {**SECTIONS['aperture'], 'breathing': [{'focus_distance_m': 1, 'magnification': 0}]}},
-            'aperture, breathing[0], magnification: 0 should be above 0',
+            'aperture, breathing[0], magnification: 0 should be at least 0.1',
+        ),
+        (
+            {'aperture': {**SECTIONS['aperture'], 'breathing': [{'focus_distance_m': 1, 'magnification': 1e30}]}},
+            'aperture, breathing[0], magnification: 1e+30 should be at most 10',
+        ),
+        (
+            {'aperture': {**SECTIONS['aperture'], 'focal_length_mm': 1e30}},
+            'aperture, focal_length_mm: 1e+30 should be at most 10000',
+        ),
+        (
+            {'focus_camera': {**SECTIONS['focus_camera'], 'fx': 1e30}},
+            'focus_camera: fx, fy, cx, cy of 1e+30, 801, 320.5, 239 px are of no camera of 640x480 px',
+        ),
+        (
+            {'rgbd_camera': {**SECTIONS['focus_camera'], 'distortion': [1e9, 0, 0, 0, 0]}},
+            'rgbd_camera: D is of no camera, it moves',
         ),
         ({'aperture': {**SECTIONS['aperture'], 'f_number': None}}, 'aperture, f_number: None should be a number'),
         ({'focus_table': [{'value': 1}]}, 'focus_table[0], focus_distance_m: is missing'),
         (
             {'focus_table': [{'value': 1, 'focus_distance_m': -1}]},
-            'focus_table[0], focus_distance_m: -1 should be above 0',
+            'focus_table[0], focus_distance_m: -1 should be at least 0.001',
         ),
         ({'aperture': []}, 'aperture: [] should be a mapping'),
         ({'aperture': {**SECTIONS['aperture'], 'f_number': 'wide'}}, "f_number: 'wide' should be a number"),

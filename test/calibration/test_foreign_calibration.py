@@ -138,7 +138,9 @@ def test_stereo_files_of_opencv_that_are_two(tmp_path):
 
 def test_other_files_add_to_our_own(tmp_path):
     aperture = Aperture(640, Lens(0.004, 1.8, 2e-6), (1.0,), (1.0,))
-    Calibration(aperture=aperture, focus_camera=CameraModel(640, 480, 1.0, 1.0, 0.0, 0.0)).write(tmp_path / 'rig.yaml')
+    Calibration(aperture=aperture, focus_camera=CameraModel(640, 480, 600.0, 600.0, 320.0, 240.0)).write(
+        tmp_path / 'rig.yaml'
+    )
     found = rig(tmp_path / 'rig.yaml', FILES / 'ost.yaml').calibration
     assert found.aperture == aperture and found.focus_camera.fx == 612.34471
     with pytest.raises(InputError, match=r'rig.yaml: .* is given as FILE alone$'):

@@ -135,7 +135,7 @@ class TestFocusTable:
             ('focus_table: [{value: 0, focus_distance_m: 1}]', 'two or more entries'),
             (
                 'focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 0}]',
-                'focus_table[1], focus_distance_m: 0 should be above 0',
+                'focus_table[1], focus_distance_m: 0 should be at least 0.001',
             ),
             ('focus_table: [{value: 0, focus_distance_m: 1}, {value: 9, focus_distance_m: 1}]', 'must rise, or fall'),
             (
