@@ -160,6 +160,6 @@ def _intrinsics(folder: Path, color: Path) -> CameraModel:
         fx, fy, cx, cy = (float(content[name]) for name in ('fx', 'fy', 'cx', 'cy'))
     except (KeyError, TypeError, ValueError):
         raise InputError(f'{path}: must give fx, fy, cx and cy, in pixels') from None
-    if not (fx > 0 and fy > 0):
-        raise InputError(f'{path}: fx and fy must be positive')
-    return CameraModel(width, height, fx, fy, cx, cy)
+    camera = CameraModel(width, height, fx, fy, cx, cy)
+    camera.check(str(path))
+    return camera

@@ -140,6 +140,10 @@ def test_resized_with_its_intrinsics(folder):
         ),
         (lambda f: cv2.imwrite(str(f / 'depth_0.png'), np.ones((9, 9), np.uint16)), 'register the depth to the colour'),
         (lambda f: (f / 'intrinsics.yaml').write_text('fx: 1'), 'must give fx, fy, cx and cy'),
+        (
+            lambda f: (f / 'intrinsics.yaml').write_text('{fx: 1e9, fy: 101, cx: 47.0, cy: 31.0}'),
+            'intrinsics.yaml: fx, fy, cx, cy of 1e.09, 101, 47, 31 px are of no camera of 96x64 px',
+        ),
         (lambda f: [p.unlink() for p in f.iterdir()], 'no color_N.jpg'),
     ],
 )

@@ -114,10 +114,11 @@ def test_a_stack_is_a_function_of_seed_and_source(tmp_path, name):
     assert stack.images.float().std() > 5 and torch.isfinite(stack.vergence).float().mean() > 0.5
 
 
-def test_rgbd_without_intrinsics_is_named(tmp_path):
+@pytest.mark.parametrize('text', ['{fx: 110}', '110', '{fx: .inf, fy: 110, cx: 63.5, cy: 47.5}'])
+def test_rgbd_without_intrinsics_is_named(tmp_path, text):
     public_files.rgbd(tmp_path)
     path = tmp_path / 'intrinsics.yaml'
-    path.write_text('{fx: 110}')
+    path.write_text(text)
     with pytest.raises(InputError, match=re.escape(f'{path}: expected {{fx: 525.0')):
         open_views(f'rgbd:{tmp_path}')
     path.unlink()

@@ -12,6 +12,7 @@ from pathlib import Path
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.image_io import used_bits
+from dfd_ros.core.lens_distortion import is_pinhole
 from dfd_ros.synthesis.rgbd_sets.image_files import DEPTH_SUFFIXES, read_depth, read_linear
 from dfd_ros.synthesis.rgbd_sets.rgbd_view import rgbd_view
 from dfd_ros.synthesis.worlds.view import View
@@ -29,9 +30,8 @@ class RgbdFolder:
     def __init__(self, folder: Path):
         path = folder / 'intrinsics.yaml'
         intrinsics = read_yaml(path, ', RGB-D images need one: {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5} in px')
-        if not isinstance(intrinsics, dict) or not all(
-            isinstance(intrinsics.get(name), (int, float)) and intrinsics[name] > 0 for name in _INTRINSICS
-        ):
+        values = [intrinsics.get(name) for name in _INTRINSICS] if isinstance(intrinsics, dict) else [None]
+        if not all(isinstance(v, (int, float)) and v > 0 for v in values) or not is_pinhole(values, (0, 0)):
             raise InputError(f'{path}: expected {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px')
         self._focal_length = float(intrinsics['fx'])
         self._depth = folder / 'depth'
