@@ -8,6 +8,7 @@ depth/NAME.png      16 bit, mm; or .npy or .exr, m; along the optical axis, 0 or
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
@@ -30,7 +31,7 @@ class RgbdFolder:
     def __init__(self, folder: Path):
         path = folder / 'intrinsics.yaml'
         intrinsics = read_yaml(path, ', RGB-D images need one: {fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5} in px')
-        values = [intrinsics.get(name) for name in _INTRINSICS] if isinstance(intrinsics, dict) else [None]
+        values: list[Any] = [intrinsics.get(name) for name in _INTRINSICS] if isinstance(intrinsics, dict) else [None]
         if not all(isinstance(v, (int, float)) and v > 0 for v in values) or not is_pinhole(values, (0, 0)):
             raise InputError(f'{path}: expected {{fx: 525.0, fy: 525.0, cx: 319.5, cy: 239.5}}, positive numbers in px')
         self._focal_length = float(intrinsics['fx'])
