@@ -24,9 +24,9 @@ demo: env
 	.venv/bin/dfd demo
 
 TESTS ?= test
-# Tests of one file run in one process, which makes its fixtures once. Without compiled modules every process of the
-# tests would take 4 s longer to start.
-WORKERS ?= 2
+# Tests of one file run in one process, which makes its fixtures once. Many wait for nodes: three processes keep two
+# cores busy. Without compiled modules every process of the tests would take 4 s longer to start.
+WORKERS ?= 3
 PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test: env
