@@ -89,10 +89,14 @@ def test_a_signal_before_python_can_handle_it_is_a_quiet_end(number, after, tmp_
     assert ended(process) == (0, '', '')
 
 
+# A signal between Python's check and a single sleep would wait for its end.
+LONG = '[time.sleep(0.01) for _ in range(6000)]'
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_amid_the_imports_is_a_quiet_end(number, tmp_path):
     (tmp_path / 'rclpy').mkdir()
-    (tmp_path / 'rclpy' / '__init__.py').write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
+    (tmp_path / 'rclpy' / '__init__.py').write_text(f"print('importing', flush=True)\nimport time\n{LONG}\n")
     script = executable(tmp_path)
     for command in (['-m', 'dfd_ros.ros.nodes.sweep'], [str(script)]):
         start = f'import sys, runpy; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; sys.argv = {command!r}; '
@@ -110,16 +114,16 @@ def test_a_signal_amid_the_imports_is_a_quiet_end(number, tmp_path):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_amid_the_start_is_a_quiet_end(number):
-    process = started("print('starting', flush=True); time.sleep(60)")
+    process = started(f"print('starting', flush=True); {LONG}")
     assert process.stdout.readline() == 'starting\n'
     process.send_signal(number)
     assert ended(process) == (0, '', '')
 
 
-WORK = """
+WORK = f"""
         try:
             print('starting', flush=True)
-            time.sleep(60)
+            {LONG}
         except KeyboardInterrupt:
             raise ValueError('could not determine the shape')
 """
@@ -134,7 +138,7 @@ def test_a_signal_raised_as_a_library_error_is_a_quiet_exit():
 
 def test_a_signal_in_a_destructor_is_a_quiet_end():
     """Python ignores what is raised there, with a traceback."""
-    process = started("type('D', (), {'__del__': lambda _: (print('starting', flush=True), time.sleep(60))})()")
+    process = started(f"type('D', (), {{'__del__': lambda _: (print('starting', flush=True), {LONG})}})()")
     assert process.stdout.readline() == 'starting\n'
     process.send_signal(signal.SIGINT)
     assert ended(process) == (0, 'started\nclosing\nclosed\n', '')
