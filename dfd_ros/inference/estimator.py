@@ -5,7 +5,7 @@ for image, lens_state in camera:
     estimate = estimator.push(image, lens_state)
     estimate.depth        # (H, W) float32, m, NaN = unknown
 
-estimate = estimator.estimate_stack(FocalStack.read('balls'))   # or of a whole stack
+estimate = estimator.estimate_stack(FocalStack.read('examples/push_button'))   # or of a whole stack
 """
 
 from __future__ import annotations
