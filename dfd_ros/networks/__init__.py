@@ -162,19 +162,11 @@ def load(
                 f'weights {path}: of {quoted(file.network)}, which is not a network of dfd_ros; give that name as the '
                 'network to run its code'
             )
-        config, limit = {**file.config, **(changes or {})}, MAX_PARAMETERS if changes else file.max_parameters
-
-        def built() -> Network:
-            try:
-                with limited_parameters(limit):
-                    return create(file.network, **config)
-            except InputError as error:
-                raise InputError(f'weights {path}: {error}') from None
-
-        if not is_own:  # on `meta`, layers take no memory; the constructors of others may not work there
-            with torch.device('meta'):
-                file.check(built(), partly=bool(changes))
-        module = built()
+        try:
+            with limited_parameters(MAX_PARAMETERS if changes else file.max_parameters):
+                module = create(file.network, **{**file.config, **(changes or {})})
+        except InputError as error:
+            raise InputError(f'weights {path}: {error}') from None
         file.fill(module, partly=bool(changes))
     return module.to(device).eval()
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import require_file
@@ -25,6 +26,8 @@ MAX_NUMBER = 2**20
 """Maximum in the configuration of a network."""
 MAX_PARAMETERS = 2**29
 """Maximum of any network; the largest of the study has 403 million."""
+MAX_UNCHECKED = 2**24
+"""Elements of a tensor that may be allocated before it is known whether it is a parameter."""
 
 
 class WeightsFile:
@@ -61,14 +64,14 @@ class WeightsFile:
         """An upper limit for a network of these tensors, which may register a parameter several times."""
         return 4 * sum(math.prod(shape) for shape in self.shapes.values())
 
-    def check(self, network: nn.Module, partly: bool = False) -> None:
-        """Check that the tensors fit a network, which may be on the device `meta`.
+    def fill(self, network: nn.Module, partly: bool = False) -> None:
+        """Load the tensors into a network.
 
         Args:
             partly: the network may have parts that the file does not.
 
         Raises:
-            InputError: names or shapes do not fit.
+            InputError: names or shapes do not fit, or values are not finite.
         """
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         wrong = next((name for name in self.shapes if self.shapes[name] != expected.get(name)), None)
@@ -80,10 +83,6 @@ class WeightsFile:
                 f'weights {self._path}: do not fit the network "{self.network}" ({quoted(name)}: {there} in the file, '
                 f'{wanted} in the network)'
             )
-
-    def fill(self, network: nn.Module, partly: bool = False) -> None:
-        """Load the tensors into a network. Arguments and errors as of `check`, or values are not finite."""
-        self.check(network, partly)
         tensors = {}
         for name in self.shapes:
             tensors[name] = self._file.get_tensor(name).float()
@@ -127,12 +126,27 @@ def limited_parameters(allowed: int = MAX_PARAMETERS) -> Iterator[None]:
         nonlocal count
         if parameter is not None and threading.get_ident() == thread:
             count += parameter.numel()
-            if count > allowed:
-                raise InputError(f'the configuration describes a network of more than {allowed:,} parameters')
+            check(count)
+
+    def check(number: int) -> None:
+        if number > allowed:
+            raise InputError(f'the configuration describes a network of more than {allowed:,} parameters')
+
+    class EmptyTensors(TorchFunctionMode):
+        """Layers allocate their parameters by `torch.empty`, before they register them."""
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            if func is torch.empty:
+                size = args[0] if len(args) == 1 else args or kwargs.get('size', ())
+                if (number := math.prod(size) if isinstance(size, Sequence) else size) > MAX_UNCHECKED:
+                    check(number)
+            return func(*args, **kwargs)
 
     handle = register_module_parameter_registration_hook(add)
     try:
-        yield
+        with EmptyTensors():
+            yield
     finally:
         handle.remove()
 
