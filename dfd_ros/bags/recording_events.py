@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -152,10 +152,10 @@ def events(
     _add_latched(bag, infos, static_tf, frames)
 
     def exposure(
-        message: Any, stamp: float, load: Callable[[], np.ndarray], info_topic: str, received: float
+        message: Any, stamp: float, load: Callable[[], np.ndarray], info_topic: str, received: float, shift: float = 0.0
     ) -> Exposure:
         info = functools.partial(infos[info_topic].at, stamp)
-        return Exposure(stamp, load, frame_id_of(message), info, received=received)
+        return Exposure(stamp + shift, load, frame_id_of(message), info, received=received)
 
     def event(item: BagMessage) -> Event | None:
         topic, message, received = item.topic, item.message, item.time * 1e-9
@@ -181,7 +181,7 @@ def events(
         if topic == topics.lens_state:
             return LensReport(lens_state(message, topic), received)
         load = functools.partial(_depth, item.reload, topic)
-        return DepthExposure(replace(exposure(message, stamp, load, topics.depth_info, received), stamp=stamp + offset))
+        return DepthExposure(exposure(message, stamp, load, topics.depth_info, received, offset))
 
     wanted = [topics.depth, *infos, *tf, *([topics.image, topics.lens_state] if with_images else [])]
     for item in bag.read(wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -107,19 +108,9 @@ def camera_info_of_image(
     height, width = shape
     if info is None:
         return camera_info(state, width, height, header)
-    return CameraInfo(
-        header=header,
-        width=width,
-        height=height,
-        distortion_model=info.distortion_model,
-        d=info.d,
-        k=info.k,
-        r=info.r,
-        p=info.p,
-        binning_x=info.binning_x,
-        binning_y=info.binning_y,
-        roi=info.roi,
-    )
+    fitted = copy.copy(info)
+    fitted.header, fitted.width, fitted.height = header, width, height
+    return fitted
 
 
 def resized_camera_info(info: CameraInfo, width: int, height: int) -> CameraInfo:

@@ -157,9 +157,8 @@ class _Painter:
         return rgb
 
     def _print(self, kind: str, height: int, width: int) -> torch.Tensor:
-        return 0.05 + 0.85 * linear(
-            prints.BY_NAME[kind](self.draw, height, width, ()), 'cpu'
-        )  # no ink is black, no paper white
+        # No ink is black, no paper white.
+        return 0.05 + 0.85 * linear(prints.BY_NAME[kind](self.draw, height, width, ()), 'cpu')
 
     def thing(self, thing: Thing, box: Box, behind: torch.Tensor) -> Layer | None:
         """The layer of a box; None if it is out of view."""
@@ -190,10 +189,10 @@ class _Painter:
             return dict.fromkeys(range(3), brown)
         kind = thing.cover
         front = self._print(kind, height, width)
-        if thing.cover == 'box':
-            return {0: self._print(kind, height, depth), 1: front.mean((1, 2), True).expand(3, 8, 8), 2: front}
-        is_lying = height < depth
         side = front.mean((1, 2), True).expand(3, 8, 8)
+        if kind == 'box':
+            return {0: self._print(kind, height, depth), 1: side, 2: front}
+        is_lying = height < depth
         top = self._print(kind, depth, width) if is_lying else side
         return {0: side if is_lying else self._print(kind, height, depth), 1: top, 2: front}
 

@@ -71,9 +71,8 @@ class BagFrames:
         Raises:
             InputError: no image has a lens state.
         """
-        images: OrderedDict[float, Callable[[], np.ndarray]] = (
-            OrderedDict()
-        )  # by stamp, decoded when their lens state is there
+        # By stamp. Images are decoded when their lens state is there.
+        images: OrderedDict[float, Callable[[], np.ndarray]] = OrderedDict()
         states: OrderedDict[float, LensState] = OrderedDict()
         cameras: dict[tuple[int, int], Intrinsics] = {}  # by width and height of the image
         count, decoded = 0, ColorImages(self._bag, self._image_topic, SignificantBits())

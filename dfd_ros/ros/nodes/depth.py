@@ -120,10 +120,12 @@ class DepthNode(ManagedNode):
         self._delay = self._settings.values.lens_state_delay
 
         overridable = qos.overridable()
+        self._image_topic, self._lens_topic, self._info_topic = map(
+            self.resolve_topic_name, ('image_raw', 'lens_state', 'camera_info')
+        )
         self.create_subscription(
             CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, qos_overriding_options=overridable
         )
-        self._image_topic, self._lens_topic = map(self.resolve_topic_name, ('image_raw', 'lens_state'))
         kind: type = Image
         if self._settings.values.compressed:  # the name is made of the one that image_raw is remapped to
             self._image_topic, kind = f'{self._image_topic}/compressed', CompressedImage
@@ -153,7 +155,7 @@ class DepthNode(ManagedNode):
     # Callbacks: short, in the executor's thread.
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        messages.check_camera_info(message, self.resolve_topic_name('camera_info'))
+        messages.check_camera_info(message, self._info_topic)
         self._camera_info = message
         self._camera_infos[synchronisation.nanoseconds(message.header.stamp)] = message
         if len(self._camera_infos) > CAMERA_INFOS:
@@ -278,7 +280,7 @@ class DepthNode(ManagedNode):
         threshold = estimate.threshold(values.confidence_threshold, values.accepted_errors)
         # The focus changes the intrinsics: take those of this image, not the newest.
         info = self._camera_infos.get(synchronisation.nanoseconds(message.header.stamp), newest_info)
-        self._info_problem = messages.size_mismatch(info, shape, self.resolve_topic_name('camera_info'))
+        self._info_problem = messages.size_mismatch(info, shape, self._info_topic)
         info = messages.camera_info_of_image(None if self._info_problem else info, lens_state, shape, message.header)
         if image.shape[:2] != shape:
             info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
