@@ -35,9 +35,7 @@ from dfd_ros.synthesis.processing import CameraSettings
 from dfd_ros.synthesis.surface_materials import SurfaceSettings
 
 _FIRST_SEED = 2_000_000_000
-_PLAIN = SurfaceSettings(
-    share=1.0, prints=0.0, photos=0.0, plain=1.0, materials=0.0, grain=0.0, large_planes=1.0, lying=2, objects=(0, 0)
-)
+_PLAIN = SurfaceSettings(share=1.0, grain=0.0).bared()
 SETS: dict[str, Callable[..., StackSettings]] = {
     'study': StackSettings.study,
     'field': StackSettings.field,

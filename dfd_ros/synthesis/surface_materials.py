@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class SurfaceSettings:
         boxes: probability that an object is a box with several visible faces.
         lying: maximum number of flat things on a plane (posters, sheets, books), which have no depth edge.
         objects: minimum and maximum number of objects; half as many where large planes dominate.
+        bare: probability that a scene is nothing but large planes in plain paint, with plain things lying on them.
         radius: minimum and maximum size of an object, as a share of the image's shorter side.
     """
 
@@ -48,6 +49,12 @@ class SurfaceSettings:
     lying: int = 4
     objects: tuple[int, int] = (1, 8)
     radius: tuple[float, float] = (0.06, 0.8)
+    bare: float = 0.0
+
+    def bared(self) -> SurfaceSettings:
+        """The settings of scenes that are bare."""
+        planes = replace(self, large_planes=1.0, lying=2, objects=(0, 0))
+        return replace(planes, prints=0.0, photos=0.0, plain=1.0, materials=0.0)
 
 
 @functools.lru_cache(maxsize=1)

@@ -100,6 +100,8 @@ def real_scene(
     Raises:
         InputError: there is no such folder of photographs.
     """
+    if settings.bare and rng.chance(settings.bare):
+        settings = settings.bared()
     size, half, short = max(height, width) + 2 * margin, max(height, width) / 2, min(height, width)
     x = torch.arange(size, device=rng.device, dtype=torch.float32) - (size - 1) / 2
     view = View(x[None].expand(size, size), x[:, None].expand(size, size), half, rng.uniform(0.25, 0.7), offset)

@@ -255,6 +255,7 @@ _SHARES = (
     'materials',
     'grain',
     'large_planes',
+    'bare',
     'boxes',
     'denoising',
     'video',

@@ -81,6 +81,14 @@ def test_what_lies_on_a_plane_has_no_edge_in_depth():
     assert smooth >= 3 and edged >= 9
 
 
+def test_bare_scenes_are_plain_planes_alone():
+    bare = scene(3, replace(REAL, bare=1.0, grain=0.0))
+    (layer,) = bare.layers
+    steps = layer.rgba[:3].diff(dim=-1).abs()
+    assert steps.quantile(0.9) < 0.01  # few edges, no texture
+    assert len({len(scene(seed, replace(REAL, bare=0.5, objects=(8, 8))).layers) == 1 for seed in range(8)}) == 2
+
+
 @pytest.mark.slow(reason='many rooms are rendered')
 def test_grain_is_on_some_surfaces_only():
     """Without it, most pixels of print and paint are as their neighbours."""
