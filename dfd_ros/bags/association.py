@@ -20,6 +20,9 @@ LENS_TOLERANCE = 2e-3  # s; a lens state carries its image's stamp
 HORIZON = 60.0  # s that an image waits for its lens state and depth, and that these are kept
 MAX_TIMELINE = 20000  # items
 MAX_FRAME_OFFSET = 3  # more is a connection that delays the images
+MAX_CAMERAS = 16  # on one topic
+REPEATED = 'with the stamp of another image'
+SEVERAL_CAMERAS = 'with lens states of several other cameras'
 
 T = TypeVar('T')
 
@@ -55,6 +58,7 @@ class LensReport:
 
     state: LensState
     received: float = math.nan
+    frame_id: str = ''
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,21 @@ class Counts:
         )
 
 
+class Repeats:
+    """Notices stamps that come again: of a clock that stands still, or of messages that were recorded twice. Nothing
+    shows which image such a lens state belongs to. Cameras with frame_ids of their own may have the same stamps."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[str, float]] = deque(maxlen=MAX_CAMERAS)
+
+    def has(self, frame_id: str, stamp: float) -> bool:
+        """Whether this one came before; it counts as seen from now on."""
+        if (frame_id, stamp) in self._seen:
+            return True
+        self._seen.append((frame_id, stamp))
+        return False
+
+
 class Timeline(Generic[T]):
     """The newest items of a stream, in order of their stamps, however they arrive."""
 
@@ -146,6 +165,31 @@ class Timeline(Generic[T]):
             self._items.popleft()
 
 
+class LensTimelines:
+    """The lens states of each camera on the topic, by their frame_ids."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Timeline[LensReport]] = {}
+        self._repeats = Repeats()
+
+    def add(self, report: LensReport) -> None:
+        """Of lens states with one stamp only the first counts."""
+        if not self._repeats.has(report.frame_id, report.state.stamp):
+            frame_id = report.frame_id if len(self._of) < MAX_CAMERAS else ''
+            self._of.setdefault(frame_id, Timeline()).add(report.state.stamp, report)
+
+    def of(self, frame_id: str) -> Timeline[LensReport] | None:
+        """Those of the camera with this frame_id, or of the only one; None if it may be any of several."""
+        if frame_id in self._of or not self._of:
+            return self._of.get(frame_id, Timeline())
+        return next(iter(self._of.values())) if len(self._of) == 1 else None
+
+    def forget(self, oldest: float) -> None:
+        """Removes those that no image from this stamp on can need."""
+        for timeline in self._of.values():
+            timeline.forget(min(oldest, timeline.newest) - HORIZON)
+
+
 Event = Exposure | UnusableImage | LensReport | DepthExposure
 """What a recording consists of. An `Exposure` is of the focus camera."""
 
@@ -156,7 +200,7 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
     Only stamps matter: in the recording, the streams may be up to `HORIZON` apart. Images without a lens state or
     without depth are left out and counted. Memory does not grow with the recording.
     """
-    lens: Timeline[LensReport] = Timeline()
+    lens, repeats = LensTimelines(), Repeats()
     offset = FrameOffset()
     depth: Timeline[Exposure] = Timeline()
     images: deque[Exposure] = deque()
@@ -165,10 +209,12 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
     def take(now: float) -> Iterator[Frame]:
         while images:
             image = images[0]
+            states = lens.of(image.frame_id)
             has_lens = (
                 image.state is not None
-                or lens.newest >= image.stamp + LENS_TOLERANCE
-                or lens.nearest(image.stamp)[0] == 0.0
+                or states is None
+                or states.newest >= image.stamp + LENS_TOLERANCE
+                or states.nearest(image.stamp)[0] == 0.0
             )
             if not ((has_lens and depth.newest >= image.stamp + tolerance) or now - image.received > HORIZON):
                 return
@@ -178,7 +224,11 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
     def pair(image: Exposure) -> Iterator[Frame]:
         state = image.state
         if state is None:
-            distance, report = lens.nearest(image.stamp)
+            states = lens.of(image.frame_id)
+            if states is None:
+                counts.left_out[SEVERAL_CAMERAS] += 1
+                return
+            distance, report = states.nearest(image.stamp)
             if report is None or distance > LENS_TOLERANCE:
                 counts.left_out['with no lens state'] += 1
                 return
@@ -197,21 +247,24 @@ def associate(events: Iterable[Event], tolerance: float, counts: Counts) -> Iter
     for event in events:
         if isinstance(event, Exposure):
             counts.images += 1
-            images.append(event)
-            offset.add_image(event.stamp)
+            if repeats.has(event.frame_id, event.stamp):
+                counts.left_out[REPEATED] += 1
+            else:
+                images.append(event)
+                offset.add_image(event.stamp)
             now = event.received
         elif isinstance(event, UnusableImage):
             counts.images += 1
             counts.left_out[event.reason] += 1
             now = event.received
         elif isinstance(event, LensReport):
-            lens.add(event.state.stamp, event)
+            lens.add(event)
             now = event.received
         else:
             depth.add(event.exposure.stamp, event.exposure)
             now = event.exposure.received
         yield from take(now)
         oldest = min((image.stamp for image in images), default=math.inf)
-        lens.forget(min(oldest, lens.newest) - HORIZON)
+        lens.forget(oldest)
         depth.forget(min(oldest, depth.newest) - HORIZON)
     yield from take(math.inf)

@@ -20,7 +20,7 @@ from multiprocessing.queues import Queue
 from os import replace as move
 from pathlib import Path
 
-from dfd_ros.bags.association import Counts
+from dfd_ros.bags.association import REPEATED, SEVERAL_CAMERAS, Counts
 from dfd_ros.bags.bag_reader import SUFFIXES, Bag, add_to_fingerprint, fingerprint
 from dfd_ros.bags.convert_recording import Converter, ConvertSettings
 from dfd_ros.bags.frame_tree import Frames
@@ -525,6 +525,8 @@ def nothing(counts: Counts) -> str:
         if counts.gap == counts.gap
         else 'there is none',
         NO_STAMP: 'the camera driver does not set the stamps of its images; without them nothing can be matched',
+        REPEATED: 'the stamps stand still, or the images were recorded twice',
+        SEVERAL_CAMERAS: 'the frame_id of the images is in none of the lens states',
         'with no lens state': 'lens states carry the stamps of their images; was the lens state recorded?',
         'with a moving lens': 'the lens was never at rest; let it settle, or give --keep-moving',
         'with too little valid depth': 'do the two cameras see the same, and are the extrinsics right?',

@@ -179,7 +179,7 @@ def events(
             bag.ignore(topic, NO_STAMP)
             return None
         if topic == topics.lens_state:
-            return LensReport(lens_state(message, topic), received)
+            return LensReport(lens_state(message, topic), received, frame_id_of(message))
         load = functools.partial(_depth, item.reload, topic)
         return DepthExposure(exposure(message, stamp, load, topics.depth_info, received, offset))
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfd_ros.bags.association import Counts, DepthExposure, Exposure, Frame, LensReport, associate
+from dfd_ros.bags.association import (
+    REPEATED,
+    SEVERAL_CAMERAS,
+    Counts,
+    DepthExposure,
+    Exposure,
+    Frame,
+    LensReport,
+    associate,
+)
 from dfd_ros.bags.sweep_cutting import sweeps
 from dfd_ros.core.lens_state import LensState
 
@@ -47,6 +56,37 @@ def test_the_nearest_depth_within_the_tolerance():
 def test_an_image_without_its_lens_state_is_left_out():
     found, counts = pairs([image(1.0), lens(1.01), depth(1.0), depth(9.0), lens(9.0)])
     assert found == [] and counts.left_out == {'with no lens state': 1}
+
+
+def of_camera(event, name):
+    return replace(event, frame_id=name)
+
+
+def test_cameras_that_are_triggered_together_keep_their_lens_states():
+    """On one topic, as two drivers without namespaces publish."""
+    events = []
+    for i in range(3):
+        focus = LensState(1.0, stamp=float(i)), LensState(2.0, stamp=float(i))
+        states = [of_camera(LensReport(state, float(i)), name) for state, name in zip(focus, 'ab')]
+        images = [of_camera(image(float(i)), name) for name in 'ba']
+        events += [*images, *(states if i % 2 else states[::-1]), depth(float(i))]
+    counts = Counts()
+    found = list(associate([*events, lens(9.0), depth(9.0)], 0.02, counts))
+    assert len(found) == 6 and not counts.left_out
+    assert all(frame.state.focus_distance == {'a': 1.0, 'b': 2.0}[frame.image.frame_id] for frame in found)
+
+
+def test_lens_states_of_other_cameras_are_of_no_use():
+    states = [of_camera(lens(1.0), name) for name in 'ab']
+    counts = Counts()
+    assert not list(associate([*states, of_camera(image(1.0), 'c'), depth(1.0), depth(9.0)], 0.02, counts))
+    assert counts.left_out == {SEVERAL_CAMERAS: 1}
+
+
+def test_a_clock_that_stands_still_pairs_nothing_but_the_first():
+    events = [event for i in range(5) for event in (image(7.0, received=7.0 + i), lens(7.0, 7.0 + i), depth(7.0))]
+    found, counts = pairs(events)
+    assert len(found) == 1 and counts.left_out == {REPEATED: 4}
 
 
 @pytest.mark.parametrize(
