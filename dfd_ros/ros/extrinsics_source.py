@@ -6,9 +6,11 @@ for the log.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 from geometry_msgs.msg import Transform
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
@@ -28,6 +30,9 @@ except ImportError:
         return rigid_transform(matrix_from_quaternion(*quaternion), np.zeros(3))
 
 
+SAY_EVERY = 1.0  # s
+
+
 def matrix_from_message(transform: Transform) -> np.ndarray:
     """(4, 4) of a message: points of its child frame to its parent frame. Raises InputError if it is no rotation."""
     q, t = transform.rotation, transform.translation
@@ -41,47 +46,54 @@ def matrix_from_message(transform: Transform) -> np.ndarray:
 
 
 class ExtrinsicsSource:
-    """The pose of one camera relative to another: from TF if it is known there, otherwise from the calibration file."""
+    """The pose of one camera relative to another: from TF if it is known there, otherwise from the calibration file.
 
-    def __init__(self, node: Node, parent: str, child: str, calibrated: Extrinsics | None = None) -> None:
-        """`parent` and `child` are frames; `calibrated` is used if it relates the same two.
+    One listener to TF, made when it is first needed, serves all frames.
+    """
 
-        Raises InputError if there is neither tf2_ros nor a calibration of these frames.
-        """
-        self._log = node.get_logger()
-        self._parent, self._child = parent, child
-        self._file = _between(calibrated, parent, child)
+    def __init__(self, node: Node, calibrated: Extrinsics | None = None) -> None:
+        """`calibrated` is used for the two frames that it relates."""
+        self._node = node
+        self._calibrated = calibrated
         self._said = ''
+
+    @functools.cached_property
+    def _buffer(self) -> Any:
+        """None without tf2_ros."""
+        self._node.get_logger().info(f'transforms by {IMPLEMENTATION}')
         try:
             from tf2_ros import Buffer, TransformListener
         except ImportError:
-            self._buffer = None
-            if self._file is None:
-                raise InputError(
-                    f'extrinsics: no transform from {quoted(child)} to {quoted(parent)}: tf2_ros is not installed '
-                    'here, and no calibration file has these frames (dfd calibrate extrinsics)'
-                ) from None
-        else:
-            self._buffer = Buffer(node=node)
-            self._listener = TransformListener(self._buffer, node)
-        self._log.info(f'transforms by {IMPLEMENTATION}')
+            return None
+        buffer = Buffer(node=self._node)
+        self._listener = TransformListener(buffer, self._node)
+        return buffer
 
-    def matrix(self, timeout_s: float = 0.0) -> np.ndarray | None:
-        """(4, 4) of points from `child` to `parent`; None while unknown."""
-        latest = Time()
-        if self._buffer is not None and self._buffer.can_transform(
-            self._parent, self._child, latest, Duration(seconds=timeout_s)
-        ):
-            self._say('TF')
-            return matrix_from_message(self._buffer.lookup_transform(self._parent, self._child, latest).transform)
-        if self._file is not None:
-            self._say('the calibration file')
-        return self._file
+    def matrix(self, parent: str, child: str) -> np.ndarray:
+        """(4, 4) of points from frame `child` to frame `parent`. Raises InputError while it is unknown."""
+        if parent == child:
+            return np.eye(4)
+        buffer, latest = self._buffer, Time()
+        if buffer is not None and buffer.can_transform(parent, child, latest):
+            self._say(parent, child, 'TF')
+            return matrix_from_message(buffer.lookup_transform(parent, child, latest).transform)
+        calibrated = _between(self._calibrated, parent, child)
+        if calibrated is not None:
+            self._say(parent, child, 'the calibration file')
+            return calibrated
+        frames = f'no transform from {quoted(child)} to {quoted(parent)}'
+        if buffer is None:
+            raise InputError(
+                f'extrinsics: {frames}: tf2_ros is not installed here, and no calibration file has these frames '
+                '(dfd calibrate extrinsics)'
+            )
+        raise InputError(f'{frames} on TF; publish it, or give the parameter calibration')
 
-    def _say(self, source: str) -> None:
-        if source != self._said:
-            self._said = source
-            self._log.info(f'extrinsics from {self._child} to {self._parent}: {source}')
+    def _say(self, parent: str, child: str, source: str) -> None:
+        line = f'extrinsics from {quoted(child)} to {quoted(parent)}: {source}'
+        if line != self._said:
+            self._said = line
+            self._node.get_logger().info(line, throttle_duration_sec=SAY_EVERY)  # frames may take turns
 
 
 def _between(extrinsics: Extrinsics | None, parent: str, child: str) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from std_msgs.msg import Float32
 
 from dfd_ros.bags.depth_reprojection import DepthRegistration, Intrinsics
 from dfd_ros.calibration.calibration_file import Calibration
-from dfd_ros.core.errors import InputError, quoted
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.image_encodings import to_depth
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
@@ -71,8 +71,8 @@ class AccuracyNode(GuardedNode):
         super().__init__('accuracy', **options)
         torch.set_num_threads(1)  # the metrics are cheap, and the depth node needs the cores
         values = self._values = BoundParameters(self, AccuracyParameters).values
-        self._calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
-        self._extrinsics: dict[tuple[str, str], ExtrinsicsSource] = {}
+        calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
+        self._extrinsics = ExtrinsicsSource(self, calibration.extrinsics)
         self._lens_limits = 0.0, math.inf
         self._truth_info: CameraInfo | None = None
         self._recent: deque[DepthErrors] = deque(maxlen=RECENT)
@@ -184,22 +184,8 @@ class AccuracyNode(GuardedNode):
                 f'nothing on {self._topics[TRUTH_INFO]} yet: without it {self._topics[TRUTH]} cannot be registered'
             )
         camera = self._intrinsics(info, measured.shape, TRUTH_INFO, rectified=True)
-        pose = self._pose(frame, truth.header.frame_id)
-        return _registration(camera, view, size, pose.tobytes())(measured)
-
-    def _pose(self, parent: str, child: str) -> np.ndarray:
-        """(4, 4), points of frame `child` to frame `parent`. Raises InputError while unknown."""
-        if parent == child:
-            return np.eye(4)
-        if (parent, child) not in self._extrinsics:
-            self._extrinsics[parent, child] = ExtrinsicsSource(self, parent, child, self._calibration.extrinsics)
-        pose = self._extrinsics[parent, child].matrix()
-        if pose is None:
-            raise InputError(
-                f'no transform from {quoted(child)} to {quoted(parent)} on TF; publish it, or give the parameter '
-                'calibration'
-            )
-        return np.ascontiguousarray(pose, float)
+        pose = self._extrinsics.matrix(frame, truth.header.frame_id)
+        return _registration(camera, view, size, np.ascontiguousarray(pose, float).tobytes())(measured)
 
     # Once a second.
 
