@@ -94,11 +94,11 @@ class _Video:
         return count
 
     def _rewind(self) -> None:
-        import cv2
+        from dfd_ros.core.video_files import open_video
 
         if self._capture is not None:
             self._capture.release()
-        self._capture, self._next = cv2.VideoCapture(str(self.path)), 0
+        self._capture, self._next = open_video(self.path), 0
 
     def frame(self, number: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB. Fast in the order of the numbers. Raises InputError."""

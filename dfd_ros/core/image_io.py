@@ -146,8 +146,8 @@ def read_pages(path: Path) -> list[np.ndarray]:
                 )
             if _is_deep_colour(image) and not image.mode.startswith('I'):
                 raise ValueError('pages of 16-bit colour, give 8 bit, grey, or one file for each page')
-        factor = _stack_factor(sizes)
-        if line := _reduction(sizes, factor):
+        factor = stack_factor(sizes)
+        if line := reduction(sizes, factor):
             warn(f'{path}: {line}')
         pages = []
         for i in range(len(sizes)):
@@ -183,7 +183,7 @@ class StackFiles:
                 pixels = _pixels(image, min(factor, self._factor))
                 if self._factor <= factor:
                     self._decoded[index] = _Decoded(pixels, size[0], lens, turn)
-                pixels = _reduced(pixels, max(1, size[0] // factor), max(1, size[1] // factor))
+                pixels = reduced(pixels, max(1, size[0] // factor), max(1, size[1] // factor))
         return SmallImage(_turned(pixels, turn), size, lens, camera)
 
     def read(self) -> list[StackImage]:
@@ -194,7 +194,7 @@ class StackFiles:
         Raises:
             InputError: as `read_image`, or the images differ in size.
         """
-        if line := _reduction(self._sizes, self._factor):
+        if line := reduction(self._sizes, self._factor):
             warn(f'{self._name}: {line}')
         images, orientations = [], []
         for i in range(len(self._paths)):
@@ -225,7 +225,7 @@ class StackFiles:
 
     @property
     def _factor(self) -> int:
-        return _stack_factor(self._sizes)
+        return stack_factor(self._sizes)
 
     def _decode(self, index: int) -> _Decoded:
         with self._opened(index) as image:
@@ -237,13 +237,13 @@ class StackFiles:
         return _opened(self._paths[index], self._paths[index], self._named_by[index])
 
 
-def _stack_factor(sizes: Sequence[tuple[int, int]]) -> int:
+def stack_factor(sizes: Sequence[tuple[int, int]]) -> int:
     """By how much images of a stack have to be reduced."""
     pixels_of = [width * height for width, height in sizes]
     return math.ceil(math.sqrt(max(sum(pixels_of) / MAX_STACK, max(pixels_of) / MAX_STACK_IMAGE)))
 
 
-def _reduction(sizes: Sequence[tuple[int, int]], factor: int) -> str:
+def reduction(sizes: Sequence[tuple[int, int]], factor: int) -> str:
     """For people; empty if they are not reduced."""
     width, height = sizes[0]
     return f'{len(sizes)} images of {width}x{height} are read at 1/{factor} of their size' if factor > 1 else ''
@@ -342,7 +342,7 @@ def _pixels(image: Image.Image, factor: int = 1) -> np.ndarray:
         raise ValueError('its pixels are floating-point numbers, give 8 or 16 bit')
     width, height = max(image.width // factor, 1), max(image.height // factor, 1)
     if _is_deep(image):
-        return _reduced(_sixteen_bits(image), width, height)
+        return reduced(_sixteen_bits(image), width, height)
     if factor > 1:
         image.draft('RGB', (width, height))  # a JPEG is reduced while it is decoded
         opaque = image if image.mode in ('L', 'RGB') else image.convert('L' if image.mode == '1' else 'RGB')
@@ -373,7 +373,8 @@ def _sixteen_bits(image: Image.Image) -> np.ndarray:
     return pixels if pixels.ndim == 2 else pixels[..., 2::-1]
 
 
-def _reduced(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def reduced(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image (H, W) or (H, W, C) at another size, each pixel the mean of those that it covers."""
     if pixels.shape[:2] == (height, width):
         return pixels
     import cv2

@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfd_ros.core.errors import InputError
-from dfd_ros.core.files import require_file
+from dfd_ros.core.errors import InputError, warn
+from dfd_ros.core.image_io import reduced, reduction, stack_factor
+from dfd_ros.core.video_files import open_video
 from dfd_ros.photographs import focus_order
 from dfd_ros.photographs.alignment import align, small
 from dfd_ros.photographs.focus_order import FocusOrder
@@ -43,7 +44,6 @@ def read_focus_pull(path: Path, order: str | None = None) -> FocusPull:
     Raises:
         InputError: it cannot be read, shows several scenes, or its focus does not move.
     """
-    require_file(path)
     with_times = list(_looked_at(path))
     if len(with_times) < 2:
         raise InputError(f'{path}: cannot be read as a video of at least two frames')
@@ -123,7 +123,7 @@ def _longest_pull(position: np.ndarray) -> tuple[int, int]:
 
 def _looked_at(path: Path) -> Iterator[tuple[int, float, np.ndarray]]:
     """(index, time in s, small image) of up to twice `LOOKED_AT` frames."""
-    video = _opened(path)
+    video = open_video(path)
     try:
         count, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
         rate = rate if rate > 0 else 30.0
@@ -147,8 +147,12 @@ def _looked_at(path: Path) -> Iterator[tuple[int, float, np.ndarray]]:
 
 
 def _frames(path: Path, indices: list[int]) -> list[np.ndarray]:
-    """Frames in full size, by their indices, which rise."""
-    video, index = _opened(path), 0
+    """Frames, by their indices, which rise; reduced as the images of a stack are."""
+    video, index = open_video(path), 0
+    size = int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    factor = stack_factor([size] * len(indices))
+    if line := reduction([size] * len(indices), factor):
+        warn(f'{path}: {line}')
     found: list[np.ndarray] = []
     try:
         while len(found) < len(indices) and video.grab():
@@ -156,6 +160,7 @@ def _frames(path: Path, indices: list[int]) -> list[np.ndarray]:
                 decoded, image = video.retrieve()
                 if not decoded:
                     break
+                image = reduced(image, image.shape[1] // factor, image.shape[0] // factor)
                 found.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             index += 1
     finally:
@@ -163,10 +168,3 @@ def _frames(path: Path, indices: list[int]) -> list[np.ndarray]:
     if len(found) < len(indices):
         raise InputError(f'{path}: cannot be read as a video twice in the same way; convert it to MP4 with H.264')
     return found
-
-
-def _opened(path: Path) -> cv2.VideoCapture:
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not video.isOpened():
-        raise InputError(f'{path}: cannot be read as a video; convert it to MP4 with H.264')
-    return video

@@ -101,6 +101,30 @@ def test_other_bad_videos(tmp_path, monkeypatch):
         read_focal_stack(path)
 
 
+def test_lists_of_files_and_patterns_of_names_are_no_videos(tmp_path):
+    write_video(tmp_path / 'pull.mp4', np.linspace(0, 1, 30))
+    (tmp_path / 'list.mp4').write_text("ffconcat version 1.0\nfile 'pull.mp4'\n")
+    for i in range(3):
+        Image.fromarray(photograph(i / 2)).save(tmp_path / f'{i}.png')
+    (tmp_path / '0.png').rename(tmp_path / '0.mp4')
+    (tmp_path / '%d.mp4').write_bytes((tmp_path / '1.png').read_bytes())
+    for name in ('list.mp4', '0.mp4', '%d.mp4'):
+        with pytest.raises(InputError, match=f'{name}: cannot be read as a video'):
+            read_focal_stack(tmp_path / name)
+    (tmp_path / 'file:a').mkdir()
+    read_focal_stack(write_video(tmp_path / 'file:a' / '%d.mp4', np.linspace(0, 1, 30)))
+
+
+def test_large_videos_are_reduced(tmp_path, monkeypatch, capsys):
+    path = write_video(tmp_path / 'pull.mp4', np.linspace(0, 1, 30))
+    monkeypatch.setattr('dfd_ros.core.image_io.MAX_STACK', 3 * HEIGHT * WIDTH)
+    assert read_focal_stack(path).images[0].shape == (HEIGHT // 2, WIDTH // 2, 3)
+    assert f'10 images of {WIDTH}x{HEIGHT} are read at 1/2 of their size' in capsys.readouterr().err
+    monkeypatch.setattr('dfd_ros.core.video_files.MAX_PIXELS', 100)
+    with pytest.raises(InputError, match=f'pull.mp4: a video of {WIDTH}x{HEIGHT} pixels, more than'):
+        read_focal_stack(path)
+
+
 def write_pages(path, images):
     pages = [Image.fromarray(image) for image in images]
     pages[0].save(path, save_all=True, append_images=pages[1:])
