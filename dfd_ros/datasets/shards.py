@@ -17,6 +17,7 @@ This module does not need torch, which rendering processes do not have.
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import math
@@ -88,9 +89,9 @@ class ShardWriter:
     def _find(self) -> None:
         """Find what earlier writers have left."""
         self.parts.mkdir(exist_ok=True)
-        for left in (*self.folder.glob(f'.{self.name}-*.part.tar'), *self.parts.glob('.*.part.tar')):
+        for left in (*self.folder.glob(f'.{glob.escape(self.name)}-*.part.tar'), *self.parts.glob('.*.part.tar')):
             left.unlink()
-        self._shards = sorted(self.folder.glob(f'{self.name}-*.tar'))
+        self._shards = sorted(self.folder.glob(f'{glob.escape(self.name)}-*.tar'))
         self._packed = {key for shard in self._shards for key in samples_of_shard(shard)}
         self._waiting: dict[str, Path] = {}
         safe_since = 0.0 if self._flush else time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -124,21 +124,22 @@ def test_shard_length_and_sample_order(tmp_path):
         ]
 
 
-def test_a_kill_loses_nothing_that_was_added(tmp_path):
-    writer = ShardWriter(tmp_path, 'data', samples_per_shard=2)
+@pytest.mark.parametrize('name', ['data', 'data[1]'])
+def test_a_kill_loses_nothing_that_was_added(tmp_path, name):
+    writer = ShardWriter(tmp_path, name, samples_per_shard=2)
     for i in range(3):
         writer.add(f'{i}', make_sample(i))
-    (tmp_path / '.data-000001.77.part.tar').write_bytes(b'half a shard')
+    (tmp_path / f'.{name}-000001.77.part.tar').write_bytes(b'half a shard')
     os.close(writer._lock)  # and then the process was killed
     assert count(tmp_path) == 2
 
-    with ShardWriter(tmp_path, 'data', samples_per_shard=2) as writer:
+    with ShardWriter(tmp_path, name, samples_per_shard=2) as writer:
         assert writer.done == {'0', '1', '2'}
         with pytest.raises(InputError, match='sample 2 exists already'):
             writer.add('2', make_sample(2))
         writer.add('3', make_sample(3))
     assert sorted(sample.seed for sample in Samples(tmp_path)) == [0, 1, 2, 3]
-    assert sorted(os.listdir(tmp_path)) == ['data-000000.tar', 'data-000001.tar']
+    assert sorted(os.listdir(tmp_path)) == [f'{name}-000000.tar', f'{name}-000001.tar']
 
 
 def test_a_kill_between_packing_and_cleanup_duplicates_nothing(tmp_path):
