@@ -88,10 +88,17 @@ class FocalStack:
             raise InputError(
                 f'{where}: frames: no frames, list at least one as {{file: 00.jpg, focus_distance_m: 1.5}}'
             )
+        foci: dict[str, tuple] = {}
         for i, frame in enumerate(frames):
             _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
             if not isinstance(frame.get('file'), str) or not frame['file']:
                 raise InputError(f'{where}: frames[{i}].file: {quoted(frame.get("file"))} is not a file name')
+            focus = frame.get('focus_distance_m'), frame.get('magnification')
+            if foci.setdefault(frame['file'], focus) != focus:
+                raise InputError(
+                    f'{where}: frames[{i}].file: {quoted(frame["file"])} is named before with another focus; '
+                    'an image has one'
+                )
         read = StackFiles(
             [folder / frame['file'] for frame in frames],
             [f'{where}: frames[{i}].file' for i in range(len(frames))],
@@ -124,11 +131,12 @@ class FocalStack:
     def write(self, folder: str | Path, *, suffix: str = '.png', overwrite: bool = False) -> None:
         """Write the folder, whole or not at all. Images are lossless by default.
 
-        Raises `InputError` where the folder exists with something in it (and is not to be overwritten), or
-        where the lens changes within the stack, which the format cannot say.
+        Raises `InputError` where the folder exists with something in it (unless it is a stack, to be
+        overwritten), or where the lens changes within the stack, which the format cannot say.
         """
         folder = Path(folder)
-        if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
+        is_replaced = overwrite and (folder / 'stack.yaml').is_file()
+        if folder.exists() and not is_replaced and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f'{folder}: already exists; choose another folder or remove it')
         description = self._description(suffix)
         with folder_written_atomically(folder) as temporary:

@@ -134,6 +134,22 @@ def test_writing_over_a_stack_has_to_be_asked_for(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['stack']
 
 
+def test_only_a_stack_is_written_over(tmp_path):
+    (tmp_path / 'thesis.pdf').touch()
+    with pytest.raises(InputError, match='already exists'):
+        FocalStack([picture()], [LensState(7.0)]).write(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ['thesis.pdf']
+
+
+def test_an_image_has_one_focus(tmp_path):
+    frames = make_folder(tmp_path)['frames']
+    make_folder(tmp_path, frames=[*frames, frames[0]])
+    assert len(FocalStack.read(tmp_path)) == 4
+    make_folder(tmp_path, frames=[*frames, {'file': '00.png', 'focus_distance_m': 1.0}])
+    with pytest.raises(InputError, match=r"frames\[3\].file: '00.png' is named before with another focus"):
+        FocalStack.read(tmp_path)
+
+
 def test_a_stack_has_one_lens(tmp_path):
     stack = FocalStack([picture(), picture()], [LensState(1.0, f_number=2.0), LensState(2.0, f_number=4.0)])
     with pytest.raises(InputError, match='the lens of frame 1 is another'):
