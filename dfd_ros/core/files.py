@@ -198,7 +198,7 @@ def require_other_folder(out: Path, source: Path) -> None:
     Raises:
         InputError: they would.
     """
-    if source.is_dir() and out.resolve() == source.resolve():
+    if source.is_dir() and os.path.realpath(out) == os.path.realpath(source):  # a Path refuses loops of links
         raise InputError(f'--out {out}: is the folder that is read; give another')
 
 

@@ -13,6 +13,12 @@ MAX_NODES = 200_000
 """Maximum number of values, counted once per alias."""
 MAX_DIGITS = 20
 """Maximum digits of an integer."""
+_NUMBERS = {
+    'int': r'([-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+))$',
+    'float': r'([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+'
+    r'|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$',
+}
+_OWN = {'timestamp', *_NUMBERS}
 
 
 def load(text: str) -> Any:
@@ -41,10 +47,10 @@ else:
 
 
 class _Loader(_FastLoader):
-    """Reads 2e-3 as a number, like YAML 1.2 (PyYAML requires 2.0e-3), and dates as text."""
+    """Reads numbers like YAML 1.2: 2e-3 is one, 010 (8 in YAML 1.1) and 1:30 (90) are text, as dates are."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != 'tag:yaml.org,2002:timestamp']
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(':')[2] not in _OWN]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -105,6 +111,5 @@ def _limited(node: yaml.ScalarNode, length: int) -> yaml.ScalarNode:
 
 _Loader.add_constructor('tag:yaml.org,2002:int', _Loader.construct_yaml_int)
 _Loader.add_constructor('tag:yaml.org,2002:float', _Loader.construct_yaml_float)
-_Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+$'), list('-+0123456789')
-)
+for _name, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(f'tag:yaml.org,2002:{_name}', re.compile(_pattern), list('-+.0123456789'))

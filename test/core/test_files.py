@@ -162,6 +162,16 @@ def test_yaml_within_limits(tmp_path, text, says):
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize(
+    'text, value',
+    [('010', '010'), ('1:30', '1:30'), ('1:30.5', '1:30.5'), ('0', 0), ('-3', -3), ('1_000', 1000), ('2e-3', 0.002)]
+    + [('5.e-3', 0.005), ('-1E+2', -100.0), ('.5', 0.5), ('1.', 1.0), ('00.5', 0.5), ('-.inf', -math.inf)],
+)
+def test_numbers_are_what_people_read(tmp_path, text, value):
+    (tmp_path / 'a.yaml').write_text(f'a: {text}\n')
+    assert read_yaml(tmp_path / 'a.yaml') == {'a': value}
+
+
 def test_yaml_that_is_fine(tmp_path):
     (tmp_path / 'a.yaml').write_text('a: &a {x: 1e-3}\nb: {<<: *a, x: .inf}\nc: 2001-13-45\nd: 0x10\n')
     assert read_yaml(tmp_path / 'a.yaml') == {'a': {'x': 0.001}, 'b': {'x': math.inf}, 'c': '2001-13-45', 'd': 16}
