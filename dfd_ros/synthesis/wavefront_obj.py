@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import require_file
 
 _OPTIONS = re.compile(r'^(-\w+\s+([\d.eE+-]+\s+|on\s+|off\s+)*)+')
 
@@ -17,8 +19,8 @@ def needed_files(obj: Path, root: Path) -> list[Path]:
         InputError: the model has no faces or faces without points, or names a file outside `root`. The message gives
             the reason without the path of the model.
     """
-    _check_faces(obj)
-    root, found = root.resolve(), []
+    _check_faces(require_file(obj))
+    root, found = Path(os.path.realpath(root)), []
     for mtl in _named(obj, ('mtllib',)):
         path = _inside(root, obj.parent / mtl, f'material {mtl}')
         if not path.is_file():
@@ -52,7 +54,7 @@ def _check_faces(obj: Path) -> None:
 
 
 def _inside(root: Path, path: Path, name: str) -> Path:
-    if root not in path.resolve().parents:
+    if root not in Path(os.path.realpath(path)).parents:  # a Path refuses loops of links
         raise InputError(f'its {name} is outside the folder')
     return path
 

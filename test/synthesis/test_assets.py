@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import zipfile
 
@@ -78,6 +79,9 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     (own / 'model' / 'few.obj').write_text('v 0 0 0\nf 1 2 3\n')
     (own / 'model' / 'text.obj').write_text('v a b c\nf 1 2 3\n')
     (own / 'model' / 'thief.obj').write_text('mtllib ../../secret.mtl\n' + TRIANGLE)
+    os.mkfifo(own / 'model' / 'pipe.obj')
+    (own / 'model' / 'loop.obj').write_text('mtllib loop.mtl\n' + TRIANGLE)
+    (own / 'model' / 'loop.mtl').symlink_to('loop.mtl')
     (own / 'sky.hdr').write_bytes(b'#?RADIANCE\n')
     (own / 'no.exr').write_bytes(b'no')
     assert dfd('assets', own, '--out', out) == 0
@@ -87,8 +91,8 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert max(cv2.imread(str(out / 'photographs' / 'own' / 'deep_holiday.jpg')).shape) == 2048
     assert (out / 'models' / 'own' / 'model' / 'good.obj').is_file() and (out / 'hdris' / 'own' / 'sky.hdr').is_file()
     warnings = [line for line in captured.err.splitlines() if line.startswith('dfd: warning: ')]
-    assert len(warnings) == 7 and all('left out: ' in line for line in warnings)
-    for name in ('broken.jpg', 'torn.png', 'huge.png', 'few.obj', 'text.obj', 'thief.obj', 'no.exr'):
+    assert len(warnings) == 8 and all('left out: ' in line for line in warnings)
+    for name in ('broken.jpg', 'torn.png', 'huge.png', 'few.obj', 'text.obj', 'thief.obj', 'pipe.obj', 'no.exr'):
         assert sum(name in line for line in warnings) == 1, name
 
 
