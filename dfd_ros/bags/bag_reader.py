@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
-import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dfd_ros.bags.bag_files import METADATA, bag_files, format_of, listed_files, metadata_of, numbered
 from dfd_ros.bags.bag_storage import Channel, Storage
 from dfd_ros.bags.decompression import DecompressedFile, decompress
 from dfd_ros.bags.mcap_reader import McapReader
 from dfd_ros.bags.message_types import deserialiser
 from dfd_ros.bags.sqlite_reader import SqliteReader
 from dfd_ros.core.errors import InputError, reason, shortened
-from dfd_ros.core.files import read_yaml, require_file
+from dfd_ros.core.files import require_file
 
-SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
-METADATA = 'metadata.yaml'
 _MAX_NOTE_LENGTH, _MAX_NOTES = 400, 20  # names and reasons are whatever the bag says
 _ZSTD = b'\x28\xb5\x2f\xfd'
 _BLOCK = 1 << 20
@@ -58,12 +55,16 @@ class Bag:
         self._ignored: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         metadata = metadata_of(self.path)
-        self._listed = _listed_files(metadata)
+        self._listed = listed_files(metadata)
         self._recorded = _recorded_counts(metadata)
         self._missing: dict[str, int] = {}  # of the topics that have been read
         self._storages: list[Storage] = []
         self._decompressed: list[DecompressedFile] = []
-        opened = [self._open(file) for file in _files(self.path)]
+        files, others = bag_files(self.path)
+        if others:
+            names = ', '.join(file.name for file in others)
+            self._lines.append(f'{self.path}: not read: {names}, of another recording than {METADATA} lists')
+        opened = [self._open(file) for file in files]
         self._storages = self._in_order([storage for storage in opened if storage is not None])
         for storage in self._storages:
             for number, channel in storage.channels.items():
@@ -90,7 +91,7 @@ class Bag:
                     self._lines.append(f'{file}: cut short or damaged: {unpacked.damage}')
                     if not path.stat().st_size:
                         return None
-            return (McapReader if '.mcap' in file.suffixes else SqliteReader)(file, path)
+            return (McapReader if format_of(file) == '.mcap' else SqliteReader)(file, path)
         except OSError as error:
             raise InputError(f'{file}: {reason(error)}') from None
         except InputError:
@@ -111,7 +112,7 @@ class Bag:
             key=lambda storage: (
                 storage.start,
                 rank.get(storage.file.name.removesuffix('.zstd'), len(rank)),
-                _numbered(storage.file.name),
+                numbered(storage.file.name),
             ),
         )
 
@@ -215,39 +216,6 @@ def _reload(storage: Storage, place: Any, read: Callable[[bytes], Any]) -> Any:
     return read(storage.read(place))
 
 
-def _files(path: Path) -> list[Path]:
-    """The files of a bag."""
-    if not path.exists():
-        raise InputError(f'{path}: no such bag')
-    if not path.is_dir():
-        if not path.name.endswith(SUFFIXES):
-            raise InputError(f'{path}: not a bag; give a folder with .mcap or .db3 files, or one such file')
-        return [path]
-    # All in the folder, as metadata.yaml lacks the last one after a crash.
-    found = [file for file in path.iterdir() if file.name.endswith(SUFFIXES)]
-    plain = {file.name for file in found}
-    found = [file for file in found if file.suffix != '.zstd' or file.stem not in plain]
-    if not found:
-        raise InputError(f'{path}: no bag, there is no .mcap or .db3 file in it')
-    return sorted(found, key=lambda file: _numbered(file.name))
-
-
-def metadata_of(path: Path) -> dict[str, Any]:
-    """What the metadata.yaml of a folder says of its bag; empty if it cannot be read."""
-    with contextlib.suppress(InputError, OSError, KeyError, TypeError):
-        if (path / METADATA).is_file():
-            content = read_yaml(path / METADATA)['rosbag2_bagfile_information']
-            return content if isinstance(content, dict) else {}
-    return {}
-
-
-def _listed_files(metadata: dict[str, Any]) -> list[str]:
-    """Names of the files that metadata.yaml lists, in their order."""
-    listed = metadata.get('relative_file_paths')
-    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-    return [Path(name).name.removesuffix('.zstd') for name in names]
-
-
 def _recorded_counts(metadata: dict[str, Any]) -> Counter[str]:
     """Messages of each topic in CDR by metadata.yaml; none if its counts contradict each other."""
     counts, others = Counter[str](), 0
@@ -263,15 +231,10 @@ def _recorded_counts(metadata: dict[str, Any]) -> Counter[str]:
         return Counter()
 
 
-def _numbered(name: str) -> list[tuple[int, str]]:
-    """Sorts bag_2 before bag_10."""
-    return [(int(part[:18]), '') if part.isdecimal() else (-1, part) for part in re.split(r'(\d+)', name)]
-
-
 def fingerprint(path: Path) -> str:
     """Of the contents of a bag, wherever it is stored. Raises InputError, OSError."""
     digest = hashlib.sha256()
-    for file in _files(path):
+    for file in bag_files(path)[0]:
         add_to_fingerprint(digest, file)
     return digest.hexdigest()
 

@@ -21,7 +21,8 @@ from os import replace as move
 from pathlib import Path
 
 from dfd_ros.bags.association import REPEATED, SEVERAL_CAMERAS, Counts
-from dfd_ros.bags.bag_reader import SUFFIXES, Bag, add_to_fingerprint, fingerprint
+from dfd_ros.bags.bag_files import is_bag, recordings_in, stem_of
+from dfd_ros.bags.bag_reader import Bag, add_to_fingerprint, fingerprint
 from dfd_ros.bags.convert_recording import Converter, ConvertSettings
 from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
@@ -115,13 +116,14 @@ def find_recordings(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f'{path}: no such bag')
-        if path.is_dir() and not _is_bag(path):
-            inside = sorted(folder for folder in path.rglob('*') if folder.is_dir() and _is_bag(folder))
-            if not inside:
-                raise InputError(f'{path}: no bag in it (.mcap or .db3)')
-            found += inside
-        else:
+        if not path.is_dir():
             found.append(path)
+            continue
+        folders = [path] if is_bag(path) else sorted(f for f in path.rglob('*') if f.is_dir() and is_bag(f))
+        if not folders:
+            raise InputError(f'{path}: no bag in it (.mcap or .db3)')
+        for folder in folders:
+            found += recordings_in(folder)
     names: dict[str, Path] = {}
     for path in found:
         other = names.setdefault(name_of(path), path)
@@ -130,14 +132,10 @@ def find_recordings(paths: list[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _is_bag(folder: Path) -> bool:
-    return (folder / 'metadata.yaml').exists() or any(file.name.endswith(SUFFIXES) for file in folder.iterdir())
-
-
 def name_of(recording: Path) -> str:
     """The name of a recording's shards."""
-    name = recording.resolve().name
-    return name.partition('.')[0] if recording.is_file() else name.replace('.', '_')
+    path = recording.resolve()
+    return (path.name if path.is_dir() else stem_of(path)).replace('.', '_')
 
 
 def convert_all(

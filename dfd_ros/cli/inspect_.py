@@ -54,7 +54,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
     if path.is_dir():
         for marks, kind, describe in (
             (('stack.yaml',), 'focal stack', _stack),
-            (('metadata.yaml', '*.mcap', '*.db3'), 'bag', _bag),
+            (('metadata.yaml', '*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd'), 'bag', _bag),
             (('**/*.tar',), 'samples', _samples),
             (('checkpoint.pt',), 'training run', lambda folder: _checkpoint(folder / 'checkpoint.pt')),
         ):
@@ -79,6 +79,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
         '.tar': ('samples', _samples),
         '.mcap': ('bag', _bag),
         '.db3': ('bag', _bag),
+        '.zstd': ('bag', _bag),
     }
     if path.suffix.lower() not in kinds:
         known = ', '.join([*kinds, '.yaml', '.yml', '.json', '.xml'])
@@ -192,7 +193,8 @@ def _lens(states: Any) -> Lines:
 
 
 def _bag(path: Path) -> Lines:
-    from dfd_ros.bags.bag_reader import Bag, metadata_of
+    from dfd_ros.bags.bag_files import metadata_of
+    from dfd_ros.bags.bag_reader import Bag
 
     bag = Bag(path)
     for topic in sorted(bag.topics)[:MAX_TOPICS]:

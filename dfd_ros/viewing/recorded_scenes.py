@@ -115,10 +115,10 @@ def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
             return _samples(path)
         if (path / 'demo.mp4').exists():
             raise InputError(f'{path}: nothing to view but pictures and a video, demo.mp4; give {KINDS}')
-    from dfd_ros.bags import bag_reader
+    from dfd_ros.bags.bag_files import SUFFIXES
 
     files = path.iterdir() if path.is_dir() else [path]
-    if any(file.name.endswith(bag_reader.SUFFIXES) for file in files):
+    if any(file.name.endswith(SUFFIXES) for file in files):
         from dfd_ros.viewing.bag_frames import BagFrames
 
         frames = BagFrames(path, **(topics or {}))
