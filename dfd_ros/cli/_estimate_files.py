@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dfd_ros.core.files import write_json, written_atomically
+from dfd_ros.core.errors import InputError
+from dfd_ros.core.files import read_json, write_json, written_atomically
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.point_cloud_files import PointCloud, write_glb, write_ply
@@ -62,21 +65,20 @@ def write_results(
     """
     depth = depths[-1]
     assert estimate.all_in_focus is not None
+    has_cloud = stack.is_metric and not math.isnan(focal_length_px)
+    files = file_names(stack.is_metric, has_cloud)
+    in_the_way = files_in_the_way(folder, files)
     if stack.is_metric:
-        files = ['depth.npy', 'depth_mm.png']
         _save(folder / 'depth.npy', depth)
         write_millimetres(folder / 'depth_mm.png', depth)
     else:
-        files = ['relative_depth.npy']
         _save(folder / 'relative_depth.npy', np.where(np.isnan(depth), np.float32(np.nan), estimate.vergence))
     _save(folder / 'coc.npy', np.stack(cocs))
     _save(folder / 'confidence.npy', estimate.confidence)
-    files += ['coc.npy', 'confidence.npy']
-    if stack.is_metric and not math.isnan(focal_length_px):
+    if has_cloud:
         cloud = PointCloud.of_depth(depth, estimate.all_in_focus, estimate.confidence, focal_length_px)
         write_ply(folder / 'cloud.ply', cloud)
         write_glb(folder / 'cloud.glb', cloud)
-        files += ['cloud.ply', 'cloud.glb']
     visualise.write_picture(folder / 'depth.png', visualise.depth_picture(depth, range_))
     visualise.write_picture(folder / 'all_in_focus.png', estimate.all_in_focus)
     sheet = visualise.overview(
@@ -89,11 +91,37 @@ def write_results(
         all_in_focus=estimate.all_in_focus,
     )
     visualise.write_picture(folder / 'overview.png', sheet)
-    files += ['depth.png', 'all_in_focus.png', 'overview.png', 'summary.json']
-    for name in FILES:
-        if name not in files:
-            (folder / name).unlink(missing_ok=True)
+    for name in in_the_way:
+        (folder / name).unlink(missing_ok=True)
     return files
+
+
+def file_names(is_metric: bool, has_cloud: bool) -> list[str]:
+    """The files of a result."""
+    left_out = {'relative_depth.npy'} if is_metric else {'depth.npy', 'depth_mm.png'}
+    left_out |= set() if has_cloud else {'cloud.ply', 'cloud.glb'}
+    return [name for name in FILES if name not in left_out]
+
+
+def files_in_the_way(folder: Path, names: Sequence[str]) -> list[str]:
+    """Files in a folder that would be taken for results beside these: those of an earlier run, which `write_results`
+    removes.
+
+    Raises:
+        InputError: there is one that may be anybody's, as no summary.json names it.
+    """
+    listed: object = ()
+    with contextlib.suppress(InputError):
+        summary = read_json(folder / 'summary.json')
+        listed = summary.get('files') if isinstance(summary, dict) else ()
+    found = [name for name in FILES if name not in names and os.path.lexists(folder / name)]
+    for name in found:
+        if not isinstance(listed, list) or name not in listed:
+            raise InputError(
+                f'{folder / name}: would be taken for a result, and no summary.json says that dfd estimate wrote it; '
+                'remove it, or give another --out'
+            )
+    return found
 
 
 def write_millimetres(path: Path, depth: np.ndarray) -> None:

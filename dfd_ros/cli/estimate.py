@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from dfd_ros.cli._options import require_within
+    from dfd_ros.cli._options import INFINITY, require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import output_folder, require_other_folder, require_output_folder
     from dfd_ros.core.optics import VergenceRange
@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         args,
         confidence=(0, 1),
         accepted_errors=(0, 1),
+        near=(1e-3, INFINITY),
+        far=(1e-3, INFINITY),
         sweeps=(1, 1000),
         resolution=(0, 16384),
         field_of_view=(0.1, 170),
@@ -102,20 +104,24 @@ def run(args: argparse.Namespace) -> int:
             f'--near, --far: {args.stack} has no focus distances, and without them no depth in metres; '
             'give them in a stack.yaml (dfd stack init)'
         )
-    if args.near is None or args.far is None:
+    near, far = args.near, args.far
+    if near is None or far is None:
         covered = stack.range
-        range_ = VergenceRange(
-            covered.near if args.near is None else args.near, covered.far if args.far is None else args.far
-        )
-    else:
-        range_ = VergenceRange(args.near, args.far)
+        near, far = covered.near if near is None else near, covered.far if far is None else far
+    try:
+        range_ = VergenceRange(near, far)
+    except InputError as error:
+        raise InputError(f'--near, --far: {error}') from None
 
     # After the checks, which then take no time.
-    from dfd_ros.cli._estimate_files import FILES, masked_depth, write_results, write_summary
+    from dfd_ros.cli._estimate_files import file_names, files_in_the_way, masked_depth, write_results, write_summary
     from dfd_ros.inference.estimator import DepthEstimator
 
     require_other_folder(args.out, args.stack)
-    require_output_folder(args.out, *FILES)
+    has_cloud = stack.is_metric and (args.field_of_view is not None or not math.isnan(focal_length_px))
+    files = file_names(stack.is_metric, has_cloud)
+    require_output_folder(args.out, *files)
+    files_in_the_way(args.out, files)
     estimator = DepthEstimator(
         **estimator_options(args), range_=range_, resolution=args.resolution or None, all_in_focus=True
     )

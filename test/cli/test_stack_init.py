@@ -135,11 +135,18 @@ def test_the_order_can_be_turned_round(photographs, tmp_path):
     assert (np.diff(medians[0]) < 0).all() and (np.diff(medians[1]) > 0).all()
 
 
-def test_files_with_metres_of_an_earlier_run_do_not_stay(photographs, tmp_path):
+def test_files_with_metres_of_an_earlier_run_do_not_stay(photographs, tmp_path, capsys):
     (tmp_path / 'out').mkdir()
-    np.save(tmp_path / 'out' / 'depth.npy', np.zeros(3))
-    assert dfd('estimate', photographs, '--out', tmp_path / 'out', '--network', 'best_focus') == 0
-    assert not (tmp_path / 'out' / 'depth.npy').exists()
+    depth, summary = tmp_path / 'out' / 'depth.npy', tmp_path / 'out' / 'summary.json'
+    np.save(depth, np.zeros(3))
+    command = 'estimate', photographs, '--out', tmp_path / 'out', '--network', 'best_focus'
+    for text in ('', '[]', '{"files": 3}', '{"files": ["cloud.ply"]}'):  # it may be anybody's
+        summary.write_text(text)
+        assert dfd(*command) == 2
+        assert f'{depth}: would be taken for a result' in capsys.readouterr().err and depth.exists()
+    summary.write_text('{"files": ["depth.npy"]}')
+    assert dfd(*command) == 0
+    assert not depth.exists()
 
 
 @pytest.mark.parametrize('command', ['estimate', 'refocus'])
