@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -124,7 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(_cheat_sheet())
                 return 0
             parser = _parser(argv)
-            for argument in argv:
+            for before, argument in zip(['', *argv], argv):
+                if not argument or re.fullmatch('--[a-z-]+=', argument):
+                    # As the value of a variable that is not set: the folder to write into would be this one.
+                    name = argument or before or 'COMMAND'
+                    parser.error(f'argument {name.removesuffix("=")}: is empty; leave it out')
                 if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it
                     parser.error(f'argument {argument.removesuffix("=--")}: expected one argument')
             args, rest = parser.parse_known_args(argv)

@@ -105,7 +105,10 @@ def _imports(frame: FrameType | None) -> bool:
 
 
 def tolerant_output() -> None:
-    """Names that the terminal's encoding lacks are printed escaped, instead of an exception after all the work."""
+    """Names that the terminal's encoding lacks are printed escaped, instead of an exception after all the work. Where
+    output is closed (``>&-``), it goes nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, 'w')
+    sys.stderr = sys.stderr or open(os.devnull, 'w')
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')

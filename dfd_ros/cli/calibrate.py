@@ -211,6 +211,8 @@ def _target(args: argparse.Namespace) -> None:
     from dfd_ros.core.files import written_atomically
     from dfd_ros.core.image_io import MAX_PIXELS
 
+    if args.out.suffix.lower() not in ('.pdf', '.png'):
+        raise InputError(f'--out {args.out}: must end in .pdf or .png')
     board = _board(args)
     pixels = round(board.square * PRINT_DPI / 0.0254)
     if board.columns * board.rows * pixels**2 > MAX_PIXELS:

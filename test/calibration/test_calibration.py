@@ -196,6 +196,7 @@ def test_every_part_has_help_and_an_example(capsys):
         (['intrinsics', '{boards}/focus', '--squares', '40x40'], 'needs 800 markers'),
         (['intrinsics', '{boards}/focus', '--dictionary', 'X'], "no marker dictionary 'X'"),
         (['intrinsics', '{boards}/focus', '--marker', '30'], 'must be smaller than the squares'),
+        (['target', '--out', 'x.bmp'], 'must end in .pdf or .png'),
         (['target', '--square', 'inf', '--out', 'x.png'], 'squares of inf mm'),
         (['target', '--square', '999', '--marker', '900', '--out', 'x.png'], 'too large to be printed'),
         (['target', '--marker', '1e-30', '--out', 'x.png'], 'too small for squares of 25 mm'),

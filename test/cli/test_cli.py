@@ -128,7 +128,11 @@ def test_estimate_with_onnx(stack, tmp_path, capsys):
         ),
         (['estimate', '{stack}', '--out', 'o', '--confidence', '2'], '--confidence 2.0: must be at most 1'),
         (['estimate', '{stack}', '--out', 'o', '--sweeps', '0'], '--sweeps 0'),
-        (['estimate', '{stack}', '--out', 'o', '--near', '3', '--far', '2'], 'near 3.0 m'),
+        (
+            ['estimate', '{stack}', '--out', 'o', '--near', '3', '--far', '2'],
+            '--near, --far: vergence range: near 3.0 m',
+        ),
+        (['estimate', '{stack}', '--out', 'o', '--near', '1e-30'], '--near 1e-30: must be at least 0.001'),
         (['estimate', '{stack}', '--out', 'o', '--near', 'x'], "argument --near: invalid float value: 'x'"),
         (['estimate', '{stack}', '--out', 'o', '--weights', '{weights}', '--device', 'gpu'], "device 'gpu'"),
         (['estimate', '{stack}', '--out', '{weights}', '--weights', '{weights}'], 'small.safetensors: is not a folder'),
@@ -292,6 +296,19 @@ def test_options_without_a_value(arguments, capsys):
     assert dfd(*arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith('dfd: error: argument ') and said.count('\n') == 1 and len(said) < 500
+
+
+@pytest.mark.parametrize('arguments', [['--out', ''], ['--out='], ['--out', 'o', '--calibration', '']])
+def test_empty_arguments(tmp_path, arguments, capsys):
+    assert dfd('estimate', tmp_path, *arguments) == 2
+    name = next(word for word in reversed(arguments) if word).removesuffix('=')
+    assert capsys.readouterr().err.startswith(f'dfd: error: argument {name}: is empty; leave it out')
+
+
+def test_closed_output():
+    command = ['bash', '-c', 'exec "$0" -m dfd_ros.cli >&-', sys.executable]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
 
 
 SLEEPER = """
