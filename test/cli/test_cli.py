@@ -360,11 +360,12 @@ def test_signals_end_it_with_one_line_and_no_partial_file(number, status, says, 
 )
 def test_early_signals_end_the_start_with_one_line(command, number, status, says):
     process = subprocess.Popen(
-        ['/usr/bin/env', '-S', '--block-signal=INT,TERM', sys.executable, '-m', 'dfd_ros.cli', command, '--help'],
+        [sys.executable, '-m', 'dfd_ros.cli', command, '--help'],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM)),
     )
     time.sleep(0.03)
     process.send_signal(number)
