@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, quoted, reason
-from dfd_ros.core.files import written_atomically
+from dfd_ros.core.files import require_file, written_atomically
 from dfd_ros.core.remote_files import read_remote
 from dfd_ros.datasets.shard_members import members_within, samples_of_shard
 from dfd_ros.datasets.stored_sample import StoredSample
@@ -71,7 +71,7 @@ def write_index(folder: Path, shards: Iterable[Path]) -> Path:
         if re.search('[?#%]', path):
             raise InputError(f'{shard}: a URL cannot have this name; rename it, without ?, # and %')
         samples: list[list] = []
-        with open(shard, 'rb') as file:
+        with open(require_file(shard), 'rb') as file:
             for key, sample in samples_of_shard(shard).items():
                 file.seek(sample.begin)
                 data = file.read(sample.end - sample.begin)

@@ -25,7 +25,7 @@ class TrainingRun:
                 given = settings['stacks'] or settings['shards']
             except (KeyError, TypeError, ValueError):
                 given = ''
-        self.data = Path(given) if given else None
+        self.data = Path(given) if given and isinstance(given, str) else None
         """Focal stacks or samples that it was trained on; None = rendered stacks."""
         self.picture = folder / PICTURE
         self.curves: dict[str, list[tuple[float, float]]] = {}
@@ -36,7 +36,7 @@ class TrainingRun:
 
     def read_log(self) -> bool:
         """Reads what the log has got since the last time. Returns whether there was anything."""
-        with naming(self._log), self._log.open('rb') as file:
+        with naming(self._log), open(require_file(self._log), 'rb') as file:
             if file.seek(0, 2) < self._read:  # another training has begun here
                 self._read = 0
                 self.curves.clear()
@@ -46,7 +46,7 @@ class TrainingRun:
         for line in whole.splitlines():
             try:
                 self._add(json.loads(line))
-            except (KeyError, TypeError, ValueError, RecursionError):  # a kill truncates lines
+            except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError):  # cut by a kill
                 continue
         return bool(newline)
 

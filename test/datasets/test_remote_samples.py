@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,12 @@ def test_an_unknown_protocol_is_one_line():
 
 def test_any_store_of_fsspec_will_do(folder):
     np.testing.assert_array_equal(Samples(f'file://{folder}')[1].images, Samples(BLENDER)[1].images)
+
+
+def test_a_fifo_is_no_shard(folder):
+    os.mkfifo(folder / 'x.tar')
+    with pytest.raises(InputError, match='x.tar: is a FIFO'):
+        sample_index.write_index(folder, shards(folder))
 
 
 def test_the_command_writes_the_index(folder, capsys):

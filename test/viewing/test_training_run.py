@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from dfd_ros.core.optics import VergenceRange
 from dfd_ros.datasets.stack_files import write_stacks
 from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.viewing.recorded_scenes import FocalScene, ResultScene, recorded
+from dfd_ros.viewing.training_run import TrainingRun
 
 TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 FRAMES, SIZE = 3, 32
@@ -59,6 +61,24 @@ def write_validation_stacks(folder, count=2):
         **of_stack,
     )
     write_stacks(folder / 'field-1.safetensors', stacks)
+
+
+def test_odd_lines_of_the_log_are_passed_over(run):
+    write_weights(run)
+    text = (run / 'log.jsonl').read_text()
+    odd = ['"text"', '3', 'null', '[' * 10**5, '{}', '{"group": 1, "step": {}}', '{"group": 1, "step": 60, "a": []}']
+    (run / 'log.jsonl').write_text('\n'.join([*odd, '{"group": "training", "step": 1' + 400 * '0' + '}', text]))
+    assert TrainingRun(run).read_log()
+    (run / 'log.jsonl').unlink()
+    os.mkfifo(run / 'log.jsonl')
+    with pytest.raises(InputError, match='log.jsonl: is a FIFO'):
+        TrainingRun(run).read_log()
+
+
+@pytest.mark.parametrize('stacks', [3, [1], {'a': 1}])
+def test_odd_settings_of_the_weights_name_no_data(run, stacks):
+    write_weights(run, stacks=stacks)
+    assert TrainingRun(run).data is None
 
 
 def test_a_run_shows_its_validation_stacks(run):
