@@ -21,7 +21,7 @@ _COUNTED = (
 
 def is_bag(folder: Path) -> bool:
     """Whether a folder has a recording in it."""
-    return (folder / METADATA).exists() or any(file.name.endswith(SUFFIXES) for file in folder.iterdir())
+    return (folder / METADATA).exists() or bool(_files(folder))
 
 
 def format_of(file: Path | str) -> str:
@@ -87,7 +87,7 @@ def numbered(name: str) -> list[tuple[int, str]]:
 
 def _bags(folder: Path) -> tuple[list[list[Path]], list[Path]]:
     """The files of each recording in a folder, and, beside the one that metadata.yaml lists, those of others."""
-    found = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES)]
+    found = _files(folder)
     plain = {file.name for file in found}
     found = [file for file in found if file.suffix != '.zstd' or file.stem not in plain]
     groups: dict[tuple[str, str], dict[str, list[Path]]] = {}
@@ -105,6 +105,11 @@ def _bags(folder: Path) -> tuple[list[list[Path]], list[Path]]:
         # A counter that is there twice counts the files of two recordings.
         bags += [files] if len(counted) == len(files) else [[file] for file in files]
     return bags, []
+
+
+def _files(folder: Path) -> list[Path]:
+    # A bag's folder may have the name of a file: `ros2 bag record -o run.mcap`.
+    return [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and not file.is_dir()]
 
 
 def _split_name(file: str) -> tuple[tuple[str, str], str]:

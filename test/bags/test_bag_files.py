@@ -60,3 +60,12 @@ def test_a_listed_recording_is_read_without_the_files_beside_it(tmp_path):
 def test_dots_are_part_of_a_name(tmp_path):
     fill(tmp_path, ['run.1.mcap', 'run.2.db3.zstd'])
     assert [name_of(tmp_path / name) for name in ('run.1.mcap', 'run.2.db3.zstd')] == ['run_1', 'run_2']
+
+
+def test_a_folder_may_have_the_name_of_a_file(tmp_path):
+    """As by ``ros2 bag record -o run.mcap``."""
+    (tmp_path / 'run.mcap').mkdir()
+    fill(tmp_path / 'run.mcap', ['run.mcap_0.mcap', 'run.mcap_1.mcap'])
+    assert find_recordings([tmp_path]) == find_recordings([tmp_path / 'run.mcap']) == [tmp_path / 'run.mcap']
+    assert [file.name for file in bag_files(tmp_path / 'run.mcap')[0]] == ['run.mcap_0.mcap', 'run.mcap_1.mcap']
+    assert name_of(tmp_path / 'run.mcap') == 'run_mcap'
