@@ -101,7 +101,7 @@ def test_messages_that_are_counted_and_not_there_are_named(tmp_path, compression
 
 def test_messages_fewer_than_a_chunk_has_by_its_index_are_named(tmp_path):
     """Without metadata.yaml and checksums: a message of another channel."""
-    writer = BagWriter(tmp_path / 'bag', [Topic(TOPIC, 'dfd_ros/msg/LensState')])
+    writer = BagWriter(tmp_path / 'bag', [Topic(TOPIC, 'dfd_ros/msg/LensState')], flush_every=3600)
     message = recorded_rig.lens_message(1.0, 5.0)
     for i in range(10):
         writer.write(0, i + 1, bytes(recorded_rig.STORE.serialize_cdr(message, message.__msgtype__)))
