@@ -198,7 +198,8 @@ class SweepParameters(ManagedParameters):
     focus_on: float = parameter(
         0.0,
         'Distance to hold the focus on, .inf for infinity; one step of the sweep follows after hold_steps steps there. '
-        'Images of what is there stay sharp, while depth is still seen everywhere. 0: sweep only.',
+        'Images of what is there stay sharp, while depth is still seen everywhere. 0: sweep only. The topic focus_on '
+        'changes it.',
         unit='m',
         minimum=0.0,
         maximum=math.inf,

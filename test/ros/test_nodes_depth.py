@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.duration import Duration
 from ros_processes import NodeProcess, spinning, wait_until
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, RegionOfInterest
+from std_msgs.msg import Float32, Header
 from std_srvs.srv import Trigger
 
 from dfd_ros.bags import image_decoding
@@ -92,6 +92,35 @@ def test_points_lie_at_the_depth(rig):
     values = np.frombuffer(cloud.data, np.float32).reshape(HEIGHT // 2, WIDTH // 2, 4)
     np.testing.assert_array_equal(values[..., 2], array(depth)[::2, ::2])
     assert np.nanmax(np.abs(values[..., 0])) > 0 and np.isnan(values[..., 0])[np.isnan(values[..., 2])].all()
+
+
+def test_the_distance_of_a_rectangle_is_published_to_focus_on_it(rig, observer):
+    rectangle = observer.publisher(RegionOfInterest, f'{NAMESPACE}/focus_region')
+    told = observer.listen(Float32, f'{NAMESPACE}/focus_on', qos.PUBLISHER)
+
+    def distance_in(**region):
+        """With the depth of the image that it is of."""
+
+        def answer():
+            rectangle.publish(RegionOfInterest(**region))
+            depth = rig.answer()
+            count = len(told)
+            time.sleep(0.2)
+            return len(told) == count > 0 and (told[-1].data, array(depth))  # nothing is under way
+
+        return wait_until(answer, 'a distance to focus on')
+
+    distance, depth = distance_in(x_offset=10, y_offset=20, width=30, height=16)
+    seen = depth[20:36, 10:40]
+    assert np.isfinite(seen).any() and distance == pytest.approx(1 / np.nanmedian(1 / seen), rel=1e-4)
+    distance, _ = distance_in(x_offset=500, y_offset=0, width=30, height=16)
+    assert math.isnan(distance)
+    wait_until(lambda: 'focus_region: the rectangle begins at (500, 0) px, outside' in rig.process.output, 'a warning')
+    distance, _ = distance_in()  # ends it, with one more NaN
+    count = len(told)
+    rig.answer()
+    time.sleep(0.2)
+    assert math.isnan(distance) and len(told) == count
 
 
 def test_depth_camera_info_matches_its_image_not_the_newest(rig):

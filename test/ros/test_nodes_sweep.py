@@ -10,6 +10,7 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_processes import wait_until
+from std_msgs.msg import Float32
 from std_srvs.srv import SetBool
 
 from dfd_ros.core.errors import InputError
@@ -216,6 +217,49 @@ def test_pattern_changes_at_run_time(lens, observer):
     lens.state()
     wait_until(lambda: len(lens.commands) > count, 'the first command of the new pattern')
     assert lens.commands[-1].focus_distance == 0.5
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0, 'hold_steps': 1}], indirect=True)
+def test_the_topic_focus_on_moves_the_focus_that_is_held(lens, observer):
+    focus_on = observer.publisher(Float32, f'{lens.name.removesuffix("/sweep")}/focus_on')
+    lens.first_command()
+
+    def step():
+        """The command after an answer to the last one."""
+        count, last = len(lens.commands), lens.commands[-1]
+
+        def answered():
+            lens.state(last.focus_distance, command_id=last.command_id)
+            time.sleep(0.02)
+            return len(lens.commands) > count
+
+        wait_until(answered, 'the next command')
+        return lens.commands[-1].focus_distance
+
+    def hold(distance, held):
+        """Publishes it until the sweep holds the focus there, every other step."""
+
+        def is_held():
+            focus_on.publish(Float32(data=distance))
+            return [step(), step(), step()].count(pytest.approx(held)) >= 1
+
+        wait_until(is_held, f'the focus at {held} m')
+        steps = [step() for _ in range(6)]
+        assert steps[::2] == pytest.approx([held] * 3) or steps[1::2] == pytest.approx([held] * 3)
+
+    hold(0.8, 0.8)
+    focus_on.publish(Float32(data=0.81))  # trembles: 0.8 % of the range
+    time.sleep(0.3)
+    hold(0.81, 0.8)
+    hold(0.7, 0.7)
+    hold(0.1, 0.5)
+    assert 'focus_on: 0.1 m is outside of 0.5 to inf m, which are swept' in lens.process.output
+
+    def only_sweeps():
+        focus_on.publish(Float32(data=math.nan))
+        return [step() for _ in range(5)] in (pytest.approx(RAMP[i:] + RAMP[:i]) for i in range(5))
+
+    wait_until(only_sweeps, 'a sweep without a held focus')
 
 
 @pytest.mark.parametrize('lens', [{}], indirect=True)

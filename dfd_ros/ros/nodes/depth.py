@@ -34,6 +34,7 @@ from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
+from dfd_ros.ros.focus_region import FocusRegion
 from dfd_ros.ros.frame_mailbox import Mailbox, Pace
 from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
 from dfd_ros.ros.node_parameters import DepthParameters
@@ -96,6 +97,7 @@ class DepthNode(ManagedNode):
         self._device_failure = ''  # why the GPU is no longer used
         self._estimator = self._settings.values.estimator()
         self._outputs = DepthOutputs(self, self._settings.values.rectification, self._warn)
+        self._focus_region = FocusRegion(self, self._warn)
         self._reset = threading.Event()
         self.create_service(Trigger, '~/reset', self._on_reset)
 
@@ -120,6 +122,7 @@ class DepthNode(ManagedNode):
         self._delay = self._settings.values.lens_state_delay
 
         overridable = qos.overridable()
+        self._focus_region.subscribe()
         self._image_topic, self._lens_topic, self._info_topic = map(
             self.resolve_topic_name, ('image_raw', 'lens_state', 'camera_info')
         )
@@ -264,10 +267,10 @@ class DepthNode(ManagedNode):
         if values.max_age and self._age(message.header) > values.max_age:
             self._health.drop(TOO_OLD)
             return
-        if self._reset.is_set() or (values.lazy and not self._outputs.are_wanted()):
+        if self._reset.is_set() or self._rests:
             self._reset.clear()
             self._estimator.reset()
-            if values.lazy and not self._outputs.are_wanted():
+            if self._rests:
                 self._health.drop(RESTING)
                 return
         image = self._decoded(message)
@@ -285,11 +288,17 @@ class DepthNode(ManagedNode):
         if image.shape[:2] != shape:
             info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
         left = self._outputs.publish(estimate, threshold, image, info, values)
+        self._focus_region.publish(estimate, threshold, shape)
         times.published = time.monotonic()
         self._health.add_frame(estimate, lens_state.focus_distance, threshold, left)
         self._note_times(message.header, times)
         if values.adapt_resolution:
             self._adapt_resolution(max(image.shape[:2]), times.published - times.started)
+
+    @property
+    def _rests(self) -> bool:
+        """Whether nobody wants a result, and the node may rest then."""
+        return self._settings.values.lazy and not (self._outputs.are_wanted() or self._focus_region.is_given)
 
     def _decoded(self, message: Image | CompressedImage) -> np.ndarray:
         """(H, W, 3) uint8 RGB. Raises InputError."""
@@ -387,7 +396,7 @@ class DepthNode(ManagedNode):
             **self._machine_figures(),
         }
         problem = self._no_pairs()
-        if problem is None and values.lazy and not self._outputs.are_wanted():
+        if problem is None and self._rests:
             return Report(message='resting: nobody subscribes to a result', values=figures)
         problem = problem or self._stream_problem() or self._health.problem(values) or self._memory_problem()
         problem = problem or self._device_failure or self._info_problem

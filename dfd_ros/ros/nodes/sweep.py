@@ -6,16 +6,17 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
+from std_msgs.msg import Float32
 from std_srvs.srv import SetBool
 
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
-from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.optics import VergenceRange, vergence
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
@@ -31,6 +32,7 @@ NOTHING_AFTER = 3.0  # s without a lens state
 SHOWN_FOR = 5.0  # s that diagnostics show a focus that rested elsewhere
 WAITS_FOR = 20.0  # s that a pipelined sweep waits for the lens where it found no settled frame
 FEW_STEPS = 4  # at most an eighth of the range may an answer be off
+STEADY = 0.02  # of the range in vergence: a held focus does not follow depth that trembles
 MAX_ID = 2**32 - 1
 
 
@@ -66,13 +68,22 @@ class PatternTrial:
 
 
 def focus_distances(
-    parameters: SweepParameters, range_: VergenceRange, trial: PatternTrial | None = None
+    parameters: SweepParameters,
+    range_: VergenceRange,
+    trial: PatternTrial | None = None,
+    focus_on: Callable[[], float] | None = None,
 ) -> Iterator[float]:
-    """The focus distances (m) to command, without end. `trial`: of the pattern auto."""
+    """The focus distances (m) to command, without end.
+
+    trial: of the pattern auto. focus_on: gives the distance to hold the focus on, 0 = none; by default that of the
+    parameters.
+    """
+    focus_on = focus_on or (lambda: parameters.focus_on)
     for distance in _swept_distances(parameters, range_, trial or PatternTrial()):
         yield distance
-        if parameters.focus_on:
-            yield from itertools.repeat(parameters.focus_on, parameters.hold_steps)
+        for _ in range(parameters.hold_steps):
+            if held := focus_on():
+                yield held
 
 
 def _swept_distances(parameters: SweepParameters, range_: VergenceRange, trial: PatternTrial) -> Iterator[float]:
@@ -109,6 +120,8 @@ class SweepNode(ManagedNode):
         self._elsewhere_at = -math.inf
         self._commands = self._resent = self._elsewhere = 0
         self._settings = BoundParameters(self, SweepParameters, on_change=self._on_change, check=self._check)
+        self._focus_on = self._settings.values.focus_on  # m, 0: sweep only
+        self._held = 0.0  # m, where the focus was held last
 
     def configure(self) -> None:
         self._publisher = self.create_publisher(
@@ -127,6 +140,9 @@ class SweepNode(ManagedNode):
             qos.LENS_STATE_SUBSCRIBER,
             qos_overriding_options=qos.overridable(),
         )
+        self.create_subscription(
+            Float32, 'focus_on', self._on_focus_on, qos.COMMAND, qos_overriding_options=qos.overridable()
+        )
         # Simulated time may stand still.
         self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -135,7 +151,8 @@ class SweepNode(ManagedNode):
         if self._lens is not None:
             self._choose_range(values, self._lens)
 
-    def _on_change(self, _: SweepParameters) -> None:
+    def _on_change(self, values: SweepParameters) -> None:
+        self._focus_on, self._held = values.focus_on, 0.0
         self._range = self._command = None
         self._waits_until = -math.inf
         self._silent_from = time.monotonic() + NOTHING_AFTER
@@ -145,6 +162,23 @@ class SweepNode(ManagedNode):
         response.success = result.successful
         response.message = result.reason or ('sweeping' if request.data else 'stopped; the focus stays as it is')
         return response
+
+    def _on_focus_on(self, message: Float32) -> None:
+        self._focus_on = message.data if message.data > 0 else 0.0  # NaN: 0
+
+    def _hold(self) -> float:
+        """The distance (m) to hold the focus on, in the range; 0: none."""
+        assert self._range is not None
+        near, far = self._range.near, self._range.far
+        wanted = min(max(self._focus_on, near), far) if self._focus_on else 0.0
+        if wanted and abs(self._range.normalise(wanted) - self._range.normalise(self._focus_on)) > STEADY:
+            self._warn(
+                f'{self.resolve_topic_name("focus_on")}: {self._focus_on:.3g} m is outside of {near:.3g} to {far:.3g} '
+                'm, which are swept: the focus is held at the nearer end'
+            )
+        is_near = wanted and self._held and abs(vergence(wanted) - vergence(self._held)) <= STEADY * self._range.width
+        self._held = self._held if is_near else wanted
+        return self._held
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
         self._silent_from = time.monotonic() + NOTHING_AFTER
@@ -171,7 +205,7 @@ class SweepNode(ManagedNode):
             self._range = range_
             self._trial = PatternTrial()
             self._settled_at = time.monotonic()
-            self._distances = focus_distances(self._settings.values, range_, self._trial)
+            self._distances = focus_distances(self._settings.values, range_, self._trial, self._hold)
             # Counting on from the camera's last command: one of an earlier sweep cannot pass for ours.
             self._next(message.command_id)
             return
@@ -282,6 +316,7 @@ class SweepNode(ManagedNode):
         if self._command is None:
             return Report(WARN, f'waiting for {self._topic}', figures)
         figures['focus distance (m)'] = self._command.focus_distance
+        figures['focus on (m)'] = self._focus_on
         if now - self._sent_at > values.timeout:
             return Report(WARN, 'the camera does not answer', figures)
         if now - self._elsewhere_at < SHOWN_FOR:
