@@ -23,6 +23,7 @@ Duration = Annotated[float, Field(ge=0, le=60)]
 """s."""
 Frames = Annotated[float, Field(ge=0, le=60)]
 Unit = Literal['dioptre', 'metre', 'table']
+Control = Literal['', 'focus_absolute', 'focus_auto']
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Setting:
     """Of the service, such as std_srvs/srv/SetBool."""
     field: str = 'data'
     """Of the request."""
-    control: str = ''
-    """V4L2: focus_auto."""
+    control: Control = ''
+    """V4L2: focus_auto, which newer kernels call focus_automatic_continuous."""
     required: bool = True
     """False: a driver may lack it."""
 
@@ -64,7 +65,7 @@ class Command:
     parameter: str = ''
     topic: str = ''
     service: str = ''
-    control: str = ''
+    control: Control = ''
     """V4L2: focus_absolute."""
     type: str = ''
     """Of the topic or service (std_msgs/msg/Float64); of a parameter without a declared type: double, integer."""

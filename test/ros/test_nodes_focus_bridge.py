@@ -1,5 +1,6 @@
 """The focus bridge with stand-ins for the drivers of others (test/support/driver_stand_ins.py)."""
 
+import functools
 import importlib.util
 import math
 import os
@@ -13,11 +14,13 @@ pytest.importorskip('rclpy')
 
 import driver_stand_ins as stand_ins
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from fake_v4l2_device import SHIM, FakeV4l2Device
 from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 from ros_processes import spinning, wait_until
 from sensor_msgs.srv import SetCameraInfo
+from std_msgs.msg import Header
 
 from dfd_ros.cameras.driver_file import read_driver
 from dfd_ros.core.optics import VergenceRange
@@ -161,9 +164,9 @@ class TestTheWholeWay:
         device.write('focus_auto', 1)
         wait_until(lambda: device.read()['focus_auto'] == 0, 'autofocus off again')
 
-    @pytest.mark.parametrize('auto', ['focus_automatic_continuous', ''])
-    def test_v4l2_camera(self, launch, drive, observer, tmp_path, auto):
-        driver = drive(stand_ins.V4l2Camera, auto)
+    @pytest.mark.parametrize(('auto', 'step'), [('focus_automatic_continuous', 0), ('', 20)])
+    def test_v4l2_camera(self, launch, drive, observer, tmp_path, auto, step):
+        driver = drive(stand_ins.V4l2Camera, auto, step)
         launch(driver='v4l2_camera', focus_table=str(table_file(tmp_path, (0, 250))))
         swept(observer, driver, vergence_of((0, 250)))
 
@@ -345,6 +348,21 @@ class TestBadInput:
         drive(stand_ins.CameraRos, metadata=False)
         lasting(observer, launch, 'no LensPosition on /camera/metadata or /diagnostics', driver='camera_ros')
 
+    def test_metadata_of_two_cameras_on_one_topic(self, launch, drive, observer):
+        drive(stand_ins.CameraRos, topic='/diagnostics')
+        other = observer.node.create_publisher(DiagnosticArray, '/diagnostics', 1)
+
+        def report():
+            status = DiagnosticStatus(hardware_id='imx519', values=[KeyValue(key='LensPosition', value='2.0')])
+            stamp = observer.node.get_clock().now().to_msg()
+            other.publish(DiagnosticArray(header=Header(stamp=stamp), status=[status]))
+
+        timer = observer.node.create_timer(0.02, report)
+        try:
+            lasting(observer, launch, "LensPosition comes from 'imx.*' and 'imx.*': give", driver='camera_ros')
+        finally:
+            observer.thread.run(functools.partial(observer.node.destroy_timer, timer))
+
     @pytest.mark.usefixtures('sweep')
     def test_a_driver_that_does_not_do_what_it_has_accepted(self, launch, drive, observer):
         driver = drive(stand_ins.CameraRos, obeys=False)
@@ -392,6 +410,12 @@ class TestBadInput:
 def test_a_node_without_its_full_name_is_refused(tmp_path):
     path = changed_copy(tmp_path, 'any_parameter', node='lens')
     with pytest.raises(launch_arguments.InputError, match="node: 'lens' has to be the full name"):
+        read_driver(str(path))
+
+
+def test_a_control_that_is_not_of_the_focus_is_refused(tmp_path):
+    path = changed_copy(tmp_path, 'v4l2', command__control='zoom_absolute')
+    with pytest.raises(launch_arguments.InputError, match="command, control: 'zoom_absolute' should be"):
         read_driver(str(path))
 
 

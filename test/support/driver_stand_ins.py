@@ -112,11 +112,11 @@ class StandIn(Node):
         self.lens.go(value, self.now)
 
     def declare(
-        self, name: str, value: Any, kind: int, low: float | None = None, high: float = 0.0, **facts: Any
+        self, name: str, value: Any, kind: int, low: float | None = None, high: float = 0.0, step: int = 0, **facts: Any
     ) -> None:
         ranges: dict[str, Any] = {}
         if low is not None and kind == ParameterType.PARAMETER_INTEGER:
-            ranges = {'integer_range': [IntegerRange(from_value=int(low), to_value=int(high))]}
+            ranges = {'integer_range': [IntegerRange(from_value=int(low), to_value=int(high), step=step)]}
         elif low is not None:
             ranges = {'floating_point_range': [FloatingPointRange(from_value=float(low), to_value=float(high))]}
         self.declare_parameter(name, value, ParameterDescriptor(name=name, type=kind, **ranges, **facts))
@@ -225,17 +225,18 @@ class Depthai(StandIn):
 class V4l2Camera(StandIn):
     """v4l2_camera: src/v4l2_camera.cpp, createParameters and handleParameter; no reason with a refusal.
 
-    A UVC camera refuses focus_absolute while its autofocus is on.
+    A UVC camera refuses focus_absolute while its autofocus is on. `step`: of the range that is declared, which
+    v4l2_camera leaves out; ROS refuses values between.
     """
 
     NAME = 'v4l2_camera'
     IMAGE, INFO = 'image_raw', 'camera_info'
 
-    def __init__(self, auto: str = 'focus_automatic_continuous', **options: Any) -> None:
+    def __init__(self, auto: str = 'focus_automatic_continuous', step: int = 0, **options: Any) -> None:
         super().__init__(SimulatedLens(0.0, latency=0.03, slew=1500.0), **options)
         self._auto = auto
         self.declare('brightness', 128, ParameterType.PARAMETER_INTEGER, 0, 255)
-        self.declare('focus_absolute', 0, ParameterType.PARAMETER_INTEGER, 0, 250)
+        self.declare('focus_absolute', 0, ParameterType.PARAMETER_INTEGER, 0, 250, step)
         if auto:
             self.declare(auto, True, ParameterType.PARAMETER_BOOL)
         self.add_on_set_parameters_callback(self._set)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.core.errors import InputError
@@ -15,17 +15,19 @@ COARSE = 0.05  # of the range: the steps to which a motor may round
 
 @dataclass(frozen=True)
 class Limits:
-    """What a driver takes: its limits (infinite: it does not say) and whether only whole numbers."""
+    """What a driver takes: its limits (infinite: it does not say), and of the values between them `origin` and what is
+    a multiple of `step` away from it (0: all)."""
 
     minimum: float = -math.inf
     maximum: float = math.inf
-    whole: bool = False
+    step: float = 0.0
+    origin: float = 0.0
 
     def within(self, minimum: float | None, maximum: float | None) -> Limits:
         """Narrower limits where those are given."""
         low = self.minimum if minimum is None else max(self.minimum, minimum)
         high = self.maximum if maximum is None else min(self.maximum, maximum)
-        return Limits(low, high, self.whole)
+        return replace(self, minimum=low, maximum=high)
 
 
 class FocusScale:
@@ -35,7 +37,7 @@ class FocusScale:
         """`unit`: dioptre, metre, table. Raises InputError where the range is not known, or not possible."""
         self._unit = unit
         self._table = table if unit == 'table' else None
-        self._whole = limits.whole
+        self._step, self._origin = limits.step, limits.origin
         if unit == 'table':
             if table is None:
                 raise InputError('the unit is table, and there is no focus table')
@@ -68,12 +70,18 @@ class FocusScale:
         else:
             value = vergence(focus_distance) if self._unit == 'dioptre' else focus_distance
         value = min(max(value, self.minimum), self.maximum)
-        return float(round(value)) if self._whole else value
+        if not self._step:
+            return value
+        value = self._origin + self._step * round((value - self._origin) / self._step)
+        # The ends of a table and narrower limits need not be multiples.
+        return value - self._step if value > self.maximum else value + self._step if value < self.minimum else value
 
     def way_round(self, start: float, goal: float) -> float | None:
         """As `FocusTable.way_round`."""
         before = self._table.way_round(start, goal) if self._table else None
-        return float(math.floor(before)) if before is not None and self._whole else before
+        if before is None or not self._step:
+            return before
+        return self._origin + self._step * math.floor((before - self._origin) / self._step)
 
     def distance(self, value: float) -> float:
         """The focus distance (m) of a value."""
@@ -87,7 +95,7 @@ class FocusScale:
     def tolerance(self) -> float:
         """By how much two values may differ that mean the same focus."""
         span = self.maximum - self.minimum
-        return max(TOLERANCE * span if math.isfinite(span) else 0.0, 0.5 if self._whole else 0.0)
+        return max(TOLERANCE * span if math.isfinite(span) else 0.0, 0.5 * self._step)
 
     @property
     def rounding(self) -> float:

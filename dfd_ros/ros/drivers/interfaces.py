@@ -41,7 +41,7 @@ def number_limits(message: Any, path: str, name: str) -> Limits:
     if found := _INTEGER.match(kind):
         bits = int(found[2])
         low, high = (0, 2**bits - 1) if found[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        return Limits(low, high, whole=True)
+        return Limits(low, high, step=1)
     if kind in ('float', 'double'):
         return Limits(-math.inf, math.inf)
     raise InputError(f'{name}: field {path!r} is {kind}, not a number')
@@ -64,12 +64,13 @@ def get_number(message: Any, path: str) -> float:
     return float(message)
 
 
-def find_key(message: Any, key: str) -> str | None:
-    """The value of a diagnostic_msgs/KeyValue of this key in a DiagnosticArray, or in a list of the message."""
+def find_key(message: Any, key: str) -> tuple[str | None, str]:
+    """The value of a diagnostic_msgs/KeyValue of this key in a DiagnosticArray, or in a list of the message, and the
+    hardware that the array names for it."""
     for status in getattr(message, 'status', ()):
         if (found := _in_list(status.values, key)) is not None:
-            return found
-    return _in_list(getattr(message, 'data', ()), key)
+            return found, status.hardware_id
+    return _in_list(getattr(message, 'data', ()), key), ''
 
 
 def _in_list(pairs: Any, key: str) -> str | None:

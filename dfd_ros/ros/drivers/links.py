@@ -8,6 +8,7 @@ reason. One conversation is in flight at a time.
 from __future__ import annotations
 
 import math
+import os
 import socket
 from collections.abc import Generator
 from typing import Any
@@ -166,9 +167,12 @@ class ParameterLink(Link):
         if descriptor.read_only:
             raise InputError(f'{where} is read-only')
         self._number = NUMBERS[kind]
+        least = 1.0 if self._number is int else 0.0
         ranges = descriptor.floating_point_range or descriptor.integer_range
-        low, high = (ranges[0].from_value, ranges[0].to_value) if ranges else (-math.inf, math.inf)
-        return Limits(float(low), float(high), whole=self._number is int)
+        if not ranges:
+            return Limits(step=least)
+        low, high, step = (float(x) for x in (ranges[0].from_value, ranges[0].to_value, ranges[0].step))
+        return Limits(low, high, max(step, least), origin=low if math.isfinite(low) else 0.0)
 
     def _set(self, values: dict[str, Scalar]) -> Generator[Future, Any, None]:
         parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
@@ -273,7 +277,7 @@ class ControlLink(Link):
             elif setting.required:
                 raise InputError(f'{device}: no control {setting.control}')
         yield from self.call_setup_services()
-        return Limits(limits.minimum, limits.maximum, whole=True)
+        return Limits(limits.minimum, limits.maximum, max(limits.step, 1), origin=limits.minimum)
 
     def send(self, value: float) -> Steps:
         assert self._controls is not None
@@ -319,8 +323,8 @@ def make_link(node: Node, driver: Driver) -> Link:
 
 def identity(driver: Driver, link: Link) -> str:
     """One name for one lens, for all bridges that reach it."""
-    if driver.command.control:
-        return f'{socket.gethostname()}/{driver.device}'
+    if driver.command.control:  # the device may have several names
+        return f'{socket.gethostname()}/{os.path.realpath(driver.device)}'
     return f'{driver.node}/{link.target}'
 
 

@@ -118,6 +118,7 @@ class FocusBridgeNode(ManagedNode):
         self._timing = Motion()
         self._motion = LensMotion(0.0, 0.0, 0.0)
         self._reports = PositionReports()
+        self._reporter: str | None = None  # the hardware that they are of
         self._wanted: _Goal | None = None
         self._sending: _Goal | None = None
         self._accepted: _Goal | None = None  # by the driver, and nothing has changed since
@@ -205,9 +206,17 @@ class FocusBridgeNode(ManagedNode):
     def _on_report(self, message: Any) -> None:
         report = self._driver.report
         if report.key:
-            text = find_key(message, report.key)
+            text, hardware = find_key(message, report.key)
             if text is None:  # of another node
                 return
+            if hardware != self._reporter:
+                if self._reporter is not None:
+                    self._reports = PositionReports()
+                    self._warn(
+                        f'{self._report_topics}: {report.key} comes from {quoted(self._reporter)} and '
+                        f'{quoted(hardware)}: give the metadata of each camera a topic of its own'
+                    )
+                self._reporter = hardware
             try:
                 value = float(text)
             except ValueError:
