@@ -8,8 +8,10 @@ from typing import TypeVar
 
 import rclpy
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 
+from dfd_ros.core.errors import InputError
 from dfd_ros.ros.node_runner import use_image_transport_profile
 from dfd_ros.ros.spin_thread import SpinThread
 
@@ -30,3 +32,13 @@ def spinning(make_node: Callable[[], N]) -> Iterator[N]:
             node.destroy_node()
     finally:
         rclpy.try_shutdown()
+
+
+def require_no_rivals(node: Node, commands: Publisher) -> None:
+    """Raises InputError where other nodes than `node` send focus commands too."""
+    there = node.get_publishers_info_by_topic(commands.topic_name)
+    if rivals := sorted({info.node_name for info in there if info.node_name != node.get_name()}):
+        raise InputError(
+            f'{", ".join(rivals)} moves the focus too: end it, or ros2 service call /sweep/enable '
+            'std_srvs/srv/SetBool "{data: false}"'
+        )

@@ -16,6 +16,7 @@ from dfd_ros.core.focus_device import FocusDevice
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
+from dfd_ros.ros.client_node import require_no_rivals
 from dfd_ros.ros.guarded_node import GuardedNode
 
 QUEUE = 30  # messages of a topic that wait for their counterpart
@@ -80,6 +81,7 @@ class TopicDevice(GuardedNode, FocusDevice):
             raise InputError(
                 f'no pairs of {self._image_topic} and {self._lens_topic} within {PATIENCE:g} s: is the camera running?'
             )
+        require_no_rivals(self, self._commands)
         self.set_focus(value)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.grab() is not None:

@@ -13,7 +13,7 @@ from dfd_ros.core.optics import VergenceRange, vergence
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos
-from dfd_ros.ros.client_node import spinning
+from dfd_ros.ros.client_node import require_no_rivals, spinning
 from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
@@ -32,7 +32,7 @@ class FocusStepper(GuardedNode):
         self.builder = FocusStepsBuilder(image)
         self.range: VergenceRange | None = None
         self.age = 0.0  # s, of the last image when it came
-        self._commands = self.create_publisher(FocusCommand, topics['focus_command'], qos.COMMAND)
+        self.commands = self.create_publisher(FocusCommand, topics['focus_command'], qos.COMMAND)
         kind = CompressedImage if compressed else Image
         self.create_subscription(kind, image, self._on_image, qos.SENSOR_SUBSCRIBER)
         self.create_subscription(LensStateMessage, topics['lens_state'], self._on_lens_state, qos.LENS_STATE_SUBSCRIBER)
@@ -44,19 +44,13 @@ class FocusStepper(GuardedNode):
     def now(self) -> float:
         return self.get_clock().now().nanoseconds / NANOSECONDS
 
-    @property
-    def rivals(self) -> list[str]:
-        """Other nodes that send focus commands."""
-        there = self.get_publishers_info_by_topic(self._commands.topic_name)
-        return sorted({info.node_name for info in there if info.node_name != self.get_name()})
-
     def send(self, distance: float) -> float:
         """Commands a focus distance (m); gives when (s)."""
         self._command_id += 1
         at = self.get_clock().now()
         command = FocusCommand(focus_distance=distance, command_id=self._command_id)
         command.header.stamp = at.to_msg()
-        self._commands.publish(command)
+        self.commands.publish(command)
         return at.nanoseconds / NANOSECONDS
 
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -109,11 +103,7 @@ def record_focus_steps(
                 f'{node.image_topic} is stamped {abs(node.age):.3g} s {"before" if node.age > 0 else "after"} its '
                 'arrival: the clocks of the camera and of this machine differ; synchronise them'
             )
-        if rivals := node.rivals:
-            raise InputError(
-                f'{", ".join(rivals)} moves the focus too: end it, or ros2 service call /sweep/enable '
-                'std_srvs/srv/SetBool "{data: false}"'
-            )
+        require_no_rivals(node, node.commands)
         first = node.builder.frames
         began = time.monotonic()
         wait(1.0)

@@ -9,9 +9,10 @@ import pytest
 pytest.importorskip('rclpy')
 
 import driver_stand_ins as stand_ins
-from ros_processes import PATIENCE
+from ros_processes import PATIENCE, spinning
 
 from dfd_ros.calibration.recorded_sweep import Sweep
+from dfd_ros.ros.nodes.sweep import SweepNode
 
 
 def grey(level: float) -> np.ndarray:
@@ -58,6 +59,17 @@ class TestThroughADriver:
         assert done.returncode == 2
         assert 'no settled frame at the focus value 0 within 10 s, it is at ' in done.stderr.splitlines()[-1]
         assert not (tmp_path / 'sweep').exists()
+
+    def test_beside_a_sweep_is_refused(self, tmp_path):
+        driver, node = stand_ins.CameraRos(scene=grey), SweepNode()
+        node.start()
+        try:
+            with spinning(node):
+                done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
+        finally:
+            node.destroy_node()
+            driver.end()
+        assert done.returncode == 2 and 'sweep moves the focus too: end it' in done.stderr.splitlines()[-1]
 
     def test_no_driver(self, tmp_path):
         done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
