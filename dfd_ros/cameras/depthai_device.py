@@ -80,7 +80,8 @@ class DepthaiDevice(FocusDevice):
 
     @property
     def focus(self) -> float:
-        return math.nan if self._frame is None else float(self._frame.getLensPosition())
+        position = -1 if self._frame is None else self._frame.getLensPosition()
+        return float(position) if position >= 0 else math.nan  # -1: the camera does not say
 
     def set_focus(self, value: float) -> bool:
         if not 0 <= round(value) <= MAX_VALUE:

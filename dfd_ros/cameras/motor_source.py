@@ -158,7 +158,7 @@ class MotorSource(CameraSource):
         self._missed = self._refused or not min(abs(value - p) for p in possible) <= self.table.tolerance
         if device.reports_late:  # the report is a check: the lens sets out with the command
             value = self._wanted if is_new and not self._refused else math.nan
-        if value >= 0:
+        if not math.isnan(value):
             measured = self._measured
             latency = measured.latency_s + measured.latency_frames * self._period if measured else 0.0
             command = self._commands if self._goal is None else WAY_ROUND

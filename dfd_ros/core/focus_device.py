@@ -65,7 +65,7 @@ class FocusDevice(ABC):
     @property
     @abstractmethod
     def focus(self) -> float:
-        """The value of the focus motor, as read from the camera; negative or NaN where it does not say."""
+        """The value of the focus motor, as read from the camera; NaN where it does not say."""
 
     @abstractmethod
     def set_focus(self, value: float) -> bool:

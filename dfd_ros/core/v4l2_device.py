@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -36,7 +38,7 @@ class V4l2Device(FocusDevice):
         self._set_images(settings)
         self._set_exposure(settings)
         self._switch_autofocus_off()
-        if self.focus == NO_CONTROL:
+        if math.isnan(self.focus):
             raise InputError(f'{name}: the camera has no focus control; v4l2-ctl --list-ctrls shows what it has')
 
     @classmethod
@@ -56,8 +58,8 @@ class V4l2Device(FocusDevice):
 
     @property
     def focus(self) -> float:
-        """NO_CONTROL where the camera does not say."""
-        return self._capture.get(cv2.CAP_PROP_FOCUS)
+        value = self._capture.get(cv2.CAP_PROP_FOCUS)
+        return math.nan if value == NO_CONTROL else value
 
     def set_focus(self, value: float) -> bool:
         """Requests a control value. Returns False where the camera refuses; `focus` says what it has taken."""

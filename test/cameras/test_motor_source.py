@@ -16,7 +16,7 @@ from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.cameras.motor_source import MotorSource
 from dfd_ros.core import focus_device
 from dfd_ros.core.errors import InputError
-from dfd_ros.core.focus_device import ImageSettings
+from dfd_ros.core.focus_device import FocusDevice, ImageSettings
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
 from dfd_ros.core.v4l2_device import V4l2Device
@@ -101,6 +101,39 @@ def test_a_lost_camera_comes_back_at_the_focus_wanted(opened):
     camera.alive, camera.images = True, 100
     camera.values[cv2.CAP_PROP_FOCUS] = 0
     assert source.capture(time.monotonic()).lens_state.focus_distance == pytest.approx(0.2)
+
+
+class LiquidLens(FocusDevice):
+    """Its values are dioptres of the lens, which may be negative."""
+
+    name, rate = 'lens', 100.0
+
+    def __init__(self):
+        self.power = 0.0
+
+    @property
+    def focus(self):
+        return self.power
+
+    def set_focus(self, value):
+        self.power = value
+        return True
+
+    def grab(self):
+        return time.monotonic()
+
+    def retrieve(self):
+        return np.zeros((48, 64, 3), np.uint8)
+
+    def close(self):
+        pass
+
+
+def test_values_below_zero_count():
+    source = MotorSource(LiquidLens, FocusTable([-2.0, 3.0], [math.inf, 0.1]), settle_time=0.0)
+    for distance in (0.2, 1.0, 0.1, 5.0):
+        state = frame_at(source, distance).lens_state
+        assert (state.focus_distance, state.settled) == (pytest.approx(distance), True)
 
 
 class TestHysteresis:
