@@ -110,9 +110,12 @@ def test_the_distance_of_a_rectangle_is_published_to_focus_on_it(rig, observer):
 
         return wait_until(answer, 'a distance to focus on')
 
-    distance, depth = distance_in(x_offset=10, y_offset=20, width=30, height=16)
-    seen = depth[20:36, 10:40]
-    assert np.isfinite(seen).any() and distance == pytest.approx(1 / np.nanmedian(1 / seen), rel=1e-4)
+    def known():
+        distance, depth = distance_in(x_offset=10, y_offset=20, width=30, height=16)
+        return not math.isnan(distance) and (distance, depth[20:36, 10:40])
+
+    distance, seen = wait_until(known, 'depth in the rectangle')
+    assert distance == pytest.approx(1 / np.nanmedian(1 / seen), rel=1e-4)
     distance, _ = distance_in(x_offset=500, y_offset=0, width=30, height=16)
     assert math.isnan(distance)
     wait_until(lambda: 'focus_region: the rectangle begins at (500, 0) px, outside' in rig.process.output, 'a warning')
