@@ -114,6 +114,7 @@ def read_rig(sources: Sequence[CalibrationSource], focus_topic: str = '') -> Imp
         (depth.rectified or depth.raw) if depth else None,
         tuple(
             f'{file.path}: {camera.name}{f" ({camera.topic})" if camera.topic else ""} of {file.kind} is {ROLES[role]}'
+            f'{f"; {camera.note}" if camera.note else ""}'
             for role, (file, camera) in chosen.items()
         ),
     )

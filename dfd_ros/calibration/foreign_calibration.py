@@ -1,10 +1,10 @@
 """Calibrations as other programs write them: ROS's camera_calibration, Kalibr and OpenCV.
 
 camera_calibration (and camera_calibration_parsers): ``ost.yaml``, one camera, with the matrix of its rectified images.
-Kalibr: ``camchain.yaml``, pinhole cameras with the distortion radtan, equidistant or none, and the pose of each in the
-one before (``T_cn_cnm1``, m). OpenCV: YAML, XML or JSON of `cv2.FileStorage` with the names of its calibration
-programs, ``camera_matrix`` and ``distortion_coefficients`` of one camera or ``M1, D1, M2, D2`` of two, and ``R, T``
-from the first camera to the second.
+Kalibr: ``camchain.yaml``, cameras of all its models, and the pose of each in the one before (``T_cn_cnm1``, m).
+OpenCV: YAML, XML or JSON of `cv2.FileStorage` with the names of its calibration programs, ``camera_matrix`` and
+``distortion_coefficients`` of one camera or ``M1, D1, M2, D2`` of two, and ``R, T`` from the first camera to the
+second.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from dfd_ros.calibration.calibration_file import CameraModel
+from dfd_ros.calibration.wide_angle_models import OWN_PARAMETERS, nearest_equidistant
 from dfd_ros.core.errors import InputError, quoted, reason
 from dfd_ros.core.files import MAX_TEXT, read_text
 from dfd_ros.core.geometry import rigid_transform
-from dfd_ros.core.lens_distortion import EQUIDISTANT, PLUMB_BOB, known_model
+from dfd_ros.core.lens_distortion import EQUIDISTANT, PLUMB_BOB, Projection, known_model
 from dfd_ros.core.parsing import parse
 
 MAX_BASELINE = 5.0
@@ -39,12 +40,14 @@ class ForeignCamera:
         raw: of its images as they are.
         rectified: of its rectified images, where the file says that they are not those of `raw` without distortion.
         topic: of its images when it was calibrated; empty: not known.
+        note: what to know about `raw`; empty: nothing.
     """
 
     name: str
     raw: CameraModel
     rectified: CameraModel | None = None
     topic: str = ''
+    note: str = ''
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class _KalibrCamera:
     T_cn_cnm1: list[list[float]] | None = None
 
 
-_KALIBR_MODELS = {'radtan': PLUMB_BOB, 'equidistant': EQUIDISTANT, 'none': PLUMB_BOB}
+_KALIBR_DISTORTIONS = {'radtan': (PLUMB_BOB, 4), 'equidistant': (EQUIDISTANT, 4), 'none': (PLUMB_BOB, 0)}
 
 
 def _kalibr(path: Path, content: dict) -> ForeignCalibration:
@@ -161,27 +164,37 @@ def _kalibr(path: Path, content: dict) -> ForeignCalibration:
     while (name := f'cam{len(cameras)}') in content:
         where = f'{path}, {name}'
         camera = parse(_KalibrCamera, content[name], where, extra='ignore')
-        if camera.camera_model != 'pinhole':
-            raise InputError(
-                f'{where}: the camera model {quoted(camera.camera_model)} is not supported; calibrate with '
-                '--models pinhole-radtan or pinhole-equi'
-            )
-        if camera.distortion_model not in _KALIBR_MODELS:
-            raise InputError(
-                f'{where}: the distortion model {quoted(camera.distortion_model)} is not supported; calibrate with '
-                '--models pinhole-radtan or pinhole-equi'
-            )
-        if len(camera.intrinsics) != 4:
-            raise InputError(f'{where}: {len(camera.intrinsics)} intrinsics, must be 4 of a pinhole camera')
-        fx, fy, cx, cy = camera.intrinsics
-        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-        raw = _camera(
-            where, camera.resolution, matrix, camera.distortion_coeffs, _KALIBR_MODELS[camera.distortion_model]
-        )
+        raw, note = _kalibr_camera(camera, where)
         if cameras:
             poses.append(None if camera.T_cn_cnm1 is None else _pose(f'{where}, T_cn_cnm1', camera.T_cn_cnm1))
-        cameras.append(ForeignCamera(name, raw, topic=camera.rostopic))
+        cameras.append(ForeignCamera(name, raw, topic=camera.rostopic, note=note))
     return ForeignCalibration(path, 'Kalibr', tuple(cameras), tuple(poses))
+
+
+def _kalibr_camera(camera: _KalibrCamera, where: str) -> tuple[CameraModel, str]:
+    """A camera, and what to know about it."""
+    model, distortion, d = camera.camera_model, camera.distortion_model, camera.distortion_coeffs
+    counts = {name: count for name, (_, count) in _KALIBR_DISTORTIONS.items()} | {'fov': 1}
+    for kind, value, known in (('camera', model, OWN_PARAMETERS), ('distortion', distortion, counts)):
+        if value not in known:
+            raise InputError(f'{where}: the {kind} model {quoted(value)} is not known; there are {", ".join(known)}')
+    for what, values, count in (
+        (f'intrinsics of the model {model}', camera.intrinsics, OWN_PARAMETERS[model] + 4),
+        (f'coefficients of the distortion {distortion}', d, counts[distortion]),
+    ):
+        if len(values) != count and (count or any(values)):
+            raise InputError(f'{where}: {len(values)} {what}, must be {count}')
+    if distortion == 'fov':
+        distort: Projection | float = float(d[0])
+    elif model == 'pinhole':
+        fx, fy, cx, cy = camera.intrinsics
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        return _camera(where, camera.resolution, matrix, d, _KALIBR_DISTORTIONS[distortion][0]), ''
+    else:
+        distort = Projection(np.eye(3), tuple(d), _KALIBR_DISTORTIONS[distortion][0])
+    found, apart = nearest_equidistant(model, camera.intrinsics, distort, camera.resolution, where)
+    note = f'{model}-{distortion} as equidistant, within {max(apart, 0.01):.2g} px'
+    return _camera(where, camera.resolution, found.matrix, list(found.coefficients), EQUIDISTANT), note
 
 
 # OpenCV

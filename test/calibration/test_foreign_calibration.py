@@ -190,11 +190,8 @@ def changed(name, *pairs):
         (changed('ost.yaml', ('-0.284512', '.nan')), 'PATH, distortion'),
         (changed('ost.yaml', ('image_width: 640', '')), 'PATH, image_width: is missing'),
         (changed('ost.yaml', ('cols: 4', 'cols: 3')), 'PATH, projection_matrix: 3x3 with 12 numbers, must be 3x4'),
-        (
-            changed('camchain.yaml', (': pinhole', ': omni')),
-            "PATH, cam0: the camera model 'omni' is not supported; cal",
-        ),
-        (changed('camchain.yaml', ('radtan', 'fov')), "PATH, cam0: the distortion model 'fov' is not supported; cal"),
+        (changed('camchain.yaml', (': pinhole', ': omni')), 'PATH, cam0: 4 intrinsics of the model omni, must be 5'),
+        (changed('camchain.yaml', ('radtan', 'fov')), 'PATH, cam0: 4 coefficients of the distortion fov, must be 1'),
         (changed('camchain.yaml', ('0.0401739988', '40.17')), 'PATH, cam1, T_cn_cnm1: the cameras are 40.17 m apart; '),
         (changed('camchain.yaml', ('[0.9999972563', '[2.0')), 'PATH, cam1, T_cn_cnm1: its 3x3 part is not a rotation'),
         (changed('camchain.yaml', ('  - [0.0, 0.0, 0.0, 1.0]\n', '')), 'PATH, cam1, T_cn_cnm1: not a 4x4 matrix'),
@@ -234,3 +231,100 @@ def test_what_is_refused(tmp_path, text, said):
 def test_files_that_do_not_fit_together(texts, said):
     with pytest.raises(InputError, match=said):
         rig(*(text.format(ost=FILES / 'ost.yaml', chain=FILES / 'camchain.yaml') for text in texts))
+
+
+WIDE = """cam0:
+  camera_model: {camera}
+  intrinsics: {intrinsics}
+  distortion_model: {distortion}
+  distortion_coeffs: {coefficients}
+  resolution: {size}
+"""
+
+
+def radtan(x, y, k1, k2, p1, p2):
+    square = x * x + y * y
+    radial = 1 + k1 * square + k2 * square**2
+    return (
+        x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x),
+        y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y,
+    )
+
+
+@pytest.mark.parametrize(
+    'camera, own, distortion, coefficients, pinhole, size, within',
+    [
+        ('omni', [0.80065662], 'radtan', [-0.3351875, 0.13211436, 0.00055967, 0.00057686], 833.0, (752, 480), 0.7),
+        ('omni', [0.80065662], 'none', [], 833.0, (752, 480), 0.01),
+        ('eucm', [0.62, 1.08], 'none', [], 190.0, (640, 480), 0.01),
+        ('ds', [-0.1996, 0.5925], 'none', [], 316.0, (1440, 1080), 0.01),
+        ('pinhole', [], 'fov', [0.93], 400.0, (640, 480), 0.01),
+    ],
+)
+def test_wide_angle_cameras_of_kalibr_see_points_where_their_formulas_say(
+    tmp_path, camera, own, distortion, coefficients, pinhole, size, within
+):
+    """The formulas of Kalibr's aslam_cameras, written down once more."""
+    intrinsics = [*own, pinhole, pinhole - 1, size[0] / 2 + 3, size[1] / 2 - 2]
+    path = tmp_path / 'camchain.yaml'
+    values = {'camera': camera, 'intrinsics': intrinsics, 'distortion': distortion, 'coefficients': coefficients}
+    path.write_text(WIDE.format(**values, size=list(size)))
+    found = rig(path)
+    draw = np.random.default_rng(0)
+    x, y, z = draw.uniform(-3, 3, 4000), draw.uniform(-2, 2, 4000), draw.uniform(0.3, 3, 4000)
+    norm = np.sqrt(x * x + y * y + z * z)
+    if camera == 'omni':
+        scale = z + own[0] * norm
+    elif camera == 'eucm':
+        scale = own[0] * np.sqrt(own[1] * (x * x + y * y) + z * z) + (1 - own[0]) * z
+    elif camera == 'ds':
+        shifted = own[0] * norm + z
+        scale = own[1] * np.sqrt(x * x + y * y + shifted**2) + (1 - own[1]) * shifted
+    else:
+        scale = z
+    mx, my = x / scale, y / scale
+    if distortion == 'radtan':
+        keep = np.hypot(mx, my) < 0.6  # the polynomial turns back there
+        mx, my = radtan(mx, my, *coefficients)
+    else:
+        keep = np.full(len(x), True)
+    if distortion == 'fov':
+        radius, (w,) = np.hypot(mx, my), coefficients
+        factor = np.arctan(2 * radius * np.tan(w / 2)) / (radius * w)
+        mx, my = mx * factor, my * factor
+    pixels = np.stack([mx, my], -1) * intrinsics[-4:-2] + intrinsics[-2:]
+    keep &= ((pixels > 0) & (pixels < np.array(size) - 1)).all(1)
+    assert keep.sum() > 500
+    model = found.calibration.focus_camera
+    seen = model.projection.pixels(np.stack([x / z, y / z], -1)[keep])
+    assert np.linalg.norm(seen - pixels[keep], axis=1).max() < within
+    assert (model.width, model.height) == size and model.distortion_model == EQUIDISTANT
+    assert f'is the focus camera; {camera}-{distortion} as equidistant, within 0.' in found.lines[0]
+
+
+@pytest.mark.parametrize(
+    'changes, said',
+    [
+        ({'camera': 'scaramuzza'}, "the camera model 'scaramuzza' is not known; there are pinhole, omni, eucm, ds$"),
+        ({'distortion': 'thin_prism'}, "the distortion model 'thin_prism' is not known; there are radtan, "),
+        ({'intrinsics': [0.8, 400, 400, 320]}, '4 intrinsics of the model omni, must be 5$'),
+        ({'coefficients': [0.1]}, '1 coefficients of the distortion radtan, must be 4$'),
+        ({'distortion': 'none', 'coefficients': [0.1, 0, 0, 0]}, '4 coefficients of the distortion none, must be 0$'),
+        ({'intrinsics': [-1.5, 400, 400, 320, 240]}, 'no camera has these intrinsics and this distortion; calibrate'),
+        ({'intrinsics': [0.8, '.nan', 400, 320, 240]}, 'no camera has these intrinsics'),
+        ({'coefficients': [-0.2, 0.05, 0.02, 0.02]}, 'no equidistant camera is within 1.0 px of this omni cam'),
+        ({'camera': 'pinhole', 'intrinsics': [400, 400, 320, 240], 'distortion': 'fov', 'coefficients': [0]}, 'no'),
+    ],
+)
+def test_wide_angle_cameras_that_are_refused(tmp_path, changes, said):
+    path = tmp_path / 'camchain.yaml'
+    values = {
+        'camera': 'omni',
+        'intrinsics': [0.8, 400, 400, 320, 240],
+        'distortion': 'radtan',
+        'coefficients': [-0.2, 0.05, 0.0, 0.0],
+        'size': [640, 480],
+    }
+    path.write_text(WIDE.format(**{**values, **changes}).replace("'", ''))
+    with pytest.raises(InputError, match=f'^{path}, cam0: {said}'):
+        rig(path)
