@@ -37,12 +37,15 @@ def codec_of(message: Any, topic: str) -> str:
     """
     is_packet = message.__msgtype__ == FFMPEG_PACKET
     name = str(getattr(message, 'encoding' if is_packet else 'format', ''))
-    for codec, (_, pattern) in _CODECS.items():
-        if re.search(pattern, name, re.IGNORECASE):
-            return codec
-    if message.__msgtype__ in VIDEO_TYPES:
+    codec = named_codec(name)
+    if not codec and message.__msgtype__ in VIDEO_TYPES:
         raise InputError(f'{topic}: video in {quoted(name)}, must be H.264, H.265, AV1 or VP9')
-    return ''
+    return codec
+
+
+def named_codec(name: str) -> str:
+    """The codec of which a message has this format or encoding; empty if it is none."""
+    return next((codec for codec, (_, part) in _CODECS.items() if re.search(part, name, re.IGNORECASE)), '')
 
 
 def require_pyav(topic: str) -> Any:

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dfd_ros.bags import image_decoding
+from dfd_ros.bags.video_stream import named_codec
 from dfd_ros.core import image_encodings
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.significant_bits import SignificantBits
@@ -41,8 +42,16 @@ MESSAGE_TYPES = {('uint8', 1): 'mono8', ('uint8', 3): 'rgb8', ('uint16', 1): '16
 
 
 def to_rgb(message: Image | CompressedImage, topic: str = 'image', bits: SignificantBits | None = None) -> np.ndarray:
-    """As `dfd_ros.core.image_encodings.to_rgb`; of a CompressedImage as `dfd_ros.bags.image_decoding.to_rgb`."""
+    """As `dfd_ros.core.image_encodings.to_rgb`; of a CompressedImage as `dfd_ros.bags.image_decoding.to_rgb`.
+
+    Raises InputError, one line that names `topic`; also for video, of which nodes take single frames.
+    """
     if isinstance(message, CompressedImage):
+        if codec := named_codec(message.format):
+            raise InputError(
+                f'{topic}: is {codec} video, which is read from bags alone; publish JPEG or raw images, such as by '
+                'ros2 run image_transport republish'
+            )
         return image_decoding.to_rgb(message, topic, bits)
     if _bridge and _suits_cv_bridge(message):
         # cv_bridge has no clear line for a wrong step.

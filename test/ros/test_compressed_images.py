@@ -5,9 +5,12 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from dfd_ros.bags import image_decoding
+from dfd_ros.core.errors import InputError
+from dfd_ros.ros import image_messages
 from dfd_ros.ros.compressed_images import STEPS, to_compressed_depth, to_jpeg
 
 
@@ -34,3 +37,10 @@ def test_colour_comes_back_about_the_same():
     message = to_jpeg(rgb, Header())
     assert message.format == 'rgb8; jpeg compressed bgr8'
     assert np.abs(image_decoding.to_rgb(message, 'image').astype(int) - rgb).max() < 8
+
+
+@pytest.mark.parametrize('format, codec', [('h264', 'H.264'), ('hevc', 'H.265'), ('av1', 'AV1')])
+def test_nodes_say_that_video_is_for_bags(format, codec):
+    message = CompressedImage(format=format, data=b'\0\0\0\1\x67')
+    with pytest.raises(InputError, match=f'^image_raw/compressed: is {codec} video, which is read from bags alone; '):
+        image_messages.to_rgb(message, 'image_raw/compressed')
