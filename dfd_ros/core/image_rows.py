@@ -1,36 +1,20 @@
 """Cuts rows out of encoded images, so that only those are decoded.
 
-A PNG or JPEG whose header states fewer rows is decoded up to the last of them. A JPEG with restart markers at the ends
-of its rows of blocks (ISO/IEC 10918-1, B.2 and E.1.4), as `dfd_ros.datasets` writes them, can begin later too.
+A PNG or JPEG whose header states fewer rows is decoded up to the last of them. As `dfd_ros.datasets` writes them, they
+can begin later too: a PNG of `dfd_ros.core.png_rows`, and a JPEG with restart markers at the ends of its rows of blocks
+(ISO/IEC 10918-1, B.2 and E.1.4).
 """
 
 from __future__ import annotations
 
 import re
 import struct
-import zlib
-from typing import NamedTuple
 
-_PNG = b'\x89PNG\r\n\x1a\n'
-_PNG_PLAIN = {b'IHDR', b'PLTE', b'IDAT', b'IEND', b'sRGB', b'gAMA', b'cHRM', b'pHYs', b'sBIT', b'bKGD', b'tIME'}
+from dfd_ros.core.png_rows import SIGNATURE, Rows, png_rows
+
 _SEQUENTIAL = (0xC0, 0xC1)
 _PLAIN = (*_SEQUENTIAL, 0xC4, 0xDB, 0xDD, 0xE0, 0xFE)  # and tables, restart interval, JFIF, comment
 _RESTART = re.compile(rb'\xff[\xd0-\xd7]')
-
-
-class Rows(NamedTuple):
-    """An encoded image of some rows of another.
-
-    Attributes:
-        data: the image.
-        first: its first row in the other image.
-        height, width: of the other image, px.
-    """
-
-    data: bytes
-    first: int
-    height: int
-    width: int
 
 
 def rows_of(data: bytes, first: int, end: int) -> Rows | None:
@@ -40,25 +24,11 @@ def rows_of(data: bytes, first: int, end: int) -> Rows | None:
     image.
     """
     try:
-        if data.startswith(_PNG):
-            return _png_rows(data, end)
+        if data.startswith(SIGNATURE):
+            return png_rows(data, first, end)
         return _jpeg_rows(data, first, end) if data.startswith(b'\xff\xd8') else None
     except (struct.error, IndexError, ZeroDivisionError):  # truncated: left to the decoder, which says so
         return None
-
-
-def _png_rows(data: bytes, end: int) -> Rows | None:
-    width, height = struct.unpack_from('>II', data, 16)
-    is_interlaced, at = data[28], 8
-    while at < len(data):
-        (size,) = struct.unpack_from('>I', data, at)
-        if data[at + 4 : at + 8] not in _PNG_PLAIN:
-            return None
-        at += size + 12
-    if is_interlaced or data[12:16] != b'IHDR' or zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], 'big'):
-        return None
-    header = b'IHDR' + struct.pack('>II', width, min(end, height)) + data[24:29]
-    return Rows(data[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + data[33:], 0, height, width)
 
 
 def _jpeg_rows(data: bytes, first: int, end: int) -> Rows | None:

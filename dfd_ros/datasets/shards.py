@@ -34,6 +34,7 @@ from PIL import Image
 from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked, require_file, written_atomically
+from dfd_ros.core.png_rows import encode_png
 from dfd_ros.core.remote_files import is_remote
 from dfd_ros.core.sample import TRUTH, Sample
 from dfd_ros.datasets.sample_index import RemoteSample, remote_samples
@@ -189,11 +190,8 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     yield 'json', json.dumps(description, allow_nan=False).encode()
     digits = max(3, len(str(len(sample) - 1)))
     for t, image in enumerate(sample.images):
-        buffer = io.BytesIO()
-        # With restarts, rows in the middle can be read alone: see `dfd_ros.core.image_rows`.
-        kind = {'png': 'PNG', 'jpg': 'JPEG'}[image_format]
-        Image.fromarray(image).save(buffer, kind, quality=95, restart_marker_rows=1)
-        yield f'image.{t:0{digits}d}.{image_format}', buffer.getvalue()
+        # Rows in the middle can be read alone, of a JPEG because of the restarts: see `dfd_ros.core.image_rows`.
+        yield f'image.{t:0{digits}d}.{image_format}', encode_png(image) if image_format == 'png' else _jpeg(image)
     archive, index = packed(
         {
             name: np.ascontiguousarray(getattr(sample, name), dtype)
@@ -203,6 +201,12 @@ def _members(sample: Sample, image_format: str) -> Iterator[tuple[str, bytes]]:
     )
     yield 'truth.npz', archive
     yield 'truth.json', json.dumps(index).encode()
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, 'JPEG', quality=95, restart_marker_rows=1)
+    return buffer.getvalue()
 
 
 class _LocalSample(NamedTuple):

@@ -6,7 +6,9 @@ import io
 import json
 import math
 import zipfile
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.image_io import decode_image
 from dfd_ros.core.image_rows import rows_of
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.png_rows import encode_png
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets import shards
 from dfd_ros.datasets.shards import Samples, write_sample
@@ -40,6 +43,7 @@ def encoded(format: str, **options) -> bytes:
 
 FORMATS = {
     'png': encoded('PNG'),
+    'png in blocks': encode_png(picture()),
     'jpeg': encoded('JPEG', quality=90),
     'jpeg in colour at full size': encoded('JPEG', quality=90, subsampling=0),
     'jpeg with restarts': encoded('JPEG', quality=90, restart_marker_rows=1),
@@ -63,8 +67,24 @@ def test_rows_have_the_values_of_the_whole_image(data, first, end):
 
 def test_fewer_rows_are_decoded():
     rows = {name: len(decode_image(rows_of(data, 40, 44).data, name)) for name, data in FORMATS.items()}
-    assert rows['png'] == 44 and rows['jpeg'] == 64 and rows['jpeg with restarts'] == 48  # of which 16 are above
+    assert rows['png'] == 44 and rows['png in blocks'] == 12
+    assert rows['jpeg'] == 64 and rows['jpeg with restarts'] == 48  # of which 16 are above
     assert len(rows_of(FORMATS['jpeg with restarts'], 70, 80).data) < 0.7 * len(FORMATS['jpeg'])
+    assert len(rows_of(FORMATS['png in blocks'], 40, 44).data) < 0.3 * len(FORMATS['png in blocks'])
+
+
+@pytest.mark.parametrize('height, width', [(1, 1), (16, 5), (17, 3), (90, 70)])
+def test_other_readers_see_an_ordinary_png(height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    data = encode_png(image)
+    Image.open(io.BytesIO(data)).verify()  # the sums of its chunks
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), image)
+    content, at = b'', 8
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], 'big')
+        content += data[at + 8 : at + 8 + size] if data[at + 4 : at + 8] == b'IDAT' else b''
+        at += size + 12
+    assert len(zlib.decompress(content)) == height * (1 + 3 * width)  # which checks its sum
 
 
 @pytest.mark.parametrize(
