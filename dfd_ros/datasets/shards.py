@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import io
 import json
 import math
@@ -41,6 +42,8 @@ from dfd_ros.datasets.sample_index import RemoteSample, remote_samples
 from dfd_ros.datasets.shard_members import samples_of_shard
 from dfd_ros.datasets.stored_sample import FORMAT, STATE, StoredSample
 from dfd_ros.datasets.truth_archive import packed
+
+_BLOCK, _BLOCKS = 2**16, 16  # bytes; number per shard
 
 
 class ShardWriter:
@@ -249,6 +252,24 @@ class Samples:
     def names(self) -> list[str]:
         """SHARD/KEY of each, without the shard's folder."""
         return [entry.name for entry in self._entries]
+
+    def content(self) -> str:
+        """A hash of the samples where they have an index; otherwise of names, sizes and some blocks of the shards,
+        which may be too large to read in full."""
+        digest = hashlib.sha256()
+        files = list(dict.fromkeys(entry.shard for entry in self._entries if isinstance(entry, _LocalSample)))
+        indexed = [entry for entry in self._entries if isinstance(entry, RemoteSample)]
+        for entry in indexed:
+            digest.update(f'{entry.name} {entry.sha256}\n'.encode())
+        for path in files:
+            size = require_file(path).stat().st_size
+            digest.update(f'{path.name} {size}\n'.encode())
+            with path.open('rb') as file:
+                for block in range(_BLOCKS):
+                    file.seek(max(size - _BLOCK, 0) * block // (_BLOCKS - 1))
+                    digest.update(file.read(_BLOCK))
+        count = f'{len(indexed)} samples' if indexed else f'{len(files)} files'
+        return f'{count}, {digest.hexdigest()[:12]}'
 
     def __getitem__(self, index: int) -> Sample:
         with self.opened(index) as stored:

@@ -18,9 +18,7 @@ from dfd_ros import networks
 from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, quoted, reason, warn
 from dfd_ros.core.files import require_file, written_atomically
-from dfd_ros.core.remote_files import is_remote
-from dfd_ros.datasets.sample_index import remote_samples
-from dfd_ros.datasets.shards import shards
+from dfd_ros.datasets.shards import Samples
 from dfd_ros.networks import Network
 from dfd_ros.training.config import TrainingConfig
 
@@ -31,7 +29,6 @@ _FREE = {
     *('pool.folder', 'shards', 'stacks', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
 }
 _CONTENT = 'content of '  # begins the names of the hashes
-_BLOCK, _BLOCKS = 2**16, 16  # bytes; number per shard
 
 
 @dataclass
@@ -171,8 +168,10 @@ def _differences(there: Any, now: dict[str, str]) -> str:
     )
 
 
-def settings_of(config: TrainingConfig) -> dict[str, str]:
+def settings_of(config: TrainingConfig, samples: Samples | None = None) -> dict[str, str]:
     """Everything that the result of a training depends on, as JSON by name, with hashes of its files.
+
+    samples: of `config.shards`, where they have been looked up already.
 
     Raises:
         InputError: a file does not exist.
@@ -182,7 +181,7 @@ def settings_of(config: TrainingConfig) -> dict[str, str]:
         weights = networks.default_weights() if config.initial_weights == 'default' else Path(config.initial_weights)
         settings[f'{_CONTENT}initial_weights'] = provenance.file_hash(weights)
     if config.shards:
-        settings[f'{_CONTENT}shards'] = _content_of_shards(config.shards)
+        settings[f'{_CONTENT}shards'] = (samples or Samples(config.shards)).content()
     for name, folder in (
         ('stacks', config.stacks),
         ('views', config.data.views),
@@ -204,26 +203,6 @@ def _flat(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, str]]
             yield from _flat(value, f'{prefix}{name}.')
         else:
             yield f'{prefix}{name}', json.dumps(value, sort_keys=True)
-
-
-def _content_of_shards(where: str) -> str:
-    """A hash of names, sizes and some blocks of shards, which may be too large to read in full; of all samples where
-    they have an index."""
-    digest = hashlib.sha256()
-    if is_remote(where):
-        samples = remote_samples(where)
-        for sample in samples:
-            digest.update(f'{sample.name} {sample.sha256}\n'.encode())
-        return f'{len(samples)} samples, {digest.hexdigest()[:12]}'
-    files = shards(where)
-    for path in files:
-        size = require_file(path).stat().st_size
-        digest.update(f'{path.name} {size}\n'.encode())
-        with path.open('rb') as file:
-            for block in range(_BLOCKS):
-                file.seek(max(size - _BLOCK, 0) * block // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-    return f'{len(files)} files, {digest.hexdigest()[:12]}'
 
 
 def _names(folder: Path) -> str:

@@ -19,6 +19,8 @@ from tqdm import tqdm
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked, output_folder, require_output_folder
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stack_batch import TRUTH_READ
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.synthesis.procedural import StackBatch
@@ -213,12 +215,13 @@ class _Run:
         self._without_truth = SelfSupervision(self._network, config) if config.stacks else None
         self._average = average_of(self._network, config.ema)
         self._optimiser = optimiser_of(self._network, config)
-        self._checkpoint, self._settings = folder / 'checkpoint.pt', settings_of(config)
+        self._samples = Samples(config.shards, TRUTH_READ) if config.shards else None
+        self._checkpoint, self._settings = folder / 'checkpoint.pt', settings_of(config, self._samples)
         self.at = self._position()
         self._model = self._trainable()
-        self._data = TrainingData(config, folder, device, processes.rank, processes.ranks)
+        self._data = TrainingData(config, folder, device, processes.rank, processes.ranks, self._samples)
         kept = Kept(folder.parent / 'validation', contents_of(self._settings), self._quiet)
-        self._validation = make_validation(config, device, self._data, kept) if self._leads else None
+        self._validation = make_validation(config, device, self._data, self._samples, kept) if self._leads else None
         if isinstance(self._validation, SampleValidation):
             self._validation.check(self._network)
         output_folder(folder, *_FILES)  # only now, after all checks of the input
@@ -447,7 +450,9 @@ class _Run:
     def correct_confidence(self) -> None:
         """Correct the confidence of the best weights, if there are stacks to do so."""
         config = self._config
-        correction = correct_file(self._folder / 'best.safetensors', config, self._processes.device)
+        correction = correct_file(
+            self._folder / 'best.safetensors', config, self._processes.device, self._samples
+        )
         if correction:
             self._say(
                 f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '

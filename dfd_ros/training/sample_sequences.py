@@ -32,14 +32,15 @@ class SampleSequences:
 
     Args:
         rank, ranks: of the processes that train together: each reads other sequences.
+        samples: of `config.shards`, where they have been looked up already.
 
     Raises:
         InputError: there are no samples; when they are read: they are damaged, too small, or have too few frames for a
             network that reads a fixed number of different ones.
     """
 
-    def __init__(self, config: TrainingConfig, rank: int = 0, ranks: int = 1):
-        self.samples, self.config = Samples(config.shards, TRUTH_READ), config
+    def __init__(self, config: TrainingConfig, rank: int = 0, ranks: int = 1, samples: Samples | None = None):
+        self.samples, self.config = samples or Samples(config.shards, TRUTH_READ), config
         self.held_out = held_out(self.samples, config)
         self._rank, self._ranks = rank, ranks
         self._reads_stacks = networks.find(config.network).reads_stacks

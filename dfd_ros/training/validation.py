@@ -173,8 +173,8 @@ class SampleValidation:
 
     SCORE = 'mae'
 
-    def __init__(self, config: TrainingConfig, device: torch.device):
-        samples = Samples(config.shards, TRUTH_READ)
+    def __init__(self, config: TrainingConfig, device: torch.device, samples: Samples | None = None):
+        samples = samples or Samples(config.shards, TRUTH_READ)
         indices = held_out(samples, config)
         self.samples = [samples[index] for index in evenly_spaced(indices, config.validate_stacks)]
         self.config = config
@@ -284,10 +284,14 @@ class StackValidation:
 AnyValidation = Validation | DataValidation | SampleValidation | StackValidation
 
 
-def make_validation(config: TrainingConfig, device: torch.device, data: TrainingData, kept: Kept) -> AnyValidation:
+def make_validation(
+    config: TrainingConfig, device: torch.device, data: TrainingData, samples: Samples | None, kept: Kept
+) -> AnyValidation:
     """The validation that the configuration names. Focal stacks without truth come from `data`, the training's."""
     if data.unlabelled is not None:
         return StackValidation(data.unlabelled, config, device)
     if config.validation == 'presets':
         return Validation(config, device, kept)
-    return DataValidation(config, device, kept) if config.validation == 'data' else SampleValidation(config, device)
+    if config.validation == 'data':
+        return DataValidation(config, device, kept)
+    return SampleValidation(config, device, samples)

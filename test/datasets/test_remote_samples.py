@@ -20,6 +20,7 @@ from dfd_ros.datasets import sample_index
 from dfd_ros.datasets.shards import Samples, require_samples, shards
 from dfd_ros.training.checkpoint import settings_of
 from dfd_ros.training.config import Stage, TrainingConfig
+from dfd_ros.training.loop import train
 from dfd_ros.training.sample_sequences import SampleSequences
 from dfd_ros.training.sequences import TrainingData
 
@@ -188,6 +189,13 @@ def test_processes_read_ahead_from_a_server(server, tmp_path):
     remote = replace(CONFIG, shards=server.url, readers=1)
     with contextlib.closing(TrainingData(remote, tmp_path, torch.device('cpu'))) as ahead:
         assert_same(ahead.samples, SampleSequences(CONFIG), 1, 2)  # as a run that resumes at step 1
+
+
+@pytest.mark.slow(reason='trains, validates and corrects the confidence')
+def test_a_training_fetches_the_index_once(server, tmp_path):
+    config = replace(CONFIG, shards=server.url, steps=1, validate_stacks=1)
+    assert train(config, tmp_path / 'run', 'cpu').finished
+    assert server.requests['index.jsonl', ''] == 1
 
 
 def test_a_run_does_not_resume_with_other_samples(server, folder):
