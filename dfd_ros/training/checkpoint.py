@@ -25,7 +25,7 @@ from dfd_ros.training.config import TrainingConfig
 # Settings that may change when a training resumes: how long it runs, what it reports, and where its files are. The
 # content of the files must stay the same, see `settings_of`.
 _FREE = {
-    *('name', 'steps', 'hours', 'save_every', 'validate_every', 'validations', 'pool.workers', 'readers'),
+    *('name', 'steps', 'hours', 'save_every', 'validate_every', 'validations', 'pool.workers', 'readers', 'parts'),
     *('pool.folder', 'shards', 'stacks', 'initial_weights', 'data.views', 'data.surfaces.photographs'),
 }
 _CONTENT = 'content of '  # begins the names of the hashes

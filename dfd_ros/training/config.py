@@ -109,6 +109,8 @@ class TrainingConfig:
         hours: stop after this time in steps, or after `steps` if that is earlier; 0 = no limit. Waiting for data and
             validation do not count. The learning rate then falls with the share of the time.
         stages: consecutive stages with their crops and batches.
+        parts: in which the sequences of a step go through the network one after the other, which takes less memory;
+            their gradients are averaged. 0 = one, and on a GPU as many as its memory makes necessary.
         learning_rate: after `warmup` steps; falls linearly to zero over the last `decay` share of the steps.
         weight_decay: of AdamW.
         clip: maximum norm of the gradient.
@@ -147,6 +149,7 @@ class TrainingConfig:
     steps: Steps = 20000
     hours: Annotated[NonNegativeFloat, Field(le=1e6)] = 0.0
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(),)
+    parts: Annotated[NonNegativeInt, Field(le=4096)] = 0
     learning_rate: Annotated[PositiveFloat, Field(le=1)] = 2e-3
     warmup: Annotated[NonNegativeInt, Field(le=10**9)] = 100
     decay: Share = 0.4

@@ -173,6 +173,14 @@ class _Step(NamedTuple):
     truth: torch.Tensor
 
 
+class _PartOfStep(NamedTuple):
+    """What came of a part of a step's sequences: its share of the losses, and estimated u (B, T, 1, H, W)."""
+
+    loss: torch.Tensor
+    parts: dict[str, torch.Tensor]
+    vergence: torch.Tensor
+
+
 class _Waiting:
     """The share of the time that the training waits for data."""
 
@@ -231,7 +239,7 @@ class _Run:
         self.share = progress(config, self.at.step, self.at.seconds)
         self._at_start = self.share, self.at.seconds
         self._saved_at, self._skipped, self._shown_at = self.at.seconds, 0, -math.inf
-        self._waiting = _Waiting()
+        self._waiting, self._parts = _Waiting(), config.parts or 1
         self._stop_after = stop_after
         self._bar = tqdm(
             iter(range(self.at.step, self.at.step if self._is_over() else config.steps)),
@@ -345,18 +353,10 @@ class _Run:
         frames = decoded_frames(config, number)
         for group in optimiser.param_groups:
             group['lr'] = learning_rate(config, number, self.share)
-        truth = batch.vergence[:, frames]
-
-        with self._precision:
-            prediction, logits = self._model(batch.images, batch.focus, batch.blur_scale, frames)
-        if self._without_truth:
-            with self._precision:  # for the initial network
-                loss, parts = self._without_truth(prediction, batch, frames)
-        else:
-            coc, ratio = batch.coc[:, frames], batch.range_ratio
-            loss, parts = sequence_loss(prediction, logits, network.centres, truth, coc, ratio, config)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        parts = self._gradient(batch, frames)
+        loss = sum((part.loss for part in parts), torch.zeros((), device=self._processes.device))
+        losses = {name: torch.stack([part.parts[name] for part in parts]).sum() for name in parts[0].parts}
+        vergence = torch.cat([part.vergence for part in parts])
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         if torch.isfinite(norm):
             optimiser.step()
@@ -368,9 +368,47 @@ class _Run:
                 f'{config.name}: the loss or its gradient was not finite in {_MAX_SKIPPED} steps in a row, '
                 f'up to step {number + 1}; give a lower learning_rate, or weigh other losses'
             )
-        network.record_error(prediction.vergence, truth)
+        network.record_error(vergence, batch.vergence[:, frames])
         self._average.update_parameters(network)
-        return _Step(loss.detach(), parts, norm, prediction.vergence[:, -1].detach(), batch.vergence[:, -1])
+        return _Step(loss, losses, norm, vergence[:, -1], batch.vergence[:, -1])
+
+    def _gradient(self, batch: StackBatch, frames: list[int]) -> list[_PartOfStep]:
+        """Compute the gradient, in parts of the batch; in twice as many where the GPU has not memory enough."""
+        config, count = self._config, len(batch.images)
+        while True:
+            self._optimiser.zero_grad(set_to_none=True)
+            size = -(-count // self._parts)
+            try:
+                return [self._part_of_step(batch, first, size, frames) for first in range(0, count, size)]
+            except torch.OutOfMemoryError:
+                # Several processes wait for each other in a step: none of them can begin it again.
+                if config.parts or size == 1 or self._processes.ranks > 1:
+                    raise InputError(
+                        f'{config.name}: {size} sequences at a time are too many for the memory of the GPU; give more '
+                        'parts, or stages with less crop or frames'
+                    ) from None
+            self._parts *= 2  # not in the handler, where the error still holds memory
+            self._bar.write(f'{config.name}: {size} sequences at a time are too many for the GPU, taking half of them')
+
+    def _part_of_step(self, batch: StackBatch, first: int, size: int, frames: list[int]) -> _PartOfStep:
+        config, model, count, part = self._config, self._model, len(batch.images), batch[first : first + size]
+        is_synchronised = not isinstance(model, DistributedDataParallel) or first + size >= count
+        with contextlib.nullcontext() if is_synchronised else model.no_sync():
+            with self._precision:
+                prediction, logits = model(part.images, part.focus, part.blur_scale, frames)
+            if self._without_truth:
+                with self._precision:  # for the initial network
+                    loss, parts = self._without_truth(prediction, part, frames)
+            else:
+                truth, coc, ratio = part.vergence[:, frames], part.coc[:, frames], part.range_ratio
+                loss, parts = sequence_loss(prediction, logits, self._network.centres, truth, coc, ratio, config)
+            share = len(part.images) / count
+            (share * loss).backward()
+        return _PartOfStep(
+            share * loss.detach(),
+            {name: share * value.detach() for name, value in parts.items()},
+            prediction.vergence.detach(),
+        )
 
     def _advance(self, step: int, seconds: float) -> None:
         """Count a step, and note whether a validation is due."""
@@ -450,9 +488,7 @@ class _Run:
     def correct_confidence(self) -> None:
         """Correct the confidence of the best weights, if there are stacks to do so."""
         config = self._config
-        correction = correct_file(
-            self._folder / 'best.safetensors', config, self._processes.device, self._samples
-        )
+        correction = correct_file(self._folder / 'best.safetensors', config, self._processes.device, self._samples)
         if correction:
             self._say(
                 f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '

@@ -399,10 +399,14 @@ if __name__ == '__main__':   # the processes that render import this file too
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason='this torch has no torch.distributed')
 @pytest.mark.slow(reason='two processes load torch and train together')
-@pytest.mark.parametrize('crop, weights', [(32, ''), (40, 'coc: 0\n')], ids=['all losses', 'no loss of the CoC'])
-def test_two_processes_train_one_network(tmp_path, crop, weights):
+@pytest.mark.parametrize(
+    'stage, more',
+    [('crop: 32, batch: 1', ''), ('crop: 40, batch: 2', 'coc: 0\nparts: 2\n')],
+    ids=['all losses', 'no loss of the CoC, in parts'],
+)
+def test_two_processes_train_one_network(tmp_path, stage, more):
     (tmp_path / 'script.py').write_text(TORCHRUN)
-    (tmp_path / 'run.yaml').write_text(YAML.replace('crop: 32', f'crop: {crop}') + weights)
+    (tmp_path / 'run.yaml').write_text(YAML.replace('crop: 32, batch: 1', stage) + more)
     result = subprocess.run(
         [
             sys.executable,
