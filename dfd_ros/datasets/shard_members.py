@@ -33,7 +33,7 @@ def samples_of_shard(shard: Path) -> dict[str, Extent]:
     """The samples of a shard by key, in its order.
 
     Raises:
-        InputError: it is truncated, no tar file, or has something else than samples in it.
+        InputError: it is truncated, no tar file, or has something else than samples in it, or nothing.
     """
     length = require_file(shard).stat().st_size
     with open(shard, 'rb') as file:
@@ -44,6 +44,8 @@ def samples_of_shard(shard: Path) -> dict[str, Extent]:
         file.seek(end)
         if file.read(2 * _BLOCK) != bytes(2 * _BLOCK):  # which end an archive
             raise InputError(f'{shard}: truncated; create it again')
+    if not samples:
+        raise InputError(f'{shard}: no sample in it; create it again')
     for key, sample in samples.items():
         for suffix in ('json', 'truth.npz'):
             if suffix not in sample.members:

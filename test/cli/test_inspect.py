@@ -181,6 +181,7 @@ def test_onnx(random_weights, tmp_path, printed):
         ('a.onnx', b'abc', 'not a complete ONNX file'),
         ('b.onnx', b'', 'not a complete ONNX file (it has no graph)'),
         ('a.tar', b'abc', 'truncated or not a tar file'),
+        ('a.tar', bytes(10240), 'no sample in it; create it again'),
         ('a.mcap', b'abc', 'a.mcap'),
         ('a.yaml', b'[', 'a.yaml'),
         ('b.yaml', b'a: 3', 'b.yaml: neither a calibration of dfd calibrate, camera_calibration'),
