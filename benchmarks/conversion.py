@@ -1,6 +1,7 @@
 """How fast `dfd convert` turns bags of 640x480 into samples, and that its memory does not grow with the bag.
 
 python benchmarks/conversion.py --frames 300
+python benchmarks/conversion.py --frames 300 --codec h264
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
+import recorded_video
 
 from dfd_ros.bags.bag_writer import BagWriter, Topic
 from dfd_ros.bags.message_types import typestore
@@ -22,6 +27,7 @@ from dfd_ros.bags.message_types import typestore
 SIZE = 480, 640
 SWEEP = (math.inf, 2.0, 1.0, 2 / 3, 0.5)
 RATE = 30.0
+CODECS = 'jpg', 'h264', 'hevc', 'av1', 'vp9'
 TYPES = {
     '/image_raw': 'sensor_msgs/msg/Image',
     '/lens_state': 'dfd_ros/msg/LensState',
@@ -32,14 +38,20 @@ TYPES = {
 }
 
 
-def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE) -> None:
-    """A breathing focus camera and a depth camera 5 cm beside it, raw images with noise as cameras have. size: (height,
-    width), of the same view."""
+def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: str = '') -> None:
+    """A breathing focus camera and a depth camera 5 cm beside it, images with noise as cameras have.
+
+    size: (height, width), of the same view. codec: of `CODECS`; raw images if empty.
+    """
     scale = size[1] / SIZE[1]
     store = typestore()
     types, draw = store.types, np.random.default_rng(0)
-    numbers = {topic: i for i, topic in enumerate(TYPES)}
-    bag = BagWriter(folder, [Topic(*item, latched=item[0] == '/tf_static') for item in TYPES.items()])
+    topic_types = dict(TYPES)
+    if codec:
+        topic_types['/image_raw/compressed'] = 'sensor_msgs/msg/CompressedImage'
+        del topic_types['/image_raw']
+    numbers = {topic: i for i, topic in enumerate(topic_types)}
+    bag = BagWriter(folder, [Topic(*item, latched=item[0] == '/tf_static') for item in topic_types.items()])
     y, x = np.mgrid[: size[0], : size[1]] / scale
     scene = 120 + 50 * np.sin(x / 9)[..., None] * np.sin(y / 13)[..., None] * np.array([1, 0.8, 0.6])
     scenes = [np.clip(scene + draw.normal(0, 3, scene.shape), 0, 255).astype(np.uint8) for _ in range(4)]
@@ -64,7 +76,7 @@ def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE) -> None:
         )
 
     def write(topic: str, stamp: float, message) -> None:
-        bag.write(numbers[topic], round(stamp * 1e9), bytes(store.serialize_cdr(message, TYPES[topic])))
+        bag.write(numbers[topic], round(stamp * 1e9), bytes(store.serialize_cdr(message, topic_types[topic])))
 
     pose = types['geometry_msgs/msg/Transform'](
         types['geometry_msgs/msg/Vector3'](-0.05, 0.0, 0.0), types['geometry_msgs/msg/Quaternion'](0.0, 0.01, 0.0, 1.0)
@@ -76,6 +88,7 @@ def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE) -> None:
             [types['geometry_msgs/msg/TransformStamped'](header(0.0, 'focus'), 'depth', pose)]
         ),
     )
+    compressed = _encoded(codec, [scenes[i % 4] for i in range(frames)]) if codec else []
     for i in range(frames):
         stamp, focus = 1000 + i / RATE, SWEEP[i % len(SWEEP)]
         zoom = 1 + 0.02 / focus
@@ -87,10 +100,22 @@ def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE) -> None:
             ),
         )
         write('/camera_info', stamp, info(600 * zoom, stamp, 'focus'))
-        write('/image_raw', stamp, image(scenes[i % 4], 'rgb8', stamp, 'focus'))
+        if codec:
+            data = np.frombuffer(compressed[i], np.uint8)
+            message = types['sensor_msgs/msg/CompressedImage'](header(stamp, 'focus'), codec, data)
+            write('/image_raw/compressed', stamp, message)
+        else:
+            write('/image_raw', stamp, image(scenes[i % 4], 'rgb8', stamp, 'focus'))
         write('/rgbd/depth/camera_info', stamp, info(525, stamp, 'depth'))
         write('/rgbd/depth/image_rect', stamp, image(rooms[i % 4], '16UC1', stamp, 'depth'))
     bag.close()
+
+
+def _encoded(codec: str, images: list[np.ndarray]) -> list[bytes]:
+    """Of each image: as JPEG, or as a frame of a video with a keyframe each second."""
+    if codec == 'jpg':
+        return [cv2.imencode('.jpg', image[..., ::-1])[1].tobytes() for image in images]
+    return [data for _, data in recorded_video.encoded(images, codec, every=round(RATE))]
 
 
 def convert(bags: Path, out: Path, workers: int, *options: str) -> tuple[float, float]:
@@ -114,13 +139,14 @@ def convert(bags: Path, out: Path, workers: int, *options: str) -> tuple[float, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--frames', type=int, default=300, help='of each of the two bags (300: 0.5 GB each)')
+    parser.add_argument('--codec', choices=CODECS, default='', help='of the recorded images (default: raw)')
     parser.add_argument('--folder', type=Path, help='for the bags, which are removed; default: the temporary one')
     args = parser.parse_args()
     print('| bags | frames | options | s | frames/s | CPU s/frame | largest process, MB |\n|' + ' --- |' * 7)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         for bag, frames in (('a', args.frames), ('b', args.frames), ('c', args.frames // 4)):
-            write_bag(folder / ('short' if bag == 'c' else 'long') / bag, frames)
+            write_bag(folder / ('short' if bag == 'c' else 'long') / bag, frames, codec=args.codec)
         for bags, frames, workers, options in (
             ('long', 2 * args.frames, 2, ()),
             ('long', 2 * args.frames, 2, ('--width', '320')),
