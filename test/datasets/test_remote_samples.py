@@ -52,10 +52,17 @@ def folder(tmp_path):
 @pytest.fixture
 def server(folder, monkeypatch):
     monkeypatch.setattr(remote_files, '_WAITS', (0.0, 0.0))
-    monkeypatch.setattr(remote_files, '_PATIENCE', 0.3)
     monkeypatch.setattr(remote_files, '_SLOWEST', 1e12)
     with serving(folder) as server:
         yield server
+
+
+@pytest.fixture
+def fault(request, monkeypatch):
+    """Of the server; only for a slow one is there little patience, as a busy machine is slow too."""
+    if request.param == 'slow':
+        monkeypatch.setattr(remote_files, '_PATIENCE', 1.0)
+    return request.param
 
 
 def assert_same(one, other, *steps: int) -> None:
@@ -74,7 +81,7 @@ def test_training_reads_the_same_as_from_a_folder(server, rank):
     assert all(asked for path, asked in server.requests if path.endswith('.tar'))  # never a whole shard
 
 
-@pytest.mark.parametrize('fault', FAULTS)
+@pytest.mark.parametrize('fault', FAULTS, indirect=True)
 def test_a_fault_that_passes_changes_nothing(server, fault):
     server.fault = lambda path, number: fault if number % 3 == 1 or (number == 0 and fault != 'slow') else None
     assert_same(SampleSequences(replace(CONFIG, shards=server.url)), SampleSequences(CONFIG))
@@ -85,12 +92,13 @@ def test_a_fault_that_passes_changes_nothing(server, fault):
     'fault, says',
     [
         ('error', '503'),
-        ('slow', 'no answer in 0 s'),
+        ('slow', 'no answer in 1 s'),
         ('short', r'\d+ bytes instead of \d+'),
         ('cut', 'payload|Content'),
         ('wrong', '00000000 is not as in index.jsonl; if the set has changed, run dfd index again'),
         ('whole', r'\d+ bytes instead of \d+; does the server answer requests of ranges\?'),
     ],
+    indirect=['fault'],
 )
 def test_a_fault_that_stays_is_one_line_with_the_url(server, fault, says):
     samples = Samples(server.url)
@@ -102,7 +110,7 @@ def test_a_fault_that_stays_is_one_line_with_the_url(server, fault, says):
     assert list(server.requests.values())[1:] == [3]
 
 
-@pytest.mark.parametrize('fault', ['error', 'slow', 'short', 'cut', 'wrong'])
+@pytest.mark.parametrize('fault', ['error', 'slow', 'short', 'cut', 'wrong'], indirect=True)
 def test_an_index_that_cannot_be_read_is_one_line_with_the_url(server, fault):
     server.fault = lambda path, number: fault
     with pytest.raises(InputError, match=rf'^{server.url}/index\.jsonl: cannot be read, after 3 attempts: .'):
