@@ -165,10 +165,7 @@ class _Painter:
         view = self.view
         if (seen := box.seen(view)) is None:
             return None
-        w, alpha, which, axes = seen
-        window = view.window(alpha > 0)
-        if window is None or min(a.stop - a.start for a in window) < 4:
-            return None
+        w, alpha, which, axes, window = seen
         cover = self._cover(thing)
         rgb = torch.zeros(3, view.size, view.size)
         area = (..., *window)

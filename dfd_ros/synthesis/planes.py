@@ -14,6 +14,8 @@ import torch.nn.functional as F
 
 from dfd_ros.synthesis.draws import Random
 
+MIN_SIDE = 4  # px, of a box that is drawn
+
 
 @dataclass
 class View:
@@ -206,9 +208,12 @@ class Box:
                     back.append(normal / distance)
         return front, back
 
-    def seen(self, view: View) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]] | None:
-        """w (S, S), coverage (S, S), index of the visible face (S, S), and the axes of the faces. Beyond the outline of
-        the box, w continues the planes of its faces. None if the box is not in front of the camera."""
+    def seen(
+        self, view: View
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int], tuple[slice, slice]] | None:
+        """w (S, S), coverage (S, S), index of the visible face (S, S), the axes of the faces, and the window that the
+        box covers. Beyond the outline of the box, w continues the planes of its faces. None if the box is not in front
+        of the camera, or covers less than `MIN_SIDE` px."""
         front, back = self.faces()
         if not front or not back:
             return None
@@ -229,7 +234,11 @@ class Box:
                 d = tuple(a - b for a, b in zip(p, q))
                 distance = value(d) / max(math.hypot(d[0], d[1]), 1e-9)
                 inside = torch.minimum(inside, distance)
-        return w, (inside + 0.5).clamp(0, 1) * (w > 0), which, [axis for axis, _ in front]
+        coverage = (inside + 0.5).clamp(0, 1) * (w > 0)
+        window = view.window(coverage > 0)
+        if window is None or min(side.stop - side.start for side in window) < MIN_SIDE:
+            return None
+        return w, coverage, which, [axis for axis, _ in front], window
 
     def texture(
         self,

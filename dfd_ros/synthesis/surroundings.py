@@ -233,10 +233,7 @@ def _box(painter: _Painter, u: float, cx: float, cy: float, radius: float, floor
     box = Box(middle, halves, axes)
     if (seen := box.seen(view)) is None:
         return None
-    w, alpha, which, faces = seen
-    window = view.window(alpha > 0)
-    if window is None or min(a.stop - a.start for a in window) < 4:
-        return None
+    w, alpha, which, faces, window = seen
     images = [painter.material() for _ in faces]
     if rng.chance(0.4):  # the same paper on all faces
         images = images[:1] * len(faces)

@@ -140,19 +140,25 @@ def test_only_minified_images_are_averaged():
 def test_a_box_is_convex_and_covers_what_it_covers():
     here = view(129)
     box = Box(torch.tensor([0.0, 0.0, 2.0]), torch.tensor([0.25, 0.25, 0.25]), torch.eye(3))
-    w, alpha, which, faces = box.seen(here)
+    w, alpha, which, faces, _ = box.seen(here)
     assert faces == [2] and w.unique().numel() == 1 and w[0, 0].item() == pytest.approx(1 / 1.75)
     side = 2 * 0.25 / 1.75 / here.scale
     assert alpha.sum().item() == pytest.approx(side**2, rel=0.02)
 
     turned, _ = torch.linalg.qr(torch.tensor([[1.0, 0.3, 0.5], [-0.4, 1.0, 0.3], [0.2, -0.5, 1.0]]))
-    w, alpha, which, faces = Box(torch.tensor([0.1, 0.0, 2.0]), torch.tensor([0.3, 0.2, 0.4]), turned).seen(here)
+    w, alpha, which, faces, _ = Box(torch.tensor([0.1, 0.0, 2.0]), torch.tensor([0.3, 0.2, 0.4]), turned).seen(here)
     assert 2 <= len(faces) <= 3 and len(which[alpha > 0.5].unique()) == len(faces)
     assert w.diff().abs().max() < 0.05  # faces meet: no step between them
 
 
 def test_a_box_that_the_camera_is_in_is_not_seen():
     assert Box(torch.zeros(3), torch.ones(3), torch.eye(3)).seen(view()) is None
+
+
+@pytest.mark.parametrize('middle', [(0.0, 0.0, 2.0), (9.0, 0.0, 2.0)], ids=['tiny', 'beside the image'])
+def test_a_box_that_covers_hardly_a_pixel_is_not_seen(middle):
+    half = 0.25 if middle[0] else 0.001
+    assert Box(torch.tensor(middle), torch.full((3,), half), torch.eye(3)).seen(view(129)) is None
 
 
 def test_planes_that_are_textured_are_filled():
