@@ -30,20 +30,23 @@ class ColorImages:
         """Raises InputError if it is video and PyAV is not installed."""
         self._topic, self._bits = topic, bits
         self._video = VideoStream(topic)
+        self._newest: BagMessage | None = None
         first = next(bag.read([topic], again=True), None)
         self.is_video = first is not None and bool(codec_of(first.message, topic))
         if self.is_video:
             require_pyav(topic)
 
     def loader(self, item: BagMessage) -> Callable[[], np.ndarray]:
-        """A function that reads and decodes the image, (H, W, 3) uint8 RGB; it may raise anything.
+        """A function that decodes the image, (H, W, 3) uint8 RGB; it may raise anything. Only the message of the newest
+        image is kept, others are read again.
 
         Raises InputError, and BeforeKeyframe of video.
         """
         codec = codec_of(item.message, self._topic)
         if codec:
             return self._video.add(codec, bytes(item.message.data), item.reload)
-        return functools.partial(self._reloaded, item.reload)
+        self._newest = item
+        return functools.partial(self._decoded, item.reload)
 
     def image(self, item: BagMessage) -> np.ndarray:
         """(H, W, 3) uint8 RGB. Raises whatever a decoder makes of broken data."""
@@ -51,5 +54,7 @@ class ColorImages:
             return self.loader(item)()
         return image_decoding.to_rgb(item.message, self._topic, self._bits)
 
-    def _reloaded(self, reload: Callable[[], Any]) -> np.ndarray:
-        return image_decoding.to_rgb(reload(), self._topic, self._bits)
+    def _decoded(self, reload: Callable[[], Any]) -> np.ndarray:
+        newest = self._newest
+        message = newest.message if newest is not None and newest.reload is reload else reload()
+        return image_decoding.to_rgb(message, self._topic, self._bits)
