@@ -50,13 +50,14 @@ def _printable(text: object) -> str:
 def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_file
+    from dfd_ros.core.run_files import CHECKPOINT
 
     if path.is_dir():
         for marks, kind, describe in (
             (('stack.yaml',), 'focal stack', _stack),
             (('metadata.yaml', '*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd'), 'bag', _bag),
             (('**/*.tar',), 'samples', _samples),
-            (('checkpoint.pt',), 'training run', lambda folder: _checkpoint(folder / 'checkpoint.pt')),
+            ((CHECKPOINT,), 'training run', lambda folder: _checkpoint(folder / CHECKPOINT)),
         ):
             if any(next(path.glob(mark), None) for mark in marks):
                 return kind, describe

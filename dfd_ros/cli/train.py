@@ -105,6 +105,7 @@ def _forked(config: TrainingConfig, args: argparse.Namespace, changes: dict[str,
     """The configuration of another run, which starts from a copy of the newest weights of this one."""
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import output_folder, require_file, written_atomically
+    from dfd_ros.core.run_files import LAST
     from dfd_ros.training.config import load_config
 
     if args.fork == config.name:
@@ -114,7 +115,7 @@ def _forked(config: TrainingConfig, args: argparse.Namespace, changes: dict[str,
     copy = args.out / args.fork / 'initial.safetensors'
     forked = load_config(args.config, **{**changes, 'name': args.fork, 'initial_weights': str(copy)})
     if not copy.exists():  # later it is resumed
-        weights = require_file(args.out / config.name / 'last.safetensors', f': {config.name} has no weights yet')
+        weights = require_file(args.out / config.name / LAST, f': {config.name} has no weights yet')
         output_folder(copy.parent, copy.name)
         with written_atomically(copy) as temporary:
             shutil.copyfile(weights, temporary)

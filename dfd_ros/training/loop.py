@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dfd_ros import networks
+from dfd_ros.core import run_files
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked, output_folder, require_output_folder
 from dfd_ros.datasets.shards import Samples
@@ -31,7 +32,6 @@ from dfd_ros.training.config import TrainingConfig
 from dfd_ros.training.interruption import Interrupted, Interruption
 from dfd_ros.training.losses import sequence_loss
 from dfd_ros.training.observer import Observer, Progress
-from dfd_ros.training.run_log import FILE as LOG_FILE
 from dfd_ros.training.run_log import RunLog
 from dfd_ros.training.self_supervision import SelfSupervision
 from dfd_ros.training.sequences import TrainingData
@@ -45,7 +45,6 @@ _MAX_SKIPPED = 50  # steps in a row
 _SHOWN_EVERY = 2.0  # s
 _LOGGED_EVERY = 20  # steps
 _LONG_WAITING = 0.1  # share of the time that is shown
-_FILES = ('checkpoint.pt', 'best.safetensors', 'last.safetensors', 'README.md', 'samples.png', LOG_FILE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def train(
         run.correct_confidence()
     if processes.ranks > 1:
         distributed.destroy_process_group()
-    return Trained(folder / 'best.safetensors', run.at.step, run.share >= 1)
+    return Trained(folder / run_files.BEST, run.at.step, run.share >= 1)
 
 
 class _Processes(NamedTuple):
@@ -218,21 +217,21 @@ class _Run:
         device, self._leads = processes.device, processes.rank == 0
         self._quiet = not self._leads or observer is not None
         self._say(f'{config.name}: training on {device} in {folder}')
-        require_output_folder(folder, *_FILES)
+        require_output_folder(folder, *run_files.ALL)
         self._network = starting_network(config, device)
         self._without_truth = SelfSupervision(self._network, config) if config.stacks else None
         self._average = average_of(self._network, config.ema)
         self._optimiser = optimiser_of(self._network, config)
         self._samples = Samples(config.shards, TRUTH_READ) if config.shards else None
-        self._checkpoint, self._settings = folder / 'checkpoint.pt', settings_of(config, self._samples)
+        self._checkpoint, self._settings = folder / run_files.CHECKPOINT, settings_of(config, self._samples)
         self.at = self._position()
         self._model = self._trainable()
         self._data = TrainingData(config, folder, device, processes.rank, processes.ranks, self._samples)
-        kept = Kept(folder.parent / 'validation', contents_of(self._settings), self._quiet)
+        kept = Kept(folder.parent / run_files.VALIDATION, contents_of(self._settings), self._quiet)
         self._validation = make_validation(config, device, self._data, self._samples, kept) if self._leads else None
         if isinstance(self._validation, SampleValidation):
             self._validation.check(self._network)
-        output_folder(folder, *_FILES)  # only now, after all checks of the input
+        output_folder(folder, *run_files.ALL)  # only now, after all checks of the input
         self._lock = locked(folder) if self._leads else None
         self._log = RunLog(folder, config) if self._leads else None
         self._precision = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(config.precision, device))
@@ -458,14 +457,14 @@ class _Run:
             self._bar.write(f'step {at.step}: ' + ', '.join(f'{k} {v:.4f}' for k, v in figures.items()))
         picture = None
         with contextlib.suppress(ImportError):  # training machines may lack Pillow
-            picture = self._validation.picture(averaged, folder / 'samples.png')
+            picture = self._validation.picture(averaged, folder / run_files.PICTURE)
         if picture:
             self._log.show(picture, at.step)
         score = figures[self._validation.SCORE]
         is_best = score < at.best or at.best == math.inf
-        for name in ['last'] + ['best'] * is_best:
+        for name in [run_files.LAST] + [run_files.BEST] * is_best:
             networks.save(
-                folder / f'{name}.safetensors',
+                folder / name,
                 averaged,
                 {
                     'steps': str(at.step),
@@ -476,10 +475,10 @@ class _Run:
             )
         at.best, at.validates = min(at.best, score), False
         if is_best:
-            card = folder / 'README.md'
+            card = folder / run_files.CARD
             write_card(card, averaged, config, self._processes.device, at.step, at.seconds / 3600, figures)
         if self._observer:
-            self._observer.on_validation(at.step, figures, folder / 'best.safetensors' if is_best else None, picture)
+            self._observer.on_validation(at.step, figures, folder / run_files.BEST if is_best else None, picture)
 
     def _save(self) -> None:
         self._saved_at = self.at.seconds
@@ -488,7 +487,7 @@ class _Run:
     def correct_confidence(self) -> None:
         """Correct the confidence of the best weights, if there are stacks to do so."""
         config = self._config
-        correction = correct_file(self._folder / 'best.safetensors', config, self._processes.device, self._samples)
+        correction = correct_file(self._folder / run_files.BEST, config, self._processes.device, self._samples)
         if correction:
             self._say(
                 f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '

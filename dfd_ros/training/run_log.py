@@ -11,16 +11,15 @@ import yaml
 
 from dfd_ros.core.files import naming, require_writable
 from dfd_ros.core.image_io import read_image
+from dfd_ros.core.run_files import LOG
 from dfd_ros.training.config import TrainingConfig
-
-FILE = 'log.jsonl'
 
 
 class RunLog:
     """Appends figures to FOLDER/log.jsonl. config: of the run."""
 
     def __init__(self, folder: Path, config: TrainingConfig):
-        self._path = folder / FILE
+        self._path = folder / LOG
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -7,9 +7,8 @@ import math
 from pathlib import Path
 
 from dfd_ros.core.files import naming, require_file
+from dfd_ros.core.run_files import BEST, LOG, PICTURE, VALIDATION
 from dfd_ros.networks import weights_file
-
-LOG, WEIGHTS, PICTURE = 'log.jsonl', 'best.safetensors', 'samples.png'
 
 
 class TrainingRun:
@@ -17,7 +16,7 @@ class TrainingRun:
 
     def __init__(self, folder: Path) -> None:
         """Raises InputError: the run has no weights yet."""
-        self.weights = require_file(folder / WEIGHTS, '; the first validation of the training writes it')
+        self.weights = require_file(folder / BEST, '; the first validation of the training writes it')
         with weights_file.opened(self.weights) as file:
             self.weights_step = file.metadata.get('steps', 'unknown')
             try:
@@ -30,7 +29,7 @@ class TrainingRun:
         self.picture = folder / PICTURE
         self.curves: dict[str, list[tuple[float, float]]] = {}
         """(step, value) of each figure, by its group and name, such as `training loss`."""
-        self.kept = sorted((folder.resolve().parent / 'validation').glob('*.safetensors'))
+        self.kept = sorted((folder.resolve().parent / VALIDATION).glob('*.safetensors'))
         """Files of the stacks that were rendered for validation."""
         self._log, self._read = folder / LOG, 0
 

@@ -20,6 +20,7 @@ from dfd_ros.core.errors import InputError, shortened
 from dfd_ros.core.files import changed_value, parse_json, read_json, read_text, require_file, write_json
 from dfd_ros.core.machine import device_name
 from dfd_ros.core.parsing import parse
+from dfd_ros.core.run_files import BEST, CHECKPOINT, LOG
 from dfd_ros.datasets.stack_cache import StackPool, save_stack, stack_path
 from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.study import study_scenes
@@ -262,13 +263,13 @@ class Study:
             train(self.config(row), folder, str(self.device))
             last = validations(folder)[-1]
             write_json(finished, {'steps': last['step'], 'hours': last['hours'], 'device': machine(self.device)})
-            (folder / 'checkpoint.pt').unlink()  # as large as three networks, and no longer needed
+            (folder / CHECKPOINT).unlink()  # as large as three networks, and no longer needed
         return _checked(_Finished, finished)
 
     def network(self, row: Row) -> networks.Network:
         """The network of a row, with the best weights by validation."""
         if row.train:
-            return networks.load(self._of(row) / 'best.safetensors', network=row.network)
+            return networks.load(self._of(row) / BEST, network=row.network)
         return self._initial(row)
 
     def _initial(self, row: Row) -> networks.Network:
@@ -379,7 +380,7 @@ def validations(folder: Path) -> list[dict]:
         InputError: there is no validation.
     """
     lines: list[dict] = []
-    path = folder / 'log.jsonl'
+    path = folder / LOG
     for text in read_text(path, largest=2**30).splitlines():
         with contextlib.suppress(InputError):
             line = parse_json(text, str(path))
