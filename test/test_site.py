@@ -101,6 +101,13 @@ def test_links_lead_somewhere(site, pages):
     assert not broken
 
 
+def test_pages_are_named_by_their_titles(pages):
+    assert 'Glossary</a> explains' in pages[Path('docs/networks.html')].text
+    assert not [
+        (str(name), found) for name, page in pages.items() for found in re.findall(r'[\w/]+\.md</a>', page.text)
+    ]
+
+
 def test_nothing_is_loaded_from_elsewhere(site, pages):
     foreign = [(str(name), link) for name, page in pages.items() for link in page.loaded if urlsplit(link).netloc]
     assert not foreign

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs (mkdocs.yml): the pages of the repository where they lie, and formulas as MathML.
+"""Hooks of MkDocs (mkdocs.yml): the pages of the repository where they lie, links by title, formulas as MathML.
 
 Every page is read on GitHub and on the site, with the same relative links. GitHub sets formulas itself.
 """
@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = 'README.md', 'CONTRIBUTING.md', 'docs/*.md', 'examples/*.md', 'weights/*.md'
 LINK = re.compile(r'\]\(([^)#\s]+)')
+NAMED_BY_FILE = re.compile(r'\[[\w/]+\.md\](\(([^)#\s]+\.md)[^)\s]*\))')
 SYMBOL = re.compile(r'<a id="symbol-(\w+)"></a>')
 # Without the space around an operator.
 BAR = '<mo>&#x0007C;</mo>', '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
@@ -31,6 +32,18 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         name = path.relative_to(ROOT).as_posix()
         files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Names other pages by their titles, not by their files."""
+    assert page.file.abs_src_path is not None
+    folder = Path(page.file.abs_src_path).parent
+
+    def titled(match: re.Match[str]) -> str:
+        title = (folder / match[2]).read_text().partition('\n')[0].removeprefix('# ')
+        return f'[{title}]{match[1]}'
+
+    return NAMED_BY_FILE.sub(titled, markdown)
 
 
 def on_page_content(content: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
