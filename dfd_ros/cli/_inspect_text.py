@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
             return 'training configuration', _training
         for name, what in (('stack.yaml', 'focal stack'), ('metadata.yaml', 'bag')):
             if path.name == name:
-                raise InputError(f'{path}: part of a {what}; inspect its folder: dfd inspect {path.parent}')
+                raise InputError(
+                    f'{path}: part of a {what}; inspect its folder: dfd inspect {shlex.quote(str(path.parent))}'
+                )
     raise InputError(
         f'{path}: neither a calibration of dfd calibrate, camera_calibration, Kalibr or OpenCV, nor a training '
         'configuration, nor a report of dfd convert'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,6 +168,14 @@ def _print(args: argparse.Namespace, summary: dict, range_: VergenceRange) -> No
     print(f'time       {summary["seconds"]:.1f} s on {summary["device"]} in {summary["precision"]}')
     print(f'files      {args.out}/: {", ".join(summary["files"])}')
     if not is_metric:
-        print(f'           no metres: give the focus distances in a stack.yaml (dfd stack init {args.stack})')
+        print(f'           no metres: {_missing_distances(args.stack)}')
     elif 'cloud.ply' not in summary['files']:
         print('           no point cloud: the field of view is unknown, give it with --field-of-view')
+
+
+def _missing_distances(source: Path) -> str:
+    """What to do for metres."""
+    if (source / 'stack.yaml').exists():
+        return f'give the focus distances in {source / "stack.yaml"}'
+    folder = '' if source.is_dir() else ' --out FOLDER'
+    return f'give the focus distances in a stack.yaml: dfd stack init {shlex.quote(str(source))}{folder}'

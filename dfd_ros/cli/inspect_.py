@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def _stack(folder: Path) -> Lines:
     stack = FocalStack.read(folder, metric=False)
     height, width = stack.images[0].shape[:2]
     yield 'frames', f'{len(stack)} of {width}x{height}'
-    yield from _lens(stack.lens_states)
+    yield from _lens(stack.lens_states, stack.is_metric)
     yield 'true depth', 'no' if stack.depth is None else 'yes'
     yield from made_by(provenance.of_comment(read_text(folder / 'stack.yaml')))
 
@@ -150,7 +151,10 @@ def _photographs(folder: Path) -> Lines:
 
     paths = photograph_paths(folder)
     first = read_small_image(paths[0], SMALL)
-    yield 'photographs', f'{len(paths)}, {paths[0].name} to {paths[-1].name}, {"x".join(map(str, first.stored_size))}'
+    # As they are read: upright.
+    is_portrait = first.pixels.shape[0] > first.pixels.shape[1]
+    width, height = sorted(first.stored_size, reverse=not is_portrait)
+    yield 'photographs', f'{len(paths)}, {paths[0].name} to {paths[-1].name}, {width}x{height}'
     yield 'camera', first.camera or 'unknown'
     try:
         found = read_photographs(folder)
@@ -158,7 +162,7 @@ def _photographs(folder: Path) -> Lines:
         yield 'focal stack', f'no: {error}'
         return
     distances = found.focus_distances
-    yield 'focal stack', f'yes; to complete and keep what is known of it: dfd stack init {folder}'
+    yield 'focal stack', f'yes; to complete and keep what is known of it: dfd stack init {shlex.quote(str(folder))}'
     yield 'focus', found.focus_source if distances is None else f'{", ".join(f"{d:.3g}" for d in distances)} m (EXIF)'
 
 
@@ -186,11 +190,16 @@ def _samples(path: Path) -> Lines:
         yield 'settings', readable(read_text(settings))
 
 
-def _lens(states: Any) -> Lines:
+def _lens(states: Any, is_metric: bool = True) -> Lines:
     first = states[0]
-    yield 'focus', ', '.join(f'{state.focus_distance:.3g}' for state in states) + ' m'
-    focal_length, pitch = f'{1e3 * first.focal_length:.3g} mm', f'{1e6 * first.pixel_pitch:.3g} um'
-    yield 'lens', f'f = {focal_length}, f-number {first.f_number:.3g}, pixels of {pitch}'
+    distances = ', '.join(f'{state.focus_distance:.3g}' for state in states) + ' m'
+    yield 'focus', distances if is_metric else 'distances unknown, only the order of the frames'
+    parts = (
+        (first.focal_length, f'f = {1e3 * first.focal_length:.3g} mm'),
+        (first.f_number, f'f-number {first.f_number:.3g}'),
+        (first.pixel_pitch, f'pixels of {1e6 * first.pixel_pitch:.3g} um'),
+    )
+    yield 'lens', ', '.join(text for value, text in parts if not math.isnan(value)) or 'unknown'
 
 
 def _bag(path: Path) -> Lines:

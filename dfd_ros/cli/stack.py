@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 HELP = 'write a stack.yaml to be completed, beside photographs, or with the frames of a video'
@@ -45,5 +46,5 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f'--out: give a new folder for the frames of {args.source}')
         path, source = extract(args.source, args.out, args.order)
     print(f'focus {source}')
-    print(f'file  {path}; complete it, then: dfd estimate {path.parent} --out DIR')
+    print(f'file  {path}; complete it, then: dfd estimate {shlex.quote(str(path.parent))} --out DIR')
     return 0

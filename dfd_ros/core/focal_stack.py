@@ -19,6 +19,7 @@ frames go, `far_to_near` or `near_to_far`.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +220,8 @@ def _size(image: np.ndarray) -> str:
 
 
 def _description(path: Path) -> dict:
-    description = read_yaml(path, f', a focal stack folder needs one; to write one: dfd stack init {path.parent}')
+    folder = shlex.quote(str(path.parent))
+    description = read_yaml(path, f', a focal stack folder needs one; to write one: dfd stack init {folder}')
     if not isinstance(description, dict):
         raise InputError(f'{path}: must be a mapping with lens and frames')
     _check_keys(description, {'lens', 'order', 'frames', 'depth'}, str(path))

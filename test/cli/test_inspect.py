@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import dfd
+from focus_pictures import HEIGHT, WIDTH, save_all, sweep
 from PIL import Image
 
 from dfd_ros import networks
@@ -62,6 +63,16 @@ def test_focal_stack(tmp_path, printed):
     text = printed(tmp_path / 'stack')
     assert 'frames      3 of 64x48\nfocus       2, 1, 0.5 m\n' in text
     assert 'lens        f = 4 mm, f-number 2, pixels of 2 um\ntrue depth  yes\n' in text
+
+
+def test_photographs_without_focus_distances(tmp_path, printed):
+    """Held upright, and once their stack.yaml waits to be completed."""
+    folder = save_all(tmp_path / 'my desk', sweep(4), Orientation=6)
+    text = printed(folder)
+    assert f'IMG_1.jpg to IMG_4.jpg, {HEIGHT}x{WIDTH}\n' in text and "dfd stack init '" in text
+    assert dfd('stack', 'init', folder) == 0
+    text = printed(folder)
+    assert 'focus       distances unknown, only the order of the frames\nlens        unknown\n' in text
 
 
 def test_shard(tmp_path, printed):

@@ -58,6 +58,12 @@ def test_nothing_is_overwritten_unasked(photographs, capsys):
     assert dfd('stack', 'init', photographs) == 2
     assert 'stack.yaml: already exists; edit it, or replace it with --overwrite' in capsys.readouterr().err
     assert (photographs / 'stack.yaml').read_text() == 'mine'
+
+
+def test_what_lacks_for_metres_is_said_of_a_stack_yaml_too(photographs, tmp_path, capsys):
+    assert dfd('stack', 'init', photographs) == 0
+    assert dfd('estimate', photographs, '--out', tmp_path / 'out', '--network', 'best_focus') == 0
+    assert f'no metres: give the focus distances in {photographs}/stack.yaml\n' in capsys.readouterr().out
     assert dfd('stack', 'init', photographs, '--overwrite', '--order', 'far_to_near') == 0
     content = yaml.safe_load((photographs / 'stack.yaml').read_text())
     assert [frame['file'] for frame in content['frames']] == [f'IMG_{i}.jpg' for i in range(1, 6)]
@@ -114,6 +120,7 @@ def test_estimates_of_photographs_without_distances_are_relative(photographs, tm
     said = capsys.readouterr().out
     for part in ('order of sharpness', 'lens       unknown', 'range      unknown', 'relative, known for', 'no metres'):
         assert part in said
+    assert f'a stack.yaml: dfd stack init {photographs}\n' in said
     assert {path.name for path in out.iterdir()} == set(FILES) - {'depth.npy', 'depth_mm.png', 'cloud.ply', 'cloud.glb'}
     summary = json.loads((out / 'summary.json').read_text())
     assert summary['metric'] is False and summary['range_m'] is None and summary['focus_distances_m'] is None
