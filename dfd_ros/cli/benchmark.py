@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
-HELP = 'measure speed, memory and accuracy on this machine (needs a checkout)'
+HELP = 'measure speed, memory and accuracy on this machine (needs a checkout); alone: list the benchmarks'
 EXAMPLE = 'dfd benchmark speed stability'
 
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'names',
         metavar='NAME',
         nargs='*',
-        help='benchmarks to run (default: all); python benchmarks/NAME.py --help shows the options of one',
+        help='benchmarks to run (default: list them); python benchmarks/NAME.py --help shows the options of one',
     )
     parser.add_argument('--weights', metavar='FILE', type=Path, help='weights file (default: the shipped weights)')
     parser.add_argument('--stack', metavar='DIR', type=Path, help='real focal stack, for the benchmark real_stack')
@@ -26,20 +27,26 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.core.errors import InputError
 
     scripts = _scripts()
-    unknown = [name for name in args.names if name not in scripts]
-    if unknown:
-        raise InputError(f'no benchmark "{unknown[0]}": choose from {", ".join(scripts)}')
-    if 'real_stack' in args.names and args.stack is None:
-        raise InputError('benchmark real_stack: give the folder of a real focal stack with --stack')
+    if not args.names:
+        for name, script in scripts.items():
+            print(f'{name:20} {_purpose(script)}')
+        return 0
+    for name in args.names:
+        if name not in scripts:
+            raise InputError(f'no benchmark "{name}": choose from {", ".join(scripts)}')
+        if name == 'real_stack' and args.stack is None:
+            raise InputError('benchmark real_stack: give the folder of a real focal stack with --stack')
+        if args.weights is not None and "'--weights'" not in scripts[name].read_text():
+            raise InputError(f'benchmark {name}: takes no --weights')
     if args.weights is not None and not args.weights.is_file():
         raise InputError(f'weights {args.weights}: no such file')
+    weights = [] if args.weights is None else ['--weights', args.weights]
     status = 0
-    for name in args.names or scripts:
-        reason = _cannot_run(name, args) if not args.names else None
-        print(f'\n## {name}\n' if reason is None else f'\n## {name}: skipped, {reason}', flush=True)
-        if reason is None:
-            # One process each, so that threads and memory of one do not affect the next.
-            status = max(status, subprocess.run([sys.executable, scripts[name], *_arguments(name, args)]).returncode)
+    for name in args.names:
+        print(f'\n## {name}\n', flush=True)
+        stack = [args.stack] if name == 'real_stack' else []
+        # One process each, so that threads and memory of one do not affect the next.
+        status = max(status, subprocess.run([sys.executable, scripts[name], *weights, *stack]).returncode)
     return status
 
 
@@ -53,16 +60,6 @@ def _scripts() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob('[!_]*.py'))}
 
 
-def _cannot_run(name: str, args: argparse.Namespace) -> str | None:
-    import importlib.util
-
-    if name == 'real_stack' and args.stack is None:
-        return 'needs a real focal stack (--stack)'
-    if name == 'ros_latency' and importlib.util.find_spec('rclpy') is None:
-        return 'ROS 2 is not installed'
-    return None
-
-
-def _arguments(name: str, args: argparse.Namespace) -> list[str]:
-    weights = [] if args.weights is None or name in ('throughput', 'calibration') else ['--weights', str(args.weights)]
-    return weights + ([str(args.stack)] if name == 'real_stack' else [])
+def _purpose(script: Path) -> str:
+    """The first sentence of its docstring."""
+    return (ast.get_docstring(ast.parse(script.read_text())) or '').split('\n\n')[0].replace('\n', ' ')

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfd_ros.cli import main
+from dfd_ros.cli import _parser, main
 from dfd_ros.core.errors import InputError
 
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
@@ -37,12 +37,35 @@ def benchmark(monkeypatch):
         (('warp',), 'no benchmark "warp": choose from '),
         (('real_stack',), 'give the folder of a real focal stack with --stack'),
         (('speed', '--weights', 'none.safetensors'), 'weights none.safetensors: no such file'),
+        (('speed', 'throughput', '--weights', 'none.safetensors'), 'benchmark throughput: takes no --weights'),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line(capsys, arguments, says):
     assert main(['benchmark', *arguments]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count('\n') == 1
+
+
+def test_alone_it_lists_the_benchmarks(capsys):
+    assert main(['benchmark']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len([*BENCHMARKS.glob('[!_]*.py')]) and all(len(line.split()) > 4 for line in lines)
+
+
+def test_the_commands_of_the_results_are_understood(benchmark, capsys):
+    results = benchmark('results')
+    assert results.main(['--list']) == 0
+    listed = capsys.readouterr().out
+    assert 'dfd benchmark speed' in listed and 'real_stack.py STACK: left out, it needs data' in listed
+    assert len(results.commands()) > 20
+    for command in results.commands():
+        program, *arguments = command.split()
+        if program == 'dfd':
+            assert _parser(arguments).parse_args(arguments).command == arguments[0]
+        elif program == 'python':
+            assert (BENCHMARKS.parent / arguments[0]).is_file()
+    with pytest.raises(InputError, match=r'warp: in no command of docs/results.md'):
+        results.main(['warp'])
 
 
 @pytest.mark.parametrize(
