@@ -60,7 +60,7 @@ class ControlPanel:
         self._is_metric = self._controls.is_metric
         places = [low + (high - low) * i / MARKS for i in range(MARKS + 1)]
         marks = tuple((v, _short(distance(v)) if self._is_metric else f'{v:.2g}') for v in places)
-        scale = 'vergence; the marks are metres' if self._is_metric else 'the order of focus'
+        scale = 'vergence, which is 1 / distance' if self._is_metric else 'the order of focus'
         with self._folder:
             self._confidence = gui.add_slider(
                 'confidence', 0.0, 1.0, 0.01, settings.confidence, hint='Depth of less confidence is not shown.'
@@ -160,4 +160,4 @@ class ControlPanel:
 
 
 def _short(metres: float) -> str:
-    return '∞' if math.isinf(metres) else f'{metres:.2g}'
+    return '∞' if math.isinf(metres) else f'{metres:.2g} m'

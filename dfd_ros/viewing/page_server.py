@@ -22,9 +22,7 @@ def open_server(host: str, port: int) -> viser.ViserServer:
         import rich  # comes with viser
         import viser
     except ImportError as error:
-        raise InputError(
-            f"the live page needs viser, and {error.name} is not installed: pip install 'dfd_ros[view]'"
-        ) from None
+        raise InputError(f'the live page needs viser, and {error.name} is not installed: pip install viser') from None
     _check_address(host, port)
     rich.get_console().quiet = True  # viser prints by it when it starts and stops, whatever `verbose` is
     server = viser.ViserServer(host=host, port=port, verbose=False)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 pytest.importorskip('rclpy')
-pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
+pytest.importorskip('viser', reason='viser is not installed: pip install viser')
 import chromium
 from chromium import LEFT, PICTURES, RIGHT
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus

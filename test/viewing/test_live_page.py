@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
+pytest.importorskip('viser', reason='viser is not installed: pip install viser')
 import viser
 from websockets.sync.client import connect
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
+pytest.importorskip('viser', reason='viser is not installed: pip install viser')
 import chromium
 from chromium import PICTURES, RIGHT
 

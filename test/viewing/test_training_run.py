@@ -126,7 +126,7 @@ def test_the_log_is_read_on_from_where_it_was(run):
 
 
 def test_the_column_of_a_run(run):
-    pytest.importorskip('viser', reason="viser is not installed: pip install 'dfd_ros[view]'")
+    pytest.importorskip('viser', reason='viser is not installed: pip install viser')
     from dfd_ros.viewing import page_server
     from dfd_ros.viewing.page_run import PERIOD, RunPanel
 

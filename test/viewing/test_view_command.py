@@ -69,7 +69,7 @@ def test_a_host_of_another_machine(stack, capsys):
 
 def test_without_viser_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'viser', None)
-    with pytest.raises(InputError, match=r"needs viser, and viser is not installed: pip install 'dfd_ros\[view\]'"):
+    with pytest.raises(InputError, match=r'needs viser, and viser is not installed: pip install viser'):
         page_server.open_server('127.0.0.1', 0)
 
 
