@@ -15,6 +15,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.stored_stacks import stored_stacks
+from dfd_ros.drawing.visualise import BACKGROUND
 from dfd_ros.evaluation.frame_figures import EDGE, evaluate
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.networks import Network, Prediction
@@ -106,7 +107,8 @@ def test_the_confidence_is_drawn(tmp_path, capsys):
     pytest.importorskip('matplotlib')
     command = 'evaluate', '--data', 'field', '--stacks', 1, '--size', 64, '--network', 'best_focus', '--plot'
     assert dfd(*command, tmp_path / 'plot.png') == 0
-    assert cv2.imread(str(tmp_path / 'plot.png')).std() > 10
+    picture = cv2.imread(str(tmp_path / 'plot.png'))
+    assert picture.std() > 10 and tuple(picture[0, 0, ::-1]) == BACKGROUND
     assert dfd(*command, tmp_path / 'plot.txt') == 2
     assert 'plot.txt: must end in .png or .svg' in capsys.readouterr().err
 

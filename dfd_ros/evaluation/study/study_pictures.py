@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfd_ros.drawing.plots import new_figure, save_figure
+from dfd_ros.drawing.plots import plot
 from dfd_ros.drawing.visualise import BACKGROUND, Panel, colour, sheet, with_unit, write_picture
 from dfd_ros.evaluation.study.scene_figures import depth_maps
 from dfd_ros.evaluation.study.study_report import TITLES
@@ -27,26 +27,25 @@ def write_curves(path: Path, curves: dict[str, Sequence[dict]]) -> None:
     Raises:
         InputError: matplotlib is not installed.
     """
-    figure = new_figure(figsize=(13, 5))
-    longest = max((points[-1]['hours'] for points in curves.values()), default=0)
-    unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
-    for axes, key, label, factor in zip(
-        figure.subplots(1, 2, sharey=True), ('step', 'hours'), ('step', f'time in steps ({unit})'), (1, scale)
-    ):
-        for i, (title, points) in enumerate(curves.items()):
-            axes.plot(
-                [p[key] * factor for p in points],
-                [p['mse'] for p in points],
-                label=title,
-                color=_colour(i),
-                linestyle=('-', '--')[i // 10 % 2],
-                marker='.',
-                linewidth=1.2,
-            )
-        axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
-        axes.grid(alpha=0.3, which='both')
-    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
-    save_figure(path, figure)
+    with plot(path, figsize=(13, 5)) as figure:
+        longest = max((points[-1]['hours'] for points in curves.values()), default=0)
+        unit, scale = ('h', 1) if longest >= 1 else ('min', 60)
+        for axes, key, label, factor in zip(
+            figure.subplots(1, 2, sharey=True), ('step', 'hours'), ('step', f'time in steps ({unit})'), (1, scale)
+        ):
+            for i, (title, points) in enumerate(curves.items()):
+                axes.plot(
+                    [p[key] * factor for p in points],
+                    [p['mse'] for p in points],
+                    label=title,
+                    color=_colour(i),
+                    linestyle=('-', '--')[i // 10 % 2],
+                    marker='.',
+                    linewidth=1.2,
+                )
+            axes.set(xlabel=label, ylabel='validation loss: MSE of u', yscale='log')
+            axes.grid(which='both')
+        axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=8)
 
 
 def write_bars(path: Path, rows: Sequence[dict]) -> None:
@@ -56,32 +55,33 @@ def write_bars(path: Path, rows: Sequence[dict]) -> None:
         InputError: matplotlib is not installed.
     """
     names = [name for name in TITLES if any('rms' in row['sets'].get(name, {}) for row in rows)]
-    figure = new_figure(figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained')
-    plots = figure.subplots(1, 6, sharey=True)
-    places = np.arange(len(rows))[::-1]
-    for axes, key, label in zip(plots, ('mse', 'rms', 'accuracy', 'abs_rel'), ('MSE', 'RMS', 'Accuracy (%)', 'AbsRel')):
-        for i, name in enumerate(names):
-            axes.barh(
-                places + 0.4 - 0.8 * (i + 0.5) / len(names),
-                [row['sets'].get(name, {}).get(key, math.nan) for row in rows],
-                0.8 / len(names),
-                label=TITLES[name],
-                color=_colour(i),
-            )
-        axes.set_xlabel(label)
-    for axes, key, label, factor in zip(
-        plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'), (1, 1e-6)
-    ):
-        axes.barh(places, [row[key] * factor for row in rows], 0.7, color='0.45')
-        axes.set_xlabel(label)
-    plots[0].set_yticks(places, [row['title'] for row in rows])
-    for axes in plots:
-        axes.grid(alpha=0.3, axis='x')
-    for axes in (plots[0], plots[4]):
-        axes.set_xscale('log')
-        axes.tick_params(axis='x', which='minor', labelbottom=False)
-    figure.legend(*plots[0].get_legend_handles_labels(), loc='outside upper center', fontsize=9, ncols=len(names))
-    save_figure(path, figure)
+    with plot(path, figsize=(18, 1.5 + 0.45 * len(rows)), layout='constrained') as figure:
+        plots = figure.subplots(1, 6, sharey=True)
+        places = np.arange(len(rows))[::-1]
+        for axes, key, label in zip(
+            plots, ('mse', 'rms', 'accuracy', 'abs_rel'), ('MSE', 'RMS', 'Accuracy (%)', 'AbsRel')
+        ):
+            for i, name in enumerate(names):
+                axes.barh(
+                    places + 0.4 - 0.8 * (i + 0.5) / len(names),
+                    [row['sets'].get(name, {}).get(key, math.nan) for row in rows],
+                    0.8 / len(names),
+                    label=TITLES[name],
+                    color=_colour(i),
+                )
+            axes.set_xlabel(label)
+        for axes, key, label, factor in zip(
+            plots[4:], ('ms', 'parameters'), ('ms per depth map', 'parameters (million)'), (1, 1e-6)
+        ):
+            axes.barh(places, [row[key] * factor for row in rows], 0.7, color='C7')
+            axes.set_xlabel(label)
+        plots[0].set_yticks(places, [row['title'] for row in rows])
+        for axes in plots:
+            axes.grid(visible=False, axis='y')
+        for axes in (plots[0], plots[4]):
+            axes.set_xscale('log')
+            axes.tick_params(axis='x', which='minor', labelbottom=False)
+        figure.legend(*plots[0].get_legend_handles_labels(), loc='outside upper center', fontsize=9, ncols=len(names))
 
 
 def _colour(i: int) -> str:
