@@ -22,7 +22,7 @@ from dfd_ros.datasets.rendering.job_log import JobLog, jobs_row, read_log
 from dfd_ros.datasets.shared_shards import SharedShards, unless
 from dfd_ros.datasets.stack_batch import to_sample
 from dfd_ros.drawing import visualise
-from dfd_ros.drawing.visualise import Bar, Panel, coc_picture, depth_picture, nice_limit
+from dfd_ros.drawing.visualise import Bar, Panel, coc_picture, depth_picture, nice_limit, with_unit
 from dfd_ros.synthesis import procedural
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings
 
@@ -209,8 +209,9 @@ def _row(batch: StackBatch) -> list[Panel]:
     range_, focus = batch.ranges()[0], batch.focus[0]
     order = focus.argsort(stable=True).tolist()
     shown = sorted({round(i) for i in np.linspace(0, len(order) - 1, min(len(order), SHEET_FRAMES))})
+    distances = [with_unit(range_.denormalise(v.item())) for v in focus]
     panels = [
-        Panel(batch.images[0, t].permute(1, 2, 0).numpy(), f'v = {focus[t]:.2f}') for t in (order[i] for i in shown)
+        Panel(batch.images[0, t].permute(1, 2, 0).numpy(), f'focus {distances[t]}') for t in (order[i] for i in shown)
     ]
     coc = batch.coc[0, -1, 0].abs().numpy()
     largest = nice_limit(coc)
@@ -218,5 +219,5 @@ def _row(batch: StackBatch) -> list[Panel]:
     return [
         *panels,
         Panel(depth_picture(depth, range_), 'depth', Bar.depth(range_)),
-        Panel(coc_picture(coc, largest), f'CoC at v = {focus[-1]:.2f}', Bar.linear('magma', largest, 'px')),
+        Panel(coc_picture(coc, largest), f'CoC at {distances[-1]}', Bar.linear('magma', largest, 'px')),
     ]
