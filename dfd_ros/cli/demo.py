@@ -15,6 +15,8 @@ EXAMPLE = 'dfd demo --seconds 20 --out output/demo'
 
 MAX_SIDE = 4096
 PATIENCE = 120.0  # s until the first depth image: a busy machine is slow to load torch three times
+SIZES = (640, 480), (320, 240)
+SHARE = 0.5  # of the time between two images that the network may take: the camera needs the rest
 DRAWING = 120.0  # s that pictures and video may take after Ctrl-C
 
 
@@ -28,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for overview.png, demo.mp4, demo.gif and the logs of the nodes',
     )
     parser.add_argument(
-        '--size', metavar='WxH', type=size_within(64, MAX_SIDE), default='320x240', help='size of the images'
+        '--size',
+        metavar='WxH',
+        type=size_within(64, MAX_SIDE),
+        help='size of the images (default: 640x480 if the network is fast enough for the rate, else 320x240)',
     )
     parser.add_argument('--rate', metavar='HZ', type=float, default=10.0, help='images a second')
     parser.add_argument('--seed', type=int, default=10, help='which prints and colours the things on the desk have')
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     # Heard on this machine alone, and by nothing else that runs on it.
     domain = os.getpid() % 100 + 1
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST', ROS_DOMAIN_ID=str(domain))
-    width, height = args.size
+    width, height = args.size or affordable_size(args.weights, args.resolution, args.rate)
     print(
         f'camera ({width}x{height}, {args.rate:g} Hz), sweep and depth: three processes over DDS; {args.seconds:g} s\n'
         f'RViz and ros2 join them with ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID={domain}',
@@ -92,3 +97,27 @@ def run(args: argparse.Namespace) -> int:
     print(f'next     open {args.out}/overview.png (demo.gif plays in browsers); nodes on a live page: dfd run --view;')
     print('         your photographs: dfd estimate FOLDER; your camera: dfd run --help and docs/cameras.md')
     return 0
+
+
+def affordable_size(weights: str, resolution: int, rate: float) -> tuple[int, int]:
+    """The largest of `SIZES` of which this machine estimates depth at `rate` (Hz), as the depth node does.
+
+    Raises:
+        InputError: the weights cannot be loaded.
+    """
+    import time
+
+    import numpy as np
+
+    from dfd_ros.core.lens_state import LensState
+    from dfd_ros.inference.estimator import DepthEstimator
+
+    width, height = SIZES[0]
+    estimator = DepthEstimator(weights or None, resolution=resolution or None)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    times = []
+    for distance in (1.0, 0.5, 0.25, 0.5):
+        start = time.perf_counter()
+        estimator.push(image, LensState(distance, 0.01, 2.0, 6e-6, near=0.25, far=1.0))
+        times.append(time.perf_counter() - start)
+    return SIZES[min(times[1:]) * rate > SHARE]  # the first time prepares

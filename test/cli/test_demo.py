@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
+from dfd_ros.cli import demo
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focus_device import DEVICES
@@ -333,6 +334,11 @@ def dfd():
 
 
 SMALL = ('--size', '128x96', '--rate', '5')
+
+
+@pytest.mark.parametrize('rate, size', [(1e-3, (640, 480)), (1e4, (320, 240))])
+def test_images_are_as_large_as_the_machine_keeps_up_with(random_weights, rate, size):
+    assert demo.affordable_size(str(random_weights), 64, rate) == size
 
 
 def test_the_demo_measures_and_leaves_pictures(dfd, tmp_path, random_weights):
