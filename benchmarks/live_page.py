@@ -89,14 +89,15 @@ class Memory:
         self._samples.append((time.monotonic(), memory_of([self._node]), heap(self._tab), memory_of(family)))
 
     def rows(self) -> list[str]:
-        """Start, end and the line through the last two thirds: at the start, caches fill."""
+        """Start, then after each quarter, and the line through the last two thirds: at the start, caches fill."""
         times, *columns = np.array(self._samples).T
         late = len(times) // 3
+        quarters = np.linspace(0, len(times) - 1, 5).round().astype(int)
         rows = []
         for name, values in zip(self.NAMES, columns):
             (slope, _), covariance = np.polyfit(times[late:] / 3600, values[late:], 1, cov=True)
             rows.append(
-                f'| memory of {name} | {values[0]:.0f} MB, then {values[-1]:.0f} MB; '
+                f'| memory of {name} | {", ".join(f"{value:.0f}" for value in values[quarters])} MB; '
                 f'{slope:+.1f} ± {2 * covariance[0, 0] ** 0.5:.1f} MB an hour |'
             )
         return rows
@@ -137,7 +138,7 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seconds', type=float, default=30.0, help='of each part')
+    parser.add_argument('--seconds', type=float, default=30.0, help='with a viewer; before that, at most 60 s without')
     parser.add_argument('--rate', type=float, default=10.0, help='frames a second')
     parser.add_argument('--height', type=int, default=480)
     parser.add_argument('--width', type=int, default=640)
@@ -167,9 +168,9 @@ def main() -> None:
             process = viewer.process.pid
             time.sleep(5)
             measured = Measured(process)
-            time.sleep(args.seconds)
+            time.sleep(min(60.0, args.seconds))
             print(f'{processor()}, {cores()} cores, load {os.getloadavg()[0]:.1f}')
-            print(f'{args.width}x{args.height}, {args.rate:g} Hz, {args.seconds:g} s each\n')
+            print(f'{args.width}x{args.height}, {args.rate:g} Hz, {args.seconds:g} s\n')
             print('| | |\n| --- | --- |')
             print(f'| CPU of the node, nobody looks | {100 * measured.share():.1f} % of a core |', flush=True)
             with chromium.chromium(Path(folder) / 'profile') as browser:
