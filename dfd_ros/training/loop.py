@@ -391,8 +391,8 @@ class _Run:
 
     def _part_of_step(self, batch: StackBatch, first: int, size: int, frames: list[int]) -> _PartOfStep:
         config, model, count, part = self._config, self._model, len(batch.images), batch[first : first + size]
-        is_synchronised = not isinstance(model, DistributedDataParallel) or first + size >= count
-        with contextlib.nullcontext() if is_synchronised else model.no_sync():
+        waits = first + size < count  # the processes average their gradients after the last part
+        with model.no_sync() if isinstance(model, DistributedDataParallel) and waits else contextlib.nullcontext():
             with self._precision:
                 prediction, logits = model(part.images, part.focus, part.blur_scale, frames)
             if self._without_truth:
