@@ -262,6 +262,21 @@ def test_the_topic_focus_on_moves_the_focus_that_is_held(lens, observer):
     wait_until(only_sweeps, 'a sweep without a held focus')
 
 
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_a_new_sweep_does_not_take_the_answer_to_a_command_on_its_way(lens, observer):
+    command = lens.first_command(command_id=41)
+    assert observer.set_parameter(lens.name, 'near_to_far', True).successful
+    count = len(lens.commands)
+    lens.state(command_id=41)  # a frame from before the command has reached the camera
+    wait_until(lambda: len(lens.commands) > count, 'the first command of the new sweep')
+    count = len(lens.commands)
+    lens.state(command.focus_distance, command_id=command.command_id)
+    time.sleep(0.5)
+    assert len(lens.commands) == count and 'rests at' not in lens.process.output
+    lens.state(0.5, command_id=lens.commands[-1].command_id)
+    wait_until(lambda: len(lens.commands) > count, 'the second command of the new sweep')
+
+
 @pytest.mark.parametrize('lens', [{}], indirect=True)
 def test_what_the_lens_can_focus_is_not_known(lens):
     def warned():

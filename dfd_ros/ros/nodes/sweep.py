@@ -112,6 +112,7 @@ class SweepNode(ManagedNode):
         self._range: VergenceRange | None = None  # None: the sweep starts with the next lens state
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
+        self._last_id = 0  # of all commands sent or answered
         self._problem = ''  # with the last lens state
         self._frames = 0  # settled frames that have answered the command; pipelined: frames since it
         self._trial = PatternTrial()
@@ -206,8 +207,10 @@ class SweepNode(ManagedNode):
             self._trial = PatternTrial()
             self._settled_at = time.monotonic()
             self._distances = focus_distances(self._settings.values, range_, self._trial, self._hold)
-            # Counting on from the camera's last command: one of an earlier sweep cannot pass for ours.
-            self._next(message.command_id)
+            # Counting on from the last command: the answer to an earlier one, even to one on its way, cannot pass for
+            # that to ours.
+            self._last_id = max(self._last_id, message.command_id)
+            self._next()
             return
         self._trial.add(message.settled)
         if message.settled:
@@ -215,7 +218,7 @@ class SweepNode(ManagedNode):
         if self._is_pipelined or self._answers(message, state, self._command, self._range):
             self._frames += 1
             if self._frames >= self._settings.values.frames_per_step:
-                self._next(self._command.command_id)
+                self._next()
 
     @property
     def _is_pipelined(self) -> bool:
@@ -265,8 +268,9 @@ class SweepNode(ManagedNode):
             )
         return True
 
-    def _next(self, last_id: int) -> None:
-        command = FocusCommand(focus_distance=next(self._distances), command_id=last_id % MAX_ID + 1)
+    def _next(self) -> None:
+        self._last_id = self._last_id % MAX_ID + 1
+        command = FocusCommand(focus_distance=next(self._distances), command_id=self._last_id)
         self._command = command
         self._frames = 0
         self._commands += 1
