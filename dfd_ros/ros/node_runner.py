@@ -31,7 +31,8 @@ from dfd_ros.ros.parameters import yaml_scalar
 from dfd_ros.ros.shared_memory import remove_left_over_segments
 from dfd_ros.ros.throttled_warnings import log_text
 
-# What rclpy raises at start for a parameter or a quality of service that cannot work.
+# What rclpy raises at start for a parameter or a quality of service that cannot work, for malformed --ros-args and for a
+# parameter file that cannot be read.
 BAD_INPUT = ParameterException, InvalidQoSProfileException, InvalidQosOverridesError, RuntimeError
 NOTICED_WITHIN = 0.1  # s that a node may take to notice a signal
 OLD_FAST_DDS = ('humble', 'iron', 'jazzy')  # ROS distributions with Fast DDS 2
@@ -98,12 +99,12 @@ def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
     stop = node_signals.StopRequest()
     node: Node | None = None
     try:
-        _check_arguments(_name(make_node), arguments)
-        keep_freed_memory()
-        use_image_transport_profile()
-        remove_left_over_segments()
-        _initialise(arguments)
         with _one_line(_name(make_node)):
+            _check_arguments(_name(make_node), arguments)
+            keep_freed_memory()
+            use_image_transport_profile()
+            remove_left_over_segments()
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             node = make_node()
             if isinstance(node, ManagedNode) and node.get_parameter('autostart').value:
                 node.start()
@@ -127,13 +128,6 @@ def _run(make_node: Callable[[], Node], arguments: list[str]) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-
-
-def _initialise(arguments: list[str]) -> None:
-    try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # malformed --ros-args, an unreadable parameter file
-        raise InputError(str(error)) from None
 
 
 @contextlib.contextmanager

@@ -194,6 +194,16 @@ def test_arguments_that_are_not_of_ros_are_refused():
     assert (status, out) == (2, '') and err.startswith("error: test: unknown argument '--bogus'; parameters are given")
 
 
+@pytest.mark.parametrize(
+    'given, line',
+    [(['-p'], "Couldn't parse trailing -p flag"), (['--params-file', '/nowhere.yaml'], 'Error opening YAML file')],
+)
+def test_arguments_of_ros_that_cannot_be_read_are_one_line(given, line):
+    status, out, err = ended(started('pass', '--ros-args', *given))
+    assert (status, out) == (2, '') and err.startswith('error: test node: Failed to parse ROS arguments: ')
+    assert line in err and err.count('\n') == 1
+
+
 def test_help_lists_the_parameters():
     result = subprocess.run(
         [sys.executable, '-m', 'dfd_ros.ros.nodes.sweep', '--help'], capture_output=True, text=True, timeout=60
