@@ -269,12 +269,11 @@ def test_a_new_sweep_does_not_take_the_answer_to_a_command_on_its_way(lens, obse
     count = len(lens.commands)
     lens.state(command_id=41)  # a frame from before the command has reached the camera
     wait_until(lambda: len(lens.commands) > count, 'the first command of the new sweep')
-    count = len(lens.commands)
+    assert (lens.commands[-1].focus_distance, lens.commands[-1].command_id) == (0.5, 43)
     lens.state(command.focus_distance, command_id=command.command_id)
-    time.sleep(0.5)
-    assert len(lens.commands) == count and 'rests at' not in lens.process.output
-    lens.state(0.5, command_id=lens.commands[-1].command_id)
-    wait_until(lambda: len(lens.commands) > count, 'the second command of the new sweep')
+    lens.state(0.5, command_id=43)
+    wait_until(lambda: lens.commands[-1].command_id == 44, 'the second command of the new sweep')
+    assert 'rests at' not in lens.process.output
 
 
 @pytest.mark.parametrize('lens', [{}], indirect=True)
