@@ -31,8 +31,8 @@ from dfd_ros.ros.parameters import yaml_scalar
 from dfd_ros.ros.shared_memory import remove_left_over_segments
 from dfd_ros.ros.throttled_warnings import log_text
 
-# What rclpy raises at start for a parameter or a quality of service that cannot work, for malformed --ros-args and for a
-# parameter file that cannot be read.
+# What rclpy raises at start for a parameter or a quality of service that cannot work, for malformed --ros-args, and for
+# a parameter file that cannot be read.
 BAD_INPUT = ParameterException, InvalidQoSProfileException, InvalidQosOverridesError, RuntimeError
 NOTICED_WITHIN = 0.1  # s that a node may take to notice a signal
 OLD_FAST_DDS = ('humble', 'iron', 'jazzy')  # ROS distributions with Fast DDS 2
