@@ -128,8 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for before, argument in zip(['', *argv], argv):
                 if not argument or re.fullmatch('--[a-z-]+=', argument):
                     # As the value of a variable that is not set: the folder to write into would be this one.
-                    name = argument or before or 'COMMAND'
-                    parser.error(f'argument {name.removesuffix("=")}: is empty; leave it out')
+                    if before and not before.startswith('-'):
+                        before = f'after {before}'
+                    name = argument.removesuffix('=') or before or 'COMMAND'
+                    parser.error(f'argument {name}: is empty; leave it out')
                 if argument.startswith('--') and argument.endswith('=--'):  # argparse makes an empty list of it
                     parser.error(f'argument {argument.removesuffix("=--")}: expected one argument')
             args, rest = parser.parse_known_args(argv)

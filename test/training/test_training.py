@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -308,12 +310,19 @@ def test_a_run_may_go_on_for_longer_and_with_more_workers(config):
 
 def test_other_samples_under_the_same_name_are_other_data(config, tmp_path):
     shard, weights_file = tmp_path / 'a.tar', tmp_path / 'weights'
-    shard.write_bytes(bytes(10**6))
-    weights_file.write_bytes(b'1')
+
+    def write(content: bytes):
+        with tarfile.open(shard, 'w') as file:
+            for name in ('0.json', '0.truth.npz'):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                file.addfile(member, io.BytesIO(content))
+        weights_file.write_bytes(content)
+
+    write(b'1')
     config = replace(config, shards=str(tmp_path), initial_weights=str(weights_file))
     before = settings_of(config)
-    shard.write_bytes(bytes(10**6 - 1) + b'1')
-    weights_file.write_bytes(b'2')
+    write(b'2')
     after = settings_of(config)
     assert {name for name in before if before[name] != after[name]} == {
         'content of shards',
@@ -680,7 +689,7 @@ def test_settings_of_the_command_line_replace_those_of_the_file():
         (['steps=3', 'steps=4'], "'steps=4': steps is given twice"),
         (['--steps', '3', 'steps=4'], "'steps=4': steps is given twice"),
         (['--device', 'cpu', 'a=1', 'b'], 'unrecognized arguments: a=1 b'),
-        (['--device', 'cpu', ''], 'unrecognized arguments: '),
+        (['--device', 'cpu', ''], 'argument after cpu: is empty'),
         (['--device', 'cpu', '--nosuch=1'], 'unrecognized arguments: --nosuch=1'),
         (['steps=[1'], "'[1' is not a value in YAML"),
         (['name=../evil'], "stream.yaml with name, name: '../evil' is not the name of a folder"),
