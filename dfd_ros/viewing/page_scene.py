@@ -16,7 +16,7 @@ from dfd_ros.viewing.viewed_frame import Pinhole, ViewedFrame
 if TYPE_CHECKING:
     import viser
 
-COLOURS = ('image', 'all in focus', 'depth', 'confidence')
+COLOURS = ('all in focus', 'image', 'depth', 'confidence')  # the image, where what is chosen is not known
 PLANES = 12  # in focus before
 FOCUS_COLOUR, PAST_COLOUR, CAMERA_COLOUR = (255, 170, 60), (96, 104, 120), (150, 156, 168)
 MAX_REACH = 1.5  # planes in focus that are farther than so many times the points are not drawn
