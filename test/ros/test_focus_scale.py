@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from dfd_ros.cameras.focus_table import FocusTable
+from dfd_ros.core.errors import InputError
 from dfd_ros.ros.drivers.focus_scale import FocusScale, Limits
 
 TABLE = FocusTable([3, 243], [math.inf, 0.1])
@@ -31,6 +32,17 @@ def test_a_step_that_is_no_whole_number():
 def test_narrower_limits_keep_the_steps_of_the_driver():
     scale = FocusScale('dioptre', Limits(0.0, 10.0, 1.0).within(0.4, 7.7), None)
     assert values(scale)[0] == 1.0 and values(scale)[-1] == 7.0 and (scale.minimum, scale.maximum) == (0.4, 7.7)
+
+
+def test_a_range_without_two_steps_is_refused():
+    with pytest.raises(InputError, match='steps of 300 from 0: fewer than two of them lie from 3 to 243'):
+        FocusScale('table', Limits(0, 600, 300), TABLE)
+
+
+def test_whole_metres_need_a_limit():
+    assert FocusScale('metre', Limits(0.5)).value(math.inf) == math.inf
+    with pytest.raises(InputError, match='1 to inf metre: give command: minimum and maximum in the driver file'):
+        FocusScale('metre', Limits(1, step=1))
 
 
 def test_the_way_round_ends_at_or_below_the_overshoot():

@@ -52,10 +52,18 @@ class FocusScale:
             low, high = limits.minimum, limits.maximum
             if unit == 'metre':
                 low = max(low, 0.0)
-            if not low < high or (unit == 'dioptre' and math.isinf(high)) or (unit == 'metre' and low <= 0):
+            endless = math.isinf(high) and (unit == 'dioptre' or self._step > 0)  # no multiple of a step is infinite
+            if not low < high or endless or (unit == 'metre' and low <= 0):
                 raise InputError(
                     f'the limits of the focus are {low:g} to {high:g} {unit}: give command: minimum and maximum in the '
                     'driver file'
+                )
+        if self._step:
+            first, last = math.ceil((low - self._origin) / self._step), math.floor((high - self._origin) / self._step)
+            if last <= first:
+                raise InputError(
+                    f'the driver takes steps of {self._step:g} from {self._origin:g}: fewer than two of them lie from '
+                    f'{low:g} to {high:g}, the limits of the focus'
                 )
         self.minimum, self.maximum = low, high
         near, far = self.distance(low), self.distance(high)
