@@ -40,18 +40,18 @@ class FocusRegion:
         self._region = region
 
     @property
-    def is_given(self) -> bool:
-        return self._region.width > 0 and self._region.height > 0
+    def is_due(self) -> bool:
+        """Whether the next estimate is to be published."""
+        return self._region is not self._published or not _is_empty(self._region)
 
     def publish(self, estimate: Estimate, threshold: float, shape: tuple[int, int]) -> None:
-        """`threshold`: of the confidence. `shape`: height and width (px) of ``image_raw``; the estimate's may be
-        less."""
-        region, before = self._region, self._published
-        if region is before and not self.is_given:
+        """`threshold`: least confidence of what counts. `shape`: height and width (px) of ``image_raw``; the estimate's
+        may be less."""
+        if not self.is_due:
             return
-        self._published = region
+        region = self._published = self._region
         height, width = shape
-        if region.x_offset >= width or region.y_offset >= height:
+        if not _is_empty(region) and (region.x_offset >= width or region.y_offset >= height):
             self._warn(
                 f'{self._topic}: the rectangle begins at ({region.x_offset}, {region.y_offset}) px, outside of the '
                 f'images of {width}x{height} px'
@@ -59,8 +59,17 @@ class FocusRegion:
         self._publisher.publish(Float32(data=distance_in(region, estimate, threshold, shape)))
 
 
+def _is_empty(region: RegionOfInterest) -> bool:
+    return not (region.width and region.height)
+
+
 def distance_in(region: RegionOfInterest, estimate: Estimate, threshold: float, shape: tuple[int, int]) -> float:
-    """The distance (m) whose vergence is the median in the rectangle; NaN: too little of it is known."""
+    """The distance (m) whose vergence is the median in the rectangle; NaN: too little of it is known, or it is empty.
+
+    `threshold`, `shape`: as of `FocusRegion.publish`.
+    """
+    if _is_empty(region):
+        return math.nan
     rows, columns = (
         slice(math.floor(start * used / whole), math.ceil((start + length) * used / whole))
         for start, length, used, whole in zip(

@@ -50,5 +50,12 @@ def test_the_part_of_a_rectangle_outside_of_the_image_does_not_count():
     assert math.isnan(distance_in(outside, estimate(depth), 0.3, (8, 12)))
 
 
+def test_an_empty_rectangle_has_no_distance():
+    depth = np.full((4, 6), 0.5)  # of half the pixels of the image: an odd offset lies within one
+    for width, height in ((0, 0), (0, 4), (4, 0)):
+        empty = RegionOfInterest(x_offset=5, y_offset=3, width=width, height=height)
+        assert math.isnan(distance_in(empty, estimate(depth), 0.3, (8, 12)))
+
+
 def test_everything_at_infinity():
     assert distance_in(REGION, estimate(np.full((8, 12), np.inf)), 0.3, (8, 12)) == math.inf

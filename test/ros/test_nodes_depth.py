@@ -552,6 +552,23 @@ def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
         return int(now['received']) >= before + 2 and now['frames since reset'] == '0'
 
     wait_until(rests, 'a node that receives pairs and rests')
+    # A rectangle to focus on wants depth, and its end is still told.
+    rectangle = observer.publisher(RegionOfInterest, '/lazy/focus_region')
+    told = observer.listen(Float32, '/lazy/focus_on', qos.PUBLISHER)
+
+    def tells(region):
+        def told_more():
+            rig.send()
+            return told
+
+        told.clear()
+        rectangle.publish(region)
+        wait_until(told_more, 'a distance to focus on')
+
+    tells(RegionOfInterest(width=WIDTH, height=HEIGHT))
+    tells(RegionOfInterest())
+    wait_until(rests, 'a node that rests again')
+    wait_until(lambda: math.isnan(told[-1].data), 'no distance any more')
     rig.depth = observer.listen(Image, '/lazy/depth/image_rect', qos.PUBLISHER)
     rig.answer()
 

@@ -298,7 +298,7 @@ class DepthNode(ManagedNode):
     @property
     def _rests(self) -> bool:
         """Whether nobody wants a result, and the node may rest then."""
-        return self._settings.values.lazy and not (self._outputs.are_wanted() or self._focus_region.is_given)
+        return self._settings.values.lazy and not (self._outputs.are_wanted() or self._focus_region.is_due)
 
     def _decoded(self, message: Image | CompressedImage) -> np.ndarray:
         """(H, W, 3) uint8 RGB. Raises InputError."""

@@ -165,6 +165,11 @@ class SweepNode(ManagedNode):
         return response
 
     def _on_focus_on(self, message: Float32) -> None:
+        if message.data < 0:
+            self._warn(
+                f'{self.resolve_topic_name("focus_on")}: {message.data:.3g} m is no distance: give one above 0, or 0 '
+                'to sweep only'
+            )
         self._focus_on = message.data if message.data > 0 else 0.0  # NaN: 0
 
     def _hold(self) -> float:
