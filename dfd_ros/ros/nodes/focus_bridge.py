@@ -300,7 +300,7 @@ class FocusBridgeNode(ManagedNode):
         now = time.monotonic()
         if now - self._report_at > SILENCE > now - self._info_at:
             what = report.key or report.field
-            self._problem = f'no {what} on {self._report_topics}: where the lens is is not known'
+            self._problem = f'no {what} on {self._report_topics}: the position of the lens is not known'
             self._warn(self._problem + '; see docs/cameras.md for drivers that do not report it')
             return
         last = self._reports.last
