@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from depth_rig import HEIGHT, WIDTH, Rig, array, figures, is_well_again, warned, with_header
+from depth_rig import HEIGHT, WIDTH, Rig, array, figures, is_well_again, status, warned, with_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.duration import Duration
@@ -567,7 +567,7 @@ def test_lazy_rests_while_nobody_listens(observer, start_node, random_weights):
 
     tells(RegionOfInterest(width=WIDTH, height=HEIGHT))
     tells(RegionOfInterest())
-    wait_until(rests, 'a node that rests again')
+    wait_until(lambda: rig.send() and 'resting' in status(rig)[1], 'a node that rests again')
     wait_until(lambda: math.isnan(told[-1].data), 'no distance any more')
     rig.depth = observer.listen(Image, '/lazy/depth/image_rect', qos.PUBLISHER)
     rig.answer()
