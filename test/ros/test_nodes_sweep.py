@@ -282,12 +282,14 @@ def test_a_new_sweep_does_not_take_the_answer_to_a_command_on_its_way(lens, obse
 
 @pytest.mark.parametrize('lens', [{}], indirect=True)
 def test_what_the_lens_can_focus_is_not_known(lens):
-    def warned():
-        lens.state(near=math.nan, far=math.nan)
-        time.sleep(0.05)
-        return 'set the parameters near and far' in lens.process.output
+    for settled, words in ((True, 'focus: set the parameters near'), (False, 'see the log of the camera or its focus')):
 
-    wait_until(warned, 'a warning')
+        def warned():
+            lens.state(near=math.nan, far=math.nan, settled=settled)
+            time.sleep(0.05)
+            return words in lens.process.output
+
+        wait_until(warned, 'a warning')
     assert not lens.commands
 
 

@@ -235,7 +235,10 @@ class SweepNode(ManagedNode):
         if math.isnan(near) or math.isnan(far):
             if self._range is not None:  # known before
                 return self._range
-            raise InputError(f'{self._topic} does not say what the lens can focus: set the parameters near and far')
+            log = '' if state.settled else 'see the log of the camera or its focus bridge, or '
+            raise InputError(
+                f'{self._topic} does not say what the lens can focus: {log}set the parameters near and far'
+            )
         if not near < far:
             raise InputError(
                 f'parameters near and far: with the limits of the lens, near is {near:.4g} m and far {far:.4g} m; '
