@@ -177,7 +177,7 @@ def test_points_of_the_cloud_stand_at_the_right_distance(tab, show):
     depth[:120, 156:164], depth[120:, 156:164] = NEAR, FAR
     image = np.zeros((240, 320, 3), np.uint8)
     image[:120], image[120:] = RED, BLUE
-    show.frame = frame(depth=depth, image=image, focus_distance=math.nan)
+    show.frame = frame(depth=depth, image=255 - image, all_in_focus=image, focus_distance=math.nan)
     count = show.shown
     wait_until(lambda: show.shown > count + 2, 'more frames')
     (client,) = show.server.get_clients().values()
