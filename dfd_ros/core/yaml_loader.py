@@ -30,7 +30,8 @@ def load(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError) as error:  # of explicit tags
-        raise ValueError(' '.join(str(error).replace('in "<unicode string>", ', '').split())) from None
+        lines = str(error).replace('in "<unicode string>", ', '').splitlines()
+        raise ValueError(', '.join(' '.join(line.split()) for line in lines)) from None
 
 
 if yaml.__with_libyaml__:

@@ -625,7 +625,7 @@ def test_the_configurations_of_the_documentation_are_right(tmp_path):
         ('data: {height: 4000, width: 4000, frames: 900}', 'data: height x width x frames should be at most'),
         ('data: {frames: 100000}', 'data, frames: 100000 should be at most 1000'),
         ('data: {breathing_residual: .nan}', 'data, breathing_residual: nan should be finite'),
-        ('seed: 100000000000000000000', 'a number of 21 characters line 1, column 7'),
+        ('seed: 100000000000000000000', 'a number of 21 characters, line 1, column 7'),
         ('precision: fp8', "precision: 'fp8' should be 'auto', 'fp32' or 'bf16'"),
         ('stages: [{frames: 0}]', 'stages[0], frames: 0 should be above 0'),
         ('stages: [{crop: 300}]', 'stages: crop 300, but stacks are only 256x256'),
