@@ -253,7 +253,7 @@ class DepthHealth:
         if self._no_depth_because:
             return self._no_depth_because
         if (positions := self._positions()) < limits.min_positions:
-            return f'only {positions} focus positions in the last {SPAN:g} s'
+            return f'only {plural(positions, "focus position")} in the last {SPAN:g} s'
         return self._outside(limits)
 
     def _outside(self, limits: DepthParameters) -> str | None:

@@ -86,7 +86,8 @@ def test_a_good_stream_is_no_problem():
     [
         ({'known': 0.0, 'because': 'the focus has not moved'}, 'depth for 0% of the pixels: the focus has not moved'),
         ({'known': 0.01}, 'depth for 1% of the pixels: confidence is below confidence_threshold'),
-        ({'foci': FOCI[:2]}, 'only 2 focus positions'),
+        ({'foci': FOCI[:2]}, 'only 2 focus positions in'),
+        ({'foci': FOCI[:1]}, 'only 1 focus position in'),
     ],
 )
 def test_bad_depth_is_a_problem(changes, words):
