@@ -13,6 +13,7 @@ from dfd_ros.core.frame_offset import FrameOffset
 from dfd_ros.core.optics import vergence
 from dfd_ros.inference.estimator import Estimate
 from dfd_ros.inference.evidence import Evidence, shown_by
+from dfd_ros.inference.focus_response import FOCUS_BINS, WINDOW
 from dfd_ros.ros.diagnostics import Window
 from dfd_ros.ros.node_parameters import DepthParameters
 
@@ -23,6 +24,8 @@ SAME_FOCUS = 0.02  # of the spread of the foci
 NEVER_SETTLED = 'settled is false in the lens states, see skip_unsettled'
 MAX_LATENCY = 600.0  # s; more is a stamp of another clock
 MAX_SWEEP = 1000  # foci
+MIN_VISITS = 3  # of each focus, on average, before the order of the foci is judged
+SAME_FOLLOWER = 0.85  # of the steps of a repeated ramp; a ping-pong sweep of three foci has 0.75
 BUSY, TOO_FAST, TOO_OLD, RESTING = 'network busy', 'max_rate', 'max_age', 'nobody subscribes'
 """Why pairs are dropped."""
 
@@ -82,6 +85,31 @@ class SweptFoci:
         del self._sweep[:-MAX_SWEEP]
 
 
+class FocusOrder:
+    """The foci (vergences) of the last usable frames in the order of the camera, those that are dropped included."""
+
+    def __init__(self) -> None:
+        self._foci: deque[float] = deque(maxlen=WINDOW)
+
+    def add(self, focus_distance: float) -> None:
+        if math.isfinite(focus := vergence(focus_distance)):
+            self._foci.append(focus)
+
+    @property
+    def is_repeated_ramp(self) -> bool:
+        """Whether nearly always the same focus follows a focus, so that lens states a frame off fit the images as well
+        as their own do. A node that drops frames takes the foci of such a ramp in another order."""
+        foci = np.array(self._foci)
+        if not len(foci) or not np.ptp(foci):
+            return False
+        bins = np.rint((foci - foci.min()) / np.ptp(foci) * FOCUS_BINS).astype(int)
+        if len(bins) < MIN_VISITS * len(np.unique(bins)) or np.mean(bins[1:] != bins[:-1]) < 0.5:
+            return False
+        followers = np.zeros((FOCUS_BINS + 1, FOCUS_BINS + 1), int)
+        np.add.at(followers, (bins[:-1], bins[1:]), 1)
+        return followers.max(1).sum() >= SAME_FOLLOWER * followers.sum()
+
+
 def frames_late(frames: int) -> str:
     """frames: negative = early."""
     return f'is stamped {plural(abs(frames), "frame")} {"late" if frames > 0 else "early"}'
@@ -103,6 +131,7 @@ class DepthHealth:
         self.latency = Window(SPAN)
         self.waiting, self.network, self.added = (Window() for _ in range(3))
         self.offset = FrameOffset()
+        self.order = FocusOrder()
         self._refusal = self._lost_because = self._reset_reason = ''
         self._unknown_because = self._no_depth_because = ''
         self._frames = 0
@@ -144,10 +173,11 @@ class DepthHealth:
         What the images show is certain. The time of arrival is not: an image may also take a frame longer than its lens
         state, and a ramp cannot distinguish the two, since the same focus follows each of its foci every time.
         """
-        if self._lag == 0:
+        lag = self._shown_lag()
+        if lag == 0:
             return ''
-        if self._lag is not None:
-            frames, seen = -self._lag, shown_by(self._lag)
+        if lag is not None:
+            frames, seen = -lag, shown_by(lag)
             return f'{frames_late(frames)}: {seen}; {self._fitting(delay, frames)}'
         if not (frames := self.offset.frames):
             return ''
@@ -156,6 +186,10 @@ class DepthHealth:
             f'{"after" if frames > 0 else "before"} the one it came with: is it stamped with the time of its image? '
             f'If not, {self._fitting(delay, frames)}; if so, trust_stamps'
         )
+
+    def _shown_lag(self) -> int | None:
+        """See `Evidence.lag`. A repeated ramp confirms nothing."""
+        return None if self._lag == 0 and self.order.is_repeated_ramp else self._lag
 
     def _fitting(self, delay: float, frames: int) -> str:
         if not self.offset.period > 0:
@@ -219,7 +253,7 @@ class DepthHealth:
             'confidence of the depth': self._mean_confidence(),
             'response of the images to the focus': self._response,
             'frames from lens state to image, by arrival': self.offset.frames,
-            'frames from lens state to image, by sharpness': 'unknown' if self._lag is None else self._lag,
+            'frames from lens state to image, by sharpness': 'unknown' if (lag := self._shown_lag()) is None else lag,
         }
 
     def _known_share(self) -> float:

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from dfd_ros.core import sweeps
+from dfd_ros.core.optics import VergenceRange
 from dfd_ros.inference.estimator import Estimate
 from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.frame_mailbox import Mailbox, Pace
@@ -166,6 +168,29 @@ def test_late_lens_states_are_reported_with_the_fitting_delay(lag, words, delay)
     late = health.late_lens_states(0.05)
     assert late.startswith(words) and bool(late) == bool(words)
     assert not delay or f'set lens_state_delay to {delay}' in late
+
+
+@pytest.mark.parametrize(
+    'foci, is_confirmed',
+    [
+        (FOCI * 12, False),  # ramp
+        ([*FOCI, *FOCI[3:0:-1]] * 8, True),  # ping-pong
+        (sweeps.jumps(VergenceRange(0.3, 3.0), 5, 12), True),
+        ([focus for focus in FOCI * 6 for _ in range(2)], True),  # two frames a step
+        (FOCI[:1] * 60, True),
+    ],
+)
+def test_images_confirm_lens_states_unless_the_focus_repeats_a_ramp(foci, is_confirmed):
+    health = DepthHealth()
+    for i, focus in enumerate(foci):
+        health.offset.add_image(0.1 * i)
+        health.offset.add_pair(0.1 * i, 0.1 * (i - 1))
+        health.order.add(focus)
+    health.note_evidence(SimpleNamespace(response=0.9, lag=0))
+    late = health.late_lens_states(0.0)
+    assert not late if is_confirmed else 'pairs with the image 1 frame after the one it came with' in late
+    figure = health.figures()['frames from lens state to image, by sharpness']
+    assert figure == (0 if is_confirmed else 'unknown')
 
 
 def test_nothing_that_comes_out_is_a_problem():

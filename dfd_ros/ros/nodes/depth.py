@@ -194,6 +194,7 @@ class DepthNode(ManagedNode):
         if self._settings.values.skip_unsettled and not lens_state.settled:
             self._health.add_unsettled()
             return
+        self._health.order.add(lens_state.focus_distance)
         if self._usable and self._paired_at - self._usable[-1] > UNPAIRED_AFTER:
             self._usable.clear()  # a pause is no period
         self._usable.append(self._paired_at)
