@@ -19,7 +19,7 @@ def _hex(rgb: tuple[int, int, int]) -> str:
 
 def _style() -> dict[str, object]:
     """What differs from matplotlib's own `dark_background`."""
-    from cycler import cycler
+    from matplotlib.rcsetup import cycler
 
     keys = {
         _hex(BACKGROUND): ('figure.facecolor', 'axes.facecolor', 'savefig.facecolor', 'legend.facecolor'),
