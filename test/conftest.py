@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from hypothesis import settings
+from tiny_training import TINY
 
 # No robot nearby hears the tests, nor the tests a robot; nor does one worker of pytest-xdist hear another.
 worker = os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')
@@ -52,8 +53,7 @@ def random_weights(tmp_path_factory):
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('weights') / 'stream.safetensors'
-    small = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
-    networks.save(path, networks.create('stream', **small))
+    networks.save(path, networks.create('stream', **TINY))
     return path
 
 

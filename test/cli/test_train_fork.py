@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 from command_line import dfd
+from tiny_training import TINY
 
 from dfd_ros import networks
 from dfd_ros.training import loop
 from dfd_ros.training.loop import Trained
-
-TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import torch
 from command_line import dfd
 from faulty_server import FAULTS, serving
+from tiny_training import TINY
 
 from dfd_ros.core import remote_files
 from dfd_ros.core.errors import InputError
@@ -29,7 +30,7 @@ BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 SHARD = 'some room/blender-000000.tar'
 CONFIG = TrainingConfig(
     name='tiny',
-    network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
+    network_config=TINY,
     steps=100,
     precision='fp32',
     stages=(Stage(crop=32, batch=2, frames=4, decode=2),),

@@ -16,6 +16,7 @@ import pytest
 import torch
 from command_line import dfd
 from rendered_pool import render_pool
+from tiny_training import TINY
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples, count
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.slow(reason='networks are trained on files')
 BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 CONFIG = TrainingConfig(
     name='tiny',
-    network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
+    network_config=TINY,
     steps=2,
     warmup=1,
     precision='fp32',

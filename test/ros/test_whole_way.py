@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from tiny_training import TINY
 
 pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
@@ -29,7 +30,6 @@ from dfd_ros.training.loop import train
 
 pytestmark = pytest.mark.slow(reason='from a recording through training to depth from the nodes')
 SIZE = 72, 96
-NETWORK = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 STEPS = 4  # focus distances of a sweep
 
 
@@ -97,10 +97,10 @@ def test_from_the_rig_to_weights_of_its_own(start_node, observer, tmp_path):
 
     torch.manual_seed(0)
     before = tmp_path / 'random.safetensors'
-    networks.save(before, networks.create('stream', **NETWORK))
+    networks.save(before, networks.create('stream', **TINY))
     config = TrainingConfig(
         name='mine',
-        network_config=NETWORK,
+        network_config=TINY,
         initial_weights=str(before),
         steps=60,
         warmup=1,

@@ -8,8 +8,6 @@ from random import Random
 
 from mutations import mutate_folder
 
-TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
-
 
 class Fault(Exception):
     """A result that is wrong, without an exception."""

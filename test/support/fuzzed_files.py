@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from fuzz_subject import TINY, Collection, Fault, Files
+from fuzz_subject import Collection, Fault, Files
 from mutations import INTEGERS, mutate_arrays, mutate_folder, mutate_number, mutate_text, number, value
 from PIL import Image
+from tiny_training import TINY
 
 from dfd_ros.core.errors import InputError
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzz_subject import TINY, Fault, Subject
+from fuzz_subject import Fault, Subject
 from mutations import mutate_bytes, number, whole_number
+from tiny_training import TINY
 
 from dfd_ros.core.errors import InputError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_training import TINY
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.training import loop
@@ -14,7 +15,7 @@ from dfd_ros.training.loop import train
 
 CONFIG = TrainingConfig(
     name='tiny',
-    network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
+    network_config=TINY,
     steps=1,
     precision='fp32',
     stages=(Stage(crop=32, batch=3, frames=3, decode=2),),

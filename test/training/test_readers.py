@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import ENDLESS
+from tiny_training import ENDLESS, TINY
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.training.config import Stage, TrainingConfig
@@ -25,7 +25,7 @@ from dfd_ros.training.sequences import TrainingData
 BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 CONFIG = TrainingConfig(
     name='tiny',
-    network_config={'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]},
+    network_config=TINY,
     steps=4,
     warmup=1,
     precision='fp32',

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tiny_training import TINY
 
 from dfd_ros import networks
 from dfd_ros.cli import main
@@ -27,7 +28,6 @@ from dfd_ros.training.reblurring import HYPOTHESES, misfits
 from dfd_ros.training.self_supervision import expected_misfit, roughness
 from dfd_ros.training.unlabelled_stacks import UnlabelledStacks, aligned
 
-TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 FOCUS, BLUR = torch.linspace(0, 1, 5), torch.full((5,), 14.0)
 
 

@@ -24,6 +24,7 @@ import pytest
 import torch
 from command_line import dfd
 from rendered_pool import render_pool
+from tiny_training import TINY
 
 from dfd_ros import networks
 from dfd_ros.cli import main
@@ -39,7 +40,6 @@ from dfd_ros.training.loop import decoded_frames, learning_rate, train
 from dfd_ros.training.sequences import TrainingData
 from dfd_ros.training.starting_network import average_of, optimiser_of, starting_network
 
-TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 CONFIG = TrainingConfig(
     name='tiny',
     network_config=TINY,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_training import TINY
 
 from dfd_ros import networks
 from dfd_ros.core.errors import InputError
@@ -19,7 +20,6 @@ from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.viewing.recorded_scenes import FocalScene, ResultScene, recorded
 from dfd_ros.viewing.training_run import TrainingRun
 
-TINY = {'channels': [8, 8, 8, 8], 'hypotheses': 6, 'kinds': [1, 2, 1], 'hidden': [4, 4]}
 FRAMES, SIZE = 3, 32
 
 
