@@ -19,9 +19,11 @@ _COUNTED = (
 )
 
 
-def is_bag(folder: Path) -> bool:
-    """Whether a folder has a recording in it."""
-    return (folder / METADATA).exists() or bool(_files(folder))
+def is_bag(path: Path) -> bool:
+    """Whether this is a file of a bag, or a folder with a recording in it."""
+    if path.is_dir():
+        return (path / METADATA).exists() or bool(_files(path))
+    return path.name.endswith(SUFFIXES)
 
 
 def format_of(file: Path | str) -> str:
@@ -58,7 +60,7 @@ def bag_files(path: Path) -> tuple[list[Path], list[Path]]:
     if not path.exists():
         raise InputError(f'{path}: no such bag')
     if not path.is_dir():
-        if not path.name.endswith(SUFFIXES):
+        if not is_bag(path):
             raise InputError(f'{path}: not a bag; give a folder with .mcap or .db3 files, or one such file')
         return [path], []
     bags, others = _bags(path)

@@ -49,19 +49,20 @@ def _printable(text: object) -> str:
 
 
 def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
+    from dfd_ros.bags.bag_files import is_bag
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_file
     from dfd_ros.core.run_files import CHECKPOINT
 
     if path.is_dir():
-        for marks, kind, describe in (
-            (('stack.yaml',), 'focal stack', _stack),
-            (('metadata.yaml', '*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd'), 'bag', _bag),
-            (('**/*.tar',), 'samples', _samples),
-            ((CHECKPOINT,), 'training run', lambda folder: _checkpoint(folder / CHECKPOINT)),
-        ):
-            if any(next(path.glob(mark), None) for mark in marks):
-                return kind, describe
+        if (path / 'stack.yaml').exists():
+            return 'focal stack', _stack
+        if is_bag(path):
+            return 'bag', _bag
+        if any(path.glob('**/*.tar')):
+            return 'samples', _samples
+        if (path / CHECKPOINT).exists():
+            return 'training run', lambda folder: _checkpoint(folder / CHECKPOINT)
         from dfd_ros.photographs.photograph_folder import photograph_paths
 
         if photograph_paths(path):

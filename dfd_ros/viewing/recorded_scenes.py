@@ -115,10 +115,9 @@ def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
             return _samples(path)
         if (path / 'demo.mp4').exists():
             raise InputError(f'{path}: nothing to view but pictures and a video, demo.mp4; give {KINDS}')
-    from dfd_ros.bags.bag_files import SUFFIXES
+    from dfd_ros.bags.bag_files import is_bag
 
-    files = path.iterdir() if path.is_dir() else [path]
-    if any(file.name.endswith(SUFFIXES) for file in files):
+    if is_bag(path):
         from dfd_ros.viewing.bag_frames import BagFrames
 
         frames = BagFrames(path, **(topics or {}))
