@@ -65,8 +65,7 @@ def write_results(
     """
     depth = depths[-1]
     assert estimate.all_in_focus is not None
-    has_cloud = stack.is_metric and not math.isnan(focal_length_px)
-    files = file_names(stack.is_metric, has_cloud)
+    files = file_names(stack.is_metric, focal_length_px)
     in_the_way = files_in_the_way(folder, files)
     if stack.is_metric:
         _save(folder / 'depth.npy', depth)
@@ -75,7 +74,7 @@ def write_results(
         _save(folder / 'relative_depth.npy', np.where(np.isnan(depth), np.float32(np.nan), estimate.vergence))
     _save(folder / 'coc.npy', np.stack(cocs))
     _save(folder / 'confidence.npy', estimate.confidence)
-    if has_cloud:
+    if 'cloud.ply' in files:
         cloud = PointCloud.of_depth(depth, estimate.all_in_focus, estimate.confidence, focal_length_px)
         write_ply(folder / 'cloud.ply', cloud)
         write_glb(folder / 'cloud.glb', cloud)
@@ -96,10 +95,11 @@ def write_results(
     return files
 
 
-def file_names(is_metric: bool, has_cloud: bool) -> list[str]:
-    """The files of a result."""
+def file_names(is_metric: bool, focal_length_px: float) -> list[str]:
+    """The files of a result. There is a point cloud where depth is in metres and the focal length known (not NaN)."""
     left_out = {'relative_depth.npy'} if is_metric else {'depth.npy', 'depth_mm.png'}
-    left_out |= set() if has_cloud else {'cloud.ply', 'cloud.glb'}
+    if not is_metric or math.isnan(focal_length_px):
+        left_out |= {'cloud.ply', 'cloud.glb'}
     return [name for name in FILES if name not in left_out]
 
 

@@ -119,8 +119,9 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.inference.estimator import DepthEstimator
 
     require_other_folder(args.out, args.stack)
-    has_cloud = stack.is_metric and (args.field_of_view is not None or not math.isnan(focal_length_px))
-    files = file_names(stack.is_metric, has_cloud)
+    if args.field_of_view is not None:
+        focal_length_px = stack.images[-1].shape[1] / 2 / math.tan(math.radians(args.field_of_view / 2))
+    files = file_names(stack.is_metric, focal_length_px)
     require_output_folder(args.out, *files)
     files_in_the_way(args.out, files)
     estimator = DepthEstimator(
@@ -142,8 +143,6 @@ def run(args: argparse.Namespace) -> int:
             cocs.append(estimate.coc)
     seconds = time.perf_counter() - start
     depth = depths[-1]
-    if args.field_of_view is not None:
-        focal_length_px = depth.shape[1] / 2 / math.tan(math.radians(args.field_of_view / 2))
     files = write_results(args.out, stack, range_, estimate, depths, cocs, focal_length_px)
     summary = write_summary(args.out / 'summary.json', stack, range_, estimator, estimate, depth, seconds, files)
     _print(args, summary, range_)
