@@ -268,10 +268,11 @@ class DepthNode(ManagedNode):
         if values.max_age and self._age(message.header) > values.max_age:
             self._health.drop(TOO_OLD)
             return
-        if self._reset.is_set() or self._rests:
+        rests = self._rests
+        if rests or self._reset.is_set():
             self._reset.clear()
             self._estimator.reset()
-            if self._rests:
+            if rests:
                 self._health.drop(RESTING)
                 return
         image = self._decoded(message)

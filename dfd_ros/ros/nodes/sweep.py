@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool
 from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
-from dfd_ros.core.optics import VergenceRange, vergence
+from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
@@ -177,14 +177,19 @@ class SweepNode(ManagedNode):
         assert self._range is not None
         near, far = self._range.near, self._range.far
         wanted = min(max(self._focus_on, near), far) if self._focus_on else 0.0
-        if wanted and abs(self._range.normalise(wanted) - self._range.normalise(self._focus_on)) > STEADY:
+        if wanted and self._apart(wanted, self._focus_on) > STEADY:
             self._warn(
                 f'{self.resolve_topic_name("focus_on")}: {self._focus_on:.3g} m is outside of {near:.3g} to {far:.3g} '
                 'm, which are swept: the focus is held at the nearer end'
             )
-        is_near = wanted and self._held and abs(vergence(wanted) - vergence(self._held)) <= STEADY * self._range.width
-        self._held = self._held if is_near else wanted
+        if not (wanted and self._held and self._apart(wanted, self._held) <= STEADY):
+            self._held = wanted
         return self._held
+
+    def _apart(self, one: float, other: float) -> float:
+        """Of two distances (m), in vergence, as a share of the range."""
+        assert self._range is not None
+        return abs(self._range.normalise(one) - self._range.normalise(other))
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
         self._silent_from = time.monotonic() + NOTHING_AFTER
