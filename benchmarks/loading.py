@@ -23,6 +23,7 @@ from _common import check, exit_with, machine
 
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.markdown_table import table
+from dfd_ros.core.run_files import LOG
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.shards import Samples, ShardWriter
 from dfd_ros.datasets.stack_batch import to_stack_batch
@@ -100,7 +101,7 @@ def waiting(folder: Path, run: Path, options: argparse.Namespace) -> tuple[float
     config = configuration(folder, options, 10)
     config = replace(config, steps=10**6, validation='samples', held_out=0.2, validate_stacks=1, validate_every=10**6)
     train(config, run, 'auto', stop_after=40 if options.steps < 40 else options.steps // 20 * 20)
-    lines = [json.loads(line) for line in (run / 'log.jsonl').read_text().splitlines()]
+    lines = [json.loads(line) for line in (run / LOG).read_text().splitlines()]
     later = [line for line in lines if line['group'] == 'training'][1:]
     share = sum(line['waiting'] for line in later) / len(later)
     return share, 3600 * later[-1]['hours'] / later[-1]['step']

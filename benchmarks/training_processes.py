@@ -25,6 +25,7 @@ from _common import check, exit_with, machine
 
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.markdown_table import table
+from dfd_ros.core.run_files import LOG
 from dfd_ros.core.sample import Sample
 from dfd_ros.datasets.shards import ShardWriter
 
@@ -77,7 +78,7 @@ def train(config: Path, out: Path, nodes: int, processes: int) -> float:
 
 
 def seconds_of_a_step(run: Path) -> float:
-    lines = [json.loads(line) for line in (run / 'log.jsonl').read_text().splitlines()]
+    lines = [json.loads(line) for line in (run / LOG).read_text().splitlines()]
     first, *_, last = [line for line in lines if line['group'] == 'training']
     return 3600 * (last['hours'] - first['hours']) / (last['step'] - first['step'])
 

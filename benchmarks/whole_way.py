@@ -25,6 +25,7 @@ from dfd_ros.bags.bag_reader import Bag
 from dfd_ros.cameras.rgbd_source import INTRINSICS
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.markdown_table import table
+from dfd_ros.core.run_files import LAST
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.drawing import visualise
@@ -75,7 +76,7 @@ def main() -> int:
     )
     began = time.monotonic()
     train(config, args.out / 'run', 'cpu')
-    weights['after'] = args.out / 'run' / 'last.safetensors'
+    weights['after'] = args.out / 'run' / LAST
     print(f'fine-tuning: {args.steps} steps in {time.monotonic() - began:.0f} s')
     held_out = args.out / 'held_out'
     rows = []
