@@ -73,6 +73,17 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path, models):
     assert 'outside the world' in out or 'no such file' in out
 
 
+def test_a_model_config_that_cannot_be_read_leaves_its_model_usable(tmp_path, models):
+    (models / 'chair' / 'model.config').write_text(
+        '<model><sdf>other.sdf</sdf><description>rail & curtain</description>'
+    )
+    include = '<include><uri>model://chair</uri></include>'
+    assert len(read_world(world(tmp_path, include), [models]).visuals) == 1
+    (models / 'chair' / 'model.sdf').rename(models / 'chair' / 'other.sdf')
+    with pytest.raises(InputError, match='nothing visible'):
+        read_world(world(tmp_path, include), [models])
+
+
 def test_models_are_excluded_by_name(tmp_path, models):
     with pytest.raises(InputError, match='nothing visible'):
         read_world(world(tmp_path, '<include><uri>model://chair</uri></include>'), [models], ('ch*',))

@@ -178,7 +178,8 @@ def write_view_sheet(folder: Path) -> Path:
         if view.behind_depth is not None and view.behind_colour is not None:
             behind = view.behind_depth
             colour = np.where(np.isfinite(behind)[..., None], view.behind_colour, view.colour)
-        nearest, farthest = np.nanquantile(1 / view.depth, [0.99, 0.01])
+        nearest, farthest = np.nanquantile(1 / view.depth, [0.99, 0.01])  # 0 where a view looks out of the world
+        far = f'{1 / farthest:.2f} m' if farthest else 'infinity'
         rows.append(
             [
                 visualise.Panel(_picture(view.colour), view.about.get('world', '')),
@@ -186,7 +187,7 @@ def write_view_sheet(folder: Path) -> Path:
                 *(
                     visualise.Panel(visualise.colour((1 / depth - farthest) / max(nearest - farthest, 1e-9)), title)
                     for depth, title in (
-                        (view.depth, f'vergence, {1 / nearest:.2f} to {1 / farthest:.2f} m'),
+                        (view.depth, f'vergence, {1 / nearest:.2f} m to {far}'),
                         (behind, 'of the second layer'),
                     )
                 ),

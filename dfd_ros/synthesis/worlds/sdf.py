@@ -281,14 +281,20 @@ class _Reader:
 
 
 def _model_file(folder: Path) -> Path:
-    """The SDF file of a model: the newest version in its model.config."""
-    config = folder / 'model.config'
+    """The SDF file of a model: the newest version in its model.config, or model.sdf where that cannot be read."""
+    config, default = folder / 'model.config', folder / 'model.sdf'
     if config.is_file():
-        named = [(_version(sdf), folder / (sdf.text or '').strip()) for sdf in _parse(config).findall('sdf')]
+        try:
+            versions = _parse(config).findall('sdf')
+        except InputError:  # published models have bare ampersands in their descriptions
+            if default.is_file():
+                return default
+            raise
+        named = [(_version(sdf), folder / (sdf.text or '').strip()) for sdf in versions]
         named = [(version, file) for version, file in named if file.is_file() and file.parent == folder]
         if named:
             return max(named, key=lambda pair: pair[0])[1]
-    return folder / 'model.sdf'
+    return default
 
 
 def _parsed_model(folder: Path) -> tuple[Path, ET.Element]:
