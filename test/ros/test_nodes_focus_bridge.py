@@ -28,7 +28,6 @@ from dfd_ros.core.resources import resource
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import launch_arguments, qos
-from dfd_ros.ros.drivers.position_reports import PositionReports
 from dfd_ros.ros.nodes.sweep import SweepNode
 
 MAX_ERROR = 0.02  # of the range
@@ -237,16 +236,6 @@ def test_pipelined_labels_are_right(launch, drive, observer):
         observer.silence('/lens_state')
         sweep.destroy_node()
     check_labels(got, driver, lambda value: value, near=1 / 15)
-
-
-def test_reports_of_a_lens_that_moves():
-    reports = PositionReports()
-    for i in range(20):
-        reports.add(i / 30, 1.0 + 0.1 * max(i - 5, 0))
-    still, moving = (reports.during((i - 1) / 30, i / 30, 1 / 30, 0.01) for i in (4, 10))
-    assert (still.rests, still.value, still.travel) == (True, 1.0, 0.0)
-    assert not moving.rests and moving.value == pytest.approx(1.45) and moving.travel == pytest.approx(0.1)
-    assert reports.during(19 / 30, 21 / 30, 1 / 30, 0.01).travel == math.inf
 
 
 class TestADriverThatComesAndGoes:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from rcl_interfaces.msg import ParameterEvent
@@ -22,7 +21,7 @@ from std_msgs.msg import Empty, Header
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.cameras.driver_file import Motion, read_driver
 from dfd_ros.cameras.focus_table import FocusTable
-from dfd_ros.cameras.lens_motion import WAY_ROUND, LensMotion, Position
+from dfd_ros.cameras.lens_motion import WAY_ROUND, Position
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens
@@ -34,7 +33,9 @@ from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.diagnostics import WARN, Report, Window
 from dfd_ros.ros.drivers.conversation import Conversation, NoAnswer, Steps
 from dfd_ros.ros.drivers.focus_scale import FocusScale, Limits
+from dfd_ros.ros.drivers.frame_rate import SILENCE, FrameRate
 from dfd_ros.ros.drivers.interfaces import find_interface, find_key, get_number
+from dfd_ros.ros.drivers.lens_tracker import Goal, LensTracker, PositionUnknown
 from dfd_ros.ros.drivers.links import Changed, ParameterLink, identity, make_link
 from dfd_ros.ros.drivers.position_reports import PositionReports
 from dfd_ros.ros.managed_node import ManagedNode
@@ -47,23 +48,11 @@ WATCH_PERIOD = 0.1  # s
 GRAPH_PERIOD = 0.5  # s between two looks at who is there
 RETRY = 1.0  # s after a failure
 PATIENCE = 1.0  # s that a lens may take to reach the position commanded
-SILENCE = 3.0  # s without what should come
-OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
-EVEN_FRAMES, UNEVEN = 5, 0.3  # frames, and the share of a frame by which they may be apart
-STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
 # rclpy spends most of the bridge's time on what it waits for, and each topic brings two events more.
 NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
-PERIOD = 1 / 30  # s between two frames, until it is known
 QUARREL = 5  # changes by somebody else within 10 s
 WAITING, SETTING_UP, READY, FAILED = 'waiting for the driver', 'setting up', 'ready', 'failed'
-
-
-@dataclass(frozen=True)
-class _Goal:
-    value: float
-    command_id: int
-    at: float = -math.inf  # s, when the driver has accepted it
 
 
 @dataclass(frozen=True)
@@ -115,22 +104,15 @@ class FocusBridgeNode(ManagedNode):
         self._phase = WAITING
         self._problem = ''
         self._scale: FocusScale | None = None
-        self._timing = Motion()
-        self._motion = LensMotion(0.0, 0.0, 0.0)
-        self._reports = PositionReports()
-        self._reporter: str | None = None  # the hardware that they are of
-        self._wanted: _Goal | None = None
-        self._sending: _Goal | None = None
-        self._accepted: _Goal | None = None  # by the driver, and nothing has changed since
+        self._reporter: str | None = None  # the hardware that the reports are of
+        self._wanted: Goal | None = None
         self._conversation: Conversation | None = None
         self._retry_at = self._send_at = self._graph_at = self._read_at = -math.inf
         self._recent: deque[float] = deque(maxlen=16)  # values sent
-        self._goals: deque[_Goal] = deque(maxlen=64)  # accepted, the last one at the end
         self._rivals: list[str] = []
         self._changes = Window(10.0)
         self._frames: deque[_Frame] = deque(maxlen=64)  # without their lens state
-        self._stamps: deque[float] = deque(maxlen=16)
-        self._period = PERIOD
+        self._rate = FrameRate()
         self._frame_since_sent = True
         self._info_at = self._report_at = time.monotonic()
         self._last_distance = math.nan
@@ -147,6 +129,8 @@ class FocusBridgeNode(ManagedNode):
         self.create_subscription(CameraInfo, 'camera_info', self._on_camera_info, qos.SENSOR_SUBSCRIBER, **overridable)
         self._info_topic = self.resolve_topic_name('camera_info')
         self._report_topics = self._subscribe_to_reports()
+        topics = self._report_topics, self._info_topic
+        self._tracker = LensTracker(self._driver.report, topics, lambda: self._rate.period)
         if isinstance(self._link, ParameterLink):
             events = qos_profile_parameter_events
             self.create_subscription(
@@ -183,23 +167,16 @@ class FocusBridgeNode(ManagedNode):
         if self._scale is None:
             self._warn(f'{self._phase}: {self._problem or "no focus command can be obeyed yet"}')
             return
-        self._wanted = _Goal(self._scale.value(command.focus_distance), command.command_id)
+        self._wanted = Goal(self._scale.value(command.focus_distance), command.command_id)
         self._commands += 1
         self._advance()
 
     def _on_camera_info(self, info: CameraInfo) -> None:
         self._info_at = time.monotonic()
         stamp = nanoseconds(info.header.stamp) / NANOSECONDS
-        if self._stamps and not 0 < stamp - self._stamps[-1] < SILENCE:
-            self._stamps.clear()
-        self._stamps.append(stamp)
-        if len(self._stamps) > 2:
-            intervals = sorted(b - a for a, b in pairwise(self._stamps))
-            self._period = intervals[len(intervals) // 2]
-        recent = [b - a for a, b in pairwise(list(self._stamps)[-EVEN_FRAMES:])]
-        is_even = len(recent) == EVEN_FRAMES - 1 and all(abs(t - self._period) < UNEVEN * self._period for t in recent)
+        self._rate.add(stamp)
         self._frame_since_sent = True
-        self._frames.append(_Frame(info.header, info.width, stamp, self._now(), is_even))
+        self._frames.append(_Frame(info.header, info.width, stamp, self._now(), self._rate.is_even))
         self._publish_lens_states()
         self._advance()
 
@@ -211,7 +188,7 @@ class FocusBridgeNode(ManagedNode):
                 return
             if hardware != self._reporter:
                 if self._reporter is not None:
-                    self._reports = PositionReports()
+                    self._tracker.reports = PositionReports()
                     self._warn(
                         f'{self._report_topics}: {report.key} comes from {quoted(self._reporter)} and '
                         f'{quoted(hardware)}: give the metadata of each camera a topic of its own'
@@ -227,7 +204,7 @@ class FocusBridgeNode(ManagedNode):
             return
         self._report_at = time.monotonic()
         stamped = report.stamp == 'header' and hasattr(message, 'header')
-        self._reports.add(nanoseconds(message.header.stamp) / NANOSECONDS if stamped else self._now(), value)
+        self._tracker.reports.add(nanoseconds(message.header.stamp) / NANOSECONDS if stamped else self._now(), value)
         self._publish_lens_states()
 
     def _on_parameter_event(self, event: ParameterEvent) -> None:
@@ -294,7 +271,7 @@ class FocusBridgeNode(ManagedNode):
 
     def _check_reports(self) -> None:
         """Whether the driver says what it should, and does what it says."""
-        report, goal = self._driver.report, self._accepted
+        report, goal = self._driver.report, self._tracker.accepted
         if report.kind != 'topic':
             return
         now = time.monotonic()
@@ -303,12 +280,17 @@ class FocusBridgeNode(ManagedNode):
             self._problem = f'no {what} on {self._report_topics}: the position of the lens is not known'
             self._warn(self._problem + '; see docs/cameras.md for drivers that do not report it')
             return
-        last = self._reports.last
-        if goal is None or last is None or self._scale is None or self._now() - goal.at < PATIENCE + self._latency:
+        last = self._tracker.reports.last
+        if (
+            goal is None
+            or last is None
+            or self._scale is None
+            or self._now() - goal.at < PATIENCE + self._tracker.latency
+        ):
             return
         if abs(last[1] - goal.value) > self._scale.tolerance and self._report_unit == self._unit:
             self._refused += 1
-            self._accepted = None
+            self._tracker.accepted = None
             self._problem = f'the driver has accepted {self._link.target} = {goal.value:g}, and reports {last[1]:g}'
             self._warn(f'{self._problem}; it is set again')
         elif self._problem:
@@ -326,15 +308,13 @@ class FocusBridgeNode(ManagedNode):
                     self._phase = SETTING_UP
                     self._ask(self._link.set_up(), self._on_set_up, self._link.target)
             return
-        wanted, accepted = self._wanted, self._accepted
+        wanted, accepted = self._wanted, self._tracker.accepted
         if wanted is not None and (accepted is None or wanted.value != accepted.value):
             # One for each frame: camera_ros drops a command that comes before the last has gone with a frame.
-            if now >= self._retry_at and (self._frame_since_sent or now > self._send_at + 3 * self._period):
+            if now >= self._retry_at and (self._frame_since_sent or now > self._send_at + 3 * self._rate.period):
                 self._send_by_the_way_round(wanted, accepted)
         elif wanted is not None and accepted is not None and wanted.command_id != accepted.command_id:
-            self._motion.command(wanted.value, self._now(), self._now(), 0.0, wanted.command_id)
-            self._accepted = _Goal(accepted.value, wanted.command_id, accepted.at)
-            self._goals.append(self._accepted)
+            self._tracker.rename(wanted.command_id, self._now())
         elif self._driver.report.kind == 'read_back' and now >= self._read_at:
             self._read_at = now + self._driver.report.every_s
             self._ask(self._link.read_back(), self._on_read_back, self._link.target)
@@ -343,22 +323,19 @@ class FocusBridgeNode(ManagedNode):
         self._conversation = Conversation(steps, done, what)
         self._conversation.begin()
 
-    def _send_by_the_way_round(self, wanted: _Goal, accepted: _Goal | None) -> None:
+    def _send_by_the_way_round(self, wanted: Goal, accepted: Goal | None) -> None:
         """Sends where a motor with hysteresis has to come from, and the goal once it rests there."""
         assert self._scale is not None
         before = None if accepted is None else self._scale.way_round(accepted.value, wanted.value)
         if before is not None:
-            self._send(_Goal(before, WAY_ROUND))
+            self._send(Goal(before, WAY_ROUND))
             return
-        if accepted is not None and accepted.command_id == WAY_ROUND:
-            position = self._motion.during(self._now(), self._now())
-            if position is None or not position.rests:
-                return
-        self._send(wanted)
+        if accepted is None or accepted.command_id != WAY_ROUND or self._tracker.rests(self._now()):
+            self._send(wanted)
 
-    def _send(self, goal: _Goal) -> None:
+    def _send(self, goal: Goal) -> None:
         self._send_at, self._frame_since_sent = time.monotonic(), False
-        self._sending = _Goal(goal.value, goal.command_id, self._now())
+        self._tracker.sending = replace(goal, at=self._now())
         self._recent.append(goal.value)
         self._ask(self._link.send(goal.value), self._on_sent, f'{self._link.target} = {goal.value:g}')
 
@@ -376,21 +353,20 @@ class FocusBridgeNode(ManagedNode):
         assert self._scale is not None
         report = self._driver.report
         self._report_unit = report.unit or self._unit
-        self._report_scale = self._scale
+        report_scale = self._scale
         if self._report_unit != self._unit:
-            self._report_scale = FocusScale(self._report_unit, _limits(self._report_unit, self._scale), self._table)
-        span, motion = self._scale.maximum - self._scale.minimum, self._driver.motion
+            report_scale = FocusScale(self._report_unit, _limits(self._report_unit, self._scale), self._table)
+        motion = self._driver.motion
         if (measured := self._measured) is not None:
-            slew = measured.slew_dioptre_s * span / self._scale.range.width
+            slew = measured.slew_dioptre_s * (self._scale.maximum - self._scale.minimum) / self._scale.range.width
             latencies = {'latency_frames': measured.latency_frames, 'latency_s': measured.latency_s}
             motion = Motion(slew=slew, settle_s=measured.settle_s, uncertainty_s=measured.uncertainty_s, **latencies)
-        self._timing, self._motion = motion, LensMotion(motion.slew, motion.settle_s, span, motion.uncertainty_s)
-        self._accepted = None
+        self._tracker.set_up(self._scale, report_scale, motion)
         if self._wanted is None:  # so that it is somewhere that is known
-            self._wanted = _Goal(self._scale.value(self._scale.range.far), 0)
+            self._wanted = Goal(self._scale.value(self._scale.range.far), 0)
         else:  # of before the driver was gone: its limits may have changed
             inside = min(max(self._wanted.value, self._scale.minimum), self._scale.maximum)
-            self._wanted = _Goal(inside, self._wanted.command_id)
+            self._wanted = Goal(inside, self._wanted.command_id)
         if self._phase != READY:
             near, far = self._scale.range.near, self._scale.range.far
             self.get_logger().info(f'{self._link.target}: manual focus, {near:.3g} to {far:.3g} m')
@@ -399,7 +375,7 @@ class FocusBridgeNode(ManagedNode):
         self._advance()
 
     def _on_sent(self, taken: float | None, error: Exception | None) -> None:
-        goal, self._sending = self._sending, None
+        goal = self._tracker.sending
         if error is not None or goal is None:
             self._on_error(error or InputError('nothing was sent'))
             return
@@ -408,11 +384,7 @@ class FocusBridgeNode(ManagedNode):
         if abs(value - goal.value) > self._scale.rounding:
             self._fail(f'{self._link.target} is {value:g}, not the {goal.value:g} that was set', later=True)
             return
-        now = self._now()
-        # dfd calibrate latency measures from the command, not from the answer.
-        self._motion.command(value, goal.at, goal.at if self._is_measured else now, self._latency, goal.command_id)
-        self._accepted = _Goal(goal.value, goal.command_id, now)
-        self._goals.append(self._accepted)
+        self._tracker.accept(value, self._now())
         self._read_at = time.monotonic() + self._driver.report.every_s
         if self._driver.report.kind != 'topic':
             self._problem = ''
@@ -423,8 +395,8 @@ class FocusBridgeNode(ManagedNode):
             self._on_change(str(error))
         elif error is not None:
             self._on_error(error)
-        elif self._accepted is not None and self._scale is not None:
-            off = math.nan if value is None else abs(value - self._accepted.value)
+        elif (accepted := self._tracker.accepted) is not None and self._scale is not None:
+            off = math.nan if value is None else abs(value - accepted.value)
             if not off <= self._scale.rounding:
                 self._on_change(self._link.target, value)
 
@@ -454,17 +426,9 @@ class FocusBridgeNode(ManagedNode):
         if conversation := vars(self).get('_conversation'):
             conversation.drop()
             self._conversation = None
-            self._sending = self._accepted = None
-            self._goals.clear()
-            self._motion.forget()
+            self._tracker.forget()
 
     # What goes out.
-
-    @property
-    def _latency(self) -> float:
-        """s from the driver's answer to the start of the motion."""
-        motion = self._timing
-        return motion.latency_s + motion.latency_frames * self._period
 
     @property
     def _most_travel(self) -> float:
@@ -473,75 +437,29 @@ class FocusBridgeNode(ManagedNode):
         # The reports round.
         return 1.01 * self._settings.values.max_travel * span
 
-    @property
-    def _is_measured(self) -> bool:
-        return self._timing.uncertainty_s is not None
-
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds / NANOSECONDS
 
     def _publish_lens_states(self) -> None:
-        report, now = self._driver.report, self._now()
-        shift = report.latency_frames * self._period + report.latency_s
-        # A report without a stamp arrives up to `latency_s` after its position was true.
-        needed = self._period + shift if report.stamp == 'arrival' else -shift
+        now = self._now()
         while self._frames:
             frame = self._frames[0]
-            waits = report.kind == 'topic' and self._phase == READY and not self._rivals and len(self._reports)
-            late = not 0 <= now - frame.arrival < report.wait_s
-            if waits and not late and not self._reports.reach(frame.stamp + needed, self._period):
+            waits = self._phase == READY and not self._rivals and self._tracker.expects_report(frame.stamp)
+            if waits and 0 <= now - frame.arrival < self._driver.report.wait_s:
                 return
             self._frames.popleft()
-            self._publish(frame, self._position(frame, shift))
+            self._publish(frame, self._position(frame))
 
-    def _position(self, frame: _Frame, shift: float) -> Position | None:
+    def _position(self, frame: _Frame) -> Position | None:
         """The position of the lens during the exposure of a frame; None: unknown."""
-        if self._scale is None or self._phase != READY or self._rivals or len(self._stamps) < 3:
+        if self._phase != READY or self._rivals or not self._rate.is_known:
             return None
-        report, period = self._driver.report, self._period
-        begin, end = frame.stamp - period, min(frame.stamp + period, frame.arrival)
-        if self._is_measured:  # relative to the stamps, at the start or the end of an exposure
-            begin = end = frame.stamp
-        if (report.kind != 'topic' or report.stamp == 'arrival') and not self._clocks_agree(frame):
+        try:
+            return self._tracker.position(frame.stamp, frame.arrival)
+        except PositionUnknown as unknown:
+            self._problem = unknown.problem
+            self._warn(str(unknown))
             return None
-        if report.kind != 'topic':
-            position = self._motion.during(begin, end)
-            delay = self._latency - (self._timing.uncertainty_s or 0.0) if self._is_measured else 0.0
-            in_doubt = self._sending is not None and self._sending.at + delay < end
-            return None if position is None or in_doubt else position
-        scale = self._report_scale
-        still = STILL * scale.tolerance
-        if report.stamp == 'arrival':
-            exposed = frame.stamp + period + shift
-            position = self._reports.during(frame.stamp - report.settle_frames * period, exposed, period, still)
-            model = self._motion.during(begin, end)
-            if position is not None and (self._sending is not None or model is None or not model.rests):
-                position = replace(position, rests=False)
-        else:
-            exposed = frame.stamp - shift
-            position = self._reports.during(exposed - report.settle_frames * period, exposed, period, still)
-        if position is None:
-            if self._reports.last and abs(apart := self._reports.last[0] - exposed) > 1.0:
-                self._problem = f'{self._report_topics} and {self._info_topic} are stamped {apart:.3g} s apart'
-                self._warn(f'{self._problem}: by two clocks, or one of them is late')
-            return None
-        goal, distance = self._accepted, scale.distance(position.value)
-        value = self._scale.value(distance) if distance > 0 else math.nan
-        if goal is None:  # before it has obeyed, its autofocus may be on
-            return Position(value, False)
-        near = self._scale.tolerance
-        reached = [old.command_id for old in self._goals if old.at <= frame.arrival and abs(value - old.value) <= near]
-        # Between two scales of one lens, the way is the same share of the range.
-        share = (self._scale.maximum - self._scale.minimum) / (scale.maximum - scale.minimum)
-        return Position(value, position.rests, reached[-1] if reached else 0, position.travel * share)
-
-    def _clocks_agree(self, frame: _Frame) -> bool:
-        age = frame.arrival - frame.stamp
-        if -FUTURE <= age <= OLDEST:
-            return True
-        self._problem = f'{self._info_topic} is stamped {abs(age):.3g} s {"before" if age > 0 else "after"} its arrival'
-        self._warn(f'{self._problem}: the clocks of the driver and of this machine differ; synchronise them')
-        return False
 
     def _publish(self, frame: _Frame, position: Position | None) -> None:
         follows = frame.is_even and position is not None and position.travel <= self._most_travel

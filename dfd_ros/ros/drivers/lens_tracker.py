@@ -1,0 +1,175 @@
+"""Where the lens of a camera was in each of its frames: from the goals that the driver has accepted, its reports, and a
+model of the motion. There is no ROS in this module."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dfd_ros.cameras.driver_file import Motion, Report
+from dfd_ros.cameras.lens_motion import LensMotion, Position
+from dfd_ros.ros.drivers.focus_scale import FocusScale
+from dfd_ros.ros.drivers.position_reports import PositionReports
+
+REMEMBERED = 64  # goals
+STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
+OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
+APART = 1.0  # s between the stamps of frames and those of reports, which then have two clocks
+
+
+class PositionUnknown(Exception):
+    """With the problem, and what it means or what to do."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f'{problem}: {advice}')
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A value of the driver that the lens is sent to."""
+
+    value: float
+    command_id: int
+    at: float = -math.inf
+    """s, when it was sent or, once accepted, when the driver has answered."""
+
+
+class LensTracker:
+    """All times are of the node's clock, in s; stamps are those of frames and reports."""
+
+    def __init__(self, report: Report, topics: tuple[str, str], period: Callable[[], float]) -> None:
+        """`topics`: names of the topics of reports and frames, for messages. `period`: gives s between two frames."""
+        self._report = report
+        self._report_topic, self._frame_topic = topics
+        self._period = period
+        self._timing = Motion()
+        self._motion = LensMotion(0.0, 0.0, 0.0)
+        self._scale: FocusScale | None = None
+        self._goals: deque[Goal] = deque(maxlen=REMEMBERED)  # accepted, the last one at the end
+        self.reports = PositionReports()
+        self.sending: Goal | None = None
+        self.accepted: Goal | None = None
+        """By the driver, and nothing has changed since."""
+
+    def set_up(self, scale: FocusScale, report_scale: FocusScale, timing: Motion) -> None:
+        """The scales of commands and of reports. The position is unknown until a goal is accepted."""
+        self._scale, self._report_scale, self._timing = scale, report_scale, timing
+        self._motion = LensMotion(timing.slew, timing.settle_s, scale.maximum - scale.minimum, timing.uncertainty_s)
+        self.accepted = None
+
+    @property
+    def latency(self) -> float:
+        """s from the driver's answer to the start of the motion."""
+        return self._timing.latency_s + self._timing.latency_frames * self._period()
+
+    @property
+    def _is_measured(self) -> bool:
+        return self._timing.uncertainty_s is not None
+
+    @property
+    def report_shift(self) -> float:
+        """s from the stamp of a report to the frame that shows it."""
+        return self._report.latency_frames * self._period() + self._report.latency_s
+
+    # The driver.
+
+    def accept(self, value: float, now: float) -> None:
+        """The driver has answered what is `sending`, and taken `value` for it."""
+        goal, self.sending = self.sending, None
+        assert goal is not None
+        # dfd calibrate latency measures from the command, not from the answer.
+        answered = goal.at if self._is_measured else now
+        self._motion.command(value, goal.at, answered, self.latency, goal.command_id)
+        self._remember(replace(goal, at=now))
+
+    def rename(self, command_id: int, now: float) -> None:
+        """Another command wants the value that the driver has accepted last."""
+        assert self.accepted is not None
+        self._motion.command(self.accepted.value, now, now, 0.0, command_id)
+        self._remember(replace(self.accepted, command_id=command_id))
+
+    def _remember(self, goal: Goal) -> None:
+        self.accepted = goal
+        self._goals.append(goal)
+
+    def forget(self) -> None:
+        """The position is unknown from now on."""
+        self.sending = self.accepted = None
+        self._goals.clear()
+        self._motion.forget()
+
+    def rests(self, now: float) -> bool:
+        """Whether the lens rests by the model of its motion. False where its position is unknown."""
+        position = self._motion.during(now, now)
+        return position is not None and position.rests
+
+    # Frames.
+
+    def expects_report(self, stamp: float) -> bool:
+        """Whether a frame can be labelled better by a report that is still to come."""
+        if self._report.kind != 'topic' or not len(self.reports):
+            return False
+        # A report without a stamp arrives up to `latency_s` after its position was true.
+        needed = self._period() + self.report_shift if self._report.stamp == 'arrival' else -self.report_shift
+        return not self.reports.reach(stamp + needed, self._period())
+
+    def position(self, stamp: float, arrival: float) -> Position | None:
+        """The position during the exposure of a frame; None: unknown.
+
+        Raises:
+            PositionUnknown: the clocks of frames, reports and this node differ.
+        """
+        if self._scale is None:
+            return None
+        has_reports = self._report.kind == 'topic'
+        if not has_reports or self._report.stamp == 'arrival':
+            self._require_one_clock(arrival - stamp)
+        # Not measured: the stamp is at the start or the end of the exposure.
+        begin, end = stamp - self._period(), min(stamp + self._period(), arrival)
+        if self._is_measured:
+            begin = end = stamp
+        return self._reported(stamp, arrival, begin, end) if has_reports else self._modelled(begin, end)
+
+    def _modelled(self, begin: float, end: float) -> Position | None:
+        delay = self.latency - (self._timing.uncertainty_s or 0.0) if self._is_measured else 0.0
+        if self.sending is not None and self.sending.at + delay < end:
+            return None
+        return self._motion.during(begin, end)
+
+    def _reported(self, stamp: float, arrival: float, begin: float, end: float) -> Position | None:
+        assert self._scale is not None
+        report, scale, period = self._report, self._report_scale, self._period()
+        by_arrival = report.stamp == 'arrival'
+        exposed = stamp + period + self.report_shift if by_arrival else stamp - self.report_shift
+        settling = (stamp if by_arrival else exposed) - report.settle_frames * period
+        position = self.reports.during(settling, exposed, period, STILL * scale.tolerance)
+        if position is None:
+            if self.reports.last and abs(apart := self.reports.last[0] - exposed) > APART:
+                raise PositionUnknown(
+                    f'{self._report_topic} and {self._frame_topic} are stamped {apart:.3g} s apart',
+                    'by two clocks, or one of them is late',
+                )
+            return None
+        if by_arrival:
+            model = self._motion.during(begin, end)
+            if self.sending is not None or model is None or not model.rests:
+                position = replace(position, rests=False)
+        distance = scale.distance(position.value)
+        value = self._scale.value(distance) if distance > 0 else math.nan
+        if self.accepted is None:  # before it has obeyed, its autofocus may be on
+            return Position(value, False)
+        near = self._scale.tolerance
+        reached = [goal.command_id for goal in self._goals if goal.at <= arrival and abs(value - goal.value) <= near]
+        # Between two scales of one lens, the way is the same share of the range.
+        share = (self._scale.maximum - self._scale.minimum) / (scale.maximum - scale.minimum)
+        return Position(value, position.rests, reached[-1] if reached else 0, position.travel * share)
+
+    def _require_one_clock(self, age: float) -> None:
+        if not -FUTURE <= age <= OLDEST:
+            raise PositionUnknown(
+                f'{self._frame_topic} is stamped {abs(age):.3g} s {"before" if age > 0 else "after"} its arrival',
+                'the clocks of the driver and of this machine differ; synchronise them',
+            )

@@ -1,0 +1,149 @@
+"""Where a lens was in each frame: from reports, a measured motion, or neither. No ROS."""
+
+import math
+
+import pytest
+
+from dfd_ros.cameras.driver_file import Motion, Report
+from dfd_ros.cameras.lens_motion import WAY_ROUND
+from dfd_ros.ros.drivers.focus_scale import FocusScale, Limits
+from dfd_ros.ros.drivers.frame_rate import FrameRate
+from dfd_ros.ros.drivers.lens_tracker import Goal, LensTracker, PositionUnknown
+from dfd_ros.ros.drivers.position_reports import PositionReports
+
+PERIOD = 0.1
+SCALE = FocusScale('dioptre', Limits(0.0, 10.0))
+
+
+def tracker(report=Report(), motion=Motion(), report_scale=SCALE):
+    made = LensTracker(report, ('/report', '/camera_info'), lambda: PERIOD)
+    made.set_up(SCALE, report_scale, motion)
+    return made
+
+
+def send(made, value, command_id, at, answered=0.0):
+    made.sending = Goal(value, command_id, at)
+    made.accept(value, at + answered)
+
+
+def test_reports_of_a_lens_that_moves():
+    reports = PositionReports()
+    for i in range(20):
+        reports.add(i / 30, 1.0 + 0.1 * max(i - 5, 0))
+    still, moving = (reports.during((i - 1) / 30, i / 30, 1 / 30, 0.01) for i in (4, 10))
+    assert (still.rests, still.value, still.travel) == (True, 1.0, 0.0)
+    assert not moving.rests and moving.value == pytest.approx(1.45) and moving.travel == pytest.approx(0.1)
+    assert reports.during(19 / 30, 21 / 30, 1 / 30, 0.01).travel == math.inf
+
+
+class TestWithoutReports:
+    def test_nothing_is_known_before_the_first_goal_and_after_forgetting(self):
+        made = tracker()
+        assert made.position(1.0, 1.05) is None
+        send(made, 4.0, 1, at=2.0)
+        assert made.position(5.0, 5.05).rests
+        made.forget()
+        assert made.position(6.0, 6.05) is None and made.accepted is None
+
+    def test_a_frame_is_in_doubt_while_a_command_is_on_its_way(self):
+        made = tracker()
+        send(made, 4.0, 1, at=2.0)
+        made.sending = Goal(6.0, 2, 5.0)
+        assert made.position(4.8, 4.9).value == 4.0
+        assert made.position(4.95, 5.05) is None
+
+    def test_a_measured_latency_keeps_frames_before_the_motion(self):
+        made = tracker(motion=Motion(latency_frames=3, uncertainty_s=0.001))
+        send(made, 4.0, 1, at=2.0)
+        send(made, 6.0, 2, at=5.0, answered=0.08)  # counts from the command, not from the answer
+        before, after = made.position(5.29, 5.35), made.position(5.5, 5.55)
+        assert (before.value, before.command_id, before.rests) == (4.0, 1, True)
+        assert (after.value, after.command_id) == (6.0, 2)
+
+    def test_another_command_for_the_same_value(self):
+        made = tracker()
+        send(made, 4.0, 1, at=2.0)
+        made.rename(2, 5.0)
+        assert (made.accepted.value, made.position(6.0, 6.05).command_id) == (4.0, 2)
+
+    def test_where_the_motor_comes_from_is_named(self):
+        made = tracker()
+        send(made, 1.0, WAY_ROUND, at=2.0)
+        assert not made.rests(2.05) and made.rests(3.0)
+        assert made.position(3.0, 3.05).command_id == WAY_ROUND
+
+    @pytest.mark.parametrize(('age', 'text'), [(5.0, '5 s before its arrival'), (-1.0, '1 s after its arrival')])
+    def test_clocks_that_differ(self, age, text):
+        made = tracker()
+        send(made, 4.0, 1, at=2.0)
+        with pytest.raises(PositionUnknown, match=f'/camera_info is stamped {text}: .*synchronise'):
+            made.position(10.0, 10.0 + age)
+
+
+class TestReports:
+    def test_a_frame_waits_for_the_report_that_shows_it(self):
+        made = tracker(Report(kind='topic', topic='/report', latency_frames=2))
+        assert not made.expects_report(1.0)  # the driver has never reported
+        for i in range(20):
+            made.reports.add(i * PERIOD, 4.0)
+        assert not made.expects_report(2.1) and made.expects_report(2.2)  # 2 frames after the last report, at 1.9
+
+    def test_the_position_is_that_of_the_latency_before(self):
+        made = tracker(Report(kind='topic', topic='/report', latency_frames=2))
+        send(made, 4.0, 1, at=0.1)
+        send(made, 6.0, 2, at=1.0)
+        for i in range(20):
+            made.reports.add(i * PERIOD, 4.0 if i < 10 else 6.0)
+        positions = [made.position(stamp, stamp + 0.05) for stamp in (1.1, 1.2, 1.3)]
+        assert [p.value for p in positions if p.rests] == [4.0, 6.0]
+        assert [p.command_id for p in positions if p.rests] == [1, 2]
+        assert not positions[1].rests
+
+    def test_a_lens_is_not_settled_before_it_has_obeyed(self):
+        made = tracker(Report(kind='topic', topic='/report'))
+        for i in range(20):
+            made.reports.add(i * PERIOD, 4.0)
+        assert not made.position(1.0, 1.05).rests
+
+    def test_without_stamps_the_model_has_to_rest_too(self):
+        made = tracker(Report(kind='topic', topic='/report', stamp='arrival'), Motion(settle_s=0.5))
+        for i in range(40):
+            made.reports.add(i * PERIOD, 4.0)
+        send(made, 4.0, 1, at=1.0)
+        assert not made.position(1.3, 1.35).rests and made.position(3.0, 3.05).rests
+
+    def test_reports_in_another_unit(self):
+        metres = FocusScale('metre', Limits(0.1, 10.0))
+        made = tracker(Report(kind='topic', topic='/report', unit='metre'), report_scale=metres)
+        send(made, 4.0, 1, at=0.1)
+        for i in range(20):
+            made.reports.add(i * PERIOD, 0.25)
+        position = made.position(1.0, 1.05)
+        assert position.value == pytest.approx(4.0) and (position.rests, position.command_id) == (True, 1)
+
+    def test_two_clocks(self):
+        made = tracker(Report(kind='topic', topic='/report'))
+        send(made, 4.0, 1, at=0.1)
+        made.reports.add(100.0, 4.0)
+        with pytest.raises(PositionUnknown, match='/report and /camera_info are stamped 90 s apart: .*two clocks'):
+            made.position(10.0, 10.05)
+
+
+class TestFrameRate:
+    def test_the_median_and_evenness(self):
+        rate = FrameRate()
+        assert rate.period == pytest.approx(1 / 30) and not rate.is_known
+        for i in range(5):
+            assert not rate.is_even
+            rate.add(i * PERIOD)
+        assert rate.is_known and rate.is_even and rate.period == pytest.approx(PERIOD)
+        rate.add(6 * PERIOD)  # one was dropped
+        assert not rate.is_even and rate.period == pytest.approx(PERIOD)
+
+    @pytest.mark.parametrize('stamp', [0.1, 60.0])
+    def test_stamps_that_fall_back_and_silence_start_anew(self, stamp):
+        rate = FrameRate()
+        for i in range(10):
+            rate.add(i * PERIOD)
+        rate.add(stamp)
+        assert not rate.is_known and not rate.is_even
