@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfd_ros.cli._focus_bridge import add_driver_arguments, focus_bridge
-from dfd_ros.cli._options import add_device_arguments
+from dfd_ros.cli._options import add_device_arguments, require_within
+from dfd_ros.cli.calibrate._calibration import add_calibration, write
 
 if TYPE_CHECKING:
     from dfd_ros.calibration.calibration_file import Calibration
     from dfd_ros.calibration.focus_steps import FocusSteps
     from dfd_ros.calibration.latency import LatencyResult
     from dfd_ros.cameras.driver_file import Driver
+
+HELP = 'measure how long after a focus command the picture changes and rests'
+EXAMPLE = 'dfd calibrate latency --driver camera_ros'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,16 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--step-time', metavar='S', type=float, default=0.0, help='time between two steps (default: 1 s, or 30 frames)'
     )
     add_driver_arguments(parser)
+    add_calibration(parser)
 
 
-def measure(args: argparse.Namespace) -> tuple[Calibration, LatencyResult]:
-    """Measures, prints, and gives the calibration with the result. Raises InputError."""
+def run(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from dfd_ros.calibration.calibration_file import Calibration
     from dfd_ros.calibration.latency import measure_latency
+    from dfd_ros.calibration.result_plots import write_latency
     from dfd_ros.cameras.driver_file import read_driver
-    from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
 
     require_within(args, steps=(6, 1000), step_time=(0.0, 60.0))
@@ -60,7 +64,7 @@ def measure(args: argparse.Namespace) -> tuple[Calibration, LatencyResult]:
         motion = replace(motion, report_latency_frames=reports)
     elif calibration.motion is not None:
         motion = replace(motion, report_latency_frames=calibration.motion.report_latency_frames)
-    return replace(calibration, motion=motion), result
+    write(args, replace(calibration, motion=motion), 'latency', write_latency, result)
 
 
 def _record(args: argparse.Namespace, calibration: Calibration, driver: Driver | None) -> FocusSteps:

@@ -6,6 +6,10 @@ import argparse
 import math
 
 from dfd_ros.cli._options import require_focus_distance
+from dfd_ros.cli.calibrate._calibration import add_calibration, add_frames
+
+HELP = 'take intrinsics and extrinsics of camera_calibration (ost.yaml), Kalibr (camchain.yaml) or OpenCV'
+EXAMPLE = 'dfd calibrate import camchain.yaml --child camera_color_optical_frame'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=math.nan,
         help='focus distance of the images that the focus camera was calibrated with, or inf',
     )
+    add_frames(parser)
+    add_calibration(parser)
 
 
-def imported(args: argparse.Namespace):
-    """The calibration file with what the other programs measured. Raises InputError."""
+def run(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from dfd_ros.calibration.calibration_file import Calibration
@@ -56,4 +61,5 @@ def imported(args: argparse.Namespace):
             + ', '.join(f'{1e3 * t:.2f}' for t in extrinsics.translation)
             + ' mm (x right, y down, z forward)'
         )
-    return calibration
+    calibration.write(args.calibration)
+    print(f'written   {args.calibration}')
