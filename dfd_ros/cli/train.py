@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +103,8 @@ def run(args: argparse.Namespace) -> int:
 def _forked(config: TrainingConfig, args: argparse.Namespace, changes: dict[str, Any]) -> TrainingConfig:
     """The configuration of another run, which starts from a copy of the newest weights of this one."""
     from dfd_ros.core.errors import InputError
-    from dfd_ros.core.files import output_folder, require_file, written_atomically
-    from dfd_ros.core.run_files import LAST
     from dfd_ros.training.config import load_config
+    from dfd_ros.training.newest_weights import write_newest_weights
 
     if args.fork == config.name:
         raise InputError(f'--fork {args.fork}: is the name of the run itself, give another')
@@ -115,8 +113,5 @@ def _forked(config: TrainingConfig, args: argparse.Namespace, changes: dict[str,
     copy = args.out / args.fork / 'initial.safetensors'
     forked = load_config(args.config, **{**changes, 'name': args.fork, 'initial_weights': str(copy)})
     if not copy.exists():  # later it is resumed
-        weights = require_file(args.out / config.name / LAST, f': {config.name} has no weights yet')
-        output_folder(copy.parent, copy.name)
-        with written_atomically(copy) as temporary:
-            shutil.copyfile(weights, temporary)
+        write_newest_weights(args.out / config.name, config, copy)
     return forked
