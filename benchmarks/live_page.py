@@ -5,6 +5,9 @@
 
 Needs Chromium, which runs without a GPU here. Frames of all topics are published by this process; each has its number
 in its image, and the page's script notes when the browser has decoded the picture and draws the next frame.
+
+Chromium keeps decoded pictures after they were replaced. So in the end it is told that memory is short, and what it
+then holds is measured: a leak of the page would stay.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -74,10 +78,20 @@ def family_of(process: int) -> list[int]:
     return family
 
 
-class Memory:
-    """Memory over time, of the node, the scripts of the page and all of the browser."""
+def kind_of(process: int) -> str:
+    """What a process of the browser does: renderer, gpu-process, ...; '' = it is the first one, or has ended."""
+    try:
+        line = Path(f'/proc/{process}/cmdline').read_bytes().decode(errors='replace')
+    except OSError:
+        return ''
+    found = re.search(r'--type=([\w-]+)', line)  # Chromium sets spaces or zeros between words
+    return found.group(1) if found else ''
 
-    NAMES = 'the node', "the page's scripts", 'the browser, all processes'
+
+class Memory:
+    """Memory over time, of the node, the scripts of the page and the browser."""
+
+    NAMES = 'the node', "the page's scripts", "the browser's renderers", 'its GPU process', 'the browser, all processes'
 
     def __init__(self, node: int, tab: Tab, browser: Chromium) -> None:
         self._node, self._tab, self._browser = node, tab, browser
@@ -86,7 +100,9 @@ class Memory:
     def sample(self) -> None:
         """Measures it now."""
         family = family_of(self._browser.process)
-        self._samples.append((time.monotonic(), memory_of([self._node]), heap(self._tab), memory_of(family)))
+        parts = [[p for p in family if kind_of(p) == kind] for kind in ('renderer', 'gpu-process')]
+        browser = [memory_of(part) for part in (*parts, family)]
+        self._samples.append((time.monotonic(), memory_of([self._node]), heap(self._tab), *browser))
 
     def rows(self) -> list[str]:
         """Start, then after each quarter, and the line through the last two thirds: at the start, caches fill."""
@@ -206,6 +222,12 @@ def look(browser: Chromium, url: str, read: str, process: int, feed: Feed, args:
     print(f'| topic to pixel, median (95 %) | {middle:.0f} ms ({late:.0f} ms) |')
     print(f'| frames shown | {shown / args.seconds:.1f} Hz |')
     print('\n'.join(memory.rows()), flush=True)
+    family = family_of(browser.process)
+    before = memory_of(family)
+    tab.call('Memory.simulatePressureNotification', level='critical')
+    time.sleep(3)
+    after = memory_of(family)
+    print(f'| the browser before and after it was told that memory is short | {before:.0f}, {after:.0f} MB |')
     tab.close()
 
 
