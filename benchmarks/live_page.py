@@ -40,8 +40,8 @@ WATCH = """
   const image = [...document.images].find((i) => i.getBoundingClientRect().width > 16);
   const read = %s;
   let last = -1;
-  image.addEventListener('load', () => {
-    const number = read(image);
+  image.addEventListener('load', async () => {
+    const number = await read(image);
     if (number === last) return;
     last = number;
     requestAnimationFrame(() => window.dfdSeen.push([number, performance.timeOrigin + performance.now()]));

@@ -28,7 +28,7 @@ _OF_PICTURE = """(async () => {{
   for (;;) {{
     const image = {pictures}[{index}];
     // Pictures that are replaced in this moment cannot be decoded.
-    try {{ await image.decode(); return ({then})(image) }} catch {{ await new Promise((r) => setTimeout(r, 50)) }}
+    try {{ await image.decode(); return await ({then})(image) }} catch {{ await new Promise((r) => setTimeout(r, 50)) }}
   }}
 }})()"""
 

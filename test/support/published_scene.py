@@ -71,16 +71,19 @@ def numbered(image: np.ndarray, number: int) -> np.ndarray:
     return image
 
 
-# JavaScript: the number in an image element.
+# JavaScript: the number in an image element. By way of a bitmap: a canvas that draws the element itself makes Chromium
+# keep every decoded picture.
 READ_NUMBER = f"""
-((image) => {{
+(async (image) => {{
   const canvas = window.dfdCanvas || (window.dfdCanvas = document.createElement('canvas'));
   canvas.width = {BITS}; canvas.height = 1;
   const context = canvas.getContext('2d', {{willReadFrequently: true}});
-  const size = image.naturalWidth / {BITS};
+  const bitmap = await createImageBitmap(image);
+  const size = bitmap.width / {BITS};
   context.imageSmoothingEnabled = false;
   for (let bit = 0; bit < {BITS}; bit++)
-    context.drawImage(image, bit * size + size / 2, size / 4, 1, 1, bit, 0, 1, 1);
+    context.drawImage(bitmap, bit * size + size / 2, size / 4, 1, 1, bit, 0, 1, 1);
+  bitmap.close();
   const pixels = context.getImageData(0, 0, {BITS}, 1).data;
   let number = 0;
   for (let bit = 0; bit < {BITS}; bit++) if (pixels[4 * bit] > 127) number += 1 << bit;
