@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dfd_ros.core.errors import InputError, reason
 
@@ -27,7 +27,10 @@ def open_camera_file(path: Path) -> Image.Image:
     if path.suffix.lower() in RAW_SUFFIXES:
         return _RawImage(path, _imported('rawpy', 'rawpy', path, 'RAW'))
     _imported('pillow_heif', 'pillow-heif', path, 'HEIC').register_heif_opener()
-    return Image.open(path, formats=('HEIF', 'AVIF'))
+    try:
+        return Image.open(path, formats=('HEIF', 'AVIF'))
+    except UnidentifiedImageError:
+        raise ValueError('damaged, or no HEIC file') from None
 
 
 def _imported(module: str, package: str, path: Path, kind: str) -> Any:

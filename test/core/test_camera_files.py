@@ -48,6 +48,15 @@ def test_heic_is_read_with_its_lens(tmp_path):
     assert read.lens['focus_distance'] == 1.5 and read.lens['f_number'] == pytest.approx(1.8)
 
 
+def test_a_damaged_heic_file_is_told_from_a_kind_that_is_not_read(tmp_path):
+    pytest.importorskip('pillow_heif')
+    path = tmp_path / 'a.heic'
+    path.write_bytes(b'\0\0\0\x18ftypheic' + bytes(100))
+    with pytest.raises(InputError) as error:
+        read_image(path)
+    assert str(error.value) == f'{path}: cannot be read as an image: damaged, or no HEIC file'
+
+
 @pytest.mark.parametrize(
     'orientation, shape, corner',
     [(1, (64, 96), (8, 8)), (3, (64, 96), (-8, -8)), (6, (96, 64), (8, -8)), (8, (96, 64), (-8, 8))],
