@@ -5,7 +5,8 @@
 The real depth node runs as a process of its own. This one publishes images with lens states over DDS, each
 when the depth of the one before has come, so that none waits for a busy network. Times are of
 CLOCK_MONOTONIC, which all processes of a machine share; processor time, of the thread that estimates
-and publishes, says more on a busy machine.
+and publishes, says more on a busy machine. There, `chrt -f 1` before the command, which needs the right to real-time
+priority, gives about the times of an idle machine.
 """
 
 from __future__ import annotations

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar('T')
+HAND_OVER = 1e-4  # s, in which a thread wakes up
 
 
 class Mailbox(Generic[T]):
-    """Holds at most one item. Never blocks the sender, never grows."""
+    """Holds at most one item. Keeps the sender for 0.1 ms, never grows."""
 
     def __init__(self, keeps: Callable[[T, T], bool] = lambda waiting, new: False) -> None:
         """`keeps(waiting, new)`: whether the waiting item stays and the new one is dropped."""
@@ -27,7 +29,9 @@ class Mailbox(Generic[T]):
             if waiting is None or not self._keeps(waiting, item):
                 self._item = item
             self._condition.notify()
-            return waiting is not None
+        # The worker needs Python's lock, which this thread otherwise keeps until it waits for the next message.
+        time.sleep(HAND_OVER)
+        return waiting is not None
 
     def wait(self, seconds: float) -> bool:
         """Waits that long, or until the mailbox is closed; returns whether it is. Items keep replacing each other."""
