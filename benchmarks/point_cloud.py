@@ -5,13 +5,14 @@
 The synthetic camera sweeps and moves as in `dfd demo`. The estimator's depth of every frame after the first sweeps
 becomes a cloud, and so does the true depth; the error is the distance between the two points of a pixel. Beside it,
 how far the network is off: its u (vergence scaled to 0..1 over the range), and what u would have to be right to for
-an error of 10 mm at that distance.
+an error of 10 mm at that distance; by scene, distance, distance to depth edges, and contrast of the image (0 to 255).
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from dfd_ros.ros.rectification import rectification
 RATE = 10.0  # Hz
 FARTHEST = 1.0  # m
 ASKED = 0.01  # m
+EDGE = 0.02  # of u
+AROUND = 9  # px
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def errors_of(seed: int, options: argparse.Namespace) -> np.ndarray:
-    """(N, 3): true depth and distance of the two points, m, and error of u, of all points of a scene that are given."""
+    """(N, 5), of all points of a scene that are given: true depth and distance of the two points, m; error of u;
+    distance to the nearest depth edge, px; contrast of the image around."""
     estimator, source = DepthEstimator(options.weights, device='cpu'), SyntheticSource(seed=seed, desk=False)
     found = []
     focus = sweeps.ramp(SyntheticSource.RANGE, options.steps) * options.sweeps
@@ -74,8 +78,22 @@ def errors_of(seed: int, options: argparse.Namespace) -> np.ndarray:
         z = truth[..., 2]
         given = np.isfinite(points[..., 2]) & (z >= SyntheticSource.RANGE.near) & (z <= FARTHEST)
         u, true_u = (estimate.range.normalise(map_[..., 2]) for map_ in (points, truth))
-        found.append(np.stack([z, np.linalg.norm(points - truth, axis=-1), u - true_u], -1)[given])
+        distance = np.linalg.norm(points - truth, axis=-1)
+        found.append(np.stack([z, distance, u - true_u, edge_distance(true_u), contrast(frame.image)], -1)[given])
     return np.concatenate(found)
+
+
+def edge_distance(u: np.ndarray) -> np.ndarray:
+    """px to the nearest step of u by `EDGE` between neighbours."""
+    steps = cv2.morphologyEx(u, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > EDGE
+    return cv2.distanceTransform((~steps).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+
+
+def contrast(image: np.ndarray) -> np.ndarray:
+    """Standard deviation of the grey values within `AROUND` px, 0 to 255."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mean, square = (cv2.blur(map_, (AROUND, AROUND)) for map_ in (grey, grey * grey))
+    return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
 def xyz(depth: np.ndarray, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -88,7 +106,7 @@ def error_table(errors: list[np.ndarray]) -> str:
     def row(name: str, points: np.ndarray) -> list[str]:
         if not len(points):
             return [name, '0', *['nan'] * 5]
-        z, distance, u = points.T
+        z, distance, u = points[:, :3].T
         median, high = np.percentile(1e3 * distance, (50, 90))
         needed = ASKED / (np.median(z) ** 2 * SyntheticSource.RANGE.width)
         of_u = np.median(np.abs(u)), np.median(u), needed
@@ -96,10 +114,15 @@ def error_table(errors: list[np.ndarray]) -> str:
 
     every = np.concatenate(errors)
     rows = [row(f'scene {i}', scene) for i, scene in enumerate(errors)]
-    limits = (SyntheticSource.RANGE.near, 0.25, 0.5, FARTHEST)
-    for near, far in itertools.pairwise(limits):
-        inside = (every[:, 0] >= near) & (every[:, 0] < far)
-        rows.append(row(f'{near:g} to {far:g} m', every[inside]))
+    groups: tuple[tuple[int, str, tuple[float, ...]], ...] = (
+        (0, '{:g} to {:g} m', (SyntheticSource.RANGE.near, 0.25, 0.5, FARTHEST)),
+        (3, '{:g} to {:g} px from an edge', (0, 8, 32, math.inf)),
+        (4, 'contrast {:g} to {:g}', (0, 2, 4, 8, math.inf)),
+    )
+    for column, name, limits in groups:
+        for low, high in itertools.pairwise(limits):
+            inside = (every[:, column] >= low) & (every[:, column] < high)
+            rows.append(row(name.format(low, high), every[inside]))
     rows.append(row('all', every))
     of_u = 'median error of u', 'with sign', f'for {1e3 * ASKED:.0f} mm'
     return table(['points', 'number', 'median error, mm', '90 %, mm', *of_u], rows) + '\n'
