@@ -82,9 +82,11 @@ def coc_signed(distance, focus_distance, focal_length, f_number):
     lib = _lib(distance, focus_distance, focal_length, f_number)
     d, focus, f, n = _arrays(lib, distance, focus_distance, focal_length, f_number)
     with np.errstate(all='ignore'):
-        valid = (d > 0) & (focus > f) & (f > 0) & (n > 0)
-        c = f / n * f * (1 / d - 1 / focus) / (1 - f / focus)
-        return _plain(_where(lib, valid, c, math.nan), distance, focus_distance, focal_length, f_number)
+        # The lens first: often only the distance is an image.
+        known = (focus > f) & (f > 0) & (n > 0)
+        scale = _where(lib, known, f / n * f / (1 - f / focus), math.nan)
+        c = scale * (1 / d - 1 / focus)
+        return _plain(_where(lib, d > 0, c, math.nan), distance, focus_distance, focal_length, f_number)
 
 
 def coc(distance, focus_distance, focal_length, f_number):
@@ -141,7 +143,8 @@ class VergenceRange:
         lib = _lib(u)
         (scaled,) = _arrays(lib, u)
         v = scaled * self.width + 1 / self.far
-        return _plain(distance(_where(lib, ~(v < 0), v, 0.0)), u)
+        with np.errstate(all='ignore'):
+            return _plain(1 / lib.clip(v, 0, None), u)
 
 
 @dataclass(frozen=True)

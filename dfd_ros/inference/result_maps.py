@@ -42,10 +42,11 @@ def result_maps(
     height, width = image.shape[:2]
     results: list[torch.Tensor] = []
     coc_scale = width / small.shape[1]
-    for rows, (u, log_scale, coc) in _strips(prediction, image, small):
+    needed = prediction[:, :2] if lens_is_known else prediction
+    for rows, (u, log_scale, *cocs) in _strips(needed, image, small):
         depth = range_.denormalise(u)
         confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
-        coc = lens_state.lens.coc_px(depth, lens_state.focus_distance) if lens_is_known else coc.abs() * coc_scale
+        coc = lens_state.lens.coc_px(depth, lens_state.focus_distance) if lens_is_known else cocs[0].abs() * coc_scale
         if (known := evidence.seen(rows, height, width, u.device)) is not None:
             depth, coc = depth.where(known, math.nan), coc.where(known, math.nan)
         confidence = confidence.masked_fill_(depth.isnan(), 0)
@@ -60,7 +61,7 @@ def result_maps(
 
 
 def _strips(prediction: torch.Tensor, image: np.ndarray, small: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Rows of the image, and the prediction there, (3, R, W)."""
+    """Rows of the image, and the prediction there, (C, R, W)."""
     height, width = image.shape[:2]
     device = prediction.device
     if small.shape == image.shape:
