@@ -57,7 +57,8 @@ def result_maps(
         results = results or [map_.new_empty(height, width) for map_ in maps]
         for result, map_ in zip(results, maps):
             result[rows] = map_
-    return {name: result.cpu().numpy() for name, result in zip(FIELDS, results)}
+    on_cpu = results if prediction.device.type == 'cpu' else torch.stack(results).cpu()  # one download from a GPU
+    return {name: result.numpy() for name, result in zip(FIELDS, on_cpu)}
 
 
 def _strips(prediction: torch.Tensor, image: np.ndarray, small: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:

@@ -51,7 +51,13 @@ def test_network_and_warp(monkeypatch, blur_scale):
 @pytest.mark.parametrize('size', [SIZE, (192, 256)])
 @pytest.mark.parametrize('lens_is_known', [True, False])
 def test_maps_of_the_result(monkeypatch, evidence, size, lens_is_known):
-    monkeypatch.setattr(torch.Tensor, 'cpu', lambda self: torch.zeros(self.shape))  # the download
+    downloads = []
+
+    def download(tensor):
+        downloads.append(tensor.shape)
+        return torch.zeros(tensor.shape)
+
+    monkeypatch.setattr(torch.Tensor, 'cpu', download)
     found = result_maps.result_maps(
         torch.empty(1, 3, *SIZE, device=META),
         np.zeros((*size, 3), np.uint8),
@@ -62,3 +68,4 @@ def test_maps_of_the_result(monkeypatch, evidence, size, lens_is_known):
         lens_is_known=lens_is_known,
     )
     assert {name: map_.shape for name, map_ in found.items()} == dict.fromkeys(result_maps.FIELDS, size)
+    assert downloads == [(len(result_maps.FIELDS), *size)]  # one, since each waits for the GPU
