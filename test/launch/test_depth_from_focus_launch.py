@@ -12,7 +12,7 @@ launch_pytest = pytest.importorskip('launch_pytest')
 pytest.importorskip('launch_ros')
 
 from launch import LaunchContext, LaunchDescription, LaunchService  # noqa: E402
-from launch.actions import IncludeLaunchDescription, RegisterEventHandler, Shutdown  # noqa: E402
+from launch.actions import GroupAction, IncludeLaunchDescription, RegisterEventHandler, Shutdown  # noqa: E402
 from launch.event_handlers import OnProcessExit  # noqa: E402
 from launch.events.process import ProcessExited  # noqa: E402
 from launch.launch_description_sources import (  # noqa: E402
@@ -70,6 +70,29 @@ def test_synthetic_gives_depth_in_its_namespace():
         assert (depths[0].width, depths[0].height, depths[0].encoding) == (96, 72, '32FC1')
         assert depths[0].header.frame_id == CameraParameters().frame_id
         assert all(command.focus_distance >= 1.0 for command in commands)  # near:=1 has reached the sweep
+    finally:
+        observer.close()
+
+
+@launch_pytest.fixture
+def two_cameras(random_weights):
+    def camera(side: str) -> GroupAction:
+        arguments = SMALL | {'namespace': side, 'frame_prefix': f'{side}/', 'weights': str(random_weights)}
+        source = PythonLaunchDescriptionSource(str(FILE))
+        return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+
+    return LaunchDescription([camera('left'), camera('right'), ReadyToTest()])
+
+
+@pytest.mark.launch(fixture=two_cameras)
+def test_two_cameras_of_one_launch_have_frames_of_their_own():
+    observer = Observer()
+    try:
+        sides = ('left', 'right')
+        depths = {side: observer.listen(Image, f'/{side}/depth/image_rect', qos.SENSOR_SUBSCRIBER) for side in sides}
+        wait_until(lambda: all(depths.values()), 'depth images of both')
+        for side, images in depths.items():
+            assert images[0].header.frame_id == f'{side}/{CameraParameters().frame_id}'
     finally:
         observer.close()
 
