@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
         '--resolution', type=int, default=RESOLUTION, help='px that the network sees; few keep it short'
     )
     parser.add_argument('--weights', type=Path, help='weights of the depth node; default: those that ship, or random')
+    parser.add_argument(
+        '--parameter', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='of the depth node'
+    )
     parser.add_argument('--node', type=Path, metavar='FILE', help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args(arguments)
     if options.node:
@@ -108,6 +111,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]
         f'weights:={weights(options.weights, folder)}',
         '-p',
         f'resolution:={options.resolution}',
+        *(word for name, value in options.parameter for word in ('-p', f'{name}:={value}')),
     ]
     process = subprocess.Popen(command)
     use_image_transport_profile()
