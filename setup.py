@@ -54,7 +54,8 @@ setup(
         'tqdm',
     ],
     extras_require={
-        'bags': ['rosbags', 'backports.zstd; python_version < "3.14"'],
+        # Without isal, samples are packed and unpacked by zlib, which takes longer.
+        'bags': ['rosbags', 'isal', 'backports.zstd; python_version < "3.14"'],
         # Video in bags: H.264, H.265, AV1, VP9. See docs/recording.md.
         'video': ['av'],
         # Blender is there for this Python alone. See docs/blender.md.

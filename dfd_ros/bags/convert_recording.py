@@ -222,7 +222,7 @@ class Converter:
             size = self.settings.width, max(1, round(image.shape[0] * scale))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         depth = self._registered(frame, view.resized(scale), image.shape[:2], pose)
-        if np.isfinite(depth).mean() < self.settings.smallest_depth:
+        if np.count_nonzero(np.isfinite(depth)) < depth.size * self.settings.smallest_depth:
             raise _UnusableFrame('with too little valid depth')
         is_known = not math.isnan(frame.state.magnification) or self.calibration.aperture is not None
         lens = self._lens(frame.state, full_width).scaled(scale)
@@ -386,13 +386,14 @@ class Converter:
 
 
 def _is_badly_exposed(image: np.ndarray) -> bool:
-    seen = image[::4, ::4]
-    return bool(seen.mean() < DARK or (seen.min(-1) > BRIGHT).mean() > MAX_BRIGHT)
+    seen = image[::4, ::4].copy()
+    red, green, blue = np.moveaxis(seen > BRIGHT, -1, 0)  # ten times as fast as the least along so short an axis
+    return bool(seen.mean() < DARK or (red & green & blue).mean() > MAX_BRIGHT)
 
 
 def _rounded(depth: np.ndarray) -> np.ndarray:
-    """Depth without the digits beyond any sensor's precision, which would not compress."""
+    """Depth, NaN = none, without the digits beyond any sensor's precision, which would not compress."""
     drop = 23 - DEPTH_BITS
-    bits = depth.view(np.uint32)
-    rounded = ((bits + np.uint32(1 << (drop - 1))) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
-    return np.where(np.isfinite(depth), rounded, np.float32(np.nan))
+    bits = depth.view(np.uint32) + np.uint32(1 << (drop - 1))
+    bits &= np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)  # NaN stays NaN
+    return bits.view(np.float32)

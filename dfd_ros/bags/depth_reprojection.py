@@ -121,30 +121,31 @@ class DepthRegistration:
     def __call__(self, depth: np.ndarray) -> np.ndarray:
         """depth: (h, w) float32 m along Z, NaN = none. Returns (H, W) float32 m along Z of the view, NaN = none."""
         height, width = self._size
+        # With a margin, so that footprints that reach beyond the image need no test.
+        margin = MAX_FOOTPRINT
+        row = width + 2 * margin
         x, y, z = self._project(depth)
         # Size of a depth pixel in the view, from the focal lengths and its distances to the two cameras.
         with np.errstate(invalid='ignore', divide='ignore'):
             half = np.float32(FOOTPRINT / 2 * self._view.fx / self._depth.fx) * depth.reshape(-1) / z
             np.minimum(half, np.float32(MAX_FOOTPRINT / 2), out=half)
-            inside = np.flatnonzero(
-                (z > 0) & (x > -half) & (x < width - 1 + half) & (y > -half) & (y < height - 1 + half)
-            )
-        x, y, z, half = x[inside], y[inside], z[inside], half[inside]
-        # With a margin, so that footprints that reach beyond the image need no test.
-        margin = MAX_FOOTPRINT
-        row = width + 2 * margin
+            left, top = np.ceil(x - half), np.ceil(y - half)
+            right, bottom = np.floor(x + half), np.floor(y + half)
+            inside = np.flatnonzero((z > 0) & (right >= 0) & (left < width) & (bottom >= 0) & (top < height))
+            # Small integers: the next steps are as fast as memory is.
+            columns, rows = (right - left).astype(np.int8), (bottom - top).astype(np.int8)
+            start = (top.astype(np.int32) + margin) * row + left.astype(np.int32) + margin
+        z, columns, rows, start = z[inside], columns[inside], rows[inside], start[inside]
         buffer = np.full((height + 2 * margin) * row, np.inf, np.float32)
         if z.size:
-            left, top = np.ceil(x - half).astype(np.int32), np.ceil(y - half).astype(np.int32)
-            columns = np.floor(x + half).astype(np.int32) - left
-            rows = np.floor(y + half).astype(np.int32) - top
-            start = (top + margin) * row + left + margin
             for dy in range(int(rows.max()) + 1):
                 for dx in range(int(columns.max()) + 1):
-                    covered = np.flatnonzero((dx <= columns) & (dy <= rows))
-                    np.minimum.at(buffer, start[covered] + (dy * row + dx), z[covered])
-        buffer[np.isinf(buffer)] = np.nan
-        return np.ascontiguousarray(buffer.reshape(-1, row)[margin:-margin, margin:-margin])
+                    covered = (dx <= columns) & (dy <= rows)
+                    places = slice(None) if covered.all() else np.flatnonzero(covered)
+                    np.minimum.at(buffer, start[places] + (dy * row + dx), z[places])
+        projected = buffer.reshape(-1, row)[margin:-margin, margin:-margin].copy()
+        projected[np.isinf(projected)] = np.nan
+        return projected
 
     def _project(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pixel coordinates and depth in the view of all depth pixels, flat."""

@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import struct
-import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from dfd_ros.bags.mcap_file import (
     STATISTICS,
     SUMMARY_OFFSET,
 )
+from dfd_ros.core.deflate import crc32
 from dfd_ros.core.errors import plural
 from dfd_ros.core.files import require_file
 
@@ -226,7 +226,7 @@ class McapReader:
         _, _, checksum = struct.unpack('<QQI', self._bytes(footer + _HEAD, 20))
         if summary >= 0 and checksum:
             data = self._bytes(summary, min(footer - summary, MAX_SIZE)) + self._bytes(footer, _HEAD + 16)
-            if zlib.crc32(data) != checksum:
+            if crc32(data) != checksum:
                 self._forget_summary()
 
     def _end_early(self, position: int, summary: int, error: Exception) -> None:
@@ -344,7 +344,7 @@ class McapReader:
             if max(size, span.end - start) > MAX_SIZE:
                 raise ValueError(f'{size} bytes, more than {MAX_SIZE >> 20} MiB')
             content = decompress(self._bytes(start, span.end - start), compression, size)
-            if checksum and zlib.crc32(content) != checksum:
+            if checksum and crc32(content) != checksum:
                 raise ValueError('its checksum differs')
         except (ValueError, struct.error, MemoryError) as error:
             self._damage.add(span.start, f'chunk at byte {span.start}: {str(error) or "no memory for it"}')

@@ -101,7 +101,9 @@ def metres(depth: np.ndarray) -> np.ndarray:
     """
     if depth.dtype.kind == 'f':
         return np.where((depth > 0) & (depth < np.inf), depth, np.nan).astype(np.float32)
-    return np.where((depth > 0) & (depth < NO_DEPTH), depth * np.float32(1e-3), np.float32(np.nan))
+    scaled = depth * np.float32(1e-3)
+    scaled[(depth == 0) | (depth == NO_DEPTH)] = np.nan
+    return scaled
 
 
 def pixels(message: Any, encoding: Encoding, topic: str) -> np.ndarray:

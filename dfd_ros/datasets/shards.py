@@ -44,6 +44,7 @@ from dfd_ros.datasets.stored_sample import FORMAT, STATE, StoredSample
 from dfd_ros.datasets.truth_archive import packed
 
 _BLOCK, _BLOCKS = 2**16, 16  # bytes; number per shard
+_COPIED = 2**20  # bytes at a time
 
 
 class ShardWriter:
@@ -130,11 +131,8 @@ class ShardWriter:
             return
         number = 1 + max((int(path.stem.rpartition('-')[2]) for path in self._shards), default=-1)
         shard = self.folder / f'{self.name}-{number:06d}.tar'
-        with written_atomically(shard) as temporary, tarfile.open(temporary, 'w') as packed:
-            for key in keys:
-                with tarfile.open(self._waiting[key]) as waiting:
-                    for member in waiting:
-                        packed.addfile(member, waiting.extractfile(member))
+        with written_atomically(shard) as temporary:
+            pack(temporary, [self._waiting[key] for key in keys])
         self._shards.append(shard)
         # Forget them first: if something interrupts the deletion, they must not be packed twice.
         parts = [self._waiting.pop(key) for key in keys]
@@ -163,13 +161,25 @@ class ShardWriter:
         self.close()
 
 
+def pack(shard: Path, parts: Iterable[Path]) -> None:
+    """Write a shard of the samples of others."""
+    with tarfile.TarFile(shard, 'w', copybufsize=_COPIED) as packed:
+        for path in parts:
+            with tarfile.open(path) as part:
+                for member in part:
+                    packed.addfile(member, part.extractfile(member))
+
+
 def write_sample(path: Path, key: str, sample: Sample, image_format: str = 'png', *, flush: bool = True) -> None:
     """Write a shard of one sample, by `written_atomically`. Raises `InputError` for an invalid key."""
     if not key or '.' in key or '/' in key:
         raise InputError(f'sample key "{key}": must be a name without dots and slashes')
     if image_format not in ('png', 'jpg'):
         raise InputError(f'image format "{image_format}": must be png or jpg')
-    with written_atomically(path, flush=flush) as temporary, tarfile.open(temporary, 'w') as tar:
+    with (
+        written_atomically(path, flush=flush) as temporary,
+        tarfile.TarFile(temporary, 'w', copybufsize=_COPIED) as tar,
+    ):
         for suffix, data in _members(sample, image_format):
             member = tarfile.TarInfo(f'{key}.{suffix}')  # no time, no owner: files are reproducible
             member.size = len(data)

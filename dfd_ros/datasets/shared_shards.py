@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import changed_value, write_json, written_atomically
 from dfd_ros.core.sample import Sample
 from dfd_ros.core.shared_lock import SharedLock
-from dfd_ros.datasets.shards import Samples, write_sample
+from dfd_ros.datasets.shards import Samples, pack, write_sample
 
 
 @contextlib.contextmanager
@@ -130,11 +129,8 @@ class SharedShards:
 
     def _pack(self, keys: list[str]) -> None:
         shard = self._shard(keys)
-        with unless(shard.exists), written_atomically(shard) as temporary, tarfile.open(temporary, 'w') as packed:
-            for key in keys:
-                with tarfile.open(self.part(key)) as part:
-                    for member in part:
-                        packed.addfile(member, part.extractfile(member))
+        with unless(shard.exists), written_atomically(shard) as temporary:
+            pack(temporary, map(self.part, keys))
         for key in keys:
             self.part(key).unlink(missing_ok=True)
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
 from dfd_ros.core.array_files import Part
+from dfd_ros.core.deflate import END, crc32, deflated, inflated, stored
 from dfd_ros.core.sample import TRUTH
 
 _ROWS = 16  # of a block
 _WORTH_IT = 0.8  # share of the size above which a block is stored as it is: to unpack it would cost more
-_END = b'\x03\x00'  # of deflated data: an empty last block
 
 
 def packed(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
@@ -34,14 +33,16 @@ def packed(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
             header = io.BytesIO()
             np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
             rows = [
-                array[t, r : r + _ROWS].tobytes() for t in range(len(array)) for r in range(0, array.shape[1], _ROWS)
+                array[t, r : r + _ROWS].data.cast('B')
+                for t in range(len(array))
+                for r in range(0, array.shape[1], _ROWS)
             ]
-            first, *blocks = [_deflated(part) for part in (header.getvalue(), *rows)]
+            first, *blocks = [_packed(header.getvalue()), *map(_packed, rows)]
             entry = zipfile.ZipInfo(f'{name}.npy')
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.file_size = len(header.getvalue()) + array.nbytes
-            entry.compress_size = len(first) + sum(map(len, blocks)) + len(_END)
-            entry.CRC = zlib.crc32(b''.join(rows), zlib.crc32(header.getvalue()))
+            entry.compress_size = len(first) + sum(map(len, blocks)) + len(END)
+            entry.CRC = crc32(array.data, crc32(header.getvalue()))
             # Deflated already, which `ZipFile.writestr` cannot take.
             entry.header_offset = buffer.tell()
             buffer.write(entry.FileHeader(zip64=False) + first)
@@ -49,22 +50,18 @@ def packed(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
                 'offset': buffer.tell(),
                 'rows': _ROWS,
                 'sizes': [len(block) for block in blocks],
-                'sums': [zlib.crc32(part) for part in rows],
+                'sums': [crc32(part) for part in rows],
             }
-            buffer.write(b''.join(blocks) + _END)
+            buffer.write(b''.join(blocks) + END)
             archive.filelist.append(entry)
             archive.NameToInfo[entry.filename] = entry
             archive.start_dir = buffer.tell()
     return buffer.getvalue(), index
 
 
-def _deflated(data: bytes) -> bytes:
-    for level in (1, 0):
-        deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
-        block = deflater.compress(data) + deflater.flush(zlib.Z_FULL_FLUSH)
-        if len(block) < _WORTH_IT * len(data):
-            break
-    return block
+def _packed(data: bytes | memoryview) -> bytes:
+    block = deflated(data)
+    return block if len(block) < _WORTH_IT * len(data) else stored(data)
 
 
 def read_part(
@@ -100,10 +97,10 @@ def _part(read: Callable[[int, int], bytes], name: str, entry: dict[str, Any], p
         first, behind = t * blocks + begin, t * blocks + end
         data = read(int(starts[first]), int(starts[behind] - starts[first]))
         try:
-            content = memoryview(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, length + 1))
-        except zlib.error as error:
+            content = memoryview(inflated(data, length + 1))
+        except ValueError as error:
             raise ValueError(f'{name} is damaged: {error}') from None
-        found = [zlib.crc32(content[at : at + high * line]) for at in range(0, len(content), high * line)]
+        found = [crc32(content[at : at + high * line]) for at in range(0, len(content), high * line)]
         if len(content) != length or found != sums[first:behind]:
             raise ValueError(f'{name} is damaged, or its index is of another archive')
         array: np.ndarray = np.frombuffer(content, dtype).reshape(-1, shape[2], *last)
