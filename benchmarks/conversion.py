@@ -2,11 +2,14 @@
 
 python benchmarks/conversion.py --frames 300
 python benchmarks/conversion.py --frames 300 --codec h264
+python benchmarks/conversion.py --frames 450 --codec jpg --late 5
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import json
 import math
 import resource
 import subprocess
@@ -38,10 +41,11 @@ TYPES = {
 }
 
 
-def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: str = '') -> None:
+def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: str = '', late: float = 0.0) -> None:
     """A breathing focus camera and a depth camera 5 cm beside it, images with noise as cameras have.
 
-    size: (height, width), of the same view. codec: of `CODECS`; raw images if empty.
+    size: (height, width), of the same view. codec: of `CODECS`; raw images if empty. late: s by which lens states and
+    depth reach the recorder after the images of the same time.
     """
     scale = size[1] / SIZE[1]
     store = typestore()
@@ -75,8 +79,17 @@ def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: st
             header(stamp, frame), *size, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), np.zeros(12), 0, 0, roi
         )
 
+    on_the_way: list[tuple[int, int, bytes]] = []  # time of arrival, ns; number of the topic; message
+
     def write(topic: str, stamp: float, message) -> None:
-        bag.write(numbers[topic], round(stamp * 1e9), bytes(store.serialize_cdr(message, topic_types[topic])))
+        arrival = stamp + (late if topic in ('/lens_state', '/rgbd/depth/image_rect') else 0.0)
+        data = bytes(store.serialize_cdr(message, topic_types[topic]))
+        heapq.heappush(on_the_way, (round(arrival * 1e9), numbers[topic], data))
+
+    def record(until: float) -> None:
+        while on_the_way and on_the_way[0][0] <= until * 1e9:
+            time_ns, number, data = heapq.heappop(on_the_way)
+            bag.write(number, time_ns, data)
 
     pose = types['geometry_msgs/msg/Transform'](
         types['geometry_msgs/msg/Vector3'](-0.05, 0.0, 0.0), types['geometry_msgs/msg/Quaternion'](0.0, 0.01, 0.0, 1.0)
@@ -108,6 +121,8 @@ def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: st
             write('/image_raw', stamp, image(scenes[i % 4], 'rgb8', stamp, 'focus'))
         write('/rgbd/depth/camera_info', stamp, info(525, stamp, 'depth'))
         write('/rgbd/depth/image_rect', stamp, image(rooms[i % 4], '16UC1', stamp, 'depth'))
+        record(stamp)
+    record(math.inf)
     bag.close()
 
 
@@ -120,9 +135,11 @@ def _encoded(codec: str, images: list[np.ndarray]) -> list[bytes]:
 
 def convert(bags: Path, out: Path, workers: int, *options: str) -> tuple[float, float]:
     """(s, MB of the largest process) of `dfd convert` in a process of its own."""
+    # Not the ru_maxrss of the process itself: that begins with the memory of the process that started it.
     script = (
-        'import resource, sys\nfrom dfd_ros import cli\nstatus = cli.main(sys.argv[1:])\n'
-        'print(max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))\n'
+        'import re, resource, sys\nfrom dfd_ros import cli\nstatus = cli.main(sys.argv[1:])\n'
+        'own = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])\n'
+        'print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n'
         'sys.exit(status)'
     )
     began = time.monotonic()
@@ -138,28 +155,32 @@ def convert(bags: Path, out: Path, workers: int, *options: str) -> tuple[float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--frames', type=int, default=300, help='of each of the two bags (300: 0.5 GB each)')
+    parser.add_argument('--frames', type=int, default=300, help='of each of the two bags, by 5 (300: 0.5 GB each)')
     parser.add_argument('--codec', choices=CODECS, default='', help='of the recorded images (default: raw)')
+    parser.add_argument('--late', type=float, default=0.0, help='s by which lens states and depth are recorded late')
     parser.add_argument('--folder', type=Path, help='for the bags, which are removed; default: the temporary one')
     args = parser.parse_args()
-    print('| bags | frames | options | s | frames/s | CPU s/frame | largest process, MB |\n|' + ' --- |' * 7)
+    print('| bags | frames | options | s | frames/s | CPU s/frame | largest process, MB | lost |\n|' + ' --- |' * 8)
+    short = args.frames // 4 // len(SWEEP) * len(SWEEP)  # whole sweeps
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        for bag, frames in (('a', args.frames), ('b', args.frames), ('c', args.frames // 4)):
-            write_bag(folder / ('short' if bag == 'c' else 'long') / bag, frames, codec=args.codec)
+        for bag, frames in (('a', args.frames), ('b', args.frames), ('c', short)):
+            write_bag(folder / ('short' if bag == 'c' else 'long') / bag, frames, codec=args.codec, late=args.late)
         for bags, frames, workers, options in (
             ('long', 2 * args.frames, 2, ()),
             ('long', 2 * args.frames, 2, ('--width', '320')),
             ('long', 2 * args.frames, 2, ('--image-format', 'png')),
-            ('short', args.frames // 4, 1, ()),
+            ('short', short, 1, ()),
         ):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds, memory = convert(folder / bags, folder / f'out-{bags}-{"".join(options)}', workers, *options)
+            out = folder / f'out-{bags}-{"".join(options)}'
+            seconds, memory = convert(folder / bags, out, workers, *options)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            converted = sum(json.loads(report.read_text())['frames'] for report in out.glob('*.json'))
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             print(
                 f'| {workers} | {frames} | {" ".join(options)} | {seconds:.1f} | {frames / seconds:.0f} | '
-                f'{cpu / frames:.3f} | {memory:.0f} |',
+                f'{cpu / frames:.3f} | {memory:.0f} | {frames - converted} |',
                 flush=True,
             )
 
