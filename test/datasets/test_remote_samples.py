@@ -135,6 +135,14 @@ def test_what_is_no_index_is_refused(server, folder, content, says):
         Samples(server.url)
 
 
+def test_an_index_that_is_too_large_is_not_fetched(server, folder, monkeypatch):
+    monkeypatch.setattr(remote_files, 'MAX_FILE', 2**20)
+    (folder / 'index.jsonl').write_bytes(bytes(3 * 2**20))
+    with pytest.raises(InputError, match=rf'^{server.url}/index\.jsonl: has 3 MB, must have at most 1$'):
+        Samples(server.url)
+    assert not server.requests
+
+
 def test_an_index_of_a_newer_version_or_of_nothing_is_refused(server, folder, monkeypatch):
     monkeypatch.setattr(sample_index, 'FORMAT', 'dfd_ros-index-2')
     sample_index.write_index(folder, shards(folder))
@@ -204,7 +212,7 @@ def test_processes_read_ahead_from_a_server(server, tmp_path):
 def test_a_training_fetches_the_index_once(server, tmp_path):
     config = replace(CONFIG, shards=server.url, steps=1, validate_stacks=1)
     assert train(config, tmp_path / 'run', 'cpu').finished
-    assert server.requests['index.jsonl', ''] == 1
+    assert sum(number for (path, _), number in server.requests.items() if path == 'index.jsonl') == 1
 
 
 def test_a_run_does_not_resume_with_other_samples(server, folder):

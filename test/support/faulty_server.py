@@ -37,6 +37,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: FaultyServer
     protocol_version = 'HTTP/1.1'
 
+    def do_HEAD(self) -> None:
+        file = self.server.folder / unquote(self.path.lstrip('/'))
+        self.send_response(200 if file.is_file() else 404)
+        if file.is_file():
+            self.send_header('Content-Length', str(file.stat().st_size))
+        self.end_headers()
+
     def do_GET(self) -> None:
         path, asked = unquote(self.path.lstrip('/')), self.headers.get('Range', '')
         number = self.server.requests.get((path, asked), 0)
