@@ -32,7 +32,8 @@ from tqdm import tqdm
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.markdown_table import table
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.estimator import DepthEstimator, Estimate
+from dfd_ros.inference.depth_estimate import Estimate
+from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.synthesis.synthetic_camera import SyntheticCamera
 
 NEAR, FAR = 0.15, 1.5  # m

@@ -31,7 +31,7 @@ from dfd_ros.core import sweeps
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator_arguments import RESOLUTION
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos

@@ -19,7 +19,8 @@ from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.point_cloud_files import PointCloud, write_glb, write_ply
 from dfd_ros.drawing import visualise
-from dfd_ros.inference.estimator import DepthEstimator, Estimate
+from dfd_ros.inference.depth_estimate import Estimate
+from dfd_ros.inference.estimator import DepthEstimator
 
 FILES = (
     'depth.npy',

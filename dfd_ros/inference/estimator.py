@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,14 @@ from dfd_ros import networks
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.geometry import Similarity
 from dfd_ros.core.lens_state import LensState, is_plausible
-from dfd_ros.core.optics import VergenceRange, distance, vergence
+from dfd_ros.core.optics import VergenceRange
 from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device, to_tensor
 from dfd_ros.inference.camera_motion import CameraMotion
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence
 from dfd_ros.inference.result_maps import result_maps
+from dfd_ros.inference.swept_range import SweptRange
 from dfd_ros.networks.stack_network import check_stack
 
 if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trains may be without
@@ -41,136 +43,6 @@ if TYPE_CHECKING:  # they need Pillow and OpenCV, which a machine that only trai
 SAME_FOCUS = 0.01
 """Share of the range: a frame whose focus has moved by less replaces the last one in the memory."""
 RANGE_UNKNOWN = 'the range of the lens is unknown, and the focus has not swept one yet'
-
-
-@dataclass
-class Estimate:
-    """What is known after a frame. All maps are (H, W) float32 in the view and resolution of that frame."""
-
-    depth: np.ndarray
-    """m; NaN where unknown; infinity for what lies at or beyond vergence 0."""
-    coc: np.ndarray
-    """Circle of confusion in this frame: diameter in pixels of the input image, without sign. With a known lens it
-    follows from the depth, otherwise it is the network's own estimate."""
-    confidence: np.ndarray
-    """Probability (0..1) that u is wrong by less than 0.05; 0 where depth is NaN."""
-    vergence: np.ndarray
-    """u: vergence scaled to 0..1 over the range; points outside the range may lie outside 0..1."""
-    log_scale: np.ndarray
-    """Log of the scale b of the Laplace distribution of u."""
-    range: VergenceRange | None
-    """The distances at u = 1 and u = 0; None while the first sweep is not over and the range not known."""
-    frames: int
-    """Frames since the last reset, this one included."""
-    unknown_because: str = ''
-    """Why nothing can be known: then depth and coc are NaN and confidence is 0 everywhere, whatever the network says
-    (`vergence`, `log_scale`). Empty while the memory has evidence of depth; then that holds only for the places that
-    have been in view at one focus."""
-    all_in_focus: np.ndarray | None = None
-    """(H, W, 3) uint8 RGB: each pixel from where it was sharpest, in the view and exposure of this frame. None unless
-    the estimator was made with it, and while the range is not known."""
-    is_metric: bool = True
-    """False: only the order of focus is known (`FocalStack.is_metric`). Depth is NaN everywhere and the range None;
-    vergence is the place between the farthest (0) and the nearest focus (1), NaN where unknown."""
-
-    @classmethod
-    def unknown(cls, shape: tuple[int, int], frames: int, because: str) -> Estimate:
-        """An estimate without a range."""
-        depth, coc, u, log_scale = (np.full(shape, np.nan, np.float32) for _ in range(4))
-        return cls(depth, coc, np.zeros(shape, np.float32), u, log_scale, None, frames, because)
-
-    def without_depth(self, because: str) -> Estimate:
-        """The same, but nothing is known."""
-        nothing = np.full_like(self.depth, np.nan)
-        return replace(
-            self, depth=nothing, coc=nothing, confidence=np.zeros_like(self.confidence), unknown_because=because
-        )
-
-    def without_metres(self) -> Estimate:
-        """The same, where only the order of focus is known."""
-        u = np.where(np.isnan(self.depth), np.float32(np.nan), self.vergence)
-        return replace(self, depth=np.full_like(self.depth, np.nan), vergence=u, range=None, is_metric=False)
-
-    def masked_depth(self, min_confidence: float) -> np.ndarray:
-        """Depth (m) with NaN where the confidence is below `min_confidence`."""
-        import cv2  # NumPy's `where` takes six times as long
-
-        depth = np.full_like(self.depth, np.nan)
-        return cv2.copyTo(self.depth, (self.confidence >= min_confidence).view(np.uint8), depth)
-
-    def threshold(self, min_confidence: float, accepted_errors: float = 1.0) -> float:
-        """The confidence for `masked_depth`: at least `min_confidence`, and so high that no more than the share
-        `accepted_errors` of the pixels that stay is expected to be wrong, by 0.05 of u or more. In hundredths; over 1
-        where not even the best pixels are good enough."""
-        if accepted_errors >= 1:
-            return min_confidence
-        known = self.confidence[~np.isnan(self.depth if self.is_metric else self.vergence)]
-        count, edges = np.histogram(known, 100, (0, 1))
-        sums, _ = np.histogram(known, 100, (0, 1), weights=1 - known)
-        kept, wrong = count[::-1].cumsum(), sums[::-1].cumsum()  # of the cuts at 0.99, 0.98, ... 0
-        good = (kept > 0) & (wrong <= accepted_errors * kept)
-        return max(min_confidence, float(edges[:-1][::-1][good][-1])) if good.any() else 1.01
-
-
-class SweptRange:
-    """Learns the range of a lens from its focus distances.
-
-    Nothing is known until the focus has turned round: then the first sweep is over. The range grows when a focus leaves
-    it by more than `SLACK` of its width; after `LEARNING_TURNS` turns it takes two such frames, since one alone may be
-    an outlier. An end of the range that no focus has come near for `MEMORY` frames and `LEARNING_TURNS` turns is
-    given up; after as many turns also one of a single frame that is farther from all others than they are apart.
-    """
-
-    SLACK = 0.05
-    MIN_WIDTH = 0.02
-    """Dioptres; less is a focus that trembles, and no sweep."""
-    LEARNING_TURNS = 4
-    MEMORY = 40
-
-    def __init__(self) -> None:
-        self._recent: deque[tuple[float, int]] = deque(maxlen=self.MEMORY)  # vergence, turns so far
-        self._direction = 0.0
-        self._turns = 0
-        self._near, self._far = 0.0, math.inf  # vergences
-        self.range: VergenceRange | None = None
-
-    def push(self, focus_distance: float) -> VergenceRange | None:
-        """The range after this frame, None while it is not known."""
-        focus = vergence(focus_distance)
-        step = focus - self._recent[-1][0] if self._recent else 0.0
-        self._turns += step * self._direction < 0
-        self._direction = step or self._direction
-        self._recent.append((focus, self._turns))
-        self._grow()
-        self._shrink()
-        if self._turns and self._near - self._far >= self.MIN_WIDTH and self._has_moved(self.range):
-            self.range = VergenceRange(1 / self._near, distance(self._far))
-        return self.range
-
-    def _grow(self) -> None:
-        foci = sorted(focus for focus, _ in self._recent)
-        needed = 1 if self._turns <= self.LEARNING_TURNS else min(2, len(foci))
-        self._near, self._far = max(self._near, foci[-needed]), min(self._far, foci[needed - 1])
-
-    def _shrink(self) -> None:
-        if self.range is None or self._turns - self._recent[0][1] < self.LEARNING_TURNS:
-            return
-        foci = sorted(focus for focus, _ in self._recent)
-        if foci[-1] - foci[-2] > foci[-2] - foci[0] >= self.MIN_WIDTH:
-            self._near = foci[-2]
-        if foci[1] - foci[0] > foci[-1] - foci[1] >= self.MIN_WIDTH:
-            self._far = foci[1]
-        slack = self.SLACK * self.range.width
-        if len(self._recent) == self.MEMORY and foci[-1] < self._near - slack:
-            self._near = foci[-1]
-        if len(self._recent) == self.MEMORY and foci[0] > self._far + slack:
-            self._far = foci[0]
-
-    def _has_moved(self, known: VergenceRange | None) -> bool:
-        if known is None:
-            return True
-        slack = self.SLACK * known.width
-        return abs(self._near - 1 / known.near) > slack or abs(self._far - 1 / known.far) > slack
 
 
 class DepthEstimator:

@@ -11,7 +11,7 @@ import numpy as np
 from dfd_ros.core.errors import plural
 from dfd_ros.core.frame_offset import FrameOffset
 from dfd_ros.core.optics import vergence
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.evidence import Evidence, shown_by
 from dfd_ros.inference.focus_response import FOCUS_BINS, WINDOW
 from dfd_ros.ros.diagnostics import Window

@@ -11,7 +11,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dfd_ros.inference import depth_filters
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.ros import image_messages, qos
 from dfd_ros.ros.compressed_images import to_compressed_depth
 from dfd_ros.ros.node_parameters import DepthParameters

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Float32
 
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.ros import qos
 
 MIN_KNOWN = 0.1  # of the pixels of the rectangle

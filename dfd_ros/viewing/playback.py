@@ -20,7 +20,8 @@ from dfd_ros.viewing.recorded_scenes import FocalScene, Recorded, ResultScene, S
 from dfd_ros.viewing.viewed_frame import ViewedFrame
 
 if TYPE_CHECKING:
-    from dfd_ros.inference.estimator import DepthEstimator, Estimate
+    from dfd_ros.inference.depth_estimate import Estimate
+    from dfd_ros.inference.estimator import DepthEstimator
 
 RATE, MAX_RATE = 10.0, 30.0  # frames a second
 IDLE = 0.5  # s between two looks while there is nothing to do

@@ -25,9 +25,11 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
 from dfd_ros.inference import result_maps, upsampling
 from dfd_ros.inference.backends import uses_bf16
-from dfd_ros.inference.estimator import DepthEstimator, Estimate, SweptRange
+from dfd_ros.inference.depth_estimate import Estimate
+from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.evidence import MAX_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
 from dfd_ros.inference.onnx_export import export_onnx
+from dfd_ros.inference.swept_range import SweptRange
 from dfd_ros.networks import Network, Prediction
 
 RANGE = VergenceRange(0.5, 4.0)

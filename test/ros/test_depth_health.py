@@ -13,7 +13,7 @@ pytest.importorskip('rclpy')
 
 from dfd_ros.core import sweeps
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.ros.depth_health import BUSY, ENOUGH, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.frame_mailbox import Mailbox, Pace
 from dfd_ros.ros.node_parameters import DepthParameters

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.ros import image_messages, qos
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.node_parameters import DepthParameters

@@ -9,7 +9,7 @@ pytest.importorskip('rclpy')
 
 from sensor_msgs.msg import RegionOfInterest
 
-from dfd_ros.inference.estimator import Estimate
+from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.ros.focus_region import distance_in
 
 REGION = RegionOfInterest(x_offset=4, y_offset=2, width=4, height=4)

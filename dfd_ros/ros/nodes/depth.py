@@ -26,7 +26,8 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.significant_bits import SignificantBits
 from dfd_ros.inference.backends import is_device_failure, release_memory
-from dfd_ros.inference.estimator import DepthEstimator, Estimate
+from dfd_ros.inference.depth_estimate import Estimate
+from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.estimator_arguments import network_size
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import image_messages, messages, qos, synchronisation
