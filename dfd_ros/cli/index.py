@@ -10,18 +10,22 @@ EXAMPLE = 'dfd index data/kitchen'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('folder', type=Path, metavar='FOLDER', help='with shards in it or below it')
+    parser.add_argument('folder', metavar='FOLDER', help='with shards in it or below it')
 
 
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dfd_ros.core.errors import InputError
+    from dfd_ros.core.remote_files import is_remote
     from dfd_ros.datasets.sample_index import write_index
     from dfd_ros.datasets.shards import shards
 
-    if args.folder.is_file():
-        raise InputError(f'{args.folder}: is a file, give the folder of the set')
-    found = shards(args.folder)
-    print(f'index    {write_index(args.folder, tqdm(found, unit="shard", leave=False))}, of {len(found)} shards')
+    if is_remote(args.folder):
+        raise InputError(f'{args.folder}: is a URL, give the folder of the set on this machine, and then upload it')
+    folder = Path(args.folder)
+    if folder.is_file():
+        raise InputError(f'{folder}: is a file, give the folder of the set')
+    found = shards(folder)
+    print(f'index    {write_index(folder, tqdm(found, unit="shard", leave=False))}, of {len(found)} shards')
     return 0

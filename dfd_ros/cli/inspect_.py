@@ -80,6 +80,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], Lines]]:
         '.pt': ('checkpoint', _checkpoint),
         '.onnx': ('exported network', _onnx),
         '.tar': ('samples', _samples),
+        '.jsonl': ('index of samples', _index),
         '.mcap': ('bag', _bag),
         '.db3': ('bag', _bag),
         '.zstd': ('bag', _bag),
@@ -189,6 +190,15 @@ def _samples(path: Path) -> Lines:
     settings = (path if path.is_dir() else path.parent) / 'settings.json'  # of dfd render --engine blender
     if settings.is_file():
         yield 'settings', readable(read_text(settings))
+
+
+def _index(path: Path) -> Lines:
+    from dfd_ros.datasets.sample_index import read_index
+
+    head, shards = read_index(path)
+    yield 'shards', len(shards)
+    yield 'samples', sum(len(shard['samples']) for shard in shards)
+    yield from made_by(head.get(provenance.KEY))
 
 
 def _lens(states: Any, is_metric: bool = True) -> Lines:

@@ -84,6 +84,15 @@ def write_index(folder: Path, shards: Iterable[Path]) -> Path:
     return folder / FILE
 
 
+def read_index(path: Path) -> tuple[dict, list[dict]]:
+    """The head of an index on this machine, and its shards. Raises `InputError`."""
+    try:
+        head, rest = _checked(require_file(path).read_bytes())
+        return head, [json.loads(line) for line in rest.splitlines()]
+    except ValueError as error:
+        raise InputError(f'{path}: {reason(error)}') from None
+
+
 def remote_samples(folder: str) -> list[RemoteSample]:
     """The samples of a set on a server. folder: its URL.
 

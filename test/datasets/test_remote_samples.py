@@ -182,7 +182,11 @@ def test_the_command_writes_the_index(folder, capsys):
     assert dfd('index', folder) == 0
     assert capsys.readouterr().out == f'index    {folder}/index.jsonl, of 1 shards\n'
     assert (folder / 'index.jsonl').read_bytes() == before
+    assert dfd('inspect', folder / 'index.jsonl') == 0
+    assert 'kind     index of samples\nshards   1\nsamples  3\nmade by  ' in capsys.readouterr().out
     assert dfd('index', folder / SHARD) == 2
+    assert dfd('index', 's3://bucket/set') == 2
+    assert 's3://bucket/set: is a URL, give the folder of the set on this machine' in capsys.readouterr().err
     (folder / SHARD).rename(folder / 'half%20.tar')
     assert dfd('index', folder) == 2
     assert 'half%20.tar: a URL cannot have this name; rename it, without ?, # and %' in capsys.readouterr().err
