@@ -2,27 +2,33 @@
 
 .venv/bin/python benchmarks/live_page.py --seconds 30
 .venv/bin/python benchmarks/live_page.py --seconds 3600     # does it grow? Shorter runs are less certain
+.venv/bin/python benchmarks/live_page.py --seconds 300 --bare     # what of it is the browser's
 
 Needs Chromium, which runs without a GPU here. Frames of all topics are published by this process; each has its number
 in its image, and the page's script notes when the browser has decoded the picture and draws the next frame.
 
 Chromium keeps decoded pictures after they were replaced. So in the end it is told that memory is short, and what it
-then holds is measured: a leak of the page would stay.
+then holds is measured: a leak of the page would stay. `--bare` shows as many pictures as the live page in a page that
+has nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import json
 import os
 import re
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from _common import check, exit_with
 
@@ -46,6 +52,21 @@ WATCH = """
     last = number;
     requestAnimationFrame(() => window.dfdSeen.push([number, performance.timeOrigin + performance.now()]));
   });
+})()
+"""
+# Five pictures of the size of the live page's, from JPEG as there. Two bytes behind each make it one not seen before.
+BARE = """
+(() => {
+  const files = %s.map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+  window.dfdShown = 0;
+  const images = Array.from({length: 5}, () => document.body.appendChild(document.createElement('img')));
+  images[0].addEventListener('load', () => window.dfdShown++);
+  let number = 0;
+  setInterval(() => images.forEach((image, i) => {
+    const parts = [files[++number %% files.length], new Uint8Array([number & 255, number >> 8 & 255])];
+    URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(new Blob(parts, {type: 'image/jpeg'}));
+  }), %g);
 })()
 """
 
@@ -88,21 +109,30 @@ def kind_of(process: int) -> str:
     return found.group(1) if found else ''
 
 
+def columns_of(tab: Tab, browser: Chromium) -> dict[str, Callable[[], float]]:
+    """What measures MB of the scripts of a page and of the browser, by names."""
+
+    def of_kind(kind: str) -> float:
+        return memory_of([process for process in family_of(browser.process) if kind_of(process) == kind])
+
+    return {
+        "the page's scripts": lambda: heap(tab),
+        "the browser's renderers": lambda: of_kind('renderer'),
+        'its GPU process': lambda: of_kind('gpu-process'),
+        'the browser, all processes': lambda: memory_of(family_of(browser.process)),
+    }
+
+
 class Memory:
-    """Memory over time, of the node, the scripts of the page and the browser."""
+    """Memory over time. columns: what measures it, by names."""
 
-    NAMES = 'the node', "the page's scripts", "the browser's renderers", 'its GPU process', 'the browser, all processes'
-
-    def __init__(self, node: int, tab: Tab, browser: Chromium) -> None:
-        self._node, self._tab, self._browser = node, tab, browser
+    def __init__(self, columns: dict[str, Callable[[], float]]) -> None:
+        self._columns = columns
         self._samples: list[tuple[float, ...]] = []
 
     def sample(self) -> None:
         """Measures it now."""
-        family = family_of(self._browser.process)
-        parts = [[p for p in family if kind_of(p) == kind] for kind in ('renderer', 'gpu-process')]
-        browser = [memory_of(part) for part in (*parts, family)]
-        self._samples.append((time.monotonic(), memory_of([self._node]), heap(self._tab), *browser))
+        self._samples.append((time.monotonic(), *(measure() for measure in self._columns.values())))
 
     def rows(self) -> list[str]:
         """Start, then after each quarter, and the line through the last two thirds: at the start, caches fill."""
@@ -110,7 +140,7 @@ class Memory:
         late = len(times) // 3
         quarters = np.linspace(0, len(times) - 1, 5).round().astype(int)
         rows = []
-        for name, values in zip(self.NAMES, columns):
+        for name, values in zip(self._columns, columns):
             (slope, _), covariance = np.polyfit(times[late:] / 3600, values[late:], 1, cov=True)
             rows.append(
                 f'| memory of {name} | {", ".join(f"{value:.0f}" for value in values[quarters])} MB; '
@@ -161,8 +191,12 @@ def main() -> None:
     parser.add_argument(
         '--window', metavar='PX', type=int, default=1000, help='width of the browser: without a GPU, points take long'
     )
+    parser.add_argument('--bare', action='store_true', help='pictures in a page without anything else')
     args = parser.parse_args()
     check(args, seconds=10, rate=1, height=64, width=64, window=200)
+    if args.bare:
+        look_at_bare_page(args)
+        return
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
@@ -170,7 +204,6 @@ def main() -> None:
     from published_scene import READ_NUMBER, PublishedScene
     from ros_processes import NodeProcess, Observer, wait_until
 
-    from dfd_ros.core.machine import cores, processor
     from dfd_ros.ros.node_runner import use_image_transport_profile
 
     use_image_transport_profile()
@@ -185,9 +218,7 @@ def main() -> None:
             time.sleep(5)
             measured = Measured(process)
             time.sleep(min(60.0, args.seconds))
-            print(f'{processor()}, {cores()} cores, load {os.getloadavg()[0]:.1f}')
-            print(f'{args.width}x{args.height}, {args.rate:g} Hz, {args.seconds:g} s\n')
-            print('| | |\n| --- | --- |')
+            print_head(f'{args.width}x{args.height}, {args.rate:g} Hz, {args.seconds:g} s')
             print(f'| CPU of the node, nobody looks | {100 * measured.share():.1f} % of a core |', flush=True)
             with chromium.chromium(Path(folder) / 'profile') as browser:
                 look(browser, url, READ_NUMBER, process, feed, args)
@@ -205,7 +236,7 @@ def look(browser: Chromium, url: str, read: str, process: int, feed: Feed, args:
     tab.wait_for('[...document.images].filter((i) => i.getBoundingClientRect().width > 16).length >= 5', 120)
     time.sleep(5)
     tab.run(WATCH % read)
-    memory = Memory(process, tab, browser)
+    memory = Memory({'the node': lambda: memory_of([process]), **columns_of(tab, browser)})
     measured, latencies, shown = Measured(process), [], 0
     end, due = time.monotonic() + args.seconds, 0.0
     while time.monotonic() < end:
@@ -221,14 +252,52 @@ def look(browser: Chromium, url: str, read: str, process: int, feed: Feed, args:
     middle, late = np.percentile(latencies, (50, 95))
     print(f'| topic to pixel, median (95 %) | {middle:.0f} ms ({late:.0f} ms) |')
     print(f'| frames shown | {shown / args.seconds:.1f} Hz |')
-    print('\n'.join(memory.rows()), flush=True)
-    family = family_of(browser.process)
-    before = memory_of(family)
+    print_memory(memory, tab, browser)
+    tab.close()
+
+
+def look_at_bare_page(args: argparse.Namespace) -> None:
+    """Measures a page that shows pictures alone."""
+    import chromium
+
+    height, width = 240, 320  # to which the live page reduces 640x480
+    draw = np.random.default_rng(0)
+    files = []
+    for _ in range(20):
+        picture = np.kron(draw.integers(0, 255, (height // 8, width // 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+        files.append(base64.b64encode(cv2.imencode('.jpg', picture)[1].tobytes()).decode())
+    print_head(f'{width}x{height}, five pictures, {args.rate:g} Hz, {args.seconds:g} s')
+    with tempfile.TemporaryDirectory() as folder, chromium.chromium(Path(folder)) as browser:
+        tab = browser.new_tab()
+        tab.open('about:blank', args.window, 700)
+        tab.run(BARE % (json.dumps(files), 1000 / args.rate))
+        memory = Memory(columns_of(tab, browser))
+        end = time.monotonic() + args.seconds
+        while time.monotonic() < end:
+            memory.sample()
+            time.sleep(args.seconds / SAMPLES)
+        print(f'| pictures loaded | {tab.run("window.dfdShown") / args.seconds:.1f} Hz |')
+        print_memory(memory, tab, browser)
+        tab.close()
+
+
+def print_head(what: str) -> None:
+    """The machine, what is measured, and the head of a table."""
+    from dfd_ros.core.machine import cores, processor
+
+    print(f'{processor()}, {cores()} cores, load {os.getloadavg()[0]:.1f}\n{what}\n\n| | |\n| --- | --- |', flush=True)
+
+
+def print_memory(memory: Memory, tab: Tab, browser: Chromium) -> None:
+    """Rows of the memory, and what is left of it once the browser has emptied its caches."""
+    print('\n'.join(memory.rows()))
+    before = memory_of(family_of(browser.process))
     tab.call('Memory.simulatePressureNotification', level='critical')
     time.sleep(3)
-    after = memory_of(family)
-    print(f'| the browser before and after it was told that memory is short | {before:.0f}, {after:.0f} MB |')
-    tab.close()
+    after = memory_of(family_of(browser.process))
+    print(
+        f'| the browser before and after it was told that memory is short | {before:.0f}, {after:.0f} MB |', flush=True
+    )
 
 
 def heap(tab: Tab) -> float:
