@@ -138,6 +138,8 @@ class Chromium:
                 '--disable-dev-shm-usage',
                 '--disable-background-networking',
                 '--disable-component-update',
+                # A page that a tab has left stays connected in this cache for up to two minutes.
+                '--disable-features=BackForwardCache',
                 '--use-gl=angle',
                 '--use-angle=swiftshader',
                 '--enable-unsafe-swiftshader',
