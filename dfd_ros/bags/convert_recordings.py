@@ -28,6 +28,7 @@ from dfd_ros.bags.frame_tree import Frames
 from dfd_ros.bags.phone_recording import fingerprint as phone_fingerprint
 from dfd_ros.bags.phone_recording import open_with
 from dfd_ros.bags.recording_events import NO_STAMP, Recording, Topics, clock_offset, events, frame_of, image_bits
+from dfd_ros.bags.recordings_card import write_card
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.calibration.calibration_import import DEPTH, CalibrationSource, ImportedRig, read_rig
 from dfd_ros.core import provenance
@@ -46,7 +47,7 @@ class Job:
     """How to convert recordings, and where to.
 
     Attributes:
-        out: folder for the shards, NAME-000000.tar, and for a report on each recording, NAME.json.
+        out: folder for the shards, NAME-000000.tar, a report on each recording, NAME.json, and their card, README.md.
         topics: their names.
         settings: of the samples.
         clock_offset: s to add to the stamps of the RGB-D sensor; 'auto' = estimated from the images.
@@ -156,6 +157,7 @@ def convert_all(
     results = _convert_each(recordings, job, workers, progress, wait=False)
     taken = [result.recording for result in results if result.is_taken]
     again = iter(_convert_each(taken, job, workers, progress, wait=True))
+    write_card(job.out)
     return [next(again) if result.is_taken else result for result in results]
 
 

@@ -349,7 +349,8 @@ def test_workers_skip_broken_and_finished_bags(tmp_path, capsys):
     assert convert(tmp_path / 'bags', '--out', out, '--workers', 2) == 2
     said = capsys.readouterr()
     assert 'c_0.mcap' in said.err and '1 of 3 bags were not converted' in said.err
-    assert sorted(path.name for path in out.iterdir()) == ['a-000000.tar', 'a.json', 'b-000000.tar', 'b.json']
+    files = ['README.md', 'a-000000.tar', 'a.json', 'b-000000.tar', 'b.json']
+    assert sorted(path.name for path in out.iterdir()) == files
     assert count(out) == 6
     report = json.loads((out / 'a.json').read_text())
     assert report['samples'] == 3 and report['frames'] == 12
