@@ -6,18 +6,15 @@ Its blocks are other bytes of the same content, which every reader of deflated d
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from typing import Any
 
 fast: Any = zlib
-_errors: tuple[type[Exception], ...] = (zlib.error,)
-try:
+with contextlib.suppress(ImportError):
     from isal import isal_zlib
 
     fast = isal_zlib
-    _errors += (isal_zlib.error,)
-except ImportError:
-    pass
 
 END = b'\x03\x00'
 """Of deflated data: an empty last block."""
@@ -42,7 +39,7 @@ def inflated(data: bytes, largest: int) -> bytes:
     """The content of blocks, of no more than `largest` bytes. Raises ValueError if they are damaged."""
     try:
         return fast.decompressobj(-zlib.MAX_WBITS).decompress(data, largest)
-    except _errors as error:
+    except fast.error as error:
         raise ValueError(str(error)) from None
 
 
