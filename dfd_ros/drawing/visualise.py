@@ -142,6 +142,7 @@ def sheet(rows: Sequence[Sequence[Panel]], title: str = '', subtitle: str = '', 
     """
     from PIL import Image, ImageDraw
 
+    title = ' '.join(title.splitlines())  # names of folders may have any; only text of one line has a length
     unit = width / 1600
     margin, gap, head = round(28 * unit), round(12 * unit), round(30 * unit)
     bar_width = round(84 * unit)

@@ -57,6 +57,12 @@ def test_bar_of_depth_has_even_steps_of_vergence():
     assert Bar.linear('magma', 20, 'px').ticks[-1] == (1.0, '20')
 
 
+def test_a_title_of_two_lines_becomes_one():
+    rows = [[Panel(np.zeros((20, 30, 3), np.uint8))]]
+    two, one = (visualise.sheet(rows, title, 'subtitle', width=400) for title in ('my\ndesk', 'my desk'))
+    np.testing.assert_array_equal(two, one)
+
+
 def test_sheet_is_as_wide_as_asked_and_holds_its_pictures():
     red, green = np.zeros((30, 40, 3), np.uint8), np.zeros((30, 80, 3), np.uint8)
     red[..., 0] = green[..., 1] = 255
