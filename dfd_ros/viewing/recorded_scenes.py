@@ -93,10 +93,12 @@ def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
     topics: names of topics of a bag, by `image` and `lens_state`; empty = found by their types.
 
     Raises:
-        InputError: there is nothing of that kind, or it cannot be read.
+        InputError: there is nothing of that kind, or it cannot be read, or topics are named and it is no bag.
     """
     if not path.exists():
         raise InputError(f'{path}: no such file or folder; give {KINDS}')
+    if any((topics or {}).values()):
+        return _bag(path, topics or {})
     if path.suffix == '.tar':
         return _samples(path)
     if path.name == 'stack.yaml':
@@ -118,15 +120,22 @@ def recorded(path: Path, topics: dict[str, str] | None = None) -> Recorded:
     from dfd_ros.bags.bag_files import is_bag
 
     if is_bag(path):
-        from dfd_ros.viewing.bag_frames import BagFrames
-
-        frames = BagFrames(path, **(topics or {}))
-        return Recorded(_name(path), [_name(path)], lambda _: StreamScene(frames.shots))
+        return _bag(path, {})
     return Recorded(_name(path), [_name(path)], lambda _: _scene_of_stack(path))
 
 
 def _name(path: Path) -> str:
     return path.resolve().name
+
+
+def _bag(path: Path, topics: dict[str, str]) -> Recorded:
+    from dfd_ros.bags.bag_files import is_bag
+    from dfd_ros.viewing.bag_frames import BagFrames
+
+    if not is_bag(path):
+        raise InputError(f'{path}: is no bag (.mcap, .db3), and only bags have topics')
+    frames = BagFrames(path, **topics)
+    return Recorded(_name(path), [_name(path)], lambda _: StreamScene(frames.shots))
 
 
 def _samples(path: Path) -> Recorded:

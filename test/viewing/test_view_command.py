@@ -46,6 +46,7 @@ def test_bad_input_is_one_line_and_status_2(stack, capsys):
         ([stack, '--port', '70000'], '--port 70000: must be at most 65535'),
         ([stack, '--rate', '0'], '--rate 0.0: must be at least 0.5'),
         ([stack, '--near', '2', '--far', '1'], 'near 2.0 m'),
+        ([stack, '--image-topic', '/image'], 'is no bag (.mcap, .db3), and only bags have topics'),
     ):
         assert dfd('view', *arguments) == 2
         said = capsys.readouterr()
