@@ -20,7 +20,11 @@ def open_video(path: Path) -> cv2.VideoCapture:
     """A video file, at its first frame. Raises `InputError` if it is none, or its images are too large."""
     require_file(path)
     # Absolute, as FFmpeg takes what is before a colon for a protocol.
-    video = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # or it warns of its own sources
+    try:
+        video = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if not video.isOpened():
         raise InputError(f'{path}: cannot be read as a video; convert it to MP4 with H.264')
     width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))

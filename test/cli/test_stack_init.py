@@ -97,6 +97,14 @@ def test_frames_of_a_video_are_written(tmp_path, capsys):
     assert 'desk: already exists' in capsys.readouterr().err
 
 
+def test_a_damaged_video_is_an_error_without_warnings_of_opencv(tmp_path, capfd):
+    path = tmp_path / 'pull.mp4'
+    path.write_bytes(bytes(range(256)) * 20)
+    assert dfd('stack', 'init', path, '--out', tmp_path / 'desk') == 2
+    said = capfd.readouterr().err
+    assert 'pull.mp4: cannot be read as a video; convert it to MP4 with H.264\n' in said and 'WARN' not in said
+
+
 @pytest.mark.parametrize(
     'arguments, says',
     [
