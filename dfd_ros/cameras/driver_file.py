@@ -5,6 +5,7 @@ docs/cameras.md describes each setting. There is no ROS in this module: launch f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +25,19 @@ Duration = Annotated[float, Field(ge=0, le=60)]
 Frames = Annotated[float, Field(ge=0, le=60)]
 Unit = Literal['dioptre', 'metre', 'table']
 Control = Literal['', 'focus_absolute', 'focus_auto']
+_TOKENS = r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*'
+_NAME = re.compile(rf'(~/|/)?{_TOKENS}', re.ASCII)
+_NODE = re.compile(rf'/{_TOKENS}/?', re.ASCII)
+
+
+def _require_name(setting: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f'{setting}: {name!r} is no name of a topic or service')
+
+
+def _require_alternatives(setting: str, names: str) -> None:
+    if names and not all(map(str.strip, names.split('|'))):
+        raise ValueError(f'{setting}: {names!r} has an empty name')
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,10 @@ class Topics:
     camera_info: str = 'camera_info'
     compressed: bool = False
     """Images come on image_raw/compressed only."""
+
+    def __post_init__(self) -> None:
+        _require_name('image_raw', self.image_raw)
+        _require_name('camera_info', self.camera_info)
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,11 @@ class Setting:
 
     def __post_init__(self) -> None:
         _one_of(self, 'parameter', 'service', 'control')
+        _require_alternatives('parameter', self.parameter)
+        if self.service:
+            _require_name('service', self.service)
+        if self.control and not isinstance(self.value, int):
+            raise ValueError(f'value {self.value!r}: V4L2 controls are whole numbers')
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,14 @@ class Command:
             raise ValueError('a topic or service needs its type, such as std_msgs/msg/Float64')
         if self.together and not self.parameter:
             raise ValueError('together: only parameters are set together')
+        _require_alternatives('parameter', self.parameter)
+        if self.topic or self.service:
+            _require_name('topic' if self.topic else 'service', self.topic or self.service)
+        if self.parameter and self.type not in ('', 'double', 'integer'):
+            raise ValueError(f'type {self.type!r}: that of a parameter is double or integer')
+        for name in self.together:
+            if not name.strip() or name in map(str.strip, self.parameter.split('|')):
+                raise ValueError(f'together: {name!r} has to be a parameter beside the focus')
         if None not in (self.minimum, self.maximum) and not self.minimum < self.maximum:  # type: ignore[operator]
             raise ValueError(f'minimum {self.minimum:g} is not below maximum {self.maximum:g}')
 
@@ -121,6 +152,9 @@ class Report:
     def __post_init__(self) -> None:
         if (self.kind == 'topic') != bool(self.topic):
             raise ValueError('a report of kind topic, and no other, names a topic')
+        _require_alternatives('topic', self.topic)
+        for name in filter(None, map(str.strip, self.topic.split('|'))):
+            _require_name('topic', name)
 
 
 @dataclass(frozen=True)
@@ -163,6 +197,8 @@ class Driver:
             raise ValueError('V4L2 controls are set, so device has to name their device, such as /dev/video0')
         if self.node and not self.node.startswith('/'):  # what /parameter_events says
             raise ValueError(f'node: {self.node!r} has to be the full name, with its namespace, such as /{self.node}')
+        if self.node and not _NODE.fullmatch(self.node):
+            raise ValueError(f'node: {self.node!r} is no name of a node')
         if self.report.kind == 'read_back' and not (self.command.parameter or self.command.control):
             raise ValueError('report: only a parameter and a V4L2 control can be read back')
 

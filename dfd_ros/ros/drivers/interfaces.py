@@ -48,11 +48,17 @@ def number_limits(message: Any, path: str, name: str) -> Limits:
 
 
 def set_field(message: Any, path: str, value: Any) -> None:
-    """Sets a field, with the type that it has."""
+    """Sets a field, with the type that it has. Raises InputError for no such field, and for a value of another type."""
     *parents, last = path.split('.')
-    for parent in parents:
-        message = getattr(message, parent)
-    setattr(message, last, type(getattr(message, last))(value))
+    try:
+        for parent in parents:
+            message = getattr(message, parent)
+        kind = type(getattr(message, last))
+    except AttributeError:
+        raise InputError(f'{type(message).__name__} has no field {path!r}') from None
+    if isinstance(value, str) != (kind is str) or (kind is bool and value not in (0, 1)):
+        raise InputError(f'field {path!r}: {value!r} should be of type {kind.__name__}')
+    setattr(message, last, kind(value))
 
 
 def get_number(message: Any, path: str) -> float:
