@@ -66,6 +66,25 @@ class TestWithoutReports:
         made.rename(2, 5.0)
         assert (made.accepted.value, made.position(6.0, 6.05).command_id) == (4.0, 2)
 
+    def test_another_command_keeps_the_value_that_the_motor_has_taken(self):
+        made = tracker()
+        made.sending = Goal(4.0, 1, 2.0)
+        made.accept(4.3, 2.0)
+        made.rename(2, 5.0)
+        position = made.position(5.0, 5.05)
+        assert (position.value, position.rests, position.command_id) == (4.3, True, 2)
+
+    @pytest.mark.parametrize('off', [-1.5, -0.3, 0.08])
+    def test_a_clock_that_is_a_little_apart_makes_no_wrong_label(self, off):
+        made = tracker(motion=Motion(settle_s=0.0))
+        send(made, 4.0, 1, at=0.0)
+        send(made, 6.0, 2, at=5.0)
+        for i in range(100):
+            exposed = 4.0 + 0.05 * i
+            position = made.position(exposed + off, max(exposed, exposed + off - 0.05))
+            assert not position.rests or position.value == (4.0 if exposed < 5.0 else 6.0)
+        assert position.rests
+
     def test_where_the_motor_comes_from_is_named(self):
         made = tracker()
         send(made, 1.0, WAY_ROUND, at=2.0)
@@ -91,9 +110,10 @@ class TestReports:
     def test_the_position_is_that_of_the_latency_before(self):
         made = tracker(Report(kind='topic', topic='/report', latency_frames=2))
         send(made, 4.0, 1, at=0.1)
-        send(made, 6.0, 2, at=1.0)
         for i in range(20):
             made.reports.add(i * PERIOD, 4.0 if i < 10 else 6.0)
+        assert made.position(0.8, 0.85).rests and made.is_obeyed
+        send(made, 6.0, 2, at=1.0)
         positions = [made.position(stamp, stamp + 0.05) for stamp in (1.1, 1.2, 1.3)]
         assert [p.value for p in positions if p.rests] == [4.0, 6.0]
         assert [p.command_id for p in positions if p.rests] == [1, 2]
@@ -104,6 +124,32 @@ class TestReports:
         for i in range(20):
             made.reports.add(i * PERIOD, 4.0)
         assert not made.position(1.0, 1.05).rests
+
+    def test_reports_that_have_not_followed_a_goal_are_not_believed(self):
+        made = tracker(Report(kind='topic', topic='/report'))
+        send(made, 4.0, 1, at=0.1)
+        for i in range(40):
+            made.reports.add(i * PERIOD, 0.25 if i < 20 else 4.0)  # as if in metres
+        assert not made.position(1.0, 1.05).rests and not made.is_obeyed
+        assert made.position(3.0, 3.05).rests and made.is_obeyed
+        made.refute()
+        assert made.accepted is None and not made.position(3.0, 3.05).rests
+
+    def test_a_lens_that_rests_where_it_was_never_sent_is_not_settled(self):
+        made = tracker(Report(kind='topic', topic='/report'))
+        send(made, 4.0, 1, at=0.1)
+        for i in range(40):
+            made.reports.add(i * PERIOD, 4.0 if i < 20 else 2.0)
+        assert made.position(1.0, 1.05).rests
+        send(made, 8.0, 2, at=2.0)
+        assert not made.position(3.0, 3.05).rests
+
+    def test_reports_have_to_agree_while_the_lens_settles(self):
+        made = tracker(Report(kind='topic', topic='/report'), Motion(settle_s=0.5))
+        send(made, 4.0, 1, at=0.1)
+        for i in range(40):
+            made.reports.add(i * PERIOD, 0.0 if i < 20 else 4.0)
+        assert [made.position(stamp, stamp + 0.05).rests for stamp in (2.4, 2.6)] == [False, True]
 
     def test_without_stamps_the_model_has_to_rest_too(self):
         made = tracker(Report(kind='topic', topic='/report', stamp='arrival'), Motion(settle_s=0.5))

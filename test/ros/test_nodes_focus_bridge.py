@@ -20,7 +20,8 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 from ros_processes import spinning, wait_until
 from sensor_msgs.srv import SetCameraInfo
-from std_msgs.msg import Header
+from std_msgs.msg import Float64, Header
+from std_srvs.srv import SetBool
 
 from dfd_ros.cameras.driver_file import read_driver
 from dfd_ros.core.optics import VergenceRange
@@ -28,6 +29,7 @@ from dfd_ros.core.resources import resource
 from dfd_ros.msg import FocusCommand
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import launch_arguments, qos
+from dfd_ros.ros.drivers.interfaces import set_field
 from dfd_ros.ros.nodes.sweep import SweepNode
 
 MAX_ERROR = 0.02  # of the range
@@ -284,6 +286,14 @@ class TestADriverThatComesAndGoes:
         check_labels(list(states), driver, lambda value: value, 1 / 15)
 
 
+class Unstamped(stand_ins.Aravis):
+    """Its stamps are all 0."""
+
+    def _finish(self, exposed):
+        self._clock_off = -exposed
+        super()._finish(exposed)
+
+
 def lasting(observer, launch, expected, *, seconds=2.0, **arguments):
     """The bridge says `expected`, and in all this time no frame is settled, and each has its lens state."""
     states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
@@ -369,6 +379,40 @@ class TestBadInput:
         expected = f'camera_info is stamped .* s {"before" if off < 0 else "after"} its arrival: the clocks'
         lasting(observer, launch, expected, driver='camera_aravis2', focus_table=str(table))
 
+    def test_stamps_that_do_not_rise(self, launch, drive, observer, tmp_path):
+        driver = drive(Unstamped)
+        expected = 'camera_info: a frame is stamped 0 s after the one before it: the stamps of a camera have to rise'
+        table = table_file(tmp_path, (-1.5, 2.5))
+        lasting(observer, launch, expected, driver='camera_aravis2', focus_table=str(table))
+        assert set(driver.truth) == {0}
+
+    def test_reports_in_another_unit(self, launch, drive, observer, tmp_path):
+        drive(stand_ins.TopicLens)
+        expected = 'has accepted /lens/command = 3, and reports 0.9, or in another unit'
+        own = changed_copy(tmp_path, 'any_topic', command__unit='metre', command__minimum=0.5, command__maximum=3.0)
+        content = yaml.safe_load(own.read_text())
+        content['report'] |= {'topic': 'lens/metres', 'latency_s': 0.5, 'wait_s': 1.5}
+        own.write_text(yaml.safe_dump(content))
+        telling = observer.node.create_publisher(Float64, 'lens/metres', 10)
+        timer = observer.node.create_timer(0.02, lambda: telling.publish(Float64(data=0.9)))
+        try:
+            lasting(observer, launch, expected, driver=str(own))
+        finally:
+            observer.thread.run(functools.partial(observer.node.destroy_timer, timer))
+
+    def test_a_focus_that_was_sent_before_and_is_now_set_by_somebody_else(self, launch, drive, observer, tmp_path):
+        driver = drive(stand_ins.Aravis)
+        bridge = launch(driver='camera_aravis2', focus_table=str(table_file(tmp_path, (-1.5, 2.5))))
+        states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
+        commands = observer.publisher(FocusCommand, '/focus_command', qos.COMMAND)
+        for number, at in enumerate((0.1, 0.2), 1):
+            wait_until(lambda: any(state.settled and state.command_id == number - 1 for state in states), 'a focus')
+            commands.publish(FocusCommand(focus_distance=at, command_id=number))
+        wait_until(lambda: any(state.settled and state.command_id == 2 for state in states), 'the last focus')
+        observer.silence('/lens_state')
+        driver.set_parameters([Parameter('FocalPower', value=2.5)])
+        wait_until(lambda: 'FocalPower of /camera_driver_gv was changed to 2.5 by somebody else' in bridge.output, 'it')
+
     def test_two_bridges_on_one_driver(self, launch, drive, observer, tmp_path, start_node):
         drive(stand_ins.CameraRos)
         expected = '2 bridges drive LensPosition of /camera: /focus_bridge, /other/focus_bridge; end all but one'
@@ -388,9 +432,14 @@ class TestBadInput:
             ({'driver': 'camera_rosy'}, "error: driver 'camera_rosy': give one of any_parameter, .*, or a .yaml file"),
             ({'driver': 'depthai_ros_driver'}, 'error: parameter focus_table: the driver depthai_ros_driver'),
             ({'driver': 'any_service'}, 'error: my_msgs/srv/SetFocus: the package my_msgs is not installed'),
+            ({'report__stamp': 'header'}, 'error: std_msgs/msg/Float64 has no header: give report: stamp: arrival'),
+            ({'report__field': 'position'}, "error: std_msgs/msg/Float64 has no field 'position'"),
+            ({'report__unit': 'table'}, 'error: parameter focus_table: the driver .* reports numbers without a unit'),
         ],
     )
-    def test_what_cannot_work_ends_the_node_with_a_line(self, start_node, arguments, expected):
+    def test_what_cannot_work_ends_the_node_with_a_line(self, start_node, tmp_path, arguments, expected):
+        if 'driver' not in arguments:
+            arguments = {'driver': changed_copy(tmp_path, 'any_topic', **arguments)}
         node = start_node('focus_bridge', **arguments)
         assert node.wait() == 2
         assert re.search(expected, node.output.splitlines()[-1])
@@ -400,6 +449,36 @@ def test_a_node_without_its_full_name_is_refused(tmp_path):
     path = changed_copy(tmp_path, 'any_parameter', node='lens')
     with pytest.raises(launch_arguments.InputError, match="node: 'lens' has to be the full name"):
         read_driver(str(path))
+
+
+@pytest.mark.parametrize(
+    ('name', 'changes', 'expected'),
+    [
+        ('any_parameter', {'node': '/my lens'}, "node: '/my lens' is no name of a node"),
+        ('any_parameter', {'command__parameter': 'focus |'}, "parameter: 'focus |' has an empty name"),
+        ('any_parameter', {'command__type': 'float'}, "type 'float': that of a parameter is double or integer"),
+        ('any_parameter', {'command__together': {'focus_distance': 1}}, 'has to be a parameter beside the focus'),
+        ('any_parameter', {'topics__camera_info': 'a b'}, "camera_info: 'a b' is no name of a topic"),
+        ('any_topic', {'command__topic': 'lens//to'}, "topic: 'lens//to' is no name of a topic"),
+        ('any_topic', {'report__topic': 'position, x'}, "topic: 'position, x' is no name of a topic"),
+        (
+            'v4l2',
+            {'setup': [{'control': 'focus_auto', 'value': 'off'}]},
+            "value 'off': V4L2 controls are whole numbers",
+        ),
+    ],
+)
+def test_a_driver_file_that_cannot_work_is_refused(tmp_path, name, changes, expected):
+    with pytest.raises(launch_arguments.InputError, match=re.escape(expected)):
+        read_driver(str(changed_copy(tmp_path, name, **changes)))
+
+
+def test_a_service_takes_no_text_for_a_switch():
+    request = SetBool.Request()
+    with pytest.raises(launch_arguments.InputError, match="field 'data': 'false' should be of type bool"):
+        set_field(request, 'data', 'false')
+    with pytest.raises(launch_arguments.InputError, match="SetBool_Request has no field 'on'"):
+        set_field(request, 'on', False)
 
 
 def test_a_control_that_is_not_of_the_focus_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from itertools import pairwise
 
@@ -16,10 +17,13 @@ class FrameRate:
         self.period = period
         """s, the median."""
         self._stamps: deque[float] = deque(maxlen=REMEMBERED)
+        self.jump = math.nan
+        """s between the two stamps at which the measurement was last started anew; NaN: it never was."""
 
     def add(self, stamp: float) -> None:
         """A frame, with its stamp in s. Stamps that fall back, or a long silence, start the measurement anew."""
-        if self._stamps and not 0 < stamp - self._stamps[-1] < SILENCE:
+        if self._stamps and not 0 < (step := stamp - self._stamps[-1]) < SILENCE:
+            self.jump = step
             self._stamps.clear()
         self._stamps.append(stamp)
         if self.is_known:

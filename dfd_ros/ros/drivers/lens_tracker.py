@@ -48,17 +48,27 @@ class LensTracker:
         self._timing = Motion()
         self._motion = LensMotion(0.0, 0.0, 0.0)
         self._scale: FocusScale | None = None
+        self._report_scale: FocusScale | None = None
         self._goals: deque[Goal] = deque(maxlen=REMEMBERED)  # accepted, the last one at the end
         self.reports = PositionReports()
         self.sending: Goal | None = None
         self.accepted: Goal | None = None
         """By the driver, and nothing has changed since."""
+        self._taken = math.nan  # the value that the driver has made of it
+        self.is_obeyed = False
+        """Whether the reports have shown the lens at rest where it was sent. Until then they may be in another unit."""
 
     def set_up(self, scale: FocusScale, report_scale: FocusScale, timing: Motion) -> None:
         """The scales of commands and of reports. The position is unknown until a goal is accepted."""
         self._scale, self._report_scale, self._timing = scale, report_scale, timing
         self._motion = LensMotion(timing.slew, timing.settle_s, scale.maximum - scale.minimum, timing.uncertainty_s)
         self.accepted = None
+        self.is_obeyed = not self.must_be_obeyed
+
+    @property
+    def must_be_obeyed(self) -> bool:
+        """Whether reports can be compared with commands: both are in one unit."""
+        return self._report.kind == 'topic' and self._report_scale is self._scale
 
     @property
     def latency(self) -> float:
@@ -83,12 +93,13 @@ class LensTracker:
         # dfd calibrate latency measures from the command, not from the answer.
         answered = goal.at if self._is_measured else now
         self._motion.command(value, goal.at, answered, self.latency, goal.command_id)
+        self._taken = value
         self._remember(replace(goal, at=now))
 
     def rename(self, command_id: int, now: float) -> None:
         """Another command wants the value that the driver has accepted last."""
         assert self.accepted is not None
-        self._motion.command(self.accepted.value, now, now, 0.0, command_id)
+        self._motion.command(self._taken, now, now, 0.0, command_id)
         self._remember(replace(self.accepted, command_id=command_id))
 
     def _remember(self, goal: Goal) -> None:
@@ -100,6 +111,10 @@ class LensTracker:
         self.sending = self.accepted = None
         self._goals.clear()
         self._motion.forget()
+
+    def refute(self) -> None:
+        """The driver has not done what it has accepted, or reports in another unit."""
+        self.accepted, self.is_obeyed = None, False
 
     def rests(self, now: float) -> bool:
         """Whether the lens rests by the model of its motion. False where its position is unknown."""
@@ -127,8 +142,9 @@ class LensTracker:
         has_reports = self._report.kind == 'topic'
         if not has_reports or self._report.stamp == 'arrival':
             self._require_one_clock(arrival - stamp)
-        # Not measured: the stamp is at the start or the end of the exposure.
-        begin, end = stamp - self._period(), min(stamp + self._period(), arrival)
+        # Not measured: the exposure was at any time from before the stamp to the arrival, as the driver's clock may be
+        # behind or ahead.
+        begin, end = min(stamp, arrival) - self._period(), arrival
         if self._is_measured:
             begin = end = stamp
         return self._reported(stamp, arrival, begin, end) if has_reports else self._modelled(begin, end)
@@ -140,11 +156,11 @@ class LensTracker:
         return self._motion.during(begin, end)
 
     def _reported(self, stamp: float, arrival: float, begin: float, end: float) -> Position | None:
-        assert self._scale is not None
+        assert self._scale is not None and self._report_scale is not None
         report, scale, period = self._report, self._report_scale, self._period()
         by_arrival = report.stamp == 'arrival'
         exposed = stamp + period + self.report_shift if by_arrival else stamp - self.report_shift
-        settling = (stamp if by_arrival else exposed) - report.settle_frames * period
+        settling = (stamp if by_arrival else exposed) - max(report.settle_frames * period, self._timing.settle_s)
         position = self.reports.during(settling, exposed, period, STILL * scale.tolerance)
         if position is None:
             if self.reports.last and abs(apart := self.reports.last[0] - exposed) > APART:
@@ -162,10 +178,15 @@ class LensTracker:
         if self.accepted is None:  # before it has obeyed, its autofocus may be on
             return Position(value, False)
         near = self._scale.tolerance
+        if position.rests and abs(value - self.accepted.value) <= near:
+            self.is_obeyed = True
         reached = [goal.command_id for goal in self._goals if goal.at <= arrival and abs(value - goal.value) <= near]
         # Between two scales of one lens, the way is the same share of the range.
         share = (self._scale.maximum - self._scale.minimum) / (scale.maximum - scale.minimum)
-        return Position(value, position.rests, reached[-1] if reached else 0, position.travel * share)
+        if not self.is_obeyed:
+            return Position(value, False)
+        rests = position.rests and (bool(reached) or not self.must_be_obeyed)
+        return Position(value, rests, reached[-1] if reached else 0, position.travel * share)
 
     def _require_one_clock(self, age: float) -> None:
         if not -FUTURE <= age <= OLDEST:

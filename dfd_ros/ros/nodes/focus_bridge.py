@@ -34,7 +34,7 @@ from dfd_ros.ros.diagnostics import WARN, Report, Window
 from dfd_ros.ros.drivers.conversation import Conversation, NoAnswer, Steps
 from dfd_ros.ros.drivers.focus_scale import FocusScale, Limits
 from dfd_ros.ros.drivers.frame_rate import SILENCE, FrameRate
-from dfd_ros.ros.drivers.interfaces import find_interface, find_key, get_number
+from dfd_ros.ros.drivers.interfaces import find_interface, find_key, get_number, number_limits
 from dfd_ros.ros.drivers.lens_tracker import Goal, LensTracker, PositionUnknown
 from dfd_ros.ros.drivers.links import Changed, ParameterLink, identity, make_link
 from dfd_ros.ros.drivers.position_reports import PositionReports
@@ -96,6 +96,11 @@ class FocusBridgeNode(ManagedNode):
                 f'parameter focus_table: the driver {values.driver} sets the focus by numbers without a unit, so '
                 'focus_table or calibration has to say which focus distances they stand for'
             )
+        if self._driver.report.unit == 'table' and self._table is None:
+            raise InputError(
+                f'parameter focus_table: the driver {values.driver} reports numbers without a unit, so focus_table or '
+                'calibration has to say which focus distances they stand for'
+            )
         self._publisher = self.create_publisher(
             LensStateMessage, 'lens_state', qos.PUBLISHER, qos_overriding_options=qos.overridable()
         )
@@ -108,10 +113,10 @@ class FocusBridgeNode(ManagedNode):
         self._wanted: Goal | None = None
         self._conversation: Conversation | None = None
         self._retry_at = self._send_at = self._graph_at = self._read_at = -math.inf
-        self._recent: deque[float] = deque(maxlen=16)  # values sent
+        self._sent: deque[float] = deque(maxlen=16)  # values whose parameter events are still to come
         self._rivals: list[str] = []
         self._changes = Window(10.0)
-        self._frames: deque[_Frame] = deque(maxlen=64)  # without their lens state
+        self._frames: deque[_Frame] = deque()  # without their lens state
         self._rate = FrameRate()
         self._frame_since_sent = True
         self._info_at = self._report_at = time.monotonic()
@@ -148,6 +153,10 @@ class FocusBridgeNode(ManagedNode):
         if report.kind != 'topic':
             return ''
         kind = find_interface(report.type, 'msg')
+        if report.stamp == 'header' and not hasattr(kind, 'header'):
+            raise InputError(f'{report.type} has no header: give report: stamp: arrival in the driver file')
+        if not report.key:
+            number_limits(kind(), report.field, report.type)
         names = [self.resolve_topic_name(self._driver.resolve(name.strip())) for name in report.topic.split('|')]
         for name in names:
             self.create_subscription(
@@ -203,7 +212,7 @@ class FocusBridgeNode(ManagedNode):
         if not math.isfinite(value):
             return
         self._report_at = time.monotonic()
-        stamped = report.stamp == 'header' and hasattr(message, 'header')
+        stamped = report.stamp == 'header'
         self._tracker.reports.add(nanoseconds(message.header.stamp) / NANOSECONDS if stamped else self._now(), value)
         self._publish_lens_states()
 
@@ -221,10 +230,18 @@ class FocusBridgeNode(ManagedNode):
                 self._on_change(f'{name} of {event.node}', value)
 
     def _is_ours(self, value: Any) -> bool:
+        """Whether an event of the focus is of what the bridge has sent. Events come in the order of the sets; refused
+        ones have none."""
         assert self._scale is not None
         if not isinstance(value, int | float):
             return False
-        return any(abs(value - sent) <= self._scale.tolerance for sent in self._recent)
+        for skipped, sent in enumerate(self._sent):
+            if abs(value - sent) <= self._scale.tolerance:
+                for _ in range(skipped + 1):
+                    self._sent.popleft()
+                return True
+        accepted = self._tracker.accepted
+        return accepted is not None and abs(value - accepted.value) <= self._scale.tolerance
 
     def _on_change(self, name: str, value: Any = None) -> None:
         """Somebody else has set something of the driver: it is set again, less eagerly if that continues."""
@@ -281,20 +298,19 @@ class FocusBridgeNode(ManagedNode):
             self._warn(self._problem + '; see docs/cameras.md for drivers that do not report it')
             return
         last = self._tracker.reports.last
-        if (
-            goal is None
-            or last is None
-            or self._scale is None
-            or self._now() - goal.at < PATIENCE + self._tracker.latency
-        ):
+        if goal is None or last is None or self._scale is None or self._is_recent(goal):
             return
-        if abs(last[1] - goal.value) > self._scale.tolerance and self._report_unit == self._unit:
+        if self._tracker.must_be_obeyed and abs(last[1] - goal.value) > self._scale.tolerance:
             self._refused += 1
-            self._tracker.accepted = None
+            self._tracker.refute()
             self._problem = f'the driver has accepted {self._link.target} = {goal.value:g}, and reports {last[1]:g}'
-            self._warn(f'{self._problem}; it is set again')
-        elif self._problem:
+            self._warn(f'{self._problem}, or in another unit; it is set again')
+        elif self._problem and self._tracker.is_obeyed:
             self._problem = ''
+
+    def _is_recent(self, goal: Goal) -> bool:
+        """Whether the lens may still be on its way to an accepted goal."""
+        return self._now() - goal.at < PATIENCE + self._tracker.latency
 
     def _advance(self) -> None:
         """The next conversation, if none is going on and one is due."""
@@ -309,6 +325,8 @@ class FocusBridgeNode(ManagedNode):
                     self._ask(self._link.set_up(), self._on_set_up, self._link.target)
             return
         wanted, accepted = self._wanted, self._tracker.accepted
+        if not self._tracker.is_obeyed and accepted is not None and self._is_recent(accepted):
+            return  # the first goal shows whether reports can be believed
         if wanted is not None and (accepted is None or wanted.value != accepted.value):
             # One for each frame: camera_ros drops a command that comes before the last has gone with a frame.
             if now >= self._retry_at and (self._frame_since_sent or now > self._send_at + 3 * self._rate.period):
@@ -336,7 +354,7 @@ class FocusBridgeNode(ManagedNode):
     def _send(self, goal: Goal) -> None:
         self._send_at, self._frame_since_sent = time.monotonic(), False
         self._tracker.sending = replace(goal, at=self._now())
-        self._recent.append(goal.value)
+        self._sent.append(goal.value)
         self._ask(self._link.send(goal.value), self._on_sent, f'{self._link.target} = {goal.value:g}')
 
     def _on_set_up(self, limits: Limits | None, error: Exception | None) -> None:
@@ -351,11 +369,9 @@ class FocusBridgeNode(ManagedNode):
             self._on_error(error)
             return
         assert self._scale is not None
-        report = self._driver.report
-        self._report_unit = report.unit or self._unit
-        report_scale = self._scale
-        if self._report_unit != self._unit:
-            report_scale = FocusScale(self._report_unit, _limits(self._report_unit, self._scale), self._table)
+        report_scale, report_unit = self._scale, self._driver.report.unit or self._unit
+        if report_unit != self._unit:
+            report_scale = FocusScale(report_unit, _limits(report_unit, self._scale), self._table)
         motion = self._driver.motion
         if (measured := self._measured) is not None:
             slew = measured.slew_dioptre_s * (self._scale.maximum - self._scale.minimum) / self._scale.range.width
@@ -452,17 +468,29 @@ class FocusBridgeNode(ManagedNode):
 
     def _position(self, frame: _Frame) -> Position | None:
         """The position of the lens during the exposure of a frame; None: unknown."""
-        if self._phase != READY or self._rivals or not self._rate.is_known:
+        if self._phase != READY or self._rivals:
             return None
         try:
+            if not self._rate.is_known:
+                self._require_rising_stamps()
+                return None
             return self._tracker.position(frame.stamp, frame.arrival)
         except PositionUnknown as unknown:
             self._problem = unknown.problem
             self._warn(str(unknown))
             return None
 
+    def _require_rising_stamps(self) -> None:
+        if math.isnan(jump := self._rate.jump):  # the first frames
+            return
+        way = f'{abs(jump):.3g} s {"before" if jump < 0 else "after"}'
+        raise PositionUnknown(
+            f'{self._info_topic}: a frame is stamped {way} the one before it',
+            'the stamps of a camera have to rise, by less than 3 s from frame to frame',
+        )
+
     def _publish(self, frame: _Frame, position: Position | None) -> None:
-        follows = frame.is_even and position is not None and position.travel <= self._most_travel
+        follows = frame.is_even and position is not None and 0 < self._most_travel >= position.travel
         settled = position is not None and (position.rests or follows) and position.command_id != WAY_ROUND
         if position is not None and self._scale is not None:
             self._last_distance = self._scale.distance(position.value)
