@@ -81,6 +81,7 @@ class TopicDevice(GuardedNode, FocusDevice):
             raise InputError(
                 f'no pairs of {self._image_topic} and {self._lens_topic} within {PATIENCE:g} s: is the camera running?'
             )
+        self._wait_for_range()
         require_no_rivals(self, self._commands)
         self.set_focus(value)
         end = time.monotonic() + PATIENCE
@@ -94,6 +95,16 @@ class TopicDevice(GuardedNode, FocusDevice):
             f'{self._lens_topic}: no settled frame at the focus value {value:g} within {PATIENCE:g} s, it is at '
             f'{self.focus:.3g}; the log of the focus bridge says why'
         )
+
+    def _wait_for_range(self) -> None:
+        """Until then the focus bridge obeys no command."""
+        end = time.monotonic() + PATIENCE
+        while self._pair is not None and messages.from_message(self._pair[1], self._lens_topic).range is None:
+            if time.monotonic() > end or self.grab() is None:
+                raise InputError(
+                    f'{self._lens_topic} does not say what the lens can focus: does the driver answer? The log of the '
+                    'focus bridge says why'
+                )
 
     def grab(self) -> float | None:
         with self._news:

@@ -39,6 +39,15 @@ class TestThroughADriver:
         assert list(read.values) == pytest.approx([20, 70, 120, 170, 220])
         assert [image[0, 0, 0] for image in read.images] == pytest.approx([20, 70, 120, 170, 220], abs=2)  # JPEG
 
+    def test_the_first_value_is_not_that_where_the_bridge_starts(self, tmp_path):
+        driver = stand_ins.Depthai(scene=grey)
+        try:
+            done = sweep(tmp_path, '--driver', 'depthai_ros_driver', '--first', 220, '--last', 20, '--steps', 5)
+        finally:
+            driver.end()
+        assert done.returncode == 0, done.stderr
+        assert list(Sweep.read(tmp_path / 'sweep').values) == pytest.approx([20, 70, 120, 170, 220])
+
     def test_dioptres_and_reports_that_run_ahead(self, tmp_path):
         driver = stand_ins.CameraRos(scene=lambda value: grey(15 * value))
         try:
