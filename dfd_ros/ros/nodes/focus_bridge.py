@@ -110,6 +110,7 @@ class FocusBridgeNode(ManagedNode):
         self._problem = ''
         self._scale: FocusScale | None = None
         self._reporter: str | None = None  # the hardware that the reports are of
+        self._mixed_at = -math.inf  # s, when they were last of another
         self._wanted: Goal | None = None
         self._conversation: Conversation | None = None
         self._retry_at = self._send_at = self._graph_at = self._read_at = -math.inf
@@ -198,6 +199,7 @@ class FocusBridgeNode(ManagedNode):
             if hardware != self._reporter:
                 if self._reporter is not None:
                     self._tracker.reports = PositionReports()
+                    self._mixed_at = time.monotonic()
                     self._warn(
                         f'{self._report_topics}: {report.key} comes from {quoted(self._reporter)} and '
                         f'{quoted(hardware)}: give the metadata of each camera a topic of its own'
@@ -468,7 +470,7 @@ class FocusBridgeNode(ManagedNode):
 
     def _position(self, frame: _Frame) -> Position | None:
         """The position of the lens during the exposure of a frame; None: unknown."""
-        if self._phase != READY or self._rivals:
+        if self._phase != READY or self._rivals or time.monotonic() - self._mixed_at < SILENCE:
             return None
         try:
             if not self._rate.is_known:
