@@ -72,6 +72,7 @@ def start_node(tmp_path):
     yield start
     for process in processes:
         process.end()
+        print(process.output)  # pytest shows it where the test has failed
 
 
 @pytest.fixture(scope='module')
