@@ -20,6 +20,9 @@ import dfd_ros
 from dfd_ros.cli import _boundary
 from dfd_ros.cli._shell import complete, versions
 from dfd_ros.core.errors import shortened
+from dfd_ros.core.machine import let_waiting_threads_sleep
+
+let_waiting_threads_sleep()
 
 GROUPS = {
     'Depth of photographs, videos and focal stacks': ('estimate', 'view', 'stack', 'refocus'),
