@@ -122,6 +122,14 @@ def read(path: Path, device: torch.device = torch.device('cpu')) -> dict[str, An
         raise InputError(f'{path}: not a complete checkpoint ({reason(error)}); remove it, or rename the run') from None
 
 
+def step_of(saved: dict[str, Any], path: Path) -> int:
+    """The completed steps of what `read` gave. Raises `InputError`."""
+    try:
+        return _position(saved).step
+    except Exception as error:  # a damaged file can raise anything
+        raise InputError(f'{path}: not a complete checkpoint ({reason(error)}); remove it, or rename the run') from None
+
+
 def _position(saved: dict[str, Any]) -> Position:
     # Older checkpoints lack the last two.
     step, best, seconds, validates = (

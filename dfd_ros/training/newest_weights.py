@@ -28,8 +28,9 @@ def write_newest_weights(run: Path, config: TrainingConfig, out: Path) -> None:
     saved = checkpoint.read(run / CHECKPOINT) if (run / CHECKPOINT).exists() else None
     if saved is None and validated is None:
         raise InputError(f'{run}: has no weights yet; run {config.name} first')
+    steps = -1 if saved is None else checkpoint.step_of(saved, run / CHECKPOINT)
     output_folder(out.parent, out.name)
-    if saved is None or (validated is not None and validated >= saved['step']):
+    if saved is None or (validated is not None and validated >= steps):
         with written_atomically(out) as temporary:
             shutil.copyfile(run / LAST, temporary)
         return
@@ -38,7 +39,6 @@ def write_newest_weights(run: Path, config: TrainingConfig, out: Path) -> None:
     try:
         average.load_state_dict(saved['average'])
         network.load_state_dict(average.module.state_dict())
-        steps = int(saved['step'])
     except Exception as error:  # a damaged file can raise anything
         raise InputError(f'{run / CHECKPOINT}: not of the network of {config.name} ({reason(error)})') from None
     networks.save(out, network, {'steps': str(steps), 'run': json.dumps(asdict(config))})

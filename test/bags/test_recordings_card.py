@@ -29,6 +29,7 @@ def test_it_adds_up_the_reports_of_all_jobs(tmp_path):
     report(tmp_path, 'a', 2, with_a_moving_lens=12)
     (tmp_path / 'other.json').write_text('[1]')
     (tmp_path / 'broken.json').write_text('{')
+    (tmp_path / 'odd.json').write_text(json.dumps({**json.loads((tmp_path / 'a.json').read_text()), 'job': 'mine'}))
     write_card(tmp_path)
     report(tmp_path, 'b', 3, with_a_moving_lens=5, with_bad_exposure=13)
     write_card(tmp_path)

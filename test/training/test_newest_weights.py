@@ -51,6 +51,9 @@ def test_a_run_without_weights_and_one_of_another_network(tmp_path):
     save(run, 6, 0.25, larger)
     with pytest.raises(InputError, match='checkpoint.pt: not of the network of tiny'):
         write_newest_weights(run, CONFIG, out)
+    torch.save({'average': {}}, run / 'checkpoint.pt')
+    with pytest.raises(InputError, match='not a complete checkpoint'):
+        write_newest_weights(run, CONFIG, out)
     (run / 'checkpoint.pt').write_bytes(b'no checkpoint')
     with pytest.raises(InputError, match='not a complete checkpoint'):
         write_newest_weights(run, CONFIG, out)
