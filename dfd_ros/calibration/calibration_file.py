@@ -53,6 +53,7 @@ import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, WrapValidator
 
 from dfd_ros.core import provenance
+from dfd_ros.core.constraints import Finite
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
@@ -67,7 +68,6 @@ def _nan_where_null(value: Any, validate: Callable[[Any], float]) -> float:
     return math.nan if value is None else validate(value)
 
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Distance = Annotated[float, Field(ge=1e-3)]

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dfd_ros.core.constraints import Finite
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
@@ -19,7 +20,6 @@ from dfd_ros.core.resources import resource
 
 FOLDER = 'config/drivers'
 Scalar = bool | int | float | str
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Duration = Annotated[float, Field(ge=0, le=60)]
 """s."""
 Frames = Annotated[float, Field(ge=0, le=60)]

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from typing import Annotated, Literal, get_args
 
 import torch
+from pydantic import Field
 
 from dfd_ros.core.colour import srgb_encode
+from dfd_ros.core.constraints import Finite, Frames, Motion, Pair, Share, Side
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.synthesis.compression import jpeg
 from dfd_ros.synthesis.draws import Random
@@ -22,7 +25,10 @@ from dfd_ros.synthesis.surface_materials import SurfaceSettings
 from dfd_ros.synthesis.surroundings import real_scene
 from dfd_ros.synthesis.worlds.view_scene import ViewScene
 
-ORDERS = ('rising', 'falling', 'shuffled', 'ping_pong')
+Order = Literal['rising', 'falling', 'shuffled', 'ping_pong']
+ORDERS: tuple[Order, ...] = get_args(Order)
+Positive = Annotated[float, Field(gt=0, le=1000)]
+Noise = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -62,32 +68,32 @@ class StackSettings:
         camera: a realistic camera takes `camera.share` of the stacks.
     """
 
-    height: int = 256
-    width: int = 256
-    frames: int = 5
-    ramp: tuple[int, int] = (5, 5)
-    orders: tuple[str, ...] = ORDERS
-    uneven: float = 0.5
-    blur_scale: tuple[float, float] = (6.0, 48.0)
-    unknown_aperture: float = 0.3
-    near: tuple[float, float] = (0.1, 1.0)
-    range_ratio: tuple[float, float] = (2.5, 20.0)
-    infinity: float = 0.3
-    static: float = 0.3
-    shake: float = 1.0
-    travel: float = 1.0
-    breathing: float = 0.06
-    breathing_residual: float | None = 0.1
-    exponent: tuple[float, float] = (2.0, 32.0)
-    softness: tuple[float, float] = (0.0, 2.0)
-    shot: tuple[float, float] = (1e-5, 6e-4)
-    read: tuple[float, float] = (3e-4, 3e-3)
-    exposure: float = 0.15
-    jpeg: float = 0.3
-    sharpening: float = 0.2
+    height: Side = 256
+    width: Side = 256
+    frames: Frames = 5
+    ramp: Pair[Frames] = (5, 5)
+    orders: Annotated[tuple[Order, ...], Field(min_length=1)] = ORDERS
+    uneven: Share = 0.5
+    blur_scale: Pair[Positive] = (6.0, 48.0)
+    unknown_aperture: Share = 0.3
+    near: Pair[Annotated[float, Field(gt=0, le=1e4)]] = (0.1, 1.0)
+    range_ratio: Pair[Annotated[float, Field(ge=1, le=1e6)]] = (2.5, 20.0)
+    infinity: Share = 0.3
+    static: Share = 0.3
+    shake: Motion = 1.0
+    travel: Motion = 1.0
+    breathing: Share = 0.06
+    breathing_residual: Finite | None = 0.1
+    exponent: Pair[Positive] = (2.0, 32.0)
+    softness: Pair[Annotated[float, Field(ge=0, le=100)]] = (0.0, 2.0)
+    shot: Pair[Noise] = (1e-5, 6e-4)
+    read: Pair[Noise] = (3e-4, 3e-3)
+    exposure: Share = 0.15
+    jpeg: Share = 0.3
+    sharpening: Share = 0.2
     views: str | None = None
-    views_share: float = 0.5
-    views_grain: float = 0.0
+    views_share: Share = 0.5
+    views_grain: Share = 0.0
     scene: SceneSettings = field(default_factory=SceneSettings)
     surfaces: SurfaceSettings = field(default_factory=SurfaceSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
+from dfd_ros.core.constraints import Pair, Share
 from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.compression import jpeg_420, video
 from dfd_ros.synthesis.draws import Random
@@ -35,21 +38,21 @@ class CameraSettings:
         focus_log: probability that focus steps are between even in vergence and even in the logarithm of distance.
     """
 
-    share: float = 0.0
-    denoising: float = 0.5
-    sharpening: float = 0.5
-    jpeg: float = 0.5
-    quality: tuple[float, float] = (30.0, 95.0)
-    video: float = 0.25
-    tone: float = 0.7
-    wander: float = 0.5
-    vignetting: float = 0.5
-    lateral_colour: float = 0.3
-    aperture: float = 0.5
-    sides_differ: float = 0.5
-    rolling_shutter: float = 0.3
-    focus_tied: float = 0.3
-    focus_log: float = 0.5
+    share: Share = 0.0
+    denoising: Share = 0.5
+    sharpening: Share = 0.5
+    jpeg: Share = 0.5
+    quality: Pair[Annotated[float, Field(ge=1, le=100)]] = (30.0, 95.0)
+    video: Share = 0.25
+    tone: Share = 0.7
+    wander: Share = 0.5
+    vignetting: Share = 0.5
+    lateral_colour: Share = 0.3
+    aperture: Share = 0.5
+    sides_differ: Share = 0.5
+    rolling_shutter: Share = 0.3
+    focus_tied: Share = 0.3
+    focus_log: Share = 0.5
 
 
 def respaced(v: torch.Tensor, offset: float, share: float) -> torch.Tensor:

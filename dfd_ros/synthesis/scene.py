@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 
+from dfd_ros.core.constraints import Count, Motion, Pair, Share, Size
 from dfd_ros.synthesis.apertures import Aperture
 from dfd_ros.synthesis.defocus import defocus
 from dfd_ros.synthesis.draws import Random
@@ -78,14 +79,14 @@ class SceneSettings:
         split: 'train' or 'test' families of textures and shapes.
     """
 
-    objects: tuple[int, int] = (3, 8)
-    radius: tuple[float, float] = (0.06, 0.35)
-    untextured: float = 0.12
-    highlights: float = 0.15
+    objects: Pair[Count] = (3, 8)
+    radius: Pair[Size] = (0.06, 0.35)
+    untextured: Share = 0.12
+    highlights: Share = 0.15
     wall: bool = False
-    moving: float = 0.3
-    speed: float = 1.5
-    split: str = 'train'
+    moving: Share = 0.3
+    speed: Motion = 1.5
+    split: Literal['train', 'test'] = 'train'
 
 
 class AnyScene(Protocol):

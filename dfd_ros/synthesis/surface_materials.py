@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from dfd_ros.core.colour import srgb_decode
+from dfd_ros.core.constraints import Count, Pair, Share, Size
 from dfd_ros.synthesis import textures
 from dfd_ros.synthesis.draws import Random
 from dfd_ros.synthesis.pictures import Library
@@ -37,19 +38,19 @@ class SurfaceSettings:
         radius: minimum and maximum size of an object, as a share of the image's shorter side.
     """
 
-    share: float = 0.0
+    share: Share = 0.0
     photographs: str = ''
-    prints: float = 0.3
-    photos: float = 0.25
-    plain: float = 0.2
-    materials: float = 0.13
-    grain: float = 0.4
-    large_planes: float = 0.5
-    boxes: float = 0.4
-    lying: int = 4
-    objects: tuple[int, int] = (1, 8)
-    radius: tuple[float, float] = (0.06, 0.8)
-    bare: float = 0.0
+    prints: Share = 0.3
+    photos: Share = 0.25
+    plain: Share = 0.2
+    materials: Share = 0.13
+    grain: Share = 0.4
+    large_planes: Share = 0.5
+    boxes: Share = 0.4
+    lying: Count = 4
+    objects: Pair[Count] = (1, 8)
+    radius: Pair[Size] = (0.06, 0.8)
+    bare: Share = 0.0
 
     def bared(self) -> SurfaceSettings:
         """The settings of scenes that are bare."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from dfd_ros import networks
+from dfd_ros.core.constraints import Frames, Share
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
 from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.networks.weights_file import MAX_NUMBER, largest_number
-from dfd_ros.synthesis.procedural import ORDERS, StackSettings
+from dfd_ros.synthesis.procedural import StackSettings
 
 
 def _trainable(network: str) -> str:
@@ -29,10 +29,8 @@ def _trainable(network: str) -> str:
 
 MAX_PIXELS = 2**28
 """Maximum pixels of the images of a step, and of a procedural stack."""
-Share = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[PositiveInt, Field(le=10**9)]
 Stacks = Annotated[NonNegativeInt, Field(le=10**7)]
-Frames = Annotated[PositiveInt, Field(le=1000)]
 Weight = Annotated[NonNegativeFloat, Field(le=1e6)]
 Network = Annotated[str, AfterValidator(_trainable)]
 Precision = Literal[PRECISIONS]  # type: ignore[valid-type]
@@ -199,109 +197,6 @@ class TrainingConfig:
         return count + (step - first) * self.stages[-1].batch
 
 
-# Limits of the settings in StackSettings, which only declares types. For a pair, _MIN limits its lower value and _MAX
-# its upper one.
-_MIN = {
-    'height': 1,
-    'width': 1,
-    'frames': 1,
-    'ramp': 1,
-    'range_ratio': 1,
-    'shake': 0,
-    'travel': 0,
-    'breathing': 0,
-    'softness': 0,
-    'objects': 0,
-    'speed': 0,
-    'lying': 0,
-    'quality': 1,
-}
-_MAX = {
-    'height': 4096,
-    'width': 4096,
-    'frames': 1000,
-    'ramp': 1000,
-    'objects': 1000,
-    'lying': 1000,
-    'blur_scale': 1000,
-    'near': 1e4,
-    'range_ratio': 1e6,
-    'shake': 1000,
-    'travel': 1000,
-    'speed': 1000,
-    'breathing': 1,
-    'softness': 100,
-    'exponent': 1000,
-    'radius': 10,
-    'shot': 1,
-    'read': 1,
-    'quality': 100,
-}
-_ABOVE_0 = ('blur_scale', 'near', 'exponent', 'shot', 'read', 'radius')
-_SHARES = (
-    'uneven',
-    'unknown_aperture',
-    'infinity',
-    'static',
-    'exposure',
-    'jpeg',
-    'sharpening',
-    'views_share',
-    'views_grain',
-    'untextured',
-    'highlights',
-    'moving',
-    'share',
-    'prints',
-    'photos',
-    'plain',
-    'materials',
-    'grain',
-    'large_planes',
-    'bare',
-    'boxes',
-    'denoising',
-    'video',
-    'tone',
-    'wander',
-    'vignetting',
-    'lateral_colour',
-    'aperture',
-    'sides_differ',
-    'rolling_shutter',
-    'focus_tied',
-    'focus_log',
-)
-_CHOICES = {'orders': ORDERS, 'split': ('train', 'test')}
-
-
-def _check_data(settings: Any, where: str) -> None:
-    """Refuse values outside the limits in the tables above; other settings may have any value of their type."""
-    for field_ in dataclasses.fields(settings):
-        name, value = field_.name, getattr(settings, field_.name)
-        here = f'{where}, {name}'
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            _check_data(value, here)
-        elif name in _CHOICES:
-            wrong = {value} if isinstance(value, str) else {*value} or {''}
-            if wrong := wrong.difference(_CHOICES[name]):
-                raise InputError(f'{here}: "{min(wrong)}" must be one of {", ".join(_CHOICES[name])}')
-        else:
-            if isinstance(value, tuple) and not value[0] <= value[1]:  # NaN is not either
-                raise InputError(f'{here}: {value} is not a pair of minimum and maximum')
-            lowest, highest = value if isinstance(value, tuple) else (value, value)
-            if isinstance(lowest, float) and not (math.isfinite(lowest) and math.isfinite(highest)):
-                raise InputError(f'{here}: {lowest if isinstance(value, float) else value} should be finite')
-            if name in _MIN and not lowest >= _MIN[name]:
-                raise InputError(f'{here}: {lowest} should be at least {_MIN[name]}')
-            if name in _MAX and not highest <= _MAX[name]:
-                raise InputError(f'{here}: {highest} should be at most {_MAX[name]}')
-            if name in _ABOVE_0 and not lowest > 0:
-                raise InputError(f'{here}: {lowest} should be above 0')
-            if name in _SHARES and not 0 <= lowest <= 1:
-                raise InputError(f'{here}: {lowest} should be at least 0 and at most 1')
-
-
 def _check_stacks(config: TrainingConfig, where: str) -> None:
     """Refuse settings that conflict with focal stacks without truth."""
     if (config.validation == 'stacks') != bool(config.stacks):
@@ -406,6 +301,5 @@ def make_config(values: dict, where: str) -> TrainingConfig:
         InputError: a setting is unknown, of the wrong type or invalid.
     """
     config = parse(TrainingConfig, values, where)
-    _check_data(config.data, f'{where}, data')
     _check(config, where)
     return config
