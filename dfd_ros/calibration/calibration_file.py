@@ -43,17 +43,16 @@ residuals and the focus distance of intrinsics may be null, which means unknown:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, WrapValidator
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter
 
 from dfd_ros.core import provenance
-from dfd_ros.core.constraints import Finite
+from dfd_ros.core.constraints import Finite, Unknown
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_yaml, write_text
 from dfd_ros.core.geometry import matrix_from_rpy, rpy_from_matrix
@@ -63,16 +62,10 @@ from dfd_ros.core.parsing import parse
 
 FORMAT = 'dfd_ros-calibration-1'
 
-
-def _nan_where_null(value: Any, validate: Callable[[Any], float]) -> float:
-    return math.nan if value is None else validate(value)
-
-
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Distance = Annotated[float, Field(ge=1e-3)]
 """m, of a focus; infinity allowed."""
-Unknown = WrapValidator(_nan_where_null)
 Name = Annotated[str, Field(min_length=1)]
 
 

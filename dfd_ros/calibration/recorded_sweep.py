@@ -15,18 +15,34 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import yaml
 from numpy.typing import ArrayLike
 from PIL import Image
+from pydantic import Field
 
-from dfd_ros.core.errors import InputError, describe
+from dfd_ros.core.constraints import Finite, Unknown
+from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import folder_written_atomically, read_yaml
 from dfd_ros.core.image_io import read_image, used_bits
+from dfd_ros.core.parsing import parse
 
 FILE = 'sweep.yaml'
 MIN_PEAK = 1.5  # contrast of the sharpest image over that of the most blurred one
+
+
+@dataclass(frozen=True)
+class _Frame:
+    file: Annotated[str, Field(min_length=1, max_length=255)]
+    value: Finite
+
+
+@dataclass(frozen=True)
+class _File:
+    frames: list[_Frame]
+    distance_m: Annotated[float, Field(gt=0), Unknown] = math.nan
 
 
 @dataclass(frozen=True)
@@ -49,28 +65,18 @@ class Sweep:
         folder = Path(folder)
         path = folder / FILE
         content = read_yaml(path, '; dfd calibrate sweep records one, docs/calibration.md has its format')
-        try:
-            frames = [(float(frame['value']), str(frame['file'])) for frame in content['frames']]
-            distance = content.get('distance_m')
-            distance = math.nan if distance is None else float(distance)
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(
-                f'{path}: expected distance_m and frames, a list of {{file: NAME, value: N}} ({describe(error)})'
-            ) from None
-        if not (math.isnan(distance) or distance > 0):
-            raise InputError(f'{path}: distance_m: {distance} must be positive')
-        if any(len(file) > 255 for _, file in frames):
-            raise InputError(f'{path}: frames: a file name is longer than 255 characters')
+        file = parse(_File, content, str(path))
+        frames = [(frame.value, frame.file) for frame in file.frames]
         falling = len(frames) > 1 and frames[0] > frames[-1]
         frames.sort()
         values = np.array([value for value, _ in frames])
-        if not np.isfinite(values).all() or (np.diff(values) == 0).any():
-            raise InputError(f'{path}: frames: every value must be a number and unique')
+        if (np.diff(values) == 0).any():
+            raise InputError(f'{path}, frames: every value must be unique')
         bits = used_bits([folder / file for _, file in frames], str(folder))
         images = [read_image(folder / file, as_stored=True, bits=bits) for _, file in frames]
         if len({image.shape for image in images}) > 1:
             raise InputError(f'{folder}: the images differ in size')
-        return cls(str(folder), values, images, distance, falling)
+        return cls(str(folder), values, images, file.distance_m, falling)
 
     def write(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all."""

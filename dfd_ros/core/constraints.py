@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WrapValidator
 
 Number = TypeVar('Number')
 
@@ -15,6 +17,12 @@ def _ordered(pair: tuple) -> tuple:
     return pair
 
 
+def _nan_where_null(value: Any, validate: Callable[[Any], float]) -> float:
+    return math.nan if value is None else validate(value)
+
+
+Unknown = WrapValidator(_nan_where_null)
+"""Of a number that may be null, which is NaN: not known."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Pair = Annotated[tuple[Number, Number], AfterValidator(_ordered)]

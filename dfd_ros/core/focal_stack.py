@@ -23,6 +23,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -35,10 +36,12 @@ from dfd_ros.core.files import folder_written_atomically, read_yaml
 from dfd_ros.core.image_io import StackFiles, StackImage, image_size
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
+from dfd_ros.core.parsing import parse
 
-_LENS_KEYS = {'focal_length_mm', 'f_number', 'sensor_width_mm', 'near_m', 'far_m'}
+if TYPE_CHECKING:
+    from dfd_ros.core.stack_file import FrameEntry, StackFile
+
 _ORDERS = ('far_to_near', 'near_to_far')
-_FRAME_KEYS = {'file', 'focus_distance_m', 'magnification', 'stamp_s'}
 
 
 @dataclass
@@ -78,55 +81,41 @@ class FocalStack:
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f'{folder}: no such folder')
-        description = _description(folder / 'stack.yaml')
         where = f'{folder / "stack.yaml"}'
-        lens = description.get('lens') or {}
-        _check_keys(lens, _LENS_KEYS, f'{where}: lens')
-        lens = {key: _number(lens.get(key), f'{where}: lens.{key}', infinite=key == 'far_m') for key in _LENS_KEYS}
-
-        frames = description.get('frames')
-        if not isinstance(frames, list) or not frames:
-            raise InputError(
-                f'{where}: frames: no frames, list at least one as {{file: 00.jpg, focus_distance_m: 1.5}}'
-            )
-        foci: dict[str, tuple] = {}
+        description = _description(folder / 'stack.yaml')
+        frames, foci = description.frames, dict[str, str]()
         for i, frame in enumerate(frames):
-            _check_keys(frame, _FRAME_KEYS, f'{where}: frames[{i}]')
-            if not isinstance(frame.get('file'), str) or not frame['file']:
-                raise InputError(f'{where}: frames[{i}].file: {quoted(frame.get("file"))} is not a file name')
-            focus = frame.get('focus_distance_m'), frame.get('magnification')
-            if foci.setdefault(frame['file'], focus) != focus:
+            focus = repr((frame.focus_distance_m, frame.magnification))
+            if foci.setdefault(frame.file, focus) != focus:
                 raise InputError(
-                    f'{where}: frames[{i}].file: {quoted(frame["file"])} is named before with another focus; '
+                    f'{where}, frames[{i}], file: {quoted(frame.file)} is named before with another focus; '
                     'an image has one'
                 )
         read = StackFiles(
-            [folder / frame['file'] for frame in frames],
-            [f'{where}: frames[{i}].file' for i in range(len(frames))],
+            [folder / frame.file for frame in frames],
+            [f'{where}, frames[{i}], file' for i in range(len(frames))],
             str(folder),
         ).read()
-        order = description.get('order')
-        if order is not None and order not in _ORDERS:
-            raise InputError(f'{where}: order: {quoted(order)}, give {" or ".join(_ORDERS)}')
         is_relative = not metric and all(
-            frame.get('focus_distance_m') is None and math.isnan(image.lens['focus_distance'])
+            math.isnan(frame.focus_distance_m) and math.isnan(image.lens['focus_distance'])
             for frame, image in zip(frames, read)
         )
         if is_relative:
             lens_states = relative_lens_states(len(frames))
-            if order == 'near_to_far':
+            if description.order == 'near_to_far':
                 lens_states.reverse()
         else:
             lens_states = [
-                _lens_state(lens, frame, image, f'{where}: frames[{i}]')
+                _lens_state(description, frame, image, f'{where}, frames[{i}]')
                 for i, (frame, image) in enumerate(zip(frames, read))
             ]
         images = [image.pixels for image in read]
-        depth = description.get('depth')
-        if depth is not None:
-            with_all = image_size(folder / frames[0]['file'])
-            depth = _read_depth(folder, depth, images[0].shape[:2], with_all, f'{where}: depth')
-        source = f'stack.yaml, {(order or _ORDERS[0]).replace("_", " ")}' if is_relative else 'stack.yaml'
+        depth = None
+        if description.depth is not None:
+            with_all = image_size(folder / frames[0].file)
+            depth = _read_depth(folder / description.depth, images[0].shape[:2], with_all, f'{where}, depth')
+        order = (description.order or _ORDERS[0]).replace('_', ' ')
+        source = f'stack.yaml, {order}' if is_relative else 'stack.yaml'
         return cls(images, lens_states, depth, str(folder), not is_relative, source)
 
     def write(self, folder: str | Path, *, suffix: str = '.png', overwrite: bool = False) -> None:
@@ -205,9 +194,7 @@ def stacks_with_depth(folder: str | Path) -> list[Path]:
     Raises:
         InputError: a stack.yaml cannot be read.
     """
-    return sorted(
-        path.parent for path in Path(folder).glob('**/stack.yaml') if _description(path).get('depth') is not None
-    )
+    return sorted(path.parent for path in Path(folder).glob('**/stack.yaml') if _description(path).depth is not None)
 
 
 def _known(value: float) -> float | None:
@@ -219,74 +206,42 @@ def _size(image: np.ndarray) -> str:
     return f'{image.shape[1]}x{image.shape[0]}'
 
 
-def _description(path: Path) -> dict:
+def _description(path: Path) -> StackFile:
+    from dfd_ros.core.stack_file import StackFile  # here, as Blender's Python, which writes samples, lacks pydantic
+
     folder = shlex.quote(str(path.parent))
-    description = read_yaml(path, f', a focal stack folder needs one; to write one: dfd stack init {folder}')
-    if not isinstance(description, dict):
-        raise InputError(f'{path}: must be a mapping with lens and frames')
-    _check_keys(description, {'lens', 'order', 'frames', 'depth'}, str(path))
-    return description
+    content = read_yaml(path, f', a focal stack folder needs one; to write one: dfd stack init {folder}')
+    return parse(StackFile, content, str(path))
 
 
-def _check_keys(mapping, known: set[str], where: str) -> None:
-    if not isinstance(mapping, dict):
-        raise InputError(f'{where}: must be a mapping with {", ".join(sorted(known))}, not {quoted(mapping)}')
-    unknown = [key for key in mapping if key not in known]
-    if unknown:
-        raise InputError(f'{where}: unknown key {quoted(unknown[0])}, known are {", ".join(sorted(known))}')
+def _lens_state(description: StackFile, frame: FrameEntry, image: StackImage, where: str) -> LensState:
+    from dfd_ros.core.stack_file import LensEntry
 
-
-def _number(value, where: str, *, infinite: bool = True) -> float:
-    """A positive number; NaN for null. YAML 1.1 takes 1e-3 for text, people take it for a number."""
-    if value is None:
-        return math.nan
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if math.isnan(number):
-        raise InputError(f'{where}: {quoted(value)} is not a number (null means unknown)')
-    if number <= 0 or (math.isinf(number) and not infinite):
-        raise InputError(f'{where}: {quoted(value)} must be {"positive" if infinite else "positive and finite"}')
-    return number
-
-
-def _lens_state(lens: dict, frame: dict, image: StackImage, where: str) -> LensState:
-    exif = image.lens
-    focus_distance = _number(frame.get('focus_distance_m'), f'{where}.focus_distance_m')
-    if math.isnan(focus_distance):
-        focus_distance = exif['focus_distance']
-    if math.isnan(focus_distance):
-        raise InputError(
-            f'{where}.focus_distance_m: unknown, and {frame["file"]} has no EXIF subject '
-            'distance; give the focus distance in metres (.inf for infinity)'
-        )
-    stamp = frame.get('stamp_s')
-    if stamp is not None and (
-        isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not math.isfinite(stamp)
-    ):
-        raise InputError(f'{where}.stamp_s: {quoted(stamp)} is not a number')
+    lens, exif = description.lens or LensEntry(), image.lens
 
     def known(value: float, otherwise: float) -> float:
         return otherwise if math.isnan(value) else value
 
+    focus_distance = known(frame.focus_distance_m, exif['focus_distance'])
+    if math.isnan(focus_distance):
+        raise InputError(
+            f'{where}, focus_distance_m: unknown, and {frame.file} has no EXIF subject '
+            'distance; give the focus distance in metres (.inf for infinity)'
+        )
     return LensState(
         focus_distance,
-        focal_length=known(lens['focal_length_mm'] * 1e-3, exif['focal_length']),
-        f_number=known(lens['f_number'], exif['f_number']),
-        pixel_pitch=known(lens['sensor_width_mm'] * 1e-3 / image.stored_width, exif['pixel_pitch']),
-        magnification=_number(frame.get('magnification'), f'{where}.magnification', infinite=False),
-        near=lens['near_m'],
-        far=lens['far_m'],
-        stamp=math.nan if stamp is None else float(stamp),
+        focal_length=known(lens.focal_length_mm * 1e-3, exif['focal_length']),
+        f_number=known(lens.f_number, exif['f_number']),
+        pixel_pitch=known(lens.sensor_width_mm * 1e-3 / image.stored_width, exif['pixel_pitch']),
+        magnification=frame.magnification,
+        near=lens.near_m,
+        far=lens.far_m,
+        stamp=frame.stamp_s,
     ).checked(where)
 
 
-def _read_depth(folder: Path, name: object, shape: tuple[int, int], stored: tuple[int, int], where: str) -> np.ndarray:
+def _read_depth(path: Path, shape: tuple[int, int], stored: tuple[int, int], where: str) -> np.ndarray:
     """Of an array of the size of the images (`shape`), or, if they were reduced, of that in which they are stored."""
-    if not isinstance(name, str):
-        raise InputError(f'{where}: {quoted(name)} is not a file name')
-    path = folder / name
     depth = read_array(path, f', named by {where}')
     if depth.shape != shape and sorted(depth.shape) == sorted(stored):
         rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, depth.shape))

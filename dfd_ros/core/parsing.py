@@ -48,7 +48,9 @@ def parse(cls: type[T], values: Any, where: str, extra: Literal['forbid', 'ignor
             to_json(values, inf_nan_mode='constants', fallback=str), strict=True, extra=extra
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        # A name that is unknown may be the one that is missing, misspelt.
+        first = next((e for e in errors if e['type'] == 'unexpected_keyword_argument'), errors[0])
     kind, place, value = first['type'], first['loc'], first['input']
     if kind == 'unexpected_keyword_argument':
         place, text = (

@@ -330,11 +330,12 @@ def test_sweeps_that_show_no_blur_scale():
     'text, says',
     [
         ('frames: []', ''),
-        ('frames: [{file: a.png}]', 'expected distance_m and frames'),
+        ('frames: [{file: a.png}]', 'frames[0], value: is missing'),
+        ('frames: [{file: a.png, value: .nan}]', 'value: nan should be a finite number'),
         ('[', 'not YAML'),
-        ('frames: [{file: ' + 300 * 'x' + ', value: 1}]', 'longer than 255 characters'),
-        ('frames: [{file: a.png, value: 1}, {file: b.png, value: 1}]', 'must be a number and unique'),
-        ('distance_m: -1\nframes: [{file: a.png, value: 1}]', 'distance_m: -1.0 must be positive'),
+        ('frames: [{file: ' + 300 * 'x' + ', value: 1}]', 'text should have at most 255 characters'),
+        ('frames: [{file: a.png, value: 1}, {file: b.png, value: 1}]', 'every value must be unique'),
+        ('distance_m: -1\nframes: [{file: a.png, value: 1}]', 'distance_m: -1 should be above 0'),
         ('frames: [{file: a.png, value: 1}]', 'a.png: no such image'),
     ],
 )

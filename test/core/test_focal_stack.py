@@ -146,7 +146,7 @@ def test_an_image_has_one_focus(tmp_path):
     make_folder(tmp_path, frames=[*frames, frames[0]])
     assert len(FocalStack.read(tmp_path)) == 4
     make_folder(tmp_path, frames=[*frames, {'file': '00.png', 'focus_distance_m': 1.0}])
-    with pytest.raises(InputError, match=r"frames\[3\].file: '00.png' is named before with another focus"):
+    with pytest.raises(InputError, match=r"frames\[3\], file: '00.png' is named before with another focus"):
         FocalStack.read(tmp_path)
 
 
@@ -244,7 +244,7 @@ def test_sensor_width_refers_to_the_stored_image(tmp_path):
 def test_exif_subject_distance_infinity_and_unknown(tmp_path):
     stack = exif_folder(tmp_path, SubjectDistance=IFDRational(0xFFFFFFFF))
     assert stack.lens_states[0].focus_distance == math.inf
-    with pytest.raises(InputError, match=r'frames\[0\].focus_distance_m: unknown, and a.jpg has no EXIF'):
+    with pytest.raises(InputError, match=r'frames\[0\], focus_distance_m: unknown, and a.jpg has no EXIF'):
         exif_folder(tmp_path, SubjectDistance=IFDRational(0))
 
 
@@ -304,17 +304,19 @@ def test_missing_description(tmp_path):
     'text, says',
     [
         ('frames: [', 'stack.yaml: not YAML'),
-        ('- 1', 'must be a mapping'),
-        ('', 'must be a mapping'),
-        ('frames: []', 'frames: no frames'),
-        ('lens: {}', 'frames: no frames'),
-        ('frames: 3', 'frames: no frames'),
-        ('frames: [3]', r'frames[0]: must be a mapping'),
-        ('lens: 3\nframes: [{}]', 'lens: must be a mapping'),
-        ('frame: []', "unknown key 'frame'"),
-        ('lens: {focal_lenght_mm: 3}', "lens: unknown key 'focal_lenght_mm'"),
-        ('frames: [{file: a.png, focus: 3}]', "frames[0]: unknown key 'focus'"),
-        ('frames: [{focus_distance_m: 3}]', 'frames[0].file: None is not a file name'),
+        ('- 1', '[1] should be a mapping'),
+        ('', 'None should be a mapping'),
+        ('frames: []', 'frames: []: list should have at least 1 item'),
+        ('lens: {}', 'frames: is missing'),
+        ('frames: 3', 'frames: 3 should be a list'),
+        ('frames: [3]', 'frames[0]: 3 should be a mapping'),
+        ('lens: 3\nframes: [{file: a}]', 'lens: 3 should be a mapping'),
+        ('frame: []', 'no setting "frame"; there are frames, lens, order, depth'),
+        ('lens: {focal_lenght_mm: 3}', 'lens: no setting "focal_lenght_mm"'),
+        ('frames: [{file: a.png, focus: 3}]', 'frames[0]: no setting "focus"'),
+        ('frames: [{focus_distance_m: 3}]', 'frames[0], file: is missing'),
+        ('frames: [{file: null}]', 'frames[0], file: None should be text'),
+        ('frames: [{file: a.png}]\ndepth: 3', 'depth: 3 should be text'),
     ],
 )
 def test_description_that_is_none(tmp_path, text, says):
@@ -325,13 +327,13 @@ def test_description_that_is_none(tmp_path, text, says):
 @pytest.mark.parametrize(
     'value, says',
     [
-        ('two', "'two' is not a number"),
-        (math.nan, 'nan is not a number'),
-        (True, 'True is not a number'),
-        ([1], '[1] is not a number'),
-        (0, '0 must be positive'),
-        (-1.5, '-1.5 must be positive'),
-        (-math.inf, '-inf must be positive'),
+        ('two', "'two' should be a number"),
+        (math.nan, 'nan should be above 0'),
+        (True, 'True should be a number'),
+        ([1], '[1] should be a number'),
+        (0, '0 should be above 0'),
+        (-1.5, '-1.5 should be above 0'),
+        (-math.inf, '-inf should be above 0'),
         (None, 'unknown, and 01.png has no EXIF subject distance'),
     ],
 )
@@ -339,14 +341,14 @@ def test_focus_distance_that_is_none(tmp_path, value, says):
     description = make_folder(tmp_path)
     description['frames'][1]['focus_distance_m'] = value
     rewrite(tmp_path, description)
-    assert f'stack.yaml: frames[1].focus_distance_m: {says}' in message(tmp_path)
+    assert f'stack.yaml, frames[1], focus_distance_m: {says}' in message(tmp_path)
 
 
 @pytest.mark.parametrize('key', ['focal_length_mm', 'f_number', 'sensor_width_mm', 'near_m'])
 @pytest.mark.parametrize('value', ['x', 0, -2, math.nan, math.inf])
 def test_lens_number_that_is_none(tmp_path, key, value):
     make_folder(tmp_path, lens={key: value})
-    assert f'stack.yaml: lens.{key}: {value!r}' in message(tmp_path)
+    assert f'stack.yaml, lens, {key}: {value!r} should be' in message(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -356,14 +358,14 @@ def test_frame_number_that_is_none(tmp_path, key, value):
     description = make_folder(tmp_path)
     description['frames'][2][key] = value
     rewrite(tmp_path, description)
-    assert f'frames[2].{key}: {value!r}' in message(tmp_path)
+    assert f'frames[2], {key}: {value!r} should be' in message(tmp_path)
 
 
 def test_missing_image(tmp_path):
     make_folder(tmp_path)
     (tmp_path / '01.png').unlink()
     text = message(tmp_path)
-    assert '01.png: no such image' in text and 'frames[1].file' in text
+    assert '01.png: no such image' in text and 'frames[1], file' in text
 
 
 def test_unreadable_image(tmp_path):

@@ -36,19 +36,19 @@ def test_there_and_back(folder):
 
 
 def test_metres_are_asked_for_unless_told_otherwise(folder):
-    with pytest.raises(InputError, match=r'frames\[0\].focus_distance_m: unknown, and 00.png has no EXIF'):
+    with pytest.raises(InputError, match=r'frames\[0\], focus_distance_m: unknown, and 00.png has no EXIF'):
         FocalStack.read(folder)
 
 
 def test_some_distances_are_not_enough(folder):
     (folder / 'stack.yaml').write_text(FRAMES.replace('null', '2.0'))
-    with pytest.raises(InputError, match=r'frames\[0\].focus_distance_m: unknown'):
+    with pytest.raises(InputError, match=r'frames\[0\], focus_distance_m: unknown'):
         FocalStack.read(folder, metric=False)
 
 
 def test_the_order_is_one_of_two(folder):
     (folder / 'stack.yaml').write_text(f'order: upwards\n{FRAMES}')
-    with pytest.raises(InputError, match="order: 'upwards', give far_to_near or near_to_far"):
+    with pytest.raises(InputError, match="order: 'upwards' should be 'far_to_near' or 'near_to_far'"):
         FocalStack.read(folder, metric=False)
 
 
