@@ -2,15 +2,22 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tiny_training import TINY
 
+import dfd_ros
+
 # No robot nearby hears the tests, nor the tests a robot; nor does one worker of pytest-xdist hear another.
 worker = os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_DOMAIN_ID'] = str((os.getppid() + int(worker) if worker else os.getpid()) % 100 + 1)
+
+# The processes that tests start import the same package as the tests.
+package = str(Path(dfd_ros.__file__).parents[1])
+os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH')]))
 
 # The tensors are too small to share among threads, which would wait for each other; a process takes one core.
 os.environ['OMP_NUM_THREADS'] = os.environ['OPENCV_FOR_THREADS_NUM'] = '1'

@@ -23,12 +23,11 @@ from dfd_ros.photographs import read_focal_stack
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / 'examples'
 STACK = EXAMPLES / 'push_button'
-ENVIRONMENT = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
 
 
 def run(script, *arguments, folder=ROOT):
     command = [sys.executable, EXAMPLES / script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -155,9 +154,7 @@ def test_ros_subscriber(observer):
 
     from dfd_ros.ros import image_messages, qos
 
-    process = subprocess.Popen(
-        [sys.executable, EXAMPLES / 'ros_subscriber.py'], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
+    process = subprocess.Popen([sys.executable, EXAMPLES / 'ros_subscriber.py'], stdout=subprocess.PIPE, text=True)
     lines: list[str] = []
 
     def read():

@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,8 +46,6 @@ from dfd_ros.datasets.shards import Samples, count, locked
 from dfd_ros.datasets.stack_batch import to_stack_batch
 
 pytestmark = pytest.mark.slow(reason='whole bags are written and converted')
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def convert(*arguments):
@@ -488,9 +485,8 @@ def test_a_bag_that_was_cut_gives_what_it_has(tmp_path, capsys):
 
 def test_a_kill_in_the_middle_and_once_more_gives_the_same(tmp_path):
     write_bag(tmp_path / 'bag', Options(sweeps=20))
-    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'}
     command = [sys.executable, '-m', 'dfd_ros.cli', 'convert', str(tmp_path / 'bag'), '--out']
-    process = subprocess.Popen([*command, str(tmp_path / 'out')], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, str(tmp_path / 'out')], stderr=subprocess.DEVNULL)
     parts = tmp_path / 'out' / '.bag.partial' / 'shards' / '.bag.parts'
     while process.poll() is None and len(list(parts.glob('[!.]*.tar')) if parts.exists() else []) < 3:
         time.sleep(0.005)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,7 +29,6 @@ from dfd_ros.inference.onnx_export import export_onnx
 
 pytestmark = pytest.mark.slow(reason='whole commands, one after the other')
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = 48, 64
 
 
@@ -195,7 +193,6 @@ def completions(line, tmp_path):
         check=True,
         env={
             **os.environ,
-            'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}',
             '_ARGCOMPLETE': '1',
             '_ARGCOMPLETE_IFS': '|',
             '_ARGCOMPLETE_STDOUT_FILENAME': str(answer),
@@ -253,13 +250,7 @@ def test_help_and_public_names_import_nothing_heavy():
         "print([m for m in ('torch', 'cv2', 'numpy', 'rclpy') if m in sys.modules], file=sys.stderr)\n"
         "dfd_ros.__version__, dfd_ros.LensState; assert 'torch' not in sys.modules"
     )
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == '[]'
 
 
@@ -329,11 +320,7 @@ sys.exit(cli.main(['estimate', sys.argv[1], '--out', sys.argv[1]]))
 def signalled(number, ready, program, *arguments):
     """Status and stderr of a Python program that gets a signal once it has printed `ready`."""
     process = subprocess.Popen(
-        [sys.executable, '-c', program, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        [sys.executable, '-c', program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == f'{ready}\n'
     process.send_signal(number)
@@ -364,7 +351,6 @@ def test_early_signals_end_the_start_with_one_line(command, number, status, says
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
         preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM)),
     )
     time.sleep(0.03)
@@ -397,6 +383,6 @@ def test_names_that_the_output_cannot_encode_are_escaped(tmp_path):
         [sys.executable, '-m', 'dfd_ros.cli', 'estimate', tmp_path / 'st\u00e4ck', '--out', tmp_path],
         capture_output=True,
         text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'ascii:strict'},
+        env={**os.environ, 'PYTHONIOENCODING': 'ascii:strict'},
     )
     assert done.returncode == 2 and 'st\\xe4ck: no such file or folder' in done.stderr

@@ -17,7 +17,6 @@ import pytest
 from dfd_ros.cli import main
 from dfd_ros.cli._submitted_job import SubmittedJob, last_line
 
-ROOT = Path(__file__).resolve().parents[2]
 RENDER = ['render', '--height', '32', '--width', '32', '--frames', '2', '--preset', 'study', '--device', 'cpu']
 
 
@@ -177,7 +176,6 @@ class TestOnThisMachine:
         command = ['submit', '--logs', tmp_path / 'jobs', '--jobs', '2', '--at-once', '2', '--local', '--']
         process = subprocess.Popen(
             [sys.executable, '-m', 'dfd_ros.cli', *map(str, command), *RENDER, '--stacks', '400', '--out', str(out)],
-            env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])},
             stderr=subprocess.PIPE,
             text=True,
         )

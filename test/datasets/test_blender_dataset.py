@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import stat
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from dfd_ros.datasets.rendering.dataset_card import _runs
 from dfd_ros.datasets.shards import Samples, ShardWriter, count
 from dfd_ros.synthesis.blender.blender_process import query
 
-ROOT = Path(__file__).resolve().parents[2]
 # The protocol is that of dfd_ros/datasets/rendering/worker.py. What it does at a seed stands in a file beside it:
 # "crash" always, "crash once", "refuse" or "slow".
 PAINTER = """#!{python}
@@ -163,7 +160,6 @@ def test_a_kill_loses_at_most_the_scene_in_hand(tmp_path, painter):
         [sys.executable, '-m', 'dfd_ros.cli', *arguments(out, python, '--scenes', '4', '--workers', '1')],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
     marker, began = tmp_path / 'painter' / 'tried-2', time.monotonic()
     while not marker.exists() and time.monotonic() - began < 60:

@@ -1,6 +1,5 @@
 """`dfd_ros.ros.node_runner`: a node as a process, from its first import to its end."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -77,13 +76,7 @@ def executable(folder):
 @pytest.mark.parametrize('after', [0.03, 0.1, 0.2])  # s
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_python_can_handle_it_is_a_quiet_end(number, after, tmp_path):
-    process = subprocess.Popen(
-        [executable(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
+    process = subprocess.Popen([executable(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(after)
     process.send_signal(number)
     assert ended(process) == (0, '', '')

@@ -116,11 +116,9 @@ def test_no_reader_outlives_the_training(tmp_path, number):
     (tmp_path / 'run.yaml').write_text(ENDLESS)
     command = [sys.executable, '-m', 'dfd_ros.cli', 'train', 'run.yaml', 'save_every=1', '--data', str(BLENDER)]
     command += ['--device', 'cpu']
-    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])}
     run = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     checkpoint = tmp_path / 'runs' / 'tiny' / 'checkpoint.pt'
     try:
         while not checkpoint.exists() and run.poll() is None:

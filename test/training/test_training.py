@@ -428,7 +428,6 @@ def test_two_processes_train_one_network(tmp_path, stage, more):
             str(tmp_path / 'run.yaml'),
             str(tmp_path / 'run'),
         ],
-        env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=240,

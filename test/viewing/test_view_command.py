@@ -1,6 +1,5 @@
 """The command `dfd view`: what it says, how it fails, and how it ends."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -17,8 +16,6 @@ from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.viewing import page_server
 from dfd_ros.viewing.page_point import pixel_of
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -95,8 +92,7 @@ def test_nothing_of_viser_is_imported_for_help():
         "try: cli.main(['view', '--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'cv2', 'numpy', 'viser') if m in sys.modules], file=sys.stderr)"
     )
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == '[]' and 'dfd view output/stacks' in done.stdout
 
 
@@ -104,8 +100,7 @@ def test_nothing_of_viser_is_imported_for_help():
 def test_it_ends_well_with_a_signal(stack):
     pytest.importorskip('viser')
     command = [sys.executable, '-m', 'dfd_ros.cli', 'view', stack, '--port', '0', '--network', 'variational']
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as view:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as view:
         assert view.stdout.readline().startswith('page     http://127.0.0.1:')
         time.sleep(0.5)
         view.send_signal(signal.SIGTERM)
