@@ -40,7 +40,7 @@ def report(results: dict) -> str:
             '## Training',
             table(
                 ['network', 'steps', 'time in steps', 'on'],
-                [[row['title'], f'{row["steps"]:,}', duration(row['hours']), row['device']] for row in trained],
+                [[row['title'], f'{row["steps"]:,}', _duration(row['hours']), row['device']] for row in trained],
             ),
         ]
     notes = [
@@ -94,7 +94,7 @@ def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
         line = [row['title']]
         for name in sets:
             figures = row['sets'].get(name, {})
-            line += cells_of(figures) if 'rms' in figures else [_NONE] * 4
+            line += _cells_of(figures) if 'rms' in figures else [_NONE] * 4
         if cost:
             figures = row['sets'].get('large', {})
             line += [
@@ -107,7 +107,7 @@ def _accuracy(rows: list[dict], sets: list[str], cost: bool = False) -> str:
     return table(header, cells)
 
 
-def cells_of(figures: dict) -> list[str]:
+def _cells_of(figures: dict) -> list[str]:
     """MSE, RMS, Accuracy and AbsRel of a set, as table cells."""
     return [
         f'{figures["mse"]:.2e}',
@@ -117,7 +117,7 @@ def cells_of(figures: dict) -> list[str]:
     ]
 
 
-def duration(hours: float) -> str:
+def _duration(hours: float) -> str:
     """A duration as text, in a suitable unit."""
     if hours < 1 / 60:
         return f'{3600 * hours:.1f} s'
