@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -135,30 +134,3 @@ def test_the_benchmark_stream_sweeps_the_focus(benchmark):
     assert len({state.focus_distance for state in states}) == 9
     contrast = [float(cv2.Laplacian(image, cv2.CV_32F).std()) for image in images]
     assert max(contrast) > 3 * min(contrast)
-
-
-def test_the_domain_gap_is_read_out_of_studies(benchmark, tmp_path, capsys):
-    figures = {'mse': 0.01, 'rms': 0.1, 'accuracy': 90.0, 'abs_rel': 0.2}
-    row = {'title': 'Streaming', 'hours': 0.1, 'trained_before': False, 'sets': {'large': figures}}
-    for name, data, rms in (('study', [], 0.15), ('study_blender', ['data/train'], 0.05)):
-        sets = {'large': figures, 'blender': {**figures, 'rms': rms}}
-        (tmp_path / name).mkdir()
-        (tmp_path / name / 'results.json').write_text(
-            json.dumps(
-                {'settings': {'data': data}, 'rows': [{**row, 'sets': sets}, {**row, 'title': 'not measured on it'}]}
-            )
-        )
-    gap = benchmark('domain_gap')
-    assert gap.main([str(tmp_path / 'study'), str(tmp_path / 'study_blender')]) == 0
-    lines = [' '.join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == 4
-    assert lines[2] == '| Streaming | procedural, 6.0 min | 1.00e-02 | 0.1000 | 90.00 % | 1.00e-02 | 0.1500 | 90.00 % |'
-    assert '| data/train, 6.0 min |' in lines[3] and '| 0.0500 |' in lines[3]
-    row['trained_before'] = True
-    rows = [{**row, 'weights': weights, 'sets': sets} for weights in ('default', 'runs/mine/best.safetensors')]
-    (tmp_path / 'study' / 'results.json').write_text(json.dumps({'settings': {'data': []}, 'rows': rows}))
-    assert gap.main([str(tmp_path / 'study')]) == 0
-    printed = capsys.readouterr().out
-    assert printed.count('as it ships') == printed.count('runs/mine/best.safetensors, then procedural') == 1
-    with pytest.raises(InputError, match='no results.json'):
-        gap.main([str(tmp_path)])
