@@ -170,6 +170,8 @@ class Motion:
     """Values of the command in a second. 0: at once."""
     settle_s: Duration = 0.1
     """s until the lens rests after it has arrived."""
+    rate_hz: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Frames a second at which `slew` and `settle_s` hold, where the lens moves frame by frame. 0: at any."""
     uncertainty_s: Duration | None = None
     """s by which all of this may be off, if it was measured from the command on, by the stamps of the frames. Not
     given: the lens may move at any time from the command on, and a frame is exposed within a period of its stamp."""
@@ -188,6 +190,8 @@ class Driver:
     setup: tuple[Setting, ...] = ()
     report: Report = Report()
     motion: Motion = Motion()
+    margin_frames: Frames = 6.0
+    """By how many frames the lens may rest later than this file says, until that is measured."""
 
     def __post_init__(self) -> None:
         kinds = {kind for s in (self.command, *self.setup) for kind in ('parameter', 'control') if getattr(s, kind)}
@@ -201,6 +205,11 @@ class Driver:
             raise ValueError(f'node: {self.node!r} is no name of a node')
         if self.report.kind == 'read_back' and not (self.command.parameter or self.command.control):
             raise ValueError('report: only a parameter and a V4L2 control can be read back')
+
+    @property
+    def has_stamped_reports(self) -> bool:
+        """Whether the driver says of each frame where the lens was."""
+        return self.report.kind == 'topic' and self.report.stamp == 'header'
 
     def resolve(self, name: str) -> str:
         """The name of a topic or service: ~ is the driver's node."""

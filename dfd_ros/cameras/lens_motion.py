@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 REMEMBERED = 64  # motions, since a frame may arrive after newer commands
+OTHER_RATE = 0.2  # by which the frame rate may differ from that of the measurement
 WAY_ROUND = -1
 """Instead of the number of a command: where a motor comes from, so that its hysteresis does not count."""
+
+
+def is_of_another_rate(measured_hz: float, rate_hz: float) -> bool:
+    """Whether times that were measured at a frame rate do not hold now, as many lenses move frame by frame. 0 and NaN:
+    unknown."""
+    return measured_hz > 0 and rate_hz > 0 and abs(measured_hz / rate_hz - 1) > OTHER_RATE
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,14 @@ class LensMotion:
         self._slew = slew
         self._settle = settle_s
         self._span = span
-        self._uncertainty = uncertainty
+        self.uncertainty = uncertainty
         self._moves: deque[_Move] = deque(maxlen=REMEMBERED)
 
-    def command(self, value: float, sent: float, answered: float, latency: float, command_id: int) -> None:
-        """The driver got `value` at `sent` (s) and answered at `answered`; the lens starts `latency` s later.
+    def command(
+        self, value: float, sent: float, answered: float, latency: float, command_id: int, stretch: float = 1.0
+    ) -> None:
+        """The driver got `value` at `sent` (s) and answered at `answered`; the lens starts `latency` s later, and takes
+        `stretch` times as long as usual.
 
         The first command moves it from an unknown value.
         """
@@ -67,36 +78,38 @@ class LensMotion:
                 return
             sent, began, start, arrives, rests = last.sent, last.began, last.start, last.arrives, last.rests
         else:
-            arrives = began + (way / self._slew if self._slew else 0.0)
-            rests = arrives + self._settle
+            arrives = began + (stretch * way / self._slew if self._slew else 0.0)
+            rests = arrives + stretch * self._settle
         self._moves.append(_Move(sent, began, start, value, arrives, rests, command_id))
 
     def forget(self) -> None:
         """The position is unknown from now on."""
         self._moves.clear()
 
-    def during(self, begin: float, end: float) -> Position | None:
-        """The position during an exposure (s); None: unknown."""
+    def during(self, begin: float, end: float, late: Callable[[float], float] | None = None) -> Position | None:
+        """The position during an exposure (s); None: unknown. `late`: gives by how much (s) the lens may rest later,
+        after a command that was sent at a time (s)."""
         if not self._moves:
             return None
-        off = self._uncertainty or 0.0
+        off = self.uncertainty or 0.0
         begin, end = begin - off, end + off
-        reached = [move for move in self._moves if move.rests <= begin]
-        moving = [move for move in self._moves if self._earliest(move) < end and begin < move.rests]
+        moves = [(move, late(move.sent) if late else 0.0) for move in self._moves]
+        reached = [move for move, delay in moves if move.rests + delay <= begin]
+        moving = [(m, delay) for m, delay in moves if self._earliest(m) < end and begin < m.rests + delay]
         command_id = reached[-1].command_id if reached else 0
         if reached and not moving:
             return Position(self._at(end), True, command_id, 0.0)
-        if self._uncertainty is None or self._earliest(self._moves[0]) > begin - self._settle or not reached:
-            return Position(self._at(end), False, command_id)
         # Until the lens rests, it may be behind the model by up to the settling time.
-        first = begin - self._settle
-        turns = [t for move in moving for t in (move.began, move.arrives) if first < t < end]
+        first = begin - self._settle - max((delay for _, delay in moving), default=0.0)
+        if self.uncertainty is None or self._earliest(self._moves[0]) > first or not reached:
+            return Position(self._at(end), False, command_id)
+        turns = [t for move, _ in moving for t in (move.began, move.arrives) if first < t < end]
         values = [self._at(time_s) for time_s in (first, *turns, end)]
         low, high = min(values), max(values)
         return Position((low + high) / 2, False, command_id, high - low)
 
     def _earliest(self, move: _Move) -> float:
-        return move.sent if self._uncertainty is None else move.began
+        return move.sent if self.uncertainty is None else move.began
 
     def _at(self, time_s: float) -> float:
         current = self._moves[0]

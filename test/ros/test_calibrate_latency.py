@@ -58,13 +58,14 @@ def check_latency(motion, driver):
 
 @pytest.mark.usefixtures('observer')
 class TestADriver:
-    def test_camera_ros(self, drive, tmp_path):
-        driver = drive(stand_ins.CameraRos, 0, 15, rate=15)
+    @pytest.mark.parametrize('ahead', [1, 4])
+    def test_camera_ros(self, drive, tmp_path, ahead):
+        driver = drive(stand_ins.CameraRos, 0, 15, rate=15, ahead=ahead)
         done = calibrate(tmp_path, '--driver', 'camera_ros', '--steps', '12', '--step-time', '1.8')
         assert done.returncode == 0, done.stderr
         motion = Calibration.read(tmp_path / 'calibration.yaml').motion
         check_latency(motion, driver)
-        assert motion.report_latency_frames == 1
+        assert motion.report_latency_frames == ahead
         assert motion.slew_dioptre_s == pytest.approx(22, rel=0.4)
         assert (tmp_path / 'calibration_latency.png').exists()
 

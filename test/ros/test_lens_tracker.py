@@ -15,8 +15,9 @@ PERIOD = 0.1
 SCALE = FocusScale('dioptre', Limits(0.0, 10.0))
 
 
-def tracker(report=Report(), motion=Motion(), report_scale=SCALE):
-    made = LensTracker(report, ('/report', '/camera_info'), lambda: PERIOD)
+def tracker(report=Report(), motion=Motion(), report_scale=SCALE, rate=None, margin_frames=0):
+    rate = rate or FrameRate(PERIOD)
+    made = LensTracker(report, ('/report', '/camera_info'), rate, margin_frames)
     made.set_up(SCALE, report_scale, motion)
     return made
 
@@ -34,6 +35,21 @@ def test_reports_of_a_lens_that_moves():
     assert (still.rests, still.value, still.travel) == (True, 1.0, 0.0)
     assert not moving.rests and moving.value == pytest.approx(1.45) and moving.travel == pytest.approx(0.1)
     assert reports.during(19 / 30, 21 / 30, 1 / 30, 0.01).travel == math.inf
+
+
+def frames(stamps, delay=0.05):
+    rate = FrameRate(PERIOD)
+    for stamp in stamps:
+        rate.add(stamp, stamp + delay)
+    return rate
+
+
+def test_reports_that_come_in_a_burst_all_count():
+    reports = PositionReports()
+    for time_s, value in ((0.0, 1.0), (0.1, 1.0), (0.2, 2.0), (0.21, 3.0)):
+        reports.add(time_s, value)
+    position = reports.during(0.2, 0.21, 0.1, 0.01)
+    assert (position.rests, position.value, position.travel) == (False, 2.5, 1.0)
 
 
 class TestWithoutReports:
@@ -73,6 +89,44 @@ class TestWithoutReports:
         made.rename(2, 5.0)
         position = made.position(5.0, 5.05)
         assert (position.value, position.rests, position.command_id) == (4.3, True, 2)
+
+    def test_until_it_is_measured_the_lens_may_rest_later(self):
+        for timing, first in ((Motion(settle_s=0.0), 2.5), (Motion(settle_s=0.0, uncertainty_s=0.0), 2.2)):
+            made = tracker(motion=timing, margin_frames=3)
+            send(made, 4.0, 1, at=2.0)
+            rested = [made.position(stamp, stamp + 0.05).rests for stamp in (first - 0.15, first)]
+            assert rested == [timing.uncertainty_s is not None, True]
+
+    def test_a_lens_that_moves_frame_by_frame_waits_for_frames_that_are_late(self):
+        early = [i * PERIOD for i in range(21)]
+        stamps = [*early, 2.5, 2.6, 2.7, 2.8, 2.9]  # 0.4 s without frames
+        made = tracker(motion=Motion(latency_frames=4, settle_s=0.0), rate=frames(early))
+        send(made, 4.0, 1, at=0.0)
+        send(made, 6.0, 2, at=2.06)
+        made._rate = frames(stamps)
+        rested = {stamp: made.position(stamp, stamp + 0.05).rests for stamp in (2.7, 2.8, 3.0)}
+        assert rested == {2.7: False, 2.8: False, 3.0: True}  # by the clock the lens would rest at 2.46
+
+    def test_at_a_lower_rate_a_lens_that_moves_frame_by_frame_is_slower(self):
+        made = tracker(motion=Motion(slew=10.0, settle_s=0.0, rate_hz=20.0))  # frames come at half of that
+        send(made, 0.0, 1, at=0.0)
+        send(made, 5.0, 2, at=10.0)
+        assert [made.position(stamp, stamp + 0.05).rests for stamp in (11.05, 11.15)] == [False, True]
+
+    def test_what_was_measured_at_another_rate_counts_as_not_measured(self):
+        stamps = [i * PERIOD for i in range(21)]
+        for rate_hz, rests in ((11.0, True), (30.0, False)):
+            timing = Motion(latency_frames=4, settle_s=0.0, uncertainty_s=0.0, rate_hz=rate_hz)
+            made = tracker(motion=timing, rate=frames(stamps), margin_frames=6)
+            send(made, 4.0, 1, at=0.0)
+            send(made, 6.0, 2, at=2.0)
+            assert made.position(2.2, 2.25).rests == rests and bool(made.other_rate) != rests
+
+    def test_what_was_sent_before_the_rate_was_known_counts_from_then_on(self):
+        made = tracker(motion=Motion(latency_frames=4, settle_s=0.0))
+        send(made, 4.0, 1, at=0.0)
+        made.count_anew(3.0)
+        assert [made.position(stamp, stamp + 0.05).rests for stamp in (3.3, 3.6)] == [False, True]
 
     @pytest.mark.parametrize('off', [-1.5, -0.3, 0.08])
     def test_a_clock_that_is_a_little_apart_makes_no_wrong_label(self, off):
@@ -118,6 +172,31 @@ class TestReports:
         assert [p.value for p in positions if p.rests] == [4.0, 6.0]
         assert [p.command_id for p in positions if p.rests] == [1, 2]
         assert not positions[1].rests
+
+    @pytest.mark.parametrize('ahead', range(8))
+    def test_until_it_is_measured_the_report_may_be_of_any_of_some_frames(self, ahead):
+        made = tracker(Report(kind='topic', topic='/report', latency_frames=1), margin_frames=6)
+        send(made, 4.0, 1, at=0.0)
+        for i in range(60):
+            made.reports.add(i * PERIOD, 4.0 if i < 30 else 6.0)
+        assert made.position(2.0, 2.05).rests
+        send(made, 6.0, 2, at=2.9)
+        for i in range(20, 50):
+            position = made.position(i * PERIOD, i * PERIOD + 0.05)
+            assert not position.rests or position.value == (4.0 if i - ahead < 30 else 6.0)
+            assert position.travel == math.inf  # it is not followed
+        assert position.rests
+
+    def test_frames_are_counted_where_they_come_in_a_burst(self):
+        stamps = [i * PERIOD for i in range(20)] + [1.95, 1.96, 1.97]
+        made = tracker(Report(kind='topic', topic='/report', latency_frames=2), rate=frames(stamps))
+        send(made, 4.0, 1, at=0.0)
+        for stamp in stamps:
+            made.reports.add(stamp, 4.0 if stamp < 1.9 else 6.0)
+        assert made.position(1.7, 1.75).rests
+        send(made, 6.0, 2, at=1.8)
+        # 1.95 shows what the report of 1.8 says, and 1.96 that of 1.9.
+        assert [made.position(stamp, stamp + 0.01).rests for stamp in stamps[-3:]] == [True, False, False]
 
     def test_a_lens_is_not_settled_before_it_has_obeyed(self):
         made = tracker(Report(kind='topic', topic='/report'))
@@ -181,15 +260,25 @@ class TestFrameRate:
         assert rate.period == pytest.approx(1 / 30) and not rate.is_known
         for i in range(5):
             assert not rate.is_even
-            rate.add(i * PERIOD)
+            rate.add(i * PERIOD, i * PERIOD)
         assert rate.is_known and rate.is_even and rate.period == pytest.approx(PERIOD)
-        rate.add(6 * PERIOD)  # one was dropped
+        rate.add(6 * PERIOD, 6 * PERIOD)  # one was dropped
         assert not rate.is_even and rate.period == pytest.approx(PERIOD)
 
     @pytest.mark.parametrize('stamp', [0.1, 60.0])
     def test_stamps_that_fall_back_and_silence_start_anew(self, stamp):
         rate = FrameRate()
         for i in range(10):
-            rate.add(i * PERIOD)
-        rate.add(stamp)
+            rate.add(i * PERIOD, i * PERIOD)
+        rate.add(stamp, stamp)
         assert not rate.is_known and not rate.is_even
+
+    def test_what_has_arrived_since(self):
+        rate = frames([*(i * PERIOD for i in range(10)), 1.3, 1.4])
+        assert (rate.arrived_since(1.0), rate.arrived_since(1.4)) == (2, 1)
+        assert rate.missing_since(0.0) == pytest.approx(0.3) and rate.missing_since(1.35) == 0.0
+
+    def test_the_frame_before_by_number_and_by_rate(self):
+        rate = frames([*(i * PERIOD for i in range(10)), 1.3, 1.4])
+        assert rate.before(1.4, 2) == pytest.approx((0.9, 1.2))
+        assert rate.before(0.5, 2) == pytest.approx((0.3, 0.3))

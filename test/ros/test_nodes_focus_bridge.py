@@ -23,6 +23,7 @@ from sensor_msgs.srv import SetCameraInfo
 from std_msgs.msg import Float64, Header
 from std_srvs.srv import SetBool
 
+from dfd_ros.calibration.calibration_file import Calibration, FocusMotion
 from dfd_ros.cameras.driver_file import read_driver
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.core.resources import resource
@@ -140,11 +141,14 @@ def swept(observer, driver, vergence, near=0.1, far=math.inf):
 class TestTheWholeWay:
     """The bridge as the launch file starts it: every settled frame has the focus that the lens had."""
 
-    def test_camera_ros(self, launch, drive, observer):
-        driver = drive(stand_ins.CameraRos)
-        launch(driver='camera_ros')
+    @pytest.mark.parametrize('ahead', [0, 1, 2, 4])
+    def test_camera_ros(self, launch, drive, observer, ahead):
+        """Its metadata may be further ahead of the picture than its file says: no label of a settled frame is wrong."""
+        driver = drive(stand_ins.CameraRos, ahead=ahead)
+        bridge = launch(driver='camera_ros')
         swept(observer, driver, lambda value: value, near=1 / 15)
         assert driver.dropped == 0
+        assert bridge.output.count('dfd calibrate latency --driver camera_ros measures') == 1
 
     def test_camera_ros_without_metadata(self, launch, drive, observer):
         driver = drive(stand_ins.CameraRos, metadata=False)
@@ -216,14 +220,15 @@ class TestTheWholeWay:
         swept(observer, driver, lambda value: value, near=1 / 3, far=2.0)
 
 
-def test_pipelined_labels_are_right(launch, drive, observer):
+def test_pipelined_labels_are_right(launch, drive, observer, tmp_path):
     """A command each frame, while the driver's queue is four frames long: the lens moves in every exposure, and
     settled frames have the middle of its way."""
     overrides = {'pipelined': True, 'steps': 31, 'pattern': 'ping_pong', 'timeout': 60.0}
     sweep = SweepNode(parameter_overrides=[Parameter(key, value=value) for key, value in overrides.items()])
     sweep.start()
     driver = drive(stand_ins.CameraRos, rate=5.0)  # slow: a busy machine simulates it too
-    launch(driver='camera_ros', max_travel='0.035')
+    Calibration(motion=FocusMotion(report_latency_frames=1)).write(tmp_path / 'calibration.yaml')
+    launch(driver='camera_ros', max_travel='0.035', calibration=str(tmp_path / 'calibration.yaml'))
     states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
 
     def moved():

@@ -126,7 +126,7 @@ class CameraRos(StandIn):
     """camera_ros 0.7: src/ParameterHandler.cpp, src/CameraNode.cpp; the lens as in libcamera's src/ipa/rpi.
 
     Controls that have not gone with a request when others come are dropped; four requests are queued; the lens moves
-    1.5 dioptres a frame; the metadata of a frame have the position commanded after its exposure.
+    1.5 dioptres a frame; the metadata of a frame have the position of a frame that comes `ahead` frames later.
     """
 
     NAME = 'camera'
@@ -135,11 +135,19 @@ class CameraRos(StandIn):
     refusals = 0  # of sets to come
 
     def __init__(
-        self, *, metadata: bool = True, topic: str = '/camera/metadata', obeys: bool = True, **options: Any
+        self,
+        *,
+        metadata: bool = True,
+        topic: str = '/camera/metadata',
+        obeys: bool = True,
+        ahead: int = 1,
+        **options: Any,
     ) -> None:
         self._controls: dict[str, Any] = {}
         self._queue: deque[dict[str, Any]] = deque({} for _ in range(self.QUEUE))
-        self._goal = self._position = 1.0
+        self._goal = self._position = self._shown = 1.0
+        self._ahead = deque([1.0] * max(ahead - 1, 0))  # positions on their way to the lens
+        self._behind = deque([1.0] * max(1 - ahead, 0))  # and to the metadata
         self._mode = 2
         self.dropped = 0
         self._metadata, self._topic, self._obeys = metadata, topic, obeys
@@ -185,14 +193,17 @@ class CameraRos(StandIn):
             self._goal = controls.get('LensPosition', self._goal)
         elif self._mode == 2:
             self._goal = 3.0 + 2.0 * math.sin(time.monotonic())  # autofocus hunts
-        moved = self._position + min(max(self._goal - self._position, -self.STEP), self.STEP)
-        if moved != self._position:
-            self._position = moved
+        self._position += min(max(self._goal - self._position, -self.STEP), self.STEP)
+        self._ahead.append(self._position)
+        self._behind.append(self._position)
+        if (moved := self._ahead.popleft()) != self._shown:
+            self._shown = moved
             self.lens.go(moved, self.now)
+        reported = self._behind.popleft()
         self._queue.append(self._controls)
         self._controls = {}
         if self._metadata:
-            pairs = {'AfState': '0', 'ExposureTime': '10000', 'LensPosition': f'{self._position:f}', 'FocusFoM': '9'}
+            pairs = {'AfState': '0', 'ExposureTime': '10000', 'LensPosition': f'{reported:f}', 'FocusFoM': '9'}
             values = [KeyValue(key=key, value=value) for key, value in pairs.items()]
             status = DiagnosticStatus(level=DiagnosticStatus.OK, hardware_id='imx708', values=values)
             self._diagnostics.publish(DiagnosticArray(header=header, status=[status]))

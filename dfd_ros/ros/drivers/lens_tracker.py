@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dfd_ros.cameras.driver_file import Motion, Report
-from dfd_ros.cameras.lens_motion import LensMotion, Position
+from dfd_ros.cameras.lens_motion import LensMotion, Position, is_of_another_rate
 from dfd_ros.ros.drivers.focus_scale import FocusScale
+from dfd_ros.ros.drivers.frame_rate import FrameRate
 from dfd_ros.ros.drivers.position_reports import PositionReports
 
 REMEMBERED = 64  # goals
@@ -40,11 +40,14 @@ class Goal:
 class LensTracker:
     """All times are of the node's clock, in s; stamps are those of frames and reports."""
 
-    def __init__(self, report: Report, topics: tuple[str, str], period: Callable[[], float]) -> None:
-        """`topics`: names of the topics of reports and frames, for messages. `period`: gives s between two frames."""
+    def __init__(self, report: Report, topics: tuple[str, str], rate: FrameRate, margin_frames: float = 0.0) -> None:
+        """`topics`: names of the topics of reports and frames, for messages. `rate`: of the frames. `margin_frames`:
+        by how many frames the latencies may be wrong: that of a stamped report, otherwise that of the motion, where
+        this was not measured."""
         self._report = report
         self._report_topic, self._frame_topic = topics
-        self._period = period
+        self._rate = rate
+        self._margin_frames = margin_frames
         self._timing = Motion()
         self._motion = LensMotion(0.0, 0.0, 0.0)
         self._scale: FocusScale | None = None
@@ -73,16 +76,23 @@ class LensTracker:
     @property
     def latency(self) -> float:
         """s from the driver's answer to the start of the motion."""
-        return self._timing.latency_s + self._timing.latency_frames * self._period()
+        return self._timing.latency_s + self._timing.latency_frames * self._rate.period
+
+    @property
+    def other_rate(self) -> float:
+        """Frames a second at which the times were measured, where the rate is another now; else 0."""
+        measured = self._timing.rate_hz
+        is_relevant = self._timing.uncertainty_s is not None and self._rate.is_known
+        return measured if is_relevant and is_of_another_rate(measured, 1 / self._rate.period) else 0.0
 
     @property
     def _is_measured(self) -> bool:
-        return self._timing.uncertainty_s is not None
+        return self._timing.uncertainty_s is not None and not self.other_rate
 
     @property
     def report_shift(self) -> float:
         """s from the stamp of a report to the frame that shows it."""
-        return self._report.latency_frames * self._period() + self._report.latency_s
+        return self._report.latency_frames * self._rate.period + self._report.latency_s
 
     # The driver.
 
@@ -92,7 +102,7 @@ class LensTracker:
         assert goal is not None
         # dfd calibrate latency measures from the command, not from the answer.
         answered = goal.at if self._is_measured else now
-        self._motion.command(value, goal.at, answered, self.latency, goal.command_id)
+        self._motion.command(value, goal.at, answered, self.latency, goal.command_id, self._stretch)
         self._taken = value
         self._remember(replace(goal, at=now))
 
@@ -116,10 +126,29 @@ class LensTracker:
         """The driver has not done what it has accepted, or reports in another unit."""
         self.accepted, self.is_obeyed = None, False
 
+    def count_anew(self, now: float) -> None:
+        """The rate of the frames has become known: where times are counted in frames, the last goal counts as sent now,
+        to a lens that may be anywhere."""
+        self._motion.forget()
+        if self.accepted is not None:
+            self._motion.command(self._taken, now, now, self.latency, self.accepted.command_id, self._stretch)
+
     def rests(self, now: float) -> bool:
         """Whether the lens rests by the model of its motion. False where its position is unknown."""
-        position = self._motion.during(now, now)
+        position = self._during(now, now)
         return position is not None and position.rests
+
+    @property
+    def _stretch(self) -> float:
+        return max(self._rate.period * self._timing.rate_hz, 1.0)
+
+    def _late(self, sent: float) -> float:
+        margin = 0.0 if self._is_measured else self._margin_frames * self._rate.period
+        return margin + self._rate.missing_since(sent)
+
+    def _during(self, begin: float, end: float) -> Position | None:
+        self._motion.uncertainty = self._timing.uncertainty_s if self._is_measured else None
+        return self._motion.during(begin, end, self._late)
 
     # Frames.
 
@@ -128,8 +157,10 @@ class LensTracker:
         if self._report.kind != 'topic' or not len(self.reports):
             return False
         # A report without a stamp arrives up to `latency_s` after its position was true.
-        needed = self._period() + self.report_shift if self._report.stamp == 'arrival' else -self.report_shift
-        return not self.reports.reach(stamp + needed, self._period())
+        needed = self._rate.period + self.report_shift if self._report.stamp == 'arrival' else -self.report_shift
+        if self._margin_frames:
+            needed = max(needed, 0.0)
+        return not self.reports.reach(stamp + needed, self._rate.period)
 
     def position(self, stamp: float, arrival: float) -> Position | None:
         """The position during the exposure of a frame; None: unknown.
@@ -144,7 +175,7 @@ class LensTracker:
             self._require_one_clock(arrival - stamp)
         # Not measured: the exposure was at any time from before the stamp to the arrival, as the driver's clock may be
         # behind or ahead.
-        begin, end = min(stamp, arrival) - self._period(), arrival
+        begin, end = min(stamp, arrival) - self._rate.period, arrival
         if self._is_measured:
             begin = end = stamp
         return self._reported(stamp, arrival, begin, end) if has_reports else self._modelled(begin, end)
@@ -153,15 +184,20 @@ class LensTracker:
         delay = self.latency - (self._timing.uncertainty_s or 0.0) if self._is_measured else 0.0
         if self.sending is not None and self.sending.at + delay < end:
             return None
-        return self._motion.during(begin, end)
+        return self._during(begin, end)
 
     def _reported(self, stamp: float, arrival: float, begin: float, end: float) -> Position | None:
         assert self._scale is not None and self._report_scale is not None
-        report, scale, period = self._report, self._report_scale, self._period()
-        by_arrival = report.stamp == 'arrival'
-        exposed = stamp + period + self.report_shift if by_arrival else stamp - self.report_shift
-        settling = (stamp if by_arrival else exposed) - max(report.settle_frames * period, self._timing.settle_s)
-        position = self.reports.during(settling, exposed, period, STILL * scale.tolerance)
+        report, scale, rate = self._report, self._report_scale, self._rate
+        by_arrival, still = report.stamp == 'arrival', STILL * scale.tolerance
+        if by_arrival:
+            exposed = stamp + rate.period + self.report_shift
+            settling = stamp - report.settle_frames * rate.period
+        else:
+            exposed = rate.before(stamp, report.latency_frames)[1] - report.latency_s
+            settling = rate.before(stamp, report.latency_frames + report.settle_frames)[0] - report.latency_s
+        settling = min(settling, (stamp if by_arrival else exposed) - self._timing.settle_s)
+        position = self.reports.during(settling, exposed, rate.period, still)
         if position is None:
             if self.reports.last and abs(apart := self.reports.last[0] - exposed) > APART:
                 raise PositionUnknown(
@@ -170,9 +206,16 @@ class LensTracker:
                 )
             return None
         if by_arrival:
-            model = self._motion.during(begin, end)
+            model = self._during(begin, end)
             if self.sending is not None or model is None or not model.rests:
                 position = replace(position, rests=False)
+            if not self._is_measured:
+                position = replace(position, travel=math.inf)
+        elif margin := math.ceil(self._margin_frames):  # any report of these may be that of the frame
+            first = rate.before(stamp, report.latency_frames + report.settle_frames + margin)[0] - report.latency_s
+            around = self.reports.during(first, max(stamp, exposed), rate.period, still)
+            rests = position.rests and around is not None and around.rests
+            position = replace(position, rests=rests, travel=math.inf)
         distance = scale.distance(position.value)
         value = self._scale.value(distance) if distance > 0 else math.nan
         if self.accepted is None:  # before it has obeyed, its autofocus may be on

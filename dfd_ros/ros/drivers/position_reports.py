@@ -50,8 +50,12 @@ class PositionReports:
         if not samples:
             return None
         times = [time_s for time_s, _ in samples]
-        first = bisect.bisect_right(times, begin + STAMP_NOISE * period) - 1
-        last = bisect.bisect_left(times, end - STAMP_NOISE * period)
+        noise = STAMP_NOISE * period
+        first, last = bisect.bisect_left(times, begin - noise), bisect.bisect_right(times, end + noise) - 1
+        if first == len(times) or times[first] > begin + noise:
+            first -= 1
+        if last < 0 or times[last] < end - noise:
+            last += 1
         intervals = sorted(b - a for a, b in pairwise(times[-RECENT:]))
         largest = MAX_GAP * max(period, intervals[len(intervals) // 2] if intervals else 0.0)
         before, after = samples[max(first, 0)], samples[min(last, len(samples) - 1)]

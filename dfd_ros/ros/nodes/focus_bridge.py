@@ -47,7 +47,7 @@ from dfd_ros.ros.throttled_warnings import log_text
 WATCH_PERIOD = 0.1  # s
 GRAPH_PERIOD = 0.5  # s between two looks at who is there
 RETRY = 1.0  # s after a failure
-PATIENCE = 1.0  # s that a lens may take to reach the position commanded
+PATIENCE, PATIENCE_FRAMES = 1.0, 20  # s, and frames, that a lens may take to reach the position commanded
 # rclpy spends most of the bridge's time on what it waits for, and each topic brings two events more.
 NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
@@ -61,6 +61,8 @@ class _Frame:
     width: int
     stamp: float  # s
     arrival: float
+    came: float
+    """s, by the clock that never stands still."""
     is_even: bool
     """Whether it and those before it came at the rate of the camera: else nobody knows when the lens moved."""
 
@@ -83,10 +85,20 @@ class FocusBridgeNode(ManagedNode):
         driver = read_driver(values.driver, node=values.driver_node, device=values.video_device)
         calibration = Calibration.read(values.calibration) if values.calibration else Calibration()
         self._measured = calibration.motion
-        if self._measured is not None and self._measured.report_latency_frames is not None:
-            latency = self._measured.report_latency_frames
-            driver = replace(driver, report=replace(driver.report, latency_frames=latency, latency_s=0.0))
+        is_measured = self._measured is not None
+        if driver.has_stamped_reports:
+            latency = self._measured.report_latency_frames if self._measured is not None else None
+            if is_measured := latency is not None:
+                report = replace(driver.report, latency_frames=latency, latency_s=0.0)
+                driver = replace(driver, report=report, margin_frames=0.0)
         self._driver = driver
+        if driver.margin_frames and not is_measured:
+            what = 'the latency of its reports' if driver.has_stamped_reports else 'its latency'
+            self.get_logger().warning(
+                f'{values.driver}: {what} is not measured, so frames settle {driver.margin_frames:g} frames later than '
+                f'they could, and none while the lens moves; dfd calibrate latency --driver {values.driver} measures '
+                'it, for calibration:=calibration.yaml'
+            )
         self._aperture = calibration.aperture
         self._table = FocusTable.found(values.focus_table, calibration)
         # Measured values say more than the unit that the driver claims.
@@ -136,7 +148,7 @@ class FocusBridgeNode(ManagedNode):
         self._info_topic = self.resolve_topic_name('camera_info')
         self._report_topics = self._subscribe_to_reports()
         topics = self._report_topics, self._info_topic
-        self._tracker = LensTracker(self._driver.report, topics, lambda: self._rate.period)
+        self._tracker = LensTracker(self._driver.report, topics, self._rate, self._driver.margin_frames)
         if isinstance(self._link, ParameterLink):
             events = qos_profile_parameter_events
             self.create_subscription(
@@ -184,9 +196,12 @@ class FocusBridgeNode(ManagedNode):
     def _on_camera_info(self, info: CameraInfo) -> None:
         self._info_at = time.monotonic()
         stamp = nanoseconds(info.header.stamp) / NANOSECONDS
-        self._rate.add(stamp)
+        was_known, now = self._rate.is_known, self._now()
+        self._rate.add(stamp, now)
+        if self._rate.is_known and not was_known:
+            self._tracker.count_anew(now)
         self._frame_since_sent = True
-        self._frames.append(_Frame(info.header, info.width, stamp, self._now(), self._rate.is_even))
+        self._frames.append(_Frame(info.header, info.width, stamp, now, self._info_at, self._rate.is_even))
         self._publish_lens_states()
         self._advance()
 
@@ -284,6 +299,11 @@ class FocusBridgeNode(ManagedNode):
         if rivals:
             self._problem = f'{len(rivals)} bridges drive {self._link.target}: {", ".join(rivals)}; end all but one'
             self._warn(self._problem)
+        if self._phase == READY and not self._driver.has_stamped_reports and (was := self._tracker.other_rate):
+            self._warn(
+                f'{self._info_topic} has {1 / self._rate.period:.3g} frames a second, and the latency was measured at '
+                f'{was:.3g}: it counts as not measured; measure it at this rate'
+            )
         silent = time.monotonic() - self._info_at
         if silent > SILENCE and not self.is_starting and self._phase != WAITING:
             self._warn(f"nothing on {self._info_topic}: is that the name of the driver's camera info?")
@@ -312,7 +332,8 @@ class FocusBridgeNode(ManagedNode):
 
     def _is_recent(self, goal: Goal) -> bool:
         """Whether the lens may still be on its way to an accepted goal."""
-        return self._now() - goal.at < PATIENCE + self._tracker.latency
+        is_new = self._now() - goal.at < PATIENCE + self._tracker.latency
+        return is_new or self._rate.arrived_since(goal.at) < PATIENCE_FRAMES
 
     def _advance(self) -> None:
         """The next conversation, if none is going on and one is due."""
@@ -378,7 +399,9 @@ class FocusBridgeNode(ManagedNode):
         if (measured := self._measured) is not None:
             slew = measured.slew_dioptre_s * (self._scale.maximum - self._scale.minimum) / self._scale.range.width
             latencies = {'latency_frames': measured.latency_frames, 'latency_s': measured.latency_s}
-            motion = Motion(slew=slew, settle_s=measured.settle_s, uncertainty_s=measured.uncertainty_s, **latencies)
+            rate = measured.rate_hz if measured.rate_hz > 0 else 0.0
+            about = {'settle_s': measured.settle_s, 'uncertainty_s': measured.uncertainty_s, 'rate_hz': rate}
+            motion = Motion(slew=slew, **latencies, **about)
         self._tracker.set_up(self._scale, report_scale, motion)
         if self._wanted is None:  # so that it is somewhere that is known
             self._wanted = Goal(self._scale.value(self._scale.range.far), 0)
@@ -459,11 +482,13 @@ class FocusBridgeNode(ManagedNode):
         return self.get_clock().now().nanoseconds / NANOSECONDS
 
     def _publish_lens_states(self) -> None:
-        now = self._now()
+        now, patience = self._now(), self._driver.report.wait_s
         while self._frames:
             frame = self._frames[0]
             waits = self._phase == READY and not self._rivals and self._tracker.expects_report(frame.stamp)
-            if waits and 0 <= now - frame.arrival < self._driver.report.wait_s:
+            # Simulated time may be slow, or stand still.
+            is_new = time.monotonic() - frame.came < max(patience, SILENCE)
+            if waits and is_new and 0 <= now - frame.arrival < patience:
                 return
             self._frames.popleft()
             self._publish(frame, self._position(frame))
