@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dfd_ros.calibration.calibration_file import FocusMotion
 from dfd_ros.cameras import CameraLost, CameraSource, Frame
 from dfd_ros.cameras.focus_table import FocusTable
-from dfd_ros.cameras.lens_motion import WAY_ROUND, LensMotion
+from dfd_ros.cameras.lens_motion import WAY_ROUND, LensMotion, is_of_another_rate
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.focus_device import RETRY, FocusDevice
 from dfd_ros.core.lens_state import LensState
@@ -19,6 +19,7 @@ from dfd_ros.core.optics import Lens, distance, vergence
 
 DRIVER_QUEUE = 4  # frames that a driver holds at most where it does not take CAP_PROP_BUFFERSIZE
 OLDEST_STAMP = 10.0  # s; an older stamp comes from another clock
+MARGIN = 6  # frames by which the picture may be later than a report, until that is measured
 PATIENCE = 1.0  # s that a motor may take before its silence is worth a warning
 
 
@@ -27,7 +28,8 @@ class MotorSource(CameraSource):
 
     The lens state is that of the value read from the camera, not of the one requested; while they differ the focus
     counts as not settled, and the value is set again. A motor does not report when it has arrived, so the focus counts
-    as settled `settle_time` s after the camera has taken the value. A motor whose table has a hysteresis comes to every
+    as settled `settle_time` s after the camera has taken the value, and until the latency of reports that come late is
+    measured, `MARGIN` frames after they agree. A motor whose table has a hysteresis comes to every
     value from smaller ones.
     """
 
@@ -44,8 +46,8 @@ class MotorSource(CameraSource):
         magnification: Callable[[float], float] | None = None,
     ) -> None:
         """`open_device` is called again where the camera was lost. Without a table the values have to be dioptres.
-        `motion`, where it was measured, replaces `settle_time`. `max_travel`: share of the range over which the lens
-        may move in a frame that counts as settled.
+        `motion`, where it was measured at this frame rate, replaces `settle_time`. `max_travel`: share of the range
+        over which the lens may move in a frame that counts as settled.
 
         `lens_width` is the width (px) of the images that the pixel pitch of `lens` belongs to, 0 for those that the
         device gives; `magnification` gives the image scale at a focus distance (m), relative to infinity.
@@ -61,6 +63,8 @@ class MotorSource(CameraSource):
         self._lens = lens
         self._lens_width = lens_width
         self._magnification = magnification
+        if motion is not None and is_of_another_rate(motion.rate_hz, device.rate):
+            motion = None
         self._measured = motion
         self._motion = LensMotion(0.0, settle_time, table.range.width)
         if motion is not None:
@@ -72,6 +76,7 @@ class MotorSource(CameraSource):
         self._recent = deque([(-math.inf, self._wanted)])  # (time, value) of commands that reports may still show
         self._wanted_at = self._set_at = -math.inf
         self._refused = self._missed = False  # missed: the camera has another value than the one wanted
+        self._agreeing = 0  # frames since then
         self._settle_time = settle_time
         self._device: FocusDevice | None = None
         self._focusing = threading.Lock()  # commands and frames come from different threads
@@ -103,6 +108,8 @@ class MotorSource(CameraSource):
             # measured goes by the stamps.
             position = self._motion.during(exposed - (0.0 if self._measured else self._period), exposed)
             missed, wanted_at = self._missed, self._wanted_at
+            self._agreeing = 0 if missed else self._agreeing + 1
+            is_late = device.reports_late and self._measured is None and self._agreeing <= MARGIN
             commands, on_the_way = position.command_id if position else 0, False
             if commands == WAY_ROUND:
                 commands, on_the_way = self._commands - 1, True
@@ -120,7 +127,7 @@ class MotorSource(CameraSource):
             magnification=self._magnification(focus_distance) if self._magnification else math.nan,
             near=self.table.range.near,
             far=self.table.range.far,
-            settled=settled and not missed,
+            settled=settled and not missed and not is_late,
         )
         warning = ''
         if missed and time.monotonic() - wanted_at > PATIENCE:
@@ -137,6 +144,8 @@ class MotorSource(CameraSource):
                 self._device = None
 
     def _set_out(self, value: float, time_s: float) -> None:
+        if value != self._wanted:
+            self._agreeing = 0
         self._wanted, self._wanted_at = value, time_s
         self._recent.append((time_s, value))
         self._follow(time_s, is_new=True)

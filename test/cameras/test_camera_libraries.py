@@ -46,8 +46,9 @@ class Picamera2:
 
 @pytest.mark.parametrize('library', [Depthai, Picamera2])
 class TestReportsThatComeLate:
-    def test_a_settled_frame_shows_the_focus(self, library, monkeypatch):
-        library.install(monkeypatch, FakeLens())
+    @pytest.mark.parametrize('behind', [0, 2, 4])
+    def test_a_settled_frame_shows_the_focus(self, library, monkeypatch, behind):
+        library.install(monkeypatch, FakeLens(behind=behind))
         source = MotorSource(lambda: open_focus_device(library.name, '', SMALL), library.table, settle_time=0.0)
         assert source.table.range.near == pytest.approx(0.1) and source.table.range.far == math.inf
         for distance in (0.2, math.inf, 0.125):

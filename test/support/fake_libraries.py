@@ -18,24 +18,24 @@ LATENCY = 2  # frames from a value that is set to the frame that reports it
 
 
 class FakeLens:
-    """A lens whose reports come late, and the frames that show it in red."""
+    """A lens whose reports come late, and the frames that show it in red, `behind` frames after them."""
 
-    def __init__(self, value: float = 0.0, period: float = 0.005, stuck: bool = False) -> None:
+    def __init__(self, value: float = 0.0, period: float = 0.005, stuck: bool = False, behind: int = 0) -> None:
         self.period, self.stuck, self.alive = period, stuck, True
-        self._values = deque([value] * (LATENCY + 1), maxlen=LATENCY + 1)
-        self._wanted = value
+        self._values = deque([value] * (behind + LATENCY + 1), maxlen=behind + LATENCY + 1)
+        self._behind, self._wanted = behind, value
         self._lock = threading.Lock()
 
     def set(self, value: float) -> None:
         if not self.stuck:
             self._wanted = value
 
-    def expose(self) -> float:
-        """The value that the next frame reports."""
+    def expose(self) -> tuple[float, float]:
+        """The values that the next frame reports and shows."""
         time.sleep(self.period)
         with self._lock:
             self._values.append(self._wanted)
-            return self._values[0]
+            return self._values[self._behind], self._values[0]
 
 
 def install_depthai(monkeypatch, lens: FakeLens, *, has_autofocus: bool = True, is_there: bool = True):
@@ -70,10 +70,10 @@ def install_depthai(monkeypatch, lens: FakeLens, *, has_autofocus: bool = True, 
                 assert timeout == timedelta(seconds=2)
                 if not lens.alive:
                     raise RuntimeError('queue closed')
-                value = lens.expose()
+                value, shown = lens.expose()
                 frame = real.ImgFrame()
                 image = np.zeros((size[1], size[0], 3), np.uint8)
-                image[..., 2] = round(value)
+                image[..., 2] = round(shown)
                 frame.setCvFrame(image, kind)
                 frame.setTimestamp(timedelta(seconds=time.monotonic() - 1e-4))
                 frame.cam.lensPosition = round(value)
@@ -192,10 +192,10 @@ def install_picamera2(monkeypatch, lens: FakeLens, *, controls: tuple[str, ...] 
             assert job == 'job' and timeout > 0
             if not lens.alive:
                 raise TimeoutError
-            value = lens.expose()
+            value, shown = lens.expose()
             width, height = self._main['size']
             image = np.zeros((height, width, 3), np.uint8)
-            image[..., 0] = round(10 * value)
+            image[..., 0] = round(10 * shown)
             metadata = {'LensPosition': value, 'SensorTimestamp': time.monotonic_ns() - 100_000}
             return types.SimpleNamespace(
                 get_metadata=lambda: metadata, make_array=lambda stream: {'main': image}[stream], release=lambda: None
