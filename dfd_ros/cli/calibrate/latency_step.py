@@ -132,9 +132,13 @@ def _print(result: LatencyResult) -> None:
 def _report_latency(result: LatencyResult, calibration: Calibration, driver: Driver | None) -> int | None:
     """The latency of the driver's reports; prints it, or what else sets lens states right."""
     shift = result.label_shift
-    if driver is not None and driver.report.kind == 'topic' and shift is not None:
-        measured = calibration.motion.report_latency_frames if calibration.motion else None
-        before = driver.report.latency_frames if measured is None else measured
+    if driver is not None and driver.has_stamped_reports:
+        if shift is None:
+            print('reports   latency_frames: not found; repeat with more --steps')
+            return None
+        before = calibration.motion.report_latency_frames if calibration.motion else None
+        if before is None:
+            before = driver.report.latency_frames + round(driver.report.latency_s / result.period)
         print(f'reports   latency_frames: {max(before + shift, 0)}')
         return max(before + shift, 0)
     if driver is None and shift:
