@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     if args.fork is not None:
         config = _forked(config, args, changes)
     trained = train(config, args.out / config.name, args.device, args.stop_after)
-    if os.environ.get('RANK', '0') != '0':  # the first of the processes of torchrun says it
+    if trained.rank:  # the first of the processes of torchrun says it
         return 0
     if not trained.finished:
         print(

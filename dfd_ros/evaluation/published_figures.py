@@ -65,7 +65,7 @@ PUBLISHED = (
     _published(
         'ddff12',
         'HybridDepth',
-        'mse 5.08e-4, rms 0.02, log_rms 0.2032, abs_rel 0.1699, sq_rel 0.006, d1.25 78.74, d1.25^2 94.78, d1.25^3 98.06',
+        'mse 5.08e-4, rms .02, log_rms 0.2032, abs_rel 0.1699, sq_rel 0.006, d1.25 78.74, d1.25^2 94.78, d1.25^3 98.06',
         'mean of results/csv/metrics.csv in github.com/cake-lab/HybridDepth (WACV 2025)',
         _FIVE,
     ),

@@ -18,7 +18,6 @@ from dfd_ros import networks
 from dfd_ros.core import provenance
 from dfd_ros.core.errors import InputError, quoted, reason, warn
 from dfd_ros.core.files import require_file, written_atomically
-from dfd_ros.datasets.shards import Samples
 from dfd_ros.networks import Network
 from dfd_ros.training.config import TrainingConfig
 
@@ -176,10 +175,8 @@ def _differences(there: Any, now: dict[str, str]) -> str:
     )
 
 
-def settings_of(config: TrainingConfig, samples: Samples | None = None) -> dict[str, str]:
+def settings_of(config: TrainingConfig) -> dict[str, str]:
     """Everything that the result of a training depends on, as JSON by name, with hashes of its files.
-
-    samples: of `config.shards`, where they have been looked up already.
 
     Raises:
         InputError: a file does not exist.
@@ -189,7 +186,7 @@ def settings_of(config: TrainingConfig, samples: Samples | None = None) -> dict[
         weights = networks.default_weights() if config.initial_weights == 'default' else Path(config.initial_weights)
         settings[f'{_CONTENT}initial_weights'] = provenance.file_hash(weights)
     if config.shards:
-        settings[f'{_CONTENT}shards'] = (samples or Samples(config.shards)).content()
+        settings[f'{_CONTENT}shards'] = config.samples.content()
     for name, folder in (
         ('stacks', config.stacks),
         ('views', config.data.views),

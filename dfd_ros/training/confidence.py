@@ -15,8 +15,7 @@ import torch
 
 from dfd_ros import networks
 from dfd_ros.core.laplace import CONFIDENT_ERROR
-from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
+from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.networks.network import Network
 from dfd_ros.synthesis.procedural import StackBatch, render_stack
 from dfd_ros.training.config import TrainingConfig
@@ -87,23 +86,17 @@ def correct(network: Network, stacks: Iterable[StackBatch], device: torch.device
     return correction
 
 
-def held_out_stacks(config: TrainingConfig, samples: Samples | None = None) -> Iterable[StackBatch]:
-    """`validate_stacks` stacks like those of the training, but unseen: held-out samples, or procedural stacks.
-
-    samples: of `config.shards`, where they have been looked up already.
-    """
+def held_out_stacks(config: TrainingConfig) -> Iterable[StackBatch]:
+    """`validate_stacks` stacks like those of the training, but unseen: held-out samples, or procedural stacks."""
     if config.shards:
-        samples = samples or Samples(config.shards, TRUTH_READ)
-        indices = evenly_spaced(held_out(samples, config), config.validate_stacks)
-        return (to_stack_batch(samples[index]) for index in indices)
+        indices = evenly_spaced(held_out(config), config.validate_stacks)
+        return (to_stack_batch(config.samples[index]) for index in indices)
     return (render_stack(_FIRST_SEED + index, config.data) for index in range(config.validate_stacks))
 
 
-def correct_file(
-    path: Path, config: TrainingConfig, device: torch.device, samples: Samples | None = None
-) -> Correction | None:
+def correct_file(path: Path, config: TrainingConfig, device: torch.device) -> Correction | None:
     """Correct the weights in a file, once. None if the network does not learn its scale, nothing is held out, or the
-    file has been corrected. samples: as of `held_out_stacks`."""
+    file has been corrected."""
     with networks.opened(path) as file:
         metadata = file.metadata
     if 'confidence' in metadata or config.stacks or (config.shards and not config.held_out):
@@ -111,6 +104,6 @@ def correct_file(
     network = networks.load(path, device, config.network)
     if not network.learns_log_scale:
         return None
-    correction = correct(network, held_out_stacks(config, samples), device)
+    correction = correct(network, held_out_stacks(config), device)
     networks.save(path, network, {**metadata, 'confidence': json.dumps(vars(correction))})
     return correction

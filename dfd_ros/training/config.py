@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import read_yaml
 from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
+from dfd_ros.datasets.shards import Samples
+from dfd_ros.datasets.stack_batch import TRUTH_READ
 from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.networks.weights_file import MAX_NUMBER, largest_number
 from dfd_ros.synthesis.procedural import StackSettings
@@ -182,6 +185,11 @@ class TrainingConfig:
     validate_stacks: Annotated[PositiveInt, Field(le=10_000)] = 16
     validations: Annotated[NonNegativeInt, Field(le=10**6)] = 0
     validation: Literal['presets', 'data', 'samples', 'stacks'] = 'presets'
+
+    @functools.cached_property
+    def samples(self) -> Samples:
+        """Those of `shards`, looked up once. Raises InputError if there are none."""
+        return Samples(self.shards, TRUTH_READ)
 
     def stage(self, step: int) -> Stage:
         """The stage of a step."""

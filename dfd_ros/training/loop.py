@@ -20,8 +20,6 @@ from dfd_ros import networks
 from dfd_ros.core import run_files
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import locked, output_folder, require_output_folder
-from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import TRUTH_READ
 from dfd_ros.inference.backends import choose_device, uses_bf16
 from dfd_ros.networks import Network
 from dfd_ros.synthesis.procedural import StackBatch
@@ -55,11 +53,13 @@ class Trained:
         best: the best weights by validation; the file does not exist if training stopped before the first validation.
         step: completed optimiser steps.
         finished: whether the budget is used up.
+        rank: of this process among those that trained together.
     """
 
     best: Path
     step: int
     finished: bool
+    rank: int
 
 
 class _Trainable(torch.nn.Module):
@@ -136,7 +136,7 @@ def train(
         run.correct_confidence()
     if processes.ranks > 1:
         distributed.destroy_process_group()
-    return Trained(folder / run_files.BEST, run.at.step, run.share >= 1)
+    return Trained(folder / run_files.BEST, run.at.step, run.share >= 1, processes.rank)
 
 
 class _Processes(NamedTuple):
@@ -222,13 +222,12 @@ class _Run:
         self._without_truth = SelfSupervision(self._network, config) if config.stacks else None
         self._average = average_of(self._network, config.ema)
         self._optimiser = optimiser_of(self._network, config)
-        self._samples = Samples(config.shards, TRUTH_READ) if config.shards else None
-        self._checkpoint, self._settings = folder / run_files.CHECKPOINT, settings_of(config, self._samples)
+        self._checkpoint, self._settings = folder / run_files.CHECKPOINT, settings_of(config)
         self.at = self._position()
         self._model = self._trainable()
-        self._data = TrainingData(config, folder, device, processes.rank, processes.ranks, self._samples)
+        self._data = TrainingData(config, folder, device, processes.rank, processes.ranks)
         kept = Kept(folder.parent / run_files.VALIDATION, contents_of(self._settings), self._quiet)
-        self._validation = make_validation(config, device, self._data, self._samples, kept) if self._leads else None
+        self._validation = make_validation(config, device, self._data, kept) if self._leads else None
         if isinstance(self._validation, SampleValidation):
             self._validation.check(self._network)
         output_folder(folder, *run_files.ALL)  # only now, after all checks of the input
@@ -487,7 +486,7 @@ class _Run:
     def correct_confidence(self) -> None:
         """Correct the confidence of the best weights, if there are stacks to do so."""
         config = self._config
-        correction = correct_file(self._folder / run_files.BEST, config, self._processes.device, self._samples)
+        correction = correct_file(self._folder / run_files.BEST, config, self._processes.device)
         if correction:
             self._say(
                 f'{config.name}: confidence corrected on {config.validate_stacks} stacks that were not trained on: '

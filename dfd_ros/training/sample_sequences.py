@@ -11,8 +11,7 @@ import torch
 from dfd_ros import networks
 from dfd_ros.core.colour import srgb_decode, srgb_encode
 from dfd_ros.core.errors import InputError
-from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import TRUTH_READ, part_of
+from dfd_ros.datasets.stack_batch import part_of
 from dfd_ros.synthesis.procedural import StackBatch
 from dfd_ros.synthesis.sensor import expose
 from dfd_ros.training.config import Stage, TrainingConfig
@@ -32,16 +31,14 @@ class SampleSequences:
 
     Args:
         rank, ranks: of the processes that train together: each reads other sequences.
-        samples: of `config.shards`, where they have been looked up already.
 
     Raises:
         InputError: there are no samples; when they are read: they are damaged, too small, or have too few frames for a
             network that reads a fixed number of different ones.
     """
 
-    def __init__(self, config: TrainingConfig, rank: int = 0, ranks: int = 1, samples: Samples | None = None):
-        self.samples, self.config = samples or Samples(config.shards, TRUTH_READ), config
-        self.held_out = held_out(self.samples, config)
+    def __init__(self, config: TrainingConfig, rank: int = 0, ranks: int = 1):
+        self.config, self.held_out = config, held_out(config)
         self._rank, self._ranks = rank, ranks
         self._reads_stacks = networks.find(config.network).reads_stacks
         self._order: tuple[int, list[int]] = (-1, [])
@@ -71,7 +68,7 @@ class SampleSequences:
 
     def _sequence(self, index: int, stage: Stage, rng: torch.Generator) -> StackBatch:
         settings = self.config.data
-        with self.samples.opened(index) as sample:
+        with self.config.samples.opened(index) as sample:
             frames, (height, width) = len(sample.lens_states), sample.size
             if frames < stage.frames and self._reads_stacks:
                 raise InputError(
@@ -91,18 +88,19 @@ class SampleSequences:
         return cut.arranged(part, self.config)
 
 
-def held_out(samples: Samples, config: TrainingConfig) -> range:
+def held_out(config: TrainingConfig) -> range:
     """The samples held out from training: the last ones.
 
     Raises:
         InputError: no sample is left for training.
     """
-    count = math.ceil(config.held_out * len(samples))
-    if count == len(samples):
+    total = len(config.samples)
+    count = math.ceil(config.held_out * total)
+    if count == total:
         raise InputError(
-            f'{config.shards}: {len(samples)} samples are too few to hold {config.held_out:.0%} of them out (held_out)'
+            f'{config.shards}: {total} samples are too few to hold {config.held_out:.0%} of them out (held_out)'
         )
-    return range(len(samples) - count, len(samples))
+    return range(total - count, total)
 
 
 def evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:

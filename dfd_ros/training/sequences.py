@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.synthesis.procedural import StackBatch, render_batch
 from dfd_ros.training.config import TrainingConfig
@@ -23,23 +22,13 @@ class TrainingData:
 
     On the CPU, procedural stacks come from a pool that separate processes fill. A GPU renders them itself for every
     step, unless `pool.on_gpu` is set. Samples are read ahead by other processes.
-
-    samples: of `config.shards`, where they have been looked up already.
     """
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        run: Path,
-        device: torch.device,
-        rank: int = 0,
-        ranks: int = 1,
-        samples: Samples | None = None,
-    ):
+    def __init__(self, config: TrainingConfig, run: Path, device: torch.device, rank: int = 0, ranks: int = 1):
         self.config, self.device, self.rank, self.ranks = config, device, rank, ranks
         self.pool = None
         self.unlabelled = UnlabelledStacks(config) if config.stacks else None
-        self.samples = Readers(SampleSequences(config, rank, ranks, samples)) if config.shards else None
+        self.samples = Readers(SampleSequences(config, rank, ranks)) if config.shards else None
         procedural = not config.stacks and (not config.shards or config.shards_share < 1)
         if procedural and (device.type == 'cpu' or config.pool.on_gpu):
             pool = config.pool

@@ -11,8 +11,7 @@ import torch
 from tqdm import tqdm
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.datasets.shards import Samples
-from dfd_ros.datasets.stack_batch import TRUTH_READ, to_stack_batch
+from dfd_ros.datasets.stack_batch import to_stack_batch
 from dfd_ros.datasets.stack_cache import StackPool
 from dfd_ros.drawing.visualise import Panel, colour, sheet, write_picture
 from dfd_ros.networks import Network, Prediction
@@ -173,10 +172,9 @@ class SampleValidation:
 
     SCORE = 'mae'
 
-    def __init__(self, config: TrainingConfig, device: torch.device, samples: Samples | None = None):
-        samples = samples or Samples(config.shards, TRUTH_READ)
-        indices = held_out(samples, config)
-        self.samples = [samples[index] for index in evenly_spaced(indices, config.validate_stacks)]
+    def __init__(self, config: TrainingConfig, device: torch.device):
+        indices = held_out(config)
+        self.samples = [config.samples[index] for index in evenly_spaced(indices, config.validate_stacks)]
         self.config = config
         if not any(torch.isfinite(self._truth(to_stack_batch(sample))).any() for sample in self.samples):
             raise InputError(
@@ -284,9 +282,7 @@ class StackValidation:
 AnyValidation = Validation | DataValidation | SampleValidation | StackValidation
 
 
-def make_validation(
-    config: TrainingConfig, device: torch.device, data: TrainingData, samples: Samples | None, kept: Kept
-) -> AnyValidation:
+def make_validation(config: TrainingConfig, device: torch.device, data: TrainingData, kept: Kept) -> AnyValidation:
     """The validation that the configuration names. Focal stacks without truth come from `data`, the training's."""
     if data.unlabelled is not None:
         return StackValidation(data.unlabelled, config, device)
@@ -294,4 +290,4 @@ def make_validation(
         return Validation(config, device, kept)
     if config.validation == 'data':
         return DataValidation(config, device, kept)
-    return SampleValidation(config, device, samples)
+    return SampleValidation(config, device)

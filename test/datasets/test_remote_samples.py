@@ -77,7 +77,7 @@ def assert_same(one, other, *steps: int) -> None:
 @pytest.mark.parametrize('rank', [0, 1])
 def test_training_reads_the_same_as_from_a_folder(server, rank):
     remote = SampleSequences(replace(CONFIG, shards=f'{server.url}/'), rank, 2)
-    assert remote.samples.names == Samples(BLENDER).names
+    assert remote.config.samples.names == Samples(BLENDER).names
     assert_same(remote, SampleSequences(CONFIG, rank, 2))
     assert all(asked for path, asked in server.requests if path.endswith('.tar'))  # never a whole shard
 
@@ -225,4 +225,4 @@ def test_a_run_does_not_resume_with_other_samples(server, folder):
     assert settings_of(remote) == before
     (folder / SHARD).rename(folder / 'other.tar')
     sample_index.write_index(folder, shards(folder))
-    assert settings_of(remote) != before
+    assert settings_of(replace(remote)) != before
