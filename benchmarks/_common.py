@@ -1,4 +1,5 @@
-"""What the benchmarks share: the machine, the network to measure, frames to feed, tables."""
+"""What the benchmarks share: the machine, the network to measure, frames to feed; and the support of the tests, which
+can be imported once this is."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.machine import cores, processor
 from dfd_ros.core.optics import VergenceRange
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
 RANGE = VergenceRange(0.3, 3.0)
 
 
@@ -68,6 +70,12 @@ def frames(height: int, width: int) -> Iterator[tuple[np.ndarray, LensState]]:
             LensState(distance, 0.004, 1.8, 2e-6, near=RANGE.near, far=RANGE.far),
         )
         i += 1
+
+
+def keep_to_this_machine() -> None:
+    """No node nearby hears those of a benchmark."""
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
 
 
 def milliseconds(function) -> float:

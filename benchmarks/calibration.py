@@ -14,15 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from _common import machine
+from simulated_rig import SimulatedRig
 
 from dfd_ros import cli
 from dfd_ros.calibration.calibration_file import Calibration
 from dfd_ros.core.markdown_table import table
 from dfd_ros.core.optics import distance, magnification, vergence
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
-
-from simulated_rig import SimulatedRig
 
 FOCUS = 0.5  # m, at which the boards are photographed
 TARGETS = (0.25, 0.35, 0.5, 0.8, 1.2)  # m, of the focus sweeps

@@ -11,18 +11,17 @@ import argparse
 import heapq
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import _common  # noqa: F401
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
 import recorded_video
+from processes import cpu_time_of_children
 
 from dfd_ros.bags.bag_writer import BagWriter, Topic
 from dfd_ros.bags.message_types import typestore
@@ -172,12 +171,11 @@ def main() -> None:
             ('long', 2 * args.frames, 2, ('--image-format', 'png')),
             ('short', short, 1, ()),
         ):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = cpu_time_of_children()
             out = folder / f'out-{bags}-{"".join(options)}'
             seconds, memory = convert(folder / bags, out, workers, *options)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = cpu_time_of_children() - before
             converted = sum(json.loads(report.read_text())['frames'] for report in out.glob('*.json'))
-            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             print(
                 f'| {workers} | {frames} | {" ".join(options)} | {seconds:.1f} | {frames / seconds:.0f} | '
                 f'{cpu / frames:.3f} | {memory:.0f} | {frames - converted} |',

@@ -9,7 +9,6 @@ exposure; the sweep node drives it through the bridge, which is a process of its
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,17 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
+from _common import keep_to_this_machine
+from processes import cpu_time
 
 NEAR_VERGENCE = 10.0  # dioptres, of the focus tables
-TICKS = os.sysconf('SC_CLK_TCK')
-
-
-def cpu_time(process: int) -> float:
-    """s of all threads of a process."""
-    fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def picture(low: float, high: float):
@@ -64,8 +56,7 @@ def main() -> None:
     parser.add_argument('--events-executor', action='store_true', help='as the parameter')
     parser.add_argument('--drivers', nargs='+', metavar='NAME', help='only these')
     args = parser.parse_args()
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+    keep_to_this_machine()
 
     import driver_stand_ins as stand_ins
     from rclpy.parameter import Parameter

@@ -14,8 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test' / 'support'))
-
 from _common import machine
 from fuzzing import SUBJECTS, fuzz
 

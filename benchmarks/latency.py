@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 from _common import check, exit_with
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'test' / 'support'))
 
 
 def cameras(count: int, seed: int):

@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import tempfile
 import threading
 import time
@@ -30,16 +29,13 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from _common import check, exit_with
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'test' / 'support'))
+from _common import check, exit_with, keep_to_this_machine
+from processes import cpu_time
 
 if TYPE_CHECKING:
     from chromium import Chromium, Tab
 
 SAMPLES = 60  # of the memory
-TICKS = os.sysconf('SC_CLK_TCK')
 WATCH = """
 (() => {
   window.dfdSeen = [];
@@ -69,12 +65,6 @@ BARE = """
   }), %g);
 })()
 """
-
-
-def cpu_time(process: int) -> float:
-    """s of all threads of a process."""
-    fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory_of(processes: list[int]) -> float:
@@ -197,8 +187,7 @@ def main() -> None:
     if args.bare:
         look_at_bare_page(args)
         return
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
+    keep_to_this_machine()
 
     import chromium
     from published_scene import READ_NUMBER, PublishedScene

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import resource
 import signal
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 import torch
 from _common import check, exit_with, machine
 from conversion import write_bag
+from processes import cpu_time_of_children
 
 from dfd_ros import cli
 from dfd_ros.bags import convert_recordings  # noqa: F401
@@ -121,12 +121,10 @@ def overhead(bags: Path, count: int, folder: Path) -> list[tuple[float, float]]:
     write_bag(folder / 'long' / 'one', FRAMES * count, SMALL)
     times = []
     for place, name in ((bags, 'many'), (folder / 'long', 'one')):
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        before, began = cpu_time_of_children(), time.monotonic()
         if status_of(started(['convert', str(place), '--out', str(folder / f'out-{name}')], folder / 'said')):
             raise RuntimeError((folder / 'said').read_text()[-500:])
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        times.append((time.monotonic() - began, cpu))
+        times.append((time.monotonic() - began, cpu_time_of_children() - before))
     return times
 
 

@@ -15,10 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
-
 import numpy as np
+from _common import keep_to_this_machine
+from processes import cpu_time_of_children
 
 from dfd_ros.ros.node_runner import use_image_transport_profile
 
@@ -71,6 +70,7 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=60.0)
     parser.add_argument('--folder', type=Path, help='for the bag, which is removed; default: the temporary one')
     args = parser.parse_args()
+    keep_to_this_machine()
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         recorder = subprocess.Popen(
             [sys.executable, '-m', 'dfd_ros.ros.nodes.recorder', '--ros-args', '-p', f'folder:={name}']
@@ -81,13 +81,14 @@ def main() -> None:
             recorder.send_signal(signal.SIGINT)
             recorder.wait()
         bag = Bag(next(Path(name).glob('*/metadata.yaml')).parent)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = cpu_time_of_children()
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print('| topic | published | in the bag | lost |\n| --- | --- | --- | --- |')
         for topic in ('lens_state', *IMAGES):
             print(f'| {topic} | {count} | {bag.counts["/" + topic]} | {count - bag.counts["/" + topic]} |')
         print(
-            f'recorder: {(used.ru_utime + used.ru_stime) / args.seconds:.0%} of a core with its start, '
-            f'{used.ru_maxrss / 1024:.0f} MB; load {os.getloadavg()[0]:.1f}'
+            f'recorder: {used / args.seconds:.0%} of a core with its start, '
+            f'{largest:.0f} MB; load {os.getloadavg()[0]:.1f}'
         )
 
 

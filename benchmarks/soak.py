@@ -12,17 +12,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'test' / 'support'))
-
 import _common
 import numpy as np
 import rclpy
+from processes import cpu_time
 from rclpy.signals import SignalHandlerOptions
 from ros_processes import PATIENCE, NodeProcess, wait_until
 from sensor_msgs.msg import Image
@@ -53,12 +51,11 @@ class Usage:
     def of(cls, process: int) -> Usage:
         folder = Path(f'/proc/{process}')
         status = dict(line.split(':', 1) for line in (folder / 'status').read_text().splitlines())
-        times = (folder / 'stat').read_text().rpartition(')')[2].split()[11:13]
         return cls(
             int(status['VmRSS'].split()[0]) / 1024,
             len(os.listdir(folder / 'fd')),
             int(status['Threads']),
-            sum(map(int, times)) / os.sysconf('SC_CLK_TCK'),
+            cpu_time(process),
         )
 
 

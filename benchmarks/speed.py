@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
-import os
 import shlex
 import subprocess
 import sys
@@ -29,6 +27,7 @@ import cv2
 import numpy as np
 import torch
 from _common import exit_with, frames, machine, milliseconds, network, timed
+from processes import cpu_time
 from tqdm import tqdm
 
 from dfd_ros.core.errors import InputError
@@ -115,18 +114,11 @@ class Reference:
         self._process.wait()
 
     def compute(self) -> tuple[float, float]:
-        """The time (ms) of one depth map, and its processor time (NaN where the system does not report it)."""
-        start, cpu = time.perf_counter(), self._processor_time()
+        """The time (ms) of one depth map, and its processor time."""
+        start, cpu = time.perf_counter(), cpu_time(self._process.pid)
         print('next', file=self._process.stdin, flush=True)
         self._reply()
-        return 1e3 * (time.perf_counter() - start), self._processor_time() - cpu
-
-    def _processor_time(self) -> float:
-        try:
-            fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()
-            return 1e3 * (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-        except OSError:
-            return math.nan
+        return 1e3 * (time.perf_counter() - start), 1e3 * (cpu_time(self._process.pid) - cpu)
 
     def _reply(self) -> None:
         if not (self._process.stdout and self._process.stdout.readline()):

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import yaml
 from _common import check, exit_with, machine
+from processes import cpu_time_of_children, torchrun
 
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.markdown_table import table
@@ -44,37 +41,14 @@ def write_samples(folder: Path, side: int, frames: int) -> None:
 
 def train(config: Path, out: Path, nodes: int, processes: int) -> float:
     """CPU s of all processes."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [
-        sys.executable,
-        '-m',
-        'torch.distributed.run',
-        '--nnodes',
-        str(nodes),
-        '--nproc-per-node',
-        str(processes),
-    ]
-    command += ['--master-addr', '127.0.0.1', '--master-port', str(port)]
-    dfd = ['-m', 'dfd_ros.cli', 'train', str(config), '--device', 'cpu', '--out', str(out)]
-    running = [
-        subprocess.Popen(
-            [*command, '--node-rank', str(rank), *dfd],
-            env={**os.environ, 'OMP_NUM_THREADS': '1'},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(nodes)
-    ]
+    before = cpu_time_of_children()
+    dfd = ['-m', 'dfd_ros.cli', 'train', config, '--device', 'cpu', '--out', out]
+    running = torchrun(nodes, processes, *dfd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     said = [process.communicate()[1] for process in running]
     for process, text in zip(running, said):
         if process.returncode:
-            raise RuntimeError(f'{" ".join(command)} failed: {text[-1000:]}')
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            raise RuntimeError(f'{process.args} failed: {text[-1000:]}')
+    return cpu_time_of_children() - before
 
 
 def seconds_of_a_step(run: Path) -> float:

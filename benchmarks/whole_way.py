@@ -10,15 +10,12 @@ data before and after fine-tuning.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import time
 from pathlib import Path
 
-os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('ROS_DOMAIN_ID', str(os.getpid() % 100 + 1))
-
 import numpy as np
+from _common import keep_to_this_machine
 
 from dfd_ros import cli
 from dfd_ros.bags.bag_reader import Bag
@@ -50,6 +47,7 @@ def main() -> int:
     parser.add_argument('--steps', type=int, default=200, help='of fine-tuning')
     parser.add_argument('--crop', type=int, default=96, help='of fine-tuning, px')
     args = parser.parse_args()
+    keep_to_this_machine()
     shutil.rmtree(args.out, ignore_errors=True)
     weights = {'before': default_weights()}
     for part, folder in split(args.rgbd, args.out).items():

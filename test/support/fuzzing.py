@@ -6,7 +6,6 @@ All else is a fault: another exception, a hang, too much memory, or a change out
 
 from __future__ import annotations
 
-import contextlib
 import math
 import multiprocessing
 import os
@@ -24,6 +23,7 @@ import fuzzed_files
 import torch
 from fuzz_subject import Subject
 from fuzzed_streams import Frames, Messages, Nodes, Videos
+from processes import cpu_time
 
 from dfd_ros.core.errors import InputError
 
@@ -105,7 +105,7 @@ def _follow(process, here: Connection, outcome: Outcome, at: int) -> int:
     while True:
         try:
             if not here.poll(0.5):
-                if time.monotonic() - began > HANG or _processor_time(process.pid) - used > HANG_CPU:
+                if time.monotonic() - began > HANG or cpu_time(process.pid) - used > HANG_CPU:
                     outcome.add(at, 'hangs')
                     return at + 1
                 continue
@@ -116,7 +116,7 @@ def _follow(process, here: Connection, outcome: Outcome, at: int) -> int:
         if result == 'done':
             return index
         if result == 'begun':
-            at, began, used = index, time.monotonic(), _processor_time(process.pid)
+            at, began, used = index, time.monotonic(), cpu_time(process.pid)
             continue
         outcome.add(index, result)
         outcome.peak = max(outcome.peak, peak)
@@ -129,13 +129,6 @@ def _data_in_use() -> int:
     """Bytes that count for RLIMIT_DATA."""
     (line,) = (line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmData:'))
     return int(line.split()[1]) * 1024
-
-
-def _processor_time(process: int) -> float:
-    with contextlib.suppress(OSError):
-        fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-    return 0.0
 
 
 def _work(name: str, seed: int, first: int, end: int, folder: Path, pipe: Connection) -> None:

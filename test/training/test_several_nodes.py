@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from processes import torchrun
 from safetensors.torch import load_file
 from tiny_training import TINY
 
@@ -31,22 +29,8 @@ SETTINGS = {
 def start(folder: Path, name: str, nodes: int, processes: int) -> list[subprocess.Popen]:
     config = folder / f'{name}.yaml'
     config.write_text(yaml.safe_dump({'name': name, **SETTINGS}))
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--nnodes', str(nodes)]
-    torchrun += ['--nproc-per-node', str(processes), '--master-addr', '127.0.0.1', '--master-port', port]
-    command = ['-m', 'dfd_ros.cli', 'train', str(config), '--device', 'cpu', '--out', str(folder)]
-    return [
-        subprocess.Popen(
-            [*torchrun, '--node-rank', str(rank), *command],
-            env={**os.environ, 'OMP_NUM_THREADS': '1'},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(nodes)
-    ]
+    command = ['-m', 'dfd_ros.cli', 'train', config, '--device', 'cpu', '--out', folder]
+    return torchrun(nodes, processes, *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 @pytest.mark.slow(reason='four processes that load torch')
