@@ -41,12 +41,6 @@ def require_within(args: argparse.Namespace, **bounds: tuple[float, float]) -> N
         raise InputError(f'--{name.replace("_", "-")} {quoted(value)}: must be {bound}')
 
 
-def require_focus_distance(args: argparse.Namespace) -> None:
-    """Raises InputError where --focus-distance is no distance; NaN is unknown."""
-    if args.focus_distance <= 0:
-        raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
-
-
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """--source and --device: a camera with a focus motor, as `open_focus_device` takes them."""
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,24 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
         default='rgbd_camera_color_optical_frame',
         help='optical frame of the RGB-D colour camera, as named by its driver',
     )
+
+
+def add_focus_distance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--focus-distance',
+        metavar='M',
+        type=float,
+        default=math.nan,
+        help='focus distance of the images of the focus camera, or inf; its focal length in pixels depends on it',
+    )
+
+
+def require_focus_distance(args: argparse.Namespace) -> None:
+    """Raises InputError where --focus-distance is no distance; NaN is unknown."""
+    from dfd_ros.core.errors import InputError
+
+    if args.focus_distance <= 0:
+        raise InputError(f'--focus-distance {args.focus_distance}: must be positive (inf for infinity)')
 
 
 def write(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
 
-from dfd_ros.cli._options import require_focus_distance
-from dfd_ros.cli.calibrate._calibration import add_calibration, add_frames
+from dfd_ros.cli.calibrate._calibration import add_calibration, add_focus_distance, add_frames, require_focus_distance
 
 HELP = 'take intrinsics and extrinsics of camera_calibration (ost.yaml), Kalibr (camchain.yaml) or OpenCV'
 EXAMPLE = 'dfd calibrate import camchain.yaml --child camera_color_optical_frame'
@@ -20,13 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='CAMERA: focus or rgbd; NAME: of the camera in the file. Without them the first camera is the focus '
         'camera, the second the colour camera of the RGB-D sensor',
     )
-    parser.add_argument(
-        '--focus-distance',
-        metavar='M',
-        type=float,
-        default=math.nan,
-        help='focus distance of the images that the focus camera was calibrated with, or inf',
-    )
+    add_focus_distance(parser)
     add_frames(parser)
     add_calibration(parser)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
-from dfd_ros.cli._options import require_focus_distance
 from dfd_ros.cli.calibrate._board import add_board, read_board
-from dfd_ros.cli.calibrate._calibration import add_calibration, write
+from dfd_ros.cli.calibrate._calibration import add_calibration, add_focus_distance, require_focus_distance, write
 
 HELP = 'measure focal length, principal point and distortion from images of a board'
 EXAMPLE = 'dfd calibrate intrinsics images/focus --focus-distance 0.6'
@@ -22,13 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='focus',
         help='the focus camera, or the colour camera of the RGB-D sensor',
     )
-    parser.add_argument(
-        '--focus-distance',
-        metavar='M',
-        type=float,
-        default=math.nan,
-        help='focus distance of the images, or inf; the focal length in pixels depends on it',
-    )
+    add_focus_distance(parser)
     add_board(parser)
     add_calibration(parser)
 
