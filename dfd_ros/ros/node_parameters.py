@@ -217,7 +217,7 @@ class SweepParameters(ManagedParameters):
     )
     timeout: float = parameter(
         1.0,
-        'A command that no settled frame has answered by then is sent again.',
+        'A command that no settled frame has answered by then, nor within 30 frames, is sent again.',
         unit='s',
         minimum=0.05,
         maximum=60.0,

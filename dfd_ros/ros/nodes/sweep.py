@@ -30,6 +30,7 @@ from dfd_ros.ros.node_runner import run
 WATCH_PERIOD = 0.05  # s, how often the time since the last command is looked at
 NOTHING_AFTER = 3.0  # s without a lens state
 SHOWN_FOR = 5.0  # s that diagnostics show a focus that rested elsewhere
+PATIENCE = 30  # frames in which a lens may answer, where they take longer than the parameter timeout
 WAITS_FOR = 20.0  # s that a pipelined sweep waits for the lens where it found no settled frame
 FEW_STEPS = 4  # at most an eighth of the range may an answer be off
 STEADY = 0.02  # of the range in vergence: a held focus does not follow depth that trembles
@@ -116,7 +117,8 @@ class SweepNode(ManagedNode):
         self._problem = ''  # with the last lens state
         self._frames = 0  # settled frames that have answered the command; pipelined: frames since it
         self._trial = PatternTrial()
-        self._settled_at = self._waits_until = -math.inf
+        self._settled_at = self._waits_until = self._state_at = -math.inf
+        self._since_settled = self._since_sent = 0  # frames
         self._sent_at = self._silent_from = math.inf
         self._elsewhere_at = -math.inf
         self._commands = self._resent = self._elsewhere = 0
@@ -192,7 +194,10 @@ class SweepNode(ManagedNode):
         return abs(self._range.normalise(one) - self._range.normalise(other))
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
-        self._silent_from = time.monotonic() + NOTHING_AFTER
+        self._state_at = time.monotonic()
+        self._silent_from = self._state_at + NOTHING_AFTER
+        self._since_sent += 1
+        self._since_settled = 0 if message.settled else self._since_settled + 1
         try:
             state = messages.from_message(message, self._topic)
             self._lens, self._frame_id = state, message.header.frame_id
@@ -215,7 +220,7 @@ class SweepNode(ManagedNode):
         if self._range is None or self._command is None:
             self._range = range_
             self._trial = PatternTrial()
-            self._settled_at = time.monotonic()
+            self._settled_at, self._since_settled = time.monotonic(), 0
             self._distances = focus_distances(self._settings.values, range_, self._trial, self._hold)
             # Counting on from the last command: the answer to an earlier one, even to one on its way, cannot pass for
             # that to ours.
@@ -293,7 +298,12 @@ class SweepNode(ManagedNode):
         command.header.stamp = self.get_clock().now().to_msg()
         command.header.frame_id = self._frame_id
         self._publisher.publish(command)
-        self._sent_at = time.monotonic()
+        self._sent_at, self._since_sent = time.monotonic(), 0
+
+    def _is_late(self, since: float, frames: int) -> bool:
+        """Whether the lens has had `timeout` s `since` then, and enough `frames`, while they come."""
+        timeout, now = self._settings.values.timeout, time.monotonic()
+        return now - since > timeout and (frames >= PATIENCE or now - self._state_at > timeout)
 
     def _watch(self) -> None:
         values, now = self._settings.values, time.monotonic()
@@ -301,15 +311,15 @@ class SweepNode(ManagedNode):
             return
         if now > self._silent_from:
             self._warn(f'nothing on {self._topic}: is the camera running?')
-        if self._command is not None and self._is_pipelined and now - self._settled_at > values.timeout:
+        if self._command is not None and self._is_pipelined and self._is_late(self._settled_at, self._since_settled):
             self._waits_until = now + WAITS_FOR
-            self._settled_at = now
+            self._settled_at, self._since_settled = now, 0
             self._warn(
                 f'{self._topic}: pipelined, and no settled frame within {values.timeout:g} s; the sweep waits for the '
                 f'lens for {WAITS_FOR:g} s: measure it with dfd calibrate latency, or raise frames_per_step, steps or '
                 'max_travel'
             )
-        if self._command is not None and now - self._sent_at > values.timeout:
+        if self._command is not None and self._is_late(self._sent_at, self._since_sent):
             self._warn(
                 f'{self._publisher.topic_name}: no settled frame for command '
                 f'{self._command.command_id} ({self._command.focus_distance:.3g} m) within '
@@ -334,7 +344,7 @@ class SweepNode(ManagedNode):
             return Report(WARN, f'waiting for {self._topic}', figures)
         figures['focus distance (m)'] = self._command.focus_distance
         figures['focus on (m)'] = self._focus_on
-        if now - self._sent_at > values.timeout:
+        if self._is_late(self._sent_at, self._since_sent):
             return Report(WARN, 'the camera does not answer', figures)
         if now - self._elsewhere_at < SHOWN_FOR:
             return Report(WARN, 'the focus rests elsewhere than commanded', figures)
