@@ -1,9 +1,15 @@
 """Stand-ins for camera drivers of others: names, types, refusals and delays of each, a lens that takes time, and the
-truth about it. The docstrings name the sources they were checked against."""
+truth about it. The docstrings name the sources they were checked against.
+
+.venv/bin/python test/support/driver_stand_ins.py [--rate 10]: camera_ros in front of a rendered desk.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import math
+import signal
 import time
 from collections import deque
 from typing import Any
@@ -69,6 +75,7 @@ class StandIn(Node):
         self.truth: dict[int, tuple[float, float]] = {}
         self.sets = 0
         self.told: list[float] = []  # s, when
+        self.began = 0.0  # s, of the last exposure
         self._period, self._clock_off = 1 / rate, clock_off
         self._pending: deque[float] = deque()
         self._info = self.create_publisher(CameraInfo, self.INFO, 1)
@@ -86,7 +93,8 @@ class StandIn(Node):
         return self.get_clock().now().nanoseconds / NANOSECONDS
 
     def _take_frame(self) -> None:
-        self._pending.append(self.now)
+        self.began = self.now
+        self._pending.append(self.began)
         if len(self._pending) > 1:
             self._finish(self._pending.popleft())
 
@@ -95,12 +103,12 @@ class StandIn(Node):
         header = Header(frame_id='camera')
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
         self.truth[stamp] = (self.lens.at(exposed), self.lens.at(exposed + self.EXPOSURE))
+        image = Image(header=header, width=64, height=48, step=192, encoding='rgb8', data=bytes(9216))
+        if self._scene is not None:
+            image = to_message(self._scene(sum(self.truth[stamp]) / 2), header)
         if self._image is not None:
-            image = Image(header=header, width=64, height=48, step=192, encoding='rgb8', data=bytes(9216))
-            if self._scene is not None:
-                image = to_message(self._scene(sum(self.truth[stamp]) / 2), header)
             self._image.publish(image)
-        self._info.publish(CameraInfo(header=header, width=64, height=48))
+        self._info.publish(CameraInfo(header=header, width=image.width, height=image.height))
         self.frame_done(header)
 
     def frame_done(self, header: Header) -> None:
@@ -198,7 +206,7 @@ class CameraRos(StandIn):
         self._behind.append(self._position)
         if (moved := self._ahead.popleft()) != self._shown:
             self._shown = moved
-            self.lens.go(moved, self.now)
+            self.lens.go(moved, self.began)  # with the frame, however long this machine has taken until here
         reported = self._behind.popleft()
         self._queue.append(self._controls)
         self._controls = {}
@@ -371,3 +379,29 @@ class Streaming(StandIn):
         if not controls['focus_auto'] and controls['focus_absolute'] != self._seen:
             self._seen = controls['focus_absolute']
             self.go(self._seen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='A stand-in for camera_ros, in front of a rendered desk.')
+    parser.add_argument('--rate', type=float, default=10.0, help='Hz')
+    parser.add_argument('--ahead', type=int, default=1, help='frames by which the metadata are ahead of the picture')
+    args = parser.parse_args()
+
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from dfd_ros.core.optics import distance
+    from dfd_ros.synthesis.synthetic_camera import SyntheticCamera
+
+    camera = SyntheticCamera(320, 240, desk=True)
+    pictures = [camera.capture(0.0, distance(i / 4))[0] for i in range(61)]  # now, as a driver has to answer quickly
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    driver = CameraRos(scene=lambda value: pictures[round(4 * value)], rate=args.rate, ahead=args.ahead)
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    driver.end()
+    rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()
