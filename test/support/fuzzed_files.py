@@ -9,31 +9,60 @@ import os
 import re
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 import yaml
+from focus_pictures import save_all, sweep
 from fuzz_subject import Collection, Fault, Files
 from mutations import INTEGERS, mutate_arrays, mutate_folder, mutate_number, mutate_text, number, value
 from PIL import Image
-from tiny_training import TINY
+from recorded_rig import FOCUS, POSE, RATE, SIZE, START, Options, calibration_file, picture, room, view_at, write_bag
+from tiny_training import ENDLESS, TINY
 
+from dfd_ros import cli, networks
+from dfd_ros.bags.convert_recordings import Job, convert_one
+from dfd_ros.calibration.calibration_file import Calibration, FocusMap, read_focus_table
+from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
+from dfd_ros.calibration.recorded_sweep import Sweep
+from dfd_ros.cameras.focus_table import FocusTable
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.focal_stack import FocalStack
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.resources import resource
+from dfd_ros.core.sample import Sample
+from dfd_ros.datasets.public.ddff12 import Ddff12
+from dfd_ros.datasets.public.fod500 import Fod500
+from dfd_ros.datasets.public.zedd import Zedd
+from dfd_ros.datasets.shards import Samples, write_sample
+from dfd_ros.datasets.stack_batch import part_of, to_stack_batch
+from dfd_ros.datasets.stored_sample import Area
+from dfd_ros.drawing.films import write_video
+from dfd_ros.evaluation.study import study_scenes
+from dfd_ros.evaluation.study.study_rows import read_rows
+from dfd_ros.evaluation.study.study_run import Settings, Study
+from dfd_ros.inference.backends import OnnxBackend
+from dfd_ros.inference.onnx_export import METADATA_KEY
+from dfd_ros.photographs import read_focal_stack
+from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
+from dfd_ros.synthesis.worlds.collada import repaired
+from dfd_ros.synthesis.worlds.sdf import instances, read_world
+from dfd_ros.synthesis.worlds.view import View, views
+from dfd_ros.synthesis.worlds.view_scene import ViewScene
+from dfd_ros.training.config import TrainingConfig, load_config, make_config
+from dfd_ros.training.loop import train
+from dfd_ros.viewing.recorded_scenes import FocalScene, StreamScene, recorded
 
 FOREIGN_CALIBRATIONS = Path(__file__).resolve().parents[1] / 'data' / 'calibrations'
 
 
 class Stacks(Files):
     def write(self, folder):
-        from PIL import Image
-
-        from dfd_ros.core.focal_stack import FocalStack
-        from dfd_ros.core.lens_state import LensState
-
         draw = np.random.default_rng(0)
         images = [draw.integers(0, 255, (24, 32, 3), dtype=np.uint8) for _ in range(3)]
         states = [LensState(d, 0.0043, 1.8, 2e-4) for d in (math.inf, 2.0, 0.5)]
@@ -48,8 +77,6 @@ class Stacks(Files):
         (folder / 'stack.yaml').write_text(yaml.safe_dump(content))
 
     def read(self, folder):
-        from dfd_ros.core.focal_stack import FocalStack
-
         stack = FocalStack.read(folder)
         with contextlib.suppress(InputError):
             assert 0 < stack.range.near < stack.range.far
@@ -57,16 +84,10 @@ class Stacks(Files):
 
 class Calibrations(Files):
     def write(self, folder):
-        from recorded_rig import calibration_file
-
-        from dfd_ros.calibration.calibration_file import FocusMap
-
         focus = FocusMap((0.0, 100.0, 200.0), (math.inf, 1.0, 0.5), 0.01, 3)
         calibration_file(folder / 'calibration.yaml', focus=focus)
 
     def read(self, folder):
-        from dfd_ros.calibration.calibration_file import Calibration, read_focus_table
-
         calibration = Calibration.read(folder / 'calibration.yaml')
         calibration.camera_at(1.0, 128, 96)
         if calibration.focus is not None:
@@ -81,8 +102,6 @@ class ForeignCalibrations(Files):
             shutil.copy(path, folder)
 
     def read(self, folder):
-        from dfd_ros.calibration.calibration_import import CalibrationSource, read_rig
-
         for path in sorted(folder.iterdir()):
             rig = read_rig([CalibrationSource(path)])
             for camera in (rig.calibration.focus_camera, rig.calibration.rgbd_camera):
@@ -96,8 +115,6 @@ class FocusTables(Files):
         (folder / 'table.yaml').write_text(yaml.safe_dump({'focus_table': entries}))
 
     def read(self, folder):
-        from dfd_ros.cameras.focus_table import FocusTable
-
         table = FocusTable.load(folder / 'table.yaml')
         if not math.isfinite(table.value(0.5)) or not table.focus_distance(table.value(0.5)) > 0:
             raise Fault('a focus table without a value')
@@ -151,8 +168,6 @@ class Commands(Files):
 
     @staticmethod
     def run(line):
-        from dfd_ros import cli
-
         try:
             status = cli.main(line)
         except SystemExit as stop:
@@ -165,23 +180,15 @@ class Commands(Files):
 
 class Sweeps(Files):
     def write(self, folder):
-        from dfd_ros.calibration.recorded_sweep import Sweep
-
         images = [np.full((16, 16, 3), i, np.uint8) for i in range(3)]
         Sweep('sweep', np.arange(3.0), images, 0.5).write(folder)
 
     def read(self, folder):
-        from dfd_ros.calibration.recorded_sweep import Sweep
-
         Sweep.read(folder)
 
 
 class Shards(Files):
     def write(self, folder):
-        from dfd_ros.core.lens_state import LensState
-        from dfd_ros.core.sample import Sample
-        from dfd_ros.datasets.shards import write_sample
-
         draw = np.random.default_rng(0)
         images = draw.integers(0, 255, (3, 24, 32, 3), dtype=np.uint8)
         states = [LensState(d, 0.0043, 1.8, 2e-4) for d in (math.inf, 2.0, 0.5)]
@@ -190,10 +197,6 @@ class Shards(Files):
             write_sample(folder / f'{name}.tar', name, Sample(images, states, depth, background=depth > 1))
 
     def read(self, folder):
-        from dfd_ros.datasets.shards import Samples
-        from dfd_ros.datasets.stack_batch import part_of, to_stack_batch
-        from dfd_ros.datasets.stored_sample import Area
-
         samples = Samples(folder)
         for i in range(len(samples)):
             with samples.opened(i) as stored:
@@ -204,13 +207,9 @@ class Shards(Files):
 
 class Weights(Files):
     def write(self, folder):
-        from dfd_ros import networks
-
         networks.save(folder / 'tiny.safetensors', networks.create('stream', **TINY))
 
     def read(self, folder):
-        from dfd_ros import networks
-
         network = networks.load(folder / 'tiny.safetensors')
         if not all(parameter.isfinite().all() for parameter in network.parameters()):
             raise Fault('weights that are not finite were loaded')
@@ -218,8 +217,6 @@ class Weights(Files):
 
 class Checkpoints(Files):
     def _training(self):
-        from dfd_ros import networks
-
         network = networks.create('stream', **TINY)
         average = torch.optim.swa_utils.AveragedModel(network, use_buffers=True)
         return network, average, torch.optim.AdamW(network.parameters(), 1e-3)
@@ -246,16 +243,9 @@ class Checkpoints(Files):
 
 class Trainings(Files):
     def write(self, folder):
-        from dataclasses import asdict
-
-        from dfd_ros.training.config import TrainingConfig
-
         (folder / 'run.yaml').write_text(yaml.safe_dump(_plain(asdict(TrainingConfig())), sort_keys=False))
 
     def read(self, folder):
-        from dfd_ros import networks
-        from dfd_ros.training.config import load_config
-
         config = load_config(folder / 'run.yaml')
         if config.network == 'stream':
             networks.create(config.network, **config.network_config)
@@ -269,13 +259,9 @@ def _plain(tree: Any) -> Any:
 
 class Rows(Files):
     def write(self, folder):
-        from dfd_ros.core.resources import resource
-
         shutil.copy(resource('config/study.yaml'), folder / 'rows.yaml')
 
     def read(self, folder):
-        from dfd_ros.evaluation.study.study_rows import read_rows
-
         read_rows(folder / 'rows.yaml')
 
 
@@ -285,12 +271,6 @@ class OneStepTrainings(Files):
     MAX_PIXELS = 10**6  # pixels of a step: more takes longer than is tried here
 
     def write(self, folder):
-        from dataclasses import asdict
-
-        from tiny_training import ENDLESS
-
-        from dfd_ros.training.config import make_config
-
         Shards.write(self, folder)
         config = {**yaml.safe_load(ENDLESS), 'network_config': TINY, 'shards': 'samples', 'validate_stacks': 1}
         config |= {'stages': [{'crop': 16, 'batch': 1, 'frames': 2, 'decode': 2}], 'held_out': 0.5}
@@ -311,9 +291,6 @@ class OneStepTrainings(Files):
         self.read(self.given)
 
     def read(self, folder):
-        from dfd_ros.training.config import load_config
-        from dfd_ros.training.loop import train
-
         config = load_config(folder / 'run.yaml', steps=1, validate_stacks=1, validations=0, hours=0.0, readers=0)
         if config.shards == 'samples':
             config = replace(config, shards=str(folder))
@@ -328,8 +305,6 @@ class OnnxFiles(Files):
 
     def write(self, folder):
         from onnx import TensorProto, helper, save
-
-        from dfd_ros.inference.onnx_export import METADATA_KEY
 
         def tensor(name, *shape):
             return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -390,8 +365,6 @@ class OnnxFiles(Files):
         end.name = rng.choice((end.name,) * 9 + ('odd',))
 
     def read(self, folder):
-        from dfd_ros.inference.backends import OnnxBackend
-
         OnnxBackend(folder / 'tiny.onnx', torch.device('cpu'))
 
 
@@ -402,8 +375,6 @@ class Phones(Files):
 
     def write(self, folder):
         import cv2
-        from PIL import Image
-        from recorded_rig import FOCUS, POSE, RATE, SIZE, START, picture, room, view_at
 
         for name, has_video in (('images', False), ('video', True)):
             (folder / name).mkdir()
@@ -423,8 +394,6 @@ class Phones(Files):
             (folder / name / 'frames.csv').write_text('\n'.join(lines))
 
     def prepare(self):
-        from recorded_rig import Options, calibration_file, write_bag
-
         if not (self.folder / 'bag').exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_bag(self.folder / 'bag', Options(tf=False))
@@ -436,9 +405,6 @@ class Phones(Files):
         self.read(self.given)
 
     def read(self, folder):
-        from dfd_ros.bags.convert_recordings import Job
-        from dfd_ros.calibration.calibration_import import CalibrationSource
-
         calibrations = (CalibrationSource(self.folder / 'rig.yaml'),)
         for phone in sorted(folder.iterdir()):
             convert(self.folder / 'bag', Job(self.folder / 'out', calibrations=calibrations, phone=phone))
@@ -460,12 +426,6 @@ class Studies(Files):
         self.run(folder)
 
     def run(self, folder):
-        from unittest.mock import patch
-
-        from dfd_ros.evaluation.study import study_scenes
-        from dfd_ros.evaluation.study.study_rows import read_rows
-        from dfd_ros.evaluation.study.study_run import Settings, Study
-
         settings = Settings('1', crop=32, batch=1, scenes=1, tests=1, frames=2)
         with patch.object(study_scenes, 'OBJECTS', (1, 2)):
             study = Study(folder / 'study', settings, *read_rows(folder / 'rows.yaml'), device='cpu')
@@ -509,9 +469,6 @@ class Worlds(Files):
         (folder / 'room.world').write_text(f'<sdf version="1.6"><world name="w">{2 * include}{model}</world></sdf>')
 
     def read(self, folder):
-        from dfd_ros.synthesis.worlds.collada import repaired
-        from dfd_ros.synthesis.worlds.sdf import instances, read_world
-
         world = read_world(folder / 'room.world', [folder / 'models'])
         for mesh, visuals in instances(world):
             if not all(np.isfinite(visual.pose).all() for visual in visuals):
@@ -524,8 +481,6 @@ class Views(Files):
     """Rendered views, photographed."""
 
     def write(self, folder):
-        from dfd_ros.synthesis.worlds.view import View
-
         draw = np.random.default_rng(0)
         depth = draw.uniform(1, 3, (64, 64)).astype(np.float32)
         hidden = np.where(depth < 2, 3, np.nan).astype(np.float32)
@@ -545,8 +500,6 @@ class Views(Files):
 
     def read(self, folder):
         from dfd_ros.synthesis.draws import Random
-        from dfd_ros.synthesis.worlds.view import views
-        from dfd_ros.synthesis.worlds.view_scene import ViewScene
 
         views(folder)
         scene = ViewScene.random(Random(0), 32, 32, str(folder), near=0.4, margin=4)
@@ -568,11 +521,6 @@ class PublicSets(Collection):
         public_files.ddff12(folder / 'ddff12' / 'trainval.h5')
 
     def read(self, folder):
-        from dfd_ros.datasets.public.ddff12 import Ddff12
-        from dfd_ros.datasets.public.fod500 import Fod500
-        from dfd_ros.datasets.public.zedd import Zedd
-        from dfd_ros.synthesis.rgbd_sets.view_sources import open_views
-
         for path in sorted(folder.iterdir()):
             if path.name in ('rgbd', 'tartanair', 'hypersim'):
                 views = open_views(f'{path.name}:{path}')
@@ -589,10 +537,6 @@ class Photographs(Collection):
     """A folder of photographs, a video of a focus pull and a TIFF file with pages."""
 
     def write(self, folder):
-        from focus_pictures import save_all, sweep
-
-        from dfd_ros.drawing.films import write_video
-
         images = sweep(4)
         save_all(folder / 'photographs', images)
         first, *others = [Image.fromarray(image) for image in images]
@@ -603,8 +547,6 @@ class Photographs(Collection):
         write_video(folder / 'video' / 'pull.mp4', iter(pull), pull[0].shape[1::-1], 5.0)
 
     def read(self, folder):
-        from dfd_ros.photographs import read_focal_stack
-
         names = {'pages': 'pull.tif', 'video': 'pull.mp4'}
         for path in sorted(folder.iterdir()):
             read_focal_stack(path / names.get(path.name, ''))
@@ -614,8 +556,6 @@ class Viewed(Collection):
     """What `dfd view` and `dfd inspect` open: results of `dfd estimate`, a focal stack, a shard and a bag."""
 
     def write(self, folder):
-        from recorded_rig import Options, write_bag
-
         draw = np.random.default_rng(0)
         (folder / 'stack').mkdir()
         Stacks.write(self, folder / 'stack')
@@ -632,8 +572,6 @@ class Viewed(Collection):
         (results / 'summary.json').write_text(json.dumps(summary))
 
     def read(self, folder):
-        from dfd_ros.viewing.recorded_scenes import FocalScene, StreamScene, recorded
-
         for path in sorted(folder.iterdir()):
             with contextlib.suppress(InputError):
                 Commands.run(['inspect', str(path)])
@@ -652,8 +590,6 @@ class Bags(Files):
     STORAGES = (('mcap', ''), ('mcap', 'storage'), ('sqlite3', ''), ('mcap', 'file'), ('sqlite3', 'message'))
 
     def write(self, folder):
-        from recorded_rig import Options, write_bag
-
         for index, (storage, compression) in enumerate(self.STORAGES):
             write_bag(
                 folder / f'bag{index}', Options(compressed=index % 2 == 0), storage=storage, compression=compression
@@ -664,8 +600,6 @@ class Bags(Files):
         self.read(self.given)
 
     def read(self, folder):
-        from dfd_ros.bags.convert_recordings import Job
-
         for bag in sorted(folder.iterdir()):
             convert(bag, Job(self.folder / 'out'))
 
@@ -674,16 +608,12 @@ class Conversions(Files):
     """A folder with the results of `dfd convert`, of a conversion that was interrupted, and files of others."""
 
     def prepare(self):
-        from recorded_rig import Options, write_bag
-
         if not (self.folder / 'bag').exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_bag(self.folder / 'bag', Options())
         super().prepare()
 
     def write(self, folder):
-        from dfd_ros.bags.convert_recordings import Job, convert_one
-
         convert_one(self.folder / 'bag', Job(folder), lambda images, more: None)
         partial = folder / '.bag.partial'
         (partial / 'shards').mkdir(parents=True)
@@ -707,8 +637,6 @@ class Conversions(Files):
                 raise Fault('a file of others is gone or changed')
 
     def read(self, folder):
-        from dfd_ros.bags.convert_recordings import Job, convert_one
-
         (folder / '.bag.partial' / 'mine.txt').unlink(missing_ok=True)
         result = convert_one(self.folder / 'bag', Job(folder), lambda images, more: None)
         if result.error:
@@ -719,9 +647,6 @@ class Conversions(Files):
 
 def convert(recording: Path, job: Any) -> None:
     """Convert into an empty folder. Raises `InputError` of the recording, and `Fault`."""
-    from dfd_ros.bags.convert_recordings import convert_one
-    from dfd_ros.datasets.shards import Samples
-
     shutil.rmtree(job.out, ignore_errors=True)
     job.out.mkdir()
     result = convert_one(recording, job, lambda images, more: None)
