@@ -1,7 +1,5 @@
 """The commands of README and docs: all that call dfd are understood, scripts exist, and many are run."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The scripts of examples/, run as a user runs them, and the stack that ships there."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import subprocess

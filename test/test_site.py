@@ -1,7 +1,5 @@
 """The documentation as a site: it builds without a warning, its links lead somewhere, and the API is described."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """The card of a folder of converted recordings."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """dfd benchmark, and the measure of agreement on a stack whose best focus is known."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

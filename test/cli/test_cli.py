@@ -1,7 +1,5 @@
 """The command dfd: what it writes, what it says, and how it fails."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

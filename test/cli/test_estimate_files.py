@@ -1,7 +1,5 @@
 """The files of dfd estimate: depth in several formats, the summary, and what is left out."""
 
-from __future__ import annotations
-
 import json
 import math
 

@@ -1,7 +1,5 @@
 """dfd refocus: a scene through another lens, and what it cannot work with."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

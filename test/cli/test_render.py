@@ -1,7 +1,5 @@
 """dfd render: focal-stack folders that read back, with truth that fits the lens."""
 
-from __future__ import annotations
-
 import filecmp
 import math
 

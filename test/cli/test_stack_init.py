@@ -1,7 +1,5 @@
 """dfd stack init, and dfd estimate on what has no stack.yaml."""
 
-from __future__ import annotations
-
 import json
 
 import cv2

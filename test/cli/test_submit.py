@@ -1,7 +1,5 @@
 """dfd submit: jobs that share a command, their status line, and what fails."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

@@ -1,7 +1,5 @@
 """`dfd train --fork`: another run from the weights of one."""
 
-from __future__ import annotations
-
 import pytest
 from command_line import dfd
 from tiny_training import TINY

@@ -1,7 +1,5 @@
 """HEIC and RAW: read where the package is installed, and one line that names it elsewhere."""
 
-from __future__ import annotations
-
 import builtins
 import importlib
 import math

@@ -1,7 +1,5 @@
 """Blocks of deflated data, by zlib and by ISA-L."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

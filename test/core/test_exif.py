@@ -1,7 +1,5 @@
 """Focus distances in EXIF, XMP and maker notes, laid out as the makers do."""
 
-from __future__ import annotations
-
 import math
 import struct
 

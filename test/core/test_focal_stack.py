@@ -1,7 +1,5 @@
 """Focal stack folders: there and back, EXIF, and one clear line for everything that can be wrong."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 from pathlib import Path

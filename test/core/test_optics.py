@@ -1,7 +1,5 @@
 """The thin lens, against its formulas and at its edges."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Point clouds of a depth image, read back as the formats' specifications say."""
 
-from __future__ import annotations
-
 import json
 import math
 import struct

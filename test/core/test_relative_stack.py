@@ -1,7 +1,5 @@
 """Focal stacks of which only the order of focus is known."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

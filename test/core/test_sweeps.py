@@ -1,7 +1,5 @@
 """Sweeps cover the range, in the order they promise."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """The Blender data set's processes, shards, contact sheet and card, with a worker that paints instead of Blender."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

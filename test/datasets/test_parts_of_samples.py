@@ -1,7 +1,5 @@
 """What training reads of a sample is the same as if all of it were decoded."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """Samples are read from a server as from a folder, whatever it does; nothing that is wrong is ever read."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

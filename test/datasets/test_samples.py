@@ -1,7 +1,5 @@
 """The sample format: there and back, whole or not at all, and one clear line for what is not a sample."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

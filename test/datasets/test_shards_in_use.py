@@ -4,8 +4,6 @@ test/data/blender: dfd render --engine blender --preset machine_vision --motion 
 --width 64 --samples 24
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Shards that several processes write together: the same files whoever writes them, and whatever is killed."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The pool of stacks: rendered once, by processes of their own, the same whoever renders them."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """Views rendered by several jobs into one folder, with a worker that paints instead of Blender."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """Pictures say what the numbers say."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """dfd study: trains all rows on the same scenes and budget, resumes where it was stopped, and reports figures."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

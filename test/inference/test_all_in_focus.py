@@ -1,7 +1,5 @@
 """The all-in-focus image of scenes that are simple enough to know what must come out."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

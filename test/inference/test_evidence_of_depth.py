@@ -1,7 +1,5 @@
 """Whatever comes in, depth that is given as known was seen at two foci at least."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Whether the images follow the focus of their lens states, judged by sharpness, even with a moving camera."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

@@ -1,7 +1,5 @@
 """Registration finds zoom, rotation and shift through blur and exposure changes, and says so when it cannot."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Classical depth from focus: stacks whose depth is known, in any order, for any lens; and networks without weights."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

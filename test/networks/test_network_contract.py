@@ -3,8 +3,6 @@
 Whoever adds a network adds it to `_NETWORKS`; a line in `SMALL` makes it quick to test.
 """
 
-from __future__ import annotations
-
 import math
 
 import pytest

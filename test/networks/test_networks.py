@@ -1,7 +1,5 @@
 """Networks: one interface whatever the image, the lens and the length of the stream; weights load or say why not."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

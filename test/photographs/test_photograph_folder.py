@@ -1,7 +1,5 @@
 """Folders of photographs: the order of focus, EXIF distances, and why a folder is no focal stack."""
 
-from __future__ import annotations
-
 import math
 import shutil
 

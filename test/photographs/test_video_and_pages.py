@@ -1,7 +1,5 @@
 """Focal stacks from videos of a focus pull and from TIFF files with pages."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """What the depth node notices about its stream: stale foci, lens states of another frame, nothing that comes out."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from types import SimpleNamespace

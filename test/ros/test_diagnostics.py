@@ -1,7 +1,5 @@
 """Diagnostics: figures over a window, and what a node says while its clock stands."""
 
-from __future__ import annotations
-
 import math
 import time
 

@@ -1,7 +1,5 @@
 """Exceptions in callbacks, over DDS: the node says so and continues."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import time

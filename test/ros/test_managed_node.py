@@ -1,7 +1,5 @@
 """`ManagedNode`: the life cycle by the services that a lifecycle manager calls, over DDS."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """The resolution follows the time that frames take, and comes to rest."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

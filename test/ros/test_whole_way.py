@@ -1,7 +1,5 @@
 """From recording on a rig to fine-tuned weights, over DDS: record, convert, train, run, and compare with the sensor."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """A headless Chromium, driven by its DevTools protocol: needs nothing but the browser and `websockets`."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """A camera played by the test, and a depth node that listens to it."""
 
-from __future__ import annotations
-
 import time
 
 import cv2

@@ -1,7 +1,5 @@
 """The examples of the documents, as a reader would copy them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

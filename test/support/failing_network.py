@@ -1,7 +1,5 @@
 """A network whose next frame fails as a GPU does, or all of whose frames take long, where a file says so."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

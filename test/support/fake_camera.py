@@ -1,7 +1,5 @@
 """A camera as OpenCV's VideoCapture shows it, with the habits of real ones: it refuses, rounds or ignores values."""
 
-from __future__ import annotations
-
 import time
 
 import cv2

@@ -3,8 +3,6 @@
 Messages and controls are the library's own classes where it is installed; only what talks to a device is replaced.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

@@ -1,7 +1,5 @@
 """A file that `fake_v4l2/sitecustomize.py` takes for a V4L2 device with a focus motor."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A web server for a folder, which answers requests of ranges, and fails as it is told to."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import threading

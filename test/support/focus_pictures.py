@@ -1,7 +1,5 @@
 """Pictures of a textured scene at several depths, each blurred as far as its depth is from the focus."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is given odd input: the base of all kinds."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from random import Random

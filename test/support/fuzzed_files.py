@@ -1,7 +1,5 @@
 """Folders of files of all kinds, damaged, for what reads them."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Odd frames and messages, for the estimator, the readers of messages and real nodes."""
 
-from __future__ import annotations
-
 import functools
 import math
 import time

@@ -4,8 +4,6 @@ What may come of an input: it is read, or refused by an `InputError` of one line
 All else is a fault: another exception, a hang, too much memory, or a change outside the input's own folder.
 """
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """Odd values, damaged bytes and strange files, drawn from a random generator."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

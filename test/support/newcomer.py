@@ -1,7 +1,5 @@
 """A network of one's own that only writes `forward`; downsampling, and a state at half the resolution."""
 
-from __future__ import annotations
-
 import math  # noqa: F401  a name in this module that is no class
 
 import torch

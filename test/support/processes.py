@@ -1,7 +1,5 @@
 """Processes that tests and benchmarks start."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import resource

@@ -1,7 +1,5 @@
 """What camera and depth node publish of a scene that the test knows, with the number of each frame in its image."""
 
-from __future__ import annotations
-
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header

@@ -1,7 +1,5 @@
 """Bags of a focus camera and an RGB-D sensor that look at a known scene, written by rosbags as anybody's are."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path

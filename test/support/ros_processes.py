@@ -1,7 +1,5 @@
 """Real nodes in processes of their own, and a node of the test's that talks to them over DDS."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import signal

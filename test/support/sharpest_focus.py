@@ -1,7 +1,5 @@
 """A network that learns nothing: simple enough to know what must come out of the estimator."""
 
-from __future__ import annotations
-
 import math
 
 import torch

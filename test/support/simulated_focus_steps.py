@@ -1,8 +1,6 @@
 """A simulated camera whose focus steps: latency, slew and jitter are known, and each frame is blurred by
 where the lens was while it was exposed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -3,8 +3,6 @@
 Geometry by ray casting with supersampling, defocus by `dfd_ros.synthesis.defocus`, then noise and sRGB.
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """A fully known rig, and recordings of it for `dfd calibrate`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A small RAW file: an uncompressed DNG 1.4 of a Bayer sensor, of some picture."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

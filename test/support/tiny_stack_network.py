@@ -1,7 +1,5 @@
 """A small network that reads a stack of frames at once, for the tests of the training and of the study."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """dfd assets: what is unpacked, what is left out and why, and whose it is."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import zipfile

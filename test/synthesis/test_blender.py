@@ -3,8 +3,6 @@
 bpy is looked for in this Python, and in the one that DFD_BLENDER_PYTHON names.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

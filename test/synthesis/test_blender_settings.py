@@ -1,7 +1,5 @@
 """The Blender data set's parts that need no Blender: settings, pools, shapes, motion, lens and flow."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

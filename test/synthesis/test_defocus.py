@@ -1,7 +1,5 @@
 """The lens of the procedural scenes: what defocus does to light."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Printed matter: seeded, flat colours between sharp edges, layouts that tests do not share with training."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Procedural focal stacks: reproducible, true to the optics, drawn as their settings say."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import replace

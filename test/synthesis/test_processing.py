@@ -1,7 +1,5 @@
 """Cameras like real ones: apertures, focus positions, and what becomes of the image."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 
 import pytest

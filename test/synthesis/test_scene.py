@@ -1,7 +1,5 @@
 """Layered scenes: what hides what, through a lens, and where things lie when the camera moves."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

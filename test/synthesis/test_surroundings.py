@@ -1,7 +1,5 @@
 """Scenes of surfaces like real ones: planes that are planes, boxes, and things that lie on a surface."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The camera of the demo: one consistent scene, photographed as commanded."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Validation stacks: rendered once, kept beside the runs, and rendered again for other settings or code."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What another run starts from: the checkpoint of a run, unless a validation has written newer weights."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny_training import TINY

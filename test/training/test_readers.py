@@ -1,7 +1,5 @@
 """Processes read the samples ahead: the data stay the same, errors stay one line, and no process stays behind."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

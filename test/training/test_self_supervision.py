@@ -1,7 +1,5 @@
 """Training without truth: the frames themselves say where the depth is."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

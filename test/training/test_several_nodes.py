@@ -1,7 +1,5 @@
 """Nodes of torchrun train one network, as docs/clusters.md says, here both on this machine."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

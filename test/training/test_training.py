@@ -1,7 +1,5 @@
 """Training: it learns, and resumes after a kill as if nothing had happened, on one process and on two."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io
