@@ -115,6 +115,11 @@ class AllInFocus:
             self._fused, self._to_memory = seen.copy(), Similarity()
         return seen
 
+    def rescale(self, scale: float, offset: float) -> None:
+        """Another range is swept from now on, in which v is scale * v + offset."""
+        image, focus = self._last
+        self._last = image, scale * focus + offset
+
     def _exposure(self, small: np.ndarray, motion: Similarity) -> np.ndarray:
         """(3,) by how much this frame is brighter than the one before."""
         height, width = small.shape[:2]

@@ -86,6 +86,9 @@ class Backend(Protocol):
         self, image: torch.Tensor, focus: torch.Tensor, blur_scale: torch.Tensor, *state: torch.Tensor
     ) -> tuple[Any, ...]: ...
 
+    def rescaled_state(self, state: list[torch.Tensor], scale: float, offset: float) -> list[torch.Tensor] | None:
+        """See `Network.rescaled_state`."""
+
 
 class TorchBackend:
     """A network in evaluation mode on one device, under bf16 autocast if `precision` says so.
@@ -107,6 +110,7 @@ class TorchBackend:
         # torch's annotations of `to` lack `memory_format`.
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = network.eval()
+        self.rescaled_state = self._network.rescaled_state
 
     @torch.inference_mode()
     def __call__(self, image, focus, blur_scale, *state):
@@ -181,6 +185,9 @@ class OnnxBackend:
             raise InputError(f'weights {self._path}: cannot be run ({reason(error)}); export them again') from None
         if not known:
             raise InputError(f'weights {self._path}: have values that are not finite; export them again')
+
+    def rescaled_state(self, state: list[torch.Tensor], scale: float, offset: float) -> None:
+        """The file does not have it."""
 
     def __call__(self, image, focus, blur_scale, *state):
         height, width = image.shape[-2:]

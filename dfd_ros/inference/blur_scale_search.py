@@ -63,6 +63,14 @@ class BlurScaleSearch:
         """Rows and columns that the last search reads."""
         self.blur_scale = math.nan
         """k in px of the network's image; NaN as long as it is unknown."""
+        self._narrowing = 1.0  # width of the range when the search under way began, of that now
+
+    def rescale(self, scale: float, offset: float) -> None:
+        """Another range is swept from now on, in which v is scale * v + offset."""
+        self._frames = {}
+        self._narrowing *= scale
+        self.blur_scale /= scale
+        self._curves = deque((_rescaled(curve, scale) for curve in self._curves), self.SEARCHES)
 
     def push(self, image: np.ndarray, focus: float, motion: Similarity) -> None:
         """Read a frame, and search for a while.
@@ -107,6 +115,7 @@ class BlurScaleSearch:
         self._frames.clear()
         tensors = [to_tensor(image, self._backend.device) for image in images]
         self.window = _window(torch.cat(tensors), self.WINDOW)
+        self._narrowing = 1.0
         self._work = self._search([(t[..., *self.window], focus) for t, focus in zip(tensors, foci)])
 
     def _continue(self) -> None:
@@ -126,7 +135,8 @@ class BlurScaleSearch:
             known.append((yield from self._log_scale(frames, k)))
         # Plain surfaces show no blur: the half of the pixels counts that the network is surest of.
         clear = unknown <= unknown.median()
-        self._curves.append(np.array([float(m[clear].mean() - unknown[clear].mean()) for m in known]))
+        curve = np.array([float(m[clear].mean() - unknown[clear].mean()) for m in known])
+        self._curves.append(_rescaled(curve, self._narrowing))
         self.blur_scale = _lowest(np.mean(self._curves, 0), self.CANDIDATES)
 
     def _log_scale(
@@ -139,6 +149,12 @@ class BlurScaleSearch:
             prediction, *state = self._backend(image, *arguments, *state)
             yield
         return prediction.log_scale
+
+
+def _rescaled(curve: np.ndarray, scale: float) -> np.ndarray:
+    """What is known of the candidates k where the range is `scale` times narrower, and k with it."""
+    logs = np.log(BlurScaleSearch.CANDIDATES)
+    return np.interp(logs + math.log(scale), logs, curve)
 
 
 def _lowest(curve: np.ndarray, candidates: tuple[float, ...]) -> float:

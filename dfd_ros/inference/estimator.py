@@ -30,7 +30,7 @@ from dfd_ros.inference.backends import OnnxBackend, TorchBackend, choose_device,
 from dfd_ros.inference.camera_motion import CameraMotion
 from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
-from dfd_ros.inference.evidence import NO_ANSWER, Evidence
+from dfd_ros.inference.evidence import NO_ANSWER, Evidence, limited_focus
 from dfd_ros.inference.result_maps import result_maps
 from dfd_ros.inference.swept_range import SweptRange
 from dfd_ros.networks.stack_network import check_stack
@@ -197,6 +197,27 @@ class DepthEstimator:
         self._resolution = resolution
         self.reset(reason)
 
+    def change_range(self, range_: VergenceRange) -> None:
+        """Depth in this range from the next frame on, such as a part of what the lens can focus (`AdaptiveRange`). The
+        memory is kept where the network can convert it (`Network.rescaled_state`)."""
+        before, self._fixed_range = self._range, range_
+        if before is None or before == range_:
+            return
+        scale, offset = before.width / range_.width, range_.normalise(before.far)
+        state, state_before = (
+            self._backend.rescaled_state(state, scale, offset) if state else []
+            for state in (self._state, self._state_before)
+        )
+        if state is None or state_before is None:
+            self._forget()
+            return
+        self._state, self._state_before = state, state_before
+        self._last_focus = scale * self._last_focus + offset
+        self._range = range_
+        for part in (self.evidence, self._all_in_focus, self._blur_scale_search):
+            if part is not None:
+                part.rescale(scale, offset)
+
     def reset(self, reason: str = '') -> None:
         """Forget all frames so far."""
         self.resets += 1
@@ -284,7 +305,8 @@ class DepthEstimator:
         scale = size[1] / width
         small = _reduced(image, size)
         seen = to_tensor(small, device)
-        focus = _limited_focus(lens_state, range_)
+        exact_focus = range_.normalise(lens_state.focus_distance)
+        focus = limited_focus(exact_focus)
         blur_scale = lens_state.lens.scaled(scale).blur_scale(range_)
         if abs(focus - self._last_focus) < SAME_FOCUS:
             self._state = self._state_before  # the memory drifts if it reads one focus again and again
@@ -304,6 +326,8 @@ class DepthEstimator:
             *self._state,
         )
         self._range = range_
+        if focus != exact_focus and self._state_before:
+            self._state = self._state_before  # too blurred to reveal anything, and more so than the network is told
 
         maps = result_maps(
             torch.cat(prediction, 1), image, small, lens_state, range_, self.evidence, lens_is_known=not lens_unknown
@@ -327,7 +351,8 @@ class DepthEstimator:
         steps = (motion.push(image, state.magnification).resized(size[1] / width) for image, state in frames)
         search = self._new_blur_scale_search()
         search.find(
-            (_reduced(image, size), _limited_focus(state, range_), step) for (image, state), step in zip(frames, steps)
+            (_reduced(image, size), limited_focus(range_.normalise(state.focus_distance)), step)
+            for (image, state), step in zip(frames, steps)
         )
 
     def _new_blur_scale_search(self) -> BlurScaleSearch:
@@ -417,11 +442,6 @@ def _check(image: np.ndarray, lens_state: LensState) -> None:
         raise InputError(f'image: {image.shape[1]}x{image.shape[0]} pixels, must be at least {MIN_IMAGE}x{MIN_IMAGE}')
     if not is_plausible('focus_distance', lens_state.focus_distance):
         raise InputError(f'lens state: focus_distance {lens_state.focus_distance} is no distance in metres')
-
-
-def _limited_focus(lens_state: LensState, range_: VergenceRange) -> float:
-    """The focus as v. Far outside the range the blur is as strong as somewhat outside, which networks have seen."""
-    return min(max(range_.normalise(lens_state.focus_distance), -0.5), 1.5)
 
 
 def _reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

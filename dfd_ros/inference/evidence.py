@@ -44,6 +44,15 @@ LAG_MARGIN = 0.1
 """By how much lens states of other frames must explain the images better than the images' own."""
 
 
+FOCUS_LIMITS = -0.5, 1.5
+"""v of the foci that networks have seen in training."""
+
+
+def limited_focus(focus: float) -> float:
+    """Far outside the range the blur is as strong as somewhat outside."""
+    return min(max(focus, FOCUS_LIMITS[0]), FOCUS_LIMITS[1])
+
+
 class Evidence:
     """Follows the foci and the sharpness of the frames of one stream in one range."""
 
@@ -75,6 +84,16 @@ class Evidence:
         if best == MAX_LAG:
             return 0 if shares[best] - others.max() > LAG_MARGIN else None
         return MAX_LAG - best if shares[best] - shares[MAX_LAG] > LAG_MARGIN else None
+
+    def rescale(self, scale: float, offset: float) -> None:
+        """Another range is swept from now on, in which v is scale * v + offset."""
+        self._foci = deque((limited_focus(scale * focus + offset) for focus in self._foci), self._foci.maxlen)
+        if self.foci_seen is not None:
+            foci = torch.cat([self.foci_seen[:, :1] - 1, 2 - self.foci_seen[:, 1:]], 1)
+            foci = (scale * foci + offset).clamp(*FOCUS_LIMITS)
+            seen = torch.cat([1 + foci[:, :1], 2 - foci[:, 1:]], 1)
+            self.foci_seen = seen.where(self.foci_seen > 0, self.foci_seen)
+        self._response.rescale(scale, offset)
 
     def push(self, image: torch.Tensor, focus: float, blur_scale: float, motion: Similarity = Similarity()) -> str:
         """Adds a frame. Returns why nothing is known about depth, '' if something is.

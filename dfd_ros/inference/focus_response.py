@@ -54,18 +54,32 @@ class FocusResponse:
         self._sharpness: np.ndarray | None = None
         self._textures: deque[float] = deque(maxlen=WINDOW)
         self._count = 0
-        self._bins: deque[int] = deque(maxlen=lags + 1)
+        self._foci: deque[float] = deque(maxlen=lags + 1)
         self._changes: deque[np.ndarray] = deque(maxlen=MAX_LAG + 1)
-        # Of the least squares: rows in use, and the normal equations of each lag.
+        # Of the least squares: rows in use with the foci of each lag before and after, and its normal equations.
         self._rows: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
-        self._normal = np.zeros((lags, BINS, BINS))
-        self._products = np.zeros((lags, BINS, TILES * TILES))
-        self._total = 0.0
+        self._start()
         self.shares = np.full(lags, math.nan)
         """Shares of the variance that the lens states of MAX_LAG frames before each image, ..., MAX_LAG frames after it
         explain. NaN while there are too few frames, or no texture."""
         self.unrest = math.nan
         """Standard deviation of the changes of the log of sharpness that the focus does not explain."""
+
+    def _start(self) -> None:
+        lags = 2 * MAX_LAG + 1
+        self._normal = np.zeros((lags, BINS, BINS))
+        self._products = np.zeros((lags, BINS, TILES * TILES))
+        self._total = 0.0
+
+    def rescale(self, scale: float, offset: float) -> None:
+        """Another range is swept from now on, in which v is scale * v + offset."""
+        self._foci = deque((scale * focus + offset for focus in self._foci), self._foci.maxlen)
+        self._rows = deque(
+            (change, scale * before + offset, scale * after + offset) for change, before, after in self._rows
+        )
+        self._start()
+        for row in self._rows:
+            self._add(1, *row)
 
     @property
     def share(self) -> float:
@@ -78,15 +92,15 @@ class FocusResponse:
         before = self._sharpness
         self._sharpness, texture = sharpness(image)
         self._textures.append(texture)
-        self._bins.append(round((focus + 0.5) * FOCUS_BINS))
+        self._foci.append(focus)
         if before is not None:
             self._changes.append(self._sharpness - _seen_through(before, motion, *image.shape[2:]))
-        if len(self._bins) <= len(self.shares):
+        if len(self._foci) <= len(self.shares):
             return
-        # The images of the oldest of these changes are in the middle of the bins: each lag has its two foci.
-        bins = np.array(self._bins)
-        self._add(1, self._changes[0].ravel(), bins[:-1], bins[1:])
-        self._rows.append((self._changes[0].ravel(), bins[:-1], bins[1:]))
+        # The images of the oldest of these changes are in the middle of the foci: each lag has its two.
+        foci = np.array(self._foci)
+        self._rows.append((self._changes[0].ravel(), foci[:-1], foci[1:]))
+        self._add(1, *self._rows[-1])
         if len(self._rows) > WINDOW:
             self._add(-1, *self._rows.popleft())
         self._count += 1
@@ -95,6 +109,7 @@ class FocusResponse:
 
     def _add(self, sign: int, change: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
         """Adds (removes for a sign of -1) an equation of each lag: h[after] - h[before] = change."""
+        before, after = (np.rint((v.clip(-0.5, 1.5) + 0.5) * FOCUS_BINS).astype(int) for v in (before, after))
         lags = np.arange(len(before))
         self._normal[lags, before, before] += sign
         self._normal[lags, after, after] += sign

@@ -112,6 +112,11 @@ class Network(nn.Module):
                 predictions.append(prediction)
         return Prediction(*(torch.stack(parts, 1) for parts in zip(*predictions))), [], maps
 
+    def rescaled_state(self, state: list[torch.Tensor], scale: float, offset: float) -> list[torch.Tensor] | None:
+        """The state where another range is swept, in which u is scale * u + offset of before; None: there is none, and
+        the memory starts anew."""
+        return None
+
     def record_error(self, vergence: torch.Tensor, truth: torch.Tensor) -> None:
         """Record the error of a training step, for networks that do not learn their uncertainty. Both are u, of one
         shape; NaN does not count."""

@@ -130,6 +130,12 @@ class BestFocus(nn.Module):
             parts.append(torch.where(better[:, :1], payload, state[:, 2 * n :]))
         return _join(parts)
 
+    def rescaled(self, state: torch.Tensor, scale: float, offset: float) -> torch.Tensor:
+        """See `Network.rescaled_state`; what follows the state of this module stays."""
+        n = self.bands
+        best, at = state[:, :n], state[:, n : 2 * n]
+        return _join([best, torch.where(best > 0, scale * at + offset, at), state[:, 2 * n :]])
+
 
 class FilledFocus(nn.Module):
     """Spreads the best focus from where it is clear to where it is not: classical evidence for plain surfaces.
@@ -167,6 +173,9 @@ class FilledFocus(nn.Module):
         brightness = F.avg_pool2d(F.pad(brightness, (1, 1, 1, 1), mode='replicate'), 3, 1)
         gain = self.BRIGHTNESS / (_double(brightness) + 0.05)
         return torch.log1p((torch.exp(4 * measure[:, : self.BANDS]) - 1) * gain * gain) / 4
+
+    def rescaled(self, state: torch.Tensor, scale: float, offset: float) -> torch.Tensor:
+        return self.best.rescaled(state, scale, offset)
 
     def remember(self, measure: torch.Tensor, focus: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         best, lowest = state.split([2 * self.BANDS, self.BANDS], 1)
@@ -214,6 +223,7 @@ class VergenceMemory(nn.Module):
 
     FEATURES = 32
     MAX_FRAMES = 12.0  # maximum weight of the past, in frames
+    RESCALED_FRAMES = 2.0  # the same where another range is swept: its evidence is coarse
     VOTE = 10.0
     hypotheses: torch.Tensor
 
@@ -276,6 +286,16 @@ class VergenceMemory(nn.Module):
         # Channels are hypothesis-major: the weights repeat for every hypothesis.
         share = (1 / weight).repeat(1, len(self.hypotheses), 1, 1)
         return _join([old + (evidence.float() - old) * share, weight])
+
+    def rescaled(self, state: torch.Tensor, scale: float, offset: float) -> torch.Tensor:
+        """See `Network.rescaled_state`. The evidence for a hypothesis is that for the old ones around its vergence."""
+        count, first = len(self.hypotheses), self.hypotheses[0]
+        old = (self.hypotheses - offset) / scale
+        place = ((old - first) / (self.hypotheses[1] - first)).clamp(0, count - 1)
+        below = place.floor().long().clamp_max(count - 2)
+        evidence = state[:, : -self.kinds].unflatten(1, (count, self.kinds))
+        evidence = evidence[:, below].lerp(evidence[:, below + 1], (place - below)[:, None, None, None])
+        return _join([evidence.flatten(1, 2), state[:, -self.kinds :].clamp_max(self.RESCALED_FRAMES)])
 
 
 class ConvGRU(nn.Module):
@@ -418,6 +438,26 @@ class StreamNetwork(Network):
         }
         return [torch.zeros(batch, c, height // s, width // s, device=device) for s, c in channels.items()]
 
+    @torch.inference_mode()
+    def rescaled_state(self, state: list[torch.Tensor], scale: float, offset: float) -> list[torch.Tensor]:
+        s2, s4, s8, s16 = state
+        best4, memory4, filled4 = self._parts4(s4)
+        parts4 = [
+            self.best4.rescaled(best4, scale, offset),
+            self.memory4.rescaled(memory4, scale, offset),
+            *([self.filled.rescaled(filled4, scale, offset)] if self.filled else []),
+        ]
+        # What the GRUs remember has no vergence of its own.
+        coarse = [
+            _join([memory.rescaled(s[:, : memory.channels], scale, offset), s[:, memory.channels :]])
+            for memory, s in ((self.memory8, s8), (self.memory16, s16))
+        ]
+        return [self.best2.rescaled(s2, scale, offset), _join(parts4), *coarse]
+
+    def _parts4(self, state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The state at 1/4: of `best4`, `memory4` and `filled`."""
+        return state.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
+
     def forward(
         self,
         image: torch.Tensor,
@@ -511,7 +551,7 @@ class StreamNetwork(Network):
 
     def _decode(self, x2, x4, x8, x16, measure4, focus, state, blur_scale):
         s2, s4, s8, s16 = state
-        best4, memory4, filled4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
+        best4, memory4, filled4 = self._parts4(s4)
         v = focus[:, None, None, None]
         # The scales are experts whose votes add up; the decoder corrects them.
         votes = (
@@ -556,7 +596,7 @@ class StreamNetwork(Network):
     def _remember(self, focus, frame, state):
         measure2, pixels, measure4, relative4, f4, e4, f8, e8, f16, e16, g8, g16 = frame
         s2, s4, s8, s16 = state
-        best4, memory4, filled4 = s4.tensor_split([2 * _BANDS, 2 * _BANDS + self.memory4.channels], 1)
+        best4, memory4, filled4 = self._parts4(s4)
         memory8, hidden8 = s8.split([self.memory8.channels, self.gru8.channels], 1)
         memory16, hidden16 = s16.split([self.memory16.channels, self.gru16.channels], 1)
         return [

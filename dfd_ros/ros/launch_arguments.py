@@ -129,6 +129,7 @@ ARGUMENTS = arguments(
             *_OF_EVERY_NODE,
             'near',
             'far',
+            'adaptive_range',
             'weights',
             'network',
             'backend',

@@ -305,6 +305,12 @@ class DepthParameters(ManagedParameters):
         minimum=0.0,
         maximum=math.inf,
     )
+    adaptive_range: bool = parameter(
+        False,
+        'Let the sweep cover only the depths that there are, and everything every sixth time, or when depth becomes '
+        'unsure: finer depth from as many frames, where the scene does not fill the range. Confidence and filters '
+        'then refer to the range that is swept.',
+    )
     registration: bool = parameter(
         True,
         'Estimate zoom, rotation and shift between images and align the memory with them. If false, only the '

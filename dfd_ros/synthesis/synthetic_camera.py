@@ -22,13 +22,14 @@ class SyntheticCamera:
     Args:
         width, height: image size (px).
         seed: of scene and noise.
-        near, far: distances (m) between which the scene lies, and that the lens can focus.
+        near, far: distances (m) between which the scene lies.
+        blur_scale: CoC (px) across the whole range of the lens, for an image 640 px wide.
         desk: look at books and boxes on a desk instead of a random scene. They stand still; the camera turns.
+        lens_range: distances that the lens can focus; default: those of the scene.
     """
 
     FOCAL_LENGTH = 11e-3
     SENSOR_WIDTH = 5.6e-3
-    BLUR_SCALE = 40.0  # px of CoC across the whole range, for an image 640 px wide
     PERIOD = 16.0  # s, of the motion
 
     def __init__(
@@ -38,14 +39,17 @@ class SyntheticCamera:
         seed: int = 0,
         near: float = 0.15,
         far: float = 1.5,
+        blur_scale: float = 40.0,
         desk: bool = False,
+        lens_range: VergenceRange | None = None,
     ):
         self._rng = Random(seed)
         self._size = max(width, height)
         self._range = VergenceRange(near, far)
+        self._lens_range = lens_range or self._range
         pixel_pitch = self.SENSOR_WIDTH / width
-        blur_scale = self.BLUR_SCALE * width / 640
-        f_number = self.FOCAL_LENGTH**2 * self._range.width / (blur_scale * pixel_pitch)
+        blur_scale *= width / 640
+        f_number = self.FOCAL_LENGTH**2 * self._lens_range.width / (blur_scale * pixel_pitch)
         self._lens = Lens(self.FOCAL_LENGTH, f_number, pixel_pitch)
         margin = 24 + self._size // 16
         if desk:
@@ -68,7 +72,7 @@ class SyntheticCamera:
         Returns:
             Image (H, W, 3) uint8, RGB; true depth (H, W) float32, m; the state of the lens.
         """
-        focus_distance = min(max(focus_distance, self._range.near), self._range.far)
+        focus_distance = min(max(focus_distance, self._lens_range.near), self._lens_range.far)
         focus = torch.tensor([self._range.normalise(focus_distance)])
         phase = 2 * math.pi * time_s / self.PERIOD
         # Objects move by an amount per frame of a stack; here they swing over several frames.
@@ -84,5 +88,5 @@ class SyntheticCamera:
         depth = self._range.denormalise(
             vergence[0, 0].double().clamp_min(0.02 - 1 / (self._range.far * self._range.width))
         )
-        state = LensState.of_lens(focus_distance, self._lens, self._range, magnification=1.0, stamp=time_s)
+        state = LensState.of_lens(focus_distance, self._lens, self._lens_range, magnification=1.0, stamp=time_s)
         return image, depth.float().numpy(), state

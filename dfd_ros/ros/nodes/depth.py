@@ -35,6 +35,7 @@ from dfd_ros.ros.bound_parameters import BoundParameters
 from dfd_ros.ros.depth_health import BUSY, RESTING, TOO_FAST, TOO_OLD, DepthHealth, FocusHistory
 from dfd_ros.ros.depth_outputs import DepthOutputs
 from dfd_ros.ros.diagnostics import WARN, Report
+from dfd_ros.ros.focus_range import FocusRangePublisher
 from dfd_ros.ros.focus_region import FocusRegion
 from dfd_ros.ros.frame_mailbox import Mailbox, Pace
 from dfd_ros.ros.managed_node import UNCONFIGURED, ManagedNode
@@ -99,6 +100,8 @@ class DepthNode(ManagedNode):
         self._estimator = self._settings.values.estimator()
         self._outputs = DepthOutputs(self, self._settings.values.rectification, self._warn)
         self._focus_region = FocusRegion(self, self._warn)
+        values = self._settings.values
+        self._focus_range = FocusRangePublisher(self, values.range) if values.adaptive_range else None
         self._reset = threading.Event()
         self.create_service(Trigger, '~/reset', self._on_reset)
 
@@ -108,6 +111,7 @@ class DepthNode(ManagedNode):
         self._camera_info: CameraInfo | None = None  # the newest
         self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
         self._info_problem = ''  # of that of the last image
+        self._range_problem = ''
         self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
         self._paired_at = time.monotonic()
@@ -292,6 +296,8 @@ class DepthNode(ManagedNode):
             info = messages.resized_camera_info(info, image.shape[1], image.shape[0])
         left = self._outputs.publish(estimate, threshold, image, info, values)
         self._focus_region.publish(estimate, threshold, shape)
+        if self._focus_range:
+            self._range_problem = self._focus_range.publish(self._estimator, estimate, lens_state, message.header)
         times.published = time.monotonic()
         self._health.add_frame(estimate, lens_state.focus_distance, threshold, left)
         self._note_times(message.header, times)
@@ -402,7 +408,7 @@ class DepthNode(ManagedNode):
         if problem is None and self._rests:
             return Report(message='resting: nobody subscribes to a result', values=figures)
         problem = problem or self._stream_problem() or self._health.problem(values) or self._memory_problem()
-        problem = problem or self._device_failure or self._info_problem
+        problem = problem or self._device_failure or self._info_problem or self._range_problem
         if problem:
             if len(self._newest) == 2 or not self.is_starting:
                 self._warn(problem)
@@ -416,6 +422,8 @@ class DepthNode(ManagedNode):
             'resolution (px)': str(self._estimator.resolution or 'all'),
             'memory (MB)': resident_memory(),
         }
+        if self._focus_range and (swept := self._focus_range.range):
+            figures['swept (m)'] = f'{swept.near:.3g} to {swept.far:.3g}'
         if device.type == 'cuda':
             figures['GPU memory (MB)'] = torch.cuda.memory_reserved(device) / 1e6
         return figures

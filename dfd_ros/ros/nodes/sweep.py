@@ -18,6 +18,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import FocusRange as FocusRangeMessage
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros import messages, qos
 from dfd_ros.ros.bound_parameters import BoundParameters
@@ -33,6 +34,7 @@ SHOWN_FOR = 5.0  # s that diagnostics show a focus that rested elsewhere
 PATIENCE = 30  # frames in which a lens may answer, where they take longer than the parameter timeout
 WAITS_FOR = 20.0  # s that a pipelined sweep waits for the lens where it found no settled frame
 FEW_STEPS = 4  # at most an eighth of the range may an answer be off
+FOLLOWS_FOR = 5.0  # s that a focus_range counts
 STEADY = 0.02  # of the range in vergence: a held focus does not follow depth that trembles
 MAX_ID = 2**32 - 1
 
@@ -110,7 +112,10 @@ class SweepNode(ManagedNode):
         super().__init__('sweep', **options)
         self._lens: LensState | None = None  # the last one received
         self._frame_id = ''
-        self._range: VergenceRange | None = None  # None: the sweep starts with the next lens state
+        self._range: VergenceRange | None = None  # the limits; None: the sweep starts with the next lens state
+        self._swept: VergenceRange | None = None  # all of it, or the part that focus_range asks for
+        self._wanted = (math.nan, math.nan)  # m, near and far of the last focus_range
+        self._wanted_until = -math.inf
         self._distances: Iterator[float] = iter(())
         self._command: FocusCommand | None = None
         self._last_id = 0  # of all commands sent or answered
@@ -135,6 +140,7 @@ class SweepNode(ManagedNode):
 
     def activate(self) -> None:
         self._lens = self._range = self._command = None
+        self._wanted_until = -math.inf
         self._silent_from = time.monotonic() + STARTS_WITHIN  # without a lens state until then
         self.create_subscription(
             LensStateMessage,
@@ -145,6 +151,13 @@ class SweepNode(ManagedNode):
         )
         self.create_subscription(
             Float32, 'focus_on', self._on_focus_on, qos.COMMAND, qos_overriding_options=qos.overridable()
+        )
+        self.create_subscription(
+            FocusRangeMessage,
+            'focus_range',
+            self._on_focus_range,
+            qos.COMMAND,
+            qos_overriding_options=qos.overridable(),
         )
         # Simulated time may stand still.
         self.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -173,6 +186,29 @@ class SweepNode(ManagedNode):
                 'to sweep only'
             )
         self._focus_on = message.data if message.data > 0 else 0.0  # NaN: 0
+
+    def _on_focus_range(self, message: FocusRangeMessage) -> None:
+        near, far = message.near_distance, message.far_distance
+        if not 0 < near < far:
+            self._warn(
+                f'{self.resolve_topic_name("focus_range")}: near_distance {near:.3g} m and far_distance {far:.3g} m '
+                'are no range: near has to be above 0 and less than far'
+            )
+            return
+        self._wanted, self._wanted_until = (near, far), time.monotonic() + FOLLOWS_FOR
+
+    def _part(self, limits: VergenceRange) -> VergenceRange:
+        """What of the limits is swept."""
+        if time.monotonic() > self._wanted_until:
+            return limits
+        near, far = max(self._wanted[0], limits.near), min(self._wanted[1], limits.far)
+        if near < far and VergenceRange(near, far).width > STEADY * limits.width:
+            return VergenceRange(near, far)
+        self._warn(
+            f'{self.resolve_topic_name("focus_range")}: {self._wanted[0]:.3g} to {self._wanted[1]:.3g} m is outside of '
+            f'{limits.near:.3g} to {limits.far:.3g} m: everything is swept'
+        )
+        return limits
 
     def _hold(self) -> float:
         """The distance (m) to hold the focus on, in the range; 0: none."""
@@ -221,12 +257,14 @@ class SweepNode(ManagedNode):
             self._range = range_
             self._trial = PatternTrial()
             self._settled_at, self._since_settled = time.monotonic(), 0
-            self._distances = focus_distances(self._settings.values, range_, self._trial, self._hold)
+            self._begin_sweep(self._part(range_))
             # Counting on from the last command: the answer to an earlier one, even to one on its way, cannot pass for
             # that to ours.
             self._last_id = max(self._last_id, message.command_id)
             self._next()
             return
+        if (part := self._part(self._range)) != self._swept:
+            self._begin_sweep(part)  # with the next command
         self._trial.add(message.settled)
         if message.settled:
             self._settled_at = time.monotonic()
@@ -234,6 +272,10 @@ class SweepNode(ManagedNode):
             self._frames += 1
             if self._frames >= self._settings.values.frames_per_step:
                 self._next()
+
+    def _begin_sweep(self, part: VergenceRange) -> None:
+        self._swept = part
+        self._distances = focus_distances(self._settings.values, part, self._trial, self._hold)
 
     @property
     def _is_pipelined(self) -> bool:
@@ -276,7 +318,8 @@ class SweepNode(ManagedNode):
         if message.command_id != command.command_id:
             return False
         # A lens may round to steps of its own, but not to another position of the sweep.
-        if off > max(values.tolerance, 0.5 / max(values.steps - 1, FEW_STEPS)):
+        spacing = (self._swept or range_).width / range_.width / max(values.steps - 1, FEW_STEPS)
+        if off > max(values.tolerance, 0.5 * spacing):
             self._elsewhere += 1
             self._elsewhere_at = time.monotonic()
             self._warn(
@@ -344,6 +387,8 @@ class SweepNode(ManagedNode):
             return Report(WARN, f'waiting for {self._topic}', figures)
         figures['focus distance (m)'] = self._command.focus_distance
         figures['focus on (m)'] = self._focus_on
+        if self._swept is not None:
+            figures['swept (m)'] = f'{self._swept.near:.3g} to {self._swept.far:.3g}'
         if self._is_late(self._sent_at, self._since_sent):
             return Report(WARN, 'the camera does not answer', figures)
         if now - self._elsewhere_at < SHOWN_FOR:
