@@ -197,27 +197,6 @@ class DepthEstimator:
         self._resolution = resolution
         self.reset(reason)
 
-    def change_range(self, range_: VergenceRange) -> None:
-        """Depth in this range from the next frame on, such as a part of what the lens can focus (`AdaptiveRange`). The
-        memory is kept where the network can convert it (`Network.rescaled_state`)."""
-        before, self._fixed_range = self._range, range_
-        if before is None or before == range_:
-            return
-        scale, offset = before.width / range_.width, range_.normalise(before.far)
-        state, state_before = (
-            self._backend.rescaled_state(state, scale, offset) if state else []
-            for state in (self._state, self._state_before)
-        )
-        if state is None or state_before is None:
-            self._forget()
-            return
-        self._state, self._state_before = state, state_before
-        self._last_focus = scale * self._last_focus + offset
-        self._range = range_
-        for part in (self.evidence, self._all_in_focus, self._blur_scale_search):
-            if part is not None:
-                part.rescale(scale, offset)
-
     def reset(self, reason: str = '') -> None:
         """Forget all frames so far."""
         self.resets += 1
@@ -239,6 +218,27 @@ class DepthEstimator:
         self.evidence = Evidence()
         self._all_in_focus: AllInFocus | None = None
         self._blur_scale_search: BlurScaleSearch | None = None
+
+    def change_range(self, range_: VergenceRange) -> None:
+        """Depth in this range from the next frame on, such as a part of what the lens can focus (`AdaptiveRange`). The
+        memory is kept where the network can convert it (`Network.rescaled_state`)."""
+        before, self._fixed_range = self._range, range_
+        if before is None or before == range_:
+            return
+        scale, offset = before.width / range_.width, range_.normalise(before.far)
+        state, state_before = (
+            self._backend.rescaled_state(state, scale, offset) if state else []
+            for state in (self._state, self._state_before)
+        )
+        if state is None or state_before is None:
+            self._forget()
+            return
+        self._state, self._state_before = state, state_before
+        self._last_focus = scale * self._last_focus + offset
+        self._range = range_
+        for part in (self.evidence, self._all_in_focus, self._blur_scale_search):
+            if part is not None:
+                part.rescale(scale, offset)
 
     def push(self, image: np.ndarray, lens_state: LensState) -> Estimate:
         """Reads one frame.

@@ -20,6 +20,7 @@ class Views:
 
     def __init__(self, backend: Backend, count: int):
         self.device, self._backend, self._count = backend.device, backend, count
+        self.rescaled_state = backend.rescaled_state
 
     def __call__(self, image, focus, blur_scale, *state):
         views = torch.cat([_turn(image, view) for view in range(self._count)])
