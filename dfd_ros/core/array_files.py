@@ -30,12 +30,11 @@ class Part(NamedTuple):
     columns: slice
 
 
-def read_array(path: Path, hint: str = '', largest: int = MAX_ARRAY) -> np.ndarray:
+def read_array(path: Path, hint: str = '') -> np.ndarray:
     """The array of a .npy file.
 
     Args:
         hint: added to the message if there is no such file.
-        largest: bytes that it may have.
 
     Raises:
         InputError: there is no such file, it is not an array, or too large.
@@ -43,7 +42,7 @@ def read_array(path: Path, hint: str = '', largest: int = MAX_ARRAY) -> np.ndarr
     require_file(path, hint)
     try:
         with open(path, 'rb') as file:
-            return _array(file, largest)
+            return _array(file, MAX_ARRAY)
     except Exception as error:  # NumPy's reader of headers raises many types
         raise InputError(f'{path}: cannot be read as a NumPy array: {reason(error)}') from None
 

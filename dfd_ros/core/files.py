@@ -75,9 +75,9 @@ def read_text(path: str | Path, hint: str = '', largest: int = MAX_TEXT) -> str:
         raise InputError(f'{path}: cannot be read: {reason(error)}') from None
 
 
-def read_json(path: str | Path, hint: str = '') -> Any:
+def read_json(path: str | Path) -> Any:
     """The content of a JSON file. Raises `InputError` if it does not exist, cannot be read or is not JSON."""
-    return parse_json(read_text(path, hint), str(path))
+    return parse_json(read_text(path), str(path))
 
 
 def parse_json(text: str | bytes, name: str) -> Any:

@@ -63,11 +63,10 @@ class SmallImage(NamedTuple):
     camera: str
 
 
-def read_image(path: Path, named_by: str = '', as_stored: bool = False, bits: int = 0) -> np.ndarray:
+def read_image(path: Path, as_stored: bool = False, bits: int = 0) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file, upright. Of 16 bits, the 8 highest that it uses are taken.
 
     Args:
-        named_by: origin of the file name, for the message if the file does not exist.
         as_stored: ignore the EXIF orientation, which depends on how the camera was held. Intrinsics and extrinsics
             refer to the sensor.
         bits: that 16-bit images of its recording use, by `used_bits`, so that all have one exposure; 0 = this image.
@@ -75,7 +74,7 @@ def read_image(path: Path, named_by: str = '', as_stored: bool = False, bits: in
     Raises:
         InputError: the file does not exist or is not an image of 8 or 16 bits; names the file.
     """
-    with _opened(path, path, named_by) as image:
+    with _opened(path, path) as image:
         pixels = _pixels(image)
         return _in_8_bits(pixels if as_stored else _turned(pixels, _orientation(image)), bits)
 

@@ -56,10 +56,10 @@ class SignificantBits:
         self._needed: deque[int] = deque(maxlen=_REMEMBERED)
 
     @classmethod
-    def of_images(cls, images: Iterable[np.ndarray], bits: int = 0) -> SignificantBits:
+    def of_images(cls, images: Iterable[np.ndarray]) -> SignificantBits:
         """Those that the brightest of a set needs, such as a focal stack; images of 8 bits (uint8) do not count."""
         deep = [needed_bits(pixels) for pixels in images if pixels.dtype == np.uint16]
-        return cls(bits or max(deep, default=0))
+        return cls(max(deep, default=0))
 
     def look(self, pixels: np.ndarray, name: str = '') -> None:
         """Takes note of the next image, uint16 of any shape. name: of the stream, for the line."""

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 
 from dfd_ros.networks import Prediction
 
+_EDGE = 0.08  # of vergence
+_SCALES = 4  # of the gradient of the error
+
 
 def laplace_nll(
     vergence: torch.Tensor, log_scale: torch.Tensor, truth: torch.Tensor, beta: float = 0.0
@@ -34,13 +37,13 @@ def hypothesis_cross_entropy(logits: torch.Tensor, centres: torch.Tensor, truth:
     return -(target * logits.log_softmax(1)).sum(1, keepdim=True)
 
 
-def edge_sides(vergence: torch.Tensor, radius: int = 4, step: float = 0.08) -> tuple[torch.Tensor, torch.Tensor]:
+def edge_sides(vergence: torch.Tensor, radius: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels in front of a depth edge and pixels behind one, (N, 1, H, W) bool each: within `radius` px another pixel
-    is farther, or nearer, by more than `step` of vergence."""
+    is farther, or nearer, by more than `_EDGE` of vergence."""
     size = 2 * radius + 1
     return (
-        vergence + F.max_pool2d(-vergence, size, 1, radius) > step,
-        F.max_pool2d(vergence, size, 1, radius) - vergence > step,
+        vergence + F.max_pool2d(-vergence, size, 1, radius) > _EDGE,
+        F.max_pool2d(vergence, size, 1, radius) - vergence > _EDGE,
     )
 
 
@@ -55,7 +58,7 @@ def edge_weight(vergence: torch.Tensor, edges: float, behind: float) -> torch.Te
     return 1 + edges * torch.maximum(in_front.float(), behind * is_behind)
 
 
-def gradient_error(error: torch.Tensor, valid: torch.Tensor, scales: int = 4) -> torch.Tensor:
+def gradient_error(error: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Mean difference of the error between neighbours, at full size, a half, a quarter, ...: the error of a surface's
     shape, whatever its distance (Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2020). Texture that
     is copied into depth is penalised in proportion to its contrast.
@@ -64,14 +67,14 @@ def gradient_error(error: torch.Tensor, valid: torch.Tensor, scales: int = 4) ->
         error: (N, 1, H, W) error of u, 0 where not `valid` (bool).
     """
     total, weight = error.new_zeros(()), valid.to(error.dtype)
-    for scale in range(scales):
+    for scale in range(_SCALES):
         if scale:
             share = F.avg_pool2d(weight, 2)
             error, weight = F.avg_pool2d(error * weight, 2) / share.clamp_min(1e-6), (share == 1).to(error.dtype)
         for axis in (-1, -2):
             both = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
             total = total + (error.diff(dim=axis).abs() * both).sum() / both.sum().clamp_min(1)
-    return total / (2 * scales)
+    return total / (2 * _SCALES)
 
 
 def share_of_far(vergence: torch.Tensor, range_ratio: torch.Tensor) -> torch.Tensor:

@@ -10,39 +10,37 @@ import torch
 from dfd_ros.core.optics import VergenceRange
 
 
-def _valid(estimate: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None):
+def _valid(estimate: torch.Tensor, truth: torch.Tensor):
     valid = torch.isfinite(estimate) & torch.isfinite(truth)
-    if mask is not None:
-        valid = valid & mask
     return estimate[valid], truth[valid]
 
 
-def mae(estimate, truth, mask=None) -> float:
+def mae(estimate, truth) -> float:
     """Mean absolute error, in the unit of the inputs. NaN if no pixel is valid."""
-    e, t = _valid(estimate, truth, mask)
+    e, t = _valid(estimate, truth)
     return (e - t).abs().mean().item()
 
 
-def mse(estimate, truth, largest: float = 1.0, mask=None) -> float:
+def mse(estimate, truth, largest: float = 1.0) -> float:
     """Mean squared error of depth divided by the data set's `largest` depth."""
-    e, t = _valid(estimate, truth, mask)
+    e, t = _valid(estimate, truth)
     return ((e - t) / largest).square().mean().item()
 
 
-def rms(estimate, truth, largest: float = 1.0, mask=None) -> float:
+def rms(estimate, truth, largest: float = 1.0) -> float:
     """Root of `mse`."""
-    return mse(estimate, truth, largest, mask) ** 0.5
+    return mse(estimate, truth, largest) ** 0.5
 
 
-def accuracy(estimate, truth, threshold: float = 1.25, mask=None) -> float:
+def accuracy(estimate, truth, threshold: float = 1.25) -> float:
     """Share of pixels with max(d / d*, d* / d) < threshold, in per cent."""
-    e, t = _valid(estimate, truth, mask)
+    e, t = _valid(estimate, truth)
     return (torch.maximum(e / t, t / e) < threshold).double().mean().item() * 100
 
 
-def abs_rel(estimate, truth, mask=None) -> float:
+def abs_rel(estimate, truth) -> float:
     """Mean of |d - d*| / d*."""
-    e, t = _valid(estimate, truth, mask)
+    e, t = _valid(estimate, truth)
     return ((e - t).abs() / t).mean().item()
 
 
@@ -102,8 +100,9 @@ class Reliability:
         return ((self.stated - self.right).abs() * self.share).nansum().item()
 
 
-def reliability(confidence: torch.Tensor, right: torch.Tensor, bins: int = 10) -> Reliability:
+def reliability(confidence: torch.Tensor, right: torch.Tensor) -> Reliability:
     """Args: confidence: (N,) in 0..1. right: (N,) bool."""
+    bins = 10
     index = (confidence * bins).long().clamp(0, bins - 1)
     count, stated, hits = (
         torch.zeros(bins, dtype=torch.double).index_add(0, index, value.double())

@@ -25,9 +25,7 @@ def test_by_hand():
     assert metrics.accuracy(ESTIMATE, TRUTH, threshold=1.31) == pytest.approx(200 / 3)
 
 
-def test_masked_and_unknown_pixels_do_not_count():
-    mask = torch.tensor([True, False, True, True])
-    assert metrics.mae(ESTIMATE, TRUTH, mask) == pytest.approx(0.5)
+def test_unknown_pixels_do_not_count():
     holes = torch.tensor([math.nan, 2.6, math.inf, 1.0])
     assert metrics.mae(holes, TRUTH) == pytest.approx(0.6)
 
