@@ -421,7 +421,7 @@ class TestBadInput:
     def test_two_bridges_on_one_driver(self, launch, drive, observer, tmp_path, start_node):
         drive(stand_ins.CameraRos)
         expected = '2 bridges drive LensPosition of /camera: /focus_bridge, /other/focus_bridge; end all but one'
-        start_node('focus_bridge', '-r', '__ns:=/other', driver='camera_ros')
+        start_node('focus_bridge', '-r', '__ns:=/other', driver='camera_ros', driver_node='/camera/')
         wait_until(lambda: observer.node.count_publishers('/other/lens_state'), 'the other bridge')
         states = observer.listen(LensStateMessage, '/lens_state', qos.LENS_STATE_SUBSCRIBER)
         bridge = launch(driver='camera_ros')

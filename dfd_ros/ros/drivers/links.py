@@ -325,7 +325,7 @@ def identity(driver: Driver, link: Link) -> str:
     """One name for one lens, for all bridges that reach it."""
     if driver.command.control:  # the device may have several names
         return f'{socket.gethostname()}/{os.path.realpath(driver.device)}'
-    return f'{driver.node}/{link.target}'
+    return f'{driver.node.rstrip("/")}/{link.target}'
 
 
 def _check_success(answer: Any, what: str) -> None:
