@@ -34,8 +34,15 @@ def spinning(make_node: Callable[[], N]) -> Iterator[N]:
         rclpy.try_shutdown()
 
 
-def require_no_rivals(node: Node, commands: Publisher) -> None:
-    """Raises InputError where other nodes than `node` send focus commands too."""
+def require_no_rivals(node: Node, commands: Publisher, lens_state_topic: str) -> None:
+    """Raises InputError where other nodes than `node` send focus commands too, or several say where the lens is."""
+    states = node.get_publishers_info_by_topic(lens_state_topic)
+    if len(states) > 1:
+        names = sorted(f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in states)
+        raise InputError(
+            f'{lens_state_topic} comes from {len(names)} nodes, {", ".join(names)}: end all but one (--driver starts a '
+            'focus bridge of its own)'
+        )
     there = node.get_publishers_info_by_topic(commands.topic_name)
     if rivals := sorted({info.node_name for info in there if info.node_name != node.get_name()}):
         raise InputError(

@@ -77,17 +77,13 @@ class TopicDevice(GuardedNode, FocusDevice):
 
     def move_focus(self, value: float, tolerance: float) -> float:
         """Sets the focus once, and waits for a frame that shows the lens at rest there."""
-        if self.grab() is None:
-            raise InputError(
-                f'no pairs of {self._image_topic} and {self._lens_topic} within {PATIENCE:g} s: is the camera running?'
-            )
+        self._await_pair()
         self._wait_for_range()
-        require_no_rivals(self, self._commands)
+        require_no_rivals(self, self._commands, self._lens_topic)
         self.set_focus(value)
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self.grab() is not None:
-            assert self._pair is not None
-            state = self._pair[1]
+        while time.monotonic() < end:
+            state = self._await_pair()[1]
             is_answer = state.settled and state.command_id in (0, self._command_id)  # 0: a driver without numbers
             if is_answer and abs(self.focus - value) <= tolerance:
                 return self.focus
@@ -96,11 +92,19 @@ class TopicDevice(GuardedNode, FocusDevice):
             f'{self.focus:.3g}; the log of the focus bridge says why'
         )
 
+    def _await_pair(self) -> Pair:
+        if self.grab() is None or self._pair is None:
+            raise InputError(
+                f'no pairs of {self._image_topic} and {self._lens_topic} within {PATIENCE:g} s: is the camera running?'
+            )
+        return self._pair
+
     def _wait_for_range(self) -> None:
         """Until then the focus bridge obeys no command."""
         end = time.monotonic() + PATIENCE
         while self._pair is not None and messages.from_message(self._pair[1], self._lens_topic).range is None:
-            if time.monotonic() > end or self.grab() is None:
+            self._await_pair()
+            if time.monotonic() > end:
                 raise InputError(
                     f'{self._lens_topic} does not say what the lens can focus: does the driver answer? The log of the '
                     'focus bridge says why'

@@ -18,6 +18,7 @@ from dfd_ros.ros.guarded_node import GuardedNode
 from dfd_ros.ros.synchronisation import NANOSECONDS, nanoseconds
 
 PATIENCE = 15.0  # s until the first image and the first lens state with limits
+SILENCE = 5.0  # s without an image, after which the camera has gone
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock, as for the focus bridge
 POLL = 0.05  # s
 
@@ -32,6 +33,7 @@ class FocusStepper(GuardedNode):
         self.builder = FocusStepsBuilder(image)
         self.range: VergenceRange | None = None
         self.age = 0.0  # s, of the last image when it came
+        self.image_at = time.monotonic()  # s, when it came
         self.commands = self.create_publisher(FocusCommand, topics['focus_command'], qos.COMMAND)
         kind = CompressedImage if compressed else Image
         self.create_subscription(kind, image, self._on_image, qos.SENSOR_SUBSCRIBER)
@@ -55,7 +57,7 @@ class FocusStepper(GuardedNode):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         stamp = nanoseconds(message.header.stamp) / NANOSECONDS
-        self.age = self.now - stamp
+        self.age, self.image_at = self.now - stamp, time.monotonic()
         self.builder.add_frame(stamp, image_messages.to_rgb(message, self.image_topic))
 
     def _on_lens_state(self, message: LensStateMessage) -> None:
@@ -76,16 +78,20 @@ def record_focus_steps(
         check: called again and again, may raise.
 
     Raises:
-        InputError: no images or lens states, two clocks, another node that commands the focus.
+        InputError: no images or lens states, or no more of them, two clocks, another node that commands the focus or
+            publishes lens states.
     """
 
     def wait(seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if left > 4 * POLL:
-                check()
-            else:
+            if left <= 4 * POLL:
                 time.sleep(left)
+                continue
+            check()
+            require_no_rivals(node, node.commands, node.lens_state_topic)
+            if node.builder.frames and time.monotonic() - node.image_at > SILENCE:
+                raise InputError(f'nothing more on {node.image_topic} for {SILENCE:g} s: has the camera ended?')
 
     with spinning(lambda: FocusStepper(topics, compressed)) as node:
         began = time.monotonic()
@@ -103,7 +109,6 @@ def record_focus_steps(
                 f'{node.image_topic} is stamped {abs(node.age):.3g} s {"before" if node.age > 0 else "after"} its '
                 'arrival: the clocks of the camera and of this machine differ; synchronise them'
             )
-        require_no_rivals(node, node.commands)
         first = node.builder.frames
         began = time.monotonic()
         wait(1.0)

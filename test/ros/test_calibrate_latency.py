@@ -91,6 +91,27 @@ class TestADriver:
         assert done.returncode == 2
         assert 'nothing on /camera/image_raw within' in done.stderr.splitlines()[-1]
 
+    def test_one_that_ends(self, drive, tmp_path):
+        driver = drive(stand_ins.CameraRos, 0, 15, rate=15)
+        end, driver.end = driver.end, lambda: None
+        command = [sys.executable, '-m', 'dfd_ros.cli', 'calibrate', 'latency', '--driver', 'camera_ros']
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: len(driver.told) > 3 or process.poll() is not None, 'steps')
+        end()
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 2
+        assert said.splitlines()[-1] == ('dfd: error: nothing more on /camera/image_raw for 5 s: has the camera ended?')
+
+    def test_beside_another_bridge(self, drive, tmp_path):
+        drive(stand_ins.CameraRos, 0, 15, rate=15)
+        bridge = NodeProcess('focus_bridge', tmp_path / 'log', '-r', INFO, driver='camera_ros')
+        try:
+            done = calibrate(tmp_path, '--driver', 'camera_ros')
+        finally:
+            bridge.end()
+        assert done.returncode == 2
+        assert '/lens_state comes from 2 nodes, /focus_bridge, /focus_bridge: end' in done.stderr.splitlines()[-1]
+
     def test_a_driver_file_that_is_wrong(self, tmp_path):
         (tmp_path / 'mine.yaml').write_text('command: {parameter: focus, unit: table}\nnode: /lens\n')
         done = calibrate(tmp_path, '--driver', 'mine.yaml')
@@ -122,9 +143,7 @@ def test_a_bag(observer, drive, tmp_path):
             Parameter('steps', value=4),
         ]
     )
-    bridge = NodeProcess(
-        'focus_bridge', tmp_path / 'log', '-r', 'camera_info:=/camera/camera_info', driver='camera_ros'
-    )
+    bridge = NodeProcess('focus_bridge', tmp_path / 'log', '-r', INFO, driver='camera_ros')
     try:
         sweep.start()
         with spinning(sweep):

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 import driver_stand_ins as stand_ins
-from ros_processes import PATIENCE, spinning
+from ros_processes import PATIENCE, spinning, wait_until
 
 from dfd_ros.calibration.recorded_sweep import Sweep
 from dfd_ros.ros.nodes.sweep import SweepNode
@@ -68,6 +68,32 @@ class TestThroughADriver:
         assert done.returncode == 2
         assert 'no settled frame at the focus value 0 within 10 s, it is at ' in done.stderr.splitlines()[-1]
         assert not (tmp_path / 'sweep').exists()
+
+    def test_one_that_ends(self, tmp_path):
+        driver = stand_ins.CameraRos(scene=grey)
+        command = [
+            sys.executable,
+            '-m',
+            'dfd_ros.cli',
+            'calibrate',
+            'sweep',
+            '--driver',
+            'camera_ros',
+            '--out',
+            'sweep',
+        ]
+        process = subprocess.Popen(
+            [*command, '--first', '0', '--last', '12'], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            wait_until(lambda: len(driver.told) > 3 or process.poll() is not None, 'steps')
+        finally:
+            driver.end()
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 2 and not (tmp_path / 'sweep').exists()
+        assert said.splitlines()[-1].startswith(
+            'dfd: error: no pairs of /camera/image_raw and /lens_state within 10 s: is the camera running?'
+        )
 
     def test_beside_a_sweep_is_refused(self, tmp_path):
         driver, node = stand_ins.CameraRos(scene=grey), SweepNode()

@@ -101,7 +101,7 @@ def gives_depth(observer, process, log, make_driver):
     assert 'Traceback' not in log.read_text()
 
 
-@pytest.mark.parametrize('name', ['camera_ros', 'axis_camera'])
+@pytest.mark.parametrize('name', ['camera_ros', 'v4l2', 'camera_aravis2', 'axis_camera'])
 def test_dfd_run(name, observer, start, tmp_path, random_weights):
     given, environment, make_driver = prepared(name, tmp_path)
     given |= {'weights': str(random_weights), 'confidence_threshold': '0'}
