@@ -17,7 +17,14 @@ from dfd_ros.core.own_class import MODULE_CLASS
 from dfd_ros.core.resources import resource
 from dfd_ros.core.significant_bits import DEPTHS
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, PRECISIONS, RESOLUTION
-from dfd_ros.ros.parameters import ManagedParameters, Parameters, check_node_name, check_range, parameter
+from dfd_ros.ros.parameters import (
+    ManagedParameters,
+    Parameters,
+    check_node_name,
+    check_range,
+    parameter,
+    run_time_parameter,
+)
 
 if TYPE_CHECKING:
     from dfd_ros.inference.estimator import DepthEstimator
@@ -31,8 +38,7 @@ def _max_travel(run_time: bool = False) -> Any:
         0.0,
         'A frame also counts as settled if the lens moved over at most this share of its range, between two known '
         'positions, during its exposure; its focus is the middle of the two. 0: the lens has to rest.',
-        minimum=0.0,
-        maximum=0.1,
+        within=(0.0, 0.1),
         run_time=run_time,
     )
 
@@ -50,7 +56,7 @@ class CameraParameters(ManagedParameters):
     source_options: str = parameter(
         '', 'Class of your own: arguments of its constructor, a mapping in YAML, such as {serial: 42}.'
     )
-    rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.1, maximum=1000.0, run_time=True)
+    rate: float = run_time_parameter(10.0, 'Images a second.', unit='Hz', within=(0.1, 1000.0))
     frame_id: str = parameter(
         'focus_camera_optical_frame', 'Coordinate frame of the images (z forward, x right, y down).'
     )
@@ -59,26 +65,23 @@ class CameraParameters(ManagedParameters):
         "Width of the images. 0: 640 (synthetic, depthai, picamera2), as stored (stack, rgbd), the driver's choice "
         '(v4l2, pypylon).',
         unit='px',
-        minimum=0,
-        maximum=8192,
+        within=(0, 8192),
     )
     image_height: int = parameter(
         0,
         "Height of the images. 0: 480 (synthetic, depthai, picamera2), the driver's choice (v4l2, pypylon). A stack "
         'and rgbd keep their proportions.',
         unit='px',
-        minimum=0,
-        maximum=8192,
+        within=(0, 8192),
     )
     settle_time: float = parameter(
         0.0,
         'Time from a focus command until the focus rests. Images in between are marked as not settled. 0: 0.03 s, '
         '0.2 s of a device.',
         unit='s',
-        minimum=0.0,
-        maximum=10.0,
+        within=(0.0, 10.0),
     )
-    seed: int = parameter(0, 'Synthetic: which scene. RGB-D: of the noise.', minimum=0, maximum=2**31 - 1)
+    seed: int = parameter(0, 'Synthetic: which scene. RGB-D: of the noise.', within=(0, 2**31 - 1))
     publish_truth: bool = parameter(
         False, 'Publish the true depth on truth/depth where the source knows it (synthetic, rgbd, stack with depth).'
     )
@@ -105,17 +108,16 @@ class CameraParameters(ManagedParameters):
         'otherwise dioptres (picamera2).',
     )
     focal_length: float = parameter(
-        0.0, 'Device, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).', unit='m', minimum=0.0, maximum=10.0
+        0.0, 'Device, RGB-D: focal length of the lens. 0: unknown; 50 mm (rgbd).', unit='m', within=(0.0, 10.0)
     )
     f_number: float = parameter(
-        0.0, 'Device, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).', minimum=0.0, maximum=1000.0
+        0.0, 'Device, RGB-D: focal length over aperture diameter. 0: unknown; 1.4 (rgbd).', within=(0.0, 1000.0)
     )
     pixel_pitch: float = parameter(
         0.0,
         'Device: distance of two pixels of the published image on the sensor. 0: unknown.',
         unit='m',
-        minimum=0.0,
-        maximum=0.001,
+        within=(0.0, 0.001),
     )
     pixel_format: str = parameter(
         '',
@@ -124,15 +126,13 @@ class CameraParameters(ManagedParameters):
         choices=('', 'MJPG', 'YUYV'),
     )
     exposure_time: float = parameter(
-        0.0, 'Device: exposure time. 0: as the camera chooses.', unit='s', minimum=0.0, maximum=10.0
+        0.0, 'Device: exposure time. 0: as the camera chooses.', unit='s', within=(0.0, 10.0)
     )
     max_travel: float = _max_travel()
     white_balance: int = parameter(
-        0, 'Device: colour temperature. 0: as the camera chooses.', unit='K', minimum=0, maximum=20000
+        0, 'Device: colour temperature. 0: as the camera chooses.', unit='K', within=(0, 20000)
     )
-    gain: int = parameter(
-        -1, "Device: gain, in the camera's own unit. -1: as the camera chooses.", minimum=-1, maximum=65535
-    )
+    gain: int = parameter(-1, "Device: gain, in the camera's own unit. -1: as the camera chooses.", within=(-1, 65535))
 
 
 @dataclass(frozen=True)
@@ -161,78 +161,59 @@ class FocusBridgeParameters(ManagedParameters):
 class SweepParameters(ManagedParameters):
     """Parameters of the sweep node."""
 
-    pattern: str = parameter(
+    pattern: str = run_time_parameter(
         'ramp',
         'Order of the focus distances: ramp (and jump back), ping_pong, jumps (shuffled), uneven '
         '(ramps of random steps), auto (ramp or ping_pong, whichever has more settled frames with this lens).',
         choices=SWEEP_PATTERNS,
-        run_time=True,
     )
-    near_to_far: bool = parameter(False, 'Ramps run from near to far, not from far to near.', run_time=True)
-    near: float = parameter(
-        0.0,
-        'Nearest focus distance. 0: what the lens state says.',
-        unit='m',
-        minimum=0.0,
-        maximum=math.inf,
-        run_time=True,
+    near_to_far: bool = run_time_parameter(False, 'Ramps run from near to far, not from far to near.')
+    near: float = run_time_parameter(
+        0.0, 'Nearest focus distance. 0: what the lens state says.', unit='m', within=(0.0, math.inf)
     )
-    far: float = parameter(
+    far: float = run_time_parameter(
         0.0,
         'Farthest focus distance; .inf for infinity. 0: what the lens state says.',
         unit='m',
-        minimum=0.0,
-        maximum=math.inf,
-        run_time=True,
+        within=(0.0, math.inf),
     )
-    steps: int = parameter(
-        5, 'Focus distances from one end of the range to the other.', minimum=2, maximum=1000, run_time=True
-    )
-    frames_per_step: int = parameter(
+    steps: int = run_time_parameter(5, 'Focus distances from one end of the range to the other.', within=(2, 1000))
+    frames_per_step: int = run_time_parameter(
         1,
         'Settled frames to wait for at each focus distance; pipelined: frames from one command to the next.',
-        minimum=1,
-        maximum=1000,
-        run_time=True,
+        within=(1, 1000),
     )
-    focus_on: float = parameter(
+    focus_on: float = run_time_parameter(
         0.0,
         'Distance to hold the focus on, .inf for infinity; one step of the sweep follows after hold_steps steps there. '
         'Images of what is there stay sharp, while depth is still seen everywhere. 0: sweep only. The topic focus_on '
         'changes it.',
         unit='m',
-        minimum=0.0,
-        maximum=math.inf,
-        run_time=True,
+        within=(0.0, math.inf),
     )
-    hold_steps: int = parameter(
-        3, 'focus_on: steps at that distance between two steps of the sweep.', minimum=1, maximum=1000, run_time=True
+    hold_steps: int = run_time_parameter(
+        3, 'focus_on: steps at that distance between two steps of the sweep.', within=(1, 1000)
     )
-    pipelined: bool = parameter(
+    pipelined: bool = run_time_parameter(
         False,
         'Command the next focus distance without waiting for the lens. Needs a camera or focus bridge that knows where '
         'its lens was in each frame: by reports, or by dfd calibrate latency. Where no frame settles within timeout, '
         'the sweep waits for a while.',
-        run_time=True,
     )
-    timeout: float = parameter(
+    timeout: float = run_time_parameter(
         1.0,
         'A command that no settled frame has answered by then, nor within 30 frames, is sent again.',
         unit='s',
-        minimum=0.05,
-        maximum=60.0,
-        run_time=True,
+        within=(0.05, 60.0),
     )
-    tolerance: float = parameter(
+    tolerance: float = run_time_parameter(
         0.01,
         'How near to the requested focus a frame has to be, as a share of the range in vergence, where '
         'the camera does not give command numbers.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+        within=(0.0, 1.0),
     )
-    seed: int = parameter(0, 'Seed of the random patterns.', minimum=0, maximum=2**31 - 1, run_time=True)
-    enabled: bool = parameter(True, 'Sweep from the start; the service ~/enable changes it.', run_time=True)
+    seed: int = run_time_parameter(0, 'Seed of the random patterns.', within=(0, 2**31 - 1))
+    enabled: bool = run_time_parameter(True, 'Sweep from the start; the service ~/enable changes it.')
 
     def check(self) -> None:
         super().check()
@@ -245,11 +226,10 @@ class SweepParameters(ManagedParameters):
 class DepthParameters(ManagedParameters):
     """Parameters of the depth node."""
 
-    weights: str = parameter(
+    weights: str = run_time_parameter(
         '',
         'Weights file (safetensors). Empty: the weights of the package. Setting it loads the file again and clears '
         'the memory.',
-        run_time=True,
     )
     network: str = parameter(
         '',
@@ -267,43 +247,37 @@ class DepthParameters(ManagedParameters):
         RESOLUTION,
         'Longest side of the image that the network sees; larger images are reduced. 0: no limit.',
         unit='px',
-        minimum=0,
-        maximum=8192,
+        within=(0, 8192),
     )
     output_resolution: int = parameter(
         0,
         'Longest side of the results. Larger images are reduced as they arrive, and depth/camera_info fits: saves time '
         'and memory with large images. 0: that of the images.',
         unit='px',
-        minimum=0,
-        maximum=8192,
+        within=(0, 8192),
     )
     adapt_resolution: bool = parameter(
         False,
         'Reduce the resolution, down to 160 px, until depth keeps up with the camera, or with max_rate. It rises again '
         'where there is time. Not for ONNX files of a fixed size.',
     )
-    max_rate: float = parameter(
+    max_rate: float = run_time_parameter(
         0.0,
         'Process at most so many images a second, all foci of the sweep in turn; drop the others. 0: no limit.',
         unit='Hz',
-        minimum=0.0,
-        maximum=1000.0,
-        run_time=True,
+        within=(0.0, 1000.0),
     )
     near: float = parameter(
         0.0,
         'Nearest distance of the depth range. 0: that of the lens state, otherwise what the sweeps cover.',
         unit='m',
-        minimum=0.0,
-        maximum=math.inf,
+        within=(0.0, math.inf),
     )
     far: float = parameter(
         0.0,
         'Farthest distance of the depth range; .inf for infinity. 0: as for near.',
         unit='m',
-        minimum=0.0,
-        maximum=math.inf,
+        within=(0.0, math.inf),
     )
     adaptive_range: bool = parameter(
         False,
@@ -317,63 +291,49 @@ class DepthParameters(ManagedParameters):
         'magnification of the lens state (focus breathing) is compensated.',
     )
     reset_gap: float = parameter(
-        2.0, 'A longer gap between two images clears the memory.', unit='s', minimum=0.001, maximum=3600.0
+        2.0, 'A longer gap between two images clears the memory.', unit='s', within=(0.001, 3600.0)
     )
     sync_slop: float = parameter(
         0.005,
         'Largest difference between the stamps of an image and its lens state. 0: they must be equal.',
         unit='s',
-        minimum=0.0,
-        maximum=10.0,
+        within=(0.0, 10.0),
     )
-    confidence_threshold: float = parameter(
+    confidence_threshold: float = run_time_parameter(
         0.3,
         'Depth below this confidence becomes NaN. Confidence is the probability that the error is less than '
         '5 % of the range in vergence.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+        within=(0.0, 1.0),
     )
-    accepted_errors: float = parameter(
+    accepted_errors: float = run_time_parameter(
         1.0,
         'Share of wrong depth that is accepted among the depth of an image; wrong is an error of 5 % of the range in '
         'vergence or more. As much of the least confident depth becomes NaN as this takes, if the confidence is '
         'right. 1: no limit.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+        within=(0.0, 1.0),
     )
-    lens_state_delay: float = parameter(
+    lens_state_delay: float = run_time_parameter(
         0.0,
         'How much later than their images the lens states are stamped: it is taken out of their stamps. Negative: '
         'earlier.',
         unit='s',
-        minimum=-10.0,
-        maximum=10.0,
-        run_time=True,
+        within=(-10.0, 10.0),
     )
-    trust_stamps: bool = parameter(
+    trust_stamps: bool = run_time_parameter(
         False,
         'Give depth also where images and lens states that pair by their stamps arrive a frame apart each time, as '
         'with a camera whose images take a frame longer. Otherwise only if the images confirm their lens states.',
-        run_time=True,
     )
-    skip_unsettled: bool = parameter(True, 'Skip images taken while the focus moved.', run_time=True)
-    max_age: float = parameter(
-        0.0,
-        'Drop images older than this before they are processed. 0: drop none.',
-        unit='s',
-        minimum=0.0,
-        maximum=3600.0,
-        run_time=True,
+    skip_unsettled: bool = run_time_parameter(True, 'Skip images taken while the focus moved.')
+    max_age: float = run_time_parameter(
+        0.0, 'Drop images older than this before they are processed. 0: drop none.', unit='s', within=(0.0, 3600.0)
     )
     compressed: bool = parameter(False, 'Take the images from image_raw/compressed (JPEG or PNG).')
     image_bits: int = parameter(
         0,
         'Bits that 16-bit images, such as mono16, use: 8, 10, 12, 14 or 16. 0: found from the values; the number only '
         'grows, so that the exposure does not flicker.',
-        minimum=0,
-        maximum=16,
+        within=(0, 16),
     )
     rectification: str = parameter(
         'apply',
@@ -382,91 +342,59 @@ class DepthParameters(ManagedParameters):
         'camera_info has.',
         choices=('apply', 'none', 'done'),
     )
-    out_of_range: str = parameter(
+    out_of_range: str = run_time_parameter(
         'keep',
         'Depth outside the depth range. keep: as estimated. nan: unknown. infinite: +inf beyond far and -inf nearer '
         'than near (REP 117).',
         choices=('keep', 'nan', 'infinite'),
-        run_time=True,
     )
-    median: bool = parameter(
-        False, 'Filter: the median of the last three depth images, for a camera at rest.', run_time=True
-    )
-    edge_jump: float = parameter(
+    median: bool = run_time_parameter(False, 'Filter: the median of the last three depth images, for a camera at rest.')
+    edge_jump: float = run_time_parameter(
         0.0,
         'Filter: depth becomes NaN where neighbours differ by more than this share of the range in vergence, since it '
         'flies between two surfaces there. 0: off.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+        within=(0.0, 1.0),
     )
-    speckle_size: int = parameter(
-        0, 'Filter: surfaces of fewer pixels become NaN. 0: off.', unit='px', minimum=0, maximum=100000, run_time=True
+    speckle_size: int = run_time_parameter(
+        0, 'Filter: surfaces of fewer pixels become NaN. 0: off.', unit='px', within=(0, 100000)
     )
-    points_decimation: int = parameter(
-        1, 'points has one point for so many columns and rows.', minimum=1, maximum=64, run_time=True
-    )
-    lazy: bool = parameter(
-        False,
-        'Pause while nobody subscribes to a result. Processing then starts again with an empty memory.',
-        run_time=True,
+    points_decimation: int = run_time_parameter(1, 'points has one point for so many columns and rows.', within=(1, 64))
+    lazy: bool = run_time_parameter(
+        False, 'Pause while nobody subscribes to a result. Processing then starts again with an empty memory.'
     )
 
-    min_known: float = parameter(
-        0.05, 'Diagnostics warn if a smaller share of the pixels has depth.', minimum=0.0, maximum=1.0, run_time=True
+    min_known: float = run_time_parameter(
+        0.05, 'Diagnostics warn if a smaller share of the pixels has depth.', within=(0.0, 1.0)
     )
-    min_positions: int = parameter(
-        3, 'Diagnostics warn if depth sees fewer different foci within 10 s.', minimum=0, maximum=1000, run_time=True
+    min_positions: int = run_time_parameter(
+        3, 'Diagnostics warn if depth sees fewer different foci within 10 s.', within=(0, 1000)
     )
-    max_refused: float = parameter(
-        0.5,
-        'Diagnostics warn if a larger share of the image and lens state pairs is refused.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+    max_refused: float = run_time_parameter(
+        0.5, 'Diagnostics warn if a larger share of the image and lens state pairs is refused.', within=(0.0, 1.0)
     )
-    max_unpaired: float = parameter(
-        0.5,
-        'Diagnostics warn if a larger share of the images finds no lens state.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+    max_unpaired: float = run_time_parameter(
+        0.5, 'Diagnostics warn if a larger share of the images finds no lens state.', within=(0.0, 1.0)
     )
-    max_resets: int = parameter(
-        10, 'Diagnostics warn if the memory restarts more often in a minute.', minimum=0, maximum=10000, run_time=True
+    max_resets: int = run_time_parameter(
+        10, 'Diagnostics warn if the memory restarts more often in a minute.', within=(0, 10000)
     )
-    min_rate: float = parameter(
-        0.0, 'Diagnostics warn if depth comes less often.', unit='Hz', minimum=0.0, maximum=1000.0, run_time=True
+    min_rate: float = run_time_parameter(
+        0.0, 'Diagnostics warn if depth comes less often.', unit='Hz', within=(0.0, 1000.0)
     )
-    max_latency: float = parameter(
+    max_latency: float = run_time_parameter(
         0.0,
         'Diagnostics warn if 5 % of the depth images come later than this after the stamp of their image. 0: never.',
         unit='s',
-        minimum=0.0,
-        maximum=600.0,
-        run_time=True,
+        within=(0.0, 600.0),
     )
-    max_dropped: float = parameter(
-        1.0,
-        'Diagnostics warn if a larger share of the image and lens state pairs is dropped.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+    max_dropped: float = run_time_parameter(
+        1.0, 'Diagnostics warn if a larger share of the image and lens state pairs is dropped.', within=(0.0, 1.0)
     )
-    min_confidence: float = parameter(
-        0.0,
-        'Diagnostics warn if the mean confidence of the depth that is published is lower.',
-        minimum=0.0,
-        maximum=1.0,
-        run_time=True,
+    min_confidence: float = run_time_parameter(
+        0.0, 'Diagnostics warn if the mean confidence of the depth that is published is lower.', within=(0.0, 1.0)
     )
-    max_memory: float = parameter(
-        0.0,
-        'Diagnostics warn if the process takes more RAM. 0: never.',
-        unit='MB',
-        minimum=0.0,
-        maximum=1e9,
-        run_time=True,
+    max_memory: float = run_time_parameter(
+        0.0, 'Diagnostics warn if the process takes more RAM. 0: never.', unit='MB', within=(0.0, 1e9)
     )
 
     def check(self) -> None:
@@ -507,8 +435,7 @@ class AccuracyParameters(Parameters):
         0.02,
         'Largest difference between the stamps of a depth image and of a depth image of the RGB-D sensor.',
         unit='s',
-        minimum=0.0001,
-        maximum=10.0,
+        within=(0.0001, 10.0),
     )
     calibration: str = parameter(
         '', 'Calibration file of dfd calibrate, with the pose of the RGB-D camera. Used if TF does not have it.'
@@ -517,18 +444,14 @@ class AccuracyParameters(Parameters):
         0.0,
         'Nearest distance to compare. 0: that of the range in the lens state; if that is unknown, all distances count.',
         unit='m',
-        minimum=0.0,
-        maximum=math.inf,
+        within=(0.0, math.inf),
     )
-    far: float = parameter(
-        0.0, 'Farthest distance to compare. 0: as for near.', unit='m', minimum=0.0, maximum=math.inf
-    )
+    far: float = parameter(0.0, 'Farthest distance to compare. 0: as for near.', unit='m', within=(0.0, math.inf))
     largest_depth: float = parameter(
         1.0,
         'MSE and RMS are computed on depth divided by this. 1.0: MSE in square metres, RMS in metres.',
         unit='m',
-        minimum=0.001,
-        maximum=1000.0,
+        within=(0.001, 1000.0),
     )
 
     def check(self) -> None:
@@ -541,22 +464,20 @@ class MonitorParameters(Parameters):
     """Parameters of the monitor node."""
 
     seconds: float = parameter(
-        0.0, 'How long to run, from the first depth image on. 0: until stopped.', unit='s', minimum=0.0, maximum=86400.0
+        0.0, 'How long to run, from the first depth image on. 0: until stopped.', unit='s', within=(0.0, 86400.0)
     )
     patience: float = parameter(
         0.0,
         'Exit with an error if no depth image arrives within this time. 0: wait for ever.',
         unit='s',
-        minimum=0.0,
-        maximum=3600.0,
+        within=(0.0, 3600.0),
     )
     truth: bool = parameter(False, 'Compare depth with the ground truth on truth/depth.')
     sync_slop: float = parameter(
         0.005,
         'Largest difference between the stamps of the messages of one image. 0: they must be equal.',
         unit='s',
-        minimum=0.0,
-        maximum=10.0,
+        within=(0.0, 10.0),
     )
     output: str = parameter('', 'Folder for pictures and a video of the last frames. Empty: write none.')
 
@@ -568,10 +489,8 @@ class ViewerParameters(Parameters):
     host: str = parameter(
         '127.0.0.1', 'Live page: address to listen on. 0.0.0.0: reachable from the whole network, for everybody in it.'
     )
-    port: int = parameter(8080, 'Live page: port. 0: any free one.', minimum=0, maximum=65535)
-    max_rate: float = parameter(
-        10.0, 'Frames a second that are shown at most.', unit='Hz', minimum=0.1, maximum=60.0, run_time=True
-    )
+    port: int = parameter(8080, 'Live page: port. 0: any free one.', within=(0, 65535))
+    max_rate: float = run_time_parameter(10.0, 'Frames a second that are shown at most.', unit='Hz', within=(0.1, 60.0))
     all_in_focus: bool = parameter(True, 'Show the all-in-focus image, which the depth node computes only then.')
     depth_node: str = parameter('depth', 'Depth node whose parameters the sliders set.')
     sweep_node: str = parameter('sweep', 'Sweep node whose parameters the sliders set.')
@@ -597,20 +516,16 @@ class RecorderParameters(ManagedParameters):
         False, 'Record: record the images from TOPIC/compressed (depth: TOPIC/compressedDepth).'
     )
     split_size: int = parameter(
-        2000, 'Record: start a new file of the bag at this size. 0: never.', unit='MB', minimum=0, maximum=1000000
+        2000, 'Record: start a new file of the bag at this size. 0: never.', unit='MB', within=(0, 1000000)
     )
     split_time: float = parameter(
-        300.0, 'Record: start a new file of the bag after this time. 0: never.', unit='s', minimum=0.0, maximum=86400.0
+        300.0, 'Record: start a new file of the bag after this time. 0: never.', unit='s', within=(0.0, 86400.0)
     )
     disk_reserve: int = parameter(
-        1000, 'Record: stop when the free disk space falls to this.', unit='MB', minimum=0, maximum=1000000000
+        1000, 'Record: stop when the free disk space falls to this.', unit='MB', within=(0, 1000000000)
     )
     slop: float = parameter(
-        0.02,
-        'Largest difference between the stamps of an image and its depth image.',
-        unit='s',
-        minimum=0.0001,
-        maximum=10.0,
+        0.02, 'Largest difference between the stamps of an image and its depth image.', unit='s', within=(0.0001, 10.0)
     )
     bags: str = parameter('', 'Convert: a bag, or a folder of bags.')
     output: str = parameter('', 'Convert: folder for the samples.')
@@ -618,9 +533,7 @@ class RecorderParameters(ManagedParameters):
         '', 'Convert: calibration of the rig, as dfd convert takes it. Empty: camera_info and TF of the bags.'
     )
     clock_offset: str = parameter('0', 'Convert: seconds to add to the stamps of the RGB-D sensor, or auto.')
-    workers: int = parameter(
-        1, 'Convert: number of processes; each converts one bag at a time.', minimum=1, maximum=1024
-    )
+    workers: int = parameter(1, 'Convert: number of processes; each converts one bag at a time.', within=(1, 1024))
 
     def check(self) -> None:
         super().check()
@@ -640,12 +553,10 @@ class TrainerParameters(Parameters):
     weights: str = parameter('', 'Initial weights. Empty: those of the configuration.')
     output: str = parameter('runs', 'Folder of the runs. A run found there is resumed.')
     name: str = parameter('', 'Name of the run and of its folder in output. Empty: that of the configuration.')
-    steps: int = parameter(0, 'Optimiser steps. 0: as in the configuration.', minimum=0)
+    steps: int = parameter(0, 'Optimiser steps. 0: as in the configuration.', within=(0, None))
     device: str = parameter('auto', 'Device to train on: cpu, cuda, cuda:1. auto: the GPU if there is one.')
-    depth_node: str = parameter(
-        '',
-        'Depth node whose parameter weights is set to each improved weights file, for example /depth. Empty: none.',
-        run_time=True,
+    depth_node: str = run_time_parameter(
+        '', 'Depth node whose parameter weights is set to each improved weights file, for example /depth. Empty: none.'
     )
 
     def check(self) -> None:

@@ -4,7 +4,7 @@ A node's parameters are the fields of a dataclass that derives from `Parameters`
 
     @dataclass(frozen=True)
     class DepthParameters(Parameters):
-        near: float = parameter(0.0, 'Nearest distance of the swept range.', unit='m', minimum=0.0)
+        near: float = parameter(0.0, 'Nearest distance of the swept range.', unit='m', within=(0.0, None))
 
 Descriptors, ranges, the reading of YAML and ``-p``, the checks at start and at run time, the files in
 ``config/``, the tables in ``docs/parameters.md`` (`dfd_ros.ros.parameter_reference`) and the launch arguments all come
@@ -13,6 +13,7 @@ from it. This module does not import ROS: launch files and `dfd run --help` read
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -74,22 +75,23 @@ def parameter(
     description: str,
     *,
     unit: str = '',
-    minimum: float | None = None,
-    maximum: float | None = None,
+    within: tuple[float | None, float | None] = (None, None),
     choices: tuple[str, ...] = (),
     run_time: bool = False,
 ) -> Any:
-    """A dataclass field that is a ROS parameter; read-only unless `run_time`."""
+    """A dataclass field that is a ROS parameter; read-only unless `run_time`. within: minimum and maximum."""
     if type(default) not in ROS_TYPE_NAMES:
         raise TypeError(f'parameter default {default!r}: expected one of bool, int, float, str')
     return field(
         default=default,
         metadata={
-            'declaration': lambda name: Declaration(
-                name, default, description, unit, minimum, maximum, choices, run_time
-            )
+            'declaration': lambda name: Declaration(name, default, description, unit, *within, choices, run_time)
         },
     )
+
+
+run_time_parameter = functools.partial(parameter, run_time=True)
+"""One that can change while the node runs."""
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from rclpy.parameter import Parameter  # noqa: E402
 from dfd_ros.core.errors import InputError  # noqa: E402
 from dfd_ros.ros import parameter_reference  # noqa: E402
 from dfd_ros.ros.bound_parameters import BoundParameters  # noqa: E402
-from dfd_ros.ros.parameters import Parameters, check_range, parameter, yaml_scalar  # noqa: E402
+from dfd_ros.ros.parameters import Parameters, check_range, parameter, run_time_parameter, yaml_scalar  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Example(Parameters):
-    rate: float = parameter(10.0, 'Images a second.', unit='Hz', minimum=0.5, maximum=100.0, run_time=True)
-    steps: int = parameter(5, 'Steps.', minimum=2, run_time=True)
-    mode: str = parameter('fast', 'Mode.', choices=('fast', 'good'), run_time=True)
-    near: float = parameter(0.1, 'Near.', unit='m', minimum=0.0, run_time=True)
-    far: float = parameter(math.inf, 'Far.', unit='m', run_time=True)
+    rate: float = run_time_parameter(10.0, 'Images a second.', unit='Hz', within=(0.5, 100.0))
+    steps: int = run_time_parameter(5, 'Steps.', within=(2, None))
+    mode: str = run_time_parameter('fast', 'Mode.', choices=('fast', 'good'))
+    near: float = run_time_parameter(0.1, 'Near.', unit='m', within=(0.0, None))
+    far: float = run_time_parameter(math.inf, 'Far.', unit='m')
     device: str = parameter('cpu', 'Device.')
 
     def check(self):
