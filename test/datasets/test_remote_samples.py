@@ -4,39 +4,26 @@ import contextlib
 import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from command_line import dfd
 from faulty_server import FAULTS, serving
-from tiny_training import TINY
+from tiny_training import BLENDER, on_samples
 
 from dfd_ros.core import remote_files
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets import sample_index
 from dfd_ros.datasets.shards import Samples, require_samples, shards
 from dfd_ros.training.checkpoint import settings_of
-from dfd_ros.training.config import Stage, TrainingConfig
 from dfd_ros.training.loop import train
 from dfd_ros.training.sample_sequences import SampleSequences
 from dfd_ros.training.sequences import TrainingData
 
 pytest.importorskip('aiohttp')
-BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 SHARD = 'some room/blender-000000.tar'
-CONFIG = TrainingConfig(
-    name='tiny',
-    network_config=TINY,
-    steps=100,
-    precision='fp32',
-    stages=(Stage(crop=32, batch=2, frames=4, decode=2),),
-    held_out=0.3,
-    validation='samples',
-    shards=str(BLENDER),
-    readers=0,
-)
+CONFIG = on_samples(steps=100)
 
 
 @pytest.fixture

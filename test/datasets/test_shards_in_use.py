@@ -14,7 +14,7 @@ import pytest
 import torch
 from command_line import dfd
 from rendered_pool import render_pool
-from tiny_training import TINY
+from tiny_training import BLENDER, on_samples
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.datasets.shards import Samples, count
@@ -23,7 +23,7 @@ from dfd_ros.datasets.stored_stacks import stored_stacks
 from dfd_ros.evaluation.evaluation_stacks import counted, folder_stacks
 from dfd_ros.evaluation.study import study_scenes as study
 from dfd_ros.networks import Network, Prediction
-from dfd_ros.training.config import Stage, TrainingConfig, make_config
+from dfd_ros.training.config import Stage, make_config
 from dfd_ros.training.loop import train
 from dfd_ros.training.observer import Observer
 from dfd_ros.training.sample_sequences import SampleSequences
@@ -32,20 +32,7 @@ from dfd_ros.training.validation import SampleValidation
 
 pytestmark = pytest.mark.slow(reason='networks are trained on files')
 
-BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
-CONFIG = TrainingConfig(
-    name='tiny',
-    network_config=TINY,
-    steps=2,
-    warmup=1,
-    precision='fp32',
-    stages=(Stage(crop=32, batch=3, frames=4, decode=2),),
-    half_size=0.0,
-    validate_every=100,
-    validate_stacks=1,
-    shards=str(BLENDER),
-    readers=0,  # a process takes longer to start than to read these
-)
+CONFIG = on_samples(batch=3, steps=2, warmup=1, half_size=0.0, validate_every=100, held_out=0.0, validation='presets')
 
 
 def test_the_tiny_sample_is_whole():

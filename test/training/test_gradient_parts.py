@@ -2,29 +2,16 @@
 
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import TINY
+from tiny_training import on_samples
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.training import loop
-from dfd_ros.training.config import Stage, TrainingConfig
 from dfd_ros.training.loop import train
 
-CONFIG = TrainingConfig(
-    name='tiny',
-    network_config=TINY,
-    steps=1,
-    precision='fp32',
-    stages=(Stage(crop=32, batch=3, frames=3, decode=2),),
-    held_out=0.3,
-    validation='samples',
-    validate_stacks=1,
-    shards=str(Path(__file__).parents[1] / 'data' / 'blender'),
-    readers=0,
-)
+CONFIG = on_samples(batch=3, frames=3, steps=1)
 
 
 def gradients(run, batch) -> list[torch.Tensor]:

@@ -12,29 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import ENDLESS, TINY
+from tiny_training import BLENDER, ENDLESS, on_samples
 
 from dfd_ros.core.errors import InputError
-from dfd_ros.training.config import Stage, TrainingConfig
+from dfd_ros.training.config import Stage
 from dfd_ros.training.loop import train
 from dfd_ros.training.sample_sequences import SampleSequences
 from dfd_ros.training.sequences import TrainingData
 
-BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
-CONFIG = TrainingConfig(
-    name='tiny',
-    network_config=TINY,
-    steps=4,
-    warmup=1,
-    precision='fp32',
-    stages=(Stage(until=0.5, crop=32, batch=2, frames=4, decode=2), Stage(crop=24, batch=3, frames=4, decode=2)),
-    held_out=0.3,
-    validate_every=100,
-    validate_stacks=1,
-    validation='samples',
-    shards=str(BLENDER),
-    readers=2,
-)
+STAGES = Stage(until=0.5, crop=32, batch=2, frames=4, decode=2), Stage(crop=24, batch=3, frames=4, decode=2)
+CONFIG = on_samples(steps=4, warmup=1, stages=STAGES, validate_every=100, readers=2)
 
 
 def same(one, other) -> bool:

@@ -8,9 +8,8 @@ import torch
 import yaml
 from processes import torchrun
 from safetensors.torch import load_file
-from tiny_training import TINY
+from tiny_training import BLENDER, TINY
 
-BLENDER = Path(__file__).parents[1] / 'data' / 'blender'
 SETTINGS = {
     'network_config': TINY,
     'steps': 3,
