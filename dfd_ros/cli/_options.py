@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 
 from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.focus_device import DEVICES
-
-INFINITY = math.inf
 
 
 def size_within(smallest: int, largest: int) -> Callable[[str], tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections import deque
 from pathlib import Path
@@ -68,13 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import math
     import time
 
     import numpy as np
     from tqdm import tqdm
 
-    from dfd_ros.cli._options import INFINITY, require_within
+    from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import output_folder, require_other_folder, require_output_folder
     from dfd_ros.core.optics import VergenceRange
@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
         args,
         confidence=(0, 1),
         accepted_errors=(0, 1),
-        near=(1e-3, INFINITY),
-        far=(1e-3, INFINITY),
+        near=(1e-3, math.inf),
+        far=(1e-3, math.inf),
         sweeps=(1, 1000),
         resolution=(0, 16384),
         field_of_view=(0.1, 170),

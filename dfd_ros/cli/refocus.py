@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import deque
 from pathlib import Path
 
@@ -34,15 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import math
     from dataclasses import replace
 
-    from dfd_ros.cli._options import INFINITY, require_within
+    from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import output_folder, require_other_folder, require_output_folder
     from dfd_ros.photographs import read_focal_stack
 
-    require_within(args, sweeps=(1, 1000), focus=(1e-3, INFINITY), f_number=(0.1, 1000), pull=(1e-3, INFINITY))
+    require_within(args, sweeps=(1, 1000), focus=(1e-3, math.inf), f_number=(0.1, 1000), pull=(1e-3, math.inf))
     stack = read_focal_stack(args.stack)
     if not stack.is_metric:
         raise InputError(

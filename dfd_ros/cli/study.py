@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dfd_ros.cli._options import INFINITY, require_within
+    from dfd_ros.cli._options import require_within
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.files import require_output_folder
     from dfd_ros.core.resources import resource
@@ -83,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
     require_within(
         args,
         workers=(0, 256),
-        scenes=(-INFINITY, 10**6),
-        tests=(-INFINITY, 10**5),
-        crop=(-INFINITY, 2048),
-        frames=(-INFINITY, 200),
-        batch=(-INFINITY, 1024),
-        seed=(-INFINITY, 2**62),
+        scenes=(-math.inf, 10**6),
+        tests=(-math.inf, 10**5),
+        crop=(-math.inf, 2048),
+        frames=(-math.inf, 200),
+        batch=(-math.inf, 1024),
+        seed=(-math.inf, 2**62),
     )
     share_of((), args.shard)
     require_output_folder(args.out, 'table.md', 'results.json')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from dfd_ros.inference.estimator_arguments import (
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dfd_ros.cli._options import INFINITY, require_within
+    from dfd_ros.cli._options import require_within
     from dfd_ros.viewing.recorded_scenes import recorded
 
     require_within(
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         port=(0, 65535),
         rate=(0.5, 30),
         confidence=(0, 1),
-        near=(1e-3, INFINITY),
-        far=(1e-3, INFINITY),
+        near=(1e-3, math.inf),
+        far=(1e-3, math.inf),
         resolution=(0, 16384),
     )
     recording = recorded(args.recording, {'image': args.image_topic, 'lens_state': args.lens_state_topic})
