@@ -20,11 +20,13 @@ from pathlib import Path
 import _common  # noqa: F401
 import cv2
 import numpy as np
+import recorded_rig
 import recorded_video
 from processes import cpu_time_of_children
+from recorded_rig import DEPTH_FRAME, IMAGE_FRAME
 
 from dfd_ros.bags.bag_writer import BagWriter, Topic
-from dfd_ros.bags.message_types import typestore
+from dfd_ros.bags.depth_reprojection import Intrinsics
 
 SIZE = 480, 640
 SWEEP = (math.inf, 2.0, 1.0, 2 / 3, 0.5)
@@ -41,48 +43,28 @@ TYPES = {
 
 
 def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: str = '', late: float = 0.0) -> None:
-    """A breathing focus camera and a depth camera 5 cm beside it, images with noise as cameras have.
+    """A breathing focus camera and a depth camera beside it, images with noise as cameras have.
 
     size: (height, width), of the same view. codec: of `CODECS`; raw images if empty. late: s by which lens states and
     depth reach the recorder after the images of the same time.
     """
-    scale = size[1] / SIZE[1]
-    store = typestore()
-    types, draw = store.types, np.random.default_rng(0)
-    topic_types = dict(TYPES)
+    draw, scale = np.random.default_rng(0), size[1] / SIZE[1]
+    topics = dict(TYPES)
     if codec:
-        topic_types['/image_raw/compressed'] = 'sensor_msgs/msg/CompressedImage'
-        del topic_types['/image_raw']
-    numbers = {topic: i for i, topic in enumerate(topic_types)}
-    bag = BagWriter(folder, [Topic(*item, latched=item[0] == '/tf_static') for item in topic_types.items()])
+        topics['/image_raw/compressed'] = 'sensor_msgs/msg/CompressedImage'
+        del topics['/image_raw']
+    numbers = {topic: i for i, topic in enumerate(topics)}
+    bag = BagWriter(folder, [Topic(*item, latched=item[0] == '/tf_static') for item in topics.items()])
     y, x = np.mgrid[: size[0], : size[1]] / scale
     scene = 120 + 50 * np.sin(x / 9)[..., None] * np.sin(y / 13)[..., None] * np.array([1, 0.8, 0.6])
     scenes = [np.clip(scene + draw.normal(0, 3, scene.shape), 0, 255).astype(np.uint8) for _ in range(4)]
     room = np.where((abs(x - 300) < 100) & (abs(y - 200) < 90), 900, 1500 + x + y // 2)
     rooms = [(room + draw.integers(-3, 4, room.shape)).astype(np.uint16) for _ in range(4)]
-
-    def header(stamp: float, frame: str):
-        return types['std_msgs/msg/Header'](
-            types['builtin_interfaces/msg/Time'](int(stamp), round(stamp % 1 * 1e9)), frame
-        )
-
-    def image(array: np.ndarray, encoding: str, stamp: float, frame: str):
-        return types['sensor_msgs/msg/Image'](
-            header(stamp, frame), *size, encoding, 0, array.strides[0], array.reshape(-1).view(np.uint8)
-        )
-
-    def info(f: float, stamp: float, frame: str):
-        k = np.array([f * scale, 0, (size[1] - 1) / 2, 0, f * scale, (size[0] - 1) / 2, 0, 0, 1.0])
-        roi = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
-        return types['sensor_msgs/msg/CameraInfo'](
-            header(stamp, frame), *size, 'plumb_bob', np.zeros(5), k, np.eye(3).reshape(-1), np.zeros(12), 0, 0, roi
-        )
-
     on_the_way: list[tuple[int, int, bytes]] = []  # time of arrival, ns; number of the topic; message
 
     def write(topic: str, stamp: float, message) -> None:
         arrival = stamp + (late if topic in ('/lens_state', '/rgbd/depth/image_rect') else 0.0)
-        data = bytes(store.serialize_cdr(message, topic_types[topic]))
+        data = bytes(recorded_rig.STORE.serialize_cdr(message, topics[topic]))
         heapq.heappush(on_the_way, (round(arrival * 1e9), numbers[topic], data))
 
     def record(until: float) -> None:
@@ -90,36 +72,26 @@ def write_bag(folder: Path, frames: int, size: tuple[int, int] = SIZE, codec: st
             time_ns, number, data = heapq.heappop(on_the_way)
             bag.write(number, time_ns, data)
 
-    pose = types['geometry_msgs/msg/Transform'](
-        types['geometry_msgs/msg/Vector3'](-0.05, 0.0, 0.0), types['geometry_msgs/msg/Quaternion'](0.0, 0.01, 0.0, 1.0)
-    )
-    write(
-        '/tf_static',
-        999.9,
-        types['tf2_msgs/msg/TFMessage'](
-            [types['geometry_msgs/msg/TransformStamped'](header(0.0, 'focus'), 'depth', pose)]
-        ),
-    )
+    def info(focal_length: float, stamp: float, frame: str):
+        f = focal_length * scale
+        camera = Intrinsics(f, f, (size[1] - 1) / 2, (size[0] - 1) / 2)
+        return recorded_rig.info_message(camera, stamp, frame, size)
+
+    write('/tf_static', 999.9, recorded_rig.tf_message())
     compressed = _encoded(codec, [scenes[i % 4] for i in range(frames)]) if codec else []
     for i in range(frames):
         stamp, focus = 1000 + i / RATE, SWEEP[i % len(SWEEP)]
-        zoom = 1 + 0.02 / focus
-        write(
-            '/lens_state',
-            stamp,
-            types['dfd_ros/msg/LensState'](
-                header(stamp, 'focus'), focus, 0.0043, 1.8, 6e-6, zoom, 0.1, math.inf, True, 0
-            ),
-        )
-        write('/camera_info', stamp, info(600 * zoom, stamp, 'focus'))
+        write('/lens_state', stamp, recorded_rig.lens_message(focus, stamp))
+        write('/camera_info', stamp, info(600 * recorded_rig.magnification(focus), stamp, IMAGE_FRAME))
         if codec:
+            kind = recorded_rig.STORE.types['sensor_msgs/msg/CompressedImage']
             data = np.frombuffer(compressed[i], np.uint8)
-            message = types['sensor_msgs/msg/CompressedImage'](header(stamp, 'focus'), codec, data)
-            write('/image_raw/compressed', stamp, message)
+            write('/image_raw/compressed', stamp, kind(recorded_rig.header(stamp, IMAGE_FRAME), codec, data))
         else:
-            write('/image_raw', stamp, image(scenes[i % 4], 'rgb8', stamp, 'focus'))
-        write('/rgbd/depth/camera_info', stamp, info(525, stamp, 'depth'))
-        write('/rgbd/depth/image_rect', stamp, image(rooms[i % 4], '16UC1', stamp, 'depth'))
+            write('/image_raw', stamp, recorded_rig.image_message(scenes[i % 4], 'rgb8', stamp, IMAGE_FRAME))
+        write('/rgbd/depth/camera_info', stamp, info(525, stamp, DEPTH_FRAME))
+        depth = recorded_rig.image_message(rooms[i % 4], '16UC1', stamp, DEPTH_FRAME)
+        write('/rgbd/depth/image_rect', stamp, depth)
         record(stamp)
     record(math.inf)
     bag.close()

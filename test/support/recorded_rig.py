@@ -115,14 +115,14 @@ def compressed_message(image, suffix, stamp, frame, prefix=b''):
     return STORE.types['sensor_msgs/msg/CompressedImage'](header(stamp, frame), kind, data)
 
 
-def info_message(camera, stamp, frame):
+def info_message(camera, stamp, frame, size=SIZE):
     types = STORE.types
     k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1.0])
     p = np.array([camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0.0])
     roi = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
     return types['sensor_msgs/msg/CameraInfo'](
         header(stamp, frame),
-        *SIZE,
+        *size,
         camera.distortion_model,
         np.array(camera.distortion or [0.0] * 5),
         k,
