@@ -4,7 +4,8 @@
 
 Processor time of one thread: that of an image of this size less that of the same image reduced to 640 px beforehand,
 and less the reduction. Memory: how much the highest resident memory of a process grows while it estimates, less the
-same with the small images. Without and with what `output_resolution:=640` of the depth node does.
+same with the small images. For each map of the result that is read, for what publishing depth with a threshold of the
+confidence takes, for all, and for all with what `output_resolution:=640` of the depth node does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.markdown_table import table
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.estimator_arguments import network_size
+from dfd_ros.inference.result_maps import FIELDS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,9 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     check(options, width=641, height=641, frames=3)
     small = network_size(options.height, options.width)
-    rows, (reduced, reduction, less) = [], in_process(*small, options.frames, False)
-    for name, reduces in (('results of the size of the image', False), ('results of 640 px', True)):
-        whole, reduction, memory = in_process(options.height, options.width, options.frames, reduces)
+    maps: dict[str, tuple[str, ...]] = {'none': ()} | {name: (name,) for name in FIELDS}
+    maps |= {'depth, confidence': ('depth', 'confidence'), 'all': FIELDS}
+    rows = []
+    reduced, reduction, less = in_process(*small, options.frames, False, FIELDS)
+    for name, read in (*maps.items(), ('all, of 640 px', FIELDS)):
+        whole, reduction, memory = in_process(options.height, options.width, options.frames, 'px' in name, read)
         rows.append(
             [
                 name,
@@ -51,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         table(
             [
-                f'{options.width}x{options.height}',
+                f'{options.width}x{options.height}: maps',
                 *(f'ms: {name}' for name in header),
                 'MB',
                 'small image',
@@ -63,13 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def in_process(height: int, width: int, count: int, reduces: bool) -> tuple[float, float, float]:
+def in_process(height: int, width: int, count: int, reduces: bool, maps: tuple[str, ...]) -> tuple[float, float, float]:
     """The result of `measure` in a process of its own."""
     with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return pool.apply(measure, (height, width, count, reduces))
+        return pool.apply(measure, (height, width, count, reduces, maps))
 
 
-def measure(height: int, width: int, count: int, reduces: bool) -> tuple[float, float, float]:
+def measure(height: int, width: int, count: int, reduces: bool, maps: tuple[str, ...]) -> tuple[float, float, float]:
     """Medians of the time of a frame and of its reduction, ms; the growth of the highest memory, MB."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -82,7 +87,9 @@ def measure(height: int, width: int, count: int, reduces: bool) -> tuple[float, 
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
     def push(image: np.ndarray, state: LensState) -> None:
-        estimator.push(reduced(image) if reduces else image, state)
+        estimate = estimator.push(reduced(image) if reduces else image, state)
+        for name in maps:
+            getattr(estimate, name)
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = [timed(lambda i=i: push(*images[i % 3]))[1] for i in range(count)]

@@ -186,7 +186,7 @@ def cost() -> str:
 
         def judge(by: Evidence, tensor=tensor, focus=focus) -> None:
             by.push(tensor, focus, 20.0, motion)
-            by.seen(slice(0, 480), 480, 640, torch.device('cpu'))
+            by.seen()
 
         if i < 20:
             times['estimator'].append(timed(lambda: estimator.push(image, state))[1])

@@ -32,9 +32,9 @@ from tqdm import tqdm
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.markdown_table import table
-from dfd_ros.inference import upsampling
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.registration import Registration
+from dfd_ros.inference.upsampling import Upsampling
 
 WARM_UP = 3
 FRAMES_A_TURN = 3  # of each way, so that the caches are its own
@@ -84,7 +84,7 @@ def estimators(options: argparse.Namespace, folder: Path) -> dict[str, DepthEsti
         for sees, resolution in (('full', None), (f'{half} px', half))
     }
     if torch.cuda.is_available():
-        for precision in ('fp32', 'bf16'):
+        for precision in ('fp32', 'bf16', 'fp16'):
             ways[f'torch {precision}, GPU, full'] = DepthEstimator(
                 network=network(options.weights), device='cuda', precision=precision
             )
@@ -154,20 +154,26 @@ def measure_stages(options: argparse.Namespace) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {
         'registration of two frames': [],
         'reduction to half the size': [],
-        'edge-aware upsampling from half the size': [],
+        'edge-aware upsampling of depth and confidence from half the size': [],
     }
-    maps = torch.rand(1, 3, *half)
+    maps = torch.rand(2, *half)
     for _ in range(options.rounds * FRAMES_A_TURN):
         image, _ = next(stream)
-        grey = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[None, None].float() / 255
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, half[::-1], interpolation=cv2.INTER_AREA)
         calls = (
             lambda: registration.push(image),
             lambda: cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA),
-            lambda: upsampling.upsample(maps, grey),
+            lambda: upsampled(maps, small, grey),
         )
         for name, call in zip(times, calls):
             times[name].append(milliseconds(call))
     return times
+
+
+def upsampled(maps: torch.Tensor, small: np.ndarray, guide: np.ndarray) -> list[torch.Tensor]:
+    upsampling = Upsampling(maps, small, guide)
+    return [upsampling(channel) for channel in range(len(maps))]
 
 
 def report(

@@ -23,6 +23,7 @@ from pydantic import Field
 from dfd_ros.core.errors import InputError, reason
 from dfd_ros.core.files import parse_json, require_file
 from dfd_ros.core.parsing import parse
+from dfd_ros.inference.cuda_graphs import Replays
 from dfd_ros.inference.estimator_arguments import PRECISIONS
 from dfd_ros.inference.onnx_export import METADATA_KEY, multiple_of, names_of_state
 from dfd_ros.networks import Network, Prediction
@@ -73,8 +74,20 @@ def is_bf16_fast(device: torch.device) -> bool:
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether one of `PRECISIONS` means bf16 on this device; `auto` does if bf16 is fast."""
+    """Whether training in this precision (fp32, bf16, auto) is in bf16 on this device; `auto` is if bf16 is fast."""
     return precision == 'bf16' or (precision == 'auto' and is_bf16_fast(device))
+
+
+def chosen_precision(precision: str, device: torch.device) -> str:
+    """What one of `PRECISIONS` means on this device: fp32, bf16 or fp16. `auto` is bf16 where it is fast; on a GPU
+    that is not too old for tensor cores otherwise fp16."""
+    if precision not in PRECISIONS:
+        raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
+    if precision != 'auto':
+        return precision
+    if is_bf16_fast(device):
+        return 'bf16'
+    return 'fp16' if device.type == 'cuda' and torch.cuda.get_device_capability(device) >= (7, 0) else 'fp32'
 
 
 class Backend(Protocol):
@@ -91,19 +104,17 @@ class Backend(Protocol):
 
 
 class TorchBackend:
-    """A network in evaluation mode on one device, under bf16 autocast if `precision` says so.
+    """A network in evaluation mode on one device, under autocast if `precision` says so. On a GPU as a CUDA graph.
 
     `frames` is the length of the stacks that the network reads, None if it reads frame by frame. If the blur scale is
     known, the CoC follows from the vergence, and an optional decoder for it is skipped.
     """
 
     def __init__(self, network: Network, device: torch.device, precision: str = 'auto'):
-        if precision not in PRECISIONS:
-            raise InputError(f'precision {precision!r}: give one of {", ".join(PRECISIONS)}')
         if not isinstance(network, Network):
             raise InputError(f'network: {type(network).__name__} does not derive from dfd_ros.networks.Network')
         self.device = device
-        self.bf16 = uses_bf16(precision, device)
+        self.precision = chosen_precision(precision, device)
         self.frames = network.frames
         self.reads_blur_scale = network.reads_blur_scale
         self.network_name = network.name
@@ -111,20 +122,33 @@ class TorchBackend:
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = network.eval()
         self.rescaled_state = self._network.rescaled_state
+        self._run: Callable[..., Any] = Replays(self._step) if device.type == 'cuda' else self._step
 
     @torch.inference_mode()
     def __call__(self, image, focus, blur_scale, *state):
         image = image.contiguous(memory_format=torch.channels_last)
         options = {'decode_coc': not blur_scale.isfinite().all()} if self._network.coc_is_optional else {}
         focus, blur_scale = (value.to(self.device, non_blocking=True) for value in (focus, blur_scale))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            prediction, *state = self._network(image, focus, blur_scale, *state, **options)
-        return Prediction(*(map_.float() for map_ in prediction)), *state
+        results = self._run(image, focus, blur_scale, *state, **options)
+        return Prediction(*results[:3]), *results[3:]
+
+    def _step(self, *tensors: torch.Tensor, **options: Any) -> list[torch.Tensor]:
+        """The maps of the prediction, then those of the state."""
+        half = torch.float16 if self.precision == 'fp16' else torch.bfloat16
+        # A CUDA graph must not read a cache of converted weights that is gone when it is replayed.
+        with torch.autocast(
+            self.device.type, half, enabled=self.precision != 'fp32', cache_enabled=self.device.type != 'cuda'
+        ):
+            prediction, *state = self._network(*tensors, **options)
+        return [*(map_.float() for map_ in prediction), *state]
 
 
 def to_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
     """An image (H, W, C) uint8 as networks take it: (1, C, H, W) float32 in 0..1."""
-    pixels = torch.from_numpy(np.require(image, requirements=['C', 'W'])).to(device)
+    pixels = torch.from_numpy(np.require(image, requirements=['C', 'W']))
+    if device.type == 'cuda':
+        pixels = pixels.pin_memory()  # so that the upload does not wait for the GPU
+    pixels = pixels.to(device, non_blocking=True)
     return pixels.permute(2, 0, 1)[None].float().mul_(1 / 255)
 
 
@@ -147,7 +171,7 @@ class OnnxBackend:
     """A file of `dfd export` in ONNX Runtime, on the CPU, or on CUDA if the build supports it."""
 
     frames: int | None = None
-    bf16 = False
+    precision = 'fp32'
 
     def __init__(self, path: str | Path, device: torch.device):
         try:

@@ -31,7 +31,7 @@ from dfd_ros.inference.camera_motion import CameraMotion
 from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator_arguments import MIN_IMAGE, RESOLUTION, network_size
 from dfd_ros.inference.evidence import NO_ANSWER, Evidence, limited_focus
-from dfd_ros.inference.result_maps import result_maps
+from dfd_ros.inference.result_maps import ResultMaps
 from dfd_ros.inference.swept_range import SweptRange
 from dfd_ros.networks.stack_network import check_stack
 
@@ -92,7 +92,8 @@ class DepthEstimator:
                 the one that the weights must be of; your own as module:Class.
             backend: torch or onnx.
             device: auto, cpu, cuda, cuda:N.
-            precision: auto, fp32, bf16 (torch only; auto is bf16 where the hardware multiplies it).
+            precision: auto, fp32, bf16, fp16 (torch only; auto is bf16 where the hardware multiplies it, fp16 on a GPU
+                without, otherwise fp32).
             range_: of depth; default: see above.
             resolution: longer side (px) of what the network sees at most, None = all of it; larger images are reduced
                 by area averaging, and the results upsampled along the edges of the image.
@@ -128,8 +129,8 @@ class DepthEstimator:
 
     @property
     def precision(self) -> str:
-        """Precision that the network runs in: fp32 or bf16."""
-        return 'bf16' if self._backend.bf16 else 'fp32'
+        """Precision that the network runs in: fp32, bf16 or fp16."""
+        return self._backend.precision
 
     @property
     def network_name(self) -> str:
@@ -312,7 +313,7 @@ class DepthEstimator:
             self._state = self._state_before  # the memory drifts if it reads one focus again and again
         else:
             self._last_focus = focus
-        motion = self._follow_view(image, lens_state, scale, size)
+        motion = self._follow_view(small, lens_state, scale, size)
         on_cpu = seen if device.type == 'cpu' else to_tensor(small, torch.device('cpu'))  # nothing waits for a GPU
         missing = self.evidence.push(on_cpu, focus, blur_scale, motion.resized(scale))
         self._state_before = self._state
@@ -329,16 +330,16 @@ class DepthEstimator:
         if focus != exact_focus and self._state_before:
             self._state = self._state_before  # too blurred to reveal anything, and more so than the network is told
 
-        maps = result_maps(
-            torch.cat(prediction, 1), image, small, lens_state, range_, self.evidence, lens_is_known=not lens_unknown
-        )
-        if not missing and np.isnan(maps['vergence'][0, 0]) and np.isnan(maps['vergence']).all():
+        results = _on_cpu(torch.cat(prediction[: 3 if lens_unknown else 2], 1))[0]
+        if not missing and results[0].isnan().all():
             missing = NO_ANSWER
-        named: dict[str, Any] = maps  # mypy takes them for all fields
-        estimate = Estimate(**named, range=range_, frames=self._frames)
+        guides = None if size == (height, width) else (_grey(small), _grey(image))
+        maps = ResultMaps(results, lens_state, range_, self.evidence.seen(), 1 / scale, guides)
+        estimate = maps.estimate(self._frames)
         if missing:
             estimate = estimate.without_depth(missing)
-        return replace(estimate, all_in_focus=self._sharp(image, focus, motion, estimate))
+        estimate.all_in_focus = self._sharp(image, focus, motion, estimate)
+        return estimate
 
     def _find_blur_scale(self, frames: list[tuple[np.ndarray, LensState]], range_: VergenceRange) -> None:
         """Find an unknown blur scale from all frames of a stack."""
@@ -348,11 +349,11 @@ class DepthEstimator:
         if not self._backend.reads_blur_scale or not math.isnan(lens.blur_scale(range_)):
             return
         motion = CameraMotion(self._registers)
-        steps = (motion.push(image, state.magnification).resized(size[1] / width) for image, state in frames)
+        small = ((_reduced(image, size), state) for image, state in frames)
         search = self._new_blur_scale_search()
         search.find(
-            (_reduced(image, size), limited_focus(range_.normalise(state.focus_distance)), step)
-            for (image, state), step in zip(frames, steps)
+            (image, limited_focus(range_.normalise(state.focus_distance)), motion.push(image, state.magnification))
+            for image, state in small
         )
 
     def _new_blur_scale_search(self) -> BlurScaleSearch:
@@ -379,10 +380,10 @@ class DepthEstimator:
             self._all_in_focus = AllInFocus()
         return self._all_in_focus.push(image, focus, motion, estimate.coc, estimate.confidence)
 
-    def _follow_view(self, image: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> Similarity:
-        """Bring the state into the view of this image, once it is off by enough. size: of what the network sees.
-        Returns what maps pixels of this image to those of the one before."""
-        motion = self._motion.push(image, lens_state.magnification)
+    def _follow_view(self, small: np.ndarray, lens_state: LensState, scale: float, size: tuple[int, int]) -> Similarity:
+        """Bring the state into the view of this image, once it is off by enough. small: what the network sees, of this
+        size. Returns what maps pixels of the whole image to those of the one before."""
+        motion = self._motion.push(small, lens_state.magnification).resized(1 / scale)
         if not self._state:
             return motion
         self._to_state_view = self._to_state_view @ motion
@@ -453,6 +454,21 @@ def _reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
+def _grey(image: np.ndarray) -> np.ndarray:
+    import cv2
+
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    """The one download of a frame. It goes to pinned memory, and waits for the GPU."""
+    if tensor.device.type == 'cpu':
+        return tensor
+    result = tensor.to('cpu', non_blocking=True)
+    torch.cuda.synchronize(tensor.device)
+    return result
+
+
 def _stride(map_: torch.Tensor, height: int, width: int) -> int:
     """Image pixels a cell, a power of two: where a network pads the image, its maps reach beyond it."""
     ratio = max(height / map_.shape[2], width / map_.shape[3])
@@ -469,6 +485,6 @@ def _warp(map_: torch.Tensor, similarity: Similarity, height: int, width: int) -
     to_pixels[:2, 2] = (extent - 1) / 2
     pixels = np.vstack([similarity.matrix(height, width), [0, 0, 1]])
     theta = np.linalg.inv(to_pixels) @ pixels @ to_pixels
-    theta = torch.from_numpy(theta[None, :2]).to(map_.device, torch.float32)
+    theta = torch.from_numpy(theta[None, :2].astype(np.float32)).to(map_.device, non_blocking=True)
     grid = F.affine_grid(theta, list(map_.shape), align_corners=False)
     return F.grid_sample(map_.float(), grid, mode='bilinear', padding_mode='zeros', align_corners=False).to(map_.dtype)

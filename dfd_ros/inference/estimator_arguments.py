@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-PRECISIONS = ('auto', 'fp32', 'bf16')
+PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
 MIN_IMAGE = 16  # px
 RESOLUTION = 640
 """Default longer side (px) of network inputs. Training has blur of up to 48 px across the range; larger images would

@@ -11,7 +11,6 @@ from collections import deque
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from dfd_ros.core.errors import plural
 from dfd_ros.core.geometry import Similarity
@@ -116,15 +115,12 @@ class Evidence:
         stuck = self.response < MIN_RESPONSE and self._response.unrest < MAX_UNREST
         return NO_RESPONSE if stuck else ''
 
-    def seen(self, rows: slice, height: int, width: int, device: torch.device) -> torch.Tensor | None:
-        """(R, width) bool: places in these rows of an image of that size that were seen at two foci. None: all."""
+    def seen(self) -> torch.Tensor | None:
+        """(H / CELL, W / CELL) bool: places that were seen at two foci. None: all."""
         assert self.foci_seen is not None
         # Foci are at most 1.5: 3 - 1e-3 lets the rounding of warped maps pass.
-        cells = self.foci_seen.sum(1, keepdim=True) - (3 - 1e-3) >= self._least
-        if cells.all():
-            return None
-        row = torch.arange(rows.start, rows.stop) * cells.shape[2] // height
-        return F.interpolate(cells[:, :, row].float(), (len(row), width), mode='nearest')[0, 0].to(device) > 0
+        cells = self.foci_seen.sum(1)[0] - (3 - 1e-3) >= self._least
+        return None if cells.all() else cells
 
 
 def shown_by(lag: int) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -11,70 +12,91 @@ import torch
 from dfd_ros.core.laplace import CONFIDENT_ERROR
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference.backends import to_tensor
-from dfd_ros.inference.evidence import Evidence
-from dfd_ros.inference.upsampling import Upsampling
+from dfd_ros.inference.depth_estimate import Estimate
+from dfd_ros.inference.upsampling import Upsampling, around, nearest, strips
 
 FIELDS = 'depth', 'coc', 'confidence', 'vergence', 'log_scale'
-"""Of `dfd_ros.inference.estimator.Estimate`."""
-STRIP = 1 << 18
-"""Pixels of large images that are computed at a time on a CPU: their maps stay in the caches."""
+"""The maps of an `Estimate`."""
+U, LOG_SCALE, COC = range(3)  # channels of the prediction
 
 
-def result_maps(
-    prediction: torch.Tensor,
-    image: np.ndarray,
-    small: np.ndarray,
-    lens_state: LensState,
-    range_: VergenceRange,
-    evidence: Evidence,
-    *,
-    lens_is_known: bool,
-) -> dict[str, np.ndarray]:
-    """The `FIELDS`, each (H, W) float32.
+class ResultMaps:
+    """Computes the `FIELDS` of one frame, each (H, W) float32, one at a time.
 
     Args:
-        prediction: (1, 3, h, w): u, the log of its scale, and the CoC in px of what the network sees.
-        image: (H, W, 3) uint8 RGB.
-        small: the same as the network sees it, (h, w, 3).
-        lens_is_known: the CoC follows from the depth, which is known better than the blur of one frame.
+        prediction: (C, h, w) on the CPU: u, the log of its scale, and, if the lens is not known, the CoC in px of what
+            the network sees.
+        seen: (rows, columns) bool, the places of the image that were seen at two foci; None: all.
+        guides: the image as the network sees it and the whole one, (h, w) and (H, W) uint8, grey; None: the maps keep
+            their size.
+        coc_scale: px of the image for one that the network sees.
     """
-    height, width = image.shape[:2]
-    results: list[torch.Tensor] = []
-    coc_scale = width / small.shape[1]
-    needed = prediction[:, :2] if lens_is_known else prediction
-    for rows, (u, log_scale, *cocs) in _strips(needed, image, small):
-        depth = range_.denormalise(u)
-        confidence = -torch.expm1(-CONFIDENT_ERROR * torch.exp(-log_scale))
-        coc = lens_state.lens.coc_px(depth, lens_state.focus_distance) if lens_is_known else cocs[0].abs() * coc_scale
-        if (known := evidence.seen(rows, height, width, u.device)) is not None:
-            depth, coc = depth.where(known, math.nan), coc.where(known, math.nan)
-        confidence = confidence.masked_fill_(depth.isnan(), 0)
-        maps = [depth, coc, confidence, u, log_scale]
-        if u.shape[0] == height:
-            results = maps
-            break
-        results = results or [map_.new_empty(height, width) for map_ in maps]
-        for result, map_ in zip(results, maps):
-            result[rows] = map_
-    on_cpu = results if prediction.device.type == 'cpu' else torch.stack(results).cpu()  # one download from a GPU
-    return {name: result.numpy() for name, result in zip(FIELDS, on_cpu)}
 
+    def __init__(
+        self,
+        prediction: torch.Tensor,
+        lens_state: LensState,
+        range_: VergenceRange,
+        seen: torch.Tensor | None,
+        coc_scale: float,
+        guides: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        self._prediction, self._lens_state, self._range, self._seen = prediction, lens_state, range_, seen
+        self._coc_scale, self._guides = coc_scale, guides
 
-def _strips(prediction: torch.Tensor, image: np.ndarray, small: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Rows of the image, and the prediction there, (C, R, W)."""
-    height, width = image.shape[:2]
-    device = prediction.device
-    if small.shape == image.shape:
-        yield slice(0, height), prediction[0]
-        return
-    import cv2
+    def estimate(self, frames: int) -> Estimate:
+        """After so many frames. It computes each map when it is first read."""
+        depth, coc, confidence, u, log_scale = (cache(partial(self._compute, name)) for name in FIELDS)
+        estimate = Estimate(depth, coc, confidence, u, log_scale, self._range, frames)
+        if self._guides:
+            reduced = ResultMaps(self._prediction, self._lens_state, self._range, self._seen, self._coc_scale)
+            estimate._reduced = reduced.estimate(frames)
+        return estimate
 
-    def grey(rgb: np.ndarray) -> torch.Tensor:
-        return to_tensor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None], device)
+    @torch.inference_mode()
+    def _compute(self, name: str) -> np.ndarray:
+        lens, focus = self._lens_state.lens, self._lens_state.focus_distance
+        match name:
+            case 'vergence':
+                result = self._map(U)
+            case 'log_scale':
+                result = self._map(LOG_SCALE)
+            case 'confidence':  # 1 - exp(-CONFIDENT_ERROR / b)
+                result = self._map(LOG_SCALE, -1.0, math.log(CONFIDENT_ERROR))
+                self._finish(result, lambda x: torch.sub(1, x.exp_().neg_().exp_(), out=x), 0.0)
+            case 'coc' if self._prediction.shape[0] > COC:
+                result = self._map(COC)
+                self._finish(result, lambda x: x.abs_().mul_(self._coc_scale), math.nan)
+            case _:
+                result = self._map(U, self._range.width, 1 / self._range.far)
+                self._finish(result, lambda x: x.clamp_(min=0).reciprocal_(), math.nan)
+                if name == 'coc':  # follows from the depth, which is known better than the blur of one frame
+                    self._finish(result, lambda x: x.copy_(lens.coc_px(x, focus)), math.nan)
+        return result.numpy()
 
-    upsampling = Upsampling(prediction, grey(small), height)
-    count = max(1, STRIP // width) if device.type == 'cpu' else height
-    for first in range(0, height, count):
-        rows = slice(first, min(first + count, height))
-        yield rows, upsampling.rows(grey(image[rows]), first)[0]
+    @cached_property
+    def _upsampling(self) -> Upsampling | None:
+        return Upsampling(self._prediction, *self._guides) if self._guides else None
+
+    @cached_property
+    def _unknown(self) -> list[torch.Tensor]:
+        """(rows, columns) bool each: the places of the image without depth."""
+        unknown = [] if self._seen is None else [~self._seen]
+        missing = self._prediction[U].isnan()
+        if missing.any():
+            unknown.append(around(missing) if self._guides else missing)
+        return unknown
+
+    def _map(self, channel: int, gain: float = 1.0, bias: float = 0.0) -> torch.Tensor:
+        """`gain` x + `bias` of a map x of the network, in the size of the result."""
+        if self._upsampling is None:
+            return self._prediction[channel] * gain + bias
+        return self._upsampling(channel, gain, bias)
+
+    def _finish(self, result: torch.Tensor, change: Callable[[torch.Tensor], object], unknown: float) -> None:
+        """`change` in place, and `unknown` where there is no depth."""
+        height, width = result.shape
+        for rows in strips(height, width):
+            change(result[rows])
+            for cells in self._unknown:
+                result[rows].masked_fill_(nearest(cells, rows, height, width), unknown)

@@ -198,14 +198,15 @@ class DepthHealth:
 
     def add_frame(self, estimate: Estimate, focus_distance: float, threshold: float, left: float = math.nan) -> None:
         """left: share of the pixels that have depth after the filters; NaN = not known."""
-        known = ~np.isnan(estimate.depth) & (estimate.confidence >= threshold)
+        small = estimate.reduced
+        known = ~np.isnan(small.depth) & (small.confidence >= threshold)
         count = np.count_nonzero(known)
         share = count / known.size
         self._out.add()
         self._known.append(min(share, share if math.isnan(left) else left))
         if share:
             # A tenth of the time of a mean with a mask, NumPy's or OpenCV's.
-            self._confidence.append(float(np.vdot(estimate.confidence, known)) / count)
+            self._confidence.append(float(np.vdot(small.confidence, known)) / count)
         self._foci.add(vergence(focus_distance))
         self._swept.add(vergence(focus_distance), max(_same_focus(self._foci.values), 1e-6))
         self._no_depth_because = estimate.unknown_because

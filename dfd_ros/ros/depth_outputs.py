@@ -61,9 +61,9 @@ class DepthOutputs:
         if self._info.get_subscription_count():
             self._info.publish(published.camera_info(raw_info))
         share = self._publish_depth(estimate, threshold, image, raw_info, view, published, values)  # robots wait for it
-        for publisher, result in ((self._coc, estimate.coc), (self._confidence, estimate.confidence)):
+        for publisher, name in ((self._coc, 'coc'), (self._confidence, 'confidence')):
             if publisher.get_subscription_count():
-                publisher.publish(image_messages.to_message(published(result), header))
+                publisher.publish(image_messages.to_message(published(getattr(estimate, name)), header))
         if estimate.all_in_focus is not None:  # stays in the view of the image, whose place it takes
             self._all_in_focus.publish(image_messages.to_message(estimate.all_in_focus, header))
         return share

@@ -70,6 +70,7 @@ def distance_in(region: RegionOfInterest, estimate: Estimate, threshold: float, 
     """
     if _is_empty(region):
         return math.nan
+    estimate = estimate.reduced
     rows, columns = (
         slice(math.floor(start * used / whole), math.ceil((start + length) * used / whole))
         for start, length, used, whole in zip(

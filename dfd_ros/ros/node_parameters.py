@@ -240,7 +240,7 @@ class DepthParameters(ManagedParameters):
     device: str = parameter('auto', 'Device to run on: cpu, cuda, cuda:1. auto: the GPU if there is one.')
     precision: str = parameter(
         'auto',
-        'Arithmetic of the network. auto: bf16 where the device has fast bf16, otherwise fp32.',
+        'Arithmetic of the network. auto: bf16 where the device has fast bf16; on another GPU fp16, otherwise fp32.',
         choices=PRECISIONS,
     )
     resolution: int = parameter(

@@ -18,7 +18,6 @@ from dfd_ros.core.parsing import parse
 from dfd_ros.core.resources import resource
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.datasets.stack_batch import TRUTH_READ
-from dfd_ros.inference.backends import PRECISIONS
 from dfd_ros.networks.weights_file import MAX_NUMBER, largest_number
 from dfd_ros.synthesis.procedural import StackSettings
 
@@ -36,7 +35,7 @@ Steps = Annotated[PositiveInt, Field(le=10**9)]
 Stacks = Annotated[NonNegativeInt, Field(le=10**7)]
 Weight = Annotated[NonNegativeFloat, Field(le=1e6)]
 Network = Annotated[str, AfterValidator(_trainable)]
-Precision = Literal[PRECISIONS]  # type: ignore[valid-type]
+Precision = Literal['auto', 'fp32', 'bf16']
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from dfd_ros.core.errors import InputError
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import Lens, VergenceRange, vergence
-from dfd_ros.inference import result_maps, upsampling
-from dfd_ros.inference.backends import uses_bf16
+from dfd_ros.inference.backends import chosen_precision
 from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator import DepthEstimator
 from dfd_ros.inference.evidence import MAX_REST, NO_ANSWER, NO_RESPONSE, ONE_FOCUS
@@ -593,8 +592,28 @@ def test_onnx_of_another_kind_is_refused(fixed_size_file, tmp_path):
 @pytest.mark.parametrize('feature', ['amx_bf16', 'avx512_bf16', 'avx512_fp16', ''])
 def test_auto_precision_is_bf16_on_hardware_with_bf16(feature, monkeypatch):
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {feature: bool(feature)}, raising=False)
-    assert uses_bf16('auto', torch.device('cpu')) == feature.endswith('bf16')
-    assert not uses_bf16('fp32', torch.device('cpu'))
+    assert chosen_precision('auto', torch.device('cpu')) == ('bf16' if feature.endswith('bf16') else 'fp32')
+    assert chosen_precision('fp32', torch.device('cpu')) == 'fp32'
+
+
+@pytest.mark.parametrize(
+    'has_bf16, capability, expected', [(True, (9, 0), 'bf16'), (False, (7, 2), 'fp16'), (False, (6, 1), 'fp32')]
+)
+def test_auto_precision_of_a_gpu(monkeypatch, has_bf16, capability, expected):
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: has_bf16)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
+    assert chosen_precision('auto', torch.device('cuda')) == expected
+
+
+def test_half_precision_is_nearly_as_good(small_network):
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    estimates = []
+    for precision in ('fp32', 'fp16'):
+        estimator = DepthEstimator(network=small_network, device='cpu', range_=RANGE, precision=precision)
+        estimates.append([estimator.push(image, LensState(focus)) for focus in FOCI[:3]][-1])
+        assert estimator.precision == precision
+    off = np.abs(estimates[0].vergence - estimates[1].vergence)
+    assert 0 < off.max() < 0.02
 
 
 @pytest.mark.slow(reason='bf16 without its instructions is slow')
@@ -688,46 +707,6 @@ def test_what_is_infinite_in_a_lens_state_is_unknown(small_network, lens):
         # What the growing view has not shown at two foci yet, here a few rows at the edge, is unknown.
         assert (np.isfinite(estimate.coc) | np.isnan(estimate.depth)).all()
         assert np.isfinite(estimate.coc).mean() > 0.8 or estimate.unknown_because == ONE_FOCUS
-
-
-def test_upsampling_finds_the_edge_of_the_image():
-    """A slanted edge in depth and image: nearer to the truth than bilinear, and no further off anywhere."""
-    y, x = np.mgrid[:240, :320].astype(np.float32)
-    inside = torch.from_numpy((x + 0.4 * y > 190).astype(np.float32))[None, None]
-    noise = 0.02 * torch.randn(1, 1, 240, 320, generator=torch.manual_seed(0))
-    truth, guide = 0.2 + 0.6 * inside, 0.3 + 0.4 * inside + noise
-    small = F.interpolate(truth, scale_factor=0.25, mode='area')
-    ours = (upsampling.upsample(small, guide) - truth).abs()
-    plain = (F.interpolate(small, size=truth.shape[-2:], mode='bilinear') - truth).abs()
-    assert ours.mean() < 0.35 * plain.mean()
-    assert ours.max() <= plain.max() + 0.05
-
-
-def test_upsampling_copies_no_texture_and_adds_no_values():
-    guide = torch.rand(1, 1, 96, 128, generator=torch.manual_seed(0))
-    flat = torch.full((1, 2, 24, 32), 0.7)
-    torch.testing.assert_close(upsampling.upsample(flat, guide), torch.full((1, 2, 96, 128), 0.7))
-    rough = torch.rand(1, 2, 24, 32)
-    result = upsampling.upsample(rough, guide)
-    for channel in range(2):
-        assert rough[0, channel].min() <= result[0, channel].min() and result.max() <= rough.max()
-
-
-def test_strips_of_a_large_image_are_those_of_the_whole(monkeypatch, small_network):
-    image = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
-    estimates = []
-    for strip in (7 * 130, 1 << 20):
-        monkeypatch.setattr(result_maps, 'STRIP', strip)
-        estimator = DepthEstimator(network=small_network, range_=RANGE, precision='fp32', resolution=50)
-        estimates.append([estimator.push(image, LensState(focus)) for focus in FOCI[:3]][-1])
-    for name in result_maps.FIELDS:
-        strips, whole = (getattr(estimate, name) for estimate in estimates)
-        np.testing.assert_allclose(strips, whole, rtol=1e-5, atol=1e-6)
-
-
-def test_upsampling_to_the_same_size_changes_nothing():
-    maps = torch.rand(1, 3, 24, 32)
-    assert upsampling.upsample(maps, torch.rand(1, 1, 24, 32)) is maps
 
 
 # Whole stacks

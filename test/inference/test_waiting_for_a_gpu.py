@@ -1,4 +1,4 @@
-"""Between the upload of an image and the download of its results nothing reads a value, which would wait for a GPU.
+"""One upload and one download a frame, and nothing in between that waits for a GPU.
 
 Tensors on torch's device ``meta`` have no values: to read one raises.
 """
@@ -8,27 +8,48 @@ import contextlib
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfd_ros import networks
-from dfd_ros.core.geometry import Similarity
 from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.inference import estimator, result_maps
-from dfd_ros.inference.backends import TorchBackend
-from dfd_ros.inference.evidence import Evidence
+from dfd_ros.inference import backends, estimator
+from dfd_ros.inference.estimator import DepthEstimator
 
 SIZE = 96, 128
 RANGE = VergenceRange(0.3, 3.0)
 META = torch.device('meta')
 
 
+class Transfers(TorchDispatchMode):
+    """Records the copies to and from `META`: bytes up, or down."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = [], []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func._schema.name == 'aten::to':  # in inference mode; it consists of `_to_copy`
+            with self:
+                return func.decompose(*args, **kwargs)
+        if func is torch.ops.aten._to_copy.default:
+            tensor, device = args[0], kwargs.get('device') or args[0].device
+            assert tensor.device == device or kwargs.get('non_blocking'), 'waits for the GPU'
+            if tensor.device == META and device != META:
+                self.down.append(tensor.nbytes)
+                return torch.zeros(tensor.shape, dtype=tensor.dtype)
+            if device == META and tensor.device != META:
+                self.up.append(tensor.nbytes)
+        return func(*args, **kwargs)
+
+
 @pytest.fixture
-def evidence():
-    found = Evidence()
-    found.push(torch.rand(1, 3, *SIZE), 0.0, 20.0)
-    assert found.foci_seen is not None
-    found.foci_seen[..., :4] = 1.5  # the others were seen at one focus
-    return found
+def on_meta(monkeypatch):
+    monkeypatch.setattr(torch, 'autocast', lambda *_, **__: contextlib.nullcontext())  # it does not know `meta`
+    monkeypatch.setattr(estimator, 'choose_device', lambda name: META)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda device: None)
+    monkeypatch.setattr(backends, 'is_bf16_fast', lambda device: False)
 
 
 def test_a_value_of_these_tensors_cannot_be_read():
@@ -36,36 +57,25 @@ def test_a_value_of_these_tensors_cannot_be_read():
         bool(torch.zeros(3, device=META).isnan().any())
 
 
-@pytest.mark.parametrize('blur_scale', [20.0, np.nan])
-def test_network_and_warp(monkeypatch, blur_scale):
-    monkeypatch.setattr(torch, 'autocast', lambda *_, **__: contextlib.nullcontext())  # it does not know `meta`
-    backend = TorchBackend(networks.create('stream'), META, 'fp32')
-    state: list[torch.Tensor] = []
-    for focus in (0.0, 1.0):
-        inputs = torch.empty(1, 3, *SIZE, device=META), torch.tensor([focus]), torch.tensor([blur_scale])
-        prediction, *state = backend(*inputs, *state)
-        state = [estimator._warp(map_, Similarity(dx=2.0), *SIZE) for map_ in state]
-    assert all(map_.device == META for map_ in (*prediction, *state))
+@pytest.mark.parametrize('f_number, channels', [(1.8, 2), (np.nan, 3)])
+@pytest.mark.parametrize('resolution', [None, 64])
+def test_a_frame_is_one_upload_and_one_download(on_meta, monkeypatch, f_number, channels, resolution):
+    module = networks.create('stream')
+    module.reads_blur_scale = False  # a search for an unknown one reads values, in frames of its own
+    stream = DepthEstimator(network=module, range_=RANGE, resolution=resolution)
+    monkeypatch.setattr(DepthEstimator, 'MAX_OFFSET', -1.0)  # the memory is warped at each frame
+    height, width = SIZE if resolution is None else (48, 64)
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    for focus in (3.0, 0.3, 1.0):
+        with Transfers() as transfers:
+            estimate = stream.push(image, LensState(focus, 0.004, f_number, 2e-6))
+        assert [size for size in transfers.up if size > 64] == [height * width * 3]
+        assert transfers.down == [channels * height * width * 4]
+        with Transfers() as transfers:
+            assert estimate.depth.shape == estimate.coc.shape == SIZE
+        assert not (transfers.up or transfers.down)
 
 
-@pytest.mark.parametrize('size', [SIZE, (192, 256)])
-@pytest.mark.parametrize('lens_is_known', [True, False])
-def test_maps_of_the_result(monkeypatch, evidence, size, lens_is_known):
-    downloads = []
-
-    def download(tensor):
-        downloads.append(tensor.shape)
-        return torch.zeros(tensor.shape)
-
-    monkeypatch.setattr(torch.Tensor, 'cpu', download)
-    found = result_maps.result_maps(
-        torch.empty(1, 3, *SIZE, device=META),
-        np.zeros((*size, 3), np.uint8),
-        np.zeros((*SIZE, 3), np.uint8),
-        LensState(0.5, 0.004, 1.8, 2e-6),
-        RANGE,
-        evidence,
-        lens_is_known=lens_is_known,
-    )
-    assert {name: map_.shape for name, map_ in found.items()} == dict.fromkeys(result_maps.FIELDS, size)
-    assert downloads == [(len(result_maps.FIELDS), *size)]  # one, since each waits for the GPU
+def test_a_transfer_that_waits_is_noticed():
+    with Transfers(), pytest.raises(AssertionError, match='waits'):
+        torch.ones(3).to(META)

@@ -20,7 +20,6 @@ from dfd_ros.core.lens_state import LensState
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.evaluation import evaluation_stacks, frame_figures
 from dfd_ros.inference.estimator import DepthEstimator
-from dfd_ros.inference.upsampling import upsample
 from dfd_ros.networks.baselines.recurrent_autoencoder import RecurrentBlock
 from dfd_ros.networks.stack_network import check_stack
 
@@ -397,20 +396,6 @@ def test_earlier_frames_go_with_the_view():
         b, c = (e.push(moved(t, step=4 if t < 3 else 3), LensState(focus)).vergence for e in (moving, loose))
     inner = (slice(8, -8), slice(8, -20))
     assert np.abs(a - b)[inner].mean() < 0.6 * np.abs(a - c)[inner].mean()
-
-
-def test_upsampling_leaves_unknown_what_is_and_nothing_else():
-    generator = torch.Generator().manual_seed(0)
-    guide, maps = torch.rand(1, 1, 32, 32, generator=generator), torch.rand(1, 2, 16, 16, generator=generator)
-    known = upsample(maps, guide)
-    maps[:, 0, :, :4] = math.nan
-    partly = upsample(maps, guide)
-    assert torch.isnan(partly[:, 0, :, :10]).all() and not torch.isnan(partly[:, 0, :, 10:]).any()
-    inner = slice(14, -4)
-    assert (partly[:, 0, :, inner] - known[:, 0, :, inner]).abs().max() < 0.02  # by the range of what is left
-    same(partly[:, 1], known[:, 1])
-    maps[:, 0] = math.nan
-    assert torch.isnan(upsample(maps, guide)[:, 0]).all()
 
 
 def test_figures_are_those_of_the_frames_with_depth():
