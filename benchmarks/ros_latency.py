@@ -23,13 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from _common import network
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from dfd_ros import networks
 from dfd_ros.core import sweeps
-from dfd_ros.core.errors import InputError
 from dfd_ros.core.lens_state import LensState
+from dfd_ros.core.markdown_table import table
 from dfd_ros.core.optics import VergenceRange
 from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator_arguments import RESOLUTION
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.node:
         return run(lambda: TimedDepthNode(options.node), ros_arguments)
     with tempfile.TemporaryDirectory() as folder:
-        print(table(*measure(options, Path(folder))))
+        print(report(*measure(options, Path(folder))))
     return 0
 
 
@@ -100,7 +101,8 @@ class TimedDepthNode(DepthNode):
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]:
     """The times of each frame, s, and how many images were published."""
-    log = folder / 'times.jsonl'
+    log, weights = folder / 'times.jsonl', folder / 'weights.safetensors'
+    networks.save(weights, network(options.weights))
     command = [
         sys.executable,
         __file__,
@@ -108,7 +110,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]
         str(log),
         '--ros-args',
         '-p',
-        f'weights:={weights(options.weights, folder)}',
+        f'weights:={weights}',
         '-p',
         f'resolution:={options.resolution}',
         *(word for name, value in options.parameter for word in ('-p', f'{name}:={value}')),
@@ -130,17 +132,6 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict], int]
         for frame in frames[WARM_UP:]
         if frame['stamp'] in received
     ], len(sent) - WARM_UP
-
-
-def weights(path: Path | None, folder: Path) -> Path:
-    """The weights to use: time does not depend on what they have learned, so random ones do."""
-    if path is not None:
-        return path
-    try:
-        return networks.default_weights()
-    except InputError:
-        networks.save(folder / 'random.safetensors', networks.create('stream'))
-        return folder / 'random.safetensors'
 
 
 def exchange(node, options: argparse.Namespace, process: subprocess.Popen) -> tuple[dict, dict]:
@@ -187,7 +178,7 @@ def exchange(node, options: argparse.Namespace, process: subprocess.Popen) -> tu
     return sent, received
 
 
-def table(frames: list[dict], published: int) -> str:
+def report(frames: list[dict], published: int) -> str:
     """Medians, 95th and 99th percentiles of each part, in ms."""
     if not frames:
         raise RuntimeError('no depth came back')
@@ -203,16 +194,11 @@ def table(frames: list[dict], published: int) -> str:
         'processor time beside the network': lambda f: f['processor'],
         'depth published to depth received by another process': lambda f: f['seen'] - f['published'],
     }
-    lines = [
-        f'{len(frames)} of {published} frames came back',
-        '',
-        '| | median ms | 95 % ms | 99 % ms |',
-        '| --- | --- | --- | --- |',
-    ]
+    rows = []
     for name, span in spans.items():
-        values = 1e3 * np.array([span(frame) for frame in frames])
-        lines.append(f'| {name} | ' + ' | '.join(f'{p:.2f}' for p in np.percentile(values, (50, 95, 99))) + ' |')
-    return '\n'.join(lines)
+        percentiles = np.percentile([1e3 * span(frame) for frame in frames], (50, 95, 99))
+        rows.append([name, *(f'{value:.2f}' for value in percentiles)])
+    return f'{len(frames)} of {published} frames came back\n\n' + table(['', 'median ms', '95 % ms', '99 % ms'], rows)
 
 
 if __name__ == '__main__':

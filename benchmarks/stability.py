@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from _common import check, exit_with, frames, machine, milliseconds, network
 from tqdm import tqdm
 
 from dfd_ros import networks
-from dfd_ros.core.errors import InputError
+from dfd_ros.cli._options import size_within
 from dfd_ros.core.machine import resident_memory
 from dfd_ros.core.markdown_table import table
 from dfd_ros.inference.estimator import DepthEstimator
@@ -28,15 +27,12 @@ CHECKPOINTS = 10
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--frames', type=int, default=10_000, help='of the small stream')
-    parser.add_argument('--small', metavar='WxH', default='96x64', help='size of the small stream')
+    parser.add_argument('--small', type=size_within(16, 4096), default=(96, 64), help='size of the small stream')
     parser.add_argument('--large-frames', type=int, default=1_000, help='of the stream of 640x480')
     parser.add_argument('--weights', type=Path, help='default: those that ship, or random ones')
     options = parser.parse_args(arguments)
-    size = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', options.small)
-    if not size:
-        raise InputError(f'--small {options.small}: give width and height, as 96x64')
     check(options, frames=0, large_frames=0)
-    width, height = map(int, size.groups())
+    width, height = options.small
     print(machine())
     for count, rows, columns in ((options.frames, height, width), (options.large_frames, 480, 640)):
         if count:

@@ -71,8 +71,6 @@ def test_the_commands_of_the_results_are_understood(benchmark, capsys):
         ('blender_speed', ['--workers', '0'], '--workers 0: must be at least 1'),
         ('blender_speed', ['--scenes', '0', '--noise-scenes', '0'], '--scenes 0: must be at least 1'),
         ('throughput', ['--processes', '0'], '--processes 0: must be at least 1'),
-        ('stability', ['--small', 'abc'], '--small abc: give width and height, as 96x64'),
-        ('stability', ['--small', '0x64'], '--small 0x64: give width'),
         ('_fit_classical', ['--network', 'stream'], '--network stream: give one of those of'),
     ],
 )

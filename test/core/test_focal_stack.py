@@ -173,16 +173,17 @@ def exif_folder(folder: Path, size=(32, 24), lens=None, focus=None, **tags) -> F
     return FocalStack.read(folder)
 
 
+OF_A_PHONE = {
+    'FocalLength': IFDRational(43, 10),
+    'FNumber': IFDRational(18, 10),
+    'FocalPlaneXResolution': IFDRational(200),
+    'FocalPlaneResolutionUnit': 3,
+    'SubjectDistance': IFDRational(3, 2),
+}
+
+
 def test_unknown_lens_data_come_from_exif(tmp_path):
-    stack = exif_folder(
-        tmp_path,
-        FocalLength=IFDRational(43, 10),
-        FNumber=IFDRational(18, 10),
-        FocalPlaneXResolution=IFDRational(200),
-        FocalPlaneResolutionUnit=3,
-        SubjectDistance=IFDRational(3, 2),
-    )
-    state = stack.lens_states[0]
+    state = exif_folder(tmp_path, **OF_A_PHONE).lens_states[0]
     assert state.focal_length == pytest.approx(4.3e-3)
     assert state.f_number == pytest.approx(1.8)
     assert state.pixel_pitch == pytest.approx(1e-2 / 200)
@@ -190,16 +191,8 @@ def test_unknown_lens_data_come_from_exif(tmp_path):
 
 
 def test_what_stack_yaml_says_goes_before_exif(tmp_path):
-    stack = exif_folder(
-        tmp_path,
-        lens={'focal_length_mm': 50, 'f_number': None, 'sensor_width_mm': 36},
-        focus=9.0,
-        FocalLength=IFDRational(43, 10),
-        FNumber=IFDRational(18, 10),
-        FocalPlaneXResolution=IFDRational(200),
-        SubjectDistance=IFDRational(3, 2),
-    )
-    state = stack.lens_states[0]
+    lens = {'focal_length_mm': 50, 'f_number': None, 'sensor_width_mm': 36}
+    state = exif_folder(tmp_path, lens=lens, focus=9.0, **OF_A_PHONE).lens_states[0]
     assert state.focal_length == pytest.approx(50e-3)
     assert state.f_number == pytest.approx(1.8)
     assert state.pixel_pitch == pytest.approx(36e-3 / 32)
