@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))
 from _common import check, exit_with  # noqa: E402
 
 from dfd_ros.core.machine import cores  # noqa: E402
-from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, Machine, render_dataset  # noqa: E402
+from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, render_dataset  # noqa: E402
+from dfd_ros.datasets.rendering.workers import Machine  # noqa: E402
 from dfd_ros.synthesis.blender.blender_process import query  # noqa: E402
 from dfd_ros.synthesis.blender.render_settings import MOTIONS, PRESETS, RenderSettings  # noqa: E402
 from dfd_ros.synthesis.procedural import StackSettings  # noqa: E402

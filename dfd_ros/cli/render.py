@@ -225,8 +225,7 @@ def _with_blender(args: argparse.Namespace, engine: str, unit: str, render: Call
     from dfd_ros.core.errors import InputError
     from dfd_ros.core.machine import cores
     from dfd_ros.core.shares import share_of
-    from dfd_ros.datasets.rendering.rendered_dataset import Machine
-    from dfd_ros.datasets.rendering.workers import BlenderCrashed
+    from dfd_ros.datasets.rendering.workers import BlenderCrashed, Machine
 
     if args.device not in ('auto', 'cpu', 'gpu'):
         raise InputError(f'--device {args.device}: with {engine} choose auto, cpu or gpu')

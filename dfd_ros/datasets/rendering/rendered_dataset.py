@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dfd_ros.core.errors import InputError, quoted
 from dfd_ros.core.files import read_json, write_json
 from dfd_ros.core.shares import share_of
 from dfd_ros.datasets.rendering.job_log import JobLog
-from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
+from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job, Machine
 from dfd_ros.datasets.shared_shards import SharedShards
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
@@ -20,17 +20,6 @@ SHARD_NAME = 'blender'
 WORKER = 'dfd_ros.datasets.rendering.worker'
 SETTINGS_FILE = 'settings.json'
 SCENES_FILE = 'scenes.jsonl'
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How to render: worker processes, threads per process, device, and the Python of an environment with bpy (None =
-    this one)."""
-
-    workers: int = 1
-    threads: int = 1
-    device: str = 'auto'
-    python: str | None = None
 
 
 def render_dataset(
@@ -62,9 +51,7 @@ def render_dataset(
         jobs = [Job(key, keys[key], shards.part(key)) for key in share_of(list(keys), job)]
         wanted = [todo for todo in jobs if not shards.has(todo.key)]
         with (
-            BlenderWorkers(
-                WORKER, {'settings': asdict(settings)}, machine.workers, machine.threads, machine.device, machine.python
-            ) as workers,
+            BlenderWorkers(WORKER, {'settings': asdict(settings)}, machine) as workers,
             progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
             JobLog(folder / SCENES_FILE, job) as log,
         ):

@@ -30,6 +30,17 @@ class BlenderCrashed(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Machine:
+    """How to render: worker processes, threads per process, device (cpu, gpu or auto), and the Python of an environment
+    with bpy (None = this one)."""
+
+    workers: int = 1
+    threads: int = 1
+    device: str = 'auto'
+    python: str | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """A scene to render: the sample `key` of `seed`, written to `path`."""
 
@@ -44,31 +55,19 @@ class BlenderWorkers:
     Args:
         module: to run; it implements the protocol of `dfd_ros.datasets.rendering.worker`.
         task: settings shared by all scenes, sent first.
-        workers: number of processes; threads: threads per process.
-        device: cpu, gpu or auto.
-        python: of an environment with bpy; None = this one.
 
     Attributes:
         gpu: whether rendering uses a GPU.
         left_out: the user's files that could not be read, a line each.
     """
 
-    def __init__(
-        self,
-        module: str,
-        task: dict,
-        workers: int = 1,
-        threads: int = 1,
-        device: str = 'auto',
-        python: str | None = None,
-    ):
-        self.module, self.task, self.threads, self.device = module, task, threads, device
-        self.count, self.python = workers, python or sys.executable
+    def __init__(self, module: str, task: dict, machine: Machine):
+        self._module, self._task, self._machine = module, task, machine
         self.gpu = False
         self.left_out: list[str] = []
         self._selector = selectors.DefaultSelector()
         self._running: list[_Process] = []
-        self._free = _shares(workers, threads)
+        self._free = _shares(machine.workers, machine.threads)
 
     def __enter__(self) -> BlenderWorkers:
         return self
@@ -86,7 +85,7 @@ class BlenderWorkers:
             BlenderCrashed: Blender crashed again when a scene was retried.
         """
         waiting = deque((job, 1) for job in jobs)
-        for _ in range(min(self.count, len(waiting))):
+        for _ in range(min(self._machine.workers, len(waiting))):
             self._start()
         while waiting or any(process.job for process in self._running):
             for idle in self._running:
@@ -122,7 +121,7 @@ class BlenderWorkers:
                 yield done, answer['about']
 
     def _start(self) -> None:
-        process = _Process(self.python, self.module, self.task, self.threads, self.device, self._free.pop())
+        process = _Process(self._module, self._task, self._machine, self._free.pop())
         self._running.append(process)
         self._selector.register(process.stdout, selectors.EVENT_READ, process)
 
@@ -147,7 +146,8 @@ def _shares(workers: int, threads: int) -> list[set[int] | None]:
 class _Process:
     """One Blender process and its current scene."""
 
-    def __init__(self, python: str, module: str, task: dict, threads: int, device: str, cores: set[int] | None):
+    def __init__(self, module: str, task: dict, machine: Machine, cores: set[int] | None):
+        python = machine.python or sys.executable
         self.log: BinaryIO = tempfile.TemporaryFile()
         try:
             # OMP_NUM_THREADS: threads of other libraries would take cores from the other workers.
@@ -158,7 +158,7 @@ class _Process:
                 stderr=self.log,
                 text=True,
                 bufsize=1,
-                env=environment(OMP_NUM_THREADS=str(threads)),
+                env=environment(OMP_NUM_THREADS=str(machine.threads)),
                 process_group=0,
                 preexec_fn=partial(_prepare, cores),
             )
@@ -168,7 +168,7 @@ class _Process:
         self.stdin, self.stdout = self.popen.stdin, self.popen.stdout
         self.cores, self.ready, self.tries = cores, False, 0
         self.job: Job | None = None
-        self._send({**task, 'threads': threads, 'device': device})
+        self._send({**task, 'threads': machine.threads, 'device': machine.device})
 
     def give(self, job: Job, tries: int) -> None:
         self.job, self.tries = job, tries

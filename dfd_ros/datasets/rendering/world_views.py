@@ -17,8 +17,7 @@ from dfd_ros.core.errors import InputError, shortened
 from dfd_ros.core.files import changed_value, read_bytes, read_json, write_json, write_text
 from dfd_ros.core.shares import share_of
 from dfd_ros.datasets.rendering.job_log import JobLog, jobs_row, read_log
-from dfd_ros.datasets.rendering.rendered_dataset import Machine
-from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job
+from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job, Machine
 from dfd_ros.drawing import visualise
 from dfd_ros.synthesis.worlds.view import View, views
 
@@ -136,9 +135,7 @@ def render_views(
     wanted = [view for view in jobs if not view.path.exists()]
     write_json(folder / f'{name}.json', settings)
     with (
-        BlenderWorkers(
-            WORKER, task.message(), machine.workers, machine.threads, machine.device, machine.python
-        ) as workers,
+        BlenderWorkers(WORKER, task.message(), machine) as workers,
         progress(len(jobs) - len(wanted), len(jobs)) if progress else contextlib.nullcontext() as bar,
         JobLog(folder / f'{name}.jsonl', job) as log,
     ):
