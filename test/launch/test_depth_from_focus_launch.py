@@ -1,5 +1,6 @@
 """The launch file, with real nodes. Runs where ROS 2 is installed: launch is in no wheel."""
 
+import contextlib
 import importlib.util
 import re
 import time
@@ -61,8 +62,7 @@ def synthetic(random_weights):
 
 @pytest.mark.launch(fixture=synthetic)
 def test_synthetic_gives_depth_in_its_namespace():
-    observer = Observer()
-    try:
+    with contextlib.closing(Observer()) as observer:
         depths = observer.listen(Image, '/robot/depth/image_rect', qos.SENSOR_SUBSCRIBER)
         commands = observer.listen(FocusCommand, '/robot/focus_command', qos.COMMAND)
         truths = observer.listen(Image, '/robot/truth/depth', qos.SENSOR_SUBSCRIBER)
@@ -70,8 +70,6 @@ def test_synthetic_gives_depth_in_its_namespace():
         assert (depths[0].width, depths[0].height, depths[0].encoding) == (96, 72, '32FC1')
         assert depths[0].header.frame_id == CameraParameters().frame_id
         assert all(command.focus_distance >= 1.0 for command in commands)  # near:=1 has reached the sweep
-    finally:
-        observer.close()
 
 
 @launch_pytest.fixture
@@ -86,15 +84,12 @@ def two_cameras(random_weights):
 
 @pytest.mark.launch(fixture=two_cameras)
 def test_two_cameras_of_one_launch_have_frames_of_their_own():
-    observer = Observer()
-    try:
+    with contextlib.closing(Observer()) as observer:
         sides = ('left', 'right')
         depths = {side: observer.listen(Image, f'/{side}/depth/image_rect', qos.SENSOR_SUBSCRIBER) for side in sides}
         wait_until(lambda: all(depths.values()), 'depth images of both')
         for side, images in depths.items():
             assert images[0].header.frame_id == f'{side}/{CameraParameters().frame_id}'
-    finally:
-        observer.close()
 
 
 @launch_pytest.fixture
@@ -110,8 +105,8 @@ def external(random_weights):
 
 @pytest.mark.launch(fixture=external)
 def test_external_listens_to_the_driver_under_its_own_names():
-    observer, range_ = Observer(), VergenceRange(0.3, 3.0)
-    try:
+    range_ = VergenceRange(0.3, 3.0)
+    with contextlib.closing(Observer()) as observer:
         depths = observer.listen(Image, '/depth/image_rect', qos.SENSOR_SUBSCRIBER)
         images_out = observer.publisher(Image, '/driver/image', qos.PUBLISHER)
         lens_out = observer.publisher(LensStateMessage, '/driver/lens', qos.PUBLISHER)
@@ -126,8 +121,6 @@ def test_external_listens_to_the_driver_under_its_own_names():
 
         wait_until(publish_and_look, 'a depth image')
         assert 'camera' not in observer.node.get_node_names()
-    finally:
-        observer.close()
 
 
 def test_arguments_of_dfd_run_are_documented():

@@ -1,5 +1,6 @@
 """The launch file of the recorder, with the real node. Runs where ROS 2 is installed: launch is in no wheel."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +52,14 @@ def compressing(tmp_path_factory):
 
 @pytest.mark.launch(fixture=compressing)
 def test_compressed_images_go_by_the_names_they_are_given():
-    observer = Observer()
-    try:
+    with contextlib.closing(Observer()) as observer:
         for topic in ('/driver/image/compressed', '/driver/depth/compressedDepth'):
             observer.publisher(CompressedImage, topic, qos.PUBLISHER)  # waits for a subscription
-    finally:
-        observer.close()
 
 
 @pytest.mark.launch(fixture=recorder)
 def test_it_records_the_topics_by_the_names_they_are_given(folder):
-    observer = Observer()
-    try:
+    with contextlib.closing(Observer()) as observer:
         publisher = observer.publisher(Image, '/driver/image', qos.PUBLISHER)
 
         def publish_and_look():
@@ -74,5 +71,3 @@ def test_it_records_the_topics_by_the_names_they_are_given(folder):
         wait_until(publish_and_look, 'a bag with messages')
         (bag,) = folder.iterdir()
         assert Bag(bag).counts['/driver/image'] > 0
-    finally:
-        observer.close()

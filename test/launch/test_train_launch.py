@@ -1,5 +1,6 @@
 """The launch file of the trainer, with the real node. Runs where ROS 2 is installed: launch is in no wheel."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,7 @@ def trainer(folder):
 
 @pytest.mark.launch(fixture=trainer)
 def test_it_trains_as_its_arguments_say(folder):
-    observer = Observer()
-    try:
+    with contextlib.closing(Observer()) as observer:
         heard = observer.listen(TrainingProgress, '/robot/trainer/progress', LATCHED)
         wait_until(lambda: heard and heard[-1].step > 3, 'steps')
         assert heard[-1].run == str(folder / 'runs' / 'launched') and heard[-1].steps == 1000000
-    finally:
-        observer.close()

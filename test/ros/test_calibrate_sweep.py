@@ -26,14 +26,18 @@ def sweep(folder, *arguments):
     )
 
 
+def through(driver, name, folder, first, last):
+    try:
+        return sweep(folder, '--driver', name, '--first', first, '--last', last, '--steps', 5)
+    finally:
+        driver.end()
+
+
 @pytest.mark.usefixtures('observer')
 class TestThroughADriver:
     def test_values_of_the_driver(self, tmp_path):
         driver = stand_ins.Depthai(scene=grey)
-        try:
-            done = sweep(tmp_path, '--driver', 'depthai_ros_driver', '--first', 20, '--last', 220, '--steps', 5)
-        finally:
-            driver.end()
+        done = through(driver, 'depthai_ros_driver', tmp_path, 20, 220)
         assert done.returncode == 0, done.stderr
         read = Sweep.read(tmp_path / 'sweep')
         assert list(read.values) == pytest.approx([20, 70, 120, 170, 220])
@@ -41,19 +45,13 @@ class TestThroughADriver:
 
     def test_the_first_value_is_not_that_where_the_bridge_starts(self, tmp_path):
         driver = stand_ins.Depthai(scene=grey)
-        try:
-            done = sweep(tmp_path, '--driver', 'depthai_ros_driver', '--first', 220, '--last', 20, '--steps', 5)
-        finally:
-            driver.end()
+        done = through(driver, 'depthai_ros_driver', tmp_path, 220, 20)
         assert done.returncode == 0, done.stderr
         assert list(Sweep.read(tmp_path / 'sweep').values) == pytest.approx([20, 70, 120, 170, 220])
 
     def test_dioptres_and_reports_that_run_ahead(self, tmp_path):
         driver = stand_ins.CameraRos(scene=lambda value: grey(15 * value))
-        try:
-            done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
-        finally:
-            driver.end()
+        done = through(driver, 'camera_ros', tmp_path, 0, 12)
         assert done.returncode == 0, done.stderr
         read = Sweep.read(tmp_path / 'sweep')
         assert list(read.values) == pytest.approx([0, 3, 6, 9, 12], abs=0.01)
@@ -61,10 +59,7 @@ class TestThroughADriver:
 
     def test_a_lens_that_does_not_obey(self, tmp_path):
         driver = stand_ins.CameraRos(scene=grey, obeys=False)
-        try:
-            done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)
-        finally:
-            driver.end()
+        done = through(driver, 'camera_ros', tmp_path, 0, 12)
         assert done.returncode == 2
         assert 'no settled frame at the focus value 0 within 10 s, it is at ' in done.stderr.splitlines()[-1]
         assert not (tmp_path / 'sweep').exists()
