@@ -20,7 +20,6 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from dfd_ros.ros import launch_arguments, launch_files
-from dfd_ros.ros.node_parameters import CameraParameters
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -56,10 +55,7 @@ def generate_launch_description() -> LaunchDescription:
                 'the calibration has one',
             ),
             DeclareLaunchArgument(
-                'frame_prefix',
-                default_value='',
-                description='before the names of the frames of images and rig, such as left/ of one of two cameras; '
-                'frames that a calibration names are used as they are',
+                'frame_prefix', default_value='', description=launch_arguments.OF_THE_RUN['frame_prefix']
             ),
             DeclareLaunchArgument('rviz', default_value='false', choices=('true', 'false'), description='start RViz'),
             OpaqueFunction(function=_start),
@@ -79,13 +75,12 @@ def _nodes(context: LaunchContext) -> list[Node]:
     # Only what was given is passed on, in the parameter's type: `near:=1` has to reach the node as 1.0.
     values, of_driver = launch_arguments.with_driver(dict(context.launch_configurations))
     remappings = launch_arguments.remappings(values)
-    special: dict[str, launch_files.Parameters] = {'depth': {**of_driver}}
-    if values['frame_prefix']:
-        special['camera'] = {'frame_id': values['frame_prefix'] + CameraParameters().frame_id}
-    nodes = [
-        launch_files.node(context, name, launch_arguments.parameters(name, values) | special.get(name, {}), remappings)
-        for name in launch_arguments.nodes(values)
-    ]
+    nodes = []
+    for name in launch_arguments.nodes(values):
+        parameters = launch_arguments.parameters(name, values) | launch_arguments.of_the_run(name, values)
+        if name == 'depth':
+            parameters |= of_driver
+        nodes.append(launch_files.node(context, name, parameters, remappings))
     if values['record']:
         watched: launch_files.Parameters = {**launch_arguments.monitored(values)}
         watched['output'] = launch_arguments.path(values['record'])

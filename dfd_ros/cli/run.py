@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dfd_ros.ros.launch_arguments import ARGUMENTS, SWITCHES, TOPICS
+from dfd_ros.ros.launch_arguments import ARGUMENTS, FRAME_PREFIX, OF_THE_RUN, SWITCHES, TOPICS, USE_SIM_TIME
 
 HELP = 'run the camera, sweep and depth nodes, as depth_from_focus.launch.py does, without launch'
 EXAMPLE = 'dfd run --source stack --stack output/stacks/0000 --record output/run --seconds 20'
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--params-file', metavar='YAML', type=Path, help='node parameter file; command-line arguments take precedence'
     )
+    parser.add_argument(_option(FRAME_PREFIX), metavar='PREFIX', help=OF_THE_RUN[FRAME_PREFIX])
+    parser.add_argument(_option(USE_SIM_TIME), choices=('true', 'false'), help=OF_THE_RUN[USE_SIM_TIME])
     parser.add_argument('--namespace', default='', help='namespace of the nodes')
     parser.add_argument('--record', metavar='DIR', type=Path, help='save pictures and a video to this folder')
     for name, switch in SWITCHES.items():
@@ -55,10 +57,14 @@ def run(args: argparse.Namespace) -> int:
     from dfd_ros.ros import launch_arguments
     from dfd_ros.ros.node_processes import NodeFailed, NodeProcesses, require_ros
 
-    values = {name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *SWITCHES, *TOPICS)}
+    values = {
+        name: getattr(args, name) or '' for name in (*(a.name for a in ARGUMENTS), *SWITCHES, *TOPICS, *OF_THE_RUN)
+    }
     names = launch_arguments.nodes(values)
     values, of_driver = launch_arguments.with_driver(values)
-    parameters = {name: launch_arguments.parameters(name, values) for name in names}
+    parameters = {
+        name: launch_arguments.parameters(name, values) | launch_arguments.of_the_run(name, values) for name in names
+    }
     parameters['depth'] |= of_driver
     if args.seconds and not args.record:
         raise InputError('--seconds: needs --record')
@@ -78,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
             if args.record:
                 patience = PATIENCE if args.seconds else 0.0
                 watched = {'output': str(args.record), 'seconds': args.seconds, 'patience': patience}
-                processes.start('monitor', {**watched, **launch_arguments.monitored(values)}, *common, grace=DRAWING)
+                watched |= launch_arguments.monitored(values) | launch_arguments.of_the_run('monitor', values)
+                processes.start('monitor', watched, *common, grace=DRAWING)
             for name in names:
                 processes.start(name, parameters[name], *common)
             processes.wait(until='monitor')

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import require_file
 from dfd_ros.core.own_class import MODULE_CLASS, is_choice
-from dfd_ros.ros.node_parameters import NODES
+from dfd_ros.ros.node_parameters import NODES, CameraParameters
 
 EXTERNAL = 'external'
 _OF_EVERY_NODE = ('autostart', 'events_executor')
@@ -167,6 +167,15 @@ SWITCHES = {
     'view': Switch('viewer', 'show everything on a live page in the browser (viewer node)'),
 }
 """Of depth_from_focus.launch.py and `dfd run`, by name."""
+FRAME_PREFIX, USE_SIM_TIME = 'frame_prefix', 'use_sim_time'
+OF_THE_RUN = {
+    FRAME_PREFIX: 'before the names of the frames of images and rig, such as left/ of one of two cameras; frames that '
+    'a calibration names are used as they are',
+    USE_SIM_TIME: 'take the time from /clock, as in simulation and with played bags; empty: as in params_file',
+}
+"""Arguments with their descriptions that several nodes follow."""
+ONLY_LAUNCH = ('respawn', 'rig', 'rig_rgbd', 'rviz')
+"""Arguments of depth_from_focus.launch.py that `dfd run` has not: launch or other packages do it."""
 TOPICS = ('image_raw', 'camera_info', 'lens_state', 'focus_command')
 """What lies between camera, sweep and depth: topics that a driver of its own may call otherwise."""
 
@@ -207,6 +216,16 @@ def parameters(
         for argument in known
         if node in argument.nodes and values.get(argument.name)
     }
+
+
+def of_the_run(node: str, values: dict[str, str]) -> dict[str, bool | int | float | str]:
+    """The parameters of `node` that follow from `OF_THE_RUN`."""
+    found: dict[str, bool | int | float | str] = {}
+    if values.get(USE_SIM_TIME):
+        found[USE_SIM_TIME] = values[USE_SIM_TIME] == 'true'
+    if node == 'camera' and values.get(FRAME_PREFIX):
+        found['frame_id'] = values[FRAME_PREFIX] + CameraParameters().frame_id
+    return found
 
 
 def with_driver(values: dict[str, str]) -> tuple[dict[str, str], dict[str, bool]]:

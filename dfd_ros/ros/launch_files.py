@@ -53,7 +53,7 @@ def declarations(arguments: tuple[launch_arguments.Argument, ...]) -> list[Decla
             'use_sim_time',
             default_value='',
             choices=('', 'true', 'false'),
-            description='take the time from /clock, as in simulation and with played bags; empty: as in params_file',
+            description=launch_arguments.OF_THE_RUN['use_sim_time'],
         ),
     ]
 

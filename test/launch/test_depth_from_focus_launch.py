@@ -130,14 +130,10 @@ def test_arguments_of_dfd_run_are_documented():
     assert set(arguments) == shared | {
         'params_file',
         'namespace',
-        'use_sim_time',
         'record',
         *launch_arguments.SWITCHES,
-        'respawn',
-        'rig',
-        'rig_rgbd',
-        'frame_prefix',
-        'rviz',
+        *launch_arguments.OF_THE_RUN,
+        *launch_arguments.ONLY_LAUNCH,
     }
     assert all(argument.description for argument in arguments.values())
 
