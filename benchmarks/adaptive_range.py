@@ -58,8 +58,9 @@ def stream(
 ) -> Streamed:
     """`frames` in all; the second camera takes over at the frame `change`. Without `adaptive`: ramps over all."""
     estimator = DepthEstimator(reset_gap=1e9, range_=LENS)
-    swept, foci = LENS, iter(())
-    errors, right = [], []
+    swept, foci = LENS, iter(list[float]())
+    errors: list[float] = []
+    right: list[float] = []
     for i in range(frames):
         if (focus := next(foci, None)) is None:
             foci = iter(sweeps.ramp(swept, steps))
