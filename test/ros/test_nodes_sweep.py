@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.optics import VergenceRange
-from dfd_ros.msg import FocusCommand
+from dfd_ros.msg import FocusCommand, FocusRange
 from dfd_ros.msg import LensState as LensStateMessage
 from dfd_ros.ros.nodes.sweep import PatternTrial, SweepParameters, focus_distances
 
@@ -106,6 +106,18 @@ class Lens:
         wait_until(show_and_look, 'the first focus command')
         time.sleep(0.2)
         return self.commands[-1]
+
+    def step(self):
+        """Answers the last command; gives the distance of the next."""
+        count, last = len(self.commands), self.commands[-1]
+
+        def answered():
+            self.state(last.focus_distance, command_id=last.command_id)
+            time.sleep(0.02)
+            return len(self.commands) > count
+
+        wait_until(answered, 'the next command')
+        return self.commands[-1].focus_distance
 
 
 @pytest.fixture
@@ -224,27 +236,15 @@ def test_the_topic_focus_on_moves_the_focus_that_is_held(lens, observer):
     focus_on = observer.publisher(Float32, f'{lens.name.removesuffix("/sweep")}/focus_on')
     lens.first_command()
 
-    def step():
-        """The command after an answer to the last one."""
-        count, last = len(lens.commands), lens.commands[-1]
-
-        def answered():
-            lens.state(last.focus_distance, command_id=last.command_id)
-            time.sleep(0.02)
-            return len(lens.commands) > count
-
-        wait_until(answered, 'the next command')
-        return lens.commands[-1].focus_distance
-
     def hold(distance, held):
         """Publishes it until the sweep holds the focus there, every other step."""
 
         def is_held():
             focus_on.publish(Float32(data=distance))
-            return [step() for _ in range(4)].count(pytest.approx(held)) >= 2  # the sweep itself comes there once
+            return [lens.step() for _ in range(4)].count(pytest.approx(held)) >= 2  # the sweep itself comes there once
 
         wait_until(is_held, f'the focus at {held} m')
-        steps = [step() for _ in range(6)]
+        steps = [lens.step() for _ in range(6)]
         assert steps[::2] == pytest.approx([held] * 3) or steps[1::2] == pytest.approx([held] * 3)
 
     hold(0.8, 0.8)
@@ -259,11 +259,38 @@ def test_the_topic_focus_on_moves_the_focus_that_is_held(lens, observer):
 
         def only_sweeps():
             focus_on.publish(Float32(data=none))
-            return [step() for _ in range(5)] in (pytest.approx(RAMP[i:] + RAMP[:i]) for i in range(5))
+            return [lens.step() for _ in range(5)] in (pytest.approx(RAMP[i:] + RAMP[:i]) for i in range(5))
 
         wait_until(only_sweeps, 'a sweep without a held focus')
         hold(math.inf, math.inf)
     assert 'focus_on: -0.7 m is no distance: give one above 0' in lens.process.output
+
+
+@pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
+def test_a_part_of_the_range_is_swept_while_it_is_asked_for(lens, observer):
+    part = observer.publisher(FocusRange, f'{lens.name.removesuffix("/sweep")}/focus_range')
+    lens.first_command()
+
+    def sweeps(near, far, *expected):
+        def swept():
+            if near:
+                part.publish(FocusRange(near_distance=near, far_distance=far))
+            foci = [lens.step() for _ in range(5)]
+            return foci in [pytest.approx([*expected[i:], *expected[:i]]) for i in range(5)]
+
+        wait_until(swept, f'a sweep of {near} to {far} m')
+
+    narrow = [1.0, 1 / 1.25, 1 / 1.5, 1 / 1.75, 0.5]
+    sweeps(0.5, 1.0, *narrow)
+    sweeps(0.1, 1.0, *narrow)  # what of it the lens can focus
+    sweeps(None, None, *RAMP)  # nobody asks any more
+    sweeps(0.5, 1.0, *narrow)
+    sweeps(0.1, 0.2, *RAMP)
+    assert 'focus_range: 0.1 to 0.2 m is outside of 0.5 to inf m: everything is swept' in lens.process.output
+    part.publish(FocusRange(near_distance=1.0, far_distance=0.5))
+    wait_until(lambda: 'near_distance 1 m and far_distance 0.5 m are no range' in lens.process.output, 'a warning')
+    part.publish(FocusRange())
+    assert 'rests at' not in lens.process.output
 
 
 @pytest.mark.parametrize('lens', [{'timeout': 30.0}], indirect=True)
