@@ -43,8 +43,10 @@ class AdaptiveRange:
     """A part of the range is swept if it is at most this share of the whole."""
     STEADY = 0.1
     """Of the width: smaller changes of the part are not followed."""
-    LOST = 0.5
-    """Share of the pixels that were sure when the part was chosen; with fewer, everything is swept."""
+    LOST = 0.7
+    """Of the pixels that were sure after the sweep before; with fewer, everything is swept at once."""
+    LOST_FIRST = 0.5
+    """The same for the first sweep of a part: in a narrower range, less is sure."""
     ENDS = 0.15
     """Share of the range: how near to both of its ends the focus has been after a sweep."""
     MAX_FRAMES = 60
@@ -71,34 +73,38 @@ class AdaptiveRange:
         """
         if lens_range != self._lens_range or self.range is None or estimate.frames <= 1:
             self._lens_range = lens_range
-            self._left, self._sure = 0, 0.0
+            self._left, self._sure, self._least = 0, 0.0, 0.0
             self._begin(lens_range)
         assert self.range is not None
         v = self.range.normalise(focus_distance)
         self._nearest, self._farthest = max(self._nearest, v), min(self._farthest, v)
         self._frames += 1
+        small = estimate.reduced
+        sure = small.confidence >= self.MIN_CONFIDENCE
+        share = np.count_nonzero(sure) / sure.size
         is_over = self._nearest > 1 - self.ENDS and self._farthest < self.ENDS
-        if is_over or self._frames >= self.MAX_FRAMES:
-            self._begin(self._next(estimate, lens_range))
+        if share < self._least:
+            self._least = 0.0
+            self._begin(lens_range)
+        elif is_over or self._frames >= self.MAX_FRAMES:
+            self._begin(self._next(small.vergence[sure], share, lens_range))
         return self.range
 
-    def _next(self, estimate: Estimate, lens_range: VergenceRange) -> VergenceRange:
-        """What to sweep after a sweep of `range`."""
+    def _next(self, u: np.ndarray, share: float, lens_range: VergenceRange) -> VergenceRange:
+        """What to sweep after a sweep of `range`, which left the share `share` of the pixels sure, of these u."""
         assert self.range is not None
-        sure = estimate.confidence >= self.MIN_CONFIDENCE
-        share = np.count_nonzero(sure) / sure.size
-        if self.range != lens_range:
-            self._left -= 1
-            if self._left <= 0 or share < self.LOST * self._sure:
-                return lens_range
-        if share < self.MIN_SURE:
+        is_whole, self._least = self.range == lens_range, 0.0
+        self._left -= 1
+        is_lost = not is_whole and (self._left <= 0 or share < self.LOST_FIRST * self._sure)
+        if is_lost or share < self.MIN_SURE:
             return lens_range
-        part = self._around(estimate.vergence[sure], lens_range)
+        part = self._around(u, lens_range)
         if part.width > self.WORTH * lens_range.width:
             return lens_range
-        if self.range == lens_range:
+        if is_whole:
             self._left, self._sure = self.NARROW_SWEEPS, share
             return part
+        self._least = self.LOST * share
         near, far = self.range.normalise(part.near), self.range.normalise(part.far)
         return self.range if max(abs(near - 1), abs(far)) < self.STEADY else part
 

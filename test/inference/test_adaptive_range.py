@@ -52,8 +52,8 @@ def swept(adaptive: AdaptiveRange, scene: Scene, count: int, lens: VergenceRange
         range_ = adaptive.range or lens
         ranges.append((float(LENS.normalise(range_.far)), float(LENS.normalise(range_.near))))
         for focus in sweeps.ramp(range_, FRAMES):
-            assert adaptive.range in (range_, None)
-            adaptive.push(focus, scene.estimate(range_), lens)
+            if adaptive.push(focus, scene.estimate(range_), lens) != range_:
+                break
     return ranges
 
 
@@ -86,13 +86,23 @@ def test_a_wall_at_one_distance_is_swept_as_widely_as_its_blur_needs():
     assert near - far >= AdaptiveRange.MIN_WIDTH and far < 0.5 < near
 
 
-def test_what_comes_from_outside_of_the_range_is_found_with_the_next_sweep():
+@pytest.mark.parametrize('narrow_sweeps', [1, 3])
+def test_where_depth_becomes_unsure_everything_is_swept_at_once(narrow_sweeps):
     adaptive, scene = AdaptiveRange(), Scene(0.3, 0.5)
-    swept(adaptive, scene, 3)
+    swept(adaptive, scene, 1 + narrow_sweeps)
+    frames, scene.far, scene.near = scene.frames, 0.7, 0.9
+    swept(adaptive, scene, 1)
+    assert adaptive.range == LENS and scene.frames == frames + 1
+    swept(adaptive, scene, 1)
+    assert adaptive.range is not None
+    assert LENS.normalise(adaptive.range.far) < 0.7 and LENS.normalise(adaptive.range.near) > 0.9
+
+
+def test_a_first_sweep_of_a_part_that_is_unsure_is_followed_by_everything():
+    adaptive, scene = AdaptiveRange(), Scene(0.3, 0.5)
+    swept(adaptive, scene, 1)
     scene.far, scene.near = 0.7, 0.9
-    ranges = swept(adaptive, scene, 3)
-    assert ranges[1] == WHOLE
-    assert ranges[2][0] < 0.7 and ranges[2][1] > 0.9
+    assert swept(adaptive, scene, 2)[1] == WHOLE
 
 
 def test_what_moves_within_reach_is_followed():
