@@ -139,7 +139,7 @@ class TestOnThisMachine:
         said = capsys.readouterr()
         lines = [line for line in said.err.splitlines() if line.startswith('dfd: error: ')]
         assert len(lines) == 2 and lines[0].startswith(f'dfd: error: job 1/2 failed with status 2, {tmp_path}/jobs/')
-        assert lines[0].endswith('already exists; choose a new folder or remove it')
+        assert lines[0].endswith('is not a data set of this command; choose a new folder or remove it')
         assert 'jobs     0 of 2 succeeded' in said.out
 
     def test_a_job_that_is_pre_empted_resumes_and_one_that_is_killed_is_named(self, tmp_path, capsys):

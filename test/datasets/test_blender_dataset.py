@@ -119,7 +119,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, painter, capsys):
     assert sorted(sample.seed for sample in Samples(out)) == [0, 1, 2]
     assert '| stacks | 3' in (out / 'README.md').read_text()
     assert main(arguments(out, painter(), '--scenes', '3', '--motion', 'both')) == 2
-    assert "holds scenes with motion 'static', not 'both'" in capsys.readouterr().err
+    assert 'holds stacks with other settings (motion: static, not both)' in capsys.readouterr().err
 
 
 def test_a_run_that_rendered_nothing_claims_nothing(tmp_path, painter, capsys):

@@ -14,7 +14,10 @@ from fuzz_subject import Fault, Subject
 from mutations import mutate_bytes, number, whole_number
 from tiny_training import TINY
 
+from dfd_ros import networks
 from dfd_ros.core.errors import InputError
+from dfd_ros.core.lens_state import LensState
+from dfd_ros.inference.estimator import DepthEstimator
 
 START = 60.0  # s that nodes may take to start
 
@@ -23,17 +26,12 @@ class Frames(Subject):
     """Images and lens states for an estimator, which is used on and on."""
 
     def prepare(self):
-        from dfd_ros import networks
-        from dfd_ros.inference.estimator import DepthEstimator
-
         torch.manual_seed(0)
         self.estimator = DepthEstimator(network=networks.create('stream', **TINY), device='cpu', resolution=48)
         self.images = np.random.default_rng(0).integers(0, 255, (8, 96, 96, 3), dtype=np.uint8)
         self.stamp, self.size = 0.0, (24, 32)
 
     def one(self, rng):
-        from dfd_ros.core.lens_state import LensState
-
         self.stamp = number(rng) if rng.random() < 0.02 else self.stamp + 0.03
         if rng.random() < 0.02:
             self.size = rng.choice(((24, 32), (16, 16), (17, 95), (96, 40), (15, 32), (1, 1), (0, 5)))

@@ -10,8 +10,8 @@ import numpy as np
 from dfd_ros.core.errors import InputError
 from dfd_ros.core.files import read_json, write_text
 from dfd_ros.core.sample import Sample
-from dfd_ros.datasets.rendering.job_log import jobs_row, read_log
-from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE, SETTINGS_FILE
+from dfd_ros.datasets.rendering.job_log import SETTINGS_FILE, jobs_row, read_log
+from dfd_ros.datasets.rendering.rendered_dataset import SCENES_FILE
 from dfd_ros.datasets.shards import Samples
 from dfd_ros.drawing import visualise
 from dfd_ros.synthesis.blender.render_settings import RenderSettings

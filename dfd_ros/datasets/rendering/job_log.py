@@ -1,4 +1,5 @@
-"""What each job of a rendering has done, a line of JSON per sample, and the row of the data card that adds it up."""
+"""The folder that jobs render into: its settings, which all of them share, and a log of what each has done, a line of
+JSON per sample, with the row of the data card that adds it up."""
 
 from __future__ import annotations
 
@@ -7,7 +8,31 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from dfd_ros.core.files import read_text, require_writable
+from dfd_ros.core.errors import InputError, shortened
+from dfd_ros.core.files import changed_value, read_text, require_writable, write_json
+
+SETTINGS_FILE = 'settings.json'
+
+
+def claim_folder(folder: Path, log: str, settings: dict, is_new: bool) -> None:
+    """Record the settings of what is rendered into a folder, or check that they are the same. log: its file name.
+
+    Raises:
+        InputError: the folder holds something else, or has other settings.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.exists() and any(not there.name.startswith('.') for there in folder.iterdir()):
+        raise InputError(
+            f'--out {folder}: already exists and is not a data set of this command; choose a new folder or remove it'
+        )
+    if is_new or not path.exists():
+        (folder / log).unlink(missing_ok=True)
+        write_json(path, settings)
+    elif other := changed_value(path, settings):
+        raise InputError(
+            f'--out {folder}: holds stacks with other settings ({other[0]}: {shortened(other[1])}, not '
+            f'{shortened(other[2])}); give the same ones to resume, choose a new folder or remove it'
+        )
 
 
 class JobLog:

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 
 from dfd_ros.core import provenance
-from dfd_ros.core.errors import InputError, shortened
-from dfd_ros.core.files import changed_value, output_folder, write_json, write_text
+from dfd_ros.core.files import output_folder, write_text
 from dfd_ros.core.machine import device_name
 from dfd_ros.core.sample import Sample
 from dfd_ros.core.shared_lock import SharedLock
 from dfd_ros.core.shares import share_of
-from dfd_ros.datasets.rendering.job_log import JobLog, jobs_row, read_log
+from dfd_ros.datasets.rendering.job_log import JobLog, claim_folder, jobs_row, read_log
 from dfd_ros.datasets.shared_shards import SharedShards, unless
 from dfd_ros.datasets.stack_batch import to_sample
 from dfd_ros.drawing import visualise
@@ -26,7 +25,6 @@ from dfd_ros.drawing.visualise import Bar, Panel, coc_picture, depth_picture, ni
 from dfd_ros.synthesis import procedural
 from dfd_ros.synthesis.procedural import StackBatch, StackSettings
 
-SETTINGS_FILE = 'settings.json'
 LOG_FILE = 'stacks.jsonl'
 SHEET_FILE = 'contact_sheet.png'
 CARD_FILE = 'README.md'
@@ -90,19 +88,7 @@ def render_procedural(
     described = what.described(device)
     output_folder(folder, SHEET_FILE, CARD_FILE)
 
-    def claim(is_new: bool) -> None:
-        settings = folder / SETTINGS_FILE
-        if not settings.exists() and any(not path.name.startswith('.') for path in folder.iterdir()):
-            raise InputError(f'--out {folder}: already exists; choose a new folder or remove it')
-        if is_new or not settings.exists():
-            (folder / LOG_FILE).unlink(missing_ok=True)
-            write_json(settings, described)
-        elif other := changed_value(settings, described):
-            raise InputError(
-                f'--out {folder}: holds stacks with other settings ({other[0]}: {shortened(other[1])}, not '
-                f'{shortened(other[2])}); give the same ones to resume, choose a new folder or remove it'
-            )
-
+    claim = partial(claim_folder, folder, LOG_FILE, described)
     output: SharedShards | _Folders
     if what.shards:
         keys = [f'{seed:08d}' for seed in what.seeds]

@@ -8,17 +8,14 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from dfd_ros.core.errors import InputError, quoted
-from dfd_ros.core.files import read_json, write_json
 from dfd_ros.core.shares import share_of
-from dfd_ros.datasets.rendering.job_log import JobLog
+from dfd_ros.datasets.rendering.job_log import JobLog, claim_folder
 from dfd_ros.datasets.rendering.workers import BlenderWorkers, Job, Machine
 from dfd_ros.datasets.shared_shards import SharedShards
 from dfd_ros.synthesis.blender.render_settings import RenderSettings
 
 SHARD_NAME = 'blender'
 WORKER = 'dfd_ros.datasets.rendering.worker'
-SETTINGS_FILE = 'settings.json'
 SCENES_FILE = 'scenes.jsonl'
 
 
@@ -45,7 +42,7 @@ def render_dataset(
     """
     folder = Path(folder)
     keys = {f'{seed:08d}': seed for seed in seeds}
-    claim = partial(_claim, folder, settings)
+    claim = partial(claim_folder, folder, SCENES_FILE, asdict(settings))
     shards = SharedShards(folder, SHARD_NAME, list(keys), samples_per_shard, not job.endswith('/1'), claim)
     with shards:
         jobs = [Job(key, keys[key], shards.part(key)) for key in share_of(list(keys), job)]
@@ -62,25 +59,3 @@ def render_dataset(
                 if bar is not None:
                     bar.update()
         return shards.count(), shards.finish()
-
-
-def _claim(folder: Path, settings: RenderSettings, is_new: bool) -> None:
-    """Record the settings of the folder's scenes, or check that they match."""
-    path = folder / SETTINGS_FILE
-    mine = asdict(settings)
-    if not path.exists() and any(not there.name.startswith('.') for there in folder.iterdir()):
-        raise InputError(f'--out {folder}: exists and is not a data set of this command; give a new folder')
-    if is_new or not path.exists():
-        (folder / SCENES_FILE).unlink(missing_ok=True)
-        write_json(path, mine)
-        return
-    try:
-        there = asdict(RenderSettings.from_json(read_json(path)))
-        other = [name for name in mine if there[name] != mine[name]]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f'{path}: cannot be read; give a new folder') from None
-    if other:
-        raise InputError(
-            f'--out {folder}: holds scenes with {other[0]} {quoted(there[other[0]])}, not {quoted(mine[other[0]])}; '
-            'give a new folder, or the same settings to resume'
-        )
