@@ -35,7 +35,7 @@ class AdaptiveRange:
     QUANTILE = 0.005
     """Share of the sure pixels at each end that may lie outside: some are wrong."""
     MIN_CONFIDENCE = 0.3
-    MIN_SURE = 0.05
+    MIN_SURE = 0.5
     """Of the pixels; with fewer, everything is swept."""
     MIN_WIDTH = 0.12
     """Of the range of the lens."""
