@@ -414,22 +414,9 @@ if __name__ == '__main__':   # the processes that render import this file too
 def test_two_processes_train_one_network(tmp_path, stage, more):
     (tmp_path / 'script.py').write_text(TORCHRUN)
     (tmp_path / 'run.yaml').write_text(YAML.replace('crop: 32, batch: 1', stage) + more)
-    result = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc-per-node',
-            '2',
-            str(tmp_path / 'script.py'),
-            str(tmp_path / 'run.yaml'),
-            str(tmp_path / 'run'),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    command += [tmp_path / 'script.py', tmp_path / 'run.yaml', tmp_path / 'run']
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr[-3000:]
     digests = {
         rank: [line.split()[2] for line in result.stdout.splitlines() if line.startswith(f'rank {rank}')]
