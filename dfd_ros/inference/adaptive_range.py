@@ -49,7 +49,7 @@ class AdaptiveRange:
     """The same for the first sweep of a part: in a narrower range, less is sure."""
     ENDS = 0.15
     """Share of the range: how near to both of its ends the focus has been after a sweep."""
-    MAX_FRAMES = 60
+    MAX_FRAMES = 1000
     """A sweep that has not reached both ends by then is over."""
 
     def __init__(self) -> None:
