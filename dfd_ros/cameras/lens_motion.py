@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 REMEMBERED = 64  # motions, since a frame may arrive after newer commands
 OTHER_RATE = 0.2  # by which the frame rate may differ from that of the measurement
@@ -27,6 +27,8 @@ class _Move:
     goal: float
     arrives: float
     rests: float
+    slack: float
+    """s by which all of that may be later, as the answer was."""
     command_id: int
 
     def at(self, time_s: float) -> float:
@@ -60,27 +62,31 @@ class LensMotion:
         self._span = span
         self.uncertainty = uncertainty
         self._moves: deque[_Move] = deque(maxlen=REMEMBERED)
+        self._answers: deque[float] = deque(maxlen=REMEMBERED)  # s that the driver took for each
 
     def command(
         self, value: float, sent: float, answered: float, latency: float, command_id: int, stretch: float = 1.0
     ) -> None:
-        """The driver got `value` at `sent` (s) and answered at `answered`; the lens starts `latency` s later, and takes
-        `stretch` times as long as usual.
+        """`value` was sent to the driver at `sent` (s), which answered at `answered`; the lens starts `latency` s after
+        the answer, or after the command where that was measured, and takes `stretch` times as long as usual.
 
         The first command moves it from an unknown value.
         """
-        began = max(answered + latency, sent)
+        is_measured = self.uncertainty is not None
+        began = max((sent if is_measured else answered) + latency, sent)
+        self._answers.append(answered - sent)
+        slack = answered - sent - min(self._answers) if is_measured else 0.0
         last = self._moves[-1] if self._moves else None
         start = value if last is None else last.at(began)
         way = self._span if last is None else abs(value - start)
         if last is not None and last.goal == value:  # it stays
             if last.command_id == command_id:
                 return
-            sent, began, start, arrives, rests = last.sent, last.began, last.start, last.arrives, last.rests
-        else:
-            arrives = began + (stretch * way / self._slew if self._slew else 0.0)
-            rests = arrives + stretch * self._settle
-        self._moves.append(_Move(sent, began, start, value, arrives, rests, command_id))
+            self._moves.append(replace(last, command_id=command_id))
+            return
+        arrives = began + (stretch * way / self._slew if self._slew else 0.0)
+        rests = arrives + stretch * self._settle
+        self._moves.append(_Move(sent, began, start, value, arrives, rests, slack, command_id))
 
     def forget(self) -> None:
         """The position is unknown from now on."""
@@ -93,7 +99,7 @@ class LensMotion:
             return None
         off = self.uncertainty or 0.0
         begin, end = begin - off, end + off
-        moves = [(move, late(move.sent) if late else 0.0) for move in self._moves]
+        moves = [(move, move.slack + (late(move.sent) if late else 0.0)) for move in self._moves]
         reached = [move for move, delay in moves if move.rests + delay <= begin]
         moving = [(m, delay) for m, delay in moves if self._earliest(m) < end and begin < m.rests + delay]
         command_id = reached[-1].command_id if reached else 0

@@ -38,6 +38,13 @@ class TestMeasured:
         assert (before.rests, before.value, before.command_id) == (True, 2.0, 1)
         assert not motion.during(10.199, 10.199).rests
 
+    def test_a_lens_whose_driver_answers_late_may_be_late(self, motion):
+        motion.command(4.0, 10.0, 10.1, 0.2, 2)  # the first took no time
+        rested = [motion.during(time_s, time_s).rests for time_s in (10.19, 10.21, 10.49, 10.51)]
+        assert rested == [True, False, False, True]
+        position = motion.during(10.4, 10.4)
+        assert position.value == pytest.approx(3.49) and position.travel == pytest.approx(1.02)
+
     def test_commands_overtake_the_latency(self, motion):
         for i in range(10):  # a command each 0.03 s, seven frames late
             motion.command(2.0 + 0.1 * (i + 1), 10.0 + 0.03 * i, 10.0 + 0.03 * i, 0.2, i + 2)

@@ -72,7 +72,7 @@ class TestWithoutReports:
         made = tracker(motion=Motion(latency_frames=3, uncertainty_s=0.001))
         send(made, 4.0, 1, at=2.0)
         send(made, 6.0, 2, at=5.0, answered=0.08)  # counts from the command, not from the answer
-        before, after = made.position(5.29, 5.35), made.position(5.5, 5.55)
+        before, after = made.position(5.27, 5.35), made.position(5.55, 5.6)
         assert (before.value, before.command_id, before.rests) == (4.0, 1, True)
         assert (after.value, after.command_id) == (6.0, 2)
 

@@ -16,6 +16,7 @@ from dfd_ros.ros.drivers.position_reports import PositionReports
 REMEMBERED = 64  # goals
 STILL = 0.25  # of the tolerance: what a lens at rest may seem to move
 OLDEST, FUTURE = 2.0, 0.1  # s that stamps may be behind and ahead of the clock
+LEAST = 0.25  # of a frame, by which measured times of the motion are off at least
 APART = 1.0  # s between the stamps of frames and those of reports, which then have two clocks
 
 
@@ -90,6 +91,14 @@ class LensTracker:
         return self._timing.uncertainty_s is not None and not self.other_rate
 
     @property
+    def _uncertainty(self) -> float | None:
+        """s by which measured times are off; None: they were not measured."""
+        if self._timing.uncertainty_s is None or not self._is_measured:
+            return None
+        # Commands are on their way for some ms, and exposures take some.
+        return max(self._timing.uncertainty_s, LEAST * self._rate.period)
+
+    @property
     def report_shift(self) -> float:
         """s from the stamp of a report to the frame that shows it."""
         return self._report.latency_frames * self._rate.period + self._report.latency_s
@@ -100,9 +109,7 @@ class LensTracker:
         """The driver has answered what is `sending`, and taken `value` for it."""
         goal, self.sending = self.sending, None
         assert goal is not None
-        # dfd calibrate latency measures from the command, not from the answer.
-        answered = goal.at if self._is_measured else now
-        self._motion.command(value, goal.at, answered, self.latency, goal.command_id, self._stretch)
+        self._command(value, goal.at, now, goal.command_id)
         self._taken = value
         self._remember(replace(goal, at=now))
 
@@ -131,23 +138,24 @@ class LensTracker:
         to a lens that may be anywhere."""
         self._motion.forget()
         if self.accepted is not None:
-            self._motion.command(self._taken, now, now, self.latency, self.accepted.command_id, self._stretch)
+            self._command(self._taken, now, now, self.accepted.command_id)
 
     def rests(self, now: float) -> bool:
         """Whether the lens rests by the model of its motion. False where its position is unknown."""
         position = self._during(now, now)
         return position is not None and position.rests
 
-    @property
-    def _stretch(self) -> float:
-        return max(self._rate.period * self._timing.rate_hz, 1.0)
+    def _command(self, value: float, sent: float, answered: float, command_id: int) -> None:
+        self._motion.uncertainty = self._uncertainty
+        stretch = max(self._rate.period * self._timing.rate_hz, 1.0)
+        self._motion.command(value, sent, answered, self.latency, command_id, stretch)
 
     def _late(self, sent: float) -> float:
         margin = 0.0 if self._is_measured else self._margin_frames * self._rate.period
         return margin + self._rate.missing_since(sent)
 
     def _during(self, begin: float, end: float) -> Position | None:
-        self._motion.uncertainty = self._timing.uncertainty_s if self._is_measured else None
+        self._motion.uncertainty = self._uncertainty
         return self._motion.during(begin, end, self._late)
 
     # Frames.
@@ -181,7 +189,8 @@ class LensTracker:
         return self._reported(stamp, arrival, begin, end) if has_reports else self._modelled(begin, end)
 
     def _modelled(self, begin: float, end: float) -> Position | None:
-        delay = self.latency - (self._timing.uncertainty_s or 0.0) if self._is_measured else 0.0
+        off = self._uncertainty
+        delay = 0.0 if off is None else self.latency - off
         if self.sending is not None and self.sending.at + delay < end:
             return None
         return self._during(begin, end)
