@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 HELP = 'estimate depth, circle of confusion, confidence and the all-in-focus image of a focal stack'
 EXAMPLE = 'dfd estimate examples/push_button --out output/button'
+LITTLE = 0.05
+"""Share of the pixels with depth that is remarked on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,12 +166,27 @@ def _print(args: argparse.Namespace, summary: dict, range_: VergenceRange) -> No
     if depth['unknown_because']:
         print(f'           {depth["unknown_because"]}')
     print(f'confidence {summary["mean_confidence"]:.2f} on average')
+    if warning := _warning(args, summary):
+        print(f'           {warning}')
     print(f'time       {summary["seconds"]:.1f} s on {summary["device"]} in {summary["precision"]}')
     print(f'files      {args.out}/: {", ".join(summary["files"])}')
     if not is_metric:
         print(f'           no metres: {_missing_distances(args.stack)}')
     elif 'cloud.ply' not in summary['files']:
         print('           no point cloud: the field of view is unknown, give it with --field-of-view')
+
+
+def _warning(args: argparse.Namespace, summary: dict) -> str | None:
+    """What to do where there is depth, but little or of low confidence."""
+    from dfd_ros.inference.depth_estimate import LOW_CONFIDENCE, WHY_LOW
+
+    if summary['depth']['unknown_because']:  # says more
+        return None
+    if summary['mean_confidence'] < LOW_CONFIDENCE:
+        return f'low: {WHY_LOW}'
+    if summary['depth']['known_share'] < LITTLE:
+        return f'little depth is left: confidence is below {args.confidence:g}, or wrong depth above --accepted-errors'
+    return None
 
 
 def _missing_distances(source: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from dfd_ros.core.errors import plural
 from dfd_ros.core.frame_offset import FrameOffset
 from dfd_ros.core.optics import vergence
-from dfd_ros.inference.depth_estimate import Estimate
+from dfd_ros.inference.depth_estimate import LOW_CONFIDENCE, WHY_LOW, Estimate
 from dfd_ros.inference.evidence import Evidence, shown_by
 from dfd_ros.inference.focus_response import FOCUS_BINS, WINDOW
 from dfd_ros.ros.diagnostics import Window
@@ -213,7 +213,7 @@ class DepthHealth:
         self._unknown_because = estimate.unknown_because or (
             'the filters edge_jump, speckle_size and out_of_range remove it'
             if left < share / 2
-            else f'confidence is below confidence_threshold ({threshold:g})'
+            else f'confidence is below confidence_threshold ({threshold:g}): {WHY_LOW}'
         )
         self._frames = estimate.frames
 
@@ -291,6 +291,12 @@ class DepthHealth:
             return f'only {plural(positions, "focus position")} in the last {SPAN:g} s'
         return self._outside(limits)
 
+    def remark(self) -> str | None:
+        """What to look at although no limit is exceeded, in one line."""
+        if len(self._out.values) < ENOUGH or not self._mean_confidence() < LOW_CONFIDENCE:
+            return None
+        return f'confidence of the depth is {self._mean_confidence():.2f} on average: {WHY_LOW}'
+
     def _outside(self, limits: DepthParameters) -> str | None:
         """The first figure that is outside its limit, in one line."""
         if self._out.rate < limits.min_rate:
@@ -302,7 +308,10 @@ class DepthHealth:
         if dropped > limits.max_dropped * pairs:
             return f'{dropped} of the last {pairs} pairs are dropped, more than the share max_dropped'
         if self._mean_confidence() < limits.min_confidence:
-            return f'confidence is {self._mean_confidence():.2f}, less than min_confidence ({limits.min_confidence:g})'
+            return (
+                f'confidence is {self._mean_confidence():.2f}, less than min_confidence ({limits.min_confidence:g}): '
+                f'{WHY_LOW}'
+            )
         return None
 
     def unpaired_share(self) -> float:

@@ -1,5 +1,6 @@
 """The files of dfd estimate: depth in several formats, the summary, and what is left out."""
 
+import argparse
 import json
 import math
 
@@ -9,6 +10,7 @@ from command_line import dfd
 from PIL import Image
 
 from dfd_ros.cli._estimate_files import FILES, write_millimetres
+from dfd_ros.cli.estimate import _warning
 from dfd_ros.core.focal_stack import FocalStack
 from dfd_ros.core.lens_state import LensState
 
@@ -65,6 +67,27 @@ def test_the_summary_says_how_the_result_came_about(tmp_path, capsys):
     assert summary['depth']['known_share'] == pytest.approx((~np.isnan(depth)).mean(), abs=1e-4)
     said = capsys.readouterr().out
     assert 'lens       known' in said and 'on cpu in' in said and 'on average' in said
+
+
+@pytest.mark.parametrize(
+    'given, said',
+    [
+        ({'mean_confidence': 0.39}, 'low: plain surfaces, little blur, or lens states that do not fit'),
+        ({'mean_confidence': 0.41, 'known_share': 0.04}, 'little depth is left: confidence is below 0.5'),
+        ({'mean_confidence': 0.41, 'known_share': 0.06}, None),
+        ({'mean_confidence': 0.0, 'known_share': 0.0, 'unknown_because': 'the focus has not moved'}, None),
+    ],
+)
+def test_little_depth_and_low_confidence_are_remarked_on(given, said):
+    depth = {'known_share': 1.0, 'unknown_because': None} | given
+    warning = _warning(argparse.Namespace(confidence=0.5), depth | {'depth': depth})
+    assert warning is said is None or warning.startswith(said)
+
+
+def test_low_confidence_is_printed(tmp_path, random_weights, capsys):
+    stack = write_stack(tmp_path / 'stack', **LENS)
+    assert dfd('estimate', stack, '--out', tmp_path / 'out', '--weights', random_weights) == 0
+    assert '\n           low: plain surfaces' in capsys.readouterr().out
 
 
 def test_no_cloud_without_a_field_of_view(tmp_path, capsys):

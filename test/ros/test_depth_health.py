@@ -233,6 +233,17 @@ def test_latency_of_another_clock_is_not_counted():
     assert [figures[f'latency, {name} (ms)'] for name in ('median', '95 %', '99 %')] == pytest.approx([50, 95, 99])
 
 
+def test_low_confidence_is_remarked_on():
+    health = DepthHealth()
+    fill(health)
+    assert health.remark() is None
+    for focus in FOCI:
+        u = np.ones((4, 4), np.float32)
+        health.add_frame(Estimate(u, u, 0.39 * u, u, u, None, 9), focus, 0.0)
+    assert 'confidence of the depth is 0.39 on average: plain surfaces' in health.remark()
+    assert health.problem(LIMITS) is None
+
+
 def test_thresholds_are_parameters():
     health = DepthHealth()
     fill(health, foci=FOCI[:2], known=0.01)
@@ -245,7 +256,7 @@ def test_thresholds_are_parameters():
         ({'min_rate': 900.0}, 'depth images a second, less than min_rate (900 Hz)'),
         ({'max_latency': 0.1}, 'latency is 0.200 s (95 %), more than max_latency (0.1 s)'),
         ({'max_dropped': 0.2}, '3 of the last 10 pairs are dropped, more than the share max_dropped'),
-        ({'min_confidence': 0.95}, 'confidence is 0.90, less than min_confidence (0.95)'),
+        ({'min_confidence': 0.95}, 'confidence is 0.90, less than min_confidence (0.95): plain surfaces'),
     ],
 )
 def test_figures_beyond_set_limits_are_problems(limit, words):

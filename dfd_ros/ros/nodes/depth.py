@@ -413,6 +413,8 @@ class DepthNode(ManagedNode):
             if len(self._newest) == 2 or not self.is_starting:
                 self._warn(problem)
             return Report(WARN, problem, figures)
+        if remark := self._health.remark():
+            self._warn(remark)
         return Report(values=figures)
 
     def _machine_figures(self) -> dict[str, float | str]:
