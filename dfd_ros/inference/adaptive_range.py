@@ -77,7 +77,8 @@ class AdaptiveRange:
             self._begin(lens_range)
         assert self.range is not None
         v = self.range.normalise(focus_distance)
-        self._nearest, self._farthest = max(self._nearest, v), min(self._farthest, v)
+        if -self.ENDS < v < 1 + self.ENDS:  # not on its way from another range, or held elsewhere
+            self._nearest, self._farthest = max(self._nearest, v), min(self._farthest, v)
         self._frames += 1
         small = estimate.reduced
         sure = small.confidence >= self.MIN_CONFIDENCE

@@ -136,6 +136,17 @@ def test_a_sweep_that_never_reaches_an_end_is_over_some_time():
     assert range_ != LENS
 
 
+def test_a_focus_that_is_held_elsewhere_ends_no_sweep():
+    adaptive, scene = AdaptiveRange(), Scene(0.3, 0.5)
+    swept(adaptive, scene, 1)
+    part = adaptive.range
+    assert part is not None and part != LENS
+    for _ in range(3 * FRAMES):
+        adaptive.push(LENS.near, scene.estimate(part), LENS)
+        adaptive.push(part.far, scene.estimate(part), LENS)
+    assert adaptive.range == part
+
+
 # The memory in another range.
 
 
