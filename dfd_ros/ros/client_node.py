@@ -10,6 +10,7 @@ import rclpy
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from dfd_ros.core.errors import InputError
 from dfd_ros.ros.node_runner import use_image_transport_profile
@@ -38,14 +39,21 @@ def require_no_rivals(node: Node, commands: Publisher, lens_state_topic: str) ->
     """Raises InputError where other nodes than `node` send focus commands too, or several say where the lens is."""
     states = node.get_publishers_info_by_topic(lens_state_topic)
     if len(states) > 1:
-        names = sorted(f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in states)
+        names = ', '.join(sorted(map(_name, states)))
         raise InputError(
-            f'{lens_state_topic} comes from {len(names)} nodes, {", ".join(names)}: end all but one (--driver starts a '
-            'focus bridge of its own)'
+            f'{lens_state_topic} comes from {len(states)} nodes, {names}: end all but one (--driver starts a focus '
+            'bridge of its own)'
         )
     there = node.get_publishers_info_by_topic(commands.topic_name)
-    if rivals := sorted({info.node_name for info in there if info.node_name != node.get_name()}):
+    if rivals := sorted({_name(info) for info in there if info.node_name != node.get_name()}):
         raise InputError(
             f'{", ".join(rivals)} moves the focus too: end it, or ros2 service call /sweep/enable '
             'std_srvs/srv/SetBool "{data: false}"'
         )
+
+
+def _name(info: TopicEndpointInfo) -> str:
+    """Of the node. DDS finds its topics before its name."""
+    if info.node_name == '_NODE_NAME_UNKNOWN_':
+        return 'one that has just started'
+    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'

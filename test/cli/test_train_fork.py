@@ -16,7 +16,7 @@ def trained(monkeypatch):
 
     def train(config, folder, *_):
         runs.append((folder, config))
-        return Trained(folder / 'best.safetensors', 1, True)
+        return Trained(folder / 'best.safetensors', 1, True, 0)
 
     monkeypatch.setattr(loop, 'train', train)
     return runs

@@ -515,7 +515,7 @@ def test_the_rows_that_ship_can_be_trained():
     'text, says',
     [
         ('rows: []', 'rows: []: list should have at least 1 item'),
-        ('rowz: []', 'rows: is missing'),
+        ('rowz: []', 'no setting "rowz"; there are rows'),
         ('rows: [{name: a}]', 'rows[0], network: is missing'),
         ('rows: [{name: A b, network: stream}]', "rows[0], name: 'A b': text should match pattern"),
         ('rows: [{name: a, network: stream}, {name: a, network: stream}]', 'two rows are called "a"'),

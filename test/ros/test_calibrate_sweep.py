@@ -99,7 +99,7 @@ class TestThroughADriver:
         finally:
             node.destroy_node()
             driver.end()
-        assert done.returncode == 2 and 'sweep moves the focus too: end it' in done.stderr.splitlines()[-1]
+        assert done.returncode == 2 and ' moves the focus too: end it' in done.stderr.splitlines()[-1]
 
     def test_no_driver(self, tmp_path):
         done = sweep(tmp_path, '--driver', 'camera_ros', '--first', 0, '--last', 12, '--steps', 5)

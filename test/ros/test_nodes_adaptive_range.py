@@ -29,7 +29,7 @@ def test_the_sweep_follows_the_depths_and_looks_at_everything_again(start_node, 
     nodes = [
         start_node('camera', *where, source='shallow_scene:ShallowScene', rate=10.0, settle_time=0.01),
         start_node('sweep', *where),
-        start_node('depth', *where, adaptive_range=True, network='best_focus'),
+        start_node('depth', *where, adaptive_range=True),
     ]
 
     def is_narrow(message):

@@ -166,7 +166,7 @@ def test_training_configurations_tell_what_cannot_be():
     for values, message in (
         ({'video': -0.1}, 'camera, video'),
         ({'quality': [0, 90]}, 'quality'),
-        ({'quality': [50, 101]}, 'quality: 101'),
+        ({'quality': [50, 101]}, r'quality\[1\]: 101'),
         ({'flash': 1}, 'no setting "flash"'),
     ):
         with pytest.raises(InputError, match=message):

@@ -112,6 +112,7 @@ class DepthNode(ManagedNode):
         self._camera_infos: dict[int, CameraInfo] = {}  # by stamp, ns
         self._info_problem = ''  # of that of the last image
         self._range_problem = ''
+        self._has_remarked = False  # that confidence is low
         self._newest: dict[str, tuple[float, float]] = {}  # topic to (time of arrival, stamp), s
         self._arrivals: dict[str, dict[int, float]] = {}  # topic to stamp (ns) to time of arrival, s
         self._paired_at = time.monotonic()
@@ -413,8 +414,9 @@ class DepthNode(ManagedNode):
             if len(self._newest) == 2 or not self.is_starting:
                 self._warn(problem)
             return Report(WARN, problem, figures)
-        if remark := self._health.remark():
+        if (remark := self._health.remark()) and not self._has_remarked:
             self._warn(remark)
+        self._has_remarked = bool(remark)
         return Report(values=figures)
 
     def _machine_figures(self) -> dict[str, float | str]:
