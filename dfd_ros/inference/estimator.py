@@ -315,7 +315,7 @@ class DepthEstimator:
             self._last_focus = focus
         motion = self._follow_view(small, lens_state, scale, size)
         on_cpu = seen if device.type == 'cpu' else to_tensor(small, torch.device('cpu'))  # nothing waits for a GPU
-        missing = self.evidence.push(on_cpu, focus, blur_scale, motion.resized(scale))
+        missing = self.evidence.push(on_cpu, exact_focus, blur_scale, motion.resized(scale))
         self._state_before = self._state
         lens_unknown = math.isnan(blur_scale)
         if lens_unknown:

@@ -14,7 +14,7 @@ import torch
 
 from dfd_ros.core.errors import plural
 from dfd_ros.core.geometry import Similarity
-from dfd_ros.inference.focus_response import MAX_LAG, FocusResponse
+from dfd_ros.inference.focus_response import FOCUS_LIMITS, MAX_LAG, FocusResponse
 
 ONE_FOCUS = 'the focus has not moved'
 NO_RESPONSE = 'the images do not change with the focus distance of their lens states'
@@ -41,10 +41,6 @@ MIN_FIT = 0.5
 """Smallest share that lens states must explain to be those of other images."""
 LAG_MARGIN = 0.1
 """By how much lens states of other frames must explain the images better than the images' own."""
-
-
-FOCUS_LIMITS = -0.5, 1.5
-"""v of the foci that networks have seen in training."""
 
 
 def limited_focus(focus: float) -> float:
@@ -97,9 +93,11 @@ class Evidence:
     def push(self, image: torch.Tensor, focus: float, blur_scale: float, motion: Similarity = Similarity()) -> str:
         """Adds a frame. Returns why nothing is known about depth, '' if something is.
 
-        image: (1, 3, H, W) as the network sees it; focus: its v; blur_scale: k in pixels of `image`, NaN = unknown;
-        motion: maps pixels of this image to those of the one before.
+        image: (1, 3, H, W) as the network sees it; focus: its v, which may lie far outside; blur_scale: k in pixels of
+        `image`, NaN = unknown; motion: maps pixels of this image to those of the one before.
         """
+        self._response.push(image, focus, motion)
+        focus = limited_focus(focus)
         self._foci.append(focus)
         self.spread = max(self._foci) - min(self._foci)
         self._least = MIN_SPREAD if math.isnan(blur_scale) else max(MIN_SPREAD, MIN_BLUR / blur_scale)
@@ -107,7 +105,6 @@ class Evidence:
             self.foci_seen = image.new_zeros(1, 2, *(-(-size // CELL) for size in image.shape[2:]))
         self.foci_seen[:, 0].clamp_(min=1 + focus)
         self.foci_seen[:, 1].clamp_(min=2 - focus)
-        self._response.push(image, focus, motion)
         if self.spread < self._least:
             return ONE_FOCUS
         if self.lag:

@@ -28,8 +28,12 @@ NOISE = 1e-4
 """Mean square of differences below which they are mostly noise."""
 FOCUS_BINS = 10
 """Bins across the range: frames in one bin count as having the same focus."""
-BINS = 2 * FOCUS_BINS + 1
-"""All bins: foci reach from -0.5 to 1.5."""
+FOCUS_LIMITS = -0.5, 1.5
+"""v up to which bins are as narrow as in the range; networks have seen such foci in training."""
+OUTER_BINS = 15
+"""More bins at each side, each a tenth of the widest range so far. Where a part of it is swept, foci of the whole lie
+far outside."""
+BINS = 2 * FOCUS_BINS + 1 + 2 * OUTER_BINS
 WINDOW = 60
 """Frames that are compared."""
 MIN_REPEATS = 15
@@ -58,6 +62,7 @@ class FocusResponse:
         self._changes: deque[np.ndarray] = deque(maxlen=MAX_LAG + 1)
         # Of the least squares: rows in use with the foci of each lag before and after, and its normal equations.
         self._rows: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
+        self._widest = 1.0  # width of the widest range so far, of that now
         self._start()
         self.shares = np.full(lags, math.nan)
         """Shares of the variance that the lens states of MAX_LAG frames before each image, ..., MAX_LAG frames after it
@@ -73,6 +78,7 @@ class FocusResponse:
 
     def rescale(self, scale: float, offset: float) -> None:
         """Another range is swept from now on, in which v is scale * v + offset."""
+        self._widest = max(scale * self._widest, 1.0)
         self._foci = deque((scale * focus + offset for focus in self._foci), self._foci.maxlen)
         self._rows = deque(
             (change, scale * before + offset, scale * after + offset) for change, before, after in self._rows
@@ -87,7 +93,7 @@ class FocusResponse:
         return float(self.shares[MAX_LAG])
 
     def push(self, image: torch.Tensor, focus: float, motion: Similarity) -> None:
-        """Adds a frame. image: (1, 3, H, W) in 0..1; focus: v in -0.5..1.5; motion: maps pixels of this image to those
+        """Adds a frame. image: (1, 3, H, W) in 0..1; focus: v; motion: maps pixels of this image to those
         of the one before."""
         before = self._sharpness
         self._sharpness, texture = sharpness(image)
@@ -109,7 +115,7 @@ class FocusResponse:
 
     def _add(self, sign: int, change: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
         """Adds (removes for a sign of -1) an equation of each lag: h[after] - h[before] = change."""
-        before, after = (np.rint((v.clip(-0.5, 1.5) + 0.5) * FOCUS_BINS).astype(int) for v in (before, after))
+        before, after = self._bins(before), self._bins(after)
         lags = np.arange(len(before))
         self._normal[lags, before, before] += sign
         self._normal[lags, after, after] += sign
@@ -118,6 +124,11 @@ class FocusResponse:
         self._products[lags, after] += sign * change
         self._products[lags, before] -= sign * change
         self._total += sign * float(change @ change)
+
+    def _bins(self, foci: np.ndarray) -> np.ndarray:
+        inside = foci.clip(*FOCUS_LIMITS)
+        outer = np.rint((foci - inside) / self._widest * FOCUS_BINS).clip(-OUTER_BINS, OUTER_BINS)
+        return (OUTER_BINS + np.rint((inside - FOCUS_LIMITS[0]) * FOCUS_BINS) + outer).astype(int)
 
     def _fit(self) -> None:
         used = np.flatnonzero(self._normal.diagonal(axis1=1, axis2=2).any(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from dfd_ros.inference.backends import TorchBackend
 from dfd_ros.inference.blur_scale_search import BlurScaleSearch
 from dfd_ros.inference.depth_estimate import Estimate
 from dfd_ros.inference.estimator import DepthEstimator
-from dfd_ros.inference.evidence import Evidence
+from dfd_ros.inference.evidence import ONE_FOCUS, Evidence
 from dfd_ros.synthesis.synthetic_camera import SyntheticCamera
 
 LENS = VergenceRange(0.1, math.inf)
@@ -150,13 +151,14 @@ def test_a_focus_that_is_held_elsewhere_ends_no_sweep():
 # The memory in another range.
 
 
+class Kept(SharpestFocus):
+    def rescaled_state(self, state, scale, offset):
+        best, at = state[0].split(1, 1)
+        return [torch.cat([best, torch.where(best > 0, scale * at + offset, at)], 1)]
+
+
 def test_the_memory_is_kept_in_another_range():
     """Each place was sharpest at a focus; that it was, is still known when this focus has another v."""
-
-    class Kept(SharpestFocus):
-        def rescaled_state(self, state, scale, offset):
-            best, at = state[0].split(1, 1)
-            return [torch.cat([best, torch.where(best > 0, scale * at + offset, at)], 1)]
 
     whole, part = VergenceRange(0.15, 1.5), VergenceRange(0.2, 0.5)
     camera = SyntheticCamera(128, 96, 3, part.near, part.far, lens_range=whole)
@@ -236,17 +238,37 @@ def test_a_stuck_motor_is_noticed_while_ranges_change():
         return (blurred + 0.01 * torch.from_numpy(draw.normal(size=wall.shape).astype(np.float32))).clamp(0, 1)
 
     def stream(is_stuck):
-        evidence, scale, offset = Evidence(), 1.0, 0.0
-        for sweep in range(16):
-            for v in np.linspace(0, 1, 5).tolist():
-                problem = evidence.push(photograph(0.3 if is_stuck else (v - offset) / scale), v, math.nan)
-            narrower, by = ((2.0, -0.5), (0.5, 0.25))[sweep % 2]
-            evidence.rescale(narrower, by)
-            scale, offset = scale * narrower, narrower * offset + by
-        return problem
+        evidence, problems = Evidence(), []
+        parts = [(0.0, 1.0), (0.23, 0.56), (0.33, 0.47), (0.33, 0.47)] * 5
+        for (far, near), (next_far, next_near) in itertools.pairwise(parts):
+            for focus in np.linspace(far, near, 5).tolist():
+                v = (focus - far) / (near - far)
+                problems.append(evidence.push(photograph(0.3 if is_stuck else focus), v, math.nan))
+            width = next_near - next_far
+            evidence.rescale((near - far) / width, (far - next_far) / width)
+        return evidence, problems
 
-    assert not stream(is_stuck=False)
-    assert stream(is_stuck=True)
+    evidence, problems = stream(is_stuck=False)
+    assert not any(problems[1:]) and evidence.response > 0.8
+    _, problems = stream(is_stuck=True)
+    assert problems[-1]
+
+
+def test_no_lens_state_is_blamed_for_a_change_of_the_range():
+    """Foci that lie far outside of one range are apart in another."""
+    whole = VergenceRange(0.15, 1.5)
+    camera = SyntheticCamera(160, 120, 0, 0.25, 0.35, blur_scale=160.0, lens_range=whole)
+    estimator = DepthEstimator(network=Kept(), range_=whole)
+    parts = [(0.0, 1.0), (0.25, 0.55), *[(0.33, 0.47)] * 4]
+    estimates = []
+    for sweep, (far, near) in enumerate(parts * 3):
+        range_ = VergenceRange(whole.denormalise(near), whole.denormalise(far))
+        estimator.change_range(range_)
+        for i, focus in enumerate(sweeps.ramp(range_, FRAMES)):
+            image, _, state = camera.capture(0.1 * (FRAMES * sweep + i), focus)
+            estimates.append(estimator.push(image, state))
+    assert not {estimate.unknown_because for estimate in estimates[FRAMES * len(parts) :]} - {'', ONE_FOCUS}
+    assert estimator.evidence.response > 0.7
 
 
 def test_the_blur_scale_is_that_of_the_range():
