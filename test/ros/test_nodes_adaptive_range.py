@@ -48,7 +48,7 @@ def test_the_sweep_follows_the_depths_and_looks_at_everything_again(start_node, 
     wait_until(lambda: is_narrow(ranges[-1]), 'a part again')
     values = np.frombuffer(depth[-1].data, np.float32)
     known = values[np.isfinite(values)]
-    assert known.size and np.median(known) == pytest.approx(0.3, abs=0.06)
+    assert known.size and np.median(known) == pytest.approx(0.353, abs=0.03)
     for node in nodes:
         assert node.stop() == 0, node.output
         assert 'Traceback' not in node.output
